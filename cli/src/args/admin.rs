@@ -1,0 +1,157 @@
+//! Arguments of what operators and auditors do.
+
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use runstone::VerifyLevel;
+use runstone::codec::Authority;
+use std::path::PathBuf;
+
+/// Make a new log and its keys. An existing file is refused.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Do not encrypt payloads
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Let single members of every payload be disclosed
+    #[arg(long)]
+    pub(crate) fields: bool,
+    /// Name of the log in its checkpoints [default: runstone.local/ and its id]
+    #[arg(long, value_name = "O")]
+    pub(crate) origin: Option<String>,
+    /// Enrol the first person; the credential is written beside the log
+    #[arg(long, value_name = "NAME")]
+    pub(crate) human: Option<String>,
+    /// Record these settings
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// Settings are events: what deciders and folds read is recorded, so that two processes decide
+/// alike.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print the settings in force
+    Show,
+    /// Record the settings of a file; the last ones count
+    Set {
+        /// TOML; - is stdin
+        #[arg(value_name = "FILE.toml")]
+        file: PathBuf,
+    },
+    /// Print every setting with its default
+    Template {
+        /// Without the explanations
+        #[arg(long)]
+        minimal: bool,
+    },
+}
+
+/// Check the whole log against tampering. Nothing is written or repaired.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// 0: headers, tree and signatures; 1: also stored payloads; 2: also their content
+    #[arg(long, default_value = "2")]
+    pub(crate) level: Level,
+}
+
+/// How much is verified.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Headers, tree and signatures.
+    #[value(name = "0")]
+    Headers,
+    /// Stored payloads too.
+    #[value(name = "1")]
+    Payloads,
+    /// Their content too.
+    #[value(name = "2")]
+    Commitments,
+}
+
+impl From<Level> for VerifyLevel {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Headers => Self::Headers,
+            Level::Payloads => Self::Payloads,
+            Level::Commitments => Self::Commitments,
+        }
+    }
+}
+
+/// Fold the log again from the beginning, and replace the stored rows.
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    /// Compare only
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Only this fold
+    pub(crate) fold: Option<String>,
+}
+
+/// Keys and principals.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// List the keys, without their secrets
+    List,
+    /// Write a copy of all keys
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+    /// Enrol who may act with a credential
+    #[command(subcommand)]
+    Principal(PrincipalCommand),
+}
+
+/// Principals.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PrincipalCommand {
+    /// Enrol a principal and write its credential
+    Add {
+        /// Its pseudonym, which is never erased: not a person's name
+        name: String,
+        /// As what it acts
+        #[arg(long, value_name = "human|commander|agent", value_parser = parse_authority)]
+        authority: Authority,
+        /// The new credential file
+        #[arg(short, long, value_name = "CRED")]
+        output: PathBuf,
+    },
+}
+
+fn parse_authority(text: &str) -> Result<Authority, String> {
+    match text.parse() {
+        Ok(Authority::System) | Err(_) => Err("it is human, commander or agent".to_owned()),
+        Ok(authority) => Ok(authority),
+    }
+}
+
+/// The log's clock never decreases.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClockCommand {
+    /// Adopt a clock that jumped ahead
+    Accept,
+}
+
+/// Show the JSON Schema of event types.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// The event type; without it all are listed
+    #[arg(value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+}
+
+/// Print completions for a shell.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: Shell,
+}
+
+/// Print the manual page.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Write the pages of all commands into this folder instead
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}

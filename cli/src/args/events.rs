@@ -1,0 +1,172 @@
+//! Arguments of what writes and reads events.
+
+use super::values::{parse_expected, parse_time, parse_which};
+use clap::{ArgGroup, Args};
+use runstone::import::Format;
+use runstone::{Expected, Query};
+use std::path::PathBuf;
+use uuid::Uuid;
+
+pub(crate) use super::values::Which;
+
+/// Append events: JSON lines from a file or stdin, or one event from flags.
+///
+/// A line is one event, or an array of events that are recorded together or not at all:
+///
+///   {"type":"tool.call.requested","stream":"run-7","data":{"tool":"search"},"tags":["tool:search"]}
+///
+/// Members: type, stream, data, id, tags, source, occurred_at, scope, causation, correlation,
+/// schema_version, fields; and the checks expect ("none" or a number), if_none (a query) and after
+/// (a position). The bytes of "data" are kept exactly as they are.
+///
+/// One line is answered for each line read, in order, once it is durable. A bad line is answered
+/// with an error, and the rest goes on.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("flags").args(["event_type"]).conflicts_with("file"))]
+pub(crate) struct AppendArgs {
+    /// JSON lines; - is stdin, which is also the default
+    pub(crate) file: Option<PathBuf>,
+    /// Type of the one event given by flags
+    #[arg(long = "type", value_name = "T", requires = "stream")]
+    pub(crate) event_type: Option<String>,
+    /// The stream that it belongs to
+    #[arg(long, value_name = "S", requires = "event_type")]
+    pub(crate) stream: Option<String>,
+    /// Its payload
+    #[arg(long, value_name = "JSON", requires = "event_type", default_value = "{}")]
+    pub(crate) data: String,
+    /// A tag; may be given several times
+    #[arg(long = "tag", value_name = "K:V", requires = "event_type")]
+    pub(crate) tags: Vec<String>,
+    /// Its id, which makes the append idempotent
+    #[arg(long, value_name = "UUID", requires = "event_type")]
+    pub(crate) id: Option<Uuid>,
+    /// Who says so: an agent, a tool, a detector
+    #[arg(long, value_name = "NAME", requires = "event_type")]
+    pub(crate) source: Option<String>,
+    /// When it occurred, RFC 3339
+    #[arg(long, value_name = "TIME", requires = "event_type", value_parser = parse_time)]
+    pub(crate) occurred_at: Option<u64>,
+    /// What one erasure removes
+    #[arg(long, value_name = "SCOPE", requires = "event_type")]
+    pub(crate) scope: Option<String>,
+    /// The event that caused it
+    #[arg(long, value_name = "UUID", requires = "event_type")]
+    pub(crate) causation: Option<Uuid>,
+    /// The event that it belongs together with
+    #[arg(long, value_name = "UUID", requires = "event_type")]
+    pub(crate) correlation: Option<Uuid>,
+    /// Version of the payload's schema
+    #[arg(long, value_name = "N", requires = "event_type")]
+    pub(crate) schema_version: Option<u32>,
+    /// Let single members of the payload be disclosed
+    #[arg(long, requires = "event_type")]
+    pub(crate) fields: bool,
+    /// The stream must not exist, or its last revision must be N; for lines that do not say
+    #[arg(long, value_name = "none|N", value_parser = parse_expected)]
+    pub(crate) expect: Option<Expected>,
+    /// No event may match; for lines that do not say
+    #[arg(long, value_name = "QUERY", value_parser = parse_query)]
+    pub(crate) if_none: Option<Query>,
+    /// Only events after this position count for --if-none
+    #[arg(long, value_name = "P", requires = "if_none")]
+    pub(crate) after: Option<u64>,
+    /// Longer lines are skipped and answered with an error
+    #[arg(long, value_name = "N", default_value_t = 64 << 20)]
+    pub(crate) max_line_bytes: usize,
+}
+
+fn parse_query(text: &str) -> Result<Query, String> {
+    Query::parse(text).map_err(|error| error.to_string())
+}
+
+/// Read recordings made elsewhere. Importing the same file again adds nothing.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Files, and folders with everything in them
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The format [default: told by the content]
+    #[arg(long, value_name = "F", value_parser = parse_format)]
+    pub(crate) format: Option<Format>,
+    /// Put before the name of every stream
+    #[arg(long, value_name = "P", default_value = "")]
+    pub(crate) stream_prefix: String,
+    /// Stop at the first record that cannot be read
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    text.parse().map_err(|_| {
+        let known: Vec<_> = Format::all().iter().map(|format| format.as_str()).collect();
+        format!("known formats: {}", known.join(", "))
+    })
+}
+
+/// List events, oldest first.
+///
+/// Without a filter, --all is needed, so that nobody mixes runs by accident.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Events of one stream
+    #[arg(long, value_name = "S")]
+    pub(crate) stream: Option<String>,
+    /// Events of a type, or of a namespace written as ns.*; several are OR-ed
+    #[arg(long = "type", value_name = "T", value_delimiter = ',')]
+    pub(crate) types: Vec<String>,
+    /// Events with a tag; several are AND-ed
+    #[arg(long = "tag", value_name = "K:V")]
+    pub(crate) tags: Vec<String>,
+    /// Every event
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// First position
+    #[arg(long, value_name = "P")]
+    pub(crate) from: Option<u64>,
+    /// Last position
+    #[arg(long, value_name = "P")]
+    pub(crate) to: Option<u64>,
+    /// Recorded at or after: RFC 3339, a date, or how long ago as in 2h
+    #[arg(long, value_name = "T")]
+    pub(crate) since: Option<String>,
+    /// Recorded at or before: RFC 3339, a date, or how long ago as in 2h
+    #[arg(long, value_name = "T")]
+    pub(crate) until: Option<String>,
+    /// Let --since and --until go by the producer's clock
+    #[arg(long)]
+    pub(crate) occurred: bool,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Newest first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// Go on with what comes
+    #[arg(long, conflicts_with_all = ["reverse", "to", "until"])]
+    pub(crate) follow: bool,
+}
+
+/// Show one event, whole.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// Its position or its id
+    #[arg(value_name = "POSITION or ID", value_parser = parse_which)]
+    pub(crate) which: Which,
+}
+
+/// List the runs.
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// Only those with this status
+    #[arg(long, value_name = "S")]
+    pub(crate) status: Option<String>,
+}
+
+/// Show one run.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Its stream
+    #[arg(value_name = "STREAM")]
+    pub(crate) stream: String,
+}

@@ -1,0 +1,172 @@
+//! What can be asked of the command.
+
+mod admin;
+mod events;
+mod values;
+
+pub(crate) use admin::{
+    ClockCommand, CompletionsArgs, ConfigCommand, InitArgs, KeysCommand, ManArgs, PrincipalCommand,
+    RebuildArgs, SchemaArgs, VerifyArgs,
+};
+pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
+pub(crate) use values::{parse_expected, parse_time, parse_when};
+
+use crate::error::Exit;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// An append-only log with projections for AI-agent runtimes.
+#[derive(Debug, Parser)]
+#[command(name = "runstone", version, arg_required_else_help = true)]
+#[command(infer_long_args = false, max_term_width = 100, after_help = EXITS)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXITS: &str = "Exit codes: 0 done, yes or valid; 1 the answer is no; 2 wrong usage; 3 lost a race or clashed; \
+4 tampered or corrupt; 5 not found; 6 busy; 7 storage failed; 8 keys, credential or policy; 9 verification incomplete";
+
+/// Which log, as whom, and how to answer.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The log
+    #[arg(long, global = true, value_name = "PATH", default_value = "./runstone.redb")]
+    #[arg(env = "RUNSTONE_LOG", hide_env_values = true)]
+    pub(crate) log: PathBuf,
+    /// The folder of its keys [default: the log's path with .keys appended]
+    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(env = "RUNSTONE_KEYS", hide_env_values = true)]
+    pub(crate) keys: Option<PathBuf>,
+    /// Act as this enrolled principal; needs its credential
+    #[arg(long = "as", global = true, value_name = "PRINCIPAL")]
+    pub(crate) principal: Option<String>,
+    /// The credential of the principal to act as
+    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(env = "RUNSTONE_CRED", hide_env_values = true)]
+    pub(crate) cred: Option<PathBuf>,
+    /// Wait this long for a log that another process holds
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = values::parse_seconds)]
+    pub(crate) wait: Option<Duration>,
+    /// Answer with one JSON value a line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress bars, notes and warnings
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// Everything that can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a new log and its keys
+    Init(InitArgs),
+    /// Show or change the recorded settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Append events
+    Append(AppendArgs),
+    /// Read recordings made elsewhere
+    Import(ImportArgs),
+    /// List events
+    Log(LogArgs),
+    /// Show one event, whole
+    Show(ShowArgs),
+    /// List the runs
+    Runs(RunsArgs),
+    /// Show one run
+    Run(RunArgs),
+    /// Check the whole log against tampering
+    Verify(VerifyArgs),
+    /// Print the current signed checkpoint
+    Checkpoint,
+    /// Print the trust file for auditors
+    Policy,
+    /// Fold the log again, or check that the folds are right
+    Rebuild(RebuildArgs),
+    /// Show how far the folds are
+    Folds,
+    /// Write a consistent copy, while writing goes on
+    Backup {
+        /// The new file
+        file: PathBuf,
+    },
+    /// Make the file as small as it can be
+    Compact,
+    /// Show sizes and counts
+    Stats,
+    /// Check the set-up and say what to fix
+    Doctor,
+    /// List and back up keys, enrol principals
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Deal with a clock that jumped
+    #[command(subcommand)]
+    Clock(ClockCommand),
+    /// Show the JSON Schema of event types
+    Schema(SchemaArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+}
+
+/// Answers help, version and wrong usage.
+pub(crate) fn answer(error: &clap::Error, json: bool) -> Exit {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if is_answer || !json {
+        // A reader that is gone already is no error.
+        let _ = error.print();
+        return if is_answer { Exit::Done } else { Exit::Usage };
+    }
+    let text = error.render().to_string();
+    let message = text.trim_start_matches("error: ").trim_end();
+    let (message, hint) = message.split_once("\n\n").unwrap_or((message, ""));
+    let hints: Vec<_> = hint.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = serde_json::json!({
+        "error": {"code": "usage", "message": message, "hints": hints}
+    });
+    let _ = writeln!(std::io::stderr(), "{line}");
+    Exit::Usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_flags_stand_anywhere() {
+        for words in [
+            ["runstone", "--log", "a", "--wait", "1.5", "stats", "--json"],
+            ["runstone", "stats", "--json", "--log", "a", "--wait", "1.5"],
+        ] {
+            let cli = Cli::try_parse_from(words).unwrap();
+            assert_eq!(cli.global.log, PathBuf::from("a"));
+            assert_eq!(cli.global.wait, Some(Duration::from_millis(1500)));
+            assert!(cli.global.json);
+        }
+    }
+
+    #[test]
+    fn an_event_comes_from_flags_or_from_a_file() {
+        let parse = |words: &[&str]| Cli::try_parse_from([&["runstone", "append"], words].concat());
+        assert!(parse(&[]).is_ok());
+        assert!(parse(&["-"]).is_ok());
+        assert!(parse(&["--type", "a.b", "--stream", "s"]).is_ok());
+        assert!(parse(&["--type", "a.b"]).is_err());
+        assert!(parse(&["events.jsonl", "--type", "a.b", "--stream", "s"]).is_err());
+        assert!(parse(&["--tag", "a:b"]).is_err());
+        assert!(parse(&["--after", "4"]).is_err());
+    }
+}

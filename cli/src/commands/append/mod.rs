@@ -1,0 +1,303 @@
+//! `append`: JSON lines, or one event from flags.
+
+mod feed;
+mod line;
+
+use crate::args::AppendArgs;
+use crate::error::{Exit, Failure, Report};
+use crate::output::{Output, Results, error_value};
+use crate::session::{Access, Session};
+use feed::{Feed, Found, each_line};
+use line::{Checks, bad_line};
+use runstone::codec::Limits;
+use runstone::{Append, Appended, Condition, Log, NewEvent};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal as _};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of lines that wait for a commit.
+const FEED_BYTES: usize = 16 << 20;
+/// The mark that some programs put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A line with its number, as far as it could be read.
+struct Line {
+    number: u64,
+    append: Result<Append, Report>,
+}
+
+/// The answer to a line.
+#[derive(Serialize)]
+struct Answer {
+    line: u64,
+    first: u64,
+    last: u64,
+    ids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duplicate: Option<bool>,
+}
+
+impl Answer {
+    fn of(line: u64, appended: &Appended) -> Self {
+        Self {
+            line,
+            first: appended.first.get(),
+            last: appended.last.get(),
+            ids: appended.ids.iter().map(ToString::to_string).collect(),
+            duplicate: appended.duplicate.then_some(true),
+        }
+    }
+
+    /// For people.
+    fn text(&self) -> String {
+        let place = if self.first == self.last {
+            format!("position {}", self.first)
+        } else {
+            format!("positions {} to {}", self.first, self.last)
+        };
+        match self.duplicate {
+            Some(true) => format!("{place}, recorded before"),
+            _ => place,
+        }
+    }
+}
+
+pub(crate) fn run(session: &Session, args: AppendArgs) -> Result<Exit, Failure> {
+    let checks = Checks {
+        expect: args.expect,
+        condition: args.if_none.clone().map(|query| {
+            let mut condition = Condition::none(query);
+            condition.after = args.after;
+            condition
+        }),
+    };
+    if args.event_type.is_some() {
+        return one(session, args, &checks);
+    }
+    // The input is opened first: a mistyped name is not worth a look at the log.
+    let reader = open_input(args.file.as_deref(), &session.output)?;
+    session.with(Access::Write, |log| {
+        many(log, &session.output, reader, args.max_line_bytes, checks)
+    })
+}
+
+/// One event from flags: it is recorded, or the command fails.
+fn one(session: &Session, args: AppendArgs, checks: &Checks) -> Result<Exit, Failure> {
+    let mut event = NewEvent::new(args.event_type.unwrap_or_default(), args.stream.unwrap_or_default())
+        .payload(args.data)
+        .tags(args.tags)
+        .fields(args.fields);
+    event.event_id = args.id;
+    event.occurred_at_us = args.occurred_at;
+    event.scope = args.scope;
+    event.causation = args.causation;
+    event.correlation = args.correlation;
+    event.schema_version = args.schema_version.unwrap_or(event.schema_version);
+    event.source = args.source.unwrap_or(event.source);
+    event.check(&Limits::default())?;
+    let mut append = Append::new([event.clone()]);
+    append.conditions.extend(checks.condition.clone());
+    if let Some(expected) = checks.expect {
+        append = append.expect(event.stream, expected);
+    }
+    session.with(Access::Write, |log| {
+        let appended = log.append_blocking(append)?;
+        let answer = Answer::of(1, &appended);
+        session.output.answer(&answer, || {
+            let ids = answer.ids.join(", ");
+            format!("{}, id {ids}", answer.text())
+        })?;
+        Ok(Exit::Done)
+    })
+}
+
+fn open_input(file: Option<&Path>, output: &Output) -> Result<Box<dyn BufRead + Send>, Failure> {
+    match file {
+        Some(path) if path != Path::new("-") => {
+            let opened = File::open(path).map_err(|error| Report::file(path, &error))?;
+            Ok(Box::new(BufReader::with_capacity(1 << 16, opened)))
+        }
+        _ => {
+            if io::stdin().is_terminal() {
+                output.note("reading events from the terminal, one JSON object a line; Ctrl-D ends");
+            }
+            Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())))
+        }
+    }
+}
+
+/// Many lines: each is recorded, or answered with an error, and the rest goes on.
+fn many(
+    log: &Log,
+    output: &Output,
+    reader: Box<dyn BufRead + Send>,
+    max_line_bytes: usize,
+    checks: Checks,
+) -> Result<Exit, Failure> {
+    let feed = Arc::new(Feed::new(FEED_BYTES));
+    let filled = Arc::clone(&feed);
+    let thread = std::thread::Builder::new()
+        .name("runstone-read".to_owned())
+        .spawn(move || {
+            let outcome = fill(&filled, reader, max_line_bytes, &checks);
+            filled.end();
+            outcome
+        })
+        .map_err(|error| Report::new(Exit::Storage, "storage_io", error.to_string()))?;
+    let mut answers = Answers::new(output);
+    loop {
+        let lines = feed.take();
+        if lines.is_empty() {
+            break;
+        }
+        if let Some(broken) = append_lines(log, lines, &mut answers)? {
+            feed.close();
+            let last = answers.last_line;
+            return Err(broken.hint(format!("lines after {last} were not appended")).into());
+        }
+    }
+    let read = thread.join().unwrap_or_else(|_| Err(io::Error::other("the reader stopped")));
+    read.map_err(|error| {
+        Report::new(Exit::Storage, "storage_io", format!("the input cannot be read on: {error}"))
+    })?;
+    Ok(if answers.refused == 0 { Exit::Done } else { Exit::No })
+}
+
+/// Reads lines into the feed.
+fn fill(
+    feed: &Feed<Line>,
+    reader: Box<dyn BufRead + Send>,
+    max_line_bytes: usize,
+    checks: &Checks,
+) -> io::Result<()> {
+    each_line(reader, max_line_bytes, |number, found| {
+        let (append, bytes) = match found {
+            Found::Whole(text) => {
+                let text = match text.strip_prefix(BYTE_ORDER_MARK) {
+                    Some(text) if number == 1 => text,
+                    _ => text,
+                };
+                match line::parse(text, checks) {
+                    Some(append) => (append, text.len()),
+                    None => return true,
+                }
+            }
+            Found::TooLong(bytes) => {
+                let mut report = bad_line(format!(
+                    "the line has {bytes} bytes, at most {max_line_bytes} are allowed"
+                ));
+                report.hints = vec!["--max-line-bytes N allows longer lines".to_owned()];
+                (Err(report), 0)
+            }
+        };
+        feed.put(Line { number, append }, bytes)
+    })
+}
+
+/// Appends lines in as few commits as possible, and answers them in order. What is wrong with the
+/// log rather than with a line is given back: the next lines would fare no better.
+fn append_lines(
+    log: &Log,
+    lines: impl IntoIterator<Item = Line>,
+    answers: &mut Answers<'_>,
+) -> Result<Option<Report>, Failure> {
+    let (mut appends, mut places) = (Vec::new(), Vec::new());
+    for line in lines {
+        let refused = match line.append {
+            Ok(append) => {
+                appends.push(append);
+                None
+            }
+            Err(report) => Some(report),
+        };
+        places.push((line.number, refused));
+    }
+    let mut outcomes = log.append_many_blocking(appends).into_iter();
+    let mut broken = None;
+    for (number, refused) in places {
+        let outcome = match refused {
+            Some(report) => Err(report),
+            None => match outcomes.next() {
+                Some(outcome) => outcome.map_err(Report::from),
+                None => break,
+            },
+        };
+        if let Err(report) = &outcome
+            && matches!(report.exit, Exit::Storage | Exit::Keys | Exit::Corrupt)
+        {
+            broken = Some(report.clone());
+        }
+        answers.give(number, outcome)?;
+    }
+    answers.flush()?;
+    Ok(broken)
+}
+
+/// Answers on stdout. When nobody reads them any more the appending goes on: the lines that were
+/// given are to be recorded, whoever listens.
+struct Answers<'a> {
+    output: &'a Output,
+    results: Option<Results>,
+    refused: u64,
+    last_line: u64,
+}
+
+impl<'a> Answers<'a> {
+    fn new(output: &'a Output) -> Self {
+        Self {
+            output,
+            results: Some(Output::results()),
+            refused: 0,
+            last_line: 0,
+        }
+    }
+
+    fn give(&mut self, number: u64, outcome: Result<Appended, Report>) -> Result<(), Failure> {
+        self.last_line = number;
+        match outcome {
+            Ok(appended) => {
+                let answer = Answer::of(number, &appended);
+                let json = self.output.json;
+                self.write(|results| {
+                    if json {
+                        results.json(&answer)
+                    } else {
+                        results.line(&format!("line {number}: {}", answer.text()))
+                    }
+                })
+            }
+            Err(mut report) => {
+                self.refused += 1;
+                if self.output.json {
+                    let error = error_value(&report);
+                    let line = serde_json::json!({"line": number, "error": error});
+                    return self.write(|results| results.json(&line));
+                }
+                self.flush()?;
+                report.message = format!("line {number}: {}", report.message);
+                self.output.error(&report);
+                Ok(())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.write(Results::flush)
+    }
+
+    fn write(
+        &mut self,
+        action: impl FnOnce(&mut Results) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self.results.as_mut().map(action) {
+            Some(Err(Failure::Closed)) => {
+                self.results = None;
+                Ok(())
+            }
+            Some(outcome) => outcome,
+            None => Ok(()),
+        }
+    }
+}

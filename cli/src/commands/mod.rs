@@ -1,0 +1,52 @@
+//! One file a command.
+
+mod append;
+mod checkpoint;
+mod config;
+mod doctor;
+mod folds;
+mod import;
+mod init;
+mod keys;
+mod log;
+mod meta;
+mod runs;
+mod schema;
+mod show;
+mod stats;
+mod storage;
+mod verify;
+
+use crate::args::{Cli, Command};
+use crate::error::{Exit, Failure};
+use crate::output::Output;
+use crate::session::Session;
+
+/// Does what was asked.
+pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
+    let session = Session::new(cli.global, output.clone());
+    match cli.command {
+        Command::Init(args) => init::run(&session, args),
+        Command::Config(command) => config::run(&session, &command),
+        Command::Append(args) => append::run(&session, args),
+        Command::Import(args) => import::run(&session, &args),
+        Command::Log(args) => log::run(&session, &args),
+        Command::Show(args) => show::run(&session, &args),
+        Command::Runs(args) => runs::list(&session, &args),
+        Command::Run(args) => runs::one(&session, &args),
+        Command::Verify(args) => verify::run(&session, &args),
+        Command::Checkpoint => checkpoint::checkpoint(&session),
+        Command::Policy => checkpoint::policy(&session),
+        Command::Rebuild(args) => folds::rebuild(&session, &args),
+        Command::Folds => folds::list(&session),
+        Command::Backup { file } => storage::backup(&session, &file),
+        Command::Compact => storage::compact(&session),
+        Command::Stats => stats::run(&session),
+        Command::Doctor => doctor::run(&session),
+        Command::Keys(command) => keys::run(&session, &command),
+        Command::Clock(command) => storage::clock(&session, &command),
+        Command::Schema(args) => schema::run(&session, &args),
+        Command::Completions(args) => meta::completions(&args),
+        Command::Man(args) => meta::man(&session, &args),
+    }
+}

@@ -1,0 +1,213 @@
+//! `runs` and `run`: what each stream did, what it cost, how it ended.
+
+use crate::args::{RunArgs, RunsArgs};
+use crate::error::{Exit, Failure, Report};
+use crate::output::{
+    Align, Output, Table, Tone, count, duration, now, paint, printable, relative, rfc3339, usd,
+};
+use crate::session::{Access, Session};
+use runstone::Log;
+use runstone::projections::runs::{self, RunFilter, RunStatus, RunSummary};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// A run as other programs see it.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    stream: &'a str,
+    name: Option<String>,
+    status: &'a str,
+    steps: u64,
+    tool_calls: u64,
+    tokens: u64,
+    usd_micros: u64,
+    started: Option<String>,
+    ended: Option<String>,
+    parent: Option<&'a str>,
+}
+
+impl<'a> Line<'a> {
+    fn of(log: &Log, run: &'a RunSummary, output: &Output) -> Self {
+        // A name that cannot be read must not hide the run.
+        let name = runs::name(log, run).unwrap_or_else(|error| {
+            output.warn(error.code(), &format!("the name of `{}`: {error}", run.stream));
+            None
+        });
+        Self {
+            stream: &run.stream,
+            name,
+            status: run.status.as_str(),
+            steps: run.counts.steps,
+            tool_calls: run.counts.tool_calls,
+            tokens: run.usage.tokens(),
+            usd_micros: run.usage.usd_micros,
+            started: rfc3339(run.began_at_us()),
+            ended: run.ended_at_us().and_then(rfc3339),
+            parent: run.parent.as_deref(),
+        }
+    }
+}
+
+pub(crate) fn list(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
+    let mut filter = RunFilter::new();
+    filter.status = args.status.as_deref().map(RunStatus::from);
+    session.with(Access::Folds, |log| {
+        let output = &session.output;
+        if output.json {
+            let mut results = Output::results();
+            for run in runs::list(log, filter)? {
+                results.json(&Line::of(log, &run?, output))?;
+            }
+            results.flush()?;
+            return Ok(Exit::Done);
+        }
+        let mut all = runs::list(log, filter)?.collect::<Result<Vec<_>, _>>()?;
+        if all.is_empty() {
+            output.note("there is no such run");
+            return Ok(Exit::Done);
+        }
+        all.sort_by_key(RunSummary::began_at_us);
+        Output::text(&format!("{}\n", table(log, &all, output)))?;
+        Ok(Exit::Done)
+    })
+}
+
+fn table(log: &Log, all: &[RunSummary], output: &Output) -> String {
+    let mut table = Table::new(
+        output,
+        &[
+            ("run", Align::Left),
+            ("name", Align::Left),
+            ("status", Align::Left),
+            ("started", Align::Left),
+            ("took", Align::Right),
+            ("steps", Align::Right),
+            ("tool calls", Align::Right),
+            ("tokens", Align::Right),
+            ("cost", Align::Right),
+        ],
+    );
+    let now = now();
+    for run in all {
+        let line = Line::of(log, run, output);
+        let began_at_us = run.began_at_us();
+        let started = if output.terminal {
+            relative(began_at_us, now)
+        } else {
+            line.started.unwrap_or_default()
+        };
+        table.row(vec![
+            (run.stream.clone(), Tone::Plain),
+            (line.name.unwrap_or_default(), Tone::Plain),
+            (line.status.to_owned(), tone_of(&run.status)),
+            (started, Tone::Dim),
+            (duration(run.last_at_us().saturating_sub(began_at_us)), Tone::Plain),
+            (number(line.steps), Tone::Plain),
+            (number(line.tool_calls), Tone::Plain),
+            (number(line.tokens), Tone::Plain),
+            (price(line.usd_micros), Tone::Plain),
+        ]);
+    }
+    table.text()
+}
+
+/// Nothing is shown as nothing: most recordings know no steps and no price.
+fn number(number: u64) -> String {
+    if number == 0 { "-".to_owned() } else { count(number) }
+}
+
+fn price(usd_micros: u64) -> String {
+    if usd_micros == 0 { "-".to_owned() } else { usd(usd_micros) }
+}
+
+/// What needs somebody stands out.
+fn tone_of(status: &RunStatus) -> Tone {
+    match status.as_str() {
+        "success" | "completed" => Tone::Good,
+        "error" | "terminal" | "crashed" | "failed" => Tone::Bad,
+        "paused" | "escalated" | "cancelled" | "running" => Tone::Warn,
+        "unknown" => Tone::Dim,
+        _ => Tone::Plain,
+    }
+}
+
+pub(crate) fn one(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
+    session.with(Access::Folds, |log| {
+        let output = &session.output;
+        let Some(run) = runs::get(log, &args.stream)? else {
+            let message = format!("there is no run `{}`", args.stream);
+            return Err(Report::new(Exit::NotFound, "run_not_found", message).into());
+        };
+        let line = Line::of(log, &run, output);
+        // The tree looks at every run, which a script did not ask for.
+        let tree = if output.json { None } else { runs::tree_totals(log, &args.stream)? };
+        let tree = tree.filter(|tree| tree.runs > 1);
+        output.answer(&line, || {
+            let mut text = whole(&run, &line, output);
+            if let Some(tree) = tree {
+                let _ = writeln!(
+                    text,
+                    "with the runs that it spawned: {} runs, {} tool calls, {} tokens, {}",
+                    count(tree.runs),
+                    count(tree.counts.tool_calls),
+                    count(tree.usage.tokens()),
+                    usd(tree.usage.usd_micros),
+                );
+            }
+            text
+        })?;
+        Ok(Exit::Done)
+    })
+}
+
+fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> String {
+    let mut text = String::new();
+    let mut put = |name: &str, value: &str| {
+        let name = paint(output.color, Tone::Dim, &format!("{name:<14}"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name}  {value}");
+    };
+    put("run", &printable(&run.stream));
+    if let Some(name) = &line.name {
+        put("name", &printable(name));
+    }
+    put("status", &paint(output.color, tone_of(&run.status), &printable(run.status.as_str())));
+    if let Some(parent) = line.parent {
+        put("parent", &printable(parent));
+    }
+    put("scope", &printable(&run.scope));
+    let (began_at_us, last_at_us) = (run.began_at_us(), run.last_at_us());
+    put("started", &rfc3339(began_at_us).unwrap_or_default());
+    match run.ended_at_us() {
+        Some(ended_at_us) => put("ended", &rfc3339(ended_at_us).unwrap_or_default()),
+        None => put("last event", &rfc3339(last_at_us).unwrap_or_default()),
+    }
+    put("took", &duration(last_at_us.saturating_sub(began_at_us)));
+    let (counts, usage) = (&run.counts, &run.usage);
+    put("events", &count(counts.events));
+    put("steps", &count(counts.steps));
+    put("turns", &count(counts.turns));
+    put(
+        "tool calls",
+        &format!(
+            "{} ({} answered, {} failed)",
+            count(counts.tool_calls),
+            count(counts.tool_results),
+            count(counts.tool_errors)
+        ),
+    );
+    put("model calls", &count(counts.llm_calls));
+    put(
+        "tokens",
+        &format!(
+            "{} ({} in, {} out, {} from cache, {} to cache)",
+            count(usage.tokens()),
+            count(usage.input_tokens),
+            count(usage.output_tokens),
+            count(usage.cache_read_tokens),
+            count(usage.cache_write_tokens)
+        ),
+    );
+    put("cost", &price(usage.usd_micros));
+    text
+}

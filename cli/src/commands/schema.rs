@@ -1,0 +1,37 @@
+//! `schema`: the shapes of known payloads.
+
+use crate::args::SchemaArgs;
+use crate::error::{Exit, Failure, Report};
+use crate::output::{Align, Output, Table, Tone};
+use crate::session::Session;
+use runstone::projections::schemas;
+use serde_json::json;
+
+pub(crate) fn run(session: &Session, args: &SchemaArgs) -> Result<Exit, Failure> {
+    let output = &session.output;
+    let all = schemas();
+    if let Some(name) = &args.event_type {
+        let known = all.iter().find(|known| known.name == name).ok_or_else(|| {
+            let message = format!("no schema is known for type `{name}`");
+            Report::new(Exit::NotFound, "unknown_schema", message)
+        })?;
+        output.answer(&known.json_schema, || format!("{:#}", known.json_schema))?;
+        return Ok(Exit::Done);
+    }
+    if output.json {
+        let mut results = Output::results();
+        for known in &all {
+            let (name, version) = (known.name, known.version);
+            results.json(&json!({"type": name, "version": version, "schema": known.json_schema}))?;
+        }
+        results.flush()?;
+        return Ok(Exit::Done);
+    }
+    let mut table = Table::new(output, &[("type", Align::Left), ("version", Align::Right)]);
+    for known in &all {
+        let version = known.version.to_string();
+        table.row(vec![(known.name.to_owned(), Tone::Plain), (version, Tone::Plain)]);
+    }
+    Output::text(&format!("{}\n", table.text()))?;
+    Ok(Exit::Done)
+}

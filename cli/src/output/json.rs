@@ -1,0 +1,135 @@
+//! JSON shapes that other programs depend on.
+
+use super::rfc3339;
+use crate::error::Report;
+use runstone::codec::Header;
+use runstone::{FoldStatus, Payload, Record};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+/// An error inside a line.
+pub(crate) fn error(report: &Report) -> Value {
+    json!({"code": report.code, "message": report.message, "hints": report.hints})
+}
+
+/// Base64, as checkpoints write roots.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    use ::base64::Engine as _;
+    ::base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Microseconds since the epoch as RFC 3339; a time that it cannot write stays a number.
+struct Time(u64);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match rfc3339(self.0) {
+            Some(text) => serializer.serialize_str(&text),
+            None => serializer.serialize_u64(self.0),
+        }
+    }
+}
+
+/// An event without its content, which follows as bytes.
+#[derive(Serialize)]
+struct Head<'a> {
+    position: u64,
+    id: String,
+    stream: &'a str,
+    revision: u64,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    schema_version: u32,
+    recorded_at: Time,
+    occurred_at: Option<Time>,
+    source: &'a str,
+    authority: &'a str,
+    causation: Option<String>,
+    correlation: Option<String>,
+    scope: &'a str,
+    tags: &'a [String],
+}
+
+impl<'a> Head<'a> {
+    fn of(record: &'a Record) -> Self {
+        let header: &Header = &record.header;
+        Self {
+            position: record.position.get(),
+            id: header.event_id.to_string(),
+            stream: &header.stream,
+            revision: record.revision.get(),
+            event_type: &header.event_type,
+            schema_version: header.schema_version,
+            recorded_at: Time(record.recorded_at_us),
+            occurred_at: header.occurred_at_us.map(Time),
+            source: &header.source,
+            authority: header.authority.as_str(),
+            causation: header.causation.map(|id| id.to_string()),
+            correlation: header.correlation.map(|id| id.to_string()),
+            scope: &header.scope,
+            tags: &header.tags,
+        }
+    }
+}
+
+/// Writes an event as one line. The bytes of its content go out as they are, but for line breaks:
+/// outside of strings they mean nothing to JSON, inside they cannot be, and here they would tear
+/// the line in two.
+pub(crate) fn write_record(record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    serde_json::to_writer(&mut *out, &Head::of(record))?;
+    // The closing brace gives way to the content.
+    out.pop();
+    out.extend_from_slice(b",\"data\":");
+    match &record.payload {
+        Payload::Open(bytes) => {
+            let one_line = |byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
+            out.extend(bytes.iter().map(one_line));
+        }
+        Payload::Erased => out.extend_from_slice(b"null,\"erased\":true"),
+        _ => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+/// How far a fold is.
+#[derive(Serialize)]
+pub(crate) struct Summary {
+    fold: String,
+    version: u32,
+    /// Events taken in.
+    applied: u64,
+    /// Events whose effect is on disk.
+    flushed: u64,
+    /// Events not yet taken in.
+    lag: u64,
+    known: bool,
+    stopped: Option<Value>,
+}
+
+impl Summary {
+    pub(crate) fn of(status: &FoldStatus, size: u64) -> Self {
+        Self {
+            fold: status.name.clone(),
+            version: status.version,
+            applied: status.applied,
+            flushed: status.flushed,
+            lag: size.saturating_sub(status.applied),
+            known: status.known,
+            stopped: status
+                .stopped
+                .as_ref()
+                .map(|(position, why)| json!({"position": position, "why": why})),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Where answers go: results to stdout, everything else to stderr.
+
+mod json;
+mod pretty;
+mod progress;
+mod record;
+mod table;
+mod text;
+mod time;
+
+pub(crate) use json::{Summary, base64, error as error_value, hex, write_record};
+pub(crate) use pretty::indent;
+pub(crate) use progress::Progress;
+pub(crate) use record::{RecordLines, whole_record};
+pub(crate) use table::{Align, Table, Tone, paint};
+pub(crate) use text::{bytes, count, printable, usd};
+pub(crate) use time::{duration, now, relative, rfc3339};
+
+use crate::error::{Exit, Failure, Report};
+use anstream::{AutoStream, ColorChoice};
+use serde::Serialize;
+use std::io::{BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
+
+/// How to answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+    pub(crate) quiet: bool,
+    /// Whether people read stdout.
+    pub(crate) terminal: bool,
+    /// Whether people read stderr.
+    pub(crate) err_terminal: bool,
+    /// Whether stdout is coloured; `NO_COLOR` and its kin are respected.
+    pub(crate) color: bool,
+    err_color: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, quiet: bool) -> Self {
+        let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+        Self {
+            json,
+            quiet,
+            terminal: stdout.is_terminal(),
+            err_terminal: stderr.is_terminal(),
+            color: !json && AutoStream::choice(&stdout) != ColorChoice::Never,
+            err_color: !json && AutoStream::choice(&stderr) != ColorChoice::Never,
+        }
+    }
+
+    /// Stdout, buffered.
+    pub(crate) fn results() -> Results {
+        Results {
+            out: BufWriter::with_capacity(1 << 16, std::io::stdout().lock()),
+        }
+    }
+
+    /// Answers one value: as JSON, or as text for people.
+    pub(crate) fn answer<T: Serialize>(
+        &self,
+        value: &T,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
+        let mut results = Self::results();
+        if self.json {
+            results.json(value)?;
+        } else {
+            results.line(text().trim_end_matches('\n'))?;
+        }
+        results.flush()
+    }
+
+    /// Answers text that is the same for everybody.
+    pub(crate) fn text(text: &str) -> Result<(), Failure> {
+        let mut results = Self::results();
+        results.raw(text.as_bytes())?;
+        results.flush()
+    }
+
+    /// Something that a person may want to know, and a script does not.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet && !self.json {
+            self.stderr(&format!("{} {}", self.label(Tone::Dim, "note:"), printable(text)));
+        }
+    }
+
+    /// Something that may be wrong.
+    pub(crate) fn warn(&self, code: &str, message: &str) {
+        if self.quiet {
+            return;
+        }
+        if self.json {
+            let line = serde_json::json!({"warning": {"code": code, "message": message}});
+            self.stderr(&line.to_string());
+        } else {
+            let label = self.label(Tone::Warn, "warning:");
+            self.stderr(&format!("{label} {}", printable(message)));
+        }
+    }
+
+    /// Why the command, or a part of it, failed.
+    pub(crate) fn error(&self, report: &Report) {
+        if self.json {
+            self.stderr(&serde_json::json!({"error": json::error(report)}).to_string());
+            return;
+        }
+        let mut text = format!("{} {}", self.label(Tone::Bad, "error:"), printable(&report.message));
+        for hint in &report.hints {
+            text.push_str("\n  ");
+            text.push_str(&self.label(Tone::Good, "hint:"));
+            text.push(' ');
+            text.push_str(&printable(hint));
+        }
+        self.stderr(&text);
+    }
+
+    fn label(&self, tone: Tone, text: &str) -> String {
+        paint(self.err_color, tone, text)
+    }
+
+    #[expect(clippy::unused_self, reason = "stderr belongs to the output")]
+    fn stderr(&self, line: &str) {
+        // There is nobody left to tell if stderr is gone.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+}
+
+/// Results on stdout. A reader that went away is [`Failure::Closed`].
+#[derive(Debug)]
+pub(crate) struct Results {
+    out: BufWriter<StdoutLock<'static>>,
+}
+
+impl Results {
+    pub(crate) fn json<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
+        let mut line = serde_json::to_vec(value).map_err(|error| {
+            Report::of(Exit::Storage, "internal", &error)
+        })?;
+        line.push(b'\n');
+        self.raw(&line)
+    }
+
+    pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        self.raw(text.as_bytes())?;
+        self.raw(b"\n")
+    }
+
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes).map_err(|error| stdout_failed(&error))
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(|error| stdout_failed(&error))
+    }
+}
+
+impl Drop for Results {
+    /// What an early return left in the buffer is written, as far as somebody reads it.
+    fn drop(&mut self) {
+        let _ = self.out.flush();
+    }
+}
+
+fn stdout_failed(error: &std::io::Error) -> Failure {
+    if error.kind() == ErrorKind::BrokenPipe {
+        return Failure::Closed;
+    }
+    Report::new(Exit::Storage, "storage_io", format!("stdout cannot be written: {error}")).into()
+}

@@ -1,0 +1,137 @@
+//! Events for people.
+
+use super::table::terminal_width;
+use super::text::preview;
+use super::{Output, Tone, count, indent, now, paint, printable, relative, rfc3339};
+use jiff::Timestamp;
+use runstone::{Payload, Record};
+use std::fmt::Write as _;
+
+/// Widths that most names keep to; longer ones push the rest of their line.
+const STREAM_WIDTH: usize = 24;
+const TYPE_WIDTH: usize = 24;
+
+/// Events as lines, one after the other: they may be more than fit into memory, so that no column
+/// can wait for its widest cell.
+#[derive(Debug)]
+pub(crate) struct RecordLines {
+    color: bool,
+    /// Columns for one line; without it lines are whole.
+    width: Option<usize>,
+    /// Times are told as distances from now, for people who look now.
+    now: Option<Timestamp>,
+}
+
+impl RecordLines {
+    pub(crate) fn new(output: &Output) -> Self {
+        Self {
+            color: output.color,
+            width: terminal_width(output).map(usize::from),
+            now: output.terminal.then(now),
+        }
+    }
+
+    /// Distances count from now on.
+    pub(crate) fn tick(&mut self) {
+        self.now = self.now.map(|_| now());
+    }
+
+    pub(crate) fn line(&self, record: &Record) -> String {
+        let header = &record.header;
+        let time = match self.now {
+            Some(now) => format!("{:>9}", relative(record.recorded_at_us, now)),
+            None => rfc3339(record.recorded_at_us).unwrap_or_default(),
+        };
+        let place = format!("{}@{}", header.stream, record.revision);
+        let head = format!("{:>7}  {time}", record.position);
+        let (stream, event_type) = (printable(&place), &header.event_type);
+        let used = head.chars().count()
+            + stream.chars().count().max(STREAM_WIDTH)
+            + event_type.len().max(TYPE_WIDTH)
+            + 6;
+        let left = self.width.map_or(usize::MAX, |width| width.saturating_sub(used).max(8));
+        let content = match &record.payload {
+            Payload::Open(bytes) => {
+                // What is beyond the width need not be looked at; one character has at most 4 bytes.
+                let seen = bytes.get(..left.saturating_mul(4).min(bytes.len())).unwrap_or(bytes);
+                let text = String::from_utf8_lossy(seen);
+                let shown = preview(&text, left);
+                printable(&shown).into_owned()
+            }
+            Payload::Erased => paint(self.color, Tone::Warn, "(erased)"),
+            _ => paint(self.color, Tone::Bad, "(cannot be read)"),
+        };
+        format!(
+            "{}  {}  {stream:<STREAM_WIDTH$}  {content}",
+            paint(self.color, Tone::Dim, &head),
+            paint(self.color, tone_of(event_type), &format!("{event_type:<TYPE_WIDTH$}")),
+        )
+    }
+}
+
+/// Failures stand out.
+fn tone_of(event_type: &str) -> Tone {
+    let last = event_type.rsplit('.').next().unwrap_or_default();
+    match last {
+        "failed" | "exceeded" | "refused" | "outcome_unknown" => Tone::Bad,
+        "blocked" | "paused" | "warned" | "cancelled" | "expired" => Tone::Warn,
+        "completed" | "finished" | "approved" => Tone::Good,
+        _ => Tone::Plain,
+    }
+}
+
+/// One event over several lines.
+pub(crate) fn whole_record(output: &Output, record: &Record) -> String {
+    let header = &record.header;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        let name = paint(output.color, Tone::Dim, &format!("{name:<14}"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name}  {}", printable(value));
+    };
+    line("position", &count(record.position.get()));
+    line("id", &header.event_id.to_string());
+    line("type", &format!("{} (schema version {})", header.event_type, header.schema_version));
+    line("stream", &format!("{}@{}", header.stream, record.revision));
+    let mut time = |name: &str, unix_us: u64| match rfc3339(unix_us) {
+        Some(at) if output.terminal => line(name, &format!("{at} ({})", relative(unix_us, now()))),
+        Some(at) => line(name, &at),
+        None => line(name, &format!("{unix_us} microseconds since 1970")),
+    };
+    time("recorded at", record.recorded_at_us);
+    if let Some(occurred_at_us) = header.occurred_at_us {
+        time("occurred at", occurred_at_us);
+    }
+    line("source", &header.source);
+    line("principal", &format!("{} (as {})", header.principal, header.authority));
+    if let Some(id) = header.causation {
+        line("caused by", &id.to_string());
+    }
+    if let Some(id) = header.correlation {
+        line("belongs to", &id.to_string());
+    }
+    line("scope", &header.scope);
+    if !header.tags.is_empty() {
+        line("tags", &header.tags.join("  "));
+    }
+    for (field, value) in record.control.iter() {
+        line(&format!("control {field}"), &control_text(value));
+    }
+    let content = match &record.payload {
+        Payload::Open(bytes) => indent(&String::from_utf8_lossy(bytes)),
+        Payload::Erased => "(erased)".to_owned(),
+        _ => "(cannot be read)".to_owned(),
+    };
+    text.push('\n');
+    text.push_str(&printable(&content));
+    text
+}
+
+fn control_text(value: &runstone::codec::ControlValue) -> String {
+    use runstone::codec::ControlValue;
+    match value {
+        ControlValue::U64(number) => number.to_string(),
+        ControlValue::Text(text) => text.clone(),
+        ControlValue::Bytes(bytes) => super::hex(bytes),
+    }
+}

@@ -1,0 +1,180 @@
+//! Which log, opened how, as whom.
+
+use crate::args::Global;
+use crate::error::{Exit, Failure, Report};
+use crate::output::{Output, Progress};
+use runstone::keys::Credential;
+use runstone::{Log, OpenError, OpenOptions};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long a log that is held is tried again even without `--wait`: commands that run one after
+/// the other, or beside a `log --follow`, must not trip over each other.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Time between two tries, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// Waiting longer than this is said.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// What a command wants to do with the log.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Look at events. Nothing is written, and others may look too.
+    Events,
+    /// Look at folds as well.
+    Folds,
+    /// Write.
+    Write,
+}
+
+/// The log that the command is about.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) log: PathBuf,
+    keys: Option<PathBuf>,
+    principal: Option<String>,
+    credential: Option<PathBuf>,
+    wait: Duration,
+    pub(crate) output: Output,
+}
+
+impl Session {
+    pub(crate) fn new(global: Global, output: Output) -> Self {
+        Self {
+            log: global.log,
+            keys: global.keys,
+            principal: global.principal,
+            credential: global.cred,
+            wait: global.wait.unwrap_or(PATIENCE),
+            output,
+        }
+    }
+
+    /// The folder of the log's keys.
+    pub(crate) fn keys_path(&self) -> PathBuf {
+        self.keys.clone().unwrap_or_else(|| runstone::default_keys_path(&self.log))
+    }
+
+    /// How the log is opened.
+    pub(crate) fn options(&self, access: Access) -> OpenOptions {
+        let mut options = OpenOptions::default();
+        options.keys.clone_from(&self.keys);
+        options.read_only = access != Access::Write;
+        if access != Access::Events {
+            options.folds = runstone::projections::standard_folds();
+        }
+        options.sources = provider_sources();
+        options.progress = self.repair_progress();
+        options
+    }
+
+    /// A bar that appears when the log was not closed and has to be gone through.
+    fn repair_progress(&self) -> Arc<dyn Fn(f64) + Send + Sync> {
+        let output = self.output.clone();
+        let bar = Mutex::new(None);
+        Arc::new(move |share| {
+            let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+            let bar = bar.get_or_insert_with(|| Progress::share(&output, "recovering"));
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "clamped to 0..=1000 before"
+            )]
+            let done = (share * 1000.0).clamp(0.0, 1000.0) as u64;
+            bar.at(done);
+        })
+    }
+
+    /// Tries until the log is free or the patience is over.
+    pub(crate) fn patiently<T>(
+        &self,
+        mut action: impl FnMut() -> Result<T, OpenError>,
+    ) -> Result<T, OpenError> {
+        let begun = instant();
+        let (mut pause, mut told) = (FIRST_PAUSE, false);
+        loop {
+            let outcome = action();
+            let waited = begun.elapsed();
+            if !matches!(outcome, Err(OpenError::Busy { .. })) || waited >= self.wait {
+                return outcome;
+            }
+            if waited >= SILENT && !told {
+                told = true;
+                let path = self.log.display();
+                self.output.note(&format!("another process holds {path}; waiting for it"));
+            }
+            sleep(pause.min(self.wait.saturating_sub(waited)));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Opens the log.
+    pub(crate) fn open(&self, access: Access) -> Result<Log, Failure> {
+        let log = self.patiently(|| Log::open(&self.log, self.options(access)))?;
+        if access == Access::Write {
+            self.act_as(log)
+        } else {
+            Ok(log)
+        }
+    }
+
+    /// Opens the log, does something, and closes it whatever came of that.
+    pub(crate) fn with<T>(
+        &self,
+        access: Access,
+        action: impl FnOnce(&Log) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let log = self.open(access)?;
+        let outcome = action(&log);
+        let closed = log.close_blocking();
+        let answer = outcome?;
+        closed?;
+        Ok(answer)
+    }
+
+    /// The handle of the principal that was asked for.
+    fn act_as(&self, log: Log) -> Result<Log, Failure> {
+        let Some(path) = &self.credential else {
+            return match &self.principal {
+                None => Ok(log),
+                Some(name) => Err(Report::new(
+                    Exit::Keys,
+                    "no_credential",
+                    format!("acting as `{name}` needs its credential"),
+                )
+                .into()),
+            };
+        };
+        let credential = Credential::load(path)?;
+        let (id, authority) = (credential.id(), credential.authority());
+        if let Some(name) = &self.principal
+            && name != id
+            && *name != format!("{authority}:{id}")
+        {
+            return Err(Report::new(
+                Exit::Keys,
+                "credential_mismatch",
+                format!("{} is the credential of `{id}`, not of `{name}`", path.display()),
+            )
+            .into());
+        }
+        Ok(log.with_credential(&credential)?)
+    }
+}
+
+/// Key-encryption keys that stand in environment variables: the library does not read those.
+fn provider_sources() -> runstone::keys::ProviderSources {
+    runstone::keys::ProviderSources::default().env(Arc::new(|name: &str| {
+        #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+        let value = std::env::var(name);
+        value.ok().map(Into::into)
+    }))
+}
+
+#[expect(clippy::disallowed_methods, reason = "waiting is measured where it is done")]
+fn instant() -> Instant {
+    Instant::now()
+}

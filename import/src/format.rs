@@ -1,0 +1,238 @@
+//! The formats of recordings, and how to tell them by their content.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How many bytes of a recording [`detect`] wants to see.
+pub const DETECT_BYTES: usize = 64 << 10;
+
+/// How many records of the head are looked at.
+const DETECT_RECORDS: usize = 16;
+
+/// A format of recordings.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// Chat transcripts in the manner of OpenAI, with tool calls, as tau-bench stores them: an array
+    /// of runs, one run, an array of messages, or any of these one a line.
+    Messages,
+    /// Session transcripts of Claude Code, JSONL.
+    ClaudeCode,
+}
+
+impl Format {
+    /// Its name on the command line and in the tag `imported:NAME`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::ClaudeCode => "claude-code",
+        }
+    }
+
+    /// Its name as a segment of an event type.
+    pub const fn segment(self) -> &'static str {
+        match self {
+            Self::Messages => "messages",
+            Self::ClaudeCode => "claude_code",
+        }
+    }
+
+    /// Every format.
+    pub const fn all() -> &'static [Self] {
+        &[Self::Messages, Self::ClaudeCode]
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// No format has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no import format is called '{name}'")]
+#[non_exhaustive]
+pub struct UnknownFormat {
+    /// The name.
+    pub name: String,
+}
+
+impl UnknownFormat {
+    /// Stable name of the error.
+    pub const fn code(&self) -> &'static str {
+        "import_unknown_format"
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = Self::all().iter().find(|format| format.as_str() == name);
+        found.copied().ok_or_else(|| UnknownFormat {
+            name: name.to_owned(),
+        })
+    }
+}
+
+/// Tells a format by the first bytes of a recording, [`DETECT_BYTES`] of them if it is that long.
+///
+/// The head may end anywhere: only names of members are looked at, of the first few records. The
+/// first record that speaks for a format decides.
+pub fn detect(head: &[u8]) -> Option<Format> {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let mut scan = Scan { bytes: head, at: 0 };
+    let in_array = scan.enter_array();
+    (0..DETECT_RECORDS).find_map(|_| scan.record().and_then(|names| judge(&names, in_array)))
+}
+
+fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
+    let has = |name: &str| names.contains(&name.as_bytes());
+    let any = |list: &[&str]| list.iter().any(|name| has(name));
+    if !in_array && has("type") && any(&["sessionId", "parentUuid", "leafUuid", "isSnapshotUpdate"])
+    {
+        return Some(Format::ClaudeCode);
+    }
+    let message = has("role") && any(&["content", "tool_calls", "function_call"]);
+    let run = any(&["traj", "messages"]) || (has("task_id") && has("reward"));
+    (message || run).then_some(Format::Messages)
+}
+
+/// Names of members at the top of records, without parsing what may be cut off.
+struct Scan<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scan<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while self
+            .peek()
+            .is_some_and(|byte| byte.is_ascii_whitespace() || byte == b',')
+        {
+            self.at += 1;
+        }
+    }
+
+    /// Steps into arrays that stand around the records.
+    fn enter_array(&mut self) -> bool {
+        self.space();
+        let before = self.at;
+        while self.peek() == Some(b'[') {
+            self.at += 1;
+            self.space();
+        }
+        self.at > before
+    }
+
+    /// The names of the next object's members, as far as they can be seen.
+    fn record(&mut self) -> Option<Vec<&'a [u8]>> {
+        self.space();
+        while self.peek() == Some(b'[') || self.peek() == Some(b']') {
+            self.at += 1;
+            self.space();
+        }
+        if self.peek() != Some(b'{') {
+            return None;
+        }
+        let (mut names, mut depth) = (Vec::new(), 0_usize);
+        while let Some(byte) = self.peek() {
+            self.at += 1;
+            match byte {
+                b'{' | b'[' => depth = depth.saturating_add(1),
+                b'}' | b']' => {
+                    depth = depth.saturating_sub(1);
+                    if depth == 0 {
+                        break;
+                    }
+                }
+                b'"' => {
+                    let text = self.string();
+                    self.space();
+                    if depth == 1 && self.peek() == Some(b':') {
+                        names.push(text);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(names)
+    }
+
+    fn string(&mut self) -> &'a [u8] {
+        let start = self.at;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        let text = self.bytes.get(start..self.at).unwrap_or_default();
+        self.at += 1;
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_go_there_and_back() {
+        for format in Format::all() {
+            assert_eq!(format.as_str().parse(), Ok(*format));
+        }
+        assert_eq!(
+            "zip".parse::<Format>().unwrap_err().code(),
+            "import_unknown_format"
+        );
+    }
+
+    #[test]
+    fn content_tells_the_format() {
+        let claude = br#"{"type":"summary","summary":"x","leafUuid":"a"}"#;
+        assert_eq!(detect(claude), Some(Format::ClaudeCode));
+        let late =
+            b"\xef\xbb\xbf{\"type\":\"x\"}\r\n{\"parentUuid\":null,\"type\":\"user\",\"message";
+        assert_eq!(detect(late), Some(Format::ClaudeCode));
+        for messages in [
+            r#"[{"role":"user","content":"hi"}]"#,
+            r#"[ { "task_id": 1, "reward": 0.0, "info": {"#,
+            r#"{"messages":[{"role":"user"}]}"#,
+            r#"{"role":"user","content":null}"#,
+            r#"[[{"role":"assistant","tool_calls":[]"#,
+        ] {
+            assert_eq!(
+                detect(messages.as_bytes()),
+                Some(Format::Messages),
+                "{messages}"
+            );
+        }
+        for other in [
+            "",
+            "{",
+            "[",
+            "[]",
+            "\"\\",
+            "role,content",
+            r#"{"type":"session","id":1}"#,
+        ] {
+            assert_eq!(detect(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_head_cut_anywhere_is_scanned() {
+        let whole = br#"[{"a\"":[{"b":"\\"}],"role":"x","content":1}, {"traj":[]}]"#;
+        for end in 0..whole.len() {
+            detect(&whole[..end]);
+        }
+        assert_eq!(detect(whole), Some(Format::Messages));
+    }
+}

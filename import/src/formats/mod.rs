@@ -1,0 +1,50 @@
+//! The formats, one a file.
+
+mod claude_code;
+mod messages;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Debug;
+
+use crate::format::Format;
+use crate::framing::{Framing, Lines, Place, Values};
+use crate::options::Options;
+use crate::output::Output;
+use crate::reject::RejectReason;
+
+/// One record of a recording.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) line: u64,
+    pub(crate) place: Place,
+}
+
+/// Turns the records of one recording into events.
+///
+/// Events may depend on the records before theirs, never on later ones: else a recording that grew
+/// would give other events than before.
+pub(crate) trait Reading: Debug + Send {
+    /// Reads a record. On an error nothing of it may have been handed on but the beginnings of
+    /// streams.
+    fn record(&mut self, record: &Record<'_>, output: &mut Output) -> Result<(), RejectReason>;
+
+    /// The recording is at its end.
+    fn finish(&mut self, output: &mut Output);
+}
+
+/// What reads `format`.
+pub(crate) fn open(format: Format, options: Options) -> (Framing, Box<dyn Reading>) {
+    let max = options.record_bytes;
+    match format {
+        Format::Messages => {
+            let framing = Framing::Values(Values::new(max));
+            (framing, Box::new(messages::Messages::new(options)))
+        }
+        Format::ClaudeCode => {
+            let framing = Framing::Lines(Lines::new(max));
+            (framing, Box::new(claude_code::ClaudeCode::new(options)))
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! What a caller may choose.
+
+use runstone_codec::event::Limits;
+
+/// What a caller may choose about an import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Put before the name of every stream; default none. Ids follow the streams: importing with
+    /// another prefix imports anew.
+    pub stream_prefix: String,
+    /// Most bytes of one record; default 64 MiB. A longer one is passed over without being held.
+    pub record_bytes: usize,
+    /// Bounds of each event; default those of a log.
+    pub limits: Limits,
+    /// Most records of one recording whose identity is remembered, at about 60 bytes each; default
+    /// 1,048,576. Only formats whose records refer to each other remember any.
+    pub records: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            stream_prefix: String::new(),
+            record_bytes: 64 << 20,
+            limits: Limits::default(),
+            records: 1 << 20,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets what is put before the name of every stream.
+    #[must_use]
+    pub fn stream_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.stream_prefix = prefix.into();
+        self
+    }
+
+    /// Sets the most bytes of one record.
+    #[must_use]
+    pub fn record_bytes(mut self, bytes: usize) -> Self {
+        self.record_bytes = bytes;
+        self
+    }
+
+    /// Sets the bounds of each event.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the most records whose identity is remembered.
+    #[must_use]
+    pub fn records(mut self, records: usize) -> Self {
+        self.records = records;
+        self
+    }
+}

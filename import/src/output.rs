@@ -1,0 +1,90 @@
+//! What a reading hands on.
+
+use std::collections::VecDeque;
+
+use runstone_codec::event::{Draft, Limits};
+
+use crate::reject::{RejectReason, Rejected};
+
+/// Most events of one record, so that a record of many tiny parts cannot fill the memory.
+pub(crate) const MAX_EVENTS: usize = 65_536;
+
+/// What one record of a recording became.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Imported {
+    /// The stream of all its events.
+    pub stream: String,
+    /// Its events, to be appended as one. None where the record repeats an earlier one of the
+    /// recording.
+    pub drafts: Vec<Draft>,
+    /// The line on which the record begins, from 1.
+    pub line: u64,
+    /// How far the recording had been read, in bytes.
+    pub bytes_read: u64,
+}
+
+/// Items that wait to be taken.
+#[derive(Debug)]
+pub(crate) struct Output {
+    items: VecDeque<Result<Imported, Rejected>>,
+    limits: Limits,
+    bytes_read: u64,
+    events: usize,
+}
+
+impl Output {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            items: VecDeque::new(),
+            limits,
+            bytes_read: 0,
+            events: 0,
+        }
+    }
+
+    /// Begins with the next record.
+    pub(crate) fn begin(&mut self, bytes_read: u64) {
+        self.bytes_read = bytes_read;
+        self.events = 0;
+    }
+
+    pub(crate) fn next(&mut self) -> Option<Result<Imported, Rejected>> {
+        self.items.pop_front()
+    }
+
+    /// Hands on events that belong together, all or none of them.
+    pub(crate) fn emit(
+        &mut self,
+        line: u64,
+        stream: &str,
+        mut drafts: Vec<Draft>,
+    ) -> Result<(), RejectReason> {
+        self.events = self.events.saturating_add(drafts.len());
+        if self.events > MAX_EVENTS {
+            return Err(RejectReason::TooMany {
+                what: "events",
+                max: MAX_EVENTS,
+            });
+        }
+        for draft in &mut drafts {
+            draft.event.check(&self.limits)?;
+        }
+        let (stream, bytes_read) = (stream.to_owned(), self.bytes_read);
+        self.items.push_back(Ok(Imported {
+            stream,
+            drafts,
+            line,
+            bytes_read,
+        }));
+        Ok(())
+    }
+
+    pub(crate) fn reject(&mut self, line: u64, reason: RejectReason) {
+        self.items.push_back(Err(Rejected {
+            line,
+            bytes_read: self.bytes_read,
+            reason,
+        }));
+    }
+}

@@ -1,0 +1,65 @@
+//! Calls of models.
+
+use runstone_codec::{Control, Keyed, TypedEvent};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::control;
+
+/// A model answered. A call may be reported several times, as streaming does: the last report
+/// counts, once.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a call"
+)]
+pub struct LlmCallCompleted {
+    /// Id of the call, unique within its stream.
+    pub call_id: String,
+    /// The model, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Tokens read, those of the cache apart.
+    pub input_tokens: u64,
+    /// Tokens written.
+    pub output_tokens: u64,
+    /// Tokens read from the cache.
+    #[serde(default)]
+    pub cache_read_tokens: u64,
+    /// Tokens written to the cache.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
+    /// Price in millionths of a dollar, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usd_micros: Option<u64>,
+}
+
+impl LlmCallCompleted {
+    /// The control of this event: its amounts. The digest of the call's id is the log's to make:
+    /// see [`keyed`](Self::keyed).
+    pub fn control(&self) -> Control {
+        let amounts = Control::new()
+            .u64(control::INPUT_TOKENS, self.input_tokens)
+            .u64(control::OUTPUT_TOKENS, self.output_tokens)
+            .u64(control::CACHE_READ_TOKENS, self.cache_read_tokens)
+            .u64(control::CACHE_WRITE_TOKENS, self.cache_write_tokens);
+        match self.usd_micros {
+            Some(usd_micros) => amounts.u64(control::USD_MICROS, usd_micros),
+            None => amounts,
+        }
+    }
+
+    /// The digest by which the reports of one call are known as such, without its id.
+    pub fn keyed(&self) -> Keyed {
+        Keyed::control(
+            control::CALL,
+            control::CALL_LABEL,
+            [self.call_id.as_bytes()],
+        )
+    }
+}
+
+impl TypedEvent for LlmCallCompleted {
+    const TYPE: &'static str = "llm.call.completed";
+    const VERSION: u32 = 1;
+}

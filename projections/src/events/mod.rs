@@ -1,0 +1,32 @@
+//! Typed events of agent runs: what a run, its turns, its calls of tools and of models, and its
+//! verdicts look like.
+//!
+//! ```text
+//!  run.started --> chat.message --> tool.call.requested --> tool.call.completed --> run.finished
+//!                       |                                   tool.call.failed
+//!                       +--> llm.call.completed             verdict.given
+//! ```
+//!
+//! A payload has members that are erased with its scope. What must survive an erasure, such as
+//! counts and states, stands in control as well: see [`control`]. Members that a type does not
+//! name are passed over when it is read, and stay in the log.
+//!
+//! Members that are JSON of somebody else's making ([`RawValue`](serde_json::value::RawValue)) are
+//! kept byte for byte: recordings hold numbers that no common number type can.
+
+mod chat;
+pub mod control;
+mod llm;
+mod part;
+mod registry;
+mod run;
+mod tool;
+mod verdict;
+
+pub use chat::ChatMessage;
+pub use llm::LlmCallCompleted;
+pub use part::{Part, UnknownPart};
+pub use registry::{EventSchema, schemas, upcasters};
+pub use run::{RunFinished, RunStarted, SettingsInForce};
+pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
+pub use verdict::VerdictGiven;

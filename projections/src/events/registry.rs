@@ -1,0 +1,200 @@
+//! Every type of event that is known here.
+
+use runstone_codec::schema::json_schema;
+use runstone_codec::{TypedEvent, Upcasters};
+use serde_json::Value;
+
+use super::{
+    ChatMessage, LlmCallCompleted, RunFinished, RunStarted, ToolCallCompleted, ToolCallFailed,
+    ToolCallRequested, VerdictGiven,
+};
+
+/// A type of event and the shape of its payload.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct EventSchema {
+    /// The event type.
+    pub name: &'static str,
+    /// The newest version of its payload.
+    pub version: u32,
+    /// JSON Schema (2020-12) of that version.
+    pub json_schema: Value,
+}
+
+impl EventSchema {
+    /// The entry of a Rust type.
+    pub fn of<T: TypedEvent>() -> Self {
+        Self {
+            name: T::TYPE,
+            version: T::VERSION,
+            json_schema: json_schema::<T>(),
+        }
+    }
+}
+
+/// Every type of this module, in the order of their names.
+pub fn schemas() -> Vec<EventSchema> {
+    vec![
+        EventSchema::of::<ChatMessage>(),
+        EventSchema::of::<LlmCallCompleted>(),
+        EventSchema::of::<RunFinished>(),
+        EventSchema::of::<RunStarted>(),
+        EventSchema::of::<ToolCallCompleted>(),
+        EventSchema::of::<ToolCallFailed>(),
+        EventSchema::of::<ToolCallRequested>(),
+        EventSchema::of::<VerdictGiven>(),
+    ]
+}
+
+/// The steps that take payloads of older versions to the newest. Every type is at its first
+/// version, so there are none; a reader that asks here keeps working when there are.
+pub fn upcasters() -> Upcasters {
+    Upcasters::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runstone_codec::namespace::is_owned;
+    use runstone_codec::{Limits, NewEvent, Schema};
+    use serde_json::value::RawValue;
+    use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+
+    fn raw() -> Box<RawValue> {
+        RawValue::from_string("[1]".to_owned()).unwrap()
+    }
+
+    /// One event of every type, with every member set.
+    fn samples() -> Vec<NewEvent> {
+        let word = || "x".to_owned();
+        let settings = super::super::SettingsInForce {
+            position: Some(1),
+            sha256: word(),
+        };
+        let started = RunStarted {
+            name: word(),
+            input: Some(raw()),
+            target: Some(word()),
+            output_schema: Some(raw()),
+            settings: Some(settings),
+            original: Some(raw()),
+        };
+        let said = ChatMessage {
+            role: word(),
+            content: Vec::new(),
+            original: Some(raw()),
+        };
+        let asked = ToolCallRequested {
+            call_id: word(),
+            name: word(),
+            arguments: raw(),
+        };
+        let done = ToolCallCompleted {
+            call_id: word(),
+            name: Some(word()),
+            result: raw(),
+        };
+        let failed = ToolCallFailed {
+            call_id: word(),
+            name: Some(word()),
+            error: raw(),
+        };
+        let ended = RunFinished {
+            status: word(),
+            value: Some(raw()),
+            reason: Some(word()),
+        };
+        let call = LlmCallCompleted {
+            call_id: word(),
+            model: Some(word()),
+            usd_micros: Some(1),
+            ..LlmCallCompleted::default()
+        };
+        let verdict = VerdictGiven {
+            subject: word(),
+            by: word(),
+            verdict: word(),
+            severity: word(),
+            detail: raw(),
+        };
+        vec![
+            NewEvent::typed(&said, "s"),
+            NewEvent::typed(&call, "s"),
+            NewEvent::typed(&ended, "s"),
+            NewEvent::typed(&started, "s"),
+            NewEvent::typed(&done, "s"),
+            NewEvent::typed(&failed, "s"),
+            NewEvent::typed(&asked, "s"),
+            NewEvent::typed(&verdict, "s"),
+        ]
+        .into_iter()
+        .map(Result::unwrap)
+        .collect()
+    }
+
+    fn keys(object: &Value) -> BTreeSet<String> {
+        object.as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn types_are_listed_once_in_order() {
+        let listed = schemas();
+        assert!(listed.is_sorted_by(|one, next| one.name < next.name));
+        assert_eq!(listed.len(), samples().len());
+    }
+
+    #[test]
+    fn schemas_name_the_members_of_the_payload() {
+        for (known, mut event) in schemas().into_iter().zip(samples()) {
+            event.check(&Limits::default()).unwrap();
+            assert_eq!(
+                (known.name, known.version),
+                (&*event.event_type, event.schema_version)
+            );
+            let schema = &known.json_schema;
+            assert_eq!(schema["type"], "object", "{}", known.name);
+            assert!(schema["description"].is_string(), "{}", known.name);
+            let payload: Value = serde_json::from_slice(&event.payload).unwrap();
+            assert_eq!(
+                keys(&schema["properties"]),
+                keys(&payload),
+                "{}",
+                known.name
+            );
+            let required: BTreeSet<String> =
+                serde_json::from_value(schema["required"].clone()).unwrap();
+            assert!(required.is_subset(&keys(&payload)), "{}", known.name);
+        }
+    }
+
+    #[test]
+    fn what_a_run_costs_and_how_it_ends_is_written_by_commands_only() {
+        let free: Vec<_> = schemas()
+            .iter()
+            .map(|known| known.name)
+            .filter(|name| !is_owned(name))
+            .collect();
+        let expected = [
+            "chat.message",
+            "tool.call.completed",
+            "tool.call.failed",
+            "tool.call.requested",
+        ];
+        assert_eq!(free, expected);
+    }
+
+    #[test]
+    fn every_older_version_leads_to_the_newest() {
+        for known in schemas() {
+            for version in 1..known.version {
+                let old = Schema::new(known.name, version);
+                let reached = upcasters().newest(old.clone(), json!({}));
+                assert!(
+                    !matches!(reached, Ok((schema, _)) if schema == old),
+                    "{old}"
+                );
+            }
+        }
+    }
+}

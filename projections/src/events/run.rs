@@ -1,0 +1,97 @@
+//! Beginning and end of a run.
+
+use runstone_codec::{Control, TypedEvent};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::control;
+
+/// A run, or a sub-agent's part of one, begins. It is the first event of its stream.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunStarted {
+    /// What runs.
+    pub name: String,
+    /// What it is given to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
+    pub input: Option<Box<RawValue>>,
+    /// What it works on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// JSON Schema of what it is to give back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
+    pub output_schema: Option<Box<RawValue>>,
+    /// The settings in force when it began; an imported run has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsInForce>,
+    /// The imported record, byte for byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
+    pub original: Option<Box<RawValue>>,
+}
+
+impl RunStarted {
+    /// The control of this event: the stream of the run that spawned it, if one did.
+    pub fn control(parent: Option<&str>) -> Control {
+        parent.map_or_else(Control::new, |stream| {
+            Control::new().text(control::PARENT, stream)
+        })
+    }
+}
+
+impl TypedEvent for RunStarted {
+    const TYPE: &'static str = "run.started";
+    const VERSION: u32 = 1;
+}
+
+/// Which settings were in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct SettingsInForce {
+    /// Position of the `log.configured` that recorded them; absent for the defaults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// SHA-256 over their canonical JSON, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A run ended.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunFinished {
+    /// `success`, `error`, `cancelled`, `terminal` or `escalated`. It stands in control too, so it
+    /// is a word of a few, never free text.
+    pub status: String,
+    /// What the run gave back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Value>")]
+    pub value: Option<Box<RawValue>>,
+    /// Why it ended so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl RunFinished {
+    /// The control of this event: its status.
+    pub fn control(&self) -> Control {
+        Control::new().text(control::STATUS, self.status.as_str())
+    }
+}
+
+impl TypedEvent for RunFinished {
+    const TYPE: &'static str = "run.finished";
+    const VERSION: u32 = 1;
+}

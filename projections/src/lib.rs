@@ -1,0 +1,60 @@
+//! The agent domain on a Runstone log: typed events, the folds over them, and settings.
+//!
+//! ```text
+//!  typed events --NewEvent::typed, Draft--> log --records--> folds --rows--> what is asked
+//!   events::*                                |               runs            runs::list, get, totals
+//!                                            +--log.configured--> Settings::in_force
+//! ```
+//!
+//! The log knows bytes, types and streams; this crate knows what a run, a turn, a call and a
+//! setting are. Folds read headers and control, so that what they say stands when content is
+//! erased.
+//!
+//! ```
+//! # #[cfg(feature = "store")] {
+//! use runstone_codec::{Draft, NewEvent};
+//! use runstone_projections::events::{ChatMessage, LlmCallCompleted, Part};
+//! use runstone_projections::{runs, standard_folds};
+//! use runstone_store::{CreateOptions, Log, OpenOptions};
+//!
+//! let mut options = OpenOptions::default();
+//! options.folds = standard_folds();
+//! let log = Log::memory(&CreateOptions::default(), options)?;
+//!
+//! let content = vec![Part::Text { text: "2 + 2?".to_owned() }];
+//! let asked = ChatMessage { role: "user".to_owned(), content, original: None };
+//! log.append_blocking(NewEvent::typed(&asked, "sum")?)?;
+//!
+//! // What a call of a model used is recorded by commands and imports. Reported twice, it counts
+//! // once.
+//! for output_tokens in [1, 7] {
+//!     let call_id = "call-1".to_owned();
+//!     let call = LlmCallCompleted { call_id, output_tokens, ..LlmCallCompleted::default() };
+//!     let event = NewEvent::typed(&call, "sum")?;
+//!     let draft = Draft::new(event).control(call.control()).keyed(call.keyed());
+//!     log.import_blocking(vec![vec![draft]]).remove(0)?;
+//! }
+//!
+//! let run = runs::get(&log, "sum")?.ok_or("there is no run")?;
+//! assert_eq!((run.counts.turns, run.counts.llm_calls, run.usage.output_tokens), (1, 1, 7));
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Without the feature `store` (default) the crate is the typed events alone, on bytes and values.
+
+pub mod events;
+#[cfg(feature = "store")]
+mod folds;
+#[cfg(feature = "store")]
+mod rows;
+#[cfg(feature = "store")]
+pub mod runs;
+#[cfg(feature = "store")]
+pub mod settings;
+
+pub use events::{EventSchema, upcasters};
+#[cfg(feature = "store")]
+pub use folds::{schemas, standard_folds};
+#[cfg(feature = "store")]
+pub use settings::Settings;

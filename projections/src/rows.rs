@@ -1,0 +1,159 @@
+//! Rows of folds as bytes. This is the one module that knows bincode.
+//!
+//! Rows are derived and can be thrown away: a changed row type is a new version of its fold, and
+//! the fold is folded again. Nothing here is hashed into the log, signed or exported.
+
+use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
+use bincode::{Decode, Encode};
+use runstone_store::FoldError;
+
+/// Most bytes that decoding a row may claim.
+const LIMIT: usize = 64 * 1024;
+
+const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> = standard().with_limit::<LIMIT>();
+
+/// What is known of one stream.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct RunRow {
+    pub(crate) scope: String,
+    pub(crate) imported: bool,
+    /// Position of the first `run.started`.
+    pub(crate) started: Option<u64>,
+    pub(crate) parent: Option<String>,
+    pub(crate) finished: Option<FinishedRow>,
+    pub(crate) events: u64,
+    pub(crate) steps: u64,
+    pub(crate) turns: u64,
+    pub(crate) tool_calls: u64,
+    pub(crate) tool_results: u64,
+    pub(crate) tool_errors: u64,
+    pub(crate) llm_calls: u64,
+    pub(crate) usage: UsageSum,
+    pub(crate) first_recorded_at_us: u64,
+    pub(crate) last_recorded_at_us: u64,
+    /// Earliest and latest time by the producers' clocks, which need not go forward.
+    pub(crate) occurred_us: Option<(u64, u64)>,
+    pub(crate) last: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct FinishedRow {
+    pub(crate) position: u64,
+    pub(crate) recorded_at_us: u64,
+    pub(crate) occurred_at_us: Option<u64>,
+    pub(crate) status: Option<String>,
+}
+
+/// The last report of one model call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct UsageRow {
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) cache_read_tokens: u64,
+    pub(crate) cache_write_tokens: u64,
+    pub(crate) usd_micros: u64,
+}
+
+/// Usage of all calls of a stream. Wider than a report, so that no recording can make a sum
+/// overflow and a subtraction wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct UsageSum {
+    pub(crate) input_tokens: u128,
+    pub(crate) output_tokens: u128,
+    pub(crate) cache_read_tokens: u128,
+    pub(crate) cache_write_tokens: u128,
+    pub(crate) usd_micros: u128,
+}
+
+/// The bytes of a row.
+pub(crate) fn encode<T: Encode>(row: &T) -> Result<Vec<u8>, FoldError> {
+    bincode::encode_to_vec(row, CONFIG).map_err(|error| FoldError::Row(error.to_string()))
+}
+
+/// The row that these bytes are, all of them.
+pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, FoldError> {
+    let (row, read) = bincode::decode_from_slice(bytes, CONFIG)
+        .map_err(|error| FoldError::Row(error.to_string()))?;
+    if read == bytes.len() {
+        Ok(row)
+    } else {
+        Err(FoldError::Row(format!(
+            "{} bytes follow the row",
+            bytes.len() - read
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run() -> RunRow {
+        let usage = UsageSum {
+            input_tokens: u128::MAX,
+            usd_micros: 7,
+            ..UsageSum::default()
+        };
+        let finished = FinishedRow {
+            position: 9,
+            recorded_at_us: 10,
+            occurred_at_us: None,
+            status: Some("success".to_owned()),
+        };
+        RunRow {
+            scope: "default".to_owned(),
+            imported: true,
+            started: Some(1),
+            parent: None,
+            finished: Some(finished),
+            events: 300,
+            steps: 2,
+            turns: 3,
+            tool_calls: 4,
+            tool_results: 5,
+            tool_errors: 6,
+            llm_calls: 7,
+            usage,
+            first_recorded_at_us: 8,
+            last_recorded_at_us: 9,
+            occurred_us: Some((1, 2)),
+            last: 10,
+        }
+    }
+
+    #[test]
+    fn a_row_comes_back_and_nothing_may_follow_it() {
+        let mut bytes = encode(&run()).unwrap();
+        assert_eq!(decode::<RunRow>(&bytes).unwrap(), run());
+        bytes.push(0);
+        assert!(matches!(decode::<RunRow>(&bytes), Err(FoldError::Row(_))));
+    }
+
+    #[test]
+    fn the_encoding_of_this_version_of_the_folds() {
+        let usage = UsageRow {
+            input_tokens: 1,
+            output_tokens: 251,
+            ..UsageRow::default()
+        };
+        assert_eq!(encode(&usage).unwrap(), [1, 251, 251, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_length_without_bytes_behind_it_claims_no_memory() {
+        let mut bytes = vec![253];
+        bytes.extend_from_slice(&u64::MAX.to_le_bytes());
+        assert!(decode::<RunRow>(&bytes).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(row) = decode::<RunRow>(&bytes) {
+                prop_assert_eq!(decode::<RunRow>(&encode(&row).unwrap()).unwrap(), row);
+            }
+        }
+    }
+}

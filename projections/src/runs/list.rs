@@ -1,0 +1,287 @@
+//! Reading the index.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use runstone_store::{Log, Payload, ReadError};
+
+use super::fold::{FOLD, stream_key};
+use super::summary::{RunStatus, RunSummary, Totals};
+use crate::events::RunStarted;
+use crate::rows::{self, RunRow};
+use crate::upcasters;
+
+/// Rows fetched at once.
+const PAGE: usize = 256;
+
+/// Which runs are meant: those for which everything that is set holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunFilter {
+    /// How they stand.
+    pub status: Option<RunStatus>,
+    /// How their streams begin.
+    pub stream_prefix: Option<String>,
+    /// Only streams after this one: where an earlier listing ended.
+    pub after: Option<String>,
+    /// Stream of the run that spawned them.
+    pub parent: Option<String>,
+    /// Only runs that no other one spawned.
+    pub roots: bool,
+    /// Whether they were imported.
+    pub imported: Option<bool>,
+    /// Their scope.
+    pub scope: Option<String>,
+}
+
+impl RunFilter {
+    /// Every run.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only runs that stand so.
+    #[must_use]
+    pub fn status(mut self, status: impl Into<RunStatus>) -> Self {
+        self.status = Some(status.into());
+        self
+    }
+
+    /// Only runs whose streams begin so.
+    #[must_use]
+    pub fn stream_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.stream_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Only runs whose streams come after this one.
+    #[must_use]
+    pub fn after(mut self, stream: impl Into<String>) -> Self {
+        self.after = Some(stream.into());
+        self
+    }
+
+    /// Only runs that the run of this stream spawned.
+    #[must_use]
+    pub fn parent(mut self, stream: impl Into<String>) -> Self {
+        self.parent = Some(stream.into());
+        self
+    }
+
+    /// Only runs that no other one spawned.
+    #[must_use]
+    pub fn roots(mut self) -> Self {
+        self.roots = true;
+        self
+    }
+
+    /// Only runs that were imported, or only those that were not.
+    #[must_use]
+    pub fn imported(mut self, imported: bool) -> Self {
+        self.imported = Some(imported);
+        self
+    }
+
+    /// Only runs of this scope.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Whether a run is meant.
+    pub fn matches(&self, run: &RunSummary) -> bool {
+        self.status
+            .as_ref()
+            .is_none_or(|status| *status == run.status)
+            && self
+                .stream_prefix
+                .as_ref()
+                .is_none_or(|prefix| run.stream.starts_with(prefix))
+            && self.after.as_ref().is_none_or(|after| run.stream > *after)
+            && self
+                .parent
+                .as_ref()
+                .is_none_or(|parent| run.parent.as_ref() == Some(parent))
+            && !(self.roots && run.parent.is_some())
+            && self
+                .imported
+                .is_none_or(|imported| imported == run.imported)
+            && self.scope.as_ref().is_none_or(|scope| *scope == run.scope)
+    }
+}
+
+/// Runs in the order of their streams, a page at a time. Each page is as of its own instant: a
+/// run that goes on meanwhile may show on the next page what it did not on this one.
+#[derive(Debug)]
+pub struct Runs {
+    log: Log,
+    filter: RunFilter,
+    prefix: Vec<u8>,
+    from: Vec<u8>,
+    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    ended: bool,
+}
+
+impl Runs {
+    fn next_row(&mut self) -> Option<Result<(Vec<u8>, Vec<u8>), ReadError>> {
+        if self.page.as_slice().is_empty() && !self.ended {
+            match self.log.fold_rows(FOLD, &self.prefix, &self.from, PAGE) {
+                Ok(page) => {
+                    self.ended = page.len() < PAGE;
+                    if let Some((last, _)) = page.last() {
+                        self.from.clone_from(last);
+                        self.from.push(0);
+                    }
+                    self.page = page.into_iter();
+                }
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        self.page.next().map(Ok)
+    }
+}
+
+impl Iterator for Runs {
+    type Item = Result<RunSummary, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let run = self.next_row()?.and_then(|(key, row)| summary(&key, &row));
+            match run {
+                Ok(run) if !self.filter.matches(&run) => {}
+                wanted => return Some(wanted),
+            }
+        }
+    }
+}
+
+/// Runs in the order of their streams.
+///
+/// # Errors
+///
+/// [`ReadError::Fold`] if the log was opened without the fold, or the fold has stopped. Items are
+/// errors where a row is damaged (rebuild the fold); the next ones follow.
+pub fn list(log: &Log, filter: RunFilter) -> Result<Runs, ReadError> {
+    check(log)?;
+    let prefix = stream_key(filter.stream_prefix.as_deref().unwrap_or_default());
+    let from = filter.after.as_deref().map_or_else(Vec::new, |after| {
+        let mut from = stream_key(after);
+        from.push(0);
+        from
+    });
+    Ok(Runs {
+        log: log.clone(),
+        filter,
+        from: from.max(prefix.clone()),
+        prefix,
+        page: Vec::new().into_iter(),
+        ended: false,
+    })
+}
+
+/// The run of a stream; `None` if nothing was recorded in it.
+///
+/// # Errors
+///
+/// [`ReadError::Fold`] if the log was opened without the fold, or the fold has stopped, or the
+/// row is damaged.
+pub fn get(log: &Log, stream: &str) -> Result<Option<RunSummary>, ReadError> {
+    check(log)?;
+    let key = stream_key(stream);
+    log.fold_row(FOLD, &key)?
+        .map(|row| summary(&key, &row))
+        .transpose()
+}
+
+/// All these runs together.
+///
+/// # Errors
+///
+/// As [`list`]; a damaged row is an error here.
+pub fn totals(log: &Log, filter: RunFilter) -> Result<Totals, ReadError> {
+    let mut totals = Totals::default();
+    for run in list(log, filter)? {
+        totals.add(&run?);
+    }
+    Ok(totals)
+}
+
+/// A run together with the runs that it spawned, theirs, and so on; `None` if nothing was recorded
+/// in the stream. It looks at every run once.
+///
+/// # Errors
+///
+/// As [`totals`].
+pub fn tree_totals(log: &Log, stream: &str) -> Result<Option<Totals>, ReadError> {
+    let mut children: BTreeMap<String, Vec<RunSummary>> = BTreeMap::new();
+    let mut root = None;
+    for run in list(log, RunFilter::new())? {
+        let run = run?;
+        if run.stream == stream {
+            root = Some(run);
+        } else if let Some(parent) = &run.parent {
+            children.entry(parent.clone()).or_default().push(run);
+        }
+    }
+    let Some(root) = root else { return Ok(None) };
+    let (mut totals, mut seen, mut open) = (Totals::default(), BTreeSet::new(), vec![root]);
+    while let Some(run) = open.pop() {
+        // Recordings may claim each other as parents.
+        if seen.insert(run.stream.clone()) {
+            totals.add(&run);
+            open.extend(children.remove(&run.stream).unwrap_or_default());
+        }
+    }
+    Ok(Some(totals))
+}
+
+/// The name of a run, from the payload of its `run.started`; `None` if there is none, or if it was
+/// erased.
+///
+/// # Errors
+///
+/// [`ReadError`] if the event cannot be read.
+pub fn name(log: &Log, run: &RunSummary) -> Result<Option<String>, ReadError> {
+    let Some(position) = run.started else {
+        return Ok(None);
+    };
+    let record = log.record(position)?;
+    let Payload::Open(payload) = &record.payload else {
+        return Ok(None);
+    };
+    let started = upcasters().decode::<RunStarted>(&record.header, payload);
+    Ok(started.ok().map(|started| started.name))
+}
+
+/// A fold that has stopped knows nothing of what came after.
+fn check(log: &Log) -> Result<(), ReadError> {
+    let stopped = log
+        .fold_status()
+        .into_iter()
+        .find(|status| status.name == FOLD)
+        .and_then(|status| status.stopped);
+    match stopped {
+        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn summary(key: &[u8], row: &[u8]) -> Result<RunSummary, ReadError> {
+    let stream = key
+        .get(1..)
+        .and_then(|stream| std::str::from_utf8(stream).ok())
+        .ok_or_else(|| failed("the key of a row names no stream".to_owned()))?;
+    let row: RunRow = rows::decode(row)
+        .map_err(|error| failed(format!("the row of stream `{stream}`: {error}")))?;
+    Ok(RunSummary::of(stream.to_owned(), row))
+}
+
+fn failed(why: String) -> ReadError {
+    ReadError::Fold {
+        fold: FOLD.to_owned(),
+        why,
+    }
+}

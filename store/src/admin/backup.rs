@@ -1,0 +1,165 @@
+//! A consistent copy while writing goes on.
+
+use crate::engine::{Change, Db, FileDisk, NumberTable, RowTable, sync_folder};
+use crate::error::{ReadError, StorageError};
+use crate::headfile::HeadFile;
+use crate::log::Log;
+use crate::open::REPLICA_ROW;
+use runstone_codec::Position;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes copied in one transaction.
+const BATCH_BYTES: usize = 16 << 20;
+/// Rows fetched at once.
+const PAGE: usize = 1024;
+
+/// What a backup holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// Events.
+    pub events: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// Root of the tree over the events.
+    pub root: [u8; 32],
+    /// Position of the last event.
+    pub last: Position,
+}
+
+impl Log {
+    /// Copies the log as of now to a new file, while appends go on. The copy is a replica: it
+    /// reads and verifies with the same keys and cannot be written. Keys are not in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Storage`] if the file exists or cannot be written; what was begun is removed.
+    pub fn backup(
+        &self,
+        path: &Path,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<BackupReport, ReadError> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        let mut head = path.as_os_str().to_owned();
+        head.push(".head");
+        let head = PathBuf::from(head);
+        for taken in [path, head.as_path()] {
+            if taken.exists() {
+                let error = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+                return Err(StorageError::io(taken, &error).into());
+            }
+        }
+        let outcome = self.copy_to(&beside, &head, progress);
+        let io = |error: &std::io::Error| ReadError::from(StorageError::io(path, error));
+        match outcome {
+            Ok(report) => {
+                std::fs::rename(&beside, path).map_err(|error| io(&error))?;
+                sync_folder(path).map_err(|error| io(&error))?;
+                Ok(report)
+            }
+            Err(error) => {
+                // The copy is worthless; if it cannot be removed either, the first error says more.
+                let _ = std::fs::remove_file(&beside);
+                let _ = std::fs::remove_file(&head);
+                Err(error)
+            }
+        }
+    }
+
+    fn copy_to(
+        &self,
+        path: &Path,
+        head_path: &Path,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<BackupReport, ReadError> {
+        self.sync_blocking().ok();
+        let reader = self.shared.reader()?;
+        let head = reader.published.head.clone();
+        let disk = FileDisk::create_new(path).map_err(|error| StorageError::io(path, &error))?;
+        let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
+        let copy = Db::open(Arc::new(disk), 64 << 20, &silent)?;
+        copy.create_tables(&[Change::PutRow(
+            RowTable::Meta,
+            REPLICA_ROW.to_vec(),
+            b"backup".to_vec(),
+        )])?;
+        let mut copier = Copier {
+            to: &copy,
+            batch: Vec::new(),
+            bytes: 0,
+        };
+        for table in [
+            NumberTable::Chunks,
+            NumberTable::Tiles,
+            NumberTable::Checkpoints,
+        ] {
+            let mut next = Some(0);
+            while let Some(from) = next {
+                let Some((key, value)) = reader.snapshot.number_at_or_above(table, from)? else {
+                    break;
+                };
+                if table == NumberTable::Chunks {
+                    progress(key, head.size);
+                }
+                copier.put(Change::PutNumber(table, key, value.bytes().to_vec()))?;
+                next = key.checked_add(1);
+            }
+        }
+        for table in [RowTable::Index, RowTable::Folds, RowTable::Meta] {
+            let mut from = Vec::new();
+            loop {
+                let page = reader.snapshot.rows_from(table, b"", &from, PAGE)?;
+                let Some((last, _)) = page.last() else { break };
+                from.clone_from(last);
+                from.push(0);
+                for (key, value) in page {
+                    copier.put(Change::PutRow(table, key, value))?;
+                }
+            }
+        }
+        copier.flush()?;
+        let bytes = copy.file_bytes()?;
+        drop(copy);
+        let head_disk =
+            FileDisk::create_new(head_path).map_err(|error| StorageError::io(head_path, &error))?;
+        let io = |error: std::io::Error| StorageError::io(head_path, &error);
+        let (mut head_file, _) =
+            HeadFile::open(Arc::new(head_disk), &self.shared.identity.log_id).map_err(io)?;
+        head_file.write(&self.shared.identity, &head).map_err(io)?;
+        head_file.sync().map_err(io)?;
+        progress(head.size, head.size);
+        Ok(BackupReport {
+            events: head.size,
+            bytes,
+            root: head.root,
+            last: Position::new(head.size.saturating_sub(1)),
+        })
+    }
+}
+
+struct Copier<'a> {
+    to: &'a Db,
+    batch: Vec<Change>,
+    bytes: usize,
+}
+
+impl Copier<'_> {
+    fn put(&mut self, change: Change) -> Result<(), StorageError> {
+        self.bytes += change.bytes();
+        self.batch.push(change);
+        if self.bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StorageError> {
+        self.to.commit(&self.batch, true)?;
+        self.batch.clear();
+        self.bytes = 0;
+        Ok(())
+    }
+}

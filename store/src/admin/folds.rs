@@ -1,0 +1,213 @@
+//! Looking at fold rows, and proving that they are what the log says.
+
+use crate::error::{AppendError, Corruption, ReadError, StorageError};
+use crate::fold::{FoldCheck, FoldRecord, FoldStatus, Rebuild, clear};
+use crate::log::Log;
+use crate::read::{Reader, open_control, open_payload, parse_entry};
+use runstone_codec::Position;
+use std::sync::{PoisonError, RwLockReadGuard};
+
+/// Events folded between two calls of the progress function.
+const STEP: u64 = 1024;
+
+impl Log {
+    fn fold_host(&self) -> RwLockReadGuard<'_, crate::fold::FoldHost> {
+        self.shared
+            .fold_host
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One row of a fold, as of the newest commit.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Fold`] if the fold is not hosted here or the row is damaged.
+    pub fn fold_row(&self, fold: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.shared.reader()?;
+        let host = self.fold_host();
+        let db = self.shared.current().db.clone();
+        host.row(&db, fold, key).map_err(|error| ReadError::Fold {
+            fold: fold.to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    /// Up to `limit` rows of a fold whose keys begin with `prefix`, in key order from `from`
+    /// (inclusive).
+    ///
+    /// # Errors
+    ///
+    /// As [`fold_row`](Self::fold_row).
+    pub fn fold_rows(
+        &self,
+        fold: &str,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+        self.shared.reader()?;
+        let host = self.fold_host();
+        let db = self.shared.current().db.clone();
+        let from = if from < prefix { prefix } else { from };
+        host.rows(&db, fold, prefix, from, limit)
+            .map_err(|error| ReadError::Fold {
+                fold: fold.to_owned(),
+                why: error.to_string(),
+            })
+    }
+
+    /// How far each fold is.
+    pub fn fold_status(&self) -> Vec<FoldStatus> {
+        self.fold_host().status()
+    }
+
+    /// Folds again from position 0, beside the live rows, and compares: one answer a fold that
+    /// this binary knows, or only for `fold`. `progress` is told events done and all.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Fold`] for an unknown fold; [`ReadError`] if the log cannot be read.
+    pub fn check_folds(
+        &self,
+        fold: Option<&str>,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Vec<FoldCheck>, ReadError> {
+        let mut rebuilds = self.rebuilds(fold)?;
+        self.catch_up(&mut rebuilds, self.size(), progress)?;
+        // Nothing is folded while this is held; what came since is little.
+        let host = self.fold_host();
+        for rebuild in &mut rebuilds {
+            let live = host.state(rebuild.name()).map_or(0, |state| state.applied);
+            self.catch_up(std::slice::from_mut(rebuild), live, &|_, _| {})?;
+        }
+        let db = self.shared.current().db.clone();
+        rebuilds
+            .iter()
+            .map(|rebuild| {
+                rebuild
+                    .compare(&host, &db)
+                    .map_err(|error| ReadError::Fold {
+                        fold: rebuild.name().to_owned(),
+                        why: error.to_string(),
+                    })
+            })
+            .collect()
+    }
+
+    /// Replaces the rows of folds by what the log says. Appends wait meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] if the log cannot be read or written.
+    pub fn rebuild_folds(
+        &self,
+        fold: Option<&str>,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Vec<FoldCheck>, AppendError> {
+        if let Some(why) = &self.shared.identity.read_only {
+            return Err(AppendError::ReadOnly { why: why.clone() });
+        }
+        let mut rebuilds = self.rebuilds(fold)?;
+        self.shared.with_writer(|writer| {
+            self.catch_up(&mut rebuilds, writer.tree.size(), progress)?;
+            let mut host = self
+                .shared
+                .fold_host
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            for rebuild in rebuilds {
+                clear(&writer.db, rebuild.name())?;
+                let mut state = rebuild.into_state();
+                writer.db.commit(&state.flush(&host.seal)?, true)?;
+                state.flushed();
+                host.replace(state);
+            }
+            Ok::<_, AppendError>(())
+        })?;
+        Ok(self.check_folds(fold, &|_, _| {})?)
+    }
+
+    fn rebuilds(&self, fold: Option<&str>) -> Result<Vec<Rebuild>, ReadError> {
+        let folds = self.fold_host().folds();
+        let wanted = folds
+            .into_iter()
+            .filter(|known| fold.is_none_or(|name| name == known.name()));
+        let rebuilds: Vec<_> = wanted.map(Rebuild::new).collect();
+        match fold {
+            Some(name) if rebuilds.is_empty() => Err(ReadError::NotFound {
+                what: format!("for fold `{name}`: this program does not know it"),
+            }),
+            _ => Ok(rebuilds),
+        }
+    }
+
+    /// Folds events up to `size`.
+    fn catch_up(
+        &self,
+        rebuilds: &mut [Rebuild],
+        size: u64,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(), ReadError> {
+        let mut next = rebuilds.iter().map(Rebuild::applied).min().unwrap_or(size);
+        while next < size && !rebuilds.iter().all(Rebuild::is_stopped) {
+            let mut reader = self.shared.reader()?;
+            let end = size.min(next + STEP);
+            for position in next..end {
+                fold_one(&mut reader, rebuilds, position, &self.fold_seal())?;
+            }
+            next = end;
+            progress(next, size);
+        }
+        Ok(())
+    }
+
+    fn fold_seal(&self) -> crate::fold::RowSeal {
+        let identity = &self.shared.identity;
+        crate::fold::RowSeal {
+            log_id: identity.log_id,
+            key: identity.operations.clone(),
+            entropy: identity.options.entropy.clone(),
+        }
+    }
+}
+
+fn fold_one(
+    reader: &mut Reader,
+    rebuilds: &mut [Rebuild],
+    position: u64,
+    seal: &crate::fold::RowSeal,
+) -> Result<(), ReadError> {
+    reader.raw(position, |reader, raw| {
+        let entry = parse_entry(raw)?;
+        let identity = &reader.identity;
+        let control = open_control(identity, &entry)?;
+        let open = || {
+            open_payload(
+                identity,
+                entry.header_bytes(),
+                entry.header(),
+                raw.envelope,
+                entry.commit(),
+            )
+        };
+        let record = FoldRecord {
+            position: Position::new(position),
+            revision: entry.revision(),
+            recorded_at_us: entry.recorded_at_us(),
+            header: entry.header(),
+            control: &control,
+            open: &open,
+        };
+        for rebuild in rebuilds.iter_mut() {
+            rebuild.apply(seal, &record);
+        }
+        Ok(())
+    })
+}
+
+impl From<StorageError> for Corruption {
+    fn from(error: StorageError) -> Self {
+        Self::table("database", "readable pages", error.to_string())
+    }
+}

@@ -1,0 +1,199 @@
+//! Principals: people, commanders and agents that are enrolled and prove themselves.
+//!
+//! It protects against callers without a credential, not against who holds the keyring.
+
+use crate::Durability;
+use crate::append::{Condition, Expected};
+use crate::error::{AppendError, ReadError};
+use crate::keys::{Credential, challenge, verify_proof};
+use crate::log::Log;
+use crate::prepare::{Actor, LOG_STREAM, Owner, hex};
+use crate::query::{Item, Query};
+use crate::read::Read;
+use crate::write::{Outcome, Request, Work};
+use runstone_codec::{Authority, Draft, NewEvent, Position};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+const PRINCIPAL_ADDED: &str = "log.principal_added";
+const CONFIGURED: &str = "log.configured";
+
+/// Somebody who is enrolled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Principal {
+    /// Pseudonym.
+    pub id: String,
+    /// As what.
+    pub authority: Authority,
+    /// Ed25519 public key.
+    pub public_key: [u8; 32],
+    /// Where it was recorded.
+    pub position: Position,
+}
+
+/// Settings in force: what deciders and folds read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordedSettings {
+    /// The event that recorded them.
+    pub position: Position,
+    /// SHA-256 of the bytes.
+    pub sha256: [u8; 32],
+    /// The settings as JSON.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PrincipalAdded {
+    id: String,
+    authority: String,
+    public_key: String,
+}
+
+fn tag_of(id: &str) -> String {
+    format!("principal:{id}")
+}
+
+impl Log {
+    /// Enrols a principal: from then on a handle that proves the key acts as it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::ConditionFailed`] if the id is taken; [`AppendError::Invalid`] for an id
+    /// that cannot stand in a header.
+    pub fn enrol(
+        &self,
+        id: &str,
+        authority: Authority,
+        public_key: &[u8; 32],
+    ) -> Result<Position, AppendError> {
+        let content = PrincipalAdded {
+            id: id.to_owned(),
+            authority: authority.as_str().to_owned(),
+            public_key: hex(public_key),
+        };
+        let event = NewEvent::new(PRINCIPAL_ADDED, LOG_STREAM)
+            .tag(tag_of(id))
+            .json(&content)?;
+        let taken = Condition::none(Item::new().of_type(PRINCIPAL_ADDED).tag(tag_of(id)).into());
+        self.record_own(event, Some(taken))
+    }
+
+    /// Records settings; the last ones count.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Invalid`] if they are not JSON.
+    pub fn configure(&self, settings: Vec<u8>) -> Result<Position, AppendError> {
+        self.record_own(
+            NewEvent::new(CONFIGURED, LOG_STREAM).payload(settings),
+            None,
+        )
+    }
+
+    fn record_own(
+        &self,
+        event: NewEvent,
+        condition: Option<Condition>,
+    ) -> Result<Position, AppendError> {
+        let drafts = vec![Draft::new(event.source("runstone"))];
+        let events = self.prepare_as(drafts, &self.actor, Owner::Log)?;
+        let mut request = Request::new(Work::Append, events, Durability::Synced);
+        request.conditions.extend(condition);
+        request
+            .expected
+            .push((LOG_STREAM.to_owned(), Expected::Any));
+        match self.submit_request(request)? {
+            Outcome::Recorded { first, .. } => Ok(Position::new(first)),
+            _ => Err(AppendError::Reopening),
+        }
+    }
+
+    /// The settings in force, if any were recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn settings(&self) -> Result<Option<RecordedSettings>, ReadError> {
+        let newest = Read::new(Query::of_type(CONFIGURED)).reverse().limit(1);
+        let Some(record) = self.read(newest)?.next().transpose()? else {
+            return Ok(None);
+        };
+        let bytes = record.payload.bytes().unwrap_or_default().to_vec();
+        Ok(Some(RecordedSettings {
+            position: record.position,
+            sha256: Sha256::digest(&bytes).into(),
+            bytes,
+        }))
+    }
+
+    /// Everybody who is enrolled, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn principals(&self) -> Result<Vec<Principal>, ReadError> {
+        let mut found = Vec::new();
+        for record in self.read(Read::new(Query::of_type(PRINCIPAL_ADDED)))? {
+            let record = record?;
+            let content = record.payload.bytes().unwrap_or_default();
+            let parsed = serde_json::from_slice::<PrincipalAdded>(content)
+                .ok()
+                .and_then(|content| {
+                    Some(Principal {
+                        authority: content.authority.parse().ok()?,
+                        public_key: unhex(&content.public_key)?,
+                        id: content.id,
+                        position: record.position,
+                    })
+                });
+            found.extend(parsed);
+        }
+        Ok(found)
+    }
+
+    /// A handle that acts as the principal of a credential, after it signed a challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
+    pub fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
+        let known = self.principals()?;
+        let principal = known
+            .iter()
+            .find(|principal| principal.id == credential.id())
+            .ok_or_else(|| AppendError::Keys {
+                code: "principal_unknown",
+                message: format!(
+                    "nobody is enrolled as `{}`; enrol with `runstone keys principal add`",
+                    credential.id()
+                ),
+            })?;
+        let identity = &self.shared.identity;
+        let challenge = challenge(&identity.log_id, identity.options.entropy.as_ref())?;
+        let proof = credential.prove(&challenge);
+        verify_proof(&principal.public_key, &challenge, &proof)?;
+        Ok(self.acting_as(Actor {
+            principal: format!("{}:{}", principal.authority.as_str(), principal.id),
+            authority: principal.authority,
+        }))
+    }
+
+    /// Who this handle acts as.
+    pub fn principal(&self) -> (&str, Authority) {
+        (&self.actor.principal, self.actor.authority)
+    }
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut out = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, at) in out.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(out)
+}

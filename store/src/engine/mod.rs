@@ -1,0 +1,9 @@
+//! The database under the log.
+
+mod db;
+mod disk;
+
+pub use db::panic_is_contained;
+pub(crate) use db::{Change, Db, NumberTable, RowTable, Snapshot, Value};
+pub use disk::{Disk, FileDisk, MemoryDisk, OverlayDisk};
+pub(crate) use disk::{LogPaths, sync_folder, write_whole};

@@ -1,0 +1,249 @@
+//! All folds of an open log.
+
+use super::rows::{RowSeal, cursor_key, cursor_name, decode_cursor, row_key};
+use super::state::FoldState;
+use super::{Fold, FoldError, FoldRecord, FoldStatus};
+use crate::engine::{Change, Db, RowTable, Snapshot};
+use crate::error::StorageError;
+use runstone_codec::Position;
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+/// Dirty rows that make a flush due.
+const FLUSH_ROWS: usize = 4096;
+
+/// Folds that live with the writer.
+#[derive(Debug)]
+pub(crate) struct FoldHost {
+    pub(crate) seal: RowSeal,
+    states: Vec<FoldState>,
+    /// Folds that have rows here and that this binary does not know.
+    unknown: Vec<(String, u32, u64)>,
+}
+
+impl FoldHost {
+    /// Finds each fold where it was flushed; one of another version, or with a damaged cursor,
+    /// starts again from nothing.
+    pub(crate) fn open(
+        folds: &[Arc<dyn Fold>],
+        seal: RowSeal,
+        db: &Db,
+    ) -> Result<Self, StorageError> {
+        let snapshot = db.snapshot()?;
+        let mut host = Self {
+            seal,
+            states: Vec::new(),
+            unknown: Vec::new(),
+        };
+        for fold in folds {
+            let key = cursor_key(fold.name());
+            let stored = snapshot.row(RowTable::Folds, &key)?;
+            let cursor = stored.as_ref().and_then(|sealed| {
+                let plain = host.seal.open(&key, sealed).ok()?;
+                decode_cursor(&plain)
+            });
+            let state = match cursor {
+                Some((version, flushed)) if version == fold.version() => {
+                    FoldState::stored(Arc::clone(fold), flushed)
+                }
+                _ => {
+                    clear(db, fold.name())?;
+                    FoldState::stored(Arc::clone(fold), 0)
+                }
+            };
+            host.states.push(state);
+        }
+        for (key, sealed) in snapshot.rows_from(RowTable::Folds, b"c", b"c", 1024)? {
+            let known = |name: &str| folds.iter().any(|fold| fold.name() == name);
+            if let Some(name) = cursor_name(&key).filter(|name| !known(name)) {
+                let cursor = host.seal.open(&key, &sealed).ok();
+                let (version, flushed) = cursor
+                    .and_then(|plain| decode_cursor(&plain))
+                    .unwrap_or_default();
+                host.unknown.push((name.to_owned(), version, flushed));
+            }
+        }
+        Ok(host)
+    }
+
+    /// The first position that some fold still has to see.
+    pub(crate) fn replay_from(&self) -> Option<u64> {
+        self.states.iter().map(|state| state.applied).min()
+    }
+
+    /// Forgets folds that claim to be ahead of the log: their rows were written for another one.
+    pub(crate) fn bound(&mut self, size: u64, db: &Db) -> Result<(), StorageError> {
+        for state in &mut self.states {
+            if state.applied > size {
+                clear(db, state.name())?;
+                *state = FoldState::stored(Arc::clone(&state.fold), 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one event into every fold that has not seen it.
+    pub(crate) fn apply(&mut self, db: &Db, record: &FoldRecord<'_>) {
+        let opened = OnceCell::new();
+        let snapshot = || match opened.get() {
+            Some(snapshot) => Ok(Arc::clone(snapshot)),
+            None => {
+                let snapshot = Arc::new(db.snapshot()?);
+                Ok(Arc::clone(opened.get_or_init(|| snapshot)))
+            }
+        };
+        for state in &mut self.states {
+            state.apply(&self.seal, &snapshot, record);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.states.is_empty()
+    }
+
+    pub(crate) fn is_flush_due(&self) -> bool {
+        self.states
+            .iter()
+            .any(|state| state.dirty_rows() >= FLUSH_ROWS)
+    }
+
+    /// Changes that bring every fold's rows to where it is.
+    pub(crate) fn flush(&self) -> Result<Vec<Change>, StorageError> {
+        let mut changes = Vec::new();
+        for state in &self.states {
+            if state.flushed != state.applied {
+                changes.extend(state.flush(&self.seal)?);
+            }
+        }
+        Ok(changes)
+    }
+
+    pub(crate) fn flushed(&mut self) {
+        for state in &mut self.states {
+            state.flushed();
+        }
+    }
+
+    pub(crate) fn state(&self, name: &str) -> Option<&FoldState> {
+        self.states.iter().find(|state| state.name() == name)
+    }
+
+    pub(crate) fn replace(&mut self, rebuilt: FoldState) {
+        if let Some(state) = self
+            .states
+            .iter_mut()
+            .find(|state| state.name() == rebuilt.name())
+        {
+            *state = rebuilt;
+        }
+    }
+
+    pub(crate) fn folds(&self) -> Vec<Arc<dyn Fold>> {
+        self.states
+            .iter()
+            .map(|state| Arc::clone(&state.fold))
+            .collect()
+    }
+
+    /// One row of a fold.
+    pub(crate) fn row(
+        &self,
+        db: &Db,
+        name: &str,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, FoldError> {
+        let state = self
+            .state(name)
+            .ok_or_else(|| FoldError::Row(format!("there is no fold `{name}`")))?;
+        let snapshot = || Ok(Arc::new(db.snapshot()?));
+        state.get(&self.seal, &snapshot, key)
+    }
+
+    /// Rows of a fold in key order.
+    pub(crate) fn rows(
+        &self,
+        db: &Db,
+        name: &str,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, FoldError> {
+        let state = self
+            .state(name)
+            .ok_or_else(|| FoldError::Row(format!("there is no fold `{name}`")))?;
+        let snapshot = db
+            .snapshot()
+            .map_err(|error| FoldError::Row(error.to_string()))?;
+        let mut found = Vec::new();
+        if limit > 0 {
+            state.each_row(&self.seal, &snapshot, prefix, from, &mut |key, value| {
+                found.push((key.to_vec(), value.to_vec()));
+                found.len() < limit
+            })?;
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn status(&self) -> Vec<FoldStatus> {
+        let known = self.states.iter().map(|state| FoldStatus {
+            name: state.name().to_owned(),
+            version: state.fold.version(),
+            applied: state.applied,
+            flushed: state.flushed,
+            stopped: state
+                .stopped
+                .as_ref()
+                .map(|(position, why)| (Position::new(*position), why.clone())),
+            known: true,
+        });
+        let unknown = self
+            .unknown
+            .iter()
+            .map(|(name, version, flushed)| FoldStatus {
+                name: name.clone(),
+                version: *version,
+                applied: *flushed,
+                flushed: *flushed,
+                stopped: None,
+                known: false,
+            });
+        known.chain(unknown).collect()
+    }
+}
+
+/// Removes every row and the cursor of a fold.
+pub(crate) fn clear(db: &Db, name: &str) -> Result<(), StorageError> {
+    loop {
+        let prefix = row_key(name, b"");
+        let page = db
+            .snapshot()?
+            .rows_from(RowTable::Folds, &prefix, &prefix, 4096)?;
+        if page.is_empty() {
+            break;
+        }
+        let changes: Vec<_> = page
+            .into_iter()
+            .map(|(key, _)| Change::DeleteRow(RowTable::Folds, key))
+            .collect();
+        db.commit(&changes, true)?;
+    }
+    db.commit(
+        &[Change::DeleteRow(RowTable::Folds, cursor_key(name))],
+        true,
+    )
+}
+
+impl FoldHost {
+    /// Walks the rows of one fold under a snapshot taken now.
+    pub(crate) fn walk(
+        &self,
+        snapshot: &Snapshot,
+        name: &str,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), FoldError> {
+        match self.state(name) {
+            Some(state) => state.each_row(&self.seal, snapshot, b"", b"", visit),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Folds (projections): state that is rebuilt from the log.
+//!
+//! ```text
+//!  record 0, 1, 2, ...  -->  Fold::apply  -->  rows (key -> value)  -->  digest
+//! ```
+//!
+//! A fold is a deterministic function of records: no clock, no randomness, no I/O, no options.
+//! Folding again from position 0 gives the same rows, byte for byte; that is what
+//! [`Log::check_folds`](crate::Log::check_folds) proves.
+
+mod check;
+mod host;
+mod rows;
+mod state;
+
+pub(crate) use check::Rebuild;
+pub(crate) use host::{FoldHost, clear};
+pub(crate) use rows::RowSeal;
+
+use runstone_codec::{Control, Header, Position, Revision};
+use std::fmt::Debug;
+
+pub use check::{FoldCheck, RowDifference};
+
+/// Content of an event as a fold or a reader finds it.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Payload {
+    /// The JSON bytes as they were given.
+    Open(Vec<u8>),
+    /// It was erased; the event still stands.
+    Erased,
+    /// It cannot be opened: a key is missing or the bytes are damaged.
+    Undecodable(String),
+    /// It was not asked for.
+    Skipped,
+}
+
+impl Debug for Payload {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open(bytes) => write!(out, "Open({} bytes)", bytes.len()),
+            Self::Erased => out.write_str("Erased"),
+            Self::Undecodable(why) => write!(out, "Undecodable({why})"),
+            Self::Skipped => out.write_str("Skipped"),
+        }
+    }
+}
+
+impl Payload {
+    /// The bytes, if they are open.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Open(bytes) => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+/// What a fold sees of an event.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct FoldRecord<'a> {
+    /// Place in the log.
+    pub position: Position,
+    /// Place in the stream.
+    pub revision: Revision,
+    /// The log's clock, microseconds since the epoch.
+    pub recorded_at_us: u64,
+    /// The header.
+    pub header: &'a Header,
+    /// The control fields.
+    pub control: &'a Control,
+    pub(crate) open: &'a dyn Fn() -> Payload,
+}
+
+impl Debug for FoldRecord<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("FoldRecord")
+            .field("position", &self.position)
+            .field("event_type", &self.header.event_type)
+            .finish_non_exhaustive()
+    }
+}
+
+impl FoldRecord<'_> {
+    /// The content, opened now. After an erasure it answers [`Payload::Erased`]; a fold must give
+    /// the same counts and states then.
+    pub fn payload(&self) -> Payload {
+        (self.open)()
+    }
+}
+
+/// A fold stopped, or its rows cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FoldError {
+    /// The content that the fold reads cannot be decoded.
+    #[error("the content cannot be decoded: {0}")]
+    Undecodable(String),
+    /// A row of the fold cannot be read.
+    #[error("a row cannot be read: {0}")]
+    Row(String),
+    /// The fold panicked.
+    #[error("the fold panicked: {0}")]
+    Panicked(String),
+}
+
+/// Rows of a fold, by key.
+pub trait Rows {
+    /// The row under `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldError::Row`] if a stored row is damaged.
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError>;
+    /// Sets the row under `key`.
+    fn put(&mut self, key: &[u8], value: Vec<u8>);
+    /// Removes the row under `key`.
+    fn remove(&mut self, key: &[u8]);
+}
+
+/// A deterministic function from records to rows.
+pub trait Fold: Send + Sync + Debug + 'static {
+    /// Its name, which is also the prefix of its rows: `[a-z][a-z0-9_-]*`, at most 64 bytes.
+    fn name(&self) -> &'static str;
+
+    /// Version of its rows. Another version is rebuilt at open.
+    fn version(&self) -> u32;
+
+    /// Takes one event into the rows.
+    ///
+    /// # Errors
+    ///
+    /// An error (or a panic) stops the fold at this event; the log and other folds go on.
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError>;
+}
+
+/// How far a fold is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FoldStatus {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// Events that it has taken in: positions below this.
+    pub applied: u64,
+    /// Events whose effect is flushed to the database.
+    pub flushed: u64,
+    /// Where and why it stopped.
+    pub stopped: Option<(Position, String)>,
+    /// Whether this binary knows the fold; an unknown one is kept and left alone.
+    pub known: bool,
+}

@@ -1,0 +1,276 @@
+//! Rows of one fold: a write-back cache over the database.
+
+use super::rows::{RowSeal, cursor_key, encode_cursor, row_key};
+use super::{Fold, FoldError, FoldRecord, Rows};
+use crate::engine::{Change, RowTable, Snapshot};
+use crate::error::StorageError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// Clean rows kept in memory for each fold.
+const CACHED_ROWS: usize = 65_536;
+/// Rows fetched at once when a fold is listed.
+const PAGE: usize = 1024;
+
+/// A row as it is now; `None` if it was removed.
+type Slot = Option<Vec<u8>>;
+
+/// One fold and its rows.
+#[derive(Debug)]
+pub(crate) struct FoldState {
+    pub(crate) fold: Arc<dyn Fold>,
+    /// Positions below this are in the rows.
+    pub(crate) applied: u64,
+    /// Positions below this are in the database.
+    pub(crate) flushed: u64,
+    pub(crate) stopped: Option<(u64, String)>,
+    cache: BTreeMap<Vec<u8>, Slot>,
+    dirty: BTreeSet<Vec<u8>>,
+    /// Rows lie only in `cache`; the database is not asked.
+    detached: bool,
+}
+
+impl FoldState {
+    pub(crate) fn stored(fold: Arc<dyn Fold>, flushed: u64) -> Self {
+        Self {
+            fold,
+            applied: flushed,
+            flushed,
+            stopped: None,
+            cache: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            detached: false,
+        }
+    }
+
+    /// A fold that starts empty and never looks into the database.
+    pub(crate) fn detached(fold: Arc<dyn Fold>) -> Self {
+        Self {
+            detached: true,
+            ..Self::stored(fold, 0)
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.fold.name()
+    }
+
+    pub(crate) fn dirty_rows(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Takes one event in; an error or panic stops the fold here.
+    pub(crate) fn apply(
+        &mut self,
+        seal: &RowSeal,
+        snapshot: &dyn Fn() -> Result<Arc<Snapshot>, StorageError>,
+        record: &FoldRecord<'_>,
+    ) {
+        let position = record.position.get();
+        if self.stopped.is_some() || position != self.applied {
+            return;
+        }
+        let fold = Arc::clone(&self.fold);
+        let mut rows = Overlay {
+            state: self,
+            seal,
+            snapshot,
+            changes: BTreeMap::new(),
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| fold.apply(&mut rows, record)));
+        let changes = rows.changes;
+        match outcome {
+            Ok(Ok(())) => {
+                for (key, value) in changes {
+                    self.dirty.insert(key.clone());
+                    self.cache.insert(key, value);
+                }
+                self.applied = position + 1;
+            }
+            Ok(Err(error)) => self.stopped = Some((position, error.to_string())),
+            Err(panic) => {
+                let why = panic
+                    .downcast_ref::<&str>()
+                    .map(|text| (*text).to_owned())
+                    .or_else(|| panic.downcast_ref::<String>().cloned())
+                    .unwrap_or_else(|| "unknown panic".to_owned());
+                self.stopped = Some((position, FoldError::Panicked(why).to_string()));
+            }
+        }
+    }
+
+    pub(crate) fn get(
+        &self,
+        seal: &RowSeal,
+        snapshot: &dyn Fn() -> Result<Arc<Snapshot>, StorageError>,
+        key: &[u8],
+    ) -> Result<Option<Vec<u8>>, FoldError> {
+        if let Some(slot) = self.cache.get(key) {
+            return Ok(slot.clone());
+        }
+        if self.detached {
+            return Ok(None);
+        }
+        let stored_key = row_key(self.name(), key);
+        let row = |error: StorageError| FoldError::Row(error.to_string());
+        let sealed = snapshot()
+            .map_err(row)?
+            .row(RowTable::Folds, &stored_key)
+            .map_err(row)?;
+        sealed
+            .map(|sealed| seal.open(&stored_key, &sealed))
+            .transpose()
+    }
+
+    /// Changes that bring the database to `applied`.
+    pub(crate) fn flush(&self, seal: &RowSeal) -> Result<Vec<Change>, StorageError> {
+        let mut rows: Vec<(Vec<u8>, Option<&[u8]>)> = self
+            .dirty
+            .iter()
+            .map(|key| {
+                let value = self.cache.get(key).and_then(Option::as_deref);
+                (row_key(self.name(), key), value)
+            })
+            .collect();
+        let cursor = encode_cursor(self.fold.version(), self.applied);
+        rows.push((cursor_key(self.name()), Some(&cursor)));
+        seal.changes(rows.into_iter())
+    }
+
+    /// The changes of the last [`flush`](Self::flush) are durable.
+    pub(crate) fn flushed(&mut self) {
+        self.flushed = self.applied;
+        self.dirty.clear();
+        self.detached = false;
+        if self.cache.len() > CACHED_ROWS {
+            self.cache.clear();
+        }
+    }
+
+    /// Visits every row in key order until `visit` says stop.
+    pub(crate) fn each_row(
+        &self,
+        seal: &RowSeal,
+        snapshot: &Snapshot,
+        prefix: &[u8],
+        from: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), FoldError> {
+        let mut cached = self
+            .cache
+            .range(from.to_vec()..)
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .peekable();
+        let mut stored = StoredRows::new(self, seal, snapshot, prefix, from);
+        let mut next_stored = stored.next_row()?;
+        loop {
+            let take_cached = match (cached.peek(), &next_stored) {
+                (None, None) => return Ok(()),
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (Some((key, _)), Some((stored, _))) => *key <= stored,
+            };
+            let go_on = if take_cached {
+                let Some((key, slot)) = cached.next() else {
+                    return Ok(());
+                };
+                if next_stored
+                    .as_ref()
+                    .is_some_and(|(stored, _)| stored == key)
+                {
+                    next_stored = stored.next_row()?;
+                }
+                slot.as_ref().is_none_or(|value| visit(key, value))
+            } else {
+                let Some((key, value)) = next_stored else {
+                    return Ok(());
+                };
+                next_stored = stored.next_row()?;
+                visit(&key, &value)
+            };
+            if !go_on {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Pages through the stored rows of a fold.
+struct StoredRows<'a> {
+    state: &'a FoldState,
+    seal: &'a RowSeal,
+    snapshot: &'a Snapshot,
+    prefix: Vec<u8>,
+    from: Vec<u8>,
+    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    finished: bool,
+}
+
+impl<'a> StoredRows<'a> {
+    fn new(
+        state: &'a FoldState,
+        seal: &'a RowSeal,
+        snapshot: &'a Snapshot,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> Self {
+        Self {
+            state,
+            seal,
+            snapshot,
+            prefix: row_key(state.name(), prefix),
+            from: row_key(state.name(), from),
+            page: Vec::new().into_iter(),
+            finished: state.detached,
+        }
+    }
+
+    fn next_row(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, FoldError> {
+        if self.page.as_slice().is_empty() && !self.finished {
+            let page = self
+                .snapshot
+                .rows_from(RowTable::Folds, &self.prefix, &self.from, PAGE)
+                .map_err(|error| FoldError::Row(error.to_string()))?;
+            self.finished = page.len() < PAGE;
+            if let Some((last, _)) = page.last() {
+                self.from = last.clone();
+                self.from.push(0);
+            }
+            self.page = page.into_iter();
+        }
+        let Some((stored_key, sealed)) = self.page.next() else {
+            return Ok(None);
+        };
+        let value = self.seal.open(&stored_key, &sealed)?;
+        let key = stored_key
+            .get(self.state.name().len() + 2..)
+            .unwrap_or_default();
+        Ok(Some((key.to_vec(), value)))
+    }
+}
+
+/// Rows with the changes of one event on top, so that an event is taken in whole or not at all.
+struct Overlay<'a> {
+    state: &'a FoldState,
+    seal: &'a RowSeal,
+    snapshot: &'a dyn Fn() -> Result<Arc<Snapshot>, StorageError>,
+    changes: BTreeMap<Vec<u8>, Slot>,
+}
+
+impl Rows for Overlay<'_> {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
+        if let Some(slot) = self.changes.get(key) {
+            return Ok(slot.clone());
+        }
+        self.state.get(self.seal, self.snapshot, key)
+    }
+
+    fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        self.changes.insert(key.to_vec(), Some(value));
+    }
+
+    fn remove(&mut self, key: &[u8]) {
+        self.changes.insert(key.to_vec(), None);
+    }
+}

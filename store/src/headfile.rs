@@ -1,0 +1,71 @@
+//! `LOG.head`: the newest durable head, written in place beside the log.
+//!
+//! The database takes a damaged last commit of an unclean file for a torn one and rolls it back
+//! without a word. Then this file is ahead of the log.
+
+use crate::chunk::Head;
+use crate::engine::Disk;
+use crate::identity::Identity;
+use runstone_codec::LogId;
+use runstone_receipt::head::{HeadSlot, SLOT_LEN, newest_slot, slot_offset};
+use std::io;
+use std::sync::Arc;
+
+/// Length of the file in bytes.
+pub(crate) const FILE_LEN: u64 = 8192;
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct HeadFile {
+    disk: Arc<dyn Disk>,
+    sequence: u64,
+}
+
+/// What the file says.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// No slot can be read: the file is new, torn or was removed.
+    Nothing,
+    /// The newest head.
+    Head(HeadSlot),
+}
+
+impl HeadFile {
+    /// Reads what is there. A slot of another log counts as nothing.
+    pub(crate) fn open(disk: Arc<dyn Disk>, log_id: &LogId) -> io::Result<(Self, Found)> {
+        if disk.len()? < FILE_LEN {
+            return Ok((Self { disk, sequence: 0 }, Found::Nothing));
+        }
+        let mut bytes = vec![0; usize::try_from(FILE_LEN).unwrap_or(8192)];
+        disk.read(0, &mut bytes)?;
+        let newest = newest_slot(&bytes).filter(|slot| slot.log_id == *log_id);
+        let sequence = newest.as_ref().map_or(0, |slot| slot.sequence + 1);
+        let found = newest.map_or(Found::Nothing, Found::Head);
+        Ok((Self { disk, sequence }, found))
+    }
+
+    /// Writes the head into the older slot. It is not synced: what it says is durable already,
+    /// and a head that is lost with the power is only behind.
+    pub(crate) fn write(&mut self, identity: &Identity, head: &Head) -> io::Result<()> {
+        if self.disk.len()? < FILE_LEN {
+            self.disk.set_len(FILE_LEN)?;
+        }
+        let slot = HeadSlot {
+            log_id: identity.log_id,
+            size: head.size,
+            root: head.root,
+            recorded_at_us: head.recorded_at_us,
+            head_mac: head.mac,
+            sequence: self.sequence,
+        };
+        let bytes: [u8; SLOT_LEN] = slot.encode();
+        self.disk.write(slot_offset(self.sequence), &bytes)?;
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// Makes the file durable, at close.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.disk.sync_data()
+    }
+}

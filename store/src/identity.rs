@@ -1,0 +1,29 @@
+//! What a log is: its name, its keys and the options of this process.
+
+use crate::keys::KeyStore;
+use crate::options::{LogOptions, Sealing};
+use runstone_codec::LogId;
+use runstone_codec::keys::OperationsKey;
+use std::sync::Arc;
+
+/// Facts that hold as long as a log is open.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) log_id: LogId,
+    pub(crate) origin: String,
+    pub(crate) sealing: Sealing,
+    pub(crate) fields: bool,
+    pub(crate) keys: Arc<KeyStore>,
+    pub(crate) operations: Option<Arc<OperationsKey>>,
+    pub(crate) mac: [u8; 32],
+    pub(crate) options: LogOptions,
+    /// Why nothing may be appended, if so.
+    pub(crate) read_only: Option<String>,
+}
+
+impl Drop for Identity {
+    fn drop(&mut self) {
+        use zeroize::Zeroize;
+        self.mac.zeroize();
+    }
+}

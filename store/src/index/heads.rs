@@ -1,0 +1,179 @@
+//! Heads of terms for the writer: O(1) for what was asked recently, in bounded memory.
+
+use super::error::IndexError;
+use super::memtable::Memtable;
+use super::row::RowRead;
+use super::run::{Head, Meter, Needle, Run};
+use super::term;
+use std::collections::HashMap;
+use std::mem;
+use std::sync::Arc;
+
+/// What the runs say about the terms asked last, absent ones too.
+///
+/// Two generations stand in for an exact order of use: a full young one becomes the old one, and
+/// what is asked again moves back.
+#[derive(Debug)]
+pub(super) struct Heads {
+    young: HashMap<Box<[u8]>, Option<Head>>,
+    old: HashMap<Box<[u8]>, Option<Head>>,
+    generation_terms: usize,
+}
+
+impl Heads {
+    pub(super) fn new(terms: usize) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            generation_terms: (terms / 2).max(1),
+        }
+    }
+
+    /// The head of a term over tables (oldest first) and runs. What it costs is counted.
+    pub(super) fn head(
+        &mut self,
+        tables: &[Arc<Memtable>],
+        runs: &[Arc<Run>],
+        rows: &dyn RowRead,
+        term: &[u8],
+        meter: &mut Meter,
+    ) -> Result<Option<Head>, IndexError> {
+        let Some((table, older)) = tables.split_last() else {
+            return self.head_in_runs(runs, rows, term, meter);
+        };
+        let Some(tail) = table.tail(term, u64::MAX) else {
+            return self.head(older, runs, rows, term, meter);
+        };
+        let base = if let Some(base) = tail.base {
+            base
+        } else if term::is_unique(term) {
+            0
+        } else {
+            let before = self.head(older, runs, rows, term, meter)?;
+            let base = before.map_or(0, |head| head.count);
+            table.set_base(term, base);
+            base
+        };
+        Ok(Some(Head {
+            last: tail.last,
+            count: base + tail.count,
+        }))
+    }
+
+    /// The last position of a term, which needs no count from older places.
+    pub(super) fn last(
+        &mut self,
+        tables: &[Arc<Memtable>],
+        runs: &[Arc<Run>],
+        rows: &dyn RowRead,
+        term: &[u8],
+        meter: &mut Meter,
+    ) -> Result<Option<u64>, IndexError> {
+        let newest = tables
+            .iter()
+            .rev()
+            .find_map(|table| table.tail(term, u64::MAX));
+        if let Some(tail) = newest {
+            return Ok(Some(tail.last));
+        }
+        let head = self.head_in_runs(runs, rows, term, meter)?;
+        Ok(head.map(|head| head.last))
+    }
+
+    /// What is known of a term in runs, to be brought up to date when the term is on its way into
+    /// a run. Until that run is published the term is found in its table, so nobody sees this too
+    /// early.
+    pub(super) fn known(&mut self, term: &[u8]) -> Option<&mut Option<Head>> {
+        match self.young.get_mut(term) {
+            Some(known) => Some(known),
+            None => self.old.get_mut(term),
+        }
+    }
+
+    fn head_in_runs(
+        &mut self,
+        runs: &[Arc<Run>],
+        rows: &dyn RowRead,
+        term: &[u8],
+        meter: &mut Meter,
+    ) -> Result<Option<Head>, IndexError> {
+        if let Some(&head) = self.young.get(term) {
+            return Ok(head);
+        }
+        if let Some((key, head)) = self.old.remove_entry(term) {
+            self.remember(key, head);
+            return Ok(head);
+        }
+        let head = head_in_runs(runs, rows, Needle::new(term), u64::MAX, meter)?;
+        self.remember(Box::from(term), head);
+        Ok(head)
+    }
+
+    fn remember(&mut self, term: Box<[u8]>, head: Option<Head>) {
+        if self.young.len() >= self.generation_terms {
+            self.old = mem::take(&mut self.young);
+        }
+        self.young.insert(term, head);
+    }
+}
+
+/// The head of a term below `bound` over runs, newest first.
+pub(super) fn head_in_runs(
+    runs: &[Arc<Run>],
+    rows: &dyn RowRead,
+    needle: Needle<'_>,
+    bound: u64,
+    meter: &mut Meter,
+) -> Result<Option<Head>, IndexError> {
+    for run in runs.iter().rev() {
+        let head = run.head(rows, needle, bound, meter)?;
+        if head.is_some() {
+            return Ok(head);
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Rows;
+    use super::*;
+
+    #[test]
+    fn memory_is_bounded_and_what_is_used_stays() {
+        let mut heads = Heads::new(100);
+        let rows = Rows::default();
+        let mut meter = Meter::unlimited();
+        let known = Head { last: 7, count: 3 };
+        heads.remember(Box::from(&b"Sused"[..]), Some(known));
+        for n in 0..1_000_u32 {
+            let absent = heads
+                .head_in_runs(&[], &rows, &n.to_be_bytes(), &mut meter)
+                .unwrap();
+            assert_eq!(absent, None);
+            let used = heads
+                .head_in_runs(&[], &rows, b"Sused", &mut meter)
+                .unwrap();
+            assert_eq!(used, Some(known));
+            assert!(heads.young.len() + heads.old.len() <= 100);
+        }
+    }
+
+    #[test]
+    fn a_flushed_head_replaces_what_was_known() {
+        let mut heads = Heads::new(4);
+        heads.remember(Box::from(&b"a"[..]), None);
+        heads.remember(Box::from(&b"b"[..]), None);
+        heads.remember(Box::from(&b"c"[..]), None);
+        let head = Head { last: 9, count: 1 };
+        for term in [b"a", b"c"] {
+            *heads.known(term).unwrap() = Some(head);
+        }
+        assert!(heads.known(b"unknown").is_none());
+        let rows = Rows::default();
+        for term in [b"a", b"c"] {
+            let found = heads.head_in_runs(&[], &rows, term, &mut Meter::unlimited());
+            assert_eq!(found.unwrap(), Some(head));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Items of a query as terms: which positions match, and whether one does.
+
+use super::cursor::{PostingCursor, Span};
+use super::error::IndexError;
+use super::row::RowRead;
+use super::run::Meter;
+use super::view::State;
+use std::sync::Arc;
+
+/// One alternative of a query: what is given must hold. Without anything it is every event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ItemTerms {
+    /// Term of the stream.
+    pub(crate) stream: Option<Vec<u8>>,
+    /// Terms of types and namespaces, any of them.
+    pub(crate) types: Vec<Vec<u8>>,
+    /// Terms of tags, all of them.
+    pub(crate) tags: Vec<Vec<u8>>,
+}
+
+impl ItemTerms {
+    /// What must hold: one of the terms of each group.
+    fn conjuncts(&self) -> impl Iterator<Item = &[Vec<u8>]> {
+        let types = (!self.types.is_empty()).then_some(self.types.as_slice());
+        self.stream
+            .as_slice()
+            .chunks(1)
+            .chain(self.tags.chunks(1))
+            .chain(types)
+    }
+}
+
+/// Positions that match an item, in order. The snapshot rule of [`PostingCursor`] holds.
+#[derive(Debug)]
+pub(crate) struct MatchCursor {
+    conjuncts: Vec<Conjunct>,
+    reverse: bool,
+    /// Positions that may still come.
+    left: Option<Span>,
+    meter: Meter,
+}
+
+/// Positions that have one of some terms.
+#[derive(Debug)]
+struct Conjunct {
+    terms: Vec<Peeked>,
+}
+
+/// A cursor and where it stands.
+#[derive(Debug)]
+struct Peeked {
+    cursor: PostingCursor,
+    stands: Stands,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stands {
+    Before,
+    At(u64),
+    End,
+}
+
+impl Conjunct {
+    /// The first position not before `target` in the direction of travel.
+    fn seek(
+        &mut self,
+        rows: &dyn RowRead,
+        target: u64,
+        reverse: bool,
+        meter: &mut Meter,
+    ) -> Result<Option<u64>, IndexError> {
+        let mut best: Option<u64> = None;
+        for term in &mut self.terms {
+            let Some(at) = term.seek(rows, target, reverse, meter)? else {
+                continue;
+            };
+            best = Some(match best {
+                None => at,
+                Some(best) if reverse => best.max(at),
+                Some(best) => best.min(at),
+            });
+        }
+        Ok(best)
+    }
+}
+
+impl Peeked {
+    fn seek(
+        &mut self,
+        rows: &dyn RowRead,
+        target: u64,
+        reverse: bool,
+        meter: &mut Meter,
+    ) -> Result<Option<u64>, IndexError> {
+        let stays = match self.stands {
+            Stands::Before => false,
+            Stands::At(at) if reverse => at <= target,
+            Stands::At(at) => at >= target,
+            Stands::End => true,
+        };
+        if !stays {
+            let found = self.cursor.seek(rows, target, meter)?;
+            self.stands = found.map_or(Stands::End, Stands::At);
+        }
+        Ok(match self.stands {
+            Stands::At(at) => Some(at),
+            Stands::Before | Stands::End => None,
+        })
+    }
+}
+
+impl MatchCursor {
+    pub(super) fn new(
+        state: &Arc<State>,
+        item: &ItemTerms,
+        left: Option<Span>,
+        reverse: bool,
+        meter: Meter,
+    ) -> Self {
+        let peeked = |term: &Vec<u8>| Peeked {
+            cursor: PostingCursor::new(Arc::clone(state), term, left, reverse),
+            stands: Stands::Before,
+        };
+        Self {
+            conjuncts: item
+                .conjuncts()
+                .map(|terms| Conjunct {
+                    terms: terms.iter().map(peeked).collect(),
+                })
+                .collect(),
+            reverse,
+            left,
+            meter,
+        }
+    }
+
+    /// Postings and rows touched so far.
+    pub(crate) fn touched(&self) -> u64 {
+        self.meter.touched()
+    }
+
+    /// The next position, or none at the end.
+    pub(crate) fn next(&mut self, rows: &dyn RowRead) -> Result<Option<u64>, IndexError> {
+        let Some(left) = self.left else {
+            return Ok(None);
+        };
+        let found = self.leapfrog(rows, left.start(self.reverse))?;
+        self.left = found.and_then(|position| left.behind(position, self.reverse));
+        Ok(found)
+    }
+
+    /// The first position from `target` on at which all conjuncts meet.
+    fn leapfrog(&mut self, rows: &dyn RowRead, mut target: u64) -> Result<Option<u64>, IndexError> {
+        let all = self.conjuncts.len();
+        let mut agreed = 0;
+        while agreed < all {
+            for conjunct in &mut self.conjuncts {
+                if agreed == all {
+                    break;
+                }
+                let found = conjunct.seek(rows, target, self.reverse, &mut self.meter)?;
+                let Some(found) = found else {
+                    return Ok(None);
+                };
+                if found == target {
+                    agreed += 1;
+                } else {
+                    target = found;
+                    agreed = 1;
+                }
+            }
+        }
+        Ok(Some(target))
+    }
+}
+
+/// Answers the last position of a term, and counts what that touches.
+pub(super) type LastOf<'l> =
+    &'l mut (dyn FnMut(&[u8], &mut Meter) -> Result<Option<u64>, IndexError> + 'l);
+
+/// The newest position behind `after` that matches an item, below `visible`.
+///
+/// `last` answers the last position of a term. A conjunct whose last position is not behind
+/// `after` rejects; a single one answers; else the postings decide, newest first.
+pub(super) fn newest_after(
+    state: &Arc<State>,
+    visible: u64,
+    rows: &dyn RowRead,
+    item: &ItemTerms,
+    after: Option<u64>,
+    mut meter: Meter,
+    last: LastOf<'_>,
+) -> Result<Option<u64>, IndexError> {
+    let low = after.map_or(Some(0), |after| after.checked_add(1));
+    let (Some(low), Some(mut high)) = (low, visible.checked_sub(1)) else {
+        return Ok(None);
+    };
+    let mut conjuncts = 0;
+    for terms in item.conjuncts() {
+        let mut newest = None;
+        for term in terms {
+            newest = newest.max(last(term, &mut meter)?);
+        }
+        match newest.filter(|&newest| newest >= low) {
+            Some(newest) => high = high.min(newest),
+            None => return Ok(None),
+        }
+        conjuncts += 1;
+    }
+    let left = Span::new(low, high);
+    if conjuncts < 2 {
+        return Ok(left.map(|left| left.high));
+    }
+    MatchCursor::new(state, item, left, true, meter).next(rows)
+}

@@ -1,0 +1,5 @@
+//! The index as a whole.
+
+mod frequent;
+mod model;
+mod tamper;

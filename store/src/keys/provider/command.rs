@@ -1,0 +1,442 @@
+//! A command that asks a key management service.
+//!
+//! It is started once for every call, without a shell, with one line of JSON on its standard
+//! input, and answers one JSON object on its standard output. Binary values are base64.
+//!
+//! ```text
+//! {"op":"wrap","kek_id":"..","aad":"..","nonce":"..","data":".."}     -> {"data":".."}
+//! {"op":"unwrap","kek_id":"..","aad":"..","nonce":"..","data":".."}   -> {"data":".."}
+//! {"op":"current"}                                                    -> {"kek_id":".."}
+//! {"op":"create"}                                                     -> {"kek_id":".."}
+//! {"op":"destroy","kek_id":".."}       -> {"destroyed":"proven" or "best_effort" or "unsupported"}
+//! what it cannot do          -> {"error":"unknown_kek", "rejected", "unavailable" or "unsupported"}
+//! ```
+
+use super::super::ring::{RingFile, RingProvider};
+use super::super::text::{SecretString, from_base64, push_base64};
+use super::ring_unwritable;
+use runstone_codec::keys::{
+    Destroyed, KEY_LEN, KeyProvider, MAX_KEK_ID_LEN, MAX_WRAPPED_LEN, NONCE_LEN, Outage,
+    ProviderError, SecretBytes,
+};
+use serde::Deserialize;
+use std::io::{self, Read as _, Write as _};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Longest answer in bytes.
+const MAX_ANSWER_LEN: usize = 64 << 10;
+/// Between two looks at a command that has answered and not ended yet.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
+
+/// Asks a command for everything.
+#[derive(Debug)]
+pub struct CommandProvider {
+    argv: Vec<String>,
+    limit: Duration,
+    /// Keeps the id of the current key, so that it is not asked for with every new key.
+    ring: Option<Arc<RingFile>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Answer {
+    data: Option<SecretString>,
+    kek_id: Option<String>,
+    destroyed: Option<String>,
+    error: Option<String>,
+}
+
+/// The fields of a request beside its operation.
+struct Call<'a> {
+    aad: &'a [u8],
+    nonce: &'a [u8],
+    data: &'a [u8],
+}
+
+impl CommandProvider {
+    /// A provider that starts `argv`, a program and its arguments, and waits at most `limit`.
+    pub fn new(argv: Vec<String>, limit: Duration) -> Self {
+        Self {
+            argv,
+            limit,
+            ring: None,
+        }
+    }
+
+    pub(in super::super) fn with_ring(self, ring: Arc<RingFile>) -> Self {
+        Self {
+            ring: Some(ring),
+            ..self
+        }
+    }
+
+    fn ask(
+        &self,
+        operation: &'static str,
+        kek_id: Option<&str>,
+        call: Option<&Call<'_>>,
+    ) -> Result<Answer, ProviderError> {
+        let bytes = self.run(request(operation, kek_id, call))?;
+        let answer: Answer =
+            serde_json::from_slice(&bytes).map_err(|_| ProviderError::BadAnswer {
+                what: "it is not the JSON object expected",
+            })?;
+        let kek_id = || kek_id.unwrap_or_default().to_owned();
+        match answer.error.as_deref() {
+            None => Ok(answer),
+            Some("unknown_kek") => Err(ProviderError::UnknownKek { kek_id: kek_id() }),
+            Some("rejected") => Err(ProviderError::Rejected { kek_id: kek_id() }),
+            Some("unsupported") => Err(ProviderError::Unsupported { operation }),
+            Some("unavailable") => Err(ProviderError::Unavailable {
+                reason: Outage::Io,
+                source: None,
+            }),
+            Some(_) => Err(ProviderError::BadAnswer {
+                what: "its error is not a known word",
+            }),
+        }
+    }
+
+    /// One run of the command: its output, if it ended well within the limit.
+    fn run(&self, request: Zeroizing<String>) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+        let away = |reason, source| ProviderError::Unavailable { reason, source };
+        let Some((program, arguments)) = self.argv.split_first() else {
+            return Err(away(Outage::NotStarted, None));
+        };
+        // Its errors may quote what it was given, so nobody sees them.
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| away(Outage::NotStarted, Some(error)))?;
+        let output = self.talk(&mut child, request);
+        if output.is_err() {
+            // A command that has ended already cannot be killed; waiting is what matters then.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let output = output?;
+        let status = self.wait(&mut child)?;
+        if !status.success() {
+            return Err(away(
+                Outage::Failed {
+                    exit_code: status.code(),
+                },
+                None,
+            ));
+        }
+        Ok(output)
+    }
+
+    fn talk(
+        &self,
+        child: &mut Child,
+        request: Zeroizing<String>,
+    ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
+        let away = |source| ProviderError::Unavailable {
+            reason: Outage::Io,
+            source,
+        };
+        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(away(None));
+        };
+        // On threads of their own: a command that neither reads nor writes must not hold the
+        // caller beyond the limit. Both end when the command does.
+        let start = |work: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new()
+                .name("runstone-kms".to_owned())
+                .spawn(work)
+        };
+        let (answered, answer) = sync_channel(1);
+        start(Box::new(move || {
+            // A command may answer without reading everything.
+            let _ = input.write_all(request.as_bytes());
+        }))
+        .map_err(|error| away(Some(error)))?;
+        start(Box::new(move || {
+            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_ANSWER_LEN + 2));
+            let read = output
+                .take(MAX_ANSWER_LEN as u64 + 1)
+                .read_to_end(&mut bytes);
+            let _ = answered.send(read.map(|_| bytes));
+        }))
+        .map_err(|error| away(Some(error)))?;
+        match answer.recv_timeout(self.limit) {
+            Ok(Ok(bytes)) if bytes.len() <= MAX_ANSWER_LEN => Ok(bytes),
+            Ok(Ok(_)) => Err(ProviderError::BadAnswer {
+                what: "it is longer than 64 KiB",
+            }),
+            Ok(Err(error)) => Err(away(Some(error))),
+            Err(RecvTimeoutError::Timeout) => Err(self.late()),
+            Err(RecvTimeoutError::Disconnected) => Err(away(None)),
+        }
+    }
+
+    /// Waits for a command that has closed its output, usually because it has ended.
+    fn wait(&self, child: &mut Child) -> Result<ExitStatus, ProviderError> {
+        let failed = |error: io::Error| ProviderError::Unavailable {
+            reason: Outage::Io,
+            source: Some(error),
+        };
+        let (mut waited, mut pause) = (Duration::ZERO, SHORTEST_PAUSE);
+        loop {
+            if let Some(status) = child.try_wait().map_err(failed)? {
+                return Ok(status);
+            }
+            if waited >= self.limit {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(self.late());
+            }
+            thread::sleep(pause);
+            waited += pause;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    fn late(&self) -> ProviderError {
+        let limit_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
+        ProviderError::Unavailable {
+            reason: Outage::TimedOut { limit_ms },
+            source: None,
+        }
+    }
+
+    fn data(answer: &Answer) -> Result<SecretBytes, ProviderError> {
+        let bad = ProviderError::BadAnswer {
+            what: "it has no data in base64",
+        };
+        answer
+            .data
+            .as_ref()
+            .and_then(|data| from_base64(data.as_str()))
+            .ok_or(bad)
+    }
+
+    fn kek_id(answer: Answer) -> Result<String, ProviderError> {
+        answer
+            .kek_id
+            .filter(|id| !id.is_empty() && id.len() <= MAX_KEK_ID_LEN)
+            .filter(|id| !id.chars().any(char::is_control))
+            .ok_or(ProviderError::BadAnswer {
+                what: "it has no kek_id of 1 to 255 bytes",
+            })
+    }
+
+    fn remember(&self, kek_id: &str) -> Result<(), ProviderError> {
+        let Some(ring) = &self.ring else {
+            return Ok(());
+        };
+        ring.update(|ring| {
+            if let RingProvider::Command { current, .. } = &mut ring.provider {
+                *current = Some(kek_id.to_owned());
+            }
+        })
+        .map_err(ring_unwritable)
+    }
+
+    fn remembered(&self) -> Option<String> {
+        match &self.ring.as_ref()?.lock().provider {
+            RingProvider::Command { current, .. } => current.clone(),
+            _ => None,
+        }
+    }
+}
+
+/// One line of JSON in a buffer that never grows.
+fn request(op: &str, kek_id: Option<&str>, call: Option<&Call<'_>>) -> Zeroizing<String> {
+    let room = call.map_or(0, |call| {
+        call.aad.len() + call.nonce.len() + call.data.len()
+    });
+    let mut out = Zeroizing::new(String::with_capacity(
+        128 + 6 * kek_id.map_or(0, str::len) + 2 * room,
+    ));
+    out.push_str("{\"op\":\"");
+    out.push_str(op);
+    out.push('"');
+    if let Some(kek_id) = kek_id {
+        out.push_str(",\"kek_id\":");
+        out.push_str(&serde_json::Value::from(kek_id).to_string());
+    }
+    if let Some(call) = call {
+        for (name, bytes) in [
+            ("aad", call.aad),
+            ("nonce", call.nonce),
+            ("data", call.data),
+        ] {
+            out.push_str(",\"");
+            out.push_str(name);
+            out.push_str("\":\"");
+            push_base64(&mut out, bytes);
+            out.push('"');
+        }
+    }
+    out.push_str("}\n");
+    out
+}
+
+impl KeyProvider for CommandProvider {
+    fn current(&self) -> Result<String, ProviderError> {
+        match self.remembered() {
+            Some(kek_id) => Ok(kek_id),
+            None => Self::kek_id(self.ask("current", None, None)?),
+        }
+    }
+
+    fn wrap(
+        &self,
+        kek_id: &str,
+        aad: &[u8],
+        nonce: &[u8; NONCE_LEN],
+        plain: &[u8; KEY_LEN],
+    ) -> Result<Vec<u8>, ProviderError> {
+        let call = Call {
+            aad,
+            nonce,
+            data: plain,
+        };
+        let wrapped = Self::data(&self.ask("wrap", Some(kek_id), Some(&call))?)?;
+        if wrapped.as_bytes().is_empty() || wrapped.as_bytes().len() > MAX_WRAPPED_LEN {
+            return Err(ProviderError::BadAnswer {
+                what: "the wrapped key has not 1 to 4096 bytes",
+            });
+        }
+        Ok(wrapped.as_bytes().to_vec())
+    }
+
+    fn unwrap(
+        &self,
+        kek_id: &str,
+        aad: &[u8],
+        nonce: &[u8; NONCE_LEN],
+        wrapped: &[u8],
+    ) -> Result<SecretBytes, ProviderError> {
+        let call = Call {
+            aad,
+            nonce,
+            data: wrapped,
+        };
+        Self::data(&self.ask("unwrap", Some(kek_id), Some(&call))?)
+    }
+
+    fn create(&self) -> Result<String, ProviderError> {
+        let kek_id = Self::kek_id(self.ask("create", None, None)?)?;
+        self.remember(&kek_id)?;
+        Ok(kek_id)
+    }
+
+    fn destroy(&self, kek_id: &str) -> Result<Destroyed, ProviderError> {
+        let answer = self.ask("destroy", Some(kek_id), None)?;
+        answer
+            .destroyed
+            .as_deref()
+            .and_then(Destroyed::from_word)
+            .ok_or(ProviderError::BadAnswer {
+                what: "it has no known word in destroyed",
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> CommandProvider {
+        let argv = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        CommandProvider::new(argv, Duration::from_secs(20))
+    }
+
+    fn wrap(provider: &CommandProvider) -> Result<Vec<u8>, ProviderError> {
+        provider.wrap("kek \"1\"", b"aad", &[7; 12], &[9; 32])
+    }
+
+    #[test]
+    fn the_request_is_one_line_of_json_and_the_answer_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let seen = folder.path().join("seen");
+        let script = format!("cat > {}; printf '{{\"data\":\"AQID\"}}'", seen.display());
+        assert_eq!(wrap(&sh(&script)).unwrap(), [1, 2, 3]);
+        assert_eq!(
+            std::fs::read_to_string(&seen).unwrap(),
+            "{\"op\":\"wrap\",\"kek_id\":\"kek \\\"1\\\"\",\"aad\":\"YWFk\",\
+             \"nonce\":\"BwcHBwcHBwcHBwcH\",\
+             \"data\":\"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\"}\n"
+        );
+        let provider = sh("printf '{\"kek_id\":\"arn:2\"}'");
+        assert_eq!(provider.current().unwrap(), "arn:2");
+        assert_eq!(provider.create().unwrap(), "arn:2");
+        let provider = sh("printf '{\"destroyed\":\"proven\"}'");
+        assert_eq!(provider.destroy("k").unwrap(), Destroyed::Proven);
+    }
+
+    #[test]
+    fn words_for_errors_become_errors() {
+        for (word, code) in [
+            ("unknown_kek", "kek_unknown"),
+            ("rejected", "key_rejected"),
+            ("unavailable", "key_provider_unavailable"),
+            ("unsupported", "key_provider_unsupported"),
+            ("hunter2", "key_provider_bad_answer"),
+        ] {
+            let error = wrap(&sh(&format!("printf '{{\"error\":\"{word}\"}}'"))).unwrap_err();
+            assert_eq!(error.code(), code);
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn bad_answers_are_refused_unseen() {
+        for script in [
+            "true",
+            "printf hunter2",
+            "printf '{\"data\":\"hunter2\"}'",
+            "printf '{\"data\":\"\"}'",
+            "printf '{}'",
+            "printf '{\"data\":\"AQID\",\"hunter2\":1}'",
+            "printf '{\"data\":\"AQID\"}{}'",
+            "head -c 70000 /dev/zero",
+        ] {
+            let error = wrap(&sh(script)).unwrap_err();
+            assert_eq!(error.code(), "key_provider_bad_answer", "{script}");
+            assert!(!format!("{error} {error:?}").contains("hunter2"));
+        }
+        assert!(sh("printf '{\"kek_id\":\"\"}'").current().is_err());
+        assert!(sh("printf '{\"destroyed\":\"yes\"}'").destroy("k").is_err());
+    }
+
+    #[test]
+    fn failing_and_silent_commands_are_outages() {
+        let outage = |provider: &CommandProvider| match wrap(provider).unwrap_err() {
+            ProviderError::Unavailable { reason, .. } => reason,
+            other => panic!("{other}"),
+        };
+        let failed = |exit_code| Outage::Failed { exit_code };
+        assert_eq!(
+            outage(&sh("printf '{\"data\":\"AQID\"}'; exit 3")),
+            failed(Some(3))
+        );
+        assert_eq!(outage(&sh("kill -9 $$")), failed(None));
+        let none = CommandProvider::new(vec!["/no/such/command".to_owned()], LONGEST_PAUSE);
+        assert_eq!(outage(&none), Outage::NotStarted);
+        assert_eq!(
+            outage(&CommandProvider::new(Vec::new(), LONGEST_PAUSE)),
+            Outage::NotStarted
+        );
+        // The first never closes its output, the second never ends.
+        for script in ["exec sleep 30", "exec sleep 30 >&-"] {
+            let slow = CommandProvider {
+                limit: Duration::from_millis(50),
+                ..sh(script)
+            };
+            assert_eq!(outage(&slow), Outage::TimedOut { limit_ms: 50 });
+        }
+    }
+}

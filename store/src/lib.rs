@@ -1,0 +1,66 @@
+//! The Runstone log: typed, sealed events on redb, with the Merkle tree inside.
+//!
+//! ```text
+//!  append, import, command --> queue --> one group commit --> chunk (entries, envelopes, head, MAC)
+//!                                                         +-> index, tiles, fold rows (in slices)
+//!  read, query, subscribe  <-- snapshot + index view     <-- published when durable
+//! ```
+//!
+//! Every append is decided against everything before it, recorded whole, and answered after the
+//! fsync. State is a fold over the records and can be rebuilt from position 0.
+//!
+//! ```
+//! use runstone_store::{Append, CreateOptions, Expected, Log, OpenOptions, Query, Read};
+//! use runstone_codec::NewEvent;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = Log::memory(&CreateOptions::default(), OpenOptions::default())?;
+//! let event = NewEvent::new("tool.call.requested", "run-1").payload(br#"{"tool":"search"}"#);
+//! let first = log.append_blocking(Append::new([event]).expect("run-1", Expected::NoStream))?;
+//! let records: Vec<_> = log.read(Read::new(Query::stream("run-1")))?.collect::<Result<_, _>>()?;
+//! assert_eq!(records[0].position, first.first);
+//! # Ok(())
+//! # }
+//! ```
+
+mod admin;
+mod append;
+mod chunk;
+mod clock;
+mod copies;
+mod engine;
+mod error;
+mod fold;
+mod headfile;
+mod identity;
+mod index;
+pub mod keys;
+mod log;
+mod open;
+mod options;
+mod prepare;
+mod query;
+mod read;
+mod signing;
+mod tree;
+mod write;
+
+pub use admin::{
+    BackupReport, CompactReport, LogInfo, Principal, Problem, ProblemKind, RecordedSettings, Stats,
+    VerifyLevel, VerifyReport, verify_file,
+};
+pub use append::{Append, Appended, Condition, Expected, Imported};
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use engine::{Disk, FileDisk, MemoryDisk, OverlayDisk, panic_is_contained};
+pub use error::{AppendError, Corruption, ErrorKind, OpenError, ReadError, StorageError};
+pub use fold::{Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Payload, RowDifference, Rows};
+pub use index::{IndexError, IndexOptions, IndexRow};
+pub use log::Log;
+pub use open::{CreateOptions, Disks, OpenOptions, default_keys_path};
+pub use options::{Durability, LogOptions, Sealing};
+pub use query::{IdFilter, Item, Query, QueryError};
+pub use read::{Read, Record, Records, Subscription};
+pub use write::{DecideContext, Decision};
+
+#[cfg(test)]
+mod smoke;

@@ -1,0 +1,316 @@
+//! Appending, importing and deciding through a handle.
+
+use super::Log;
+use crate::append::{Append, Appended, Imported};
+use crate::error::AppendError;
+use crate::options::Durability;
+use crate::prepare::Actor;
+use crate::write::{
+    Answer, AnyAnswer, DecideContext, Decision, Outcome, Prepared, Request, Waiting, Work, drafts,
+};
+use runstone_codec::{Draft, Position};
+use std::any::Any;
+use std::sync::Arc;
+
+/// Times that an append is sealed again because a key or scope changed under it.
+const RESEALS: usize = 16;
+
+impl Log {
+    /// Appends events; answers when they are durable (or visible, if `Buffered` was asked for).
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]: this request alone failed; its neighbours in the group commit did not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it is first polled appends nothing. After that the request is
+    /// on its way and will be recorded or refused; repeat it with the same event ids to learn
+    /// which.
+    ///
+    /// # Durability
+    ///
+    /// An `Ok` with [`Durability::Synced`] survives power loss.
+    pub async fn append(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
+        let append = append.into();
+        self.check_append(&append)?;
+        for _ in 0..RESEALS {
+            let request = self.append_request(&append)?;
+            let outcome = self.submit(request).await?;
+            if let Some(answer) = self.appended(&append, outcome)? {
+                return Ok(answer);
+            }
+        }
+        Err(AppendError::QueueFull { limit: 0 })
+    }
+
+    /// [`append`](Self::append) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_blocking(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
+        let append = append.into();
+        self.check_append(&append)?;
+        for _ in 0..RESEALS {
+            let request = self.append_request(&append)?;
+            let outcome = self.submit_blocking(request)?;
+            if let Some(answer) = self.appended(&append, outcome)? {
+                return Ok(answer);
+            }
+        }
+        Err(AppendError::QueueFull { limit: 0 })
+    }
+
+    /// Appends many requests in as few commits as possible; each gets its own verdict.
+    pub fn append_many_blocking(&self, appends: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        let mut tickets = Vec::with_capacity(appends.len());
+        let mut requests = Vec::with_capacity(appends.len());
+        for append in &appends {
+            let request = self
+                .check_append(append)
+                .and_then(|()| self.append_request(append));
+            tickets.push(request.map(|request| {
+                let ticket = Arc::clone(&request.ticket);
+                requests.push(request);
+                ticket
+            }));
+        }
+        self.shared.queue.push(requests);
+        appends
+            .into_iter()
+            .zip(tickets)
+            .map(|(append, ticket)| {
+                let ticket = ticket?;
+                let outcome = self.shared.drive(&ticket)?;
+                match self.appended(&append, outcome)? {
+                    Some(answer) => Ok(answer),
+                    None => self.append_blocking(append),
+                }
+            })
+            .collect()
+    }
+
+    fn append_request(&self, append: &Append) -> Result<Request, AppendError> {
+        let events = self.prepare(drafts(append.events.clone()), &self.actor)?;
+        let durability = append
+            .durability
+            .unwrap_or(self.shared.identity.options.durability);
+        let mut request = Request::new(Work::Append, events, durability);
+        request.expected.clone_from(&append.expected);
+        request.conditions.clone_from(&append.conditions);
+        Ok(request)
+    }
+
+    /// The answer to an append; `None` if it must be sealed again.
+    fn appended(&self, append: &Append, outcome: Outcome) -> Result<Option<Appended>, AppendError> {
+        let durability = append
+            .durability
+            .unwrap_or(self.shared.identity.options.durability);
+        match outcome {
+            Outcome::Recorded { first, ids } => Ok(Some(Appended {
+                first: Position::new(first),
+                last: Position::new(first + ids.len() as u64 - 1),
+                ids,
+                duplicate: false,
+                durability,
+            })),
+            Outcome::Known { positions } => {
+                let ids = self.compare_known(&append.events, &positions, false)?;
+                let first = positions.first().copied().unwrap_or_default();
+                let last = positions.last().copied().unwrap_or_default();
+                Ok(Some(Appended {
+                    first: Position::new(first),
+                    last: Position::new(last),
+                    ids,
+                    duplicate: true,
+                    durability,
+                }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Imports records made elsewhere, each whole: events with known ids are compared and left,
+    /// new ones are added. Events of owned namespaces are allowed; what is imported is stamped
+    /// `system` and never feeds a live decision.
+    ///
+    /// # Errors
+    ///
+    /// One verdict a record, in order.
+    pub fn import_blocking(&self, records: Vec<Vec<Draft>>) -> Vec<Result<Imported, AppendError>> {
+        let actor = Actor::keyring();
+        let mut tickets = Vec::with_capacity(records.len());
+        let mut requests = Vec::with_capacity(records.len());
+        for drafts in &records {
+            let request = self
+                .check_drafts(drafts)
+                .and_then(|()| self.prepare(drafts.clone(), &actor))
+                .map(|events| Request::new(Work::Import, events, Durability::Synced));
+            tickets.push(request.map(|request| {
+                let ticket = Arc::clone(&request.ticket);
+                requests.push(request);
+                ticket
+            }));
+        }
+        self.shared.queue.push(requests);
+        records
+            .into_iter()
+            .zip(tickets)
+            .map(|(drafts, ticket)| {
+                let ticket = ticket?;
+                let mut outcome = self.shared.drive(&ticket)?;
+                for _ in 0..RESEALS {
+                    match outcome {
+                        Outcome::Imported { positions } => {
+                            return self.imported(&drafts, &positions);
+                        }
+                        _ => {
+                            let events = self.prepare(drafts.clone(), &actor)?;
+                            let request = Request::new(Work::Import, events, Durability::Synced);
+                            outcome = self.submit_blocking(request)?;
+                        }
+                    }
+                }
+                Err(AppendError::Reopening)
+            })
+            .collect()
+    }
+
+    fn imported(
+        &self,
+        drafts: &[Draft],
+        positions: &[(u64, bool)],
+    ) -> Result<Imported, AppendError> {
+        let mut skipped = 0;
+        for (draft, (position, known)) in drafts.iter().zip(positions) {
+            if *known {
+                self.compare_known(std::slice::from_ref(&draft.event), &[*position], true)?;
+                skipped += 1;
+            }
+        }
+        Ok(Imported {
+            added: positions.len() - skipped,
+            skipped,
+        })
+    }
+
+    /// Decides and records in one step: `decide` sees the state that includes everything recorded
+    /// before it, and chooses which of the candidate events are recorded, together with their
+    /// control fields. It must not block: the log waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]; what `decide` refuses is in the answer instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`append`](Self::append).
+    pub fn command_blocking<A: Send + 'static>(
+        &self,
+        candidates: Vec<Draft>,
+        decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
+    ) -> Result<(A, Vec<Position>), AppendError> {
+        let request = self.command_request(candidates, decide)?;
+        let mut outcome = self.submit_blocking(request)?;
+        for _ in 0..RESEALS {
+            match outcome {
+                Outcome::Reseal(request) => {
+                    outcome = self.submit_blocking(self.reseal(*request)?)?;
+                }
+                decided => return decision_of(decided),
+            }
+        }
+        Err(AppendError::Reopening)
+    }
+
+    /// [`command_blocking`](Self::command_blocking) as a future.
+    ///
+    /// # Errors
+    ///
+    /// As [`command_blocking`](Self::command_blocking).
+    pub async fn command<A: Send + 'static>(
+        &self,
+        candidates: Vec<Draft>,
+        decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
+    ) -> Result<(A, Vec<Position>), AppendError> {
+        let request = self.command_request(candidates, decide)?;
+        let mut outcome = self.submit(request).await?;
+        for _ in 0..RESEALS {
+            match outcome {
+                Outcome::Reseal(request) => {
+                    outcome = self.submit(self.reseal(*request)?).await?;
+                }
+                decided => return decision_of(decided),
+            }
+        }
+        Err(AppendError::Reopening)
+    }
+
+    fn command_request<A: Send + 'static>(
+        &self,
+        candidates: Vec<Draft>,
+        mut decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError>
+        + Send
+        + 'static,
+    ) -> Result<Request, AppendError> {
+        let events = self.prepare(candidates, &self.actor)?;
+        let decider = move |context: &mut DecideContext<'_>| {
+            let decision = decide(context)?;
+            Ok(Decision {
+                record: decision.record,
+                answer: Box::new(decision.answer) as AnyAnswer,
+            })
+        };
+        Ok(Request::new(
+            Work::Command(Box::new(decider)),
+            events,
+            Durability::Synced,
+        ))
+    }
+
+    /// Makes everything that was buffered durable.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] if the commit fails.
+    pub fn sync_blocking(&self) -> Result<(), AppendError> {
+        let request = Request::new(Work::Sync, Vec::new(), Durability::Synced);
+        self.submit_blocking(request).map(|_| ())
+    }
+
+    /// Records events of the log itself.
+    pub(crate) fn submit_work(
+        &self,
+        work: Work,
+        events: Vec<Prepared>,
+    ) -> Result<Outcome, AppendError> {
+        self.submit_blocking(Request::new(work, events, Durability::Synced))
+    }
+
+    pub(crate) fn submit_request(&self, request: Request) -> Result<Outcome, AppendError> {
+        self.submit_blocking(request)
+    }
+
+    async fn submit(&self, request: Request) -> Answer {
+        let ticket = Arc::clone(&request.ticket);
+        self.shared.queue.push([request]);
+        self.shared.queue.wake_writer();
+        Waiting(ticket).await
+    }
+
+    fn submit_blocking(&self, request: Request) -> Answer {
+        let ticket = Arc::clone(&request.ticket);
+        self.shared.queue.push([request]);
+        self.shared.drive(&ticket)
+    }
+}
+
+fn decision_of<A: 'static>(outcome: Outcome) -> Result<(A, Vec<Position>), AppendError> {
+    let Outcome::Decided { answer, positions } = outcome else {
+        return Err(AppendError::Closed);
+    };
+    let answer: Box<dyn Any> = answer;
+    let answer = answer.downcast::<A>().map_err(|_| AppendError::Closed)?;
+    Ok((*answer, positions.into_iter().map(Position::new).collect()))
+}

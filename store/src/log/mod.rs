@@ -1,0 +1,197 @@
+//! The handle: append, read, follow, close.
+
+mod append;
+mod shared;
+
+pub(crate) use shared::{CLOSED, Loaded, Shared};
+
+use shared::Health;
+
+use crate::clock::Timekeeper;
+use crate::error::{AppendError, ErrorKind, ReadError};
+use crate::prepare::Actor;
+use crate::read::{Read, Record, Records, Subscription};
+use crate::write::{Ticket, Waiting};
+use runstone_codec::Position;
+use runstone_receipt::checkpoint::SignedCheckpoint;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// An open log. Clones share it; it closes when the last one is dropped, or at
+/// [`close`](Self::close).
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) actor: Arc<Actor>,
+}
+
+impl Log {
+    /// Reads events; see [`Read`]. The range is fixed now: what comes later is not in it.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the range cannot be found; damaged events are items of the iterator.
+    pub fn read(&self, read: Read) -> Result<Records, ReadError> {
+        Records::new(Arc::clone(&self.shared), read, self.shared.visible())
+    }
+
+    /// The event at a position.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`] past the end; [`ReadError::Corrupt`] if it is damaged.
+    pub fn record(&self, position: Position) -> Result<Record, ReadError> {
+        let mut reader = self.shared.reader()?;
+        if position.get() >= reader.size() {
+            return Err(ReadError::NotFound {
+                what: format!("at position {position}; the log has {}", reader.size()),
+            });
+        }
+        reader.record(position.get(), true)
+    }
+
+    /// The event with an id.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    pub fn record_by_id(&self, id: Uuid) -> Result<Record, ReadError> {
+        let mut reader = self.shared.reader()?;
+        let size = reader.size();
+        let term = crate::index::event_id(id.as_bytes());
+        let found = reader.published.index.head(&reader.snapshot, &term)?;
+        let position = found
+            .map(|head| head.last)
+            .filter(|position| *position < size)
+            .ok_or_else(|| ReadError::NotFound {
+                what: format!("with id {id}"),
+            })?;
+        reader.record(position, true)
+    }
+
+    /// The event at a revision of a stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    pub fn record_by_revision(&self, stream: &str, revision: u64) -> Result<Record, ReadError> {
+        let mut reader = self.shared.reader()?;
+        let position = reader
+            .position_of_revision(stream, revision)?
+            .ok_or_else(|| ReadError::NotFound {
+                what: format!("at revision {revision} of stream `{stream}`"),
+            })?;
+        reader.record(position, true)
+    }
+
+    /// How many events match; answered by the index where the query allows.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the index or an event is damaged.
+    pub fn count(&self, query: &crate::query::Query) -> Result<u64, ReadError> {
+        self.shared.count(query)
+    }
+
+    /// Follows the log; see [`Subscription`]. `limit` and `reverse` of the read do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Closed`], or too many subscribers.
+    pub fn subscribe(&self, read: Read) -> Result<Subscription, ReadError> {
+        self.shared.subscribed()?;
+        Ok(Subscription::new(Arc::clone(&self.shared), read))
+    }
+
+    /// Events that can be read: positions below this.
+    pub fn size(&self) -> u64 {
+        self.shared.visible()
+    }
+
+    /// Events that survive a crash: positions below this.
+    pub fn durable_size(&self) -> u64 {
+        self.shared.current().durable
+    }
+
+    /// Root of the tree over every readable event.
+    pub fn root(&self) -> [u8; 32] {
+        self.shared.current().head.root
+    }
+
+    /// The signed checkpoint of everything durable.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Closed`] after close.
+    pub fn checkpoint(&self) -> Result<SignedCheckpoint, ReadError> {
+        self.shared.check_readable()?;
+        let current = self.shared.current();
+        if current.durable == current.head.size {
+            let released = self.shared.signing.release(&current.head);
+            return released.map_err(|error| ReadError::NotFound {
+                what: format!("that can be signed: {error}"),
+            });
+        }
+        let newest = self.shared.signing.newest();
+        newest
+            .map(|(_, signed)| signed)
+            .ok_or_else(|| ReadError::NotFound {
+                what: "in a durable state yet; call sync first".to_owned(),
+            })
+    }
+
+    /// Drains what waits, flushes, signs and closes. Later calls of any handle answer `Closed`;
+    /// closing again does nothing. Returns when done; a drop does the least instead: the next
+    /// open then replays the tail.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] if the last commits failed.
+    pub fn close_blocking(&self) -> Result<(), AppendError> {
+        self.shared.close()
+    }
+
+    /// [`close_blocking`](Self::close_blocking) on another thread; the future may be given a
+    /// deadline, closing goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`close_blocking`](Self::close_blocking).
+    pub async fn close(&self) -> Result<(), AppendError> {
+        let shared = Arc::clone(&self.shared);
+        let ticket = Ticket::new();
+        let done = Arc::clone(&ticket);
+        let spawned = std::thread::Builder::new()
+            .name("runstone-close".to_owned())
+            .spawn(move || done.give(shared.close()));
+        match spawned {
+            Ok(_) => Waiting(ticket).await,
+            Err(_) => self.shared.close(),
+        }
+    }
+}
+
+impl Log {
+    /// Adopts a wall clock that jumped ahead, at once.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Closed`] after close.
+    pub fn accept_clock(&self) -> Result<(), AppendError> {
+        let clock = Arc::clone(&self.shared.identity.options.clock);
+        self.shared.with_writer(|writer| {
+            Timekeeper::accept(&mut writer.time, clock.as_ref());
+            Ok(())
+        })
+    }
+
+    /// What a caller does about the state of this handle, if anything is wrong with it.
+    pub fn health(&self) -> Result<(), (ErrorKind, String)> {
+        match self.shared.health() {
+            Health::Open => Ok(()),
+            Health::Reopening => Err((ErrorKind::Storage, "reopening".to_owned())),
+            Health::Poisoned(why) => Err((ErrorKind::Storage, why)),
+            Health::Closed => Err((ErrorKind::Storage, "closed".to_owned())),
+        }
+    }
+}

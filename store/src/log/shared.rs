@@ -1,0 +1,426 @@
+//! What all handles of an open log share: the queue, the one writer, what readers see.
+
+use super::Log;
+use crate::engine::Db;
+use crate::error::{AppendError, OpenError, ReadError, StorageError};
+use crate::fold::{Fold, FoldHost};
+use crate::identity::Identity;
+use crate::open::{Disks, load};
+use crate::prepare::Actor;
+use crate::read::{Published, Reader};
+use crate::signing::Signing;
+use crate::write::{Answer, CommitFailed, Committed, Queue, Ticket, Writer};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use tokio::sync::watch;
+
+/// Durable size that subscribers see when the log is closed: their wait ends.
+pub(crate) const CLOSED: u64 = u64::MAX;
+
+/// Whether commits go on.
+#[derive(Clone, Debug)]
+pub(super) enum Health {
+    Open,
+    Reopening,
+    Poisoned(String),
+    Closed,
+}
+
+/// What all handles of an open log share.
+///
+/// Locks are taken in this order: writer, folds, published, health.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) folds: Vec<Arc<dyn Fold>>,
+    disks: Disks,
+    pub(super) queue: Arc<Queue>,
+    /// Held during a group commit: one writer at a time.
+    writer: Mutex<Option<Writer>>,
+    /// Written while a group is decided and committed; read by those who look at fold rows.
+    pub(crate) fold_host: RwLock<FoldHost>,
+    /// Replaced after each commit; a reader takes its snapshot while it reads this.
+    published: RwLock<Arc<Published>>,
+    health: RwLock<Health>,
+    pub(super) durable: watch::Sender<u64>,
+    pub(super) signing: Arc<Signing>,
+    subscribers: AtomicUsize,
+}
+
+/// Parts of a log that has just been loaded.
+pub(crate) struct Loaded {
+    pub(crate) writer: Writer,
+    pub(crate) folds: FoldHost,
+    pub(crate) published: Published,
+}
+
+impl Log {
+    pub(crate) fn start(
+        identity: Arc<Identity>,
+        folds: Vec<Arc<dyn Fold>>,
+        disks: Disks,
+        signing: Arc<Signing>,
+        loaded: Loaded,
+    ) -> Result<Self, OpenError> {
+        let queue = Arc::new(Queue::new(
+            identity.options.queue_events,
+            identity.options.queue_bytes,
+        ));
+        signing.durable(loaded.published.durable);
+        let shared = Arc::new(Shared {
+            durable: watch::Sender::new(loaded.published.durable),
+            identity,
+            folds,
+            disks,
+            queue: Arc::clone(&queue),
+            writer: Mutex::new(Some(loaded.writer)),
+            fold_host: RwLock::new(loaded.folds),
+            published: RwLock::new(Arc::new(loaded.published)),
+            health: RwLock::new(Health::Open),
+            signing,
+            subscribers: AtomicUsize::new(0),
+        });
+        let weak = Arc::downgrade(&shared);
+        std::thread::Builder::new()
+            .name("runstone-write".to_owned())
+            .spawn(move || write_in_background(&queue, &weak))
+            .map_err(|error| StorageError::io("thread", &error))?;
+        Ok(Self {
+            shared,
+            actor: Arc::new(Actor::keyring()),
+        })
+    }
+}
+
+impl Shared {
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.health
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set_health(&self, health: Health) {
+        *self.health.write().unwrap_or_else(PoisonError::into_inner) = health;
+    }
+
+    pub(crate) fn current(&self) -> Arc<Published> {
+        Arc::clone(&self.published())
+    }
+
+    pub(super) fn published(&self) -> RwLockReadGuard<'_, Arc<Published>> {
+        self.published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn visible(&self) -> u64 {
+        self.published().head.size
+    }
+
+    pub(super) fn check_readable(&self) -> Result<(), ReadError> {
+        match self.health() {
+            Health::Open | Health::Poisoned(_) => Ok(()),
+            Health::Reopening => Err(ReadError::Reopening),
+            Health::Closed => Err(ReadError::Closed),
+        }
+    }
+
+    /// A reader over what is visible now. The snapshot is taken while nothing can be published,
+    /// so that every row which the index view names is in it.
+    pub(crate) fn reader(&self) -> Result<Reader, ReadError> {
+        self.check_readable()?;
+        let published = self.published();
+        let reader = Reader::new(Arc::clone(&self.identity), Arc::clone(&published))?;
+        drop(published);
+        Ok(reader)
+    }
+
+    pub(crate) fn watch_durable(&self) -> watch::Receiver<u64> {
+        self.durable.subscribe()
+    }
+
+    /// Blocks until something beyond `position` is durable; `None` when the log closes.
+    pub(crate) fn wait_durable_beyond(&self, position: u64) -> Option<u64> {
+        let receiver = self.durable.subscribe();
+        block_on_beyond(receiver, position)
+    }
+
+    pub(super) fn subscribed(&self) -> Result<(), ReadError> {
+        self.check_readable()?;
+        let limit = self.identity.options.subscribers;
+        let before = self.subscribers.fetch_add(1, Ordering::AcqRel);
+        if before >= limit {
+            self.unsubscribed();
+            return Err(ReadError::NotFound {
+                what: format!("free subscriber slot: {limit} are open (option subscribers)"),
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unsubscribed(&self) {
+        self.subscribers.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Gets the answer to a request of this thread: commits on this thread if nobody else does.
+    pub(super) fn drive(&self, ticket: &Ticket<Answer>) -> Answer {
+        loop {
+            if let Some(answer) = ticket.take() {
+                return answer;
+            }
+            let Ok(mut writer) = self.writer.try_lock() else {
+                // Whoever has the writer looks at the queue again after letting go of it.
+                return ticket.wait();
+            };
+            self.run_group(&mut writer);
+            drop(writer);
+            self.queue.wake_writer();
+        }
+    }
+
+    /// One group commit of what waits.
+    fn run_group(&self, slot: &mut Option<Writer>) {
+        let options = &self.identity.options;
+        let requests = self.queue.drain(options.group_events, options.group_bytes);
+        if requests.is_empty() {
+            return;
+        }
+        let Some(writer) = slot else {
+            let refusal = match self.health() {
+                Health::Poisoned(why) => AppendError::Poisoned { why },
+                Health::Reopening => AppendError::Reopening,
+                Health::Open | Health::Closed => AppendError::Closed,
+            };
+            for request in requests {
+                request.ticket.give(Err(refusal.clone()));
+            }
+            return;
+        };
+        let mut folds = self
+            .fold_host
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let outcome = writer.run(requests, &mut folds, |head| self.signing.begin(head));
+        match outcome {
+            Ok(committed) => {
+                if let Some(head) = &committed.head {
+                    self.publish(writer, head.clone());
+                }
+                drop(folds);
+                self.announce(committed);
+            }
+            Err(failed) => {
+                drop(folds);
+                self.recover(slot, failed);
+            }
+        }
+    }
+
+    fn publish(&self, writer: &Writer, head: crate::chunk::Head) {
+        let published = Published {
+            db: Arc::clone(&writer.db),
+            index: writer.index.view(head.size),
+            tail: writer.tree.tail(),
+            head,
+            durable: writer.durable,
+        };
+        *self
+            .published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+    }
+
+    /// Wakes subscribers, then answers callers, then lets the checkpoint go.
+    fn announce(&self, committed: Committed) {
+        if let (Some(head), true) = (&committed.head, committed.synced) {
+            self.signing.durable(head.size);
+            self.durable.send_if_modified(|durable| {
+                let moved = head.size > *durable;
+                *durable = head.size.max(*durable);
+                moved
+            });
+        }
+        for (ticket, answer) in committed.answers {
+            ticket.give(answer);
+        }
+    }
+
+    /// A commit failed: drop the database, open it as at start and rebuild from what is on disk.
+    fn recover(&self, slot: &mut Option<Writer>, failed: CommitFailed) {
+        self.set_health(Health::Reopening);
+        self.signing.discard();
+        let why = failed.error.to_string();
+        let clock_floor = slot.as_ref().map(|writer| writer.durable);
+        *slot = None;
+        let reloaded = self.reload(clock_floor);
+        match reloaded {
+            Ok(loaded) => {
+                let head = loaded.published.head.clone();
+                *self
+                    .fold_host
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = loaded.folds;
+                *self
+                    .published
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.published);
+                *slot = Some(loaded.writer);
+                self.signing.durable(head.size);
+                self.durable.send_replace(head.size);
+                self.set_health(Health::Open);
+            }
+            Err(error) => {
+                self.set_health(Health::Poisoned(format!("{why}; then {error}")));
+            }
+        }
+        for ticket in failed.tickets {
+            ticket.give(Err(AppendError::OutcomeUnknown { why: why.clone() }));
+        }
+    }
+
+    /// Opens the database again. The old one is dropped first; readers that still hold a snapshot
+    /// of it are waited for, since two databases must not look at one file.
+    fn reload(&self, durable_before: Option<u64>) -> Result<Loaded, OpenError> {
+        self.drop_database();
+        let progress: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
+        let db = Db::open(
+            Arc::clone(&self.disks.log),
+            self.identity.options.cache_bytes,
+            &progress,
+        )?;
+        let loaded = load(
+            Arc::clone(&self.identity),
+            &self.folds,
+            Arc::new(db),
+            Arc::clone(&self.disks.head),
+            &self.signing,
+        )?;
+        if let Some(durable) = durable_before
+            && loaded.published.head.size < durable
+        {
+            return Err(OpenError::Behind {
+                witness: "this process".to_owned(),
+                size: loaded.published.head.size,
+                known_size: durable,
+            });
+        }
+        Ok(loaded)
+    }
+
+    /// Replaces what is published by an empty view of a database in memory, and waits until
+    /// nobody holds the old one.
+    fn drop_database(&self) {
+        let held = {
+            let mut published = self
+                .published
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            let empty = Published {
+                db: Arc::new(Db::closed()),
+                index: published.index.clone(),
+                tail: Arc::clone(&published.tail),
+                head: published.head.clone(),
+                durable: published.durable,
+            };
+            std::mem::replace(&mut *published, Arc::new(empty))
+        };
+        let db = Arc::clone(&held.db);
+        drop(held);
+        while Arc::strong_count(&db) > 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn close(&self) -> Result<(), AppendError> {
+        self.queue.close();
+        let mut slot = self.writer();
+        while !self.queue.is_empty() {
+            self.run_group(&mut slot);
+        }
+        let Some(mut writer) = slot.take() else {
+            return match self.health() {
+                Health::Poisoned(why) => Err(AppendError::Poisoned { why }),
+                _ => Ok(()),
+            };
+        };
+        let outcome = if self.identity.read_only.is_some() {
+            Ok(())
+        } else {
+            self.finish(&mut writer)
+        };
+        drop(writer);
+        self.set_health(Health::Closed);
+        self.drop_database();
+        self.disks.log.unlock();
+        self.durable.send_replace(CLOSED);
+        outcome
+    }
+
+    fn finish(&self, writer: &mut Writer) -> Result<(), AppendError> {
+        let head = writer.head(self.current().head.recorded_at_us);
+        // Signed before the flush, so that the flush stores it. A signature that cannot be made now is made by whoever opens the log next.
+        let _ = self.signing.release(&head);
+        self.signing.durable(head.size);
+        let mut folds = self
+            .fold_host
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        writer.finish(&mut folds, &head)?;
+        self.signing.copy_now();
+        let keys = self.identity.keys.flush();
+        keys.map_err(AppendError::from)
+    }
+
+    /// The writer while nothing is being committed, for work that needs the log to stand still.
+    pub(crate) fn with_writer<T, E: From<AppendError>>(
+        &self,
+        action: impl FnOnce(&mut Writer) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut slot = self.writer();
+        match slot.as_mut() {
+            Some(writer) => action(writer),
+            None => Err(AppendError::Closed.into()),
+        }
+    }
+}
+
+fn block_on_beyond(mut receiver: watch::Receiver<u64>, position: u64) -> Option<u64> {
+    use std::task::{Context, Poll, Wake, Waker};
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut waiting = std::pin::pin!(receiver.wait_for(|durable| *durable > position));
+    loop {
+        match waiting.as_mut().poll(&mut context) {
+            Poll::Ready(found) => return found.ok().map(|durable| *durable),
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// The writer for callers that must not block: it commits whatever waits.
+fn write_in_background(queue: &Queue, shared: &Weak<Shared>) {
+    while queue.wait() {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let mut writer = shared.writer();
+        shared.run_group(&mut writer);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}

@@ -1,0 +1,98 @@
+//! Options of a process: storage and limits only. What deciders and folds read is a recorded
+//! setting instead, so that two processes decide alike.
+
+use crate::clock::{Clock, SystemClock};
+use crate::index::IndexOptions;
+use runstone_codec::{Entropy, Limits, OsEntropy};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How long an acknowledged append waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Answered after fsync: survives `kill -9` and power loss.
+    #[default]
+    Synced,
+    /// Answered when visible to readers of this process; the next synced commit, `sync` or close
+    /// makes it durable. Lost by a crash before that, whole.
+    Buffered,
+}
+
+/// Whether payloads are encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Sealing {
+    /// Every payload is AES-256-GCM sealed; a plain row is tampering.
+    #[default]
+    Required,
+    /// Nothing is encrypted.
+    Plain,
+}
+
+/// Limits and sizes of one open log. Each has a documented default and an error that names it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LogOptions {
+    /// Limits on single events (payload bytes, tags, lengths).
+    pub limits: Limits,
+    /// Events in one append. Default 65,536.
+    pub append_events: u64,
+    /// Payload bytes in one append. Default 256 MiB.
+    pub append_bytes: u64,
+    /// Events waiting to be written. Default 262,144.
+    pub queue_events: u64,
+    /// Bytes waiting to be written. Default 512 MiB.
+    pub queue_bytes: u64,
+    /// Events that one group commit takes. Default 16,384.
+    pub group_events: u64,
+    /// Bytes that one group commit takes. Default 16 MiB.
+    pub group_bytes: u64,
+    /// Index entries that one condition may look at. Default 100,000.
+    pub condition_scan: u64,
+    /// Durability of appends that do not say. Default `Synced`.
+    pub durability: Durability,
+    /// Page cache of the database in bytes. Default 256 MiB.
+    pub cache_bytes: usize,
+    /// Sizes of the index in memory.
+    pub index: IndexOptions,
+    /// Commits between two slices of maintenance. Default 64.
+    pub maintenance_commits: u64,
+    /// Free bytes on the file system that are never used up. Default 8 MiB.
+    pub disk_margin_bytes: u64,
+    /// Signed checkpoint copies on other volumes, compared at open. Default none.
+    pub checkpoint_copies: Vec<PathBuf>,
+    /// How long appends go on while a checkpoint copy cannot be reached. Default 24 hours.
+    pub copy_grace_us: u64,
+    /// Subscriptions open at once. Default 10,000.
+    pub subscribers: usize,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            append_events: 65_536,
+            append_bytes: 256 << 20,
+            queue_events: 262_144,
+            queue_bytes: 512 << 20,
+            group_events: 16_384,
+            group_bytes: 16 << 20,
+            condition_scan: 100_000,
+            durability: Durability::Synced,
+            cache_bytes: 256 << 20,
+            index: IndexOptions::default(),
+            maintenance_commits: 64,
+            disk_margin_bytes: 8 << 20,
+            checkpoint_copies: Vec::new(),
+            copy_grace_us: 86_400_000_000,
+            subscribers: 10_000,
+            clock: Arc::new(SystemClock::default()),
+            entropy: Arc::new(OsEntropy),
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! The caller's part of an append: checks, ids, keys, sealing. The writer seals only control and
+//! never calls a key provider.
+
+use crate::append::Append;
+use crate::error::AppendError;
+use crate::fold::Payload;
+use crate::log::Log;
+use crate::options::Sealing;
+use crate::read::stream_scope;
+use crate::write::{Prepared, Request};
+use runstone_codec::keys::keyed_digest;
+use runstone_codec::{
+    Authority, Compression, ControlValue, Draft, Header, KeyedTarget, NewEvent, PayloadSpec,
+    Position, namespace, seal, uuid_v7,
+};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Scope of streams whose first event does not name one.
+pub(crate) const DEFAULT_SCOPE: &str = "default";
+/// Stream of the log's own events.
+pub(crate) const LOG_STREAM: &str = "log";
+/// Scope of the log's own events; never erased.
+pub(crate) const LOG_SCOPE: &str = "_log";
+/// Random bytes for one event: the commitment's R, the nonce, the id.
+const RANDOM: usize = 32 + 12 + 10;
+
+/// Who a handle acts as: stamped on every event, never taken from a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Actor {
+    pub(crate) principal: String,
+    pub(crate) authority: Authority,
+}
+
+impl Actor {
+    /// Whoever holds the keyring and shows no credential.
+    pub(crate) fn keyring() -> Self {
+        Self {
+            principal: "system:keyring".to_owned(),
+            authority: Authority::System,
+        }
+    }
+}
+
+/// An event of the log itself goes in without the checks on owned names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    Caller,
+    Log,
+}
+
+impl Log {
+    pub(crate) fn check_append(&self, append: &Append) -> Result<(), AppendError> {
+        if append.events.is_empty() {
+            return Err(AppendError::Empty);
+        }
+        self.check_size(append.events.iter())?;
+        for event in &append.events {
+            if namespace::is_owned(&event.event_type) {
+                return Err(AppendError::OwnedNamespace {
+                    event_type: event.event_type.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn check_drafts(&self, drafts: &[Draft]) -> Result<(), AppendError> {
+        if drafts.is_empty() {
+            return Err(AppendError::Empty);
+        }
+        self.check_size(drafts.iter().map(|draft| &draft.event))
+    }
+
+    fn check_size<'a>(
+        &self,
+        events: impl ExactSizeIterator<Item = &'a NewEvent>,
+    ) -> Result<(), AppendError> {
+        let options = &self.shared.identity.options;
+        let over = |what, actual: u64, limit: u64, option| {
+            if actual <= limit {
+                return Ok(());
+            }
+            Err(AppendError::Limit {
+                what,
+                actual,
+                limit,
+                option,
+            })
+        };
+        over(
+            "the number of events",
+            events.len() as u64,
+            options.append_events,
+            "append_events",
+        )?;
+        let bytes = events.map(|event| event.payload.len() as u64).sum();
+        over(
+            "the payload of all events",
+            bytes,
+            options.append_bytes,
+            "append_bytes",
+        )
+    }
+
+    /// Checks and seals events for the queue.
+    pub(crate) fn prepare(
+        &self,
+        drafts: Vec<Draft>,
+        actor: &Actor,
+    ) -> Result<Vec<Prepared>, AppendError> {
+        self.prepare_as(drafts, actor, Owner::Caller)
+    }
+
+    pub(crate) fn prepare_as(
+        &self,
+        drafts: Vec<Draft>,
+        actor: &Actor,
+        owner: Owner,
+    ) -> Result<Vec<Prepared>, AppendError> {
+        let identity = &self.shared.identity;
+        if let Some(why) = &identity.read_only {
+            return Err(AppendError::ReadOnly { why: why.clone() });
+        }
+        let mut random = vec![0; drafts.len() * RANDOM];
+        identity
+            .options
+            .entropy
+            .fill(&mut random)
+            .map_err(|error| AppendError::Keys {
+                code: "entropy",
+                message: error.to_string(),
+            })?;
+        let now_us = identity.options.clock.wall_us();
+        let mut scopes = LocalScopes::default();
+        drafts
+            .into_iter()
+            .zip(random.as_chunks::<RANDOM>().0)
+            .map(|(mut draft, random)| {
+                draft.event.check(&identity.options.limits)?;
+                if owner == Owner::Caller {
+                    check_names(&draft.event)?;
+                }
+                let scope = self.scope_of(&draft.event, &mut scopes)?;
+                let plain = owner == Owner::Log && is_evidence(&draft.event.event_type);
+                self.seal(draft, actor, scope, now_us, random, plain)
+            })
+            .collect()
+    }
+
+    /// The scope that the stream has, or will have with this event.
+    fn scope_of(&self, event: &NewEvent, local: &mut LocalScopes) -> Result<String, AppendError> {
+        if let Some(scope) = &event.scope {
+            return Ok(scope.clone());
+        }
+        if event.stream == LOG_STREAM {
+            return Ok(LOG_SCOPE.to_owned());
+        }
+        if let Some((stream, scope)) = &local.last
+            && *stream == event.stream
+        {
+            return Ok(scope.clone());
+        }
+        let reader = self.shared.reader()?;
+        let stored = stream_scope(&reader.published.index, &reader.snapshot, &event.stream)?;
+        let scope = stored.unwrap_or_else(|| DEFAULT_SCOPE.to_owned());
+        local.last = Some((event.stream.clone(), scope.clone()));
+        Ok(scope)
+    }
+
+    fn seal(
+        &self,
+        draft: Draft,
+        actor: &Actor,
+        scope: String,
+        now_us: u64,
+        random: &[u8; RANDOM],
+        plain: bool,
+    ) -> Result<Prepared, AppendError> {
+        let identity = &self.shared.identity;
+        let (blind, rest) = random.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
+        let (nonce, rest) = rest.split_first_chunk::<12>().unwrap_or((&[0; 12], &[]));
+        let id_random = rest.first_chunk::<10>().unwrap_or(&[0; 10]);
+        let key = match identity.sealing {
+            Sealing::Required if !plain => Some(identity.keys.active(&scope, now_us)?),
+            _ => None,
+        };
+        let Draft {
+            event,
+            mut control,
+            keyed,
+        } = draft;
+        let mut tags = event.tags.clone();
+        if !keyed.is_empty() {
+            let lookup = identity.keys.lookup(&scope)?;
+            for digest in keyed {
+                let value = keyed_digest(&lookup, &digest.label, &digest.parts);
+                match digest.target {
+                    KeyedTarget::Tag(name) => tags.push(format!("{name}:{}", hex(&value))),
+                    KeyedTarget::Control(field) => {
+                        control.insert(field, ControlValue::Bytes(value.to_vec()));
+                    }
+                }
+            }
+            tags.sort_unstable();
+            tags.dedup();
+        }
+        let mut header = event.header(
+            event
+                .event_id
+                .unwrap_or_else(|| uuid_v7(now_us / 1000, id_random)),
+            &scope,
+            &actor.principal,
+            actor.authority,
+            key.as_ref().map(|key| *key.id()),
+        );
+        header.tags = tags;
+        let spec = PayloadSpec {
+            fields: event.fields || identity.fields,
+            compress: Compression::Auto,
+        };
+        let sealed = seal::seal(
+            &identity.log_id,
+            &header,
+            &event.payload,
+            spec,
+            key.as_deref(),
+            *blind,
+            *nonce,
+        )?;
+        Ok(Prepared {
+            header,
+            sealed,
+            control,
+            given_id: event.event_id.is_some(),
+            named_scope: event.scope.is_some(),
+        })
+    }
+
+    /// Seals the events of a request again, under the keys and scopes that hold now.
+    pub(crate) fn reseal(&self, request: Request) -> Result<Request, AppendError> {
+        let identity = &self.shared.identity;
+        let drafts = request
+            .events
+            .iter()
+            .map(|event| {
+                let key = match &event.header.key_id {
+                    None => None,
+                    Some(id) => Some(identity.keys.data_key(id)?),
+                };
+                let payload = seal::open(
+                    &identity.log_id,
+                    &event.sealed.header,
+                    &event.header,
+                    &event.sealed.envelope,
+                    &event.sealed.commit,
+                    key.as_deref(),
+                )
+                .map_err(|error| AppendError::Keys {
+                    code: error.code(),
+                    message: error.to_string(),
+                })?;
+                Ok(draft_of(event, payload))
+            })
+            .collect::<Result<Vec<_>, AppendError>>()?;
+        let events = self.prepare(drafts, &self.actor)?;
+        let mut again = Request::new(request.work, events, request.durability);
+        again.expected = request.expected;
+        again.conditions = request.conditions;
+        Ok(again)
+    }
+
+    /// Compares events with those recorded under the same ids; answers the ids.
+    ///
+    /// `keyed_tags`: the log may have added keyed tags when it sealed the event, so the recorded
+    /// tags may be more than the given ones.
+    pub(crate) fn compare_known(
+        &self,
+        events: &[NewEvent],
+        positions: &[u64],
+        keyed_tags: bool,
+    ) -> Result<Vec<Uuid>, AppendError> {
+        let mut ids = Vec::with_capacity(events.len());
+        let mut last = None;
+        for (event, position) in events.iter().zip(positions) {
+            let record = self.record(Position::new(*position))?;
+            let id = record.header.event_id;
+            let in_order = last.replace(*position).is_none_or(|last| last < *position);
+            let same_content = match &record.payload {
+                Payload::Open(bytes) => *bytes == event.payload,
+                _ => true,
+            };
+            if !in_order || !same_content || !same_header(event, &record.header, keyed_tags) {
+                return Err(AppendError::EventIdConflict {
+                    id,
+                    position: *position,
+                });
+            }
+            ids.push(id);
+        }
+        Ok(ids)
+    }
+
+    /// A handle that acts as somebody else.
+    pub(crate) fn acting_as(&self, actor: Actor) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            actor: Arc::new(actor),
+        }
+    }
+}
+
+/// The scope found last: most appends write one stream.
+#[derive(Default)]
+struct LocalScopes {
+    last: Option<(String, String)>,
+}
+
+/// Types that read without keys, so that evidence does: never sealed.
+pub(crate) fn is_evidence(event_type: &str) -> bool {
+    matches!(
+        event_type,
+        "log.genesis"
+            | "log.epoch_started"
+            | "log.key_rotated"
+            | "log.encryption_required"
+            | "log.erasure_requested"
+            | "log.erasure_completed"
+            | "log.disclosed"
+            | "log.principal_added"
+    )
+}
+
+fn check_names(event: &NewEvent) -> Result<(), AppendError> {
+    if event.stream == LOG_STREAM {
+        return Err(AppendError::Reserved {
+            what: "stream",
+            name: event.stream.clone(),
+        });
+    }
+    match &event.scope {
+        Some(scope) if scope.starts_with('_') => Err(AppendError::Reserved {
+            what: "scope",
+            name: scope.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The header less what the log stamps and the seal.
+fn same_header(event: &NewEvent, header: &Header, keyed_tags: bool) -> bool {
+    let tags_match = (keyed_tags || event.tags.len() == header.tags.len())
+        && event
+            .tags
+            .iter()
+            .all(|tag| header.tags.binary_search(tag).is_ok());
+    event.event_id == Some(header.event_id)
+        && event.stream == header.stream
+        && event.event_type == header.event_type
+        && event.schema_version == header.schema_version
+        && event.occurred_at_us == header.occurred_at_us
+        && event.source == header.source
+        && event.causation == header.causation
+        && event.correlation == header.correlation
+        && event
+            .scope
+            .as_ref()
+            .is_none_or(|scope| *scope == header.scope)
+        && tags_match
+}
+
+fn draft_of(event: &Prepared, payload: Vec<u8>) -> Draft {
+    let header = &event.header;
+    let mut new = NewEvent::new(header.event_type.clone(), header.stream.clone())
+        .id(header.event_id)
+        .schema_version(header.schema_version)
+        .source(header.source.clone())
+        .tags(header.tags.iter().cloned())
+        .payload(payload);
+    new.occurred_at_us = header.occurred_at_us;
+    new.causation = header.causation;
+    new.correlation = header.correlation;
+    if event.named_scope {
+        new.scope = Some(header.scope.clone());
+    }
+    Draft::new(new).control(event.control.clone())
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

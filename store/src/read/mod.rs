@@ -1,0 +1,14 @@
+//! Reading: single events, ranges, queries, subscriptions.
+
+mod payload;
+mod reader;
+mod records;
+mod select;
+mod subscribe;
+
+pub(crate) use payload::{PayloadFailure, open_payload, try_open};
+pub(crate) use reader::{Published, Reader, check_digest, open_control, parse_entry, stream_scope};
+pub(crate) use select::any_match;
+
+pub use records::{Read, Record, Records};
+pub use subscribe::Subscription;

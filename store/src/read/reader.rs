@@ -1,0 +1,287 @@
+//! A consistent view for one batch of reads.
+
+use crate::chunk::{Chunk, Head, RawEvent};
+use crate::engine::{Db, NumberTable, Snapshot, Value};
+use crate::error::{Corruption, ReadError, StorageError};
+use crate::fold::Payload;
+use crate::identity::Identity;
+use crate::index::{self, IndexView};
+use crate::read::payload::{PayloadFailure, try_open};
+use crate::read::records::Record;
+use crate::tree::{SharedTail, TILE, tile_key};
+use runstone_codec::hash::leaf_hash;
+use runstone_codec::{Control, Digest32, Entry, Header, Position, control, envelope_digest};
+use std::sync::{Arc, PoisonError};
+
+/// What readers see; replaced whole after each commit.
+#[derive(Debug)]
+pub(crate) struct Published {
+    pub(crate) db: Arc<Db>,
+    pub(crate) index: IndexView,
+    pub(crate) tail: SharedTail,
+    /// Head of everything visible.
+    pub(crate) head: Head,
+    /// Positions below this are durable.
+    pub(crate) durable: u64,
+}
+
+/// One snapshot and the index view that fits it.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) snapshot: Snapshot,
+    chunk: Option<(u64, u64, Value)>,
+    tile: Option<(u64, Value)>,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        identity: Arc<Identity>,
+        published: Arc<Published>,
+    ) -> Result<Self, StorageError> {
+        let snapshot = published.db.snapshot()?;
+        Ok(Self {
+            identity,
+            published,
+            snapshot,
+            chunk: None,
+            tile: None,
+        })
+    }
+
+    /// Events that may be read: positions below this.
+    pub(crate) fn size(&self) -> u64 {
+        self.published.head.size
+    }
+
+    /// Brings the chunk that holds `position` into reach.
+    fn load(&mut self, position: u64) -> Result<(), ReadError> {
+        let held = |(first, end, _): &(u64, u64, Value)| (*first..*end).contains(&position);
+        if self.chunk.as_ref().is_some_and(held) {
+            return Ok(());
+        }
+        let (key, value) = self
+            .snapshot
+            .number_at_or_below(NumberTable::Chunks, position)?
+            .ok_or_else(|| lost(position))?;
+        let chunk = Chunk::parse(key, value.bytes())?;
+        if !chunk.contains(position) {
+            return Err(lost(position).into());
+        }
+        let (first, end) = (chunk.first(), chunk.end());
+        self.chunk = Some((first, end, value));
+        Ok(())
+    }
+
+    /// The bytes of one event.
+    pub(crate) fn raw<T>(
+        &mut self,
+        position: u64,
+        action: impl FnOnce(&mut Self, RawEvent<'_>) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        self.load(position)?;
+        let Some((first, end, value)) = self.chunk.take() else {
+            return Err(lost(position).into());
+        };
+        let outcome = Chunk::parse(first, value.bytes())
+            .and_then(|chunk| chunk.event(position))
+            .map_err(ReadError::from)
+            .and_then(|raw| action(self, raw));
+        self.chunk = Some((first, end, value));
+        outcome
+    }
+
+    /// The header of one event, checked against the tree.
+    pub(crate) fn header(&mut self, position: u64) -> Result<Header, ReadError> {
+        self.raw(position, |reader, raw| {
+            let entry = reader.checked_entry(raw)?;
+            Ok(entry.header().clone())
+        })
+    }
+
+    /// The entry, which must be at its place and be the leaf that the tree has there.
+    fn checked_entry<'a>(&mut self, raw: RawEvent<'a>) -> Result<Entry<'a>, ReadError> {
+        let position = raw.position;
+        let leaf = self.leaf(position)?;
+        if leaf_hash(raw.entry) != leaf {
+            return Err(
+                Corruption::at(position, "the entry that the tree holds", "another entry").into(),
+            );
+        }
+        parse_entry(raw)
+    }
+
+    /// The leaf hash that the tree holds at `position`.
+    pub(crate) fn leaf(&mut self, position: u64) -> Result<Digest32, ReadError> {
+        let tail = self
+            .published
+            .tail
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(position);
+        if let Some(leaf) = tail {
+            return Ok(leaf);
+        }
+        let index = position / TILE;
+        if self.tile.as_ref().is_none_or(|(held, _)| *held != index) {
+            let mut value = self
+                .snapshot
+                .number(NumberTable::Tiles, tile_key(0, index))?;
+            if value.is_none() {
+                // The tail moved on since the snapshot was taken; the tile is in a newer one.
+                let newer = self.published.db.snapshot()?;
+                value = newer.number(NumberTable::Tiles, tile_key(0, index))?;
+            }
+            let value = value.ok_or_else(|| tile_missing(index))?;
+            self.tile = Some((index, value));
+        }
+        let at = usize::try_from(position % TILE).unwrap_or(0);
+        self.tile
+            .as_ref()
+            .and_then(|(_, value)| value.bytes().as_chunks::<32>().0.get(at))
+            .copied()
+            .ok_or_else(|| tile_missing(index))
+    }
+
+    /// One event, checked: place, leaf, digest, seal.
+    pub(crate) fn record(&mut self, position: u64, payloads: bool) -> Result<Record, ReadError> {
+        self.raw(position, |reader, raw| reader.decode(raw, payloads))
+    }
+
+    fn decode(&mut self, raw: RawEvent<'_>, payloads: bool) -> Result<Record, ReadError> {
+        let position = raw.position;
+        let entry = self.checked_entry(raw)?;
+        let identity = &self.identity;
+        let header = entry.header();
+        if !raw.envelope.is_empty() {
+            check_digest(identity, &entry, raw)?;
+        }
+        let control = open_control(identity, &entry)?;
+        let payload = if raw.envelope.is_empty() {
+            Payload::Erased
+        } else if payloads {
+            match try_open(
+                identity,
+                entry.header_bytes(),
+                header,
+                raw.envelope,
+                entry.commit(),
+            ) {
+                Ok(payload) => payload,
+                Err(PayloadFailure::Key { code, message }) => {
+                    return Err(ReadError::Keys {
+                        position,
+                        code,
+                        message,
+                    });
+                }
+                Err(PayloadFailure::Open(error)) => {
+                    return Err(ReadError::payload(position, &error));
+                }
+            }
+        } else {
+            Payload::Skipped
+        };
+        Ok(Record {
+            position: entry.position(),
+            revision: entry.revision(),
+            recorded_at_us: entry.recorded_at_us(),
+            header: header.clone(),
+            control,
+            payload,
+        })
+    }
+
+    /// Position of a stream's revision.
+    pub(crate) fn position_of_revision(
+        &self,
+        stream: &str,
+        revision: u64,
+    ) -> Result<Option<u64>, ReadError> {
+        let found =
+            self.published
+                .index
+                .posting_at(&self.snapshot, &index::stream(stream), revision)?;
+        Ok(found.filter(|position| *position < self.size()))
+    }
+}
+
+/// Digest of the stored envelope against the entry.
+pub(crate) fn check_digest(
+    identity: &Identity,
+    entry: &Entry<'_>,
+    raw: RawEvent<'_>,
+) -> Result<(), ReadError> {
+    let digest = envelope_digest(&identity.log_id, entry.header_bytes(), raw.envelope);
+    if digest.ok().as_ref() == Some(entry.digest()) {
+        return Ok(());
+    }
+    Err(Corruption::at(
+        raw.position,
+        "the payload that the entry names",
+        "another payload",
+    )
+    .into())
+}
+
+/// The control fields of an entry.
+pub(crate) fn open_control(identity: &Identity, entry: &Entry<'_>) -> Result<Control, ReadError> {
+    if entry.control().is_empty() {
+        return Ok(Control::new());
+    }
+    let position = entry.position();
+    control::open(
+        identity.operations.as_deref(),
+        &identity.log_id,
+        entry.header_bytes(),
+        position,
+        entry.control(),
+    )
+    .map_err(|error| error.to_string())
+    .and_then(|plain| Control::decode(&plain).map_err(|error| error.to_string()))
+    .map_err(|why| Corruption::at(position.get(), "control fields that open", why).into())
+}
+
+/// The entry at its place.
+pub(crate) fn parse_entry(raw: RawEvent<'_>) -> Result<Entry<'_>, ReadError> {
+    let entry = Entry::parse(raw.entry)
+        .map_err(|error| Corruption::at(raw.position, "a well-formed entry", error.to_string()))?;
+    if entry.position() != Position::new(raw.position) {
+        return Err(Corruption::at(
+            raw.position,
+            format!("the entry of position {}", raw.position),
+            format!("the entry of position {}", entry.position()),
+        )
+        .into());
+    }
+    Ok(entry)
+}
+
+fn lost(position: u64) -> Corruption {
+    Corruption::at(position, "an event", "no chunk that holds it")
+}
+
+fn tile_missing(index: u64) -> ReadError {
+    Corruption::table("tiles", format!("tile {index} of level 0"), "nothing").into()
+}
+
+/// The scope of a stream, from its first event.
+pub(crate) fn stream_scope(
+    index: &IndexView,
+    snapshot: &Snapshot,
+    stream: &str,
+) -> Result<Option<String>, ReadError> {
+    let Some(position) = index.posting_at(snapshot, &index::stream(stream), 0)? else {
+        return Ok(None);
+    };
+    let Some((key, value)) = snapshot.number_at_or_below(NumberTable::Chunks, position)? else {
+        return Ok(None);
+    };
+    let chunk = Chunk::parse(key, value.bytes())?;
+    if !chunk.contains(position) {
+        return Ok(None);
+    }
+    let entry = parse_entry(chunk.event(position)?)?;
+    Ok(Some(entry.header().scope.clone()))
+}

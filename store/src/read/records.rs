@@ -1,0 +1,335 @@
+//! Ranges of events.
+
+use crate::error::ReadError;
+use crate::fold::Payload;
+use crate::log::Shared;
+use crate::query::Query;
+use crate::read::reader::Reader;
+use crate::read::select::{Candidates, positions};
+use runstone_codec::{Control, Header, Position, Revision};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Events fetched under one snapshot. A pinned snapshot makes the file grow, so a long read takes
+/// a fresh one for each batch.
+const BATCH: usize = 512;
+/// Payload bytes after which a batch ends early.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// An event as the log holds it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Record {
+    /// Place in the log, from 0.
+    pub position: Position,
+    /// Place in the stream, from 0.
+    pub revision: Revision,
+    /// The log's clock, microseconds since the epoch: a claim, never decreasing.
+    pub recorded_at_us: u64,
+    /// Everything that is never erased.
+    pub header: Header,
+    /// Fields written by commands; empty for most events.
+    pub control: Control,
+    /// The content.
+    pub payload: Payload,
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Read {
+    /// Which events.
+    pub query: Query,
+    /// First position (inclusive).
+    pub from: Option<u64>,
+    /// Last position (inclusive).
+    pub to: Option<u64>,
+    /// Recorded at or after, microseconds since the epoch.
+    pub since_us: Option<u64>,
+    /// Recorded at or before, microseconds since the epoch.
+    pub until_us: Option<u64>,
+    /// The producer's clock at or after; a filter, not an order.
+    pub occurred_since_us: Option<u64>,
+    /// The producer's clock at or before; a filter, not an order.
+    pub occurred_until_us: Option<u64>,
+    /// At most this many events; 0 reads nothing.
+    pub limit: Option<u64>,
+    /// Newest first.
+    pub reverse: bool,
+    /// Whether content is opened; without it payloads are [`Payload::Skipped`].
+    pub payloads: bool,
+}
+
+impl Read {
+    /// Reads what matches `query`, oldest first.
+    pub fn new(query: Query) -> Self {
+        Self {
+            query,
+            from: None,
+            to: None,
+            since_us: None,
+            until_us: None,
+            occurred_since_us: None,
+            occurred_until_us: None,
+            limit: None,
+            reverse: false,
+            payloads: true,
+        }
+    }
+
+    /// From this position on (inclusive).
+    #[must_use]
+    pub fn from(mut self, position: impl Into<u64>) -> Self {
+        self.from = Some(position.into());
+        self
+    }
+
+    /// Up to this position (inclusive).
+    #[must_use]
+    pub fn to(mut self, position: impl Into<u64>) -> Self {
+        self.to = Some(position.into());
+        self
+    }
+
+    /// At most this many events.
+    #[must_use]
+    pub fn limit(mut self, limit: u64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Newest first.
+    #[must_use]
+    pub fn reverse(mut self) -> Self {
+        self.reverse = true;
+        self
+    }
+
+    /// Headers and control only.
+    #[must_use]
+    pub fn without_payloads(mut self) -> Self {
+        self.payloads = false;
+        self
+    }
+
+    fn matches(&self, record: &Record) -> bool {
+        let occurred = record.header.occurred_at_us;
+        self.query.matches(&record.header)
+            && self
+                .occurred_since_us
+                .is_none_or(|since| occurred.is_some_and(|at| at >= since))
+            && self
+                .occurred_until_us
+                .is_none_or(|until| occurred.is_some_and(|at| at <= until))
+    }
+}
+
+/// Events, one after the other. An item that is an error does not end the rest: a damaged event
+/// is named and the next one follows. The range is fixed when the read begins.
+pub struct Records {
+    shared: Arc<Shared>,
+    read: Read,
+    candidates: Candidates,
+    /// Positions still to look at, both inclusive; `None` when done.
+    range: Option<(u64, u64)>,
+    left: u64,
+    batch: VecDeque<Result<Record, ReadError>>,
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Records")
+            .field("read", &self.read)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Records {
+    pub(crate) fn new(shared: Arc<Shared>, read: Read, visible: u64) -> Result<Self, ReadError> {
+        let candidates = Candidates::of(&read.query);
+        let mut range = visible.checked_sub(1).map(|last| {
+            let to = read.to.map_or(last, |to| to.min(last));
+            (read.from.unwrap_or(0), to)
+        });
+        if let (Some((from, to)), true) =
+            (range, read.since_us.is_some() || read.until_us.is_some())
+        {
+            let mut reader = shared.reader()?;
+            let since = read
+                .since_us
+                .map_or(Ok(0), |since| first_at_or_after(&mut reader, since))?;
+            let until = match read.until_us {
+                None => Some(to),
+                Some(until) => {
+                    first_at_or_after(&mut reader, until.saturating_add(1))?.checked_sub(1)
+                }
+            };
+            range = until.map(|until| (from.max(since), to.min(until)));
+        }
+        Ok(Self {
+            left: read.limit.unwrap_or(u64::MAX),
+            shared,
+            candidates,
+            range: range.filter(|(from, to)| from <= to),
+            read,
+            batch: VecDeque::new(),
+        })
+    }
+
+    /// Fetches the next events under one fresh snapshot.
+    fn fill(&mut self) -> Result<(), ReadError> {
+        let mut reader = self.shared.reader()?;
+        while self.batch.is_empty() {
+            let Some((from, to)) = self.range else {
+                return Ok(());
+            };
+            let wanted = usize::try_from(self.left.min(BATCH as u64)).unwrap_or(BATCH);
+            let found = match &self.candidates {
+                Candidates::All => next_positions(from, to, self.read.reverse, wanted),
+                Candidates::Indexed(items) => positions(
+                    &reader.published.index,
+                    &reader.snapshot,
+                    items,
+                    (from, to),
+                    self.read.reverse,
+                    wanted,
+                )?,
+            };
+            let exhausted = found.len() < wanted;
+            let done = self.take(&mut reader, &found);
+            let last = done.checked_sub(1).and_then(|at| found.get(at));
+            self.range = match last {
+                Some(last) if !exhausted || done < found.len() => {
+                    after(*last, (from, to), self.read.reverse)
+                }
+                _ => None,
+            };
+        }
+        Ok(())
+    }
+
+    /// Puts the events at these positions into the batch until it is large enough; answers how
+    /// many were looked at.
+    fn take(&mut self, reader: &mut Reader, found: &[u64]) -> usize {
+        let mut bytes = 0;
+        for (at, position) in found.iter().enumerate() {
+            match reader.record(*position, self.read.payloads) {
+                Ok(record) if self.read.matches(&record) => {
+                    bytes += record.payload.bytes().map_or(0, <[u8]>::len);
+                    self.batch.push_back(Ok(record));
+                }
+                Ok(_) => {}
+                Err(error) => self.batch.push_back(Err(error)),
+            }
+            if bytes > BATCH_BYTES {
+                return at + 1;
+            }
+        }
+        found.len()
+    }
+}
+
+/// What is left of a range after `position`.
+fn after(position: u64, (from, to): (u64, u64), reverse: bool) -> Option<(u64, u64)> {
+    if reverse {
+        position.checked_sub(1).map(|to| (from, to))
+    } else {
+        position.checked_add(1).map(|from| (from, to))
+    }
+    .filter(|(from, to)| from <= to)
+}
+
+fn next_positions(from: u64, to: u64, reverse: bool, wanted: usize) -> Vec<u64> {
+    if reverse {
+        (from..=to).rev().take(wanted).collect()
+    } else {
+        (from..=to).take(wanted).collect()
+    }
+}
+
+/// The first position recorded at or after `micros`; times never decrease.
+fn first_at_or_after(reader: &mut Reader, micros: u64) -> Result<u64, ReadError> {
+    let (mut low, mut high) = (0, reader.size());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let recorded = reader.record(middle, false)?.recorded_at_us;
+        if recorded < micros {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.batch.is_empty()
+            && let Err(error) = self.fill()
+        {
+            self.range = None;
+            self.left = 0;
+            return Some(Err(error));
+        }
+        let record = self.batch.pop_front()?;
+        self.left -= 1;
+        Some(record)
+    }
+}
+
+impl Shared {
+    /// How many events match.
+    pub(crate) fn count(self: &Arc<Self>, query: &Query) -> Result<u64, ReadError> {
+        let visible = self.visible();
+        match Candidates::of(query) {
+            _ if matches!(query, Query::Everything) => Ok(visible),
+            Candidates::Indexed(items) if Candidates::is_exact(query) => {
+                self.count_indexed(&items, visible)
+            }
+            _ => {
+                let read = Read::new(query.clone()).without_payloads();
+                let mut count = 0;
+                for record in Records::new(Arc::clone(self), read, visible)? {
+                    record?;
+                    count += 1;
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    fn count_indexed(
+        self: &Arc<Self>,
+        items: &[crate::index::ItemTerms],
+        visible: u64,
+    ) -> Result<u64, ReadError> {
+        const PAGE: usize = 65_536;
+        let Some(last) = visible.checked_sub(1) else {
+            return Ok(0);
+        };
+        let (mut from, mut count) = (0, 0);
+        while from <= last {
+            let reader = self.reader()?;
+            let found = positions(
+                &reader.published.index,
+                &reader.snapshot,
+                items,
+                (from, last),
+                false,
+                PAGE,
+            )?;
+            count += found.len() as u64;
+            match found.last() {
+                Some(position) if found.len() == PAGE => from = position + 1,
+                _ => break,
+            }
+        }
+        Ok(count)
+    }
+}

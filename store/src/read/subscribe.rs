@@ -1,0 +1,160 @@
+//! Following the log.
+
+use crate::error::ReadError;
+use crate::log::{CLOSED, Shared};
+use crate::read::records::{Read, Record, Records};
+use futures_core::Stream;
+use runstone_codec::Position;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::watch;
+
+/// Events from a position on: first what is there, then what comes. It ends at the durable
+/// position, so nothing is seen that a crash could take back. A slow reader never slows the
+/// writer and loses nothing.
+///
+/// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    read: Read,
+    next: u64,
+    batch: Option<(Records, u64)>,
+    /// An error ended it; nothing may be passed over without a word.
+    ended: bool,
+    durable: watch::Receiver<u64>,
+    waiting: Option<Pin<Box<dyn Future<Output = Option<u64>> + Send>>>,
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Subscription")
+            .field("read", &self.read)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.unsubscribed();
+    }
+}
+
+impl Subscription {
+    pub(crate) fn new(shared: Arc<Shared>, read: Read) -> Self {
+        let durable = shared.watch_durable();
+        Self {
+            next: read.from.unwrap_or(0),
+            shared,
+            read,
+            batch: None,
+            ended: false,
+            durable,
+            waiting: None,
+        }
+    }
+
+    /// Where it will go on: pass this as `from` to resume.
+    pub fn cursor(&self) -> Position {
+        Position::new(self.next)
+    }
+
+    /// The next event that is durable already; `None` if it has caught up or has ended.
+    fn ready(&mut self) -> Option<Result<Record, ReadError>> {
+        while !self.ended {
+            if let Some((records, end)) = &mut self.batch {
+                match records.next() {
+                    Some(Ok(record)) => {
+                        self.next = record.position.get() + 1;
+                        return Some(Ok(record));
+                    }
+                    Some(Err(error)) => {
+                        match error.position() {
+                            Some(position) => self.next = self.next.max(position + 1),
+                            None => self.ended = true,
+                        }
+                        return Some(Err(error));
+                    }
+                    None => {
+                        self.next = self.next.max(*end);
+                        self.batch = None;
+                    }
+                }
+            }
+            let durable = *self.durable.borrow_and_update();
+            if durable == CLOSED {
+                self.ended = true;
+                return None;
+            }
+            if self.next >= durable {
+                return None;
+            }
+            let read = Read {
+                from: Some(self.next),
+                to: Some(durable - 1),
+                reverse: false,
+                limit: None,
+                ..self.read.clone()
+            };
+            match Records::new(Arc::clone(&self.shared), read, durable) {
+                Ok(records) => self.batch = Some((records, durable)),
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+
+    /// Blocks until the next event; `None` when the log is closed.
+    ///
+    /// # Errors
+    ///
+    /// Each item may be a damaged event; the next call goes on after it.
+    pub fn next_blocking(&mut self) -> Option<Result<Record, ReadError>> {
+        loop {
+            if let Some(record) = self.ready() {
+                return Some(record);
+            }
+            if self.ended {
+                return None;
+            }
+            self.shared.wait_durable_beyond(self.next)?;
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<Record, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(record) = self.ready() {
+                self.waiting = None;
+                return Poll::Ready(Some(record));
+            }
+            if self.ended {
+                return Poll::Ready(None);
+            }
+            let next = self.next;
+            let mut durable = self.durable.clone();
+            let waiting = self.waiting.get_or_insert_with(|| {
+                Box::pin(async move {
+                    durable
+                        .wait_for(|durable| *durable > next)
+                        .await
+                        .ok()
+                        .map(|d| *d)
+                })
+            });
+            match waiting.as_mut().poll(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(Some(_)) => self.waiting = None,
+            }
+        }
+    }
+}

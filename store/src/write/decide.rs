@@ -1,0 +1,87 @@
+//! What a decider sees: the state that includes every earlier request of its group.
+
+use crate::engine::{Db, Snapshot};
+use crate::error::AppendError;
+use crate::fold::FoldHost;
+use crate::index::{self, Index};
+use runstone_codec::Position;
+
+/// The state at the writer, for one decision.
+pub struct DecideContext<'a> {
+    pub(crate) now_us: u64,
+    pub(crate) next_position: u64,
+    pub(crate) folds: &'a FoldHost,
+    pub(crate) db: &'a Db,
+    pub(crate) index: &'a mut Index,
+    pub(crate) snapshot: &'a Snapshot,
+}
+
+impl std::fmt::Debug for DecideContext<'_> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("DecideContext")
+            .field("now_us", &self.now_us)
+            .field("next_position", &self.next_position)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DecideContext<'_> {
+    /// The time that the recorded events will carry, microseconds since the epoch.
+    pub fn now_us(&self) -> u64 {
+        self.now_us
+    }
+
+    /// Position of the first event that the decision records: a fence that only grows.
+    pub fn next_position(&self) -> Position {
+        Position::new(self.next_position)
+    }
+
+    /// Last revision of a stream; `None` if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Corrupt`] if the index cannot be read.
+    pub fn last_revision(&mut self, stream: &str) -> Result<Option<u64>, AppendError> {
+        let head = self
+            .index
+            .head(self.snapshot, &index::stream(stream))
+            .map_err(AppendError::from)?;
+        Ok(head.map(|head| head.count.saturating_sub(1)))
+    }
+
+    /// Position of the last event that carries a tag.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Corrupt`] if the index cannot be read.
+    pub fn last_tagged(&mut self, tag: &str) -> Result<Option<Position>, AppendError> {
+        let head = self
+            .index
+            .head(self.snapshot, &index::tag(tag))
+            .map_err(AppendError::from)?;
+        Ok(head.map(|head| Position::new(head.last)))
+    }
+
+    /// One row of a fold.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::FoldStopped`] if the fold stopped or is not hosted here.
+    pub fn fold_row(&self, fold: &str, key: &[u8]) -> Result<Option<Vec<u8>>, AppendError> {
+        let stopped = |position: u64, why: String| AppendError::FoldStopped {
+            fold: fold.to_owned(),
+            position,
+            why,
+        };
+        if let Some((position, why)) = self
+            .folds
+            .state(fold)
+            .and_then(|state| state.stopped.clone())
+        {
+            return Err(stopped(position, why));
+        }
+        self.folds
+            .row(self.db, fold, key)
+            .map_err(|error| stopped(self.next_position, error.to_string()))
+    }
+}

@@ -1,0 +1,265 @@
+//! Work that rides along with commits in bounded slices: index, tiles, fold rows, merging small
+//! chunks, stored checkpoints.
+
+use super::writer::Writer;
+use crate::chunk::{CHUNK_TARGET, Chunk, ChunkBuilder, Head};
+use crate::engine::{Change, NumberTable, RowTable, Snapshot};
+use crate::error::StorageError;
+use crate::fold::FoldHost;
+use crate::index::RowOp;
+
+/// Bytes of index work in one slice.
+const SLICE_BYTES: u64 = 64 << 10;
+/// Bytes of index work for each event since the last slice, so that it keeps up in bulk.
+const SLICE_BYTES_PER_EVENT: u64 = 256;
+/// Events that make a slice due whatever the number of commits.
+const SLICE_EVENTS: u64 = 4096;
+/// Chunks looked at in one slice of merging.
+const MERGE_CHUNKS: usize = 256;
+/// Checkpoints kept besides the last one of each day.
+const KEPT_CHECKPOINTS: usize = 64;
+const DAY_US: u64 = 86_400_000_000;
+/// Row that remembers how far chunks are merged.
+pub(crate) const MERGE_ROW: &[u8] = b"merged";
+
+/// When the next slice is due.
+#[derive(Debug, Default)]
+pub(crate) struct Maintenance {
+    commits: u64,
+    events: u64,
+    /// Chunks below this are full or merged.
+    pub(crate) merged: u64,
+    slice: Option<Slice>,
+}
+
+/// A slice that is part of the transaction under way.
+#[derive(Debug)]
+struct Slice {
+    merged: u64,
+}
+
+impl Maintenance {
+    /// Goes on where an earlier process stopped.
+    pub(crate) fn resume(merged: u64) -> Self {
+        Self {
+            merged,
+            ..Self::default()
+        }
+    }
+}
+
+impl Writer {
+    /// The slice for this commit: often nothing.
+    pub(crate) fn maintain(
+        &mut self,
+        folds: &FoldHost,
+        snapshot: &Snapshot,
+        events: u64,
+    ) -> Result<Vec<Change>, StorageError> {
+        let every = self.identity.options.maintenance_commits;
+        self.maintenance.commits += 1;
+        self.maintenance.events += events;
+        let due = self.maintenance.commits >= every
+            || self.maintenance.events >= SLICE_EVENTS
+            || folds.is_flush_due();
+        if due {
+            let more = self
+                .maintenance
+                .events
+                .saturating_mul(SLICE_BYTES_PER_EVENT);
+            self.slice(folds, snapshot, Some(SLICE_BYTES.saturating_add(more)))
+        } else {
+            Ok(Vec::new())
+        }
+    }
+
+    /// One slice; without a budget the index is brought to rest.
+    fn slice(
+        &mut self,
+        folds: &FoldHost,
+        snapshot: &Snapshot,
+        index_budget: Option<u64>,
+    ) -> Result<Vec<Change>, StorageError> {
+        let rows = match index_budget {
+            Some(budget) => self.index.maintain(snapshot, budget),
+            None => self.index.flush_all(snapshot),
+        }
+        .map_err(index_error)?;
+        let mut changes: Vec<_> = rows.into_iter().map(index_change).collect();
+        changes.extend(self.tree.changes());
+        changes.extend(folds.flush()?);
+        let merged = merge_chunks(snapshot, self.maintenance.merged, &mut changes)?;
+        if merged != self.maintenance.merged {
+            changes.push(Change::PutRow(
+                RowTable::Meta,
+                MERGE_ROW.to_vec(),
+                merged.to_be_bytes().to_vec(),
+            ));
+        }
+        changes.extend(self.checkpoint_changes(snapshot)?);
+        self.maintenance.slice = Some(Slice { merged });
+        Ok(changes)
+    }
+
+    /// The transaction that carried the slice is committed.
+    pub(crate) fn maintained(&mut self, folds: &mut FoldHost) {
+        if let Some(slice) = self.maintenance.slice.take() {
+            self.index.committed();
+            self.tree.stored();
+            folds.flushed();
+            self.maintenance.merged = slice.merged;
+            self.maintenance.commits = 0;
+            self.maintenance.events = 0;
+        }
+    }
+
+    /// Everything that is still due, for close: rows, tiles, the signed head, `LOG.head`.
+    pub(crate) fn finish(&mut self, folds: &mut FoldHost, head: &Head) -> Result<(), StorageError> {
+        let snapshot = self.db.snapshot()?;
+        let changes = self.slice(folds, &snapshot, None)?;
+        self.db.commit(&changes, true)?;
+        self.maintained(folds);
+        self.durable = head.size;
+        self.head_file
+            .write(&self.identity, head)
+            .and_then(|()| self.head_file.sync())
+            .map_err(|error| StorageError::io("LOG.head", &error))
+    }
+
+    /// Stores the newest releasable checkpoint; keeps the last 64 and the last one of each day.
+    fn checkpoint_changes(&self, snapshot: &Snapshot) -> Result<Vec<Change>, StorageError> {
+        let Some((size, signed)) = self.signing.newest() else {
+            return Ok(Vec::new());
+        };
+        if snapshot.number(NumberTable::Checkpoints, size)?.is_some() {
+            return Ok(Vec::new());
+        }
+        let now = self.identity.options.clock.wall_us();
+        let mut row = now.to_be_bytes().to_vec();
+        row.extend_from_slice(signed.text().as_bytes());
+        let mut changes = vec![Change::PutNumber(NumberTable::Checkpoints, size, row)];
+        changes.extend(expired_checkpoint(snapshot, size)?);
+        Ok(changes)
+    }
+}
+
+/// The checkpoint that a new one pushes out: the 64th before it, unless it is the last of its day.
+fn expired_checkpoint(snapshot: &Snapshot, size: u64) -> Result<Option<Change>, StorageError> {
+    let mut at = size;
+    let mut newer_day = None;
+    for back in 0..=KEPT_CHECKPOINTS {
+        let Some(below) = at.checked_sub(1) else {
+            return Ok(None);
+        };
+        let Some((key, value)) = snapshot.number_at_or_below(NumberTable::Checkpoints, below)?
+        else {
+            return Ok(None);
+        };
+        let day = value
+            .bytes()
+            .first_chunk::<8>()
+            .map(|micros| u64::from_be_bytes(*micros) / DAY_US);
+        if back == KEPT_CHECKPOINTS {
+            return Ok(
+                (day == newer_day).then_some(Change::DeleteNumber(NumberTable::Checkpoints, key))
+            );
+        }
+        newer_day = day;
+        at = key;
+    }
+    Ok(None)
+}
+
+fn index_change(row: RowOp) -> Change {
+    match row {
+        RowOp::Put(key, value) => Change::PutRow(RowTable::Index, key, value),
+        RowOp::Delete(key) => Change::DeleteRow(RowTable::Index, key),
+    }
+}
+
+fn index_error(error: crate::index::IndexError) -> StorageError {
+    StorageError::Damaged {
+        message: error.to_string(),
+    }
+}
+
+/// Chunks being put together.
+struct Merging {
+    builder: ChunkBuilder,
+    head: Option<Head>,
+    firsts: Vec<u64>,
+    end: u64,
+}
+
+impl Merging {
+    fn new(first: u64) -> Self {
+        Self {
+            builder: ChunkBuilder::new(first),
+            head: None,
+            firsts: Vec::new(),
+            end: first,
+        }
+    }
+
+    fn emit(self, changes: &mut Vec<Change>) -> u64 {
+        if let [first, rest @ ..] = self.firsts.as_slice()
+            && !rest.is_empty()
+        {
+            for gone in rest {
+                changes.push(Change::DeleteNumber(NumberTable::Chunks, *gone));
+            }
+            let bytes = self.builder.encode(self.head.as_ref());
+            changes.push(Change::PutNumber(NumberTable::Chunks, *first, bytes));
+        }
+        self.end
+    }
+}
+
+/// Puts small neighbouring chunks from `from` on together into full ones; answers up to where
+/// that is done. A chunk that is not full yet is left for later.
+fn merge_chunks(
+    snapshot: &Snapshot,
+    from: u64,
+    changes: &mut Vec<Change>,
+) -> Result<u64, StorageError> {
+    let mut done = from;
+    let mut next = from;
+    let mut merging: Option<Merging> = None;
+    for _ in 0..MERGE_CHUNKS {
+        let Some((key, value)) = snapshot.number_at_or_above(NumberTable::Chunks, next)? else {
+            break;
+        };
+        // A damaged chunk is left alone: reads and verification name it.
+        let Ok(chunk) = Chunk::parse(key, value.bytes()) else {
+            break;
+        };
+        let Ok(head) = chunk.head() else { break };
+        next = chunk.end();
+        let size = chunk.body_len() + chunk_offsets(&chunk);
+        if let Some(full) = merging.take_if(|merging| {
+            merging.builder.encoded_len(0) + size + 2200 > CHUNK_TARGET || merging.end != key
+        }) {
+            done = full.emit(changes);
+        }
+        let Ok(events) = chunk.events().collect::<Result<Vec<_>, _>>() else {
+            break;
+        };
+        let target = merging.get_or_insert_with(|| Merging::new(key));
+        for event in events {
+            target.builder.push(event.entry, event.envelope);
+        }
+        target.firsts.push(key);
+        target.head = head;
+        target.end = chunk.end();
+    }
+    // The last, unfull one is merged too if it is long enough that reading it again and again
+    // would cost more than writing it.
+    if let Some(rest) = merging.filter(|merging| merging.firsts.len() >= MERGE_CHUNKS) {
+        done = rest.emit(changes);
+    }
+    Ok(done)
+}
+
+fn chunk_offsets(chunk: &Chunk<'_>) -> usize {
+    usize::try_from(chunk.end() - chunk.first()).unwrap_or(usize::MAX) * 8
+}

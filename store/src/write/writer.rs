@@ -1,0 +1,588 @@
+//! One group commit at a time.
+//!
+//! ```text
+//! drain -> stage each request (verdict for each) -> head, MAC -> ONE transaction -> LOG.head -> publish -> answers
+//! ```
+
+use super::decide::DecideContext;
+use super::maintain::Maintenance;
+use super::request::{Answer, AnyAnswer, Outcome, Prepared, Request, Work};
+use super::scopes::ScopeCache;
+use super::ticket::Ticket;
+use crate::append::Expected;
+use crate::chunk::{ChunkBuilder, Head};
+use crate::clock::Timekeeper;
+use crate::engine::{Change, Db, NumberTable, Snapshot};
+use crate::error::{AppendError, Corruption, StorageError};
+use crate::fold::{FoldHost, FoldRecord, Payload};
+use crate::headfile::HeadFile;
+use crate::identity::Identity;
+use crate::index::{self, Index, TermBuffer, terms_of};
+use crate::options::Durability;
+use crate::read::stream_scope;
+use crate::signing::Signing;
+use crate::tree::Tree;
+use runstone_codec::hash::leaf_hash;
+use runstone_codec::{Control, Draft, EntryParts, Position, Revision, control, encode_entry};
+use runstone_receipt::head::head_mac;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// What the writer owns; one thread at a time has it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) db: Arc<Db>,
+    pub(crate) head_file: HeadFile,
+    pub(crate) tree: Tree,
+    pub(crate) index: Index,
+    pub(crate) terms: TermBuffer,
+    pub(crate) time: Timekeeper,
+    pub(crate) scopes: ScopeCache,
+    pub(crate) signing: Arc<Signing>,
+    pub(crate) maintenance: Maintenance,
+    /// Positions below this are durable.
+    pub(crate) durable: u64,
+}
+
+/// A commit failed; the writer must be made anew from what is on disk.
+#[derive(Debug)]
+pub(crate) struct CommitFailed {
+    pub(crate) error: StorageError,
+    /// Requests whose outcome is unknown.
+    pub(crate) tickets: Vec<Arc<Ticket<Answer>>>,
+}
+
+/// A commit that succeeded.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    pub(crate) answers: Vec<(Arc<Ticket<Answer>>, Answer)>,
+    pub(crate) head: Option<Head>,
+    pub(crate) synced: bool,
+}
+
+/// Events of the group being built.
+struct Group {
+    closed: Vec<(u64, ChunkBuilder)>,
+    open: ChunkBuilder,
+    recorded_at_us: u64,
+    entry: Vec<u8>,
+    synced: bool,
+    events: u64,
+}
+
+impl Writer {
+    /// Bytes that a commit of these requests may add, with room for pages around them.
+    fn estimate(requests: &[Request]) -> u64 {
+        let bytes: u64 = requests.iter().map(Request::bytes).sum();
+        bytes.saturating_mul(2).saturating_add(1 << 20)
+    }
+
+    /// Decides, records and makes durable; answers are handed back so that they are given after
+    /// everything else that waits for the commit.
+    pub(crate) fn run(
+        &mut self,
+        requests: Vec<Request>,
+        folds: &mut FoldHost,
+        sign: impl FnOnce(&Head),
+    ) -> Result<Committed, CommitFailed> {
+        let options = &self.identity.options;
+        let unreachable = self.signing.copies_unreachable_us(options.clock.as_ref());
+        let refusal = match &self.identity.read_only {
+            Some(why) => Some(AppendError::ReadOnly { why: why.clone() }),
+            None if unreachable > options.copy_grace_us => Some(AppendError::ReadOnly {
+                why: "a checkpoint copy has been out of reach for longer than copy_grace_us"
+                    .to_owned(),
+            }),
+            None => self
+                .db
+                .reserve(Self::estimate(&requests), options.disk_margin_bytes)
+                .err()
+                .map(AppendError::from),
+        };
+        if let Some(refusal) = refusal {
+            let answers = requests
+                .into_iter()
+                .map(|request| (request.ticket, Err(refusal.clone())))
+                .collect();
+            return Ok(Committed {
+                answers,
+                head: None,
+                synced: false,
+            });
+        }
+        let failed = |error: StorageError| CommitFailed {
+            error,
+            tickets: Vec::new(),
+        };
+        let snapshot = self.db.snapshot().map_err(failed)?;
+        let mut group = Group {
+            closed: Vec::new(),
+            open: ChunkBuilder::new(self.tree.size()),
+            recorded_at_us: self.time.next(options.clock.as_ref()),
+            entry: Vec::with_capacity(512),
+            synced: false,
+            events: 0,
+        };
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let ticket = Arc::clone(&request.ticket);
+            let synced = request.durability == Durability::Synced;
+            let before = self.tree.size();
+            let verdict = self.stage(&mut group, folds, &snapshot, request);
+            if let (Err(error), true) = (&verdict, self.tree.size() != before) {
+                // Half of a request is in the group: nothing of the group may be written.
+                let message = error.to_string();
+                answers.push((ticket, Ok(Outcome::Synced)));
+                return Err(CommitFailed {
+                    error: StorageError::Damaged { message },
+                    tickets: answers
+                        .into_iter()
+                        .map(|(ticket, _): (Arc<Ticket<Answer>>, Answer)| ticket)
+                        .collect(),
+                });
+            }
+            group.synced |= synced && verdict.is_ok();
+            answers.push((ticket, verdict));
+        }
+        self.commit(group, folds, &snapshot, sign, answers)
+    }
+
+    fn commit(
+        &mut self,
+        mut group: Group,
+        folds: &mut FoldHost,
+        snapshot: &Snapshot,
+        sign: impl FnOnce(&Head),
+        answers: Vec<(Arc<Ticket<Answer>>, Answer)>,
+    ) -> Result<Committed, CommitFailed> {
+        let behind = self.durable < self.tree.size();
+        if group.events == 0 && !(group.synced && behind) {
+            return Ok(Committed {
+                answers,
+                head: None,
+                synced: false,
+            });
+        }
+        let tickets = |answers: &[(Arc<Ticket<Answer>>, Answer)]| {
+            answers
+                .iter()
+                .filter(|(_, answer)| answer.is_ok())
+                .map(|(ticket, _)| Arc::clone(ticket))
+                .collect()
+        };
+        let head = self.head(group.recorded_at_us);
+        sign(&head);
+        let outcome = self.write(&mut group, &head, folds, snapshot);
+        match outcome {
+            Ok(()) => Ok(Committed {
+                answers,
+                head: Some(head),
+                synced: group.synced,
+            }),
+            Err(error) => {
+                let unknown = tickets(&answers);
+                for (ticket, answer) in answers {
+                    if answer.is_err() {
+                        ticket.give(answer);
+                    }
+                }
+                Err(CommitFailed {
+                    error,
+                    tickets: unknown,
+                })
+            }
+        }
+    }
+
+    fn write(
+        &mut self,
+        group: &mut Group,
+        head: &Head,
+        folds: &mut FoldHost,
+        snapshot: &Snapshot,
+    ) -> Result<(), StorageError> {
+        let mut changes = Vec::with_capacity(group.closed.len() + 1);
+        for (first, chunk) in group.closed.drain(..) {
+            let bytes = chunk.encode(None);
+            changes.push(Change::PutNumber(NumberTable::Chunks, first, bytes));
+        }
+        if !group.open.is_empty() {
+            let bytes = group.open.encode(Some(head));
+            changes.push(Change::PutNumber(
+                NumberTable::Chunks,
+                group.open.first(),
+                bytes,
+            ));
+        }
+        let slice = self.maintain(folds, snapshot, group.events)?;
+        changes.extend(slice);
+        self.db.commit(&changes, group.synced)?;
+        self.maintained(folds);
+        if group.synced {
+            self.durable = head.size;
+            self.head_file
+                .write(&self.identity, head)
+                .map_err(|error| StorageError::io("LOG.head", &error))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn head(&self, recorded_at_us: u64) -> Head {
+        let (size, root) = (self.tree.size(), self.tree.root());
+        Head {
+            size,
+            root,
+            recorded_at_us,
+            mac: head_mac(
+                &self.identity.mac,
+                &self.identity.log_id,
+                size,
+                &root,
+                recorded_at_us,
+            ),
+            peaks: self.tree.peaks(),
+        }
+    }
+
+    /// Verdict on one request; on `Ok` its events are in the group, else nothing changed.
+    fn stage(
+        &mut self,
+        group: &mut Group,
+        folds: &mut FoldHost,
+        snapshot: &Snapshot,
+        mut request: Request,
+    ) -> Answer {
+        if !self.is_sealed_right(&request, snapshot)? {
+            return Ok(Outcome::Reseal(Box::new(request)));
+        }
+        match &mut request.work {
+            Work::Sync => Ok(Outcome::Synced),
+            Work::Append => {
+                if let Some(known) = self.known(&request.events, snapshot)? {
+                    return Ok(Outcome::Known { positions: known });
+                }
+                self.check(&request, snapshot)?;
+                let first = self.tree.size();
+                let ids = ids_of(&request.events);
+                for event in request.events {
+                    self.record(group, folds, snapshot, event)?;
+                }
+                Ok(Outcome::Recorded { first, ids })
+            }
+            Work::Import => self.import(group, folds, snapshot, request.events),
+            Work::Command(decider) => {
+                let mut context = DecideContext {
+                    now_us: group.recorded_at_us,
+                    next_position: self.tree.size(),
+                    folds,
+                    db: &self.db,
+                    index: &mut self.index,
+                    snapshot,
+                };
+                let decision = decider(&mut context)?;
+                let chosen = choose(request.events, decision.record)?;
+                self.decided(group, folds, snapshot, chosen, decision.answer)
+            }
+        }
+    }
+
+    fn decided(
+        &mut self,
+        group: &mut Group,
+        folds: &mut FoldHost,
+        snapshot: &Snapshot,
+        chosen: Vec<Prepared>,
+        answer: AnyAnswer,
+    ) -> Answer {
+        let first = self.tree.size();
+        for event in chosen {
+            self.record(group, folds, snapshot, event)?;
+        }
+        Ok(Outcome::Decided {
+            answer,
+            positions: (first..self.tree.size()).collect(),
+        })
+    }
+
+    fn import(
+        &mut self,
+        group: &mut Group,
+        folds: &mut FoldHost,
+        snapshot: &Snapshot,
+        events: Vec<Prepared>,
+    ) -> Answer {
+        let known = events
+            .iter()
+            .map(|event| self.position_of(&event.header.event_id, snapshot))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut positions = Vec::with_capacity(events.len());
+        for (event, known) in events.into_iter().zip(known) {
+            match known {
+                Some(position) => positions.push((position, true)),
+                None => {
+                    positions.push((self.tree.size(), false));
+                    self.record(group, folds, snapshot, event)?;
+                }
+            }
+        }
+        Ok(Outcome::Imported { positions })
+    }
+
+    /// Whether every key is active and every guessed scope is right; a named scope that is not
+    /// the stream's is the caller's mistake.
+    fn is_sealed_right(
+        &mut self,
+        request: &Request,
+        snapshot: &Snapshot,
+    ) -> Result<bool, AppendError> {
+        let mut first: Option<&Prepared> = None;
+        for event in &request.events {
+            let header = &event.header;
+            if let Some(key_id) = &header.key_id
+                && !self.identity.keys.is_active(key_id)
+            {
+                return Ok(false);
+            }
+            let scope = match self.scopes.get(&header.stream) {
+                Some(scope) => Some(scope.to_owned()),
+                None => self.stored_scope(&header.stream, snapshot)?,
+            };
+            if let Some(scope) = scope
+                && scope != header.scope
+            {
+                if event.named_scope {
+                    return Err(scope_mismatch(event, scope));
+                }
+                return Ok(false);
+            }
+            if let Some(earlier) = first
+                .replace(event)
+                .filter(|earlier| earlier.header.stream == header.stream)
+                && earlier.header.scope != header.scope
+            {
+                return Err(scope_mismatch(event, earlier.header.scope.clone()));
+            }
+        }
+        Ok(true)
+    }
+
+    fn stored_scope(
+        &mut self,
+        stream: &str,
+        snapshot: &Snapshot,
+    ) -> Result<Option<String>, AppendError> {
+        if self.index.head(snapshot, &index::stream(stream))?.is_none() {
+            return Ok(None);
+        }
+        let scope = stream_scope(&self.index.view(self.tree.size()), snapshot, stream)?;
+        if let Some(scope) = &scope {
+            self.scopes.set(stream, scope);
+        }
+        Ok(scope)
+    }
+
+    fn position_of(&mut self, id: &Uuid, snapshot: &Snapshot) -> Result<Option<u64>, AppendError> {
+        let head = self.index.head(snapshot, &index::event_id(id.as_bytes()))?;
+        Ok(head.map(|head| head.last))
+    }
+
+    /// Positions of the events if all of them are known; none if all are new.
+    fn known(
+        &mut self,
+        events: &[Prepared],
+        snapshot: &Snapshot,
+    ) -> Result<Option<Vec<u64>>, AppendError> {
+        let mut positions = Vec::new();
+        for event in events.iter().filter(|event| event.given_id) {
+            positions.extend(self.position_of(&event.header.event_id, snapshot)?);
+        }
+        if positions.is_empty() {
+            return Ok(None);
+        }
+        if positions.len() == events.len() {
+            return Ok(Some(positions));
+        }
+        Err(AppendError::PartialDuplicate {
+            known: positions.len(),
+            total: events.len(),
+        })
+    }
+
+    /// Checks expectations and conditions.
+    fn check(&mut self, request: &Request, snapshot: &Snapshot) -> Result<(), AppendError> {
+        for (stream, expected) in &request.expected {
+            let head = self.index.head(snapshot, &index::stream(stream))?;
+            let last = head.map(|head| head.count.saturating_sub(1));
+            let holds = match expected {
+                Expected::Any => true,
+                Expected::NoStream => last.is_none(),
+                Expected::Exact(revision) => last == Some(*revision),
+            };
+            if !holds {
+                return Err(AppendError::Conflict {
+                    stream: stream.clone(),
+                    expected: expected.to_string(),
+                    actual: last.map_or_else(|| "none".to_owned(), |last| last.to_string()),
+                });
+            }
+        }
+        for condition in &request.conditions {
+            let limit = self.identity.options.condition_scan;
+            let found = crate::read::any_match(&mut self.index, snapshot, condition, limit)?;
+            if let Some(position) = found {
+                return Err(AppendError::ConditionFailed { position });
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts one event into the group, the tree, the index and the folds.
+    fn record(
+        &mut self,
+        group: &mut Group,
+        folds: &mut FoldHost,
+        snapshot: &Snapshot,
+        event: Prepared,
+    ) -> Result<(), AppendError> {
+        let Prepared {
+            header,
+            sealed,
+            control: fields,
+            ..
+        } = event;
+        let position = self.tree.size();
+        let stream = index::stream(&header.stream);
+        let revision = self
+            .index
+            .head(snapshot, &stream)?
+            .map_or(0, |head| head.count);
+        let control = self.seal_control(&sealed.header, position, &fields)?;
+        group.entry.clear();
+        let parts = EntryParts {
+            header: &sealed.header,
+            position: Position::new(position),
+            revision: Revision::new(revision),
+            recorded_at_us: group.recorded_at_us,
+            control: &control,
+            commit: &sealed.commit,
+            digest: &sealed.digest,
+        };
+        encode_entry(&parts, &mut group.entry).map_err(|error| {
+            AppendError::Corrupt(Corruption::at(position, "an entry", error.to_string()))
+        })?;
+        if group
+            .open
+            .is_full_for(group.entry.len() + sealed.envelope.len())
+        {
+            let full = std::mem::replace(&mut group.open, ChunkBuilder::new(position));
+            group.closed.push((full.first(), full));
+        }
+        group.open.push(&group.entry, &sealed.envelope);
+        group.events += 1;
+        self.tree.push(leaf_hash(&group.entry));
+        terms_of(&header, &mut self.terms);
+        self.index.insert(position, self.terms.iter())?;
+        self.scopes.set(&header.stream, &header.scope);
+        if !folds.is_empty() {
+            let open = || self.open_payload(&header, &sealed);
+            let record = FoldRecord {
+                position: Position::new(position),
+                revision: Revision::new(revision),
+                recorded_at_us: group.recorded_at_us,
+                header: &header,
+                control: &fields,
+                open: &open,
+            };
+            folds.apply(&self.db, &record);
+        }
+        Ok(())
+    }
+
+    fn open_payload(
+        &self,
+        header: &runstone_codec::Header,
+        sealed: &runstone_codec::Sealed,
+    ) -> Payload {
+        crate::read::open_payload(
+            &self.identity,
+            &sealed.header,
+            header,
+            &sealed.envelope,
+            &sealed.commit,
+        )
+    }
+
+    fn seal_control(
+        &self,
+        header: &[u8],
+        position: u64,
+        fields: &Control,
+    ) -> Result<Vec<u8>, AppendError> {
+        let plain = fields.encode().map_err(|error| {
+            AppendError::Corrupt(Corruption::at(
+                position,
+                "control fields",
+                error.to_string(),
+            ))
+        })?;
+        if plain.is_empty() {
+            return Ok(plain);
+        }
+        let mut nonce = [0; 12];
+        let entropy = &self.identity.options.entropy;
+        entropy.fill(&mut nonce).map_err(|error| {
+            AppendError::Storage(StorageError::Database {
+                message: error.to_string(),
+            })
+        })?;
+        control::seal(
+            self.identity.operations.as_deref(),
+            &self.identity.log_id,
+            header,
+            Position::new(position),
+            nonce,
+            &plain,
+        )
+        .map_err(AppendError::Seal)
+    }
+}
+
+fn scope_mismatch(event: &Prepared, scope: String) -> AppendError {
+    AppendError::ScopeMismatch {
+        stream: event.header.stream.clone(),
+        scope,
+        asked: event.header.scope.clone(),
+    }
+}
+
+fn ids_of(events: &[Prepared]) -> Vec<Uuid> {
+    events.iter().map(|event| event.header.event_id).collect()
+}
+
+/// Takes the candidates that a decision chose, with the control fields it adds.
+fn choose(
+    candidates: Vec<Prepared>,
+    chosen: Vec<(usize, Control)>,
+) -> Result<Vec<Prepared>, AppendError> {
+    let mut seen = BTreeSet::new();
+    let mut candidates: Vec<_> = candidates.into_iter().map(Some).collect();
+    chosen
+        .into_iter()
+        .map(|(at, control)| {
+            seen.insert(at);
+            let mut event = candidates
+                .get_mut(at)
+                .and_then(Option::take)
+                .ok_or(AppendError::Empty)?;
+            event.control = event.control.merge(control);
+            Ok(event)
+        })
+        .collect()
+}
+
+/// Drafts are events with control; plain events have none.
+pub(crate) fn drafts(events: Vec<runstone_codec::NewEvent>) -> Vec<Draft> {
+    events.into_iter().map(Draft::from).collect()
+}
