@@ -95,9 +95,10 @@ impl Report {
         Self::new(exit, code, format!("{}: {error}", path.display()))
     }
 
+    /// Adds advice, before what is always advised.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.insert(0, hint.into());
         self
     }
 }
@@ -125,7 +126,12 @@ macro_rules! from_log_errors {
     )+};
 }
 
-from_log_errors!(runstone::OpenError, runstone::AppendError, runstone::ReadError);
+from_log_errors!(
+    runstone::OpenError,
+    runstone::AppendError,
+    runstone::ReadError,
+    runstone::projections::settings::SettingsError
+);
 
 /// Errors about what was written on the command line or in a file.
 macro_rules! from_usage_errors {
@@ -144,11 +150,7 @@ macro_rules! from_usage_errors {
     )+};
 }
 
-from_usage_errors!(
-    runstone::QueryError,
-    runstone::codec::EventError,
-    runstone::projections::SettingsError
-);
+from_usage_errors!(runstone::QueryError, runstone::codec::EventError);
 
 impl From<runstone::keys::KeyError> for Report {
     fn from(error: runstone::keys::KeyError) -> Self {
@@ -180,6 +182,10 @@ fn with_causes(error: &dyn Error) -> String {
 /// What to do next, by error code. Messages that say it themselves need no hint.
 fn hints(code: &str) -> &'static [&'static str] {
     match code {
+        "internal" => &[
+            "this is a fault of runstone, not yours: please report it with this message",
+            "nothing that was acknowledged is lost",
+        ],
         "usage" => &["runstone help COMMAND shows what it takes"],
         "log_not_found" => &["name another log with --log PATH or RUNSTONE_LOG"],
         "log_exists" => &["choose another path with --log PATH"],
@@ -201,9 +207,9 @@ fn hints(code: &str) -> &'static [&'static str] {
         "condition_failed" => &["read what matches (runstone show POSITION) and decide again"],
         "condition_too_broad" => &["add a stream or a tag, or --after POSITION"],
         "condition_unindexed" => &["use type=, tag= and stream= only"],
-        "event_id_conflict" => &[
-            "the id belongs to another event: runstone show ID; give the new event its own id",
-        ],
+        "event_id_conflict" => {
+            &["the id belongs to another event: runstone show ID; give the new event its own id"]
+        }
         "partial_duplicate" => &["append the events that are not recorded yet on their own"],
         "owned_namespace" => &[
             "use a free namespace such as tool.*, chat.*, harness.* or data.*",
@@ -235,10 +241,13 @@ fn hints(code: &str) -> &'static [&'static str] {
         "credential_mismatch" => &["--as must name the principal that the credential is for"],
         "no_credential" => &["add --cred FILE or RUNSTONE_CRED"],
         "principal_unknown" => &["enrol it first: runstone keys principal add"],
-        "bad_settings" => &["runstone config template shows every setting with its default"],
-        code if code.starts_with("key") => &[
-            "name the key folder with --keys PATH or RUNSTONE_KEYS; it is LOG.keys by default",
-        ],
+        "settings_syntax" | "settings_value" => {
+            &["runstone config template shows every setting with its default"]
+        }
+        "settings_recorded" => &["record them again with runstone config set FILE.toml"],
+        code if code.starts_with("key") => {
+            &["name the key folder with --keys PATH or RUNSTONE_KEYS; it is LOG.keys by default"]
+        }
         _ => &[],
     }
 }
@@ -278,14 +287,20 @@ mod tests {
                 Some(&self.0)
             }
         }
-        assert_eq!(with_causes(&Outer(io::Error::other("inner"))), "outer: inner");
+        assert_eq!(
+            with_causes(&Outer(io::Error::other("inner"))),
+            "outer: inner"
+        );
         assert_eq!(with_causes(&Outer(io::Error::other("out"))), "outer");
     }
 
     #[test]
     fn files_that_are_missing_are_not_storage_failures() {
         let missing = Report::file(Path::new("x"), &io::ErrorKind::NotFound.into());
-        assert_eq!((missing.exit, missing.code), (Exit::NotFound, "file_not_found"));
+        assert_eq!(
+            (missing.exit, missing.code),
+            (Exit::NotFound, "file_not_found")
+        );
         assert!(!missing.hints.is_empty());
     }
 }

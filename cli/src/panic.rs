@@ -1,6 +1,7 @@
 //! What is said when the program itself is at fault.
 
-use std::io::Write as _;
+use crate::error::{Exit, Report};
+use crate::output::Output;
 use std::panic::{PanicHookInfo, set_hook};
 
 /// Replaces the default message of a panic.
@@ -16,22 +17,20 @@ pub(crate) fn install(json: bool) {
 }
 
 fn report(info: &PanicHookInfo<'_>, json: bool) {
-    let message = format!("internal error: {}", text(info));
-    let hint = "this is a fault of runstone, not yours: please report it with this message; \
-                nothing that was acknowledged is lost";
-    let line = if json {
-        serde_json::json!({"error": {"code": "internal", "message": message, "hints": [hint]}})
-            .to_string()
-    } else {
-        format!("error: {message}\n  hint: {hint}")
-    };
-    // There is nobody left to tell if stderr is gone.
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let report = Report::new(
+        Exit::Storage,
+        "internal",
+        format!("internal error: {}", text(info)),
+    );
+    Output::new(json, false).error(&report);
 }
 
 fn text(info: &PanicHookInfo<'_>) -> String {
-    let said = info
-        .payload_as_str()
+    let payload = info.payload();
+    let said = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("something that is not text");
     match info.location() {
         Some(place) => format!("{said} ({}:{})", place.file(), place.line()),

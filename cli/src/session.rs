@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Output, Progress};
-use runstone::keys::Credential;
+use runstone::keys::{Credential, ProviderSources, SecretSource, SecretString};
 use runstone::{Log, OpenError, OpenOptions};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,7 +55,9 @@ impl Session {
 
     /// The folder of the log's keys.
     pub(crate) fn keys_path(&self) -> PathBuf {
-        self.keys.clone().unwrap_or_else(|| runstone::default_keys_path(&self.log))
+        self.keys
+            .clone()
+            .unwrap_or_else(|| runstone::default_keys_path(&self.log))
     }
 
     /// How the log is opened.
@@ -104,7 +106,8 @@ impl Session {
             if waited >= SILENT && !told {
                 told = true;
                 let path = self.log.display();
-                self.output.note(&format!("another process holds {path}; waiting for it"));
+                self.output
+                    .note(&format!("another process holds {path}; waiting for it"));
             }
             sleep(pause.min(self.wait.saturating_sub(waited)));
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -157,7 +160,10 @@ impl Session {
             return Err(Report::new(
                 Exit::Keys,
                 "credential_mismatch",
-                format!("{} is the credential of `{id}`, not of `{name}`", path.display()),
+                format!(
+                    "{} is the credential of `{id}`, not of `{name}`",
+                    path.display()
+                ),
             )
             .into());
         }
@@ -166,15 +172,21 @@ impl Session {
 }
 
 /// Key-encryption keys that stand in environment variables: the library does not read those.
-fn provider_sources() -> runstone::keys::ProviderSources {
-    runstone::keys::ProviderSources::default().env(Arc::new(|name: &str| {
-        #[expect(clippy::disallowed_methods, reason = "the command line reads the environment")]
+fn provider_sources() -> ProviderSources {
+    ProviderSources::default().env(SecretSource::new(|name| {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the command line reads the environment"
+        )]
         let value = std::env::var(name);
-        value.ok().map(Into::into)
+        value.ok().map(SecretString::new)
     }))
 }
 
-#[expect(clippy::disallowed_methods, reason = "waiting is measured where it is done")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waiting is measured where it is done"
+)]
 fn instant() -> Instant {
     Instant::now()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  typed events --NewEvent::typed, Draft--> log --records--> folds --rows--> what is asked
-//!   events::*                                |               runs            runs::list, get, totals
+//!   events::*                                |               runs            runs::list, get
 //!                                            +--log.configured--> Settings::in_force
 //! ```
 //!

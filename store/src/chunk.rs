@@ -98,10 +98,6 @@ impl ChunkBuilder {
         self.first
     }
 
-    pub(crate) fn count(&self) -> u32 {
-        self.count
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }

@@ -19,6 +19,8 @@ pub(crate) const FILE_LEN: u64 = 8192;
 pub(crate) struct HeadFile {
     disk: Arc<dyn Disk>,
     sequence: u64,
+    /// The file is new or was cut.
+    is_short: bool,
 }
 
 /// What the file says.
@@ -34,21 +36,32 @@ impl HeadFile {
     /// Reads what is there. A slot of another log counts as nothing.
     pub(crate) fn open(disk: Arc<dyn Disk>, log_id: &LogId) -> io::Result<(Self, Found)> {
         if disk.len()? < FILE_LEN {
-            return Ok((Self { disk, sequence: 0 }, Found::Nothing));
+            let file = Self {
+                disk,
+                sequence: 0,
+                is_short: true,
+            };
+            return Ok((file, Found::Nothing));
         }
         let mut bytes = vec![0; usize::try_from(FILE_LEN).unwrap_or(8192)];
         disk.read(0, &mut bytes)?;
         let newest = newest_slot(&bytes).filter(|slot| slot.log_id == *log_id);
-        let sequence = newest.as_ref().map_or(0, |slot| slot.sequence + 1);
+        let sequence = newest.as_ref().map_or(0, |slot| slot.sequence.wrapping_add(1));
         let found = newest.map_or(Found::Nothing, Found::Head);
-        Ok((Self { disk, sequence }, found))
+        let file = Self {
+            disk,
+            sequence,
+            is_short: false,
+        };
+        Ok((file, found))
     }
 
     /// Writes the head into the older slot. It is not synced: what it says is durable already,
     /// and a head that is lost with the power is only behind.
     pub(crate) fn write(&mut self, identity: &Identity, head: &Head) -> io::Result<()> {
-        if self.disk.len()? < FILE_LEN {
+        if self.is_short {
             self.disk.set_len(FILE_LEN)?;
+            self.is_short = false;
         }
         let slot = HeadSlot {
             log_id: identity.log_id,
@@ -60,7 +73,7 @@ impl HeadFile {
         };
         let bytes: [u8; SLOT_LEN] = slot.encode();
         self.disk.write(slot_offset(self.sequence), &bytes)?;
-        self.sequence += 1;
+        self.sequence = self.sequence.wrapping_add(1);
         Ok(())
     }
 

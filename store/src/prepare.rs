@@ -143,7 +143,7 @@ impl Log {
                 }
                 let scope = self.scope_of(&draft.event, &mut scopes)?;
                 let plain = owner == Owner::Log && is_evidence(&draft.event.event_type);
-                self.seal(draft, actor, scope, now_us, random, plain)
+                self.seal(draft, actor, &scope, now_us, random, plain)
             })
             .collect()
     }
@@ -172,7 +172,7 @@ impl Log {
         &self,
         draft: Draft,
         actor: &Actor,
-        scope: String,
+        scope: &str,
         now_us: u64,
         random: &[u8; RANDOM],
         plain: bool,
@@ -182,7 +182,7 @@ impl Log {
         let (nonce, rest) = rest.split_first_chunk::<12>().unwrap_or((&[0; 12], &[]));
         let id_random = rest.first_chunk::<10>().unwrap_or(&[0; 10]);
         let key = match identity.sealing {
-            Sealing::Required if !plain => Some(identity.keys.active(&scope, now_us)?),
+            Sealing::Required if !plain => Some(identity.keys.active(scope, now_us)?),
             _ => None,
         };
         let Draft {
@@ -192,7 +192,7 @@ impl Log {
         } = draft;
         let mut tags = event.tags.clone();
         if !keyed.is_empty() {
-            let lookup = identity.keys.lookup(&scope)?;
+            let lookup = identity.keys.lookup(scope)?;
             for digest in keyed {
                 let value = keyed_digest(&lookup, &digest.label, &digest.parts);
                 match digest.target {
@@ -209,7 +209,7 @@ impl Log {
             event
                 .event_id
                 .unwrap_or_else(|| uuid_v7(now_us / 1000, id_random)),
-            &scope,
+            scope,
             &actor.principal,
             actor.authority,
             key.as_ref().map(|key| *key.id()),

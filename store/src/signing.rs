@@ -61,10 +61,10 @@ impl Signing {
             state: Mutex::new(State::default()),
             wanted: Condvar::new(),
         });
-        let (worker, key, copied) = (Arc::clone(&inner), Arc::clone(&signer), copies.clone());
+        let (shared, key, paths) = (Arc::clone(&inner), Arc::clone(&signer), copies.clone());
         let thread = std::thread::Builder::new()
             .name("runstone-sign".to_owned())
-            .spawn(move || work(&worker, &key, &copied, clock.as_ref()))?;
+            .spawn(move || work(&shared, &key, &paths, clock.as_ref()))?;
         Ok(Self {
             inner,
             origin,
@@ -186,9 +186,9 @@ fn work(inner: &Inner, signer: &Signer, copies: &CheckpointCopies, clock: &dyn C
             drop(state);
             let size = checkpoint.size;
             // An origin that cannot be signed is refused when the log is made or opened.
-            let signed = SignedCheckpoint::sign(&checkpoint, &[signer]);
+            let outcome = SignedCheckpoint::sign(&checkpoint, &[signer]);
             state = inner.lock();
-            if let (Ok(signed), true) = (signed, state.failures == failures) {
+            if let (Ok(signed), true) = (outcome, state.failures == failures) {
                 state.signed = Some((size, signed));
             }
         }
@@ -220,14 +220,12 @@ fn copy<'a>(
     drop(state);
     let written = copies.write(&signed);
     state = inner.lock();
-    match written {
-        Ok(()) => {
-            state.copied = size;
-            state.unreachable_since = None;
-        }
-        Err(_) => {
-            state.unreachable_since.get_or_insert(clock.monotonic_us());
-        }
+    if written.is_ok() {
+        state.copied = size;
+        state.unreachable_since = None;
+    } else {
+        let now = clock.monotonic_us();
+        state.unreachable_since.get_or_insert(now);
     }
     state
 }

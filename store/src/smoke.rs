@@ -36,7 +36,7 @@ fn appends_read_back() {
 fn a_file_reopens() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log.redb");
-    let log = Log::create(&path, CreateOptions::default(), OpenOptions::default()).unwrap();
+    let log = Log::create(&path, &CreateOptions::default(), OpenOptions::default()).unwrap();
     for n in 0..200 {
         log.append_blocking(event("s", n)).unwrap();
     }
@@ -59,9 +59,10 @@ fn a_file_reopens() {
     assert_eq!(log.count(&Query::of_type("tool.*")).unwrap(), 5200);
     let backup = dir.path().join("copy.redb");
     log.backup(&backup, &|_, _| {}).unwrap();
-    let keys = crate::default_keys_path(&path);
-    let mut open = OpenOptions::default();
-    open.keys = Some(keys);
+    let open = OpenOptions {
+        keys: Some(default_keys_path(&path)),
+        ..OpenOptions::default()
+    };
     let copy = Log::open(&backup, open).unwrap();
     assert_eq!(copy.root(), root);
     assert_eq!(

@@ -1,1 +1,18 @@
-//! placeholder while the workspace is laid out
+//! What the tests of Runstone stand on: properties, models, and ways to break things.
+//!
+//! ```text
+//!  contract/*  one function a property  --> tests/contract.rs  (memory and files, sealed and plain)
+//!  model       a plain model of a log   --> tests/model.rs
+//!  folds       folds for tests
+//! ```
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a property that does not hold panics"
+)]
+
+pub mod contract;
+pub mod folds;

@@ -9,20 +9,22 @@ use uuid::Uuid;
 
 pub(crate) use super::values::Which;
 
-/// Append events: JSON lines from a file or stdin, or one event from flags.
-///
-/// A line is one event, or an array of events that are recorded together or not at all:
-///
-///   {"type":"tool.call.requested","stream":"run-7","data":{"tool":"search"},"tags":["tool:search"]}
-///
-/// Members: type, stream, data, id, tags, source, occurred_at, scope, causation, correlation,
-/// schema_version, fields; and the checks expect ("none" or a number), if_none (a query) and after
-/// (a position). The bytes of "data" are kept exactly as they are.
-///
-/// One line is answered for each line read, in order, once it is durable. A bad line is answered
-/// with an error, and the rest goes on.
+const LINES: &str = r#"A line is one event, or an array of events that are recorded together or not at all:
+
+  {"type":"tool.call.requested","stream":"run-7","data":{"tool":"search"},"tags":["tool:search"]}
+
+Members: type, stream, data, id, tags, source, occurred_at, scope, causation, correlation,
+schema_version, fields; and the checks expect ("none" or a number), if_none (a query) and after
+(a position). The bytes of data are kept exactly as they are.
+
+One line is answered for each line read, in order, once it is durable. A bad line is answered with
+an error, and the rest goes on.
+
+A query is items joined by " or "; an item is filters joined by ; as in type=tool.*;tag=user:7"#;
+
+/// Append events: JSON lines from a file or stdin, or one event from flags
 #[derive(Debug, Args)]
-#[command(group = ArgGroup::new("flags").args(["event_type"]).conflicts_with("file"))]
+#[command(group = ArgGroup::new("flags").args(["event_type"]).conflicts_with("file"), after_long_help = LINES)]
 pub(crate) struct AppendArgs {
     /// JSON lines; - is stdin, which is also the default
     pub(crate) file: Option<PathBuf>,
@@ -33,7 +35,12 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_name = "S", requires = "event_type")]
     pub(crate) stream: Option<String>,
     /// Its payload
-    #[arg(long, value_name = "JSON", requires = "event_type", default_value = "{}")]
+    #[arg(
+        long,
+        value_name = "JSON",
+        requires = "event_type",
+        default_value = "{}"
+    )]
     pub(crate) data: String,
     /// A tag; may be given several times
     #[arg(long = "tag", value_name = "K:V", requires = "event_type")]
@@ -104,10 +111,11 @@ fn parse_format(text: &str) -> Result<Format, String> {
     })
 }
 
-/// List events, oldest first.
+/// List events, oldest first
 ///
 /// Without a filter, --all is needed, so that nobody mixes runs by accident.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct LogArgs {
     /// Events of one stream
     #[arg(long, value_name = "S")]

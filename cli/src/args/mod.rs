@@ -11,10 +11,10 @@ pub(crate) use admin::{
 pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
-use crate::error::Exit;
+use crate::error::{Exit, Report};
+use crate::output::Output;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -36,7 +36,12 @@ const EXITS: &str = "Exit codes: 0 done, yes or valid; 1 the answer is no; 2 wro
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The log
-    #[arg(long, global = true, value_name = "PATH", default_value = "./runstone.redb")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        default_value = "./runstone.redb"
+    )]
     #[arg(env = "RUNSTONE_LOG", hide_env_values = true)]
     pub(crate) log: PathBuf,
     /// The folder of its keys [default: the log's path with .keys appended]
@@ -118,20 +123,22 @@ pub(crate) enum Command {
 
 /// Answers help, version and wrong usage.
 pub(crate) fn answer(error: &clap::Error, json: bool) -> Exit {
-    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let is_answer = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    );
     if is_answer || !json {
         // A reader that is gone already is no error.
         let _ = error.print();
         return if is_answer { Exit::Done } else { Exit::Usage };
     }
     let text = error.render().to_string();
-    let message = text.trim_start_matches("error: ").trim_end();
-    let (message, hint) = message.split_once("\n\n").unwrap_or((message, ""));
-    let hints: Vec<_> = hint.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let line = serde_json::json!({
-        "error": {"code": "usage", "message": message, "hints": hints}
-    });
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let text = text.trim_start_matches("error: ").trim_end();
+    let (message, hints) = text.split_once("\n\n").unwrap_or((text, ""));
+    let mut report = Report::usage(message);
+    let hints = hints.lines().map(str::trim).filter(|line| !line.is_empty());
+    report.hints = hints.map(str::to_owned).collect();
+    Output::new(true, false).error(&report);
     Exit::Usage
 }
 

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 /// Seconds, with a fraction.
 pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "it is a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|_| "it is a number of seconds from 0".to_owned())
 }
 
@@ -29,10 +31,13 @@ pub(crate) fn parse_when(text: &str, now: Timestamp) -> Result<u64, String> {
     let time = if let Ok(time) = text.parse::<Timestamp>() {
         time
     } else if let Ok(date) = text.parse::<Date>() {
-        let zoned = date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?;
+        let zoned = date
+            .to_zoned(TimeZone::UTC)
+            .map_err(|error| error.to_string())?;
         zoned.timestamp()
     } else {
-        now.checked_sub(parse_duration(text)?).map_err(|_| "it is too long ago".to_owned())?
+        now.checked_sub(parse_duration(text)?)
+            .map_err(|_| "it is too long ago".to_owned())?
     };
     unix_us(time)
 }
@@ -50,12 +55,17 @@ fn unix_us(time: Timestamp) -> Result<u64, String> {
 }
 
 fn parse_duration(text: &str) -> Result<SignedDuration, String> {
-    let wrong = || "it is a time as in 2026-11-21T09:30:00Z, a date, or how long ago as in 2h".to_owned();
+    let wrong =
+        || "it is a time as in 2026-11-21T09:30:00Z, a date, or how long ago as in 2h".to_owned();
     let span: Span = text.parse().map_err(|_| wrong())?;
     let duration = span
         .to_duration(SpanRelativeTo::days_are_24_hours())
         .map_err(|_| "months and years differ in length: use days".to_owned())?;
-    if duration.is_negative() { Err(wrong()) } else { Ok(duration) }
+    if duration.is_negative() {
+        Err(wrong())
+    } else {
+        Ok(duration)
+    }
 }
 
 /// Where one event is.
@@ -98,7 +108,14 @@ mod tests {
         ] {
             assert_eq!(parse_when(text, now), Ok(at(time)), "{text}");
         }
-        for text in ["", "yesterday", "-2h", "1 month", "1969-01-01T00:00:00Z", "9999999w"] {
+        for text in [
+            "",
+            "yesterday",
+            "-2h",
+            "1 month",
+            "1969-01-01T00:00:00Z",
+            "9999999w",
+        ] {
             assert!(parse_when(text, now).is_err(), "{text}");
         }
     }

@@ -6,6 +6,7 @@ use crate::output::{Align, Output, Progress, Summary, Table, Tone, count, hex, p
 use crate::session::{Access, Session};
 use runstone::{FoldCheck, FoldStatus};
 use serde::Serialize;
+use std::fmt::Write as _;
 
 pub(crate) fn list(session: &Session) -> Result<Exit, Failure> {
     session.with(Access::Folds, |log| {
@@ -74,7 +75,11 @@ impl<'a> Line<'a> {
 
 pub(crate) fn rebuild(session: &Session, args: &RebuildArgs) -> Result<Exit, Failure> {
     let (output, fold) = (&session.output, args.fold.as_deref());
-    let access = if args.check { Access::Folds } else { Access::Write };
+    let access = if args.check {
+        Access::Folds
+    } else {
+        Access::Write
+    };
     let bar = Progress::events(output, "folding");
     let checks = session.with(access, |log| {
         let progress = |done, all| bar.set(done, all);
@@ -101,14 +106,26 @@ pub(crate) fn rebuild(session: &Session, args: &RebuildArgs) -> Result<Exit, Fai
 fn text(output: &Output, check: &FoldCheck) -> String {
     let mut text = if check.is_equal() {
         let verdict = paint(output.color, Tone::Good, "equal");
-        format!("{}  {verdict} after {} events", check.fold, count(check.position.get()))
+        format!(
+            "{}  {verdict} after {} events",
+            check.fold,
+            count(check.position.get())
+        )
     } else {
         let verdict = paint(output.color, Tone::Bad, "DIFFERS");
-        let row = check.difference.as_ref().map(|row| row.key.escape_ascii().to_string());
-        format!("{}  {verdict} first at row {}", check.fold, row.unwrap_or_default())
+        let row = check
+            .difference
+            .as_ref()
+            .map(|row| row.key.escape_ascii().to_string());
+        format!(
+            "{}  {verdict} first at row {}",
+            check.fold,
+            row.unwrap_or_default()
+        )
     };
     if let Some((position, why)) = &check.stopped {
-        text.push_str(&format!("; stopped at position {position}: {why}"));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "; stopped at position {position}: {why}");
     }
     text
 }

@@ -8,16 +8,17 @@ use runstone::Log;
 use runstone::codec::{Authority, OsEntropy, Position};
 use runstone::keys::{Credential, KeyInfo};
 use serde::Serialize;
-use serde_json::json;
 use std::path::Path;
 
 pub(crate) fn run(session: &Session, command: &KeysCommand) -> Result<Exit, Failure> {
     match command {
         KeysCommand::List => list(session),
         KeysCommand::Backup { file } => backup(session, file),
-        KeysCommand::Principal(PrincipalCommand::Add { name, authority, output }) => {
-            add(session, name, *authority, output)
-        }
+        KeysCommand::Principal(PrincipalCommand::Add {
+            name,
+            authority,
+            output,
+        }) => add(session, name, *authority, output),
     }
 }
 
@@ -47,6 +48,19 @@ impl Line {
             state: key.state.as_str(),
         }
     }
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    file: &'a Path,
+}
+
+#[derive(Serialize)]
+struct Enrolled<'a> {
+    id: &'a str,
+    authority: &'a str,
+    credential: &'a Path,
+    position: Position,
 }
 
 fn list(session: &Session) -> Result<Exit, Failure> {
@@ -98,23 +112,26 @@ fn list(session: &Session) -> Result<Exit, Failure> {
 fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {
     session.with(Access::Events, |log| Ok(log.backup_keys(file)?))?;
     let output = &session.output;
-    output.answer(&json!({"file": file}), || format!("the keys are in {}", file.display()))?;
+    output.answer(&Written { file }, || {
+        format!("the keys are in {}", file.display())
+    })?;
     output.note("whoever has this file and a copy of the log reads and signs everything");
     Ok(Exit::Done)
 }
 
-fn add(
-    session: &Session,
-    name: &str,
-    authority: Authority,
-    file: &Path,
-) -> Result<Exit, Failure> {
+fn add(session: &Session, name: &str, authority: Authority, file: &Path) -> Result<Exit, Failure> {
     let position = session.with(Access::Write, |log| enrol(log, name, authority, file))?;
-    let answer = json!({
-        "id": name, "authority": authority.as_str(), "credential": file, "position": position
-    });
+    let answer = Enrolled {
+        id: name,
+        authority: authority.as_str(),
+        credential: file,
+        position,
+    };
     session.output.answer(&answer, || {
-        format!("{name} is enrolled as {authority}; the credential is {}", file.display())
+        format!(
+            "{name} is enrolled as {authority}; the credential is {}",
+            file.display()
+        )
     })?;
     Ok(Exit::Done)
 }

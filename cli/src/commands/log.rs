@@ -19,8 +19,8 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Result<Exit, Failure> {
         follow(session, read, &mut printer)?;
     } else {
         session.with(Access::Events, |log| {
-            let printed = printer.print(log, read)?;
-            if printed == 0 && printer.worst.is_none() && session.output.err_terminal {
+            let shown = printer.print(log, read)?;
+            if shown == 0 && printer.worst.is_none() && session.output.err_terminal {
                 session.output.note("no event matches");
             }
             Ok(())
@@ -32,10 +32,8 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Result<Exit, Failure> {
 /// What is to be read.
 fn selection(args: &LogArgs) -> Result<Read, Failure> {
     let has_query = args.stream.is_some() || !args.types.is_empty() || !args.tags.is_empty();
-    let has_range = args.from.is_some()
-        || args.to.is_some()
-        || args.since.is_some()
-        || args.until.is_some();
+    let has_range =
+        args.from.is_some() || args.to.is_some() || args.since.is_some() || args.until.is_some();
     if !has_query && !has_range && !args.all {
         return Err(Report::usage("this would list the whole log")
             .hint("ask for it with --all, or choose with --stream, --type, --tag, --from, --since")
@@ -115,7 +113,9 @@ fn pause() -> Result<(), Failure> {
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
     let time = Timespec::try_from(POLL).ok();
     let outcome = poll(&mut watched, time.as_ref());
-    let gone = watched.iter().any(|fd| fd.revents().contains(PollFlags::ERR));
+    let gone = watched
+        .iter()
+        .any(|fd| fd.revents().contains(PollFlags::ERR));
     if gone {
         return Err(Failure::Closed);
     }
@@ -167,12 +167,12 @@ impl<'a> Printer<'a> {
         read.limit = self.left;
         self.lines.tick();
         let mut results = Output::results();
-        let (mut buffer, mut printed) = (Vec::new(), 0);
+        let (mut buffer, mut shown) = (Vec::new(), 0);
         for record in log.read(read)? {
             self.left = self.left.map(|left| left.saturating_sub(1));
             match record {
                 Ok(record) => {
-                    printed += 1;
+                    shown += 1;
                     self.put(&record, &mut buffer, &mut results)?;
                 }
                 Err(error) => {
@@ -185,7 +185,7 @@ impl<'a> Printer<'a> {
             }
         }
         results.flush()?;
-        Ok(printed)
+        Ok(shown)
     }
 
     fn put(
@@ -229,7 +229,9 @@ mod tests {
 
     fn read(words: &[&str]) -> Result<Read, Failure> {
         let cli = Cli::try_parse_from([&["runstone", "log"], words].concat()).unwrap();
-        let crate::args::Command::Log(args) = cli.command else { panic!("log") };
+        let crate::args::Command::Log(args) = cli.command else {
+            panic!("log")
+        };
         selection(&args)
     }
 
@@ -245,17 +247,28 @@ mod tests {
 
     #[test]
     fn filters_are_one_item() {
-        let query = read(&["--stream", "s", "--type", "a.b,c.*", "--tag", "k:v"]).unwrap().query;
-        assert_eq!(query, Query::parse("type=a.b,c.*;tag=k:v;stream=s").unwrap());
+        let query = read(&["--stream", "s", "--type", "a.b,c.*", "--tag", "k:v"])
+            .unwrap()
+            .query;
+        assert_eq!(
+            query,
+            Query::parse("type=a.b,c.*;tag=k:v;stream=s").unwrap()
+        );
     }
 
     #[test]
     fn times_go_by_the_log_or_by_the_producer() {
         let at = "1970-01-01T00:00:01Z";
         let log = read(&["--since", at]).unwrap();
-        assert_eq!((log.since_us, log.occurred_since_us), (Some(1_000_000), None));
+        assert_eq!(
+            (log.since_us, log.occurred_since_us),
+            (Some(1_000_000), None)
+        );
         let producer = read(&["--until", at, "--occurred"]).unwrap();
-        assert_eq!((producer.until_us, producer.occurred_until_us), (None, Some(1_000_000)));
+        assert_eq!(
+            (producer.until_us, producer.occurred_until_us),
+            (None, Some(1_000_000))
+        );
         assert!(read(&["--since", "whenever"]).is_err());
     }
 }

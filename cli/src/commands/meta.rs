@@ -5,6 +5,13 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
 use crate::session::Session;
 use clap::CommandFactory as _;
+use serde::Serialize;
+use std::path::Path;
+
+#[derive(Serialize)]
+struct Pages<'a> {
+    folder: &'a Path,
+}
 
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
@@ -25,7 +32,7 @@ pub(crate) fn man(session: &Session, args: &ManArgs) -> Result<Exit, Failure> {
     let failed = |error| Report::file(folder, &error);
     std::fs::create_dir_all(folder).map_err(failed)?;
     clap_mangen::generate_to(Cli::command(), folder).map_err(failed)?;
-    session.output.answer(&serde_json::json!({"folder": folder}), || {
+    session.output.answer(&Pages { folder }, || {
         format!("the pages are in {}", folder.display())
     })?;
     Ok(Exit::Done)

@@ -30,7 +30,10 @@ impl<'a> Line<'a> {
     fn of(log: &Log, run: &'a RunSummary, output: &Output) -> Self {
         // A name that cannot be read must not hide the run.
         let name = runs::name(log, run).unwrap_or_else(|error| {
-            output.warn(error.code(), &format!("the name of `{}`: {error}", run.stream));
+            output.warn(
+                error.code(),
+                &format!("the name of `{}`: {error}", run.stream),
+            );
             None
         });
         Self {
@@ -101,7 +104,10 @@ fn table(log: &Log, all: &[RunSummary], output: &Output) -> String {
             (line.name.unwrap_or_default(), Tone::Plain),
             (line.status.to_owned(), tone_of(&run.status)),
             (started, Tone::Dim),
-            (duration(run.last_at_us().saturating_sub(began_at_us)), Tone::Plain),
+            (
+                duration(run.last_at_us().saturating_sub(began_at_us)),
+                Tone::Plain,
+            ),
             (number(line.steps), Tone::Plain),
             (number(line.tool_calls), Tone::Plain),
             (number(line.tokens), Tone::Plain),
@@ -113,11 +119,19 @@ fn table(log: &Log, all: &[RunSummary], output: &Output) -> String {
 
 /// Nothing is shown as nothing: most recordings know no steps and no price.
 fn number(number: u64) -> String {
-    if number == 0 { "-".to_owned() } else { count(number) }
+    if number == 0 {
+        "-".to_owned()
+    } else {
+        count(number)
+    }
 }
 
 fn price(usd_micros: u64) -> String {
-    if usd_micros == 0 { "-".to_owned() } else { usd(usd_micros) }
+    if usd_micros == 0 {
+        "-".to_owned()
+    } else {
+        usd(usd_micros)
+    }
 }
 
 /// What needs somebody stands out.
@@ -140,7 +154,11 @@ pub(crate) fn one(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
         };
         let line = Line::of(log, &run, output);
         // The tree looks at every run, which a script did not ask for.
-        let tree = if output.json { None } else { runs::tree_totals(log, &args.stream)? };
+        let tree = if output.json {
+            None
+        } else {
+            runs::tree_totals(log, &args.stream)?
+        };
         let tree = tree.filter(|tree| tree.runs > 1);
         output.answer(&line, || {
             let mut text = whole(&run, &line, output);
@@ -171,7 +189,14 @@ fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> String {
     if let Some(name) = &line.name {
         put("name", &printable(name));
     }
-    put("status", &paint(output.color, tone_of(&run.status), &printable(run.status.as_str())));
+    put(
+        "status",
+        &paint(
+            output.color,
+            tone_of(&run.status),
+            &printable(run.status.as_str()),
+        ),
+    );
     if let Some(parent) = line.parent {
         put("parent", &printable(parent));
     }

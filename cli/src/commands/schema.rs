@@ -5,7 +5,16 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone};
 use crate::session::Session;
 use runstone::projections::schemas;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::Value;
+
+#[derive(Serialize)]
+struct Known<'a> {
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    version: u32,
+    schema: &'a Value,
+}
 
 pub(crate) fn run(session: &Session, args: &SchemaArgs) -> Result<Exit, Failure> {
     let output = &session.output;
@@ -21,8 +30,11 @@ pub(crate) fn run(session: &Session, args: &SchemaArgs) -> Result<Exit, Failure>
     if output.json {
         let mut results = Output::results();
         for known in &all {
-            let (name, version) = (known.name, known.version);
-            results.json(&json!({"type": name, "version": version, "schema": known.json_schema}))?;
+            results.json(&Known {
+                event_type: known.name,
+                version: known.version,
+                schema: &known.json_schema,
+            })?;
         }
         results.flush()?;
         return Ok(Exit::Done);
@@ -30,7 +42,10 @@ pub(crate) fn run(session: &Session, args: &SchemaArgs) -> Result<Exit, Failure>
     let mut table = Table::new(output, &[("type", Align::Left), ("version", Align::Right)]);
     for known in &all {
         let version = known.version.to_string();
-        table.row(vec![(known.name.to_owned(), Tone::Plain), (version, Tone::Plain)]);
+        table.row(vec![
+            (known.name.to_owned(), Tone::Plain),
+            (version, Tone::Plain),
+        ]);
     }
     Output::text(&format!("{}\n", table.text()))?;
     Ok(Exit::Done)

@@ -28,7 +28,11 @@ pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
         root: base64(&stats.root),
         size: stats.durable,
         types: &stats.types,
-        folds: stats.folds.iter().map(|fold| Summary::of(fold, stats.events)).collect(),
+        folds: stats
+            .folds
+            .iter()
+            .map(|fold| Summary::of(fold, stats.events))
+            .collect(),
     };
     session.output.answer(&answer, || text(session, &stats))?;
     Ok(Exit::Done)
@@ -40,7 +44,10 @@ fn text(session: &Session, stats: &Stats) -> String {
     let mut by_count: Vec<_> = stats.types.iter().collect();
     by_count.sort_by_key(|(_, events)| std::cmp::Reverse(**events));
     for (name, events) in by_count {
-        types.row(vec![(name.clone(), Tone::Plain), (count(*events), Tone::Plain)]);
+        types.row(vec![
+            (name.clone(), Tone::Plain),
+            (count(*events), Tone::Plain),
+        ]);
     }
     format!(
         "{} events in {} streams, {} in {} chunks, {} indexed on disk\nroot {}\n\n{}\n\n{}",

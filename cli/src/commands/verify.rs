@@ -47,7 +47,9 @@ pub(crate) fn run(session: &Session, args: &VerifyArgs) -> Result<Exit, Failure>
     let bar = Progress::events(output, "verifying");
     let report = session.patiently(|| {
         let options = session.options(Access::Folds);
-        verify_file(&session.log, options, args.level.into(), &|done, all| bar.set(done, all))
+        verify_file(&session.log, options, args.level.into(), &|done, all| {
+            bar.set(done, all)
+        })
     })?;
     drop(bar);
     let answer = Answer {
@@ -103,9 +105,16 @@ fn text(session: &Session, answer: &Answer) -> String {
         ];
         let mut table = Table::new(output, &columns);
         for problem in &answer.problems {
-            let tone = if problem.kind == "tampered" { Tone::Bad } else { Tone::Warn };
+            let tone = if problem.kind == "tampered" {
+                Tone::Bad
+            } else {
+                Tone::Warn
+            };
             table.row(vec![
-                (problem.position.map_or("-".to_owned(), count), Tone::Plain),
+                (
+                    problem.position.map_or_else(|| "-".to_owned(), count),
+                    Tone::Plain,
+                ),
                 (problem.kind.to_owned(), tone),
                 (problem.expected.clone(), Tone::Plain),
                 (problem.found.clone(), Tone::Plain),

@@ -5,11 +5,55 @@ use crate::error::Report;
 use runstone::codec::Header;
 use runstone::{FoldStatus, Payload, Record};
 use serde::{Serialize, Serializer};
-use serde_json::{Value, json};
 
-/// An error inside a line.
-pub(crate) fn error(report: &Report) -> Value {
-    json!({"code": report.code, "message": report.message, "hints": report.hints})
+/// An error as it is shown, under `error`.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorLine<'a> {
+    /// The line of the input concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u64>,
+    pub(crate) error: ErrorValue<'a>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorValue<'a> {
+    code: &'a str,
+    message: &'a str,
+    hints: &'a [String],
+}
+
+impl<'a> ErrorLine<'a> {
+    pub(crate) fn of(report: &'a Report) -> Self {
+        let (code, message, hints) = (report.code, &report.message, &report.hints);
+        Self {
+            line: None,
+            error: ErrorValue {
+                code,
+                message,
+                hints,
+            },
+        }
+    }
+
+    #[must_use]
+    pub(crate) fn at(self, line: u64) -> Self {
+        Self {
+            line: Some(line),
+            ..self
+        }
+    }
+}
+
+/// A warning on stderr.
+#[derive(Serialize)]
+pub(super) struct WarningLine<'a> {
+    pub(super) warning: Warning<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Warning<'a> {
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
 }
 
 /// Base64, as checkpoints write roots.
@@ -21,11 +65,13 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 /// Lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 /// Microseconds since the epoch as RFC 3339; a time that it cannot write stays a number.
@@ -92,7 +138,13 @@ pub(crate) fn write_record(record: &Record, out: &mut Vec<u8>) -> serde_json::Re
     out.extend_from_slice(b",\"data\":");
     match &record.payload {
         Payload::Open(bytes) => {
-            let one_line = |byte: &u8| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte };
+            let one_line = |byte: &u8| {
+                if matches!(byte, b'\n' | b'\r') {
+                    b' '
+                } else {
+                    *byte
+                }
+            };
             out.extend(bytes.iter().map(one_line));
         }
         Payload::Erased => out.extend_from_slice(b"null,\"erased\":true"),
@@ -114,7 +166,13 @@ pub(crate) struct Summary {
     /// Events not yet taken in.
     lag: u64,
     known: bool,
-    stopped: Option<Value>,
+    stopped: Option<Stopped>,
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    position: u64,
+    why: String,
 }
 
 impl Summary {
@@ -126,10 +184,10 @@ impl Summary {
             flushed: status.flushed,
             lag: size.saturating_sub(status.applied),
             known: status.known,
-            stopped: status
-                .stopped
-                .as_ref()
-                .map(|(position, why)| json!({"position": position, "why": why})),
+            stopped: status.stopped.as_ref().map(|(position, why)| Stopped {
+                position: position.get(),
+                why: why.clone(),
+            }),
         }
     }
 }

@@ -8,7 +8,7 @@ mod table;
 mod text;
 mod time;
 
-pub(crate) use json::{Summary, base64, error as error_value, hex, write_record};
+pub(crate) use json::{ErrorLine, Summary, base64, hex, write_record};
 pub(crate) use pretty::indent;
 pub(crate) use progress::Progress;
 pub(crate) use record::{RecordLines, whole_record};
@@ -18,11 +18,13 @@ pub(crate) use time::{duration, now, relative, rfc3339};
 
 use crate::error::{Exit, Failure, Report};
 use anstream::{AutoStream, ColorChoice};
+use json::{Warning, WarningLine};
 use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
 
 /// How to answer.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Output {
     pub(crate) json: bool,
     pub(crate) quiet: bool,
@@ -80,7 +82,11 @@ impl Output {
     /// Something that a person may want to know, and a script does not.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && !self.json {
-            self.stderr(&format!("{} {}", self.label(Tone::Dim, "note:"), printable(text)));
+            self.stderr(&format!(
+                "{} {}",
+                self.label(Tone::Dim, "note:"),
+                printable(text)
+            ));
         }
     }
 
@@ -90,8 +96,9 @@ impl Output {
             return;
         }
         if self.json {
-            let line = serde_json::json!({"warning": {"code": code, "message": message}});
-            self.stderr(&line.to_string());
+            self.stderr_json(&WarningLine {
+                warning: Warning { code, message },
+            });
         } else {
             let label = self.label(Tone::Warn, "warning:");
             self.stderr(&format!("{label} {}", printable(message)));
@@ -101,10 +108,13 @@ impl Output {
     /// Why the command, or a part of it, failed.
     pub(crate) fn error(&self, report: &Report) {
         if self.json {
-            self.stderr(&serde_json::json!({"error": json::error(report)}).to_string());
-            return;
+            return self.stderr_json(&ErrorLine::of(report));
         }
-        let mut text = format!("{} {}", self.label(Tone::Bad, "error:"), printable(&report.message));
+        let mut text = format!(
+            "{} {}",
+            self.label(Tone::Bad, "error:"),
+            printable(&report.message)
+        );
         for hint in &report.hints {
             text.push_str("\n  ");
             text.push_str(&self.label(Tone::Good, "hint:"));
@@ -116,6 +126,12 @@ impl Output {
 
     fn label(&self, tone: Tone, text: &str) -> String {
         paint(self.err_color, tone, text)
+    }
+
+    fn stderr_json<T: Serialize>(&self, value: &T) {
+        if let Ok(line) = serde_json::to_string(value) {
+            self.stderr(&line);
+        }
     }
 
     #[expect(clippy::unused_self, reason = "stderr belongs to the output")]
@@ -133,9 +149,8 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn json<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(value).map_err(|error| {
-            Report::of(Exit::Storage, "internal", &error)
-        })?;
+        let mut line = serde_json::to_vec(value)
+            .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
         line.push(b'\n');
         self.raw(&line)
     }
@@ -146,7 +161,9 @@ impl Results {
     }
 
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.out.write_all(bytes).map_err(|error| stdout_failed(&error))
+        self.out
+            .write_all(bytes)
+            .map_err(|error| stdout_failed(&error))
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
@@ -165,5 +182,10 @@ fn stdout_failed(error: &std::io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         return Failure::Closed;
     }
-    Report::new(Exit::Storage, "storage_io", format!("stdout cannot be written: {error}")).into()
+    Report::new(
+        Exit::Storage,
+        "storage_io",
+        format!("stdout cannot be written: {error}"),
+    )
+    .into()
 }

@@ -49,11 +49,15 @@ impl RecordLines {
             + stream.chars().count().max(STREAM_WIDTH)
             + event_type.len().max(TYPE_WIDTH)
             + 6;
-        let left = self.width.map_or(usize::MAX, |width| width.saturating_sub(used).max(8));
+        let left = self
+            .width
+            .map_or(usize::MAX, |width| width.saturating_sub(used).max(8));
         let content = match &record.payload {
             Payload::Open(bytes) => {
                 // What is beyond the width need not be looked at; one character has at most 4 bytes.
-                let seen = bytes.get(..left.saturating_mul(4).min(bytes.len())).unwrap_or(bytes);
+                let seen = bytes
+                    .get(..left.saturating_mul(4).min(bytes.len()))
+                    .unwrap_or(bytes);
                 let text = String::from_utf8_lossy(seen);
                 let shown = preview(&text, left);
                 printable(&shown).into_owned()
@@ -64,7 +68,11 @@ impl RecordLines {
         format!(
             "{}  {}  {stream:<STREAM_WIDTH$}  {content}",
             paint(self.color, Tone::Dim, &head),
-            paint(self.color, tone_of(event_type), &format!("{event_type:<TYPE_WIDTH$}")),
+            paint(
+                self.color,
+                tone_of(event_type),
+                &format!("{event_type:<TYPE_WIDTH$}")
+            ),
         )
     }
 }
@@ -91,7 +99,13 @@ pub(crate) fn whole_record(output: &Output, record: &Record) -> String {
     };
     line("position", &count(record.position.get()));
     line("id", &header.event_id.to_string());
-    line("type", &format!("{} (schema version {})", header.event_type, header.schema_version));
+    line(
+        "type",
+        &format!(
+            "{} (schema version {})",
+            header.event_type, header.schema_version
+        ),
+    );
     line("stream", &format!("{}@{}", header.stream, record.revision));
     let mut time = |name: &str, unix_us: u64| match rfc3339(unix_us) {
         Some(at) if output.terminal => line(name, &format!("{at} ({})", relative(unix_us, now()))),
@@ -103,7 +117,10 @@ pub(crate) fn whole_record(output: &Output, record: &Record) -> String {
         time("occurred at", occurred_at_us);
     }
     line("source", &header.source);
-    line("principal", &format!("{} (as {})", header.principal, header.authority));
+    line(
+        "principal",
+        &format!("{} (as {})", header.principal, header.authority),
+    );
     if let Some(id) = header.causation {
         line("caused by", &id.to_string());
     }

@@ -121,14 +121,23 @@ mod tests {
     use super::*;
 
     fn output(color: bool) -> Output {
-        Output { color, ..Output::new(false, false) }
+        Output {
+            color,
+            ..Output::new(false, false)
+        }
     }
 
     #[test]
     fn columns_are_aligned_without_trailing_space() {
-        let mut table = Table::new(&output(false), &[("name", Align::Left), ("n", Align::Right)]);
+        let mut table = Table::new(
+            &output(false),
+            &[("name", Align::Left), ("n", Align::Right)],
+        );
         table.row(vec![("a".into(), Tone::Plain), ("1".into(), Tone::Bad)]);
-        table.row(vec![("abcdef".into(), Tone::Plain), ("1,000".into(), Tone::Plain)]);
+        table.row(vec![
+            ("abcdef".into(), Tone::Plain),
+            ("1,000".into(), Tone::Plain),
+        ]);
         let text = table.text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines, ["name        n", "a           1", "abcdef  1,000"]);

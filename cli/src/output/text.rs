@@ -39,7 +39,11 @@ pub(crate) fn preview(text: &str, width: usize) -> String {
             return shown;
         }
         left -= 1;
-        shown.push(if one == '\n' || one == '\t' || one == '\r' { ' ' } else { one });
+        shown.push(if one == '\n' || one == '\t' || one == '\r' {
+            ' '
+        } else {
+            one
+        });
     }
     shown
 }
@@ -70,12 +74,20 @@ pub(crate) fn bytes(number: u64) -> String {
         whole /= 1024;
         unit = next;
     }
-    if unit == "B" { format!("{whole} B") } else { format!("{whole}.{tenths} {unit}") }
+    if unit == "B" {
+        format!("{whole} B")
+    } else {
+        format!("{whole}.{tenths} {unit}")
+    }
 }
 
 /// `$1.2345` from micro-dollars.
 pub(crate) fn usd(micros: u64) -> String {
-    format!("${}.{:04}", count(micros / 1_000_000), micros % 1_000_000 / 100)
+    format!(
+        "${}.{:04}",
+        count(micros / 1_000_000),
+        micros % 1_000_000 / 100
+    )
 }
 
 #[cfg(test)]
@@ -98,7 +110,12 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (number, shown) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, shown) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(count(number), shown);
         }
         for (number, shown) in [

@@ -160,7 +160,7 @@ pub(super) const KEYS: [Key; 26] = [
     key(
         "budgets.default_preset",
         "The preset of an owner that is opened without limits.",
-        Allowed::Text("the name of a preset"),
+        Allowed::Text("The name of a preset"),
         "budgets: opening",
     ),
     key(
@@ -196,7 +196,7 @@ pub(super) const KEYS: [Key; 26] = [
     key(
         "approvals.escalate_to",
         "Whom an expired request goes to if on_timeout is escalate.",
-        Allowed::Text("a principal, or empty"),
+        Allowed::Text("A principal, or empty"),
         "approvals: expiry",
     ),
     key(

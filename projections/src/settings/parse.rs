@@ -55,7 +55,7 @@ impl Settings {
         let settings: Self =
             serde_json::from_slice(json).map_err(|error| SettingsError::Syntax {
                 key: None,
-                line: Some(error.line()),
+                line: None, // the message has it
                 message: error.to_string(),
             })?;
         settings.check()?;

@@ -1,7 +1,7 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
-use crate::fold::{FoldCheck, FoldRecord, FoldStatus, Rebuild, clear};
+use crate::fold::{FoldRow, FoldCheck, FoldRecord, FoldStatus, Rebuild, clear};
 use crate::log::Log;
 use crate::read::{Reader, open_control, open_payload, parse_entry};
 use runstone_codec::Position;
@@ -45,7 +45,7 @@ impl Log {
         prefix: &[u8],
         from: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    ) -> Result<Vec<FoldRow>, ReadError> {
         self.shared.reader()?;
         let host = self.fold_host();
         let db = self.shared.current().db.clone();

@@ -170,7 +170,9 @@ pub(crate) struct Db {
 
 impl std::fmt::Debug for Db {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Db").field("disk", &self.disk).finish()
+        out.debug_struct("Db")
+            .field("disk", &self.disk)
+            .finish_non_exhaustive()
     }
 }
 
@@ -413,6 +415,9 @@ impl std::fmt::Debug for Value {
 /// A row as key and value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
+/// Told each key and value; says when to stop.
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// A consistent view of the database.
 pub(crate) struct Snapshot {
     transaction: ReadTransaction,
@@ -449,12 +454,9 @@ impl Snapshot {
                 return contained(|| action(&rows));
             }
         };
-        let rows = match cell.get() {
-            Some(rows) => rows,
-            None => {
-                let rows = open()?;
-                cell.get_or_init(|| rows)
-            }
+        let rows = if let Some(rows) = cell.get() { rows } else {
+            let rows = open()?;
+            cell.get_or_init(|| rows)
         };
         contained(|| action(rows))
     }
@@ -479,12 +481,9 @@ impl Snapshot {
                 return contained(|| action(&rows));
             }
         };
-        let rows = match cell.get() {
-            Some(rows) => rows,
-            None => {
-                let rows = open()?;
-                cell.get_or_init(|| rows)
-            }
+        let rows = if let Some(rows) = cell.get() { rows } else {
+            let rows = open()?;
+            cell.get_or_init(|| rows)
         };
         contained(|| action(rows))
     }
@@ -578,7 +577,7 @@ impl Snapshot {
         table: RowTable,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), StorageError> {
         self.rows(table, |rows| {
             for row in rows.range(from..to).map_err(database_error)? {

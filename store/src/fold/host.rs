@@ -2,7 +2,7 @@
 
 use super::rows::{RowSeal, cursor_key, cursor_name, decode_cursor, row_key};
 use super::state::FoldState;
-use super::{Fold, FoldError, FoldRecord, FoldStatus};
+use super::{Fold, FoldError, FoldRecord, FoldRow, FoldStatus};
 use crate::engine::{Change, Db, RowTable, Snapshot};
 use crate::error::StorageError;
 use runstone_codec::Position;
@@ -85,12 +85,9 @@ impl FoldHost {
     /// Takes one event into every fold that has not seen it.
     pub(crate) fn apply(&mut self, db: &Db, record: &FoldRecord<'_>) {
         let opened = OnceCell::new();
-        let snapshot = || match opened.get() {
-            Some(snapshot) => Ok(Arc::clone(snapshot)),
-            None => {
-                let snapshot = Arc::new(db.snapshot()?);
-                Ok(Arc::clone(opened.get_or_init(|| snapshot)))
-            }
+        let snapshot = || if let Some(snapshot) = opened.get() { Ok(Arc::clone(snapshot)) } else {
+            let snapshot = Arc::new(db.snapshot()?);
+            Ok(Arc::clone(opened.get_or_init(|| snapshot)))
         };
         for state in &mut self.states {
             state.apply(&self.seal, &snapshot, record);
@@ -167,7 +164,7 @@ impl FoldHost {
         prefix: &[u8],
         from: &[u8],
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, FoldError> {
+    ) -> Result<Vec<FoldRow>, FoldError> {
         let state = self
             .state(name)
             .ok_or_else(|| FoldError::Row(format!("there is no fold `{name}`")))?;

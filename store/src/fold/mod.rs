@@ -106,6 +106,9 @@ pub enum FoldError {
     Panicked(String),
 }
 
+/// Key and value of a row.
+pub type FoldRow = (Vec<u8>, Vec<u8>);
+
 /// Rows of a fold, by key.
 pub trait Rows {
     /// The row under `key`.

@@ -1,7 +1,7 @@
 //! Rows of one fold: a write-back cache over the database.
 
 use super::rows::{RowSeal, cursor_key, encode_cursor, row_key};
-use super::{Fold, FoldError, FoldRecord, Rows};
+use super::{Fold, FoldError, FoldRecord, FoldRow, Rows};
 use crate::engine::{Change, RowTable, Snapshot};
 use crate::error::StorageError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,7 +226,7 @@ impl<'a> StoredRows<'a> {
         }
     }
 
-    fn next_row(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, FoldError> {
+    fn next_row(&mut self) -> Result<Option<FoldRow>, FoldError> {
         if self.page.as_slice().is_empty() && !self.finished {
             let page = self
                 .snapshot
@@ -234,7 +234,7 @@ impl<'a> StoredRows<'a> {
                 .map_err(|error| FoldError::Row(error.to_string()))?;
             self.finished = page.len() < PAGE;
             if let Some((last, _)) = page.last() {
-                self.from = last.clone();
+                self.from.clone_from(last);
                 self.from.push(0);
             }
             self.page = page.into_iter();

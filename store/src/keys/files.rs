@@ -96,7 +96,7 @@ pub(super) fn sync_folder_of(path: &Path) -> Result<(), KeyError> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
-    sync_folder(folder.unwrap_or(Path::new(".")))
+    sync_folder(folder.unwrap_or_else(|| Path::new(".")))
 }
 
 pub(super) fn sync_folder(folder: &Path) -> Result<(), KeyError> {

@@ -11,20 +11,24 @@
 //! Secrets are overwritten when dropped, never shown by `Debug` and never part of an error. The
 //! writer of the log never gets here except for [`KeyStore::is_active`], which asks nobody.
 
+mod active;
 mod backup;
 mod cache;
 mod credential;
 mod error;
 mod files;
+mod make;
 mod provider;
 mod ring;
 mod rotate;
+mod signers;
 mod state;
 mod store;
 #[cfg(test)]
 mod tests;
 mod text;
 
+pub use active::{MAX_KEY_AGE_US, MAX_KEY_MESSAGES};
 pub use credential::{CHALLENGE_LEN, Credential, challenge, verify_proof};
 pub use error::KeyError;
 pub use provider::{
@@ -32,7 +36,7 @@ pub use provider::{
     ProviderSources, SecretSource,
 };
 pub use state::KeyInfo;
-pub use store::{KeyStore, MAX_KEY_AGE_US, MAX_KEY_MESSAGES, PROTECTED_SCOPE};
+pub use store::{KeyStore, PROTECTED_SCOPE};
 pub use text::SecretString;
 
 use serde::de::DeserializeOwned;

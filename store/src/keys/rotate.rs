@@ -1,8 +1,10 @@
 //! Erasing scopes, changing the key-encryption key, changing the signing key.
 
 use super::KeyError;
+use super::make::{unwrap_row, wrap_row};
 use super::ring::{RingProvider, RingSeed, seal_seed};
-use super::store::{KeyStore, PROTECTED_SCOPE, open_seed, unwrap_row, wrap_row};
+use super::signers::open_seed;
+use super::store::{KeyStore, PROTECTED_SCOPE};
 use runstone_codec::KeyId;
 use runstone_codec::keys::{Destroyed, KEY_LEN, KeyRow};
 use runstone_receipt::note::Vkey;

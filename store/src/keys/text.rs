@@ -69,7 +69,7 @@ pub(super) fn from_base64(text: &str) -> Option<SecretBytes> {
 
 /// Appends base64 to text; the caller has reserved the room.
 pub(super) fn push_base64(out: &mut Zeroizing<String>, bytes: &[u8]) {
-    STANDARD.encode_string(bytes, &mut **out);
+    STANDARD.encode_string(bytes, out);
 }
 
 /// A key as a person writes it: 64 hexadecimal digits or base64 of 32 bytes.

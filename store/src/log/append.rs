@@ -161,16 +161,12 @@ impl Log {
                 let ticket = ticket?;
                 let mut outcome = self.shared.drive(&ticket)?;
                 for _ in 0..RESEALS {
-                    match outcome {
-                        Outcome::Imported { positions } => {
-                            return self.imported(&drafts, &positions);
-                        }
-                        _ => {
-                            let events = self.prepare(drafts.clone(), &actor)?;
-                            let request = Request::new(Work::Import, events, Durability::Synced);
-                            outcome = self.submit_blocking(request)?;
-                        }
+                    if let Outcome::Imported { positions } = outcome {
+                        return self.imported(&drafts, &positions);
                     }
+                    let events = self.prepare(drafts.clone(), &actor)?;
+                    let request = Request::new(Work::Import, events, Durability::Synced);
+                    outcome = self.submit_blocking(request)?;
                 }
                 Err(AppendError::Reopening)
             })

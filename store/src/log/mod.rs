@@ -3,7 +3,7 @@
 mod append;
 mod shared;
 
-pub(crate) use shared::{CLOSED, Loaded, Shared};
+pub(crate) use shared::{CLOSED, Held, Loaded};
 
 use shared::Health;
 
@@ -21,7 +21,7 @@ use uuid::Uuid;
 /// [`close`](Self::close).
 #[derive(Clone, Debug)]
 pub struct Log {
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<Held>,
     pub(crate) actor: Arc<Actor>,
 }
 
@@ -185,7 +185,11 @@ impl Log {
         })
     }
 
-    /// What a caller does about the state of this handle, if anything is wrong with it.
+    /// Whether the log goes on writing.
+    ///
+    /// # Errors
+    ///
+    /// What kind of trouble it is in, and why.
     pub fn health(&self) -> Result<(), (ErrorKind, String)> {
         match self.shared.health() {
             Health::Open => Ok(()),

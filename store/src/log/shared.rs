@@ -10,6 +10,7 @@ use crate::prepare::Actor;
 use crate::read::{Published, Reader};
 use crate::signing::Signing;
 use crate::write::{Answer, CommitFailed, Committed, Queue, Ticket, Writer};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use tokio::sync::watch;
@@ -45,6 +46,25 @@ pub(crate) struct Shared {
     pub(super) durable: watch::Sender<u64>,
     pub(super) signing: Arc<Signing>,
     subscribers: AtomicUsize,
+}
+
+/// The log as long as somebody outside holds it: handles, reads, subscriptions. When the last
+/// one lets go the files are let go too, though the background writer may still be on its way.
+#[derive(Debug)]
+pub(crate) struct Held(Arc<Shared>);
+
+impl Deref for Held {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
 }
 
 /// Parts of a log that has just been loaded.
@@ -86,7 +106,7 @@ impl Log {
             .spawn(move || write_in_background(&queue, &weak))
             .map_err(|error| StorageError::io("thread", &error))?;
         Ok(Self {
-            shared,
+            shared: Arc::new(Held(shared)),
             actor: Arc::new(Actor::keyring()),
         })
     }
@@ -376,16 +396,32 @@ impl Shared {
         keys.map_err(AppendError::from)
     }
 
+    /// Lets go of the files without flushing: the next open replays the tail.
+    fn abandon(&self) {
+        self.queue.close();
+        let writer = self.writer().take();
+        if writer.is_some() {
+            drop(writer);
+            self.set_health(Health::Closed);
+            self.drop_database();
+            self.disks.log.unlock();
+        }
+    }
+
     /// The writer while nothing is being committed, for work that needs the log to stand still.
     pub(crate) fn with_writer<T, E: From<AppendError>>(
         &self,
         action: impl FnOnce(&mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
         let mut slot = self.writer();
-        match slot.as_mut() {
+        let outcome = match slot.as_mut() {
             Some(writer) => action(writer),
             None => Err(AppendError::Closed.into()),
-        }
+        };
+        drop(slot);
+        // Whoever found the writer taken waits for somebody to look at the queue again.
+        self.queue.wake_writer();
+        outcome
     }
 }
 
@@ -416,11 +452,5 @@ fn write_in_background(queue: &Queue, shared: &Weak<Shared>) {
         };
         let mut writer = shared.writer();
         shared.run_group(&mut writer);
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.queue.close();
     }
 }

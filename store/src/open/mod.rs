@@ -158,7 +158,7 @@ impl Log {
     /// [`OpenError::AlreadyExists`] leaves what is there untouched.
     pub fn create(
         path: &Path,
-        create: CreateOptions,
+        create: &CreateOptions,
         open: OpenOptions,
     ) -> Result<Self, OpenError> {
         let paths = LogPaths::new(path);
@@ -175,7 +175,7 @@ impl Log {
             }
         }
         let log_id = new_log_id(&open.options)?;
-        let origin = origin_of(&create, &log_id);
+        let origin = origin_of(create, &log_id);
         let keys = KeyStore::create(
             &keys_path,
             log_id,
@@ -203,7 +203,7 @@ impl Log {
         let head =
             FileDisk::create_new(&paths.head).map_err(|error| io_error(&paths.head, &error))?;
         let disks = Disks::new(Arc::new(disk), Arc::new(head));
-        let log = Self::create_on(disks, keys, &create, open)?;
+        let log = Self::create_on(disks, keys, create, open)?;
         std::fs::rename(&unfinished, &paths.log).map_err(|error| io_error(&paths.log, &error))?;
         sync_folder(&paths.log).map_err(|error| io_error(&paths.log, &error))?;
         Ok(log)
@@ -367,8 +367,8 @@ impl Log {
             .into());
         }
         let read_only = match (open.read_only, replica) {
-            (true, _) => Some("it was opened read-only".to_owned()),
-            (false, Some(_)) => Some(
+            (true, None) => Some("it was opened read-only".to_owned()),
+            (_, Some(_)) => Some(
                 "it is a replica, written by backup; it can be read, verified and copied"
                     .to_owned(),
             ),

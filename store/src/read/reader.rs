@@ -10,7 +10,7 @@ use crate::read::payload::{PayloadFailure, try_open};
 use crate::read::records::Record;
 use crate::tree::{SharedTail, TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Control, Digest32, Entry, Header, Position, control, envelope_digest};
+use runstone_codec::{Control, Digest32, Entry, Position, control, envelope_digest};
 use std::sync::{Arc, PoisonError};
 
 /// What readers see; replaced whole after each commit.
@@ -90,14 +90,6 @@ impl Reader {
             .and_then(|raw| action(self, raw));
         self.chunk = Some((first, end, value));
         outcome
-    }
-
-    /// The header of one event, checked against the tree.
-    pub(crate) fn header(&mut self, position: u64) -> Result<Header, ReadError> {
-        self.raw(position, |reader, raw| {
-            let entry = reader.checked_entry(raw)?;
-            Ok(entry.header().clone())
-        })
     }
 
     /// The entry, which must be at its place and be the leaf that the tree has there.

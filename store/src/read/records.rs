@@ -2,7 +2,7 @@
 
 use crate::error::ReadError;
 use crate::fold::Payload;
-use crate::log::Shared;
+use crate::log::Held;
 use crate::query::Query;
 use crate::read::reader::Reader;
 use crate::read::select::{Candidates, positions};
@@ -127,9 +127,11 @@ impl Read {
 /// Events, one after the other. An item that is an error does not end the rest: a damaged event
 /// is named and the next one follows. The range is fixed when the read begins.
 pub struct Records {
-    shared: Arc<Shared>,
+    shared: Arc<Held>,
     read: Read,
     candidates: Candidates,
+    /// Every candidate matches.
+    exact: bool,
     /// Positions still to look at, both inclusive; `None` when done.
     range: Option<(u64, u64)>,
     left: u64,
@@ -146,7 +148,7 @@ impl std::fmt::Debug for Records {
 }
 
 impl Records {
-    pub(crate) fn new(shared: Arc<Shared>, read: Read, visible: u64) -> Result<Self, ReadError> {
+    pub(crate) fn new(shared: Arc<Held>, read: Read, visible: u64) -> Result<Self, ReadError> {
         let candidates = Candidates::of(&read.query);
         let mut range = visible.checked_sub(1).map(|last| {
             let to = read.to.map_or(last, |to| to.min(last));
@@ -171,6 +173,9 @@ impl Records {
             left: read.limit.unwrap_or(u64::MAX),
             shared,
             candidates,
+            exact: Candidates::is_exact(&read.query)
+                && read.occurred_since_us.is_none()
+                && read.occurred_until_us.is_none(),
             range: range.filter(|(from, to)| from <= to),
             read,
             batch: VecDeque::new(),
@@ -184,7 +189,9 @@ impl Records {
             let Some((from, to)) = self.range else {
                 return Ok(());
             };
-            let wanted = usize::try_from(self.left.min(BATCH as u64)).unwrap_or(BATCH);
+            // Candidates that may turn out not to match are fetched by the batch.
+            let enough = if self.exact { self.left } else { u64::MAX };
+            let wanted = usize::try_from(enough.min(BATCH as u64)).unwrap_or(BATCH);
             let found = match &self.candidates {
                 Candidates::All => next_positions(from, to, self.read.reverse, wanted),
                 Candidates::Indexed(items) => positions(
@@ -283,7 +290,7 @@ impl Iterator for Records {
     }
 }
 
-impl Shared {
+impl Held {
     /// How many events match.
     pub(crate) fn count(self: &Arc<Self>, query: &Query) -> Result<u64, ReadError> {
         let visible = self.visible();

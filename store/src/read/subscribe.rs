@@ -1,7 +1,7 @@
 //! Following the log.
 
 use crate::error::ReadError;
-use crate::log::{CLOSED, Shared};
+use crate::log::{CLOSED, Held};
 use crate::read::records::{Read, Record, Records};
 use futures_core::Stream;
 use runstone_codec::Position;
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 ///
 /// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime.
 pub struct Subscription {
-    shared: Arc<Shared>,
+    shared: Arc<Held>,
     read: Read,
     next: u64,
     batch: Option<(Records, u64)>,
@@ -43,7 +43,7 @@ impl Drop for Subscription {
 }
 
 impl Subscription {
-    pub(crate) fn new(shared: Arc<Shared>, read: Read) -> Self {
+    pub(crate) fn new(shared: Arc<Held>, read: Read) -> Self {
         let durable = shared.watch_durable();
         Self {
             next: read.from.unwrap_or(0),

@@ -84,7 +84,7 @@ impl Writer {
             Some(budget) => self.index.maintain(snapshot, budget),
             None => self.index.flush_all(snapshot),
         }
-        .map_err(index_error)?;
+        .map_err(|error| index_error(&error))?;
         let mut changes: Vec<_> = rows.into_iter().map(index_change).collect();
         changes.extend(self.tree.changes());
         changes.extend(folds.flush()?);
@@ -177,7 +177,7 @@ fn index_change(row: RowOp) -> Change {
     }
 }
 
-fn index_error(error: crate::index::IndexError) -> StorageError {
+fn index_error(error: &crate::index::IndexError) -> StorageError {
     StorageError::Damaged {
         message: error.to_string(),
     }

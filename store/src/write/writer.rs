@@ -319,12 +319,9 @@ impl Writer {
             .collect::<Result<Vec<_>, _>>()?;
         let mut positions = Vec::with_capacity(events.len());
         for (event, known) in events.into_iter().zip(known) {
-            match known {
-                Some(position) => positions.push((position, true)),
-                None => {
-                    positions.push((self.tree.size(), false));
-                    self.record(group, folds, snapshot, event)?;
-                }
+            if let Some(position) = known { positions.push((position, true)) } else {
+                positions.push((self.tree.size(), false));
+                self.record(group, folds, snapshot, event)?;
             }
         }
         Ok(Outcome::Imported { positions })

@@ -165,13 +165,20 @@ mod tests {
 
     fn lines(text: &[u8], max: usize, capacity: usize) -> Vec<(u64, Result<String, u64>)> {
         let mut found = Vec::new();
-        each_line(BufReader::with_capacity(capacity, text), max, |number, line| {
-            found.push((number, match line {
-                Found::Whole(line) => Ok(String::from_utf8_lossy(line).into_owned()),
-                Found::TooLong(bytes) => Err(bytes),
-            }));
-            true
-        })
+        each_line(
+            BufReader::with_capacity(capacity, text),
+            max,
+            |number, line| {
+                found.push((
+                    number,
+                    match line {
+                        Found::Whole(line) => Ok(String::from_utf8_lossy(line).into_owned()),
+                        Found::TooLong(bytes) => Err(bytes),
+                    },
+                ));
+                true
+            },
+        )
         .unwrap();
         found
     }
@@ -181,7 +188,15 @@ mod tests {
         for capacity in [1, 2, 3, 100] {
             let found = lines(b"ab\n\ncd\r\nlast", 4, capacity);
             let whole = |number, text: &str| (number, Ok(text.to_owned()));
-            assert_eq!(found, [whole(1, "ab"), whole(2, ""), whole(3, "cd\r"), whole(4, "last")]);
+            assert_eq!(
+                found,
+                [
+                    whole(1, "ab"),
+                    whole(2, ""),
+                    whole(3, "cd\r"),
+                    whole(4, "last")
+                ]
+            );
             assert!(lines(b"", 4, capacity).is_empty());
         }
     }
@@ -190,7 +205,10 @@ mod tests {
     fn long_lines_are_counted_and_passed_over() {
         for capacity in [1, 2, 5, 100] {
             let found = lines(b"12345\n1234\n123456789", 4, capacity);
-            assert_eq!(found, [(1, Err(5)), (2, Ok("1234".to_owned())), (3, Err(9))]);
+            assert_eq!(
+                found,
+                [(1, Err(5)), (2, Ok("1234".to_owned())), (3, Err(9))]
+            );
         }
     }
 

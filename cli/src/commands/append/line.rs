@@ -52,7 +52,9 @@ pub(super) fn parse(line: &[u8], checks: &Checks) -> Option<Result<Append, Repor
         Ok(text) => text,
         Err(error) => {
             let at = error.valid_up_to();
-            return Some(Err(bad_line(format!("the line is not utf-8 from byte {at} on"))));
+            return Some(Err(bad_line(format!(
+                "the line is not utf-8 from byte {at} on"
+            ))));
         }
     };
     let written = if text.starts_with('[') {
@@ -60,7 +62,11 @@ pub(super) fn parse(line: &[u8], checks: &Checks) -> Option<Result<Append, Repor
     } else {
         serde_json::from_str::<Written>(text).map(|one| vec![one])
     };
-    Some(written.map_err(|error| bad_line(told(&error))).and_then(|events| build(events, checks)))
+    Some(
+        written
+            .map_err(|error| bad_line(told(&error)))
+            .and_then(|events| build(events, checks)),
+    )
 }
 
 fn build(events: Vec<Written>, checks: &Checks) -> Result<Append, Report> {
@@ -100,9 +106,9 @@ impl Written {
             Some(Value::String(text)) if text == "none" => text,
             Some(_) => String::new(),
         };
-        parse_expected(&text)
-            .map(Some)
-            .map_err(|_| bad_line("expect is \"none\", or the number of the stream's last revision"))
+        parse_expected(&text).map(Some).map_err(|_| {
+            bad_line("expect is \"none\", or the number of the stream's last revision")
+        })
     }
 
     fn condition(&mut self) -> Result<Option<Condition>, Report> {
@@ -163,7 +169,9 @@ mod tests {
     }
 
     fn refused(line: &str) -> String {
-        let report = parse(line.as_bytes(), &Checks::default()).unwrap().unwrap_err();
+        let report = parse(line.as_bytes(), &Checks::default())
+            .unwrap()
+            .unwrap_err();
         assert_eq!(report.exit, Exit::Usage);
         report.message
     }
@@ -189,18 +197,29 @@ mod tests {
     #[test]
     fn every_member_is_taken_in() {
         let id = "017f22e2-79b0-7cc3-98c4-dc0c0c07398f";
-        let append = read(&format!(
-            r#"{{"type":"a.b","stream":"s","data":{{}},"id":"{id}","tags":["k:v"],"source":"me",
+        let append = read(
+            &format!(
+                r#"{{"type":"a.b","stream":"s","data":{{}},"id":"{id}","tags":["k:v"],"source":"me",
                 "occurred_at":"1970-01-01T00:00:01Z","scope":"c","causation":"{id}",
                 "correlation":"{id}","schema_version":3,"fields":true,"expect":4,
                 "if_none":"tag=k:v","after":7}}"#
-        )
-        .replace('\n', ""));
+            )
+            .replace('\n', ""),
+        );
         let event = &append.events[0];
         assert_eq!(event.event_id, Some(id.parse().unwrap()));
-        assert_eq!((event.causation, event.correlation), (event.event_id, event.event_id));
-        assert_eq!((event.tags.as_slice(), event.source.as_str()), (["k:v".into()].as_slice(), "me"));
-        assert_eq!((event.occurred_at_us, event.schema_version), (Some(1_000_000), 3));
+        assert_eq!(
+            (event.causation, event.correlation),
+            (event.event_id, event.event_id)
+        );
+        assert_eq!(
+            (event.tags.as_slice(), event.source.as_str()),
+            (["k:v".into()].as_slice(), "me")
+        );
+        assert_eq!(
+            (event.occurred_at_us, event.schema_version),
+            (Some(1_000_000), 3)
+        );
         assert_eq!((event.scope.as_deref(), event.fields), (Some("c"), true));
         assert_eq!(append.expected, [("s".to_owned(), Expected::Exact(4))]);
         assert_eq!(append.conditions[0].after, Some(7));
@@ -224,7 +243,10 @@ mod tests {
         };
         let line = br#"[{"type":"a.b","stream":"s","data":1,"expect":3},{"type":"a.b","stream":"t","data":1}]"#;
         let append = parse(line, &checks).unwrap().unwrap();
-        let want = [("s".to_owned(), Expected::Exact(3)), ("t".to_owned(), Expected::NoStream)];
+        let want = [
+            ("s".to_owned(), Expected::Exact(3)),
+            ("t".to_owned(), Expected::NoStream),
+        ];
         assert_eq!(append.expected, want);
         assert_eq!(append.conditions.len(), 1);
     }
@@ -232,7 +254,10 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let unknown = refused(r#"{"type":"a.b","stream":"s","data":1,"colour":"red"}"#);
-        assert!(unknown.contains("colour") && unknown.contains("`if_none`"), "{unknown}");
+        assert!(
+            unknown.contains("colour") && unknown.contains("`if_none`"),
+            "{unknown}"
+        );
         assert!(refused(r#"{"type":"a.b","stream":"s"}"#).contains("data"));
         assert!(refused(r#"{"type":"a.b","stream":"s","data":1}}"#).contains("column 36"));
         assert!(refused(r#"{"type":"a.b","stream":"s","data":1,"expect":-1}"#).contains("expect"));
@@ -248,9 +273,15 @@ mod tests {
         assert!(parse(b" \r", &checks).is_none());
         let bad = parse(b"{\"type\":\"\xff\"}", &checks).unwrap().unwrap_err();
         assert_eq!(bad.message, "the line is not utf-8 from byte 9 on");
-        let deep = format!(r#"{{"type":"a.b","stream":"s","data":{}"#, "[".repeat(100_000));
+        let deep = format!(
+            r#"{{"type":"a.b","stream":"s","data":{}"#,
+            "[".repeat(100_000)
+        );
         assert!(parse(deep.as_bytes(), &checks).unwrap().is_err());
-        let deep = format!(r#"{{"type":"a.b","stream":"s","expect":{}"#, "[".repeat(100_000));
+        let deep = format!(
+            r#"{{"type":"a.b","stream":"s","expect":{}"#,
+            "[".repeat(100_000)
+        );
         assert!(parse(deep.as_bytes(), &checks).unwrap().is_err());
     }
 }

@@ -5,7 +5,7 @@ mod line;
 
 use crate::args::AppendArgs;
 use crate::error::{Exit, Failure, Report};
-use crate::output::{Output, Results, error_value};
+use crate::output::{ErrorLine, Output, Results};
 use crate::session::{Access, Session};
 use feed::{Feed, Found, each_line};
 use line::{Checks, bad_line};
@@ -85,10 +85,13 @@ pub(crate) fn run(session: &Session, args: AppendArgs) -> Result<Exit, Failure> 
 
 /// One event from flags: it is recorded, or the command fails.
 fn one(session: &Session, args: AppendArgs, checks: &Checks) -> Result<Exit, Failure> {
-    let mut event = NewEvent::new(args.event_type.unwrap_or_default(), args.stream.unwrap_or_default())
-        .payload(args.data)
-        .tags(args.tags)
-        .fields(args.fields);
+    let mut event = NewEvent::new(
+        args.event_type.unwrap_or_default(),
+        args.stream.unwrap_or_default(),
+    )
+    .payload(args.data)
+    .tags(args.tags)
+    .fields(args.fields);
     event.event_id = args.id;
     event.occurred_at_us = args.occurred_at;
     event.scope = args.scope;
@@ -121,7 +124,8 @@ fn open_input(file: Option<&Path>, output: &Output) -> Result<Box<dyn BufRead + 
         }
         _ => {
             if io::stdin().is_terminal() {
-                output.note("reading events from the terminal, one JSON object a line; Ctrl-D ends");
+                output
+                    .note("reading events from the terminal, one JSON object a line; Ctrl-D ends");
             }
             Ok(Box::new(BufReader::with_capacity(1 << 16, io::stdin())))
         }
@@ -155,14 +159,26 @@ fn many(
         if let Some(broken) = append_lines(log, lines, &mut answers)? {
             feed.close();
             let last = answers.last_line;
-            return Err(broken.hint(format!("lines after {last} were not appended")).into());
+            return Err(broken
+                .hint(format!("lines after {last} were not appended"))
+                .into());
         }
     }
-    let read = thread.join().unwrap_or_else(|_| Err(io::Error::other("the reader stopped")));
+    let read = thread
+        .join()
+        .unwrap_or_else(|_| Err(io::Error::other("the reader stopped")));
     read.map_err(|error| {
-        Report::new(Exit::Storage, "storage_io", format!("the input cannot be read on: {error}"))
+        Report::new(
+            Exit::Storage,
+            "storage_io",
+            format!("the input cannot be read on: {error}"),
+        )
     })?;
-    Ok(if answers.refused == 0 { Exit::Done } else { Exit::No })
+    Ok(if answers.refused == 0 {
+        Exit::Done
+    } else {
+        Exit::No
+    })
 }
 
 /// Reads lines into the feed.
@@ -271,8 +287,7 @@ impl<'a> Answers<'a> {
             Err(mut report) => {
                 self.refused += 1;
                 if self.output.json {
-                    let error = error_value(&report);
-                    let line = serde_json::json!({"line": number, "error": error});
+                    let line = ErrorLine::of(&report).at(number);
                     return self.write(|results| results.json(&line));
                 }
                 self.flush()?;

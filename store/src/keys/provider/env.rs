@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 /// Answers the value of an environment variable: code below the command line reads none itself.
 #[derive(Clone)]
-pub struct SecretSource(Arc<dyn Fn(&str) -> Option<SecretString> + Send + Sync>);
+pub struct SecretSource(Arc<Read>);
+
+type Read = dyn Fn(&str) -> Option<SecretString> + Send + Sync;
 
 impl SecretSource {
     /// A source that asks the closure each time a value is needed.

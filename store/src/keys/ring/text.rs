@@ -1,192 +1,19 @@
-//! `LOG.keys/ring`: what names or holds the key-encryption key, and the signing key.
-//!
-//! ```toml
-//! version = 1
-//! log_id = "32 hexadecimal digits"
-//! origin = "example.com/log"
-//! signing_seed = "base64"       # with another provider than file: wrapped, and beside it
-//! # signing_nonce, signing_kek
-//! # retiring_seed, retiring_nonce, retiring_kek: the former signing key during an overlap
-//! # retired_keks = ["id"]: key-encryption keys that remain to be destroyed
-//!
-//! [provider]
-//! kind = "file"                 # file: current, keks; env: variable; command: argv, current
-//! current = "kek-1"
-//!
-//! [[provider.keks]]
-//! id = "kek-1"
-//! key = "base64"
-//! ```
+//! The TOML text of a ring.
 
-use super::files::{Old, replace_file};
-use super::text::{SecretString, from_base64, push_base64};
-use super::{KeyError, toml_parse, toml_text};
-use runstone_codec::hash::ds;
-use runstone_codec::keys::{
-    KEY_LEN, KeyEncryptionKey, KeyProvider, NONCE_LEN, ProviderError, SecretBytes,
-};
-use runstone_codec::{Entropy, LogId};
+use super::super::text::{SecretString, from_base64, push_base64};
+use super::super::{KeyError, toml_parse, toml_text};
+use super::{Ring, RingKek, RingProvider, RingSeed};
+use runstone_codec::keys::KeyEncryptionKey;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Longest ring file in bytes.
-pub(super) const MAX_RING_LEN: usize = 1 << 20;
 /// Most key-encryption keys in a ring.
 const MAX_KEKS: usize = 1024;
 
-/// A key-encryption key that lies in the ring.
-#[derive(Debug)]
-pub(super) struct RingKek {
-    pub(super) id: String,
-    pub(super) key: KeyEncryptionKey,
-}
-
-/// Who holds the key-encryption key.
-#[derive(Debug)]
-pub(super) enum RingProvider {
-    File {
-        current: String,
-        keks: Vec<RingKek>,
-    },
-    Env {
-        variable: String,
-    },
-    Command {
-        argv: Vec<String>,
-        current: Option<String>,
-    },
-}
-
-/// A signing seed as it lies in the ring.
-#[derive(Debug)]
-pub(super) enum RingSeed {
-    Open(SecretBytes),
-    Wrapped {
-        kek_id: String,
-        nonce: [u8; NONCE_LEN],
-        wrapped: Vec<u8>,
-    },
-}
-
-impl RingSeed {
-    /// The seed itself, from the provider where it is wrapped.
-    pub(super) fn open(
-        &self,
-        provider: &dyn KeyProvider,
-        log_id: &LogId,
-    ) -> Result<SecretBytes, ProviderError> {
-        match self {
-            Self::Open(seed) => Ok(SecretBytes::new(seed.as_bytes().to_vec())),
-            Self::Wrapped {
-                kek_id,
-                nonce,
-                wrapped,
-            } => provider.unwrap(kek_id, &seed_aad(log_id, kek_id), nonce, wrapped),
-        }
-    }
-
-    /// Whether it is wrapped under another key-encryption key than this one.
-    pub(super) fn is_foreign(&self, current: &str) -> bool {
-        matches!(self, Self::Wrapped { kek_id, .. } if kek_id != current)
-    }
-
-    /// A copy, so that the ring is free while a provider is asked.
-    pub(super) fn duplicate(&self) -> Self {
-        match self {
-            Self::Open(seed) => Self::Open(SecretBytes::new(seed.as_bytes().to_vec())),
-            Self::Wrapped {
-                kek_id,
-                nonce,
-                wrapped,
-            } => Self::Wrapped {
-                kek_id: kek_id.clone(),
-                nonce: *nonce,
-                wrapped: wrapped.clone(),
-            },
-        }
-    }
-}
-
-/// A seed as it is to lie in the ring: open beside the key-encryption key, else wrapped.
-pub(super) fn seal_seed(
-    provider: &dyn KeyProvider,
-    entropy: &dyn Entropy,
-    ring: &RingFile,
-    kek_id: &str,
-    seed: &[u8; KEY_LEN],
-) -> Result<RingSeed, KeyError> {
-    let log_id = {
-        let ring = ring.lock();
-        if matches!(ring.provider, RingProvider::File { .. }) {
-            return Ok(RingSeed::Open(SecretBytes::new(seed.to_vec())));
-        }
-        ring.log_id
-    };
-    let mut nonce = [0; NONCE_LEN];
-    entropy.fill(&mut nonce)?;
-    let wrapped = provider.wrap(kek_id, &seed_aad(&log_id, kek_id), &nonce, seed)?;
-    Ok(RingSeed::Wrapped {
-        kek_id: kek_id.to_owned(),
-        nonce,
-        wrapped,
-    })
-}
-
-/// `DS("wrap-signing") || log_id || kek_id`: what a seed's wrapping authenticates beside it.
-fn seed_aad(log_id: &LogId, kek_id: &str) -> Vec<u8> {
-    let mut aad = ds("wrap-signing");
-    aad.extend_from_slice(log_id.as_bytes());
-    aad.extend_from_slice(kek_id.as_bytes());
-    aad
-}
-
-/// The content of a ring file.
-#[derive(Debug)]
-pub(super) struct Ring {
-    pub(super) log_id: LogId,
-    pub(super) origin: String,
-    pub(super) provider: RingProvider,
-    pub(super) signing: RingSeed,
-    pub(super) retiring: Option<RingSeed>,
-    pub(super) retired_keks: Vec<String>,
-}
-
 impl Ring {
-    /// A copy to be changed and written before it takes the place of this one.
-    fn duplicate(&self) -> Self {
-        let provider = match &self.provider {
-            RingProvider::File { current, keks } => {
-                let copy = |kek: &RingKek| RingKek {
-                    id: kek.id.clone(),
-                    key: KeyEncryptionKey::new(*kek.key.as_bytes()),
-                };
-                RingProvider::File {
-                    current: current.clone(),
-                    keks: keks.iter().map(copy).collect(),
-                }
-            }
-            RingProvider::Env { variable } => RingProvider::Env {
-                variable: variable.clone(),
-            },
-            RingProvider::Command { argv, current } => RingProvider::Command {
-                argv: argv.clone(),
-                current: current.clone(),
-            },
-        };
-        Self {
-            log_id: self.log_id,
-            origin: self.origin.clone(),
-            provider,
-            signing: self.signing.duplicate(),
-            retiring: self.retiring.as_ref().map(RingSeed::duplicate),
-            retired_keks: self.retired_keks.clone(),
-        }
-    }
-
     /// The TOML text, in a buffer of its own that never grows.
-    pub(super) fn encode(&self) -> Zeroizing<String> {
+    pub(in super::super) fn encode(&self) -> Zeroizing<String> {
         let mut out = Zeroizing::new(String::with_capacity(self.room()));
         out.push_str("# Keyring of a Runstone log: whoever reads it can read and sign the log.\n");
         out.push_str("version = 1\nlog_id = ");
@@ -252,7 +79,7 @@ impl Ring {
     }
 
     /// Reads a ring file's text.
-    pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, KeyError> {
+    pub(in super::super) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, KeyError> {
         let bad = |what| KeyError::malformed(path, 0, what);
         let raw: RawRing = toml_parse(path, bytes)?;
         if raw.version != 1 {
@@ -440,43 +267,11 @@ fn seed(
     }
 }
 
-/// The ring of an open key store, in memory and, for a log on disk, in its file.
-#[derive(Debug)]
-pub(super) struct RingFile {
-    path: Option<PathBuf>,
-    /// Held while the file is written, so that two changes never cross.
-    ring: Mutex<Ring>,
-}
-
-impl RingFile {
-    pub(super) fn new(path: Option<PathBuf>, ring: Ring) -> Self {
-        Self {
-            path,
-            ring: Mutex::new(ring),
-        }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the ring: durable in the file first, or not changed at all. The file's former
-    /// content is overwritten, since it may hold a key that the change destroys.
-    pub(super) fn update(&self, change: impl FnOnce(&mut Ring)) -> Result<(), KeyError> {
-        let mut ring = self.lock();
-        let mut next = ring.duplicate();
-        change(&mut next);
-        if let Some(path) = &self.path {
-            replace_file(path, next.encode().as_bytes(), Old::Wiped)?;
-        }
-        *ring = next;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use runstone_codec::LogId;
+    use runstone_codec::keys::SecretBytes;
 
     fn ring(provider: RingProvider, signing: RingSeed) -> Ring {
         Ring {

@@ -1,0 +1,222 @@
+//! `import`: recordings made elsewhere.
+
+mod files;
+
+use crate::args::ImportArgs;
+use crate::error::{Exit, Failure, Report};
+use crate::output::{Output, Progress, count};
+use crate::session::{Access, Session};
+use files::{Source, collect, head};
+use runstone::Log;
+use runstone::codec::Draft;
+use runstone::import::{DETECT_BYTES, Format, Importer, Options, Rejected, detect};
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::BufReader;
+use std::path::Path;
+
+/// Payload bytes, and records, that are handed to the log at once.
+const BATCH_BYTES: usize = 8 << 20;
+const BATCH_RECORDS: usize = 4096;
+/// What an event costs besides its payload.
+const OVERHEAD_BYTES: usize = 512;
+
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    files: u64,
+    streams: u64,
+    events: u64,
+    skipped_duplicates: u64,
+    rejected: u64,
+}
+
+pub(crate) fn run(session: &Session, args: &ImportArgs) -> Result<Exit, Failure> {
+    let sources = collect(&args.files)?;
+    let output = &session.output;
+    let all_bytes = sources.iter().map(|source| source.bytes).sum();
+    let summary = session.with(Access::Write, |log| {
+        let bar = Progress::bytes(output, "importing", all_bytes);
+        let mut import = Import::new(log, output, args, bar);
+        for source in &sources {
+            import.file(source)?;
+            if import.stopped {
+                break;
+            }
+        }
+        Ok(import.finish())
+    })?;
+    output.answer(&summary, || {
+        format!(
+            "{} events added from {} files, in {} streams; {} known before, {} records rejected",
+            count(summary.events),
+            count(summary.files),
+            count(summary.streams),
+            count(summary.skipped_duplicates),
+            count(summary.rejected)
+        )
+    })?;
+    Ok(if summary.rejected == 0 {
+        Exit::Done
+    } else {
+        Exit::No
+    })
+}
+
+/// An import under way.
+struct Import<'a> {
+    log: &'a Log,
+    output: &'a Output,
+    args: &'a ImportArgs,
+    bar: Progress,
+    summary: Summary,
+    /// Hashes of the streams' names: the names themselves could be many and long.
+    streams: BTreeSet<u64>,
+    hasher: RandomState,
+    /// Bytes of the files before this one.
+    before_bytes: u64,
+    records: Vec<Vec<Draft>>,
+    lines: Vec<u64>,
+    bytes: usize,
+    /// A record was rejected, and that is the end.
+    stopped: bool,
+}
+
+impl<'a> Import<'a> {
+    fn new(log: &'a Log, output: &'a Output, args: &'a ImportArgs, bar: Progress) -> Self {
+        Self {
+            log,
+            output,
+            args,
+            bar,
+            summary: Summary::default(),
+            streams: BTreeSet::new(),
+            hasher: RandomState::new(),
+            before_bytes: 0,
+            records: Vec::new(),
+            lines: Vec::new(),
+            bytes: 0,
+            stopped: false,
+        }
+    }
+
+    fn file(&mut self, source: &Source) -> Result<(), Failure> {
+        let path = &source.path;
+        let Some(format) = self.format(source)? else {
+            self.before_bytes += source.bytes;
+            return Ok(());
+        };
+        self.summary.files += 1;
+        let file = File::open(path).map_err(|error| Report::file(path, &error))?;
+        let options = Options::new().stream_prefix(self.args.stream_prefix.clone());
+        let reader = BufReader::with_capacity(1 << 17, file);
+        for item in Importer::new(format, reader, options) {
+            match item {
+                Ok(record) => {
+                    self.bar
+                        .at(self.before_bytes.saturating_add(record.bytes_read));
+                    if record.drafts.is_empty() {
+                        continue;
+                    }
+                    self.streams.insert(self.hasher.hash_one(&record.stream));
+                    self.bytes += record.drafts.iter().map(weight).sum::<usize>();
+                    self.records.push(record.drafts);
+                    self.lines.push(record.line);
+                    if self.bytes >= BATCH_BYTES || self.records.len() >= BATCH_RECORDS {
+                        self.commit(path)?;
+                    }
+                }
+                Err(rejected) => {
+                    // Records before it come first, in the log and in what is told.
+                    self.commit(path)?;
+                    if !self.stopped {
+                        self.reject_record(path, &rejected);
+                    }
+                }
+            }
+            if self.stopped {
+                return Ok(());
+            }
+        }
+        self.commit(path)?;
+        self.before_bytes += source.bytes;
+        Ok(())
+    }
+
+    /// What a file is, by what was said or by its content.
+    fn format(&self, source: &Source) -> Result<Option<Format>, Failure> {
+        if let Some(format) = self.args.format {
+            return Ok(Some(format));
+        }
+        let path = &source.path;
+        let head = head(path, DETECT_BYTES).map_err(|error| Report::file(path, &error))?;
+        match detect(&head) {
+            Some(format) => Ok(Some(format)),
+            None if source.found => {
+                let text = format!("{}: not a known format, passed over", path.display());
+                self.bar.pause(|| self.output.note(&text));
+                Ok(None)
+            }
+            None => {
+                let message = format!("{}: not a known format", path.display());
+                Err(Report::new(Exit::Usage, "unknown_format", message).into())
+            }
+        }
+    }
+
+    /// Hands over what was gathered. A record that the log refuses is rejected; if the log itself
+    /// fails, so does the import.
+    fn commit(&mut self, path: &Path) -> Result<(), Failure> {
+        self.bytes = 0;
+        let lines = std::mem::take(&mut self.lines);
+        let outcomes = self.log.import_blocking(std::mem::take(&mut self.records));
+        for (line, outcome) in lines.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(imported) => {
+                    self.summary.events += imported.added as u64;
+                    self.summary.skipped_duplicates += imported.skipped as u64;
+                }
+                Err(error) => {
+                    let report = Report::from(error);
+                    if matches!(report.exit, Exit::Storage | Exit::Keys | Exit::Corrupt) {
+                        let message = format!("{}:{line}: {}", path.display(), report.message);
+                        let hint = "importing the same files again goes on where this stopped";
+                        return Err(Report { message, ..report }.hint(hint).into());
+                    }
+                    self.reject(path, line, report.code, &report.message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn reject_record(&mut self, path: &Path, rejected: &Rejected) {
+        self.bar
+            .at(self.before_bytes.saturating_add(rejected.bytes_read));
+        self.reject(
+            path,
+            rejected.line,
+            rejected.code(),
+            &rejected.reason.to_string(),
+        );
+    }
+
+    fn reject(&mut self, path: &Path, line: u64, code: &str, reason: &str) {
+        self.summary.rejected += 1;
+        self.stopped = self.args.strict;
+        let message = format!("{}:{line}: {reason}", path.display());
+        self.bar.pause(|| self.output.warn(code, &message));
+    }
+
+    fn finish(self) -> Summary {
+        Summary {
+            streams: self.streams.len() as u64,
+            ..self.summary
+        }
+    }
+}
+
+fn weight(draft: &Draft) -> usize {
+    draft.event.payload.len().saturating_add(OVERHEAD_BYTES)
+}

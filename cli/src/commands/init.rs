@@ -1,0 +1,93 @@
+//! `init`: a new log and its keys.
+
+use super::{config, keys};
+use crate::args::InitArgs;
+use crate::error::{Exit, Failure, Report};
+use crate::session::{Access, Session};
+use runstone::codec::Authority;
+use runstone::{CreateOptions, Log, Sealing};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+#[derive(Serialize)]
+struct Answer {
+    log: PathBuf,
+    origin: String,
+    vkey: String,
+}
+
+pub(crate) fn run(session: &Session, args: InitArgs) -> Result<Exit, Failure> {
+    // Whatever can be refused is refused before anything is made.
+    let settings = args.config.as_deref().map(config::read).transpose()?;
+    let credential = args
+        .human
+        .as_deref()
+        .map(|name| credential_path(session, name))
+        .transpose()?;
+    let mut create = CreateOptions::default();
+    create.origin = args.origin;
+    create.fields = args.fields;
+    create.keys = Some(session.keys_path());
+    if args.plain {
+        create.sealing = Sealing::Plain;
+    }
+    let log = Log::create(&session.log, &create, session.options(Access::Write))?;
+    let info = log.info();
+    if let (Some(name), Some(file)) = (&args.human, &credential) {
+        keys::enrol(&log, name, Authority::Human, file)?;
+    }
+    if let Some(settings) = settings {
+        settings.record(&log)?;
+    }
+    log.close_blocking()?;
+    let answer = Answer {
+        log: session.log.clone(),
+        origin: info.origin,
+        vkey: info.vkey.to_string(),
+    };
+    let output = &session.output;
+    output.answer(&answer, || {
+        let keys = session.keys_path();
+        let mut text = format!(
+            "made {}, with its keys in {}",
+            answer.log.display(),
+            keys.display()
+        );
+        // Writing to a string cannot fail.
+        if let (Some(name), Some(file)) = (&args.human, &credential) {
+            let file = file.display();
+            let _ = write!(
+                text,
+                "\n{name} is enrolled as human; the credential is {file}"
+            );
+        }
+        let _ = write!(text, "\norigin  {}\nvkey    {}", answer.origin, answer.vkey);
+        text
+    })?;
+    if args.plain {
+        output.note("payloads are not encrypted, and digests of keys can be guessed");
+    } else {
+        output
+            .note("without its keys the log cannot be read: runstone keys backup FILE copies them");
+    }
+    Ok(Exit::Done)
+}
+
+/// The credential stands beside the log.
+fn credential_path(session: &Session, name: &str) -> Result<PathBuf, Failure> {
+    let is_file_name = Path::new(name).file_name().is_some_and(|file| file == name);
+    if !is_file_name || name.starts_with('.') || name.chars().any(char::is_control) {
+        return Err(
+            Report::usage(format!("`{name}` cannot be the name of a credential file"))
+                .hint("take a word, as in --human ada")
+                .into(),
+        );
+    }
+    let file = session.log.with_file_name(format!("{name}.cred"));
+    if file.exists() {
+        let message = format!("{} exists already; it was not touched", file.display());
+        return Err(Report::new(Exit::Usage, "file_exists", message).into());
+    }
+    Ok(file)
+}

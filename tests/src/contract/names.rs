@@ -1,0 +1,102 @@
+//! Names that belong to the log, and the scope of a stream.
+
+use super::{Make, numbered, plainly, read, refused};
+use runstone_codec::{Draft, NewEvent, namespace};
+use runstone_store::{Append, AppendError, Query, Read};
+
+/// Owned namespaces are written by commands and imports, never by a raw append.
+pub fn owned_namespaces_are_not_for_raw_appends(make: Make<'_>) {
+    let log = make(plainly());
+    for owned in namespace::OWNED {
+        let event = || NewEvent::new(format!("{owned}.thing_happened"), "s");
+        match log.append_blocking(event()) {
+            Err(AppendError::OwnedNamespace { event_type }) => {
+                assert!(event_type.starts_with(owned));
+            }
+            other => panic!("{owned}: {other:?}"),
+        }
+        let record = vec![Draft::from(event())];
+        log.import_blocking(vec![record]).remove(0).unwrap();
+    }
+    for free in ["tool.called", "chat.message", "harness.x.y", "data.noted", "runs.listed"] {
+        log.append_blocking(NewEvent::new(free, "s")).unwrap();
+    }
+    assert_eq!(log.size(), 1 + 15 + 5);
+}
+
+/// The log's own stream and scopes are nobody else's.
+pub fn reserved_names_are_refused(make: Make<'_>) {
+    let log = make(plainly());
+    let events = [numbered("log", 0), numbered("s", 0).scope("_log"), numbered("s", 0).scope("_x")];
+    for event in events {
+        let import = log.import_blocking(vec![vec![event.clone().into()]]).remove(0);
+        assert_eq!(refused(import), "reserved");
+        assert_eq!(refused(log.append_blocking(event)), "reserved");
+    }
+    log.append_blocking(numbered("logs", 0).scope("x_")).unwrap();
+    assert_eq!(log.size(), 2);
+}
+
+fn scopes(make: Make<'_>, appends: Vec<Append>) -> (Vec<Option<&'static str>>, Vec<String>) {
+    let log = make(plainly());
+    let answers = appends
+        .into_iter()
+        .map(|append| log.append_blocking(append).err().map(|error| error.code()))
+        .collect();
+    let scopes = read(&log, Read::new(Query::everything()).from(1_u64))
+        .into_iter()
+        .map(|record| record.header.scope)
+        .collect();
+    (answers, scopes)
+}
+
+/// A stream has the scope of its first event: others are refused, none takes it.
+pub fn a_stream_has_one_scope(make: Make<'_>) {
+    let (answers, scopes) = scopes(
+        make,
+        vec![
+            numbered("s", 0).scope("customer-1").into(),
+            numbered("s", 1).into(),
+            numbered("s", 2).scope("customer-2").into(),
+            numbered("s", 3).scope("customer-1").into(),
+            numbered("t", 0).into(),
+            numbered("t", 1).scope("customer-1").into(),
+            numbered("t", 2).scope("default").into(),
+        ],
+    );
+    let no = Some("scope_mismatch");
+    assert_eq!(answers, [None, None, no, None, None, no, None]);
+    assert_eq!(scopes, ["customer-1", "customer-1", "customer-1", "default", "default"]);
+}
+
+/// That holds within a request too, wherever in it the events of the stream are.
+pub fn a_stream_has_one_scope_within_a_request(make: Make<'_>) {
+    let named = |stream: &str, scope: &str| numbered(stream, 0).scope(scope);
+    let (answers, scopes) = scopes(
+        make,
+        vec![
+            Append::new([named("a", "one"), named("a", "two")]),
+            Append::new([named("a", "one"), numbered("b", 0), named("a", "two")]),
+            Append::new([numbered("a", 0), numbered("b", 0), named("a", "two")]),
+            Append::new([named("a", "one"), numbered("b", 0), numbered("a", 1)]),
+            Append::new([numbered("c", 0), named("d", "two"), named("c", "default")]),
+        ],
+    );
+    let no = Some("scope_mismatch");
+    assert_eq!(answers, [no, no, no, None, None]);
+    assert_eq!(scopes, ["one", "default", "one", "default", "two", "default"]);
+}
+
+/// Requests of one group that leave the scope to the stream take the one that an earlier request
+/// of the group fixed.
+pub fn a_stream_has_one_scope_within_a_group(make: Make<'_>) {
+    let log = make(plainly());
+    let first = Append::from(numbered("s", 0).scope("customer-1"));
+    let later = (1..20).map(|n| Append::from(numbered("s", n)));
+    for answer in log.append_many_blocking([first].into_iter().chain(later).collect()) {
+        answer.unwrap();
+    }
+    let records = read(&log, Read::new(Query::stream("s")));
+    assert_eq!(records.len(), 20);
+    assert!(records.iter().all(|record| record.header.scope == "customer-1"));
+}

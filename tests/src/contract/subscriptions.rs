@@ -1,0 +1,151 @@
+//! Following the log, and what is visible before it is durable.
+
+use super::{Make, everything, numbered, plainly};
+use runstone_codec::Position;
+use runstone_store::{Append, Durability, Log, Query, Read, Subscription};
+use std::pin::Pin;
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+use tokio_stream::{Stream, StreamExt};
+
+fn next(subscription: &mut Subscription) -> u64 {
+    subscription.next_blocking().unwrap().unwrap().position.get()
+}
+
+/// Whether nothing is there to be read yet.
+fn is_waiting(subscription: &mut Subscription) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    matches!(Pin::new(subscription).poll_next(&mut context), Poll::Pending)
+}
+
+fn follow(log: &Log, query: Query) -> Subscription {
+    log.subscribe(Read::new(query)).unwrap()
+}
+
+/// A subscription gives what is there, then what comes, each event once, in order.
+pub fn a_subscription_catches_up_and_follows(make: Make<'_>) {
+    let log = make(plainly());
+    log.append_blocking(Append::new((1..1500).map(|n| numbered("s", n)))).unwrap();
+    let mut subscription = follow(&log, Query::everything());
+    for position in 0..1500 {
+        assert_eq!(next(&mut subscription), position);
+    }
+    assert!(is_waiting(&mut subscription));
+    let writer = log.clone();
+    let appends = std::thread::spawn(move || {
+        for n in 1500..1700 {
+            writer.append_blocking(numbered("s", n)).unwrap();
+        }
+    });
+    for position in 1500..1700 {
+        assert_eq!(next(&mut subscription), position);
+    }
+    appends.join().unwrap();
+    assert_eq!(subscription.cursor(), Position::new(1700));
+}
+
+/// The same as a stream, for callers with a runtime; several follow without each other.
+pub fn a_subscription_is_a_stream(make: Make<'_>) {
+    let log = make(plainly());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let followers: Vec<_> = (0..5)
+            .map(|parity: u64| {
+                let subscription = follow(&log, Query::tag(format!("half:{}", parity % 2)));
+                tokio::spawn(async move {
+                    let records = subscription.take(100).map(|record| record.unwrap());
+                    let records: Vec<_> = records.collect().await;
+                    let places = records.iter().map(|record| record.position.get());
+                    assert!(places.clone().all(|place| place % 2 == parity % 2));
+                    assert!(places.is_sorted());
+                    records.len()
+                })
+            })
+            .collect();
+        for n in 1..=200 {
+            let event = numbered("s", n).tag(format!("half:{}", n % 2));
+            assert_eq!(log.append(event).await.unwrap().first.get(), n);
+        }
+        for follower in followers {
+            assert_eq!(follower.await.unwrap(), 100);
+        }
+    });
+}
+
+/// A subscription passes over what does not match, and goes on from its cursor.
+pub fn a_subscription_goes_on_from_its_cursor(make: Make<'_>) {
+    let log = make(plainly());
+    let streams = ["a", "b"].into_iter().cycle().take(2000);
+    let events = (1..).zip(streams).map(|(n, stream)| numbered(stream, n));
+    log.append_blocking(Append::new(events)).unwrap();
+    let mut first = follow(&log, Query::stream("b"));
+    assert_eq!([next(&mut first), next(&mut first)], [2, 4]);
+    let read = Read::new(Query::stream("b")).from(first.cursor());
+    let mut second = log.subscribe(read).unwrap();
+    assert_eq!(next(&mut second), 6);
+    let ahead = Read::new(Query::everything()).from(2002_u64);
+    let mut ahead = log.subscribe(ahead).unwrap();
+    assert!(is_waiting(&mut ahead));
+    log.append_blocking(Append::new([numbered("a", 0), numbered("b", 0)])).unwrap();
+    assert_eq!(next(&mut ahead), 2002);
+}
+
+/// Buffered events are visible at once, and followed only when they survive a crash.
+pub fn buffered_events_are_followed_when_durable(make: Make<'_>) {
+    let log = make(plainly());
+    let buffered = |n| Append::from(numbered("s", n)).durability(Durability::Buffered);
+    let mut subscription = follow(&log, Query::stream("s"));
+    for n in 1..=3 {
+        let answer = log.append_blocking(buffered(n)).unwrap();
+        assert_eq!(answer.durability, Durability::Buffered);
+        assert_eq!((log.size(), log.durable_size()), (n + 1, 1));
+        assert_eq!(log.record_by_id(answer.ids[0]).unwrap().position.get(), n);
+    }
+    assert_eq!(everything(&log).len(), 4);
+    assert!(is_waiting(&mut subscription));
+    assert_eq!(log.checkpoint().unwrap_err().code(), "not_found");
+    log.sync_blocking().unwrap();
+    assert_eq!((log.size(), log.durable_size()), (4, 4));
+    assert_eq!((1..=3).map(|_| next(&mut subscription)).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(log.checkpoint().unwrap().checkpoint().size, 4);
+
+    log.append_blocking(buffered(4)).unwrap();
+    assert!(is_waiting(&mut subscription));
+    let synced = log.append_blocking(numbered("s", 5)).unwrap();
+    assert_eq!((synced.durability, log.durable_size()), (Durability::Synced, 6));
+    assert_eq!([next(&mut subscription), next(&mut subscription)], [4, 5]);
+    super::check_sound(&log);
+}
+
+/// A subscriber that does not read neither slows the writer nor loses anything.
+pub fn a_slow_subscriber_loses_nothing(make: Make<'_>) {
+    let log = make(plainly());
+    let mut slow = follow(&log, Query::stream("s"));
+    log.append_blocking(numbered("s", 1)).unwrap();
+    assert_eq!(next(&mut slow), 1);
+    for n in 2..=700 {
+        log.append_blocking(numbered("s", n)).unwrap();
+    }
+    for position in 2..=700 {
+        assert_eq!(next(&mut slow), position);
+    }
+}
+
+/// Closing ends every subscription, also those that wait.
+pub fn subscriptions_end_when_the_log_closes(make: Make<'_>) {
+    let log = make(plainly());
+    let mut waiting = follow(&log, Query::tag("never:1"));
+    let mut streaming = follow(&log, Query::tag("never:1"));
+    let (report, reported) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        report.send(()).unwrap();
+        waiting.next_blocking().is_none()
+    });
+    reported.recv().unwrap();
+    assert!(is_waiting(&mut streaming));
+    log.close_blocking().unwrap();
+    assert!(thread.join().unwrap());
+    assert!(streaming.next_blocking().is_none());
+    let refused = log.subscribe(Read::new(Query::everything()));
+    assert_eq!(refused.unwrap_err().code(), "closed");
+}

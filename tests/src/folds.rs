@@ -1,0 +1,113 @@
+//! Folds for tests.
+
+use runstone_store::{Fold, FoldError, FoldRecord, Payload, Rows};
+
+/// Counts events of each type and payload bytes of each stream. An event `data.cleared` removes
+/// the row of its stream.
+///
+/// ```text
+/// 't' TYPE    events, u64
+/// 's' STREAM  payload bytes, u64, since the stream was cleared
+/// ```
+#[derive(Debug)]
+pub struct Tally {
+    version: u32,
+}
+
+impl Tally {
+    /// Removes the row of its stream.
+    pub const CLEARED: &str = "data.cleared";
+
+    /// The fold; in another version than 1 it counts double.
+    pub fn new(version: u32) -> Self {
+        Self { version }
+    }
+
+    /// Key of the row of a type.
+    pub fn type_key(event_type: &str) -> Vec<u8> {
+        format!("t{event_type}").into_bytes()
+    }
+
+    /// Key of the row of a stream.
+    pub fn stream_key(stream: &str) -> Vec<u8> {
+        format!("s{stream}").into_bytes()
+    }
+
+    /// What a row says.
+    pub fn number(row: &[u8]) -> u64 {
+        u64::from_be_bytes(row.try_into().unwrap())
+    }
+
+    fn add(rows: &mut dyn Rows, key: &[u8], more: u64) -> Result<(), FoldError> {
+        let before = rows.get(key)?.map_or(0, |row| Self::number(&row));
+        rows.put(key, (before + more).to_be_bytes().to_vec());
+        Ok(())
+    }
+}
+
+impl Fold for Tally {
+    fn name(&self) -> &'static str {
+        "tally"
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        let header = record.header;
+        let unit = u64::from(self.version);
+        Self::add(rows, &Self::type_key(&header.event_type), unit)?;
+        let key = Self::stream_key(&header.stream);
+        if header.event_type == Self::CLEARED {
+            rows.remove(&key);
+            return Ok(());
+        }
+        match record.payload() {
+            Payload::Open(bytes) => Self::add(rows, &key, unit * bytes.len() as u64),
+            other => Err(FoldError::Undecodable(format!("{other:?}"))),
+        }
+    }
+}
+
+/// Counts events until it meets one that it cannot take in.
+#[derive(Debug)]
+pub struct Fragile {
+    panics: bool,
+}
+
+impl Fragile {
+    /// The type that it cannot take in.
+    pub const POISON: &str = "data.poison";
+    /// The key of its only row.
+    pub const KEY: &[u8] = b"n";
+
+    /// Answers the event with an error.
+    pub fn refusing() -> Self {
+        Self { panics: false }
+    }
+
+    /// Panics at the event.
+    pub fn panicking() -> Self {
+        Self { panics: true }
+    }
+}
+
+impl Fold for Fragile {
+    fn name(&self) -> &'static str {
+        "fragile"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        Tally::add(rows, Self::KEY, 1)?;
+        if record.header.event_type != Self::POISON {
+            return Ok(());
+        }
+        assert!(!self.panics, "a fold that panics");
+        Err(FoldError::Undecodable("poison".to_owned()))
+    }
+}
