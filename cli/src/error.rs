@@ -1,7 +1,8 @@
-//! What went wrong, for people and for scripts: exit codes and hints are decided here and nowhere
-//! else.
+//! What went wrong, for people and for scripts: exit codes are decided here and nowhere else.
 
+use crate::hints;
 use runstone::ErrorKind;
+use runstone::keys::KeyError;
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -71,7 +72,10 @@ impl Report {
             exit,
             code,
             message: message.into(),
-            hints: hints(code).iter().map(|hint| (*hint).to_owned()).collect(),
+            hints: hints::of(code)
+                .iter()
+                .map(|hint| (*hint).to_owned())
+                .collect(),
         }
     }
 
@@ -152,14 +156,19 @@ macro_rules! from_usage_errors {
 
 from_usage_errors!(runstone::QueryError, runstone::codec::EventError);
 
-impl From<runstone::keys::KeyError> for Report {
-    fn from(error: runstone::keys::KeyError) -> Self {
-        Self::of(Exit::Keys, error.code(), &error)
+impl From<KeyError> for Report {
+    fn from(error: KeyError) -> Self {
+        let exit = match &error {
+            KeyError::Exists { .. } | KeyError::PrincipalName | KeyError::ScopeName => Exit::Usage,
+            KeyError::Io { .. } => Exit::Storage,
+            _ => Exit::Keys,
+        };
+        Self::of(exit, error.code(), &error)
     }
 }
 
-impl From<runstone::keys::KeyError> for Failure {
-    fn from(error: runstone::keys::KeyError) -> Self {
+impl From<KeyError> for Failure {
+    fn from(error: KeyError) -> Self {
         Self::Report(error.into())
     }
 }
@@ -177,79 +186,6 @@ fn with_causes(error: &dyn Error) -> String {
         cause = next.source();
     }
     message
-}
-
-/// What to do next, by error code. Messages that say it themselves need no hint.
-fn hints(code: &str) -> &'static [&'static str] {
-    match code {
-        "internal" => &[
-            "this is a fault of runstone, not yours: please report it with this message",
-            "nothing that was acknowledged is lost",
-        ],
-        "usage" => &["runstone help COMMAND shows what it takes"],
-        "log_not_found" => &["name another log with --log PATH or RUNSTONE_LOG"],
-        "log_exists" => &["choose another path with --log PATH"],
-        "not_a_log" => &["name the log itself with --log PATH, not its keys or its .head file"],
-        "newer_format" => &["install the version of runstone that wrote the log"],
-        "busy" => &[
-            "--wait SECONDS waits until the other process lets go of it",
-            "fuser PATH or lsof PATH says which process it is",
-        ],
-        "log_behind" | "log_diverged" => &[
-            "runstone verify shows what is there; keep the file and LOG.head as they are",
-            "if the file was replaced by an older copy, put the newest one back",
-        ],
-        "corrupt" | "storage_damaged" => &[
-            "runstone verify names every damaged place; it changes nothing",
-            "keep a copy of the file before anything else; docs/RECOVERY.md says what to do",
-        ],
-        "conflict" => &["read the stream again, decide again, and append with its new revision"],
-        "condition_failed" => &["read what matches (runstone show POSITION) and decide again"],
-        "condition_too_broad" => &["add a stream or a tag, or --after POSITION"],
-        "condition_unindexed" => &["use type=, tag= and stream= only"],
-        "event_id_conflict" => {
-            &["the id belongs to another event: runstone show ID; give the new event its own id"]
-        }
-        "partial_duplicate" => &["append the events that are not recorded yet on their own"],
-        "owned_namespace" => &[
-            "use a free namespace such as tool.*, chat.*, harness.* or data.*",
-            "recordings made elsewhere go in with runstone import",
-        ],
-        "reserved" => &["choose another name; those that begin with _ and `log` are the log's"],
-        "scope_mismatch" => &["leave scope away, or use another stream for another scope"],
-        "bad_query" => &["a query reads like type=tool.*;tag=user:7 or stream=run-7"],
-        "bad_type" => &["a type reads like tool.call.requested: lower-case words joined by dots"],
-        "bad_tag" => &["a tag reads like user:7"],
-        "payload_too_large" => &["store large content elsewhere and record its digest"],
-        "payload_not_json" | "payload_not_utf8" | "bad_line" => {
-            &["write one JSON object, or one array of them, a line"]
-        }
-        "line_too_long" => &["--max-line-bytes N allows longer lines"],
-        "storage_full" => &["free some space and run it again; nothing was written"],
-        "storage_io" => &["check that the path exists and that you may read and write it"],
-        "outcome_unknown" => &["run it again with the same event ids, which is safe"],
-        "poisoned" | "reopening" | "closed" => &["run it again; runstone doctor checks the set-up"],
-        "read_only" => &["append to the log that this is a copy of"],
-        "fold_stopped" => &["runstone folds says where and why; runstone rebuild folds again"],
-        "not_found" => &["runstone log --all --reverse --limit 10 shows the newest events"],
-        "run_not_found" => &["runstone runs lists the runs"],
-        "file_not_found" => &["check the path"],
-        "file_exists" => &["choose another path; nothing was overwritten"],
-        "unknown_format" => &["name the format with --format"],
-        "import_unknown_format" => &["runstone import --help lists the formats"],
-        "unknown_schema" => &["runstone schema lists the types"],
-        "credential_mismatch" => &["--as must name the principal that the credential is for"],
-        "no_credential" => &["add --cred FILE or RUNSTONE_CRED"],
-        "principal_unknown" => &["enrol it first: runstone keys principal add"],
-        "settings_syntax" | "settings_value" => {
-            &["runstone config template shows every setting with its default"]
-        }
-        "settings_recorded" => &["record them again with runstone config set FILE.toml"],
-        code if code.starts_with("key") => {
-            &["name the key folder with --keys PATH or RUNSTONE_KEYS; it is LOG.keys by default"]
-        }
-        _ => &[],
-    }
 }
 
 #[cfg(test)]

@@ -1,1 +1,77 @@
-//! placeholder while the workspace is laid out
+//! Runstone in a program: an append-only log with projections for agent runtimes.
+//!
+//! ```text
+//!                        +------------------------- Log ------------------------+
+//!  append(events)   ---> | queue -> decide -> one commit -> fsync               | ---> answer
+//!   + expect, condition  |            |                                         |
+//!                        |            +--> chunk: entries, sealed payloads, head |
+//!  read(query)      <--- |            +--> index                                |
+//!  subscribe(query) <--- |            +--> folds: runs, ...                     | <--- runs::list
+//!  checkpoint()     <--- |            +--> Merkle tree, signed head             |
+//!                        +-- LOG, LOG.head, LOG.keys/ --------------------------+
+//! ```
+//!
+//! Every fact is an event; events are typed, ordered, sealed and never changed. An append can say
+//! what must not have happened in the meantime, and is then refused alone if it has. All other
+//! state is folded from the events. [`Runstone`] opens a log with everything attached that this
+//! program knows; [`Log`] is the handle to it.
+//!
+//! ```
+//! use runstone::{Append, Condition, Expected, NewEvent, Query, Read, Runstone, runs};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = Runstone::memory()?;
+//!
+//! // A call of a tool, if this is the first event of its run.
+//! let call = NewEvent::new("tool.call.requested", "run-7")
+//!     .tag("order:1001")
+//!     .payload(br#"{"call_id":"c1","name":"pay","arguments":{"amount":12}}"#);
+//! let asked = log.append_blocking(Append::new([call.clone()]).expect("run-7", Expected::NoStream))?;
+//!
+//! // Nobody pays the order again: the condition sees the event above.
+//! let again = Append::new([call]).condition(Condition::none(Query::tag("order:1001")));
+//! let refused = log.append_blocking(again).unwrap_err();
+//! assert_eq!(refused.code(), "condition_failed");
+//!
+//! // What the log holds, and what it comes to.
+//! let records: Vec<_> = log.read(Read::new(Query::stream("run-7")))?.collect::<Result<_, _>>()?;
+//! assert_eq!((records.len(), records[0].position), (1, asked.first));
+//! let run = runs::get(&log, "run-7")?.ok_or("there is no run")?;
+//! assert_eq!((run.counts.tool_calls, run.status.as_str()), (1, "running"));
+//!
+//! log.close_blocking()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Calls that end in `_blocking` are for programs without an async runtime; [`Log::append`] and
+//! subscriptions are futures and streams for those with one, whichever it is. Opening a log reads
+//! files and blocks.
+//!
+//! This crate holds no logic of its own. What it is made of is here under its own name:
+//! [`codec`] (bytes and values), [`receipt`] (tree and checkpoints), [`store`] (the log),
+//! [`projections`] (agent runs and settings) and [`import`] (recordings made elsewhere).
+
+mod options;
+
+pub use options::{Options, Runstone};
+
+pub use runstone_codec as codec;
+pub use runstone_import as import;
+pub use runstone_projections as projections;
+pub use runstone_receipt as receipt;
+pub use runstone_store as store;
+
+pub use runstone_codec::{
+    Authority, Control, Draft, EventError, Header, Limits, LogId, NewEvent, Position, Revision,
+    TypedEvent, Upcasters, Uuid,
+};
+pub use runstone_projections::{Settings, events, runs, schemas, settings, standard_folds};
+pub use runstone_receipt::checkpoint::SignedCheckpoint;
+pub use runstone_store::{
+    Append, AppendError, Appended, Condition, CreateOptions, DecideContext, Decision, Durability,
+    ErrorKind, Expected, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item, Log,
+    LogInfo, LogOptions, OpenError, OpenOptions, Payload, Problem, ProblemKind, Query, QueryError,
+    Read, ReadError, Record, Records, Rows, Sealing, Stats, Subscription, VerifyLevel,
+    VerifyReport, verify_file,
+};

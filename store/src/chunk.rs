@@ -181,8 +181,9 @@ impl<'a> Chunk<'a> {
             offsets,
             body,
         };
-        let ends_right = chunk.offset(chunk.count as usize * 2 - 1)? == body.len();
-        (first == key && count > 0 && first.checked_add(u64::from(count)).is_some() && ends_right)
+        let last = usize::try_from(count.checked_sub(1)?).ok()?;
+        let ends_right = chunk.offset(last * 2 + 1)? == body.len();
+        (first == key && first.checked_add(u64::from(count)).is_some() && ends_right)
             .then_some(chunk)
     }
 

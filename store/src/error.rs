@@ -2,7 +2,7 @@
 
 use crate::index::IndexError;
 use crate::keys::KeyError;
-use runstone_codec::{EventError, OpenError as PayloadError, SealError};
+use runstone_codec::{ControlError, EventError, OpenError as PayloadError, SealError};
 use std::path::PathBuf;
 
 /// What a caller does about an error; the command line maps each to an exit code.
@@ -221,6 +221,16 @@ pub enum OpenError {
     /// The keys do not fit or cannot be read.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The keys belong to another log.
+    #[error(
+        "these are the keys of log {keys}, not of log {log}; give the folder that belongs to it with --keys"
+    )]
+    WrongKeys {
+        /// The log.
+        log: runstone_codec::LogId,
+        /// The log that the keys belong to.
+        keys: runstone_codec::LogId,
+    },
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -250,6 +260,7 @@ impl OpenError {
             Self::Diverged { .. } => "log_diverged",
             Self::Corrupt(_) | Self::Index(_) => "corrupt",
             Self::Keys(error) => error.code(),
+            Self::WrongKeys { .. } => "wrong_keys",
             Self::Storage(error) => error.code(),
             Self::Copy { .. } => "checkpoint_copy",
         }
@@ -266,7 +277,7 @@ impl OpenError {
             Self::Behind { .. } | Self::Diverged { .. } | Self::Corrupt(_) | Self::Index(_) => {
                 ErrorKind::Corrupt
             }
-            Self::Keys(_) => ErrorKind::Keys,
+            Self::Keys(_) | Self::WrongKeys { .. } => ErrorKind::Keys,
             Self::Storage(error) => error.kind(),
             Self::Copy { .. } => ErrorKind::Storage,
         }
@@ -319,6 +330,18 @@ pub enum AppendError {
         id: uuid::Uuid,
         /// Where it is.
         position: u64,
+    },
+    /// One event id stands twice in one append.
+    #[error("event id {id} stands twice in one append; nothing was written")]
+    DuplicateId {
+        /// The id.
+        id: uuid::Uuid,
+    },
+    /// Keys or scopes changed again and again while the events were sealed.
+    #[error("keys or scopes changed {times} times while the events were being sealed; try again")]
+    Contended {
+        /// How often it was tried.
+        times: usize,
     },
     /// Some of the event ids are known and some are not; nothing was written.
     #[error("{known} of {total} event ids are already recorded; nothing was written")]
@@ -433,6 +456,15 @@ pub enum AppendError {
     /// Sealing failed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The control fields of an event are too long.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The decider panicked; nothing of its command was recorded.
+    #[error("the decider panicked: {why}")]
+    DeciderPanicked {
+        /// The panic message.
+        why: String,
+    },
     /// The log is damaged where it had to be read.
     #[error(transparent)]
     Corrupt(#[from] Corruption),
@@ -450,6 +482,8 @@ impl AppendError {
             Self::ConditionTooBroad { .. } => "condition_too_broad",
             Self::ConditionUnindexed { .. } => "condition_unindexed",
             Self::EventIdConflict { .. } => "event_id_conflict",
+            Self::DuplicateId { .. } => "duplicate_id",
+            Self::Contended { .. } => "contended",
             Self::PartialDuplicate { .. } => "partial_duplicate",
             Self::OwnedNamespace { .. } => "owned_namespace",
             Self::Reserved { .. } => "reserved",
@@ -467,6 +501,8 @@ impl AppendError {
             Self::StorageFull { .. } => "storage_full",
             Self::Keys { code, .. } => code,
             Self::Seal(error) => error.code(),
+            Self::Control(error) => error.code(),
+            Self::DeciderPanicked { .. } => "decider_panicked",
             Self::Corrupt(_) => "corrupt",
             Self::Storage(error) => error.code(),
         }
@@ -478,16 +514,21 @@ impl AppendError {
             Self::Conflict { .. }
             | Self::ConditionFailed { .. }
             | Self::EventIdConflict { .. }
-            | Self::PartialDuplicate { .. } => ErrorKind::Conflict,
-            Self::ConditionTooBroad { .. } | Self::FoldStopped { .. } => ErrorKind::Refused,
+            | Self::PartialDuplicate { .. }
+            | Self::Contended { .. } => ErrorKind::Conflict,
+            Self::ConditionTooBroad { .. }
+            | Self::FoldStopped { .. }
+            | Self::DeciderPanicked { .. } => ErrorKind::Refused,
             Self::OwnedNamespace { .. }
             | Self::Reserved { .. }
             | Self::ScopeMismatch { .. }
             | Self::Invalid(_)
             | Self::Limit { .. }
             | Self::Empty
+            | Self::DuplicateId { .. }
             | Self::ConditionUnindexed { .. }
-            | Self::Seal(_) => ErrorKind::Usage,
+            | Self::Seal(_)
+            | Self::Control(_) => ErrorKind::Usage,
             Self::Keys { .. } => ErrorKind::Keys,
             Self::Corrupt(_) => ErrorKind::Corrupt,
             Self::Storage(error) => error.kind(),
@@ -506,6 +547,7 @@ impl AppendError {
         matches!(
             self,
             Self::QueueFull { .. }
+                | Self::Contended { .. }
                 | Self::Reopening
                 | Self::OutcomeUnknown { .. }
                 | Self::StorageFull { .. }
@@ -595,6 +637,16 @@ pub enum ReadError {
         /// Why.
         why: String,
     },
+    /// A limit was passed.
+    #[error("{what} are at the limit {limit} of option {option}")]
+    Limit {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: u64,
+        /// The option that sets it.
+        option: &'static str,
+    },
     /// The log is reopening after a failed commit.
     #[error("the log is reopening after a failed commit; try again")]
     Reopening,
@@ -612,6 +664,7 @@ impl ReadError {
             Self::Storage(error) => error.code(),
             Self::Keys { code, .. } => code,
             Self::Fold { .. } => "fold_stopped",
+            Self::Limit { .. } => "limit",
             Self::Reopening => "reopening",
             Self::Closed => "closed",
         }
@@ -624,7 +677,7 @@ impl ReadError {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Storage(error) => error.kind(),
             Self::Keys { .. } => ErrorKind::Keys,
-            Self::Fold { .. } => ErrorKind::Refused,
+            Self::Fold { .. } | Self::Limit { .. } => ErrorKind::Refused,
             Self::Reopening | Self::Closed => ErrorKind::Storage,
         }
     }

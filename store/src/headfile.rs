@@ -46,7 +46,9 @@ impl HeadFile {
         let mut bytes = vec![0; usize::try_from(FILE_LEN).unwrap_or(8192)];
         disk.read(0, &mut bytes)?;
         let newest = newest_slot(&bytes).filter(|slot| slot.log_id == *log_id);
-        let sequence = newest.as_ref().map_or(0, |slot| slot.sequence.wrapping_add(1));
+        let sequence = newest
+            .as_ref()
+            .map_or(0, |slot| slot.sequence.wrapping_add(1));
         let found = newest.map_or(Found::Nothing, Found::Head);
         let file = Self {
             disk,

@@ -53,7 +53,9 @@ pub use append::{Append, Appended, Condition, Expected, Imported};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::{Disk, FileDisk, MemoryDisk, OverlayDisk, panic_is_contained};
 pub use error::{AppendError, Corruption, ErrorKind, OpenError, ReadError, StorageError};
-pub use fold::{Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, RowDifference, Rows};
+pub use fold::{
+    Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, RowDifference, Rows,
+};
 pub use index::{IndexError, IndexOptions, IndexRow};
 pub use log::Log;
 pub use open::{CreateOptions, Disks, OpenOptions, default_keys_path};

@@ -13,6 +13,7 @@ use runstone_codec::{
     Authority, Compression, ControlValue, Draft, Header, KeyedTarget, NewEvent, PayloadSpec,
     Position, namespace, seal, uuid_v7,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -142,7 +143,7 @@ impl Log {
                     check_names(&draft.event)?;
                 }
                 let scope = self.scope_of(&draft.event, &mut scopes)?;
-                let plain = owner == Owner::Log && is_evidence(&draft.event.event_type);
+                let plain = owner == Owner::Log && namespace::is_evidence(&draft.event.event_type);
                 self.seal(draft, actor, &scope, now_us, random, plain)
             })
             .collect()
@@ -151,20 +152,21 @@ impl Log {
     /// The scope that the stream has, or will have with this event.
     fn scope_of(&self, event: &NewEvent, local: &mut LocalScopes) -> Result<String, AppendError> {
         if let Some(scope) = &event.scope {
+            if !local.0.contains_key(&event.stream) {
+                local.0.insert(event.stream.clone(), scope.clone());
+            }
             return Ok(scope.clone());
         }
         if event.stream == LOG_STREAM {
             return Ok(LOG_SCOPE.to_owned());
         }
-        if let Some((stream, scope)) = &local.last
-            && *stream == event.stream
-        {
+        if let Some(scope) = local.0.get(&event.stream) {
             return Ok(scope.clone());
         }
         let reader = self.shared.reader()?;
         let stored = stream_scope(&reader.published.index, &reader.snapshot, &event.stream)?;
         let scope = stored.unwrap_or_else(|| DEFAULT_SCOPE.to_owned());
-        local.last = Some((event.stream.clone(), scope.clone()));
+        local.0.insert(event.stream.clone(), scope.clone());
         Ok(scope)
     }
 
@@ -205,6 +207,8 @@ impl Log {
             tags.sort_unstable();
             tags.dedup();
         }
+        // The writer must be able to record whatever it is given.
+        control.encode()?;
         let mut header = event.header(
             event
                 .event_id
@@ -288,7 +292,8 @@ impl Log {
             let in_order = last.replace(*position).is_none_or(|last| last < *position);
             let same_content = match &record.payload {
                 Payload::Open(bytes) => *bytes == event.payload,
-                _ => true,
+                Payload::Erased => true,
+                _ => false,
             };
             if !in_order || !same_content || !same_header(event, &record.header, keyed_tags) {
                 return Err(AppendError::EventIdConflict {
@@ -310,26 +315,10 @@ impl Log {
     }
 }
 
-/// The scope found last: most appends write one stream.
+/// Scopes of the streams of one request, as far as they are known: what one event names holds for
+/// those after it.
 #[derive(Default)]
-struct LocalScopes {
-    last: Option<(String, String)>,
-}
-
-/// Types that read without keys, so that evidence does: never sealed.
-pub(crate) fn is_evidence(event_type: &str) -> bool {
-    matches!(
-        event_type,
-        "log.genesis"
-            | "log.epoch_started"
-            | "log.key_rotated"
-            | "log.encryption_required"
-            | "log.erasure_requested"
-            | "log.erasure_completed"
-            | "log.disclosed"
-            | "log.principal_added"
-    )
-}
+struct LocalScopes(BTreeMap<String, String>);
 
 fn check_names(event: &NewEvent) -> Result<(), AppendError> {
     if event.stream == LOG_STREAM {

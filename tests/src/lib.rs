@@ -4,6 +4,7 @@
 //!  contract/*  one function a property  --> tests/contract.rs  (memory and files, sealed and plain)
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
+//!  tamper      damage to the files of a log
 //! ```
 
 #![expect(
@@ -16,3 +17,5 @@
 
 pub mod contract;
 pub mod folds;
+pub mod model;
+pub mod tamper;

@@ -34,6 +34,7 @@ const EXITS: &str = "Exit codes: 0 done, yes or valid; 1 the answer is no; 2 wro
 
 /// Which log, as whom, and how to answer.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For every command")]
 pub(crate) struct Global {
     /// The log
     #[arg(

@@ -1,10 +1,10 @@
 //! `folds` and `rebuild`: state that is folded from the log.
 
 use crate::args::RebuildArgs;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Progress, Summary, Table, Tone, count, hex, paint};
 use crate::session::{Access, Session};
-use runstone::{FoldCheck, FoldStatus};
+use runstone::{FoldCheck, FoldStatus, Log};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -82,6 +82,9 @@ pub(crate) fn rebuild(session: &Session, args: &RebuildArgs) -> Result<Exit, Fai
     };
     let bar = Progress::events(output, "folding");
     let checks = session.with(access, |log| {
+        if let Some(fold) = fold {
+            check_known(log, fold)?;
+        }
         let progress = |done, all| bar.set(done, all);
         Ok(if args.check {
             log.check_folds(fold, &progress)?
@@ -101,6 +104,18 @@ pub(crate) fn rebuild(session: &Session, args: &RebuildArgs) -> Result<Exit, Fai
     results.flush()?;
     let all_equal = checks.iter().all(FoldCheck::is_equal);
     Ok(if all_equal { Exit::Done } else { Exit::No })
+}
+
+fn check_known(log: &Log, fold: &str) -> Result<(), Failure> {
+    let folds = log.fold_status();
+    if folds
+        .iter()
+        .any(|status| status.known && status.name == fold)
+    {
+        return Ok(());
+    }
+    let message = format!("this program knows no fold `{fold}`");
+    Err(Report::new(Exit::NotFound, "fold_unknown", message).into())
 }
 
 fn text(output: &Output, check: &FoldCheck) -> String {

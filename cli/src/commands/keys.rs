@@ -1,12 +1,12 @@
 //! `keys`: what keys there are, and who may act.
 
 use crate::args::{KeysCommand, PrincipalCommand};
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, count, now, relative, rfc3339};
 use crate::session::{Access, Session};
-use runstone::Log;
 use runstone::codec::{Authority, OsEntropy, Position};
 use runstone::keys::{Credential, KeyInfo};
+use runstone::{AppendError, Log};
 use serde::Serialize;
 use std::path::Path;
 
@@ -147,9 +147,17 @@ pub(super) fn enrol(
     match log.enrol(credential.id(), authority, &credential.public_key()) {
         Ok(position) => Ok(position),
         Err(error) => {
+            let error = Failure::from(match error {
+                AppendError::ConditionFailed { position } => Report::new(
+                    Exit::Conflict,
+                    "principal_exists",
+                    format!("somebody is enrolled as `{name}` already, at position {position}"),
+                ),
+                other => other.into(),
+            });
             // The error says why it is of no use; if it cannot be removed, it still is of none.
             let _ = std::fs::remove_file(file);
-            Err(error.into())
+            Err(error)
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn run(session: &Session, args: &LogArgs) -> Result<Exit, Failure> {
     } else {
         session.with(Access::Events, |log| {
             let shown = printer.print(log, read)?;
-            if shown == 0 && printer.worst.is_none() && session.output.err_terminal {
+            if shown == 0 && printer.worst.is_none() {
                 session.output.note("no event matches");
             }
             Ok(())

@@ -104,10 +104,7 @@ fn table(log: &Log, all: &[RunSummary], output: &Output) -> String {
             (line.name.unwrap_or_default(), Tone::Plain),
             (line.status.to_owned(), tone_of(&run.status)),
             (started, Tone::Dim),
-            (
-                duration(run.last_at_us().saturating_sub(began_at_us)),
-                Tone::Plain,
-            ),
+            (took(run), Tone::Plain),
             (number(line.steps), Tone::Plain),
             (number(line.tool_calls), Tone::Plain),
             (number(line.tokens), Tone::Plain),
@@ -123,6 +120,14 @@ fn number(number: u64) -> String {
         "-".to_owned()
     } else {
         count(number)
+    }
+}
+
+/// Recordings without times took no time that anybody knows.
+fn took(run: &RunSummary) -> String {
+    match run.last_at_us().saturating_sub(run.began_at_us()) {
+        0 => "-".to_owned(),
+        micros => duration(micros),
     }
 }
 
@@ -207,7 +212,7 @@ fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> String {
         Some(ended_at_us) => put("ended", &rfc3339(ended_at_us).unwrap_or_default()),
         None => put("last event", &rfc3339(last_at_us).unwrap_or_default()),
     }
-    put("took", &duration(last_at_us.saturating_sub(began_at_us)));
+    put("took", &took(run));
     let (counts, usage) = (&run.counts, &run.usage);
     put("events", &count(counts.events));
     put("steps", &count(counts.steps));

@@ -48,7 +48,7 @@ pub(crate) fn run(session: &Session, args: &VerifyArgs) -> Result<Exit, Failure>
     let report = session.patiently(|| {
         let options = session.options(Access::Folds);
         verify_file(&session.log, options, args.level.into(), &|done, all| {
-            bar.set(done, all)
+            bar.set(done, all);
         })
     })?;
     drop(bar);

@@ -10,13 +10,15 @@ use std::fmt::Write as _;
 /// Widths that most names keep to; longer ones push the rest of their line.
 const STREAM_WIDTH: usize = 24;
 const TYPE_WIDTH: usize = 24;
+/// Characters of content where no terminal bounds them; the whole is in `show` and in JSON.
+const PIPED_WIDTH: usize = 200;
 
 /// Events as lines, one after the other: they may be more than fit into memory, so that no column
 /// can wait for its widest cell.
 #[derive(Debug)]
 pub(crate) struct RecordLines {
     color: bool,
-    /// Columns for one line; without it lines are whole.
+    /// Columns of the terminal.
     width: Option<usize>,
     /// Times are told as distances from now, for people who look now.
     now: Option<Timestamp>,
@@ -51,7 +53,7 @@ impl RecordLines {
             + 6;
         let left = self
             .width
-            .map_or(usize::MAX, |width| width.saturating_sub(used).max(8));
+            .map_or(PIPED_WIDTH, |width| width.saturating_sub(used).max(8));
         let content = match &record.payload {
             Payload::Open(bytes) => {
                 // What is beyond the width need not be looked at; one character has at most 4 bytes.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runstone_store::{Log, Payload, ReadError};
+use runstone_store::{FoldRow, Log, Payload, ReadError};
 
 use super::fold::{FOLD, stream_key};
 use super::summary::{RunStatus, RunSummary, Totals};
@@ -118,12 +118,12 @@ pub struct Runs {
     filter: RunFilter,
     prefix: Vec<u8>,
     from: Vec<u8>,
-    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    page: std::vec::IntoIter<FoldRow>,
     ended: bool,
 }
 
 impl Runs {
-    fn next_row(&mut self) -> Option<Result<(Vec<u8>, Vec<u8>), ReadError>> {
+    fn next_row(&mut self) -> Option<Result<FoldRow, ReadError>> {
         if self.page.as_slice().is_empty() && !self.ended {
             match self.log.fold_rows(FOLD, &self.prefix, &self.from, PAGE) {
                 Ok(page) => {

@@ -78,7 +78,7 @@ fn check_length(bytes: usize) -> Result<(), SettingsError> {
 /// The line of a byte, from 1.
 fn line_of(text: &str, at: usize) -> usize {
     let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
+    before.split(|byte| *byte == b'\n').count()
 }
 
 /// The key that stands at a place of the text, or whose value does.

@@ -176,6 +176,9 @@ fn no_altered_inclusion_proof_holds() {
             for other in (0..size + 3).filter(|other| *other != index) {
                 assert!(verify_inclusion(leaf, other, size, &proof, &root).is_err());
             }
+            let longer = [proof.as_slice(), &[root]].concat();
+            let result = verify_inclusion(leaf, index, size, &longer, &root);
+            assert_eq!(result, Err(ProofError::Length));
             let stranger = leaf_hash(b"stranger");
             let result = verify_inclusion(&stranger, index, size, &proof, &root);
             assert_eq!(result, Err(ProofError::Root));
@@ -197,6 +200,9 @@ fn no_altered_consistency_proof_holds() {
             for other in altered(&proof) {
                 assert!(verify_consistency(old, size, &old_root, &root, &other).is_err());
             }
+            let longer = [proof.as_slice(), &[root]].concat();
+            let result = verify_consistency(old, size, &old_root, &root, &longer);
+            assert_eq!(result, Err(ProofError::Length));
             let stranger = leaf_hash(b"stranger");
             assert!(verify_consistency(old, size, &stranger, &root, &proof).is_err());
             assert!(verify_consistency(old, size, &old_root, &stranger, &proof).is_err());

@@ -1,7 +1,7 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
-use crate::fold::{FoldRow, FoldCheck, FoldRecord, FoldStatus, Rebuild, clear};
+use crate::fold::{FoldCheck, FoldRecord, FoldRow, FoldStatus, Rebuild, clear};
 use crate::log::Log;
 use crate::read::{Reader, open_control, open_payload, parse_entry};
 use runstone_codec::Position;

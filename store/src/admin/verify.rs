@@ -18,11 +18,10 @@ use crate::index::{TermBuffer, terms_of, verify_runs};
 use crate::log::Log;
 use crate::open::{OpenOptions, last_head};
 use crate::options::Sealing;
-use crate::prepare::is_evidence;
 use crate::read::{PayloadFailure, check_digest, open_control, parse_entry, try_open};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{CODEC_PLAIN, Digest32, Entry, seal};
+use runstone_codec::{CODEC_PLAIN, Digest32, Entry, namespace, seal};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
 use runstone_receipt::tree::{Frontier, Tile, TileSink};
@@ -225,9 +224,7 @@ impl Log {
         };
         report.size = head.size;
         let mut pass = Pass::new(&reader.identity, &reader.snapshot, level, report);
-        let walked = pass
-            .walk(&head, progress)
-            .and_then(|()| pass.check_tiles());
+        let walked = pass.walk(&head, progress).and_then(|()| pass.check_tiles());
         if let Err(error) = walked {
             pass.report.failed(&error);
         }
@@ -463,7 +460,7 @@ impl<'a> Pass<'a> {
         self.newest_us = entry.recorded_at_us();
         let downgraded = self.identity.sealing == Sealing::Required
             && header.codec == CODEC_PLAIN
-            && !is_evidence(&header.event_type);
+            && !namespace::is_evidence(&header.event_type);
         if downgraded {
             return Err(Corruption::at(position, "a sealed payload", "a plain one").into());
         }

@@ -10,6 +10,7 @@ use redb::{
     AccessGuard, Builder, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
     ReadableTableMetadata, StorageBackend, TableDefinition, WriteTransaction,
 };
+use std::any::Any;
 use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
@@ -44,13 +45,19 @@ pub(crate) fn contained<T>(
     let outcome = catch_unwind(AssertUnwindSafe(action));
     CONTAINED.set(outer);
     outcome.unwrap_or_else(|panic| {
-        let message = panic
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| panic.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "unknown panic".to_owned());
-        Err(StorageError::Panicked { message })
+        Err(StorageError::Panicked {
+            message: panic_text(panic.as_ref()),
+        })
     })
+}
+
+/// What a caught panic said.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "unknown panic".to_owned())
 }
 
 fn database_error(error: impl Into<redb::Error>) -> StorageError {
@@ -454,7 +461,9 @@ impl Snapshot {
                 return contained(|| action(&rows));
             }
         };
-        let rows = if let Some(rows) = cell.get() { rows } else {
+        let rows = if let Some(rows) = cell.get() {
+            rows
+        } else {
             let rows = open()?;
             cell.get_or_init(|| rows)
         };
@@ -481,7 +490,9 @@ impl Snapshot {
                 return contained(|| action(&rows));
             }
         };
-        let rows = if let Some(rows) = cell.get() { rows } else {
+        let rows = if let Some(rows) = cell.get() {
+            rows
+        } else {
             let rows = open()?;
             cell.get_or_init(|| rows)
         };

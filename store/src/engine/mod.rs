@@ -4,6 +4,6 @@ mod db;
 mod disk;
 
 pub use db::panic_is_contained;
-pub(crate) use db::{Change, Db, NumberTable, RowTable, Snapshot, Value};
+pub(crate) use db::{Change, Db, NumberTable, RowTable, Snapshot, Value, panic_text};
 pub use disk::{Disk, FileDisk, MemoryDisk, OverlayDisk};
 pub(crate) use disk::{LogPaths, sync_folder, write_whole};

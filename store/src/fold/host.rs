@@ -85,9 +85,13 @@ impl FoldHost {
     /// Takes one event into every fold that has not seen it.
     pub(crate) fn apply(&mut self, db: &Db, record: &FoldRecord<'_>) {
         let opened = OnceCell::new();
-        let snapshot = || if let Some(snapshot) = opened.get() { Ok(Arc::clone(snapshot)) } else {
-            let snapshot = Arc::new(db.snapshot()?);
-            Ok(Arc::clone(opened.get_or_init(|| snapshot)))
+        let snapshot = || {
+            if let Some(snapshot) = opened.get() {
+                Ok(Arc::clone(snapshot))
+            } else {
+                let snapshot = Arc::new(db.snapshot()?);
+                Ok(Arc::clone(opened.get_or_init(|| snapshot)))
+            }
         };
         for state in &mut self.states {
             state.apply(&self.seal, &snapshot, record);

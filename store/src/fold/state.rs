@@ -2,7 +2,7 @@
 
 use super::rows::{RowSeal, cursor_key, encode_cursor, row_key};
 use super::{Fold, FoldError, FoldRecord, FoldRow, Rows};
-use crate::engine::{Change, RowTable, Snapshot};
+use crate::engine::{Change, RowTable, Snapshot, panic_text};
 use crate::error::StorageError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,11 +90,7 @@ impl FoldState {
             }
             Ok(Err(error)) => self.stopped = Some((position, error.to_string())),
             Err(panic) => {
-                let why = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "unknown panic".to_owned());
+                let why = panic_text(panic.as_ref());
                 self.stopped = Some((position, FoldError::Panicked(why).to_string()));
             }
         }

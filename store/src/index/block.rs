@@ -219,14 +219,6 @@ impl OpenEntry {
         self.middle.clear();
     }
 
-    pub(super) fn base(&self) -> u64 {
-        self.base
-    }
-
-    pub(super) fn first(&self) -> u64 {
-        self.first
-    }
-
     pub(super) fn last(&self) -> u64 {
         self.last
     }

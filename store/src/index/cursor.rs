@@ -41,10 +41,9 @@ impl Span {
     }
 }
 
-/// Positions of a term within a range, in order. It keeps its view; every call must be given the
-/// snapshot of the rows that was taken together with that view.
+/// Positions of a term within a range, in order.
 #[derive(Debug)]
-pub(crate) struct PostingCursor {
+pub(super) struct PostingCursor {
     state: Arc<State>,
     term: Vec<u8>,
     reverse: bool,
@@ -69,14 +68,6 @@ impl PostingCursor {
             at: 0,
             batch_limit: FIRST_BATCH,
         }
-    }
-
-    /// The next position, or none at the end.
-    pub(crate) fn next(&mut self, rows: &dyn RowRead) -> Result<Option<u64>, IndexError> {
-        let Some(left) = self.left else {
-            return Ok(None);
-        };
-        self.seek(rows, left.start(self.reverse), &mut Meter::unlimited())
     }
 
     /// The next position that is not before `target` in the direction of travel.

@@ -29,27 +29,26 @@ impl Heads {
         }
     }
 
-    /// The head of a term over tables (oldest first) and runs. What it costs is counted.
+    /// The head of a term over tables (oldest first) and runs.
     pub(super) fn head(
         &mut self,
         tables: &[Arc<Memtable>],
         runs: &[Arc<Run>],
         rows: &dyn RowRead,
         term: &[u8],
-        meter: &mut Meter,
     ) -> Result<Option<Head>, IndexError> {
         let Some((table, older)) = tables.split_last() else {
-            return self.head_in_runs(runs, rows, term, meter);
+            return self.head_in_runs(runs, rows, term);
         };
         let Some(tail) = table.tail(term, u64::MAX) else {
-            return self.head(older, runs, rows, term, meter);
+            return self.head(older, runs, rows, term);
         };
         let base = if let Some(base) = tail.base {
             base
         } else if term::is_unique(term) {
             0
         } else {
-            let before = self.head(older, runs, rows, term, meter)?;
+            let before = self.head(older, runs, rows, term)?;
             let base = before.map_or(0, |head| head.count);
             table.set_base(term, base);
             base
@@ -67,7 +66,6 @@ impl Heads {
         runs: &[Arc<Run>],
         rows: &dyn RowRead,
         term: &[u8],
-        meter: &mut Meter,
     ) -> Result<Option<u64>, IndexError> {
         let newest = tables
             .iter()
@@ -76,7 +74,7 @@ impl Heads {
         if let Some(tail) = newest {
             return Ok(Some(tail.last));
         }
-        let head = self.head_in_runs(runs, rows, term, meter)?;
+        let head = self.head_in_runs(runs, rows, term)?;
         Ok(head.map(|head| head.last))
     }
 
@@ -95,7 +93,6 @@ impl Heads {
         runs: &[Arc<Run>],
         rows: &dyn RowRead,
         term: &[u8],
-        meter: &mut Meter,
     ) -> Result<Option<Head>, IndexError> {
         if let Some(&head) = self.young.get(term) {
             return Ok(head);
@@ -104,7 +101,7 @@ impl Heads {
             self.remember(key, head);
             return Ok(head);
         }
-        let head = head_in_runs(runs, rows, Needle::new(term), u64::MAX, meter)?;
+        let head = head_in_runs(runs, rows, Needle::new(term), u64::MAX)?;
         self.remember(Box::from(term), head);
         Ok(head)
     }
@@ -123,10 +120,10 @@ pub(super) fn head_in_runs(
     rows: &dyn RowRead,
     needle: Needle<'_>,
     bound: u64,
-    meter: &mut Meter,
 ) -> Result<Option<Head>, IndexError> {
+    let mut meter = Meter::unlimited();
     for run in runs.iter().rev() {
-        let head = run.head(rows, needle, bound, meter)?;
+        let head = run.head(rows, needle, bound, &mut meter)?;
         if head.is_some() {
             return Ok(head);
         }
@@ -143,17 +140,12 @@ mod tests {
     fn memory_is_bounded_and_what_is_used_stays() {
         let mut heads = Heads::new(100);
         let rows = Rows::default();
-        let mut meter = Meter::unlimited();
         let known = Head { last: 7, count: 3 };
         heads.remember(Box::from(&b"Sused"[..]), Some(known));
         for n in 0..1_000_u32 {
-            let absent = heads
-                .head_in_runs(&[], &rows, &n.to_be_bytes(), &mut meter)
-                .unwrap();
+            let absent = heads.head_in_runs(&[], &rows, &n.to_be_bytes()).unwrap();
             assert_eq!(absent, None);
-            let used = heads
-                .head_in_runs(&[], &rows, b"Sused", &mut meter)
-                .unwrap();
+            let used = heads.head_in_runs(&[], &rows, b"Sused").unwrap();
             assert_eq!(used, Some(known));
             assert!(heads.young.len() + heads.old.len() <= 100);
         }
@@ -172,7 +164,7 @@ mod tests {
         assert!(heads.known(b"unknown").is_none());
         let rows = Rows::default();
         for term in [b"a", b"c"] {
-            let found = heads.head_in_runs(&[], &rows, term, &mut Meter::unlimited());
+            let found = heads.head_in_runs(&[], &rows, term);
             assert_eq!(found.unwrap(), Some(head));
         }
     }

@@ -136,7 +136,8 @@ impl Index {
     }
 
     /// Number of committed runs.
-    pub(crate) fn runs(&self) -> u64 {
+    #[cfg(test)]
+    fn runs(&self) -> u64 {
         self.state.runs.len() as u64
     }
 
@@ -165,8 +166,7 @@ impl Index {
         term: &[u8],
     ) -> Result<Option<Head>, IndexError> {
         let State { tables, runs } = &*self.state;
-        self.heads
-            .head(tables, runs, rows, term, &mut Meter::unlimited())
+        self.heads.head(tables, runs, rows, term)
     }
 
     /// The newest position behind `after` (anywhere if none) that matches an item, with the events
@@ -178,18 +178,7 @@ impl Index {
         after: Option<u64>,
         scan_limit: Option<u64>,
     ) -> Result<Option<u64>, IndexError> {
-        let (state, heads) = (&self.state, &mut self.heads);
-        let mut last = |term: &[u8], meter: &mut Meter| {
-            meter.touch()?;
-            heads.last(
-                &state.tables,
-                &state.runs,
-                rows,
-                term,
-                &mut Meter::unlimited(),
-            )
-        };
         let meter = Meter::new(scan_limit);
-        query::newest_after(state, state.next(), rows, item, after, meter, &mut last)
+        query::newest_after(&self.state, &mut self.heads, rows, item, after, meter)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::cursor::{PostingCursor, Span};
 use super::error::IndexError;
+use super::heads::Heads;
 use super::row::RowRead;
 use super::run::Meter;
 use super::view::State;
@@ -30,7 +31,8 @@ impl ItemTerms {
     }
 }
 
-/// Positions that match an item, in order. The snapshot rule of [`PostingCursor`] holds.
+/// Positions that match an item, in order. It keeps its view; every call must be given the
+/// snapshot of the rows that was taken together with that view.
 #[derive(Debug)]
 pub(crate) struct MatchCursor {
     conjuncts: Vec<Conjunct>,
@@ -134,11 +136,6 @@ impl MatchCursor {
         }
     }
 
-    /// Postings and rows touched so far.
-    pub(crate) fn touched(&self) -> u64 {
-        self.meter.touched()
-    }
-
     /// The next position, or none at the end.
     pub(crate) fn next(&mut self, rows: &dyn RowRead) -> Result<Option<u64>, IndexError> {
         let Some(left) = self.left else {
@@ -174,32 +171,28 @@ impl MatchCursor {
     }
 }
 
-/// Answers the last position of a term, and counts what that touches.
-pub(super) type LastOf<'l> =
-    &'l mut (dyn FnMut(&[u8], &mut Meter) -> Result<Option<u64>, IndexError> + 'l);
-
-/// The newest position behind `after` that matches an item, below `visible`.
+/// The newest position behind `after` that matches an item.
 ///
-/// `last` answers the last position of a term. A conjunct whose last position is not behind
-/// `after` rejects; a single one answers; else the postings decide, newest first.
+/// A conjunct whose last position is not behind `after` rejects; a single one answers; else the
+/// postings decide, newest first.
 pub(super) fn newest_after(
     state: &Arc<State>,
-    visible: u64,
+    heads: &mut Heads,
     rows: &dyn RowRead,
     item: &ItemTerms,
     after: Option<u64>,
     mut meter: Meter,
-    last: LastOf<'_>,
 ) -> Result<Option<u64>, IndexError> {
     let low = after.map_or(Some(0), |after| after.checked_add(1));
-    let (Some(low), Some(mut high)) = (low, visible.checked_sub(1)) else {
+    let (Some(low), Some(mut high)) = (low, state.next().checked_sub(1)) else {
         return Ok(None);
     };
     let mut conjuncts = 0;
     for terms in item.conjuncts() {
         let mut newest = None;
         for term in terms {
-            newest = newest.max(last(term, &mut meter)?);
+            meter.touch()?;
+            newest = newest.max(heads.last(&state.tables, &state.runs, rows, term)?);
         }
         match newest.filter(|&newest| newest >= low) {
             Some(newest) => high = high.min(newest),
@@ -212,4 +205,43 @@ pub(super) fn newest_after(
         return Ok(left.map(|left| left.high));
     }
     MatchCursor::new(state, item, left, true, meter).next(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Rows;
+    use super::super::{Index, IndexOptions};
+    use super::*;
+
+    #[test]
+    fn a_limit_counts_each_posting_of_each_conjunct() {
+        let rows = Rows::default();
+        let mut index = Index::open(&rows, IndexOptions::default()).unwrap();
+        for position in 0..6 {
+            let tag: &[u8] = if position % 2 == 0 {
+                b"Ga:even"
+            } else {
+                b"Ga:odd"
+            };
+            index.insert(position, [&b"Tx"[..], tag]).unwrap();
+        }
+        let item = ItemTerms {
+            types: vec![b"Tx".to_vec()],
+            tags: vec![b"Ga:odd".to_vec()],
+            ..ItemTerms::default()
+        };
+        // Three odd positions, and three of the type to meet them.
+        for (limit, fits) in [(6, true), (5, false)] {
+            let mut cursor = index.view(6).matches(&item, &(0..=9), false, Some(limit));
+            let walked: Result<Vec<_>, _> = (0..4).map(|_| cursor.next(&rows)).collect();
+            assert_eq!(walked.is_ok(), fits, "{limit}");
+        }
+        // Two heads, and the newest posting of each.
+        for (limit, fits) in [(4, true), (3, false)] {
+            let newest = index.any_after(&rows, &item, Some(1), Some(limit));
+            assert_eq!(newest.ok().flatten() == Some(5), fits, "{limit}");
+        }
+        let rejected = index.any_after(&rows, &item, Some(5), Some(2));
+        assert_eq!(rejected.ok(), Some(None));
+    }
 }

@@ -46,10 +46,6 @@ impl Meter {
         Self::new(None)
     }
 
-    pub(super) fn touched(&self) -> u64 {
-        self.touched
-    }
-
     /// Counts a posting or a row.
     pub(super) fn touch(&mut self) -> Result<(), IndexError> {
         self.touched += 1;

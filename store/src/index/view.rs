@@ -1,10 +1,10 @@
 //! What a reader sees: the runs and tables of one moment, up to a position.
 
-use super::cursor::{PostingCursor, Span};
+use super::cursor::Span;
 use super::error::IndexError;
 use super::heads::head_in_runs;
 use super::memtable::Memtable;
-use super::query::{self, ItemTerms, MatchCursor};
+use super::query::{ItemTerms, MatchCursor};
 use super::row::RowRead;
 use super::run::{Head, Meter, Needle, Nth, Run};
 use super::term;
@@ -48,16 +48,6 @@ impl IndexView {
         Self { state, visible }
     }
 
-    /// The position after the last one that the view shows.
-    pub(crate) fn visible(&self) -> u64 {
-        self.visible
-    }
-
-    /// All events below this position are in runs.
-    pub(crate) fn covered(&self) -> u64 {
-        self.state.covered()
-    }
-
     /// The last posting of a term, and how many there are.
     pub(crate) fn head(&self, rows: &dyn RowRead, term: &[u8]) -> Result<Option<Head>, IndexError> {
         self.head_below(rows, term, self.visible)
@@ -87,26 +77,13 @@ impl IndexView {
                 }));
             }
         }
-        let mut meter = Meter::unlimited();
         let needle = Needle::new(term);
-        let older = head_in_runs(&self.state.runs, rows, needle, bound, &mut meter)?;
+        let older = head_in_runs(&self.state.runs, rows, needle, bound)?;
         let last = newest.or_else(|| older.map(|head| head.last));
         Ok(last.map(|last| Head {
             last,
             count: newer + older.map_or(0, |head| head.count),
         }))
-    }
-
-    /// The last position of a term, which needs no count from older places.
-    fn last(&self, rows: &dyn RowRead, term: &[u8]) -> Result<Option<u64>, IndexError> {
-        let mut tables = self.state.tables.iter().rev();
-        if let Some(tail) = tables.find_map(|table| table.tail(term, self.visible)) {
-            return Ok(Some(tail.last));
-        }
-        let mut meter = Meter::unlimited();
-        let needle = Needle::new(term);
-        let head = head_in_runs(&self.state.runs, rows, needle, self.visible, &mut meter)?;
-        Ok(head.map(|head| head.last))
     }
 
     /// The `n`-th posting of a term, from 0: for a stream the event of revision `n`.
@@ -165,17 +142,6 @@ impl IndexView {
         Ok(None)
     }
 
-    /// The postings of a term within a range, in order, or reversed from the last one.
-    pub(crate) fn postings(
-        &self,
-        term: &[u8],
-        range: &RangeInclusive<u64>,
-        reverse: bool,
-    ) -> PostingCursor {
-        let left = self.clamp(range);
-        PostingCursor::new(Arc::clone(&self.state), term, left, reverse)
-    }
-
     /// The positions within a range that match an item, in order, or reversed from the last one.
     /// Past `scan_limit` postings and rows touched the cursor answers
     /// [`IndexError::TooBroad`].
@@ -188,30 +154,6 @@ impl IndexView {
     ) -> MatchCursor {
         let left = self.clamp(range);
         MatchCursor::new(&self.state, item, left, reverse, Meter::new(scan_limit))
-    }
-
-    /// The newest position behind `after` (anywhere if none) that matches an item.
-    pub(crate) fn any_after(
-        &self,
-        rows: &dyn RowRead,
-        item: &ItemTerms,
-        after: Option<u64>,
-        scan_limit: Option<u64>,
-    ) -> Result<Option<u64>, IndexError> {
-        let mut last = |term: &[u8], meter: &mut Meter| {
-            meter.touch()?;
-            self.last(rows, term)
-        };
-        let meter = Meter::new(scan_limit);
-        query::newest_after(
-            &self.state,
-            self.visible,
-            rows,
-            item,
-            after,
-            meter,
-            &mut last,
-        )
     }
 
     /// What of a range is visible, if anything.

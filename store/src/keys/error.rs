@@ -1,5 +1,6 @@
 //! What can go wrong with keys. No message carries a secret.
 
+use crate::error::ErrorKind;
 use runstone_codec::keys::{ProviderError, TableError};
 use runstone_codec::{EntropyError, KeyId};
 use runstone_receipt::note::NoteError;
@@ -126,10 +127,8 @@ pub enum KeyError {
     #[error("a principal has 1 to 255 bytes and no control characters")]
     PrincipalName,
     /// An origin breaks the rules.
-    #[error("`{name}` cannot be used: {source}")]
-    Name {
-        /// The name.
-        name: String,
+    #[error("the origin cannot be used: {source}")]
+    Origin {
         /// The rule.
         source: NoteError,
     },
@@ -212,10 +211,25 @@ impl KeyError {
             Self::NoSource { .. } => "key_provider_no_source",
             Self::SigningOverlap => "signing_overlap",
             Self::PrincipalName => "principal_name",
-            Self::Name { .. } => "bad_name",
+            Self::Origin { .. } => "bad_origin",
             Self::BadProof => "bad_proof",
             Self::Challenge { .. } => "bad_challenge",
             Self::Entropy(error) => error.code(),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Io { .. } | Self::Entropy(_) => ErrorKind::Storage,
+            Self::Exists { .. }
+            | Self::ScopeName
+            | Self::PrincipalName
+            | Self::Origin { .. }
+            | Self::Challenge { .. } => ErrorKind::Usage,
+            Self::ScopeProtected { .. } | Self::Plain | Self::SigningOverlap => ErrorKind::Refused,
+            Self::ScopeUnknown { .. } => ErrorKind::NotFound,
+            _ => ErrorKind::Keys,
         }
     }
 

@@ -31,11 +31,9 @@ impl Signers {
         let signer = |seed: &RingSeed| {
             let seed = open_seed(seed, provider, &log_id)?;
             let signer = Signer::new(&origin, &seed);
-            let named = |source| KeyError::Name {
-                name: origin.clone(),
-                source,
-            };
-            signer.map(Arc::new).map_err(named)
+            signer
+                .map(Arc::new)
+                .map_err(|source| KeyError::Origin { source })
         };
         Ok(Self {
             current: signer(&signing)?,

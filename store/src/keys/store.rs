@@ -156,7 +156,10 @@ impl KeyStore {
         let mac = own(KeyKind::Mac)?.ok_or_else(|| mismatch(at, "the table has no MAC key"))?;
         let mac = MacKey::from_slice(mac.as_bytes()).map_err(short)?;
         let operations = match (sealing, own(KeyKind::Operations)?) {
-            (Sealing::Plain, _) => None,
+            (Sealing::Plain, None) => None,
+            (Sealing::Plain, Some(_)) => {
+                return Err(mismatch(at, "the keys are those of an encrypted log"));
+            }
             (_, None) => return Err(mismatch(at, "the table has no operations key")),
             (_, Some(key)) => Some(Arc::new(
                 OperationsKey::from_slice(key.as_bytes()).map_err(short)?,
@@ -253,7 +256,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Name`] when the name breaks the rules of origins.
+    /// [`KeyError::Origin`] when the name breaks the rules of origins.
     pub fn set_origin(&self, origin: &str) -> Result<(), KeyError> {
         check_origin(origin)?;
         let _change = self.lock();
@@ -310,10 +313,7 @@ impl KeyStore {
 }
 
 pub(super) fn check_origin(origin: &str) -> Result<(), KeyError> {
-    check_name(origin).map_err(|source| KeyError::Name {
-        name: origin.to_owned(),
-        source,
-    })
+    check_name(origin).map_err(|source| KeyError::Origin { source })
 }
 
 pub(super) fn table_error(dir: Option<&Path>, source: TableError) -> KeyError {

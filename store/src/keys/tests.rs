@@ -452,7 +452,7 @@ fn an_origin_can_be_changed_and_must_be_one() {
     }
     assert!(matches!(
         store.set_origin("a b"),
-        Err(KeyError::Name { .. })
+        Err(KeyError::Origin { .. })
     ));
     assert_eq!(store.origin(), "example.com/epoch-2");
 }

@@ -2,6 +2,7 @@
 
 use super::Log;
 use crate::append::{Append, Appended, Imported};
+use crate::engine::panic_text;
 use crate::error::AppendError;
 use crate::options::Durability;
 use crate::prepare::Actor;
@@ -10,6 +11,7 @@ use crate::write::{
 };
 use runstone_codec::{Draft, Position};
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Times that an append is sealed again because a key or scope changed under it.
@@ -41,7 +43,7 @@ impl Log {
                 return Ok(answer);
             }
         }
-        Err(AppendError::QueueFull { limit: 0 })
+        Err(AppendError::Contended { times: RESEALS })
     }
 
     /// [`append`](Self::append) for callers without a runtime.
@@ -59,7 +61,7 @@ impl Log {
                 return Ok(answer);
             }
         }
-        Err(AppendError::QueueFull { limit: 0 })
+        Err(AppendError::Contended { times: RESEALS })
     }
 
     /// Appends many requests in as few commits as possible; each gets its own verdict.
@@ -168,7 +170,7 @@ impl Log {
                     let request = Request::new(Work::Import, events, Durability::Synced);
                     outcome = self.submit_blocking(request)?;
                 }
-                Err(AppendError::Reopening)
+                Err(AppendError::Contended { times: RESEALS })
             })
             .collect()
     }
@@ -217,7 +219,7 @@ impl Log {
                 decided => return decision_of(decided),
             }
         }
-        Err(AppendError::Reopening)
+        Err(AppendError::Contended { times: RESEALS })
     }
 
     /// [`command_blocking`](Self::command_blocking) as a future.
@@ -240,7 +242,7 @@ impl Log {
                 decided => return decision_of(decided),
             }
         }
-        Err(AppendError::Reopening)
+        Err(AppendError::Contended { times: RESEALS })
     }
 
     fn command_request<A: Send + 'static>(
@@ -252,7 +254,11 @@ impl Log {
     ) -> Result<Request, AppendError> {
         let events = self.prepare(candidates, &self.actor)?;
         let decider = move |context: &mut DecideContext<'_>| {
-            let decision = decide(context)?;
+            // It runs in the middle of a group, maybe on the thread of another caller.
+            let outcome = catch_unwind(AssertUnwindSafe(|| decide(context)));
+            let decision = outcome.map_err(|panic| AppendError::DeciderPanicked {
+                why: panic_text(panic.as_ref()),
+            })??;
             Ok(Decision {
                 record: decision.record,
                 answer: Box::new(decision.answer) as AnyAnswer,

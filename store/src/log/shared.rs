@@ -13,10 +13,14 @@ use crate::write::{Answer, CommitFailed, Committed, Queue, Ticket, Writer};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Durable size that subscribers see when the log is closed: their wait ends.
 pub(crate) const CLOSED: u64 = u64::MAX;
+
+/// Between two looks at whether readers have let go of a database that failed.
+const LET_GO: Duration = Duration::from_millis(1);
 
 /// Whether commits go on.
 #[derive(Clone, Debug)]
@@ -176,8 +180,10 @@ impl Shared {
         let before = self.subscribers.fetch_add(1, Ordering::AcqRel);
         if before >= limit {
             self.unsubscribed();
-            return Err(ReadError::NotFound {
-                what: format!("free subscriber slot: {limit} are open (option subscribers)"),
+            return Err(ReadError::Limit {
+                what: "subscribers",
+                limit: limit as u64,
+                option: "subscribers",
             });
         }
         Ok(())
@@ -352,7 +358,7 @@ impl Shared {
         let db = Arc::clone(&held.db);
         drop(held);
         while Arc::strong_count(&db) > 1 {
-            std::thread::yield_now();
+            std::thread::sleep(LET_GO);
         }
     }
 

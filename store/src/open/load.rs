@@ -106,6 +106,7 @@ pub(crate) fn load(
         signing: Arc::clone(signing),
         maintenance: Maintenance::resume(merged),
         durable: head.size,
+        newest_us: head.recorded_at_us,
     };
     Ok(loaded(writer, host, head))
 }

@@ -359,12 +359,10 @@ impl Log {
         };
         let keys = keys(sealing)?;
         if *keys.log_id() != genesis.log_id {
-            return Err(Corruption::table(
-                "LOG.keys",
-                format!("the keys of log {}", genesis.log_id),
-                format!("the keys of log {}", keys.log_id()),
-            )
-            .into());
+            return Err(OpenError::WrongKeys {
+                log: genesis.log_id,
+                keys: *keys.log_id(),
+            });
         }
         let read_only = match (open.read_only, replica) {
             (true, None) => Some("it was opened read-only".to_owned()),
@@ -563,6 +561,7 @@ fn empty(
         signing: Arc::clone(signing),
         maintenance: Maintenance::default(),
         durable: 0,
+        newest_us: 0,
     };
     let head = writer.head(0);
     Ok(loaded(writer, host, head))

@@ -25,7 +25,7 @@ use crate::tree::Tree;
 use runstone_codec::hash::leaf_hash;
 use runstone_codec::{Control, Draft, EntryParts, Position, Revision, control, encode_entry};
 use runstone_receipt::head::head_mac;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -44,6 +44,8 @@ pub(crate) struct Writer {
     pub(crate) maintenance: Maintenance,
     /// Positions below this are durable.
     pub(crate) durable: u64,
+    /// `recorded_at` of the last event, microseconds since the epoch.
+    pub(crate) newest_us: u64,
 }
 
 /// A commit failed; the writer must be made anew from what is on disk.
@@ -112,11 +114,16 @@ impl Writer {
                 synced: false,
             });
         }
+        // Whoever waits must be told, however far this comes.
+        let tickets: Vec<_> = requests
+            .iter()
+            .map(|request| Arc::clone(&request.ticket))
+            .collect();
         let failed = |error: StorageError| CommitFailed {
             error,
-            tickets: Vec::new(),
+            tickets: tickets.clone(),
         };
-        let snapshot = self.db.snapshot().map_err(failed)?;
+        let snapshot = self.db.snapshot().map_err(&failed)?;
         let mut group = Group {
             closed: Vec::new(),
             open: ChunkBuilder::new(self.tree.size()),
@@ -134,14 +141,7 @@ impl Writer {
             if let (Err(error), true) = (&verdict, self.tree.size() != before) {
                 // Half of a request is in the group: nothing of the group may be written.
                 let message = error.to_string();
-                answers.push((ticket, Ok(Outcome::Synced)));
-                return Err(CommitFailed {
-                    error: StorageError::Damaged { message },
-                    tickets: answers
-                        .into_iter()
-                        .map(|(ticket, _): (Arc<Ticket<Answer>>, Answer)| ticket)
-                        .collect(),
-                });
+                return Err(failed(StorageError::Damaged { message }));
             }
             group.synced |= synced && verdict.is_ok();
             answers.push((ticket, verdict));
@@ -172,7 +172,10 @@ impl Writer {
                 .map(|(ticket, _)| Arc::clone(ticket))
                 .collect()
         };
-        let head = self.head(group.recorded_at_us);
+        if group.events > 0 {
+            self.newest_us = group.recorded_at_us;
+        }
+        let head = self.head(self.newest_us);
         sign(&head);
         let outcome = self.write(&mut group, &head, folds, snapshot);
         match outcome {
@@ -313,15 +316,15 @@ impl Writer {
         snapshot: &Snapshot,
         events: Vec<Prepared>,
     ) -> Answer {
-        let known = events
-            .iter()
-            .map(|event| self.position_of(&event.header.event_id, snapshot))
-            .collect::<Result<Vec<_>, _>>()?;
         let mut positions = Vec::with_capacity(events.len());
-        for (event, known) in events.into_iter().zip(known) {
-            if let Some(position) = known { positions.push((position, true)) } else {
-                positions.push((self.tree.size(), false));
-                self.record(group, folds, snapshot, event)?;
+        for event in events {
+            // Looked up one by one: a record may name one id twice.
+            match self.position_of(&event.header.event_id, snapshot)? {
+                Some(position) => positions.push((position, true)),
+                None => {
+                    positions.push((self.tree.size(), false));
+                    self.record(group, folds, snapshot, event)?;
+                }
             }
         }
         Ok(Outcome::Imported { positions })
@@ -334,7 +337,7 @@ impl Writer {
         request: &Request,
         snapshot: &Snapshot,
     ) -> Result<bool, AppendError> {
-        let mut first: Option<&Prepared> = None;
+        let mut new_streams: BTreeMap<&str, &str> = BTreeMap::new();
         for event in &request.events {
             let header = &event.header;
             if let Some(key_id) = &header.key_id
@@ -346,20 +349,16 @@ impl Writer {
                 Some(scope) => Some(scope.to_owned()),
                 None => self.stored_scope(&header.stream, snapshot)?,
             };
-            if let Some(scope) = scope
-                && scope != header.scope
-            {
-                if event.named_scope {
-                    return Err(scope_mismatch(event, scope));
+            match scope {
+                Some(scope) if scope == header.scope => {}
+                Some(scope) if event.named_scope => return Err(scope_mismatch(event, scope)),
+                Some(_) => return Ok(false),
+                None => {
+                    let earlier = new_streams.entry(&header.stream).or_insert(&header.scope);
+                    if *earlier != header.scope {
+                        return Err(scope_mismatch(event, (*earlier).to_owned()));
+                    }
                 }
-                return Ok(false);
-            }
-            if let Some(earlier) = first
-                .replace(event)
-                .filter(|earlier| earlier.header.stream == header.stream)
-                && earlier.header.scope != header.scope
-            {
-                return Err(scope_mismatch(event, earlier.header.scope.clone()));
             }
         }
         Ok(true)
@@ -392,8 +391,13 @@ impl Writer {
         snapshot: &Snapshot,
     ) -> Result<Option<Vec<u64>>, AppendError> {
         let mut positions = Vec::new();
+        let mut given = BTreeSet::new();
         for event in events.iter().filter(|event| event.given_id) {
-            positions.extend(self.position_of(&event.header.event_id, snapshot)?);
+            let id = event.header.event_id;
+            if !given.insert(id) {
+                return Err(AppendError::DuplicateId { id });
+            }
+            positions.extend(self.position_of(&id, snapshot)?);
         }
         if positions.is_empty() {
             return Ok(None);
@@ -574,6 +578,8 @@ fn choose(
                 .and_then(Option::take)
                 .ok_or(AppendError::Empty)?;
             event.control = event.control.merge(control);
+            // Before anything is recorded: a decision is recorded whole.
+            event.control.encode()?;
             Ok(event)
         })
         .collect()

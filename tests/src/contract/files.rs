@@ -121,7 +121,7 @@ pub fn files_are_not_overwritten(place: &Place) {
     log.append_blocking(numbered("s", 1)).unwrap();
     let busy = Log::open(&place.path(), plainly()).unwrap_err();
     assert!(matches!(busy, OpenError::Busy { .. }) && busy.is_retryable(), "{busy}");
-    let taken = Log::create(&place.path(), runstone_store::CreateOptions::default(), plainly());
+    let taken = Log::create(&place.path(), &runstone_store::CreateOptions::default(), plainly());
     assert_eq!(taken.unwrap_err().code(), "log_exists");
     log.close_blocking().unwrap();
     let file = place.beside("note.txt");

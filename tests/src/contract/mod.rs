@@ -73,7 +73,7 @@ impl Place {
     pub fn create(&self, open: OpenOptions) -> Log {
         let mut create = CreateOptions::default();
         create.sealing = self.sealing;
-        Log::create(&self.path(), create, open).unwrap()
+        Log::create(&self.path(), &create, open).unwrap()
     }
 
     /// Opens the log.

@@ -20,20 +20,20 @@ pub(super) struct Checks {
 /// The payload is never parsed into a value: integers of 128 bits, numbers that no double holds,
 /// keys that stand twice and the order of keys would not survive that.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an event, which is a JSON object")]
 struct Written {
     #[serde(rename = "type")]
     event_type: String,
     stream: String,
     data: Box<RawValue>,
-    id: Option<Uuid>,
+    id: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
     source: Option<String>,
     occurred_at: Option<String>,
     scope: Option<String>,
-    causation: Option<Uuid>,
-    correlation: Option<Uuid>,
+    causation: Option<String>,
+    correlation: Option<String>,
     schema_version: Option<u32>,
     #[serde(default)]
     fields: bool,
@@ -57,16 +57,30 @@ pub(super) fn parse(line: &[u8], checks: &Checks) -> Option<Result<Append, Repor
             ))));
         }
     };
-    let written = if text.starts_with('[') {
-        serde_json::from_str::<Vec<Written>>(text)
-    } else {
-        serde_json::from_str::<Written>(text).map(|one| vec![one])
-    };
-    Some(
-        written
-            .map_err(|error| bad_line(told(&error)))
-            .and_then(|events| build(events, checks)),
-    )
+    Some(events(text).and_then(|events| build(events, checks)))
+}
+
+fn events(text: &str) -> Result<Vec<Written>, Report> {
+    if !text.starts_with('[') {
+        return Ok(vec![event(text)?]);
+    }
+    let elements: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|error| bad_line(told(&error)))?;
+    elements
+        .into_iter()
+        .map(|element| event(element.get()))
+        .collect()
+}
+
+/// Reads an object; the members of an event have no order, so an array is none.
+fn event(text: &str) -> Result<Written, Report> {
+    if !text.starts_with('{') {
+        let found: String = text.chars().take(20).collect();
+        return Err(bad_line(format!(
+            "an event is a JSON object, not `{found}`"
+        )));
+    }
+    serde_json::from_str(text).map_err(|error| bad_line(told(&error)))
 }
 
 fn build(events: Vec<Written>, checks: &Checks) -> Result<Append, Report> {
@@ -129,10 +143,10 @@ impl Written {
             .payload(data.into_string())
             .tags(self.tags)
             .fields(self.fields);
-        event.event_id = self.id;
+        event.event_id = uuid("id", self.id)?;
         event.scope = self.scope;
-        event.causation = self.causation;
-        event.correlation = self.correlation;
+        event.causation = uuid("causation", self.causation)?;
+        event.correlation = uuid("correlation", self.correlation)?;
         event.schema_version = self.schema_version.unwrap_or(event.schema_version);
         if let Some(source) = self.source {
             event.source = source;
@@ -146,6 +160,14 @@ impl Written {
     }
 }
 
+fn uuid(member: &str, text: Option<String>) -> Result<Option<Uuid>, Report> {
+    text.map(|text| {
+        text.parse()
+            .map_err(|_| bad_line(format!("{member} `{text}` is not an event id (UUID)")))
+    })
+    .transpose()
+}
+
 /// What is wrong with the JSON; the number of the line is told beside it.
 fn told(error: &serde_json::Error) -> String {
     let text = error.to_string();
@@ -156,7 +178,7 @@ fn told(error: &serde_json::Error) -> String {
     }
 }
 
-pub(super) fn bad_line(message: impl Into<String>) -> Report {
+fn bad_line(message: impl Into<String>) -> Report {
     Report::new(Exit::Usage, "bad_line", message)
 }
 
@@ -264,7 +286,10 @@ mod tests {
         assert!(refused(r#"{"type":"a.b","stream":"s","data":1,"after":1}"#).contains("if_none"));
         let time = refused(r#"{"type":"a.b","stream":"s","data":1,"occurred_at":"now"}"#);
         assert!(time.contains("occurred_at"), "{time}");
-        assert!(refused("7").contains("column"));
+        assert!(refused(r#"{"type":"a.b","stream":"s","data":1,"id":"zz"}"#).contains("id `zz`"));
+        for none in ["7", "null", "x", "[[]]", r#"[["a.b","s",1]]"#, "[1]"] {
+            assert!(refused(none).contains("JSON object"), "{none}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::{ErrorLine, Output, Results};
 use crate::session::{Access, Session};
 use feed::{Feed, Found, each_line};
-use line::{Checks, bad_line};
+use line::Checks;
 use runstone::codec::Limits;
 use runstone::{Append, Appended, Condition, Log, NewEvent};
 use serde::Serialize;
@@ -120,6 +120,10 @@ fn open_input(file: Option<&Path>, output: &Output) -> Result<Box<dyn BufRead + 
     match file {
         Some(path) if path != Path::new("-") => {
             let opened = File::open(path).map_err(|error| Report::file(path, &error))?;
+            if opened.metadata().is_ok_and(|meta| meta.is_dir()) {
+                let message = format!("{} is a folder", path.display());
+                return Err(Report::new(Exit::Usage, "not_a_file", message).into());
+            }
             Ok(Box::new(BufReader::with_capacity(1 << 16, opened)))
         }
         _ => {
@@ -201,11 +205,9 @@ fn fill(
                 }
             }
             Found::TooLong(bytes) => {
-                let mut report = bad_line(format!(
-                    "the line has {bytes} bytes, at most {max_line_bytes} are allowed"
-                ));
-                report.hints = vec!["--max-line-bytes N allows longer lines".to_owned()];
-                (Err(report), 0)
+                let message =
+                    format!("the line has {bytes} bytes, at most {max_line_bytes} are allowed");
+                (Err(Report::new(Exit::Usage, "line_too_long", message)), 0)
             }
         };
         feed.put(Line { number, append }, bytes)

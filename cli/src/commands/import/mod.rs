@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Payload bytes, and records, that are handed to the log at once.
 const BATCH_BYTES: usize = 8 << 20;
@@ -79,6 +79,8 @@ struct Import<'a> {
     records: Vec<Vec<Draft>>,
     lines: Vec<u64>,
     bytes: usize,
+    /// Files found in folders that are no recordings.
+    passed_over: Vec<PathBuf>,
     /// A record was rejected, and that is the end.
     stopped: bool,
 }
@@ -97,6 +99,7 @@ impl<'a> Import<'a> {
             records: Vec::new(),
             lines: Vec::new(),
             bytes: 0,
+            passed_over: Vec::new(),
             stopped: false,
         }
     }
@@ -145,7 +148,7 @@ impl<'a> Import<'a> {
     }
 
     /// What a file is, by what was said or by its content.
-    fn format(&self, source: &Source) -> Result<Option<Format>, Failure> {
+    fn format(&mut self, source: &Source) -> Result<Option<Format>, Failure> {
         if let Some(format) = self.args.format {
             return Ok(Some(format));
         }
@@ -154,8 +157,7 @@ impl<'a> Import<'a> {
         match detect(&head) {
             Some(format) => Ok(Some(format)),
             None if source.found => {
-                let text = format!("{}: not a known format, passed over", path.display());
-                self.bar.pause(|| self.output.note(&text));
+                self.passed_over.push(path.clone());
                 Ok(None)
             }
             None => {
@@ -210,6 +212,14 @@ impl<'a> Import<'a> {
     }
 
     fn finish(self) -> Summary {
+        drop(self.bar);
+        if let Some(first) = self.passed_over.first() {
+            let (first, more) = (first.display(), self.passed_over.len() - 1);
+            self.output.note(&match more {
+                0 => format!("{first} has no known format and was passed over"),
+                _ => format!("{first} and {more} more have no known format and were passed over"),
+            });
+        }
         Summary {
             streams: self.streams.len() as u64,
             ..self.summary

@@ -1,7 +1,7 @@
 //! A term that most events have must not cost more to look up than a rare one.
 
 use super::super::sample::Rows;
-use super::super::{Index, IndexError, IndexOptions, RowRead, verify_runs};
+use super::super::{Index, IndexError, IndexOptions, ItemTerms, RowRead, verify_runs};
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
@@ -80,6 +80,10 @@ fn a_common_term_costs_about_a_row_to_look_up() {
     assert_eq!(reads, 0, "a head is remembered");
 
     let view = index.view(EVENTS);
+    let item = ItemTerms {
+        types: vec![COMMON.to_vec()],
+        ..ItemTerms::default()
+    };
     for n in [0, 1, 4_000, 26_999, 40_000, EVENTS / 10 * 9 - 1] {
         let (position, reads) = rows.during(|rows| view.posting_at(rows, COMMON, n).unwrap());
         assert_eq!(position, Some(n / 9 * 10 + n % 9));
@@ -88,7 +92,7 @@ fn a_common_term_costs_about_a_row_to_look_up() {
     for from in [0, 9, 12_345, 31_999, 59_998] {
         for reverse in [false, true] {
             let range = if reverse { 0..=from } else { from..=EVENTS };
-            let mut cursor = view.postings(COMMON, &range, reverse);
+            let mut cursor = view.matches(&item, &range, reverse, None);
             let (found, reads) = rows.during(|rows| cursor.next(rows).unwrap());
             let expected = if from % 10 != 9 {
                 from

@@ -36,6 +36,13 @@ fn filled() -> Rows {
     rows
 }
 
+fn of(term: &[u8]) -> ItemTerms {
+    ItemTerms {
+        tags: vec![term.to_vec()],
+        ..ItemTerms::default()
+    }
+}
+
 /// Everything that can be asked, once.
 fn ask(rows: &Rows) -> Result<Vec<u64>, IndexError> {
     let mut index = Index::open(rows, options())?;
@@ -56,7 +63,7 @@ fn ask(rows: &Rows) -> Result<Vec<u64>, IndexError> {
         answers.extend(view.posting_at(rows, &term, 7)?);
         answers.extend(view.head_below(rows, &term, 700)?.map(|head| head.last));
         for reverse in [false, true] {
-            let mut cursor = view.postings(&term, &(100..=1_400), reverse);
+            let mut cursor = view.matches(&of(&term), &(100..=1_400), reverse, None);
             while let Some(position) = cursor.next(rows)? {
                 answers.push(position);
             }

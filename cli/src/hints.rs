@@ -1,0 +1,128 @@
+//! What to do next, by error code. Messages that say it themselves need no hint.
+
+/// Advice on an error.
+pub(crate) fn of(code: &str) -> &'static [&'static str] {
+    own(code)
+        .or_else(|| of_the_log(code))
+        .or_else(|| of_events(code))
+        .or_else(|| of_keys(code))
+        .unwrap_or_default()
+}
+
+type Hints = Option<&'static [&'static str]>;
+
+/// Errors of this command.
+fn own(code: &str) -> Hints {
+    Some(match code {
+        "internal" => &[
+            "this is a fault of runstone, not yours: please report it with this message",
+            "nothing that was acknowledged is lost",
+        ],
+        "usage" => &["runstone help COMMAND shows what it takes"],
+        "bad_line" => &["write one JSON object, or one array of them, a line"],
+        "line_too_long" => &["--max-line-bytes N allows longer lines"],
+        "file_not_found" => &["check the path"],
+        "file_exists" => &["choose another path; nothing was overwritten"],
+        "not_a_file" => &["name a file, or - for stdin"],
+        "run_not_found" => &["runstone runs lists the runs"],
+        "fold_unknown" => &["runstone folds lists the folds"],
+        "unknown_format" | "import_unknown_format" => {
+            &["name the format with --format; runstone help import lists them"]
+        }
+        "unknown_schema" => &["runstone schema lists the types"],
+        "no_credential" => &["add --cred FILE or RUNSTONE_CRED"],
+        "credential_mismatch" => &["--as must name the principal that the credential is for"],
+        "principal_exists" => &["choose another name, or use the credential that was written then"],
+        _ => return None,
+    })
+}
+
+/// Errors of the log as a whole.
+fn of_the_log(code: &str) -> Hints {
+    Some(match code {
+        "log_not_found" => &["name another log with --log PATH or RUNSTONE_LOG"],
+        "log_exists" => &["choose another path with --log PATH"],
+        "not_a_log" => &["name the log itself with --log PATH, not its keys or its .head file"],
+        "newer_format" => &["install the version of runstone that wrote the log"],
+        "busy" => &[
+            "--wait SECONDS waits until the other process lets go of it",
+            "fuser PATH or lsof PATH says which process it is",
+        ],
+        "log_behind" | "log_diverged" => &[
+            "runstone verify shows what is there; keep the file and LOG.head as they are",
+            "if the file was replaced by an older copy, put the newest one back",
+        ],
+        "incomplete" => &["run runstone init again, at another path or after moving it away"],
+        "corrupt" | "storage_damaged" | "index_corrupt" => &[
+            "runstone verify names every damaged place; it changes nothing",
+            "keep a copy of the file before anything else; docs/RECOVERY.md says what to do",
+        ],
+        "checkpoint_copy" => &["make the copy reachable again, or configure another one"],
+        "storage_full" => &["free some space and run it again; nothing was written"],
+        "storage_io" => &["check that the path exists and that you may read and write it"],
+        "storage_database" => &["runstone doctor checks the set-up, runstone verify the log"],
+        "outcome_unknown" => &["run it again with the same event ids, which is safe"],
+        "queue_full" => &["run it again"],
+        "poisoned" | "reopening" | "closed" | "contended" => {
+            &["run it again; runstone doctor checks the set-up"]
+        }
+        "read_only" => &["append to the log that this is a copy of"],
+        "fold_stopped" => &["runstone folds says where and why; runstone rebuild folds again"],
+        "not_found" => &["runstone log --all --reverse --limit 10 shows the newest events"],
+        "settings_syntax" | "settings_value" => {
+            &["runstone config template shows every setting with its default"]
+        }
+        "settings_recorded" => &["record them again with runstone config set FILE.toml"],
+        _ => return None,
+    })
+}
+
+/// Errors of what is appended or asked.
+fn of_events(code: &str) -> Hints {
+    Some(match code {
+        "conflict" => &["read the stream again, decide again, and append with its new revision"],
+        "condition_failed" => &["read what matches (runstone show POSITION) and decide again"],
+        "condition_too_broad" => &["add a stream or a tag, or --after POSITION"],
+        "condition_unindexed" => &["use type=, tag= and stream= only"],
+        "event_id_conflict" => {
+            &["the id belongs to another event: runstone show ID; give the new event its own id"]
+        }
+        "partial_duplicate" => &["append the events that are not recorded yet on their own"],
+        "duplicate_id" => &["give every event its own id"],
+        "owned_namespace" => &[
+            "use a free namespace such as tool.*, chat.*, harness.* or data.*",
+            "recordings made elsewhere go in with runstone import",
+        ],
+        "reserved" => &["choose another name; those that begin with _ and `log` are the log's"],
+        "scope_mismatch" => &["leave scope away, or use another stream for another scope"],
+        "empty" => &["an array holds at least one event"],
+        "limit" => &["split it: fewer events, or smaller ones"],
+        "bad_query" => &["a query reads like type=tool.*;tag=user:7 or stream=run-7"],
+        "bad_event_type" => &["a type reads like tool.call.requested"],
+        "bad_tag" => &["a tag reads like user:7"],
+        "duplicate_tag" | "too_many_tags" => &["tags say what is searched for; leave some away"],
+        "field_empty" | "field_too_long" | "field_control_character" => {
+            &["names have 1 to 255 bytes and no control characters"]
+        }
+        "header_too_long" => &["shorten names and tags: together they have at most 4,096 bytes"],
+        "payload_too_large" => &["store large content elsewhere and record its digest"],
+        "payload_too_deep" => &["put deeply nested content into a string"],
+        "payload_not_json" | "payload_not_utf8" => &["the payload is one JSON value, as {\"a\":1}"],
+        _ => return None,
+    })
+}
+
+/// Errors of keys and principals.
+fn of_keys(code: &str) -> Hints {
+    Some(match code {
+        "keyring_not_found" | "keyring_mismatch" | "wrong_keys" => {
+            &["the folder is LOG.keys by default; --keys PATH or RUNSTONE_KEYS names another"]
+        }
+        "key_missing" => &["what was sealed under an erased key is gone; the event itself stands"],
+        "entropy" | "entropy_unavailable" => {
+            &["the operating system gives no randomness: run it again"]
+        }
+        "principal_name" => &["a principal has 1 to 255 bytes and no control characters"],
+        _ => return None,
+    })
+}

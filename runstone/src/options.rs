@@ -1,0 +1,244 @@
+//! Opening a log with everything attached.
+
+use runstone_projections::standard_folds;
+use runstone_store::keys::{ProviderConfig, ProviderSources};
+use runstone_store::{
+    CreateOptions, Durability, Fold, Log, LogOptions, OpenError, OpenOptions, Sealing,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where a program begins: a log with the [standard folds](crate::standard_folds) attached.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Runstone;
+
+impl Runstone {
+    /// Opens a log and brings it to where it was.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what was found and what to do; a refused file is left as it is.
+    pub fn open(path: impl AsRef<Path>) -> Result<Log, OpenError> {
+        Self::options().open(path)
+    }
+
+    /// Makes an encrypted log with its keys in `PATH.keys`, and opens it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::AlreadyExists`] leaves what is there untouched.
+    pub fn create(path: impl AsRef<Path>) -> Result<Log, OpenError> {
+        Self::options().create(path)
+    }
+
+    /// A log in memory: the same engine, gone when the last handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if the operating system gives no randomness.
+    pub fn memory() -> Result<Log, OpenError> {
+        Self::options().memory()
+    }
+
+    /// Everything that can be chosen.
+    pub fn options() -> Options {
+        Options::default()
+    }
+}
+
+/// How a log is opened or made. Nothing here decides what is recorded: that is what
+/// [`Settings`](crate::Settings) are for.
+///
+/// ```
+/// use runstone::{Durability, Runstone};
+///
+/// let log = Runstone::options().plain().durability(Durability::Buffered).memory()?;
+/// assert_eq!(log.size(), 1);
+/// # Ok::<(), runstone::OpenError>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing until a log is opened or made with them"]
+pub struct Options {
+    open: OpenOptions,
+    create: CreateOptions,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let mut open = OpenOptions::default();
+        open.folds = standard_folds();
+        Self {
+            open,
+            create: CreateOptions::default(),
+        }
+    }
+}
+
+impl Options {
+    /// Where the keys lie. Default: the log's path with `.keys` appended.
+    pub fn keys(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.create.keys = Some(path.clone());
+        self.open.keys = Some(path);
+        self
+    }
+
+    /// Never writes to the files: repair and replay happen in memory.
+    pub fn read_only(mut self) -> Self {
+        self.open.read_only = true;
+        self
+    }
+
+    /// Durability of appends that do not say. Default [`Durability::Synced`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.open.options.durability = durability;
+        self
+    }
+
+    /// Storage and limits, all of them; call it before [`durability`](Self::durability).
+    pub fn storage(mut self, options: LogOptions) -> Self {
+        self.open.options = options;
+        self
+    }
+
+    /// Attaches a fold besides those that are attached.
+    pub fn fold(mut self, fold: Arc<dyn Fold>) -> Self {
+        self.open.folds.push(fold);
+        self
+    }
+
+    /// Attaches no folds but those that are added after this.
+    pub fn without_folds(mut self) -> Self {
+        self.open.folds.clear();
+        self
+    }
+
+    /// What key providers need that is not read here: the environment, the time to wait.
+    pub fn sources(mut self, sources: ProviderSources) -> Self {
+        self.open.sources = sources;
+        self
+    }
+
+    /// Is told how far a repair is, from 0 to 1.
+    pub fn progress(mut self, progress: impl Fn(f64) + Send + Sync + 'static) -> Self {
+        self.open.progress = Arc::new(progress);
+        self
+    }
+
+    /// Makes a log that is not encrypted. Default: encrypted.
+    pub fn plain(mut self) -> Self {
+        self.create.sealing = Sealing::Plain;
+        self
+    }
+
+    /// Name of a new log in its checkpoints. Default: `runstone.local/` and the log's id.
+    pub fn origin(mut self, origin: impl Into<String>) -> Self {
+        self.create.origin = Some(origin.into());
+        self
+    }
+
+    /// Makes a log whose payloads are disclosable member by member.
+    pub fn fields(mut self) -> Self {
+        self.create.fields = true;
+        self
+    }
+
+    /// Who holds the key-encryption key of a new log. Default: a file in its keys.
+    pub fn provider(mut self, provider: ProviderConfig) -> Self {
+        self.create.provider = provider;
+        self
+    }
+
+    /// Opens a log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runstone::open`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Log, OpenError> {
+        Log::open(path.as_ref(), self.open)
+    }
+
+    /// Makes a log and opens it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runstone::create`].
+    pub fn create(self, path: impl AsRef<Path>) -> Result<Log, OpenError> {
+        Log::create(path.as_ref(), &self.create, self.open)
+    }
+
+    /// Opens a log, or makes it if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runstone::open`] and [`Runstone::create`]; [`OpenError::AlreadyExists`] if somebody else
+    /// makes it at the same time.
+    pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Log, OpenError> {
+        let path = path.as_ref();
+        match self.clone().open(path) {
+            Err(OpenError::NotFound { .. }) => self.create(path),
+            opened => opened,
+        }
+    }
+
+    /// Makes a log in memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runstone::memory`].
+    pub fn memory(self) -> Result<Log, OpenError> {
+        Log::memory(&self.create, self.open)
+    }
+
+    /// These options as the store takes them, for what is done to a log that is not open.
+    pub fn into_store(self) -> (CreateOptions, OpenOptions) {
+        (self.create, self.open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runstone_codec::NewEvent;
+
+    #[test]
+    fn a_log_is_made_once_and_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, keys) = (folder.path().join("log"), folder.path().join("elsewhere"));
+        let options = Runstone::options().keys(&keys);
+        assert!(matches!(
+            options.clone().open(&path),
+            Err(OpenError::NotFound { .. })
+        ));
+        let log = options.clone().open_or_create(&path).unwrap();
+        log.append_blocking(NewEvent::new("chat.message", "run-1"))
+            .unwrap();
+        log.close_blocking().unwrap();
+        drop(log);
+        assert!(matches!(
+            options.clone().create(&path),
+            Err(OpenError::AlreadyExists { .. })
+        ));
+        assert!(keys.is_dir() && !folder.path().join("log.keys").exists());
+
+        let log = options.open_or_create(&path).unwrap();
+        let run = crate::runs::get(&log, "run-1").unwrap().unwrap();
+        assert_eq!((run.counts.turns, log.size()), (1, 2));
+    }
+
+    #[test]
+    fn folds_are_attached_unless_they_are_not_wanted() {
+        let names = |log: &Log| -> Vec<String> {
+            log.fold_status()
+                .into_iter()
+                .map(|fold| fold.name)
+                .collect()
+        };
+        assert_eq!(names(&Runstone::memory().unwrap()), ["runs"]);
+        let without = Runstone::options().without_folds();
+        assert_eq!(names(&without.clone().memory().unwrap()), [""; 0]);
+        let one = without.fold(Arc::new(crate::runs::RunsFold::new()));
+        assert_eq!(names(&one.memory().unwrap()), ["runs"]);
+    }
+}
