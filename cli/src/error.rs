@@ -2,7 +2,7 @@
 
 use crate::hints;
 use runstone::ErrorKind;
-use runstone::keys::KeyError;
+use runstone::store::keys::KeyError;
 use std::error::Error;
 use std::io;
 use std::path::Path;

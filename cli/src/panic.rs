@@ -10,7 +10,7 @@ use std::panic::{PanicHookInfo, set_hook};
 /// so nothing is said about it here.
 pub(crate) fn install(json: bool) {
     set_hook(Box::new(move |info| {
-        if !runstone::panic_is_contained() {
+        if !runstone::store::panic_is_contained() {
             report(info, json);
         }
     }));

@@ -3,7 +3,7 @@
 use crate::args::Global;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Output, Progress};
-use runstone::keys::{Credential, ProviderSources, SecretSource, SecretString};
+use runstone::store::keys::{Credential, ProviderSources, SecretSource, SecretString};
 use runstone::{Log, OpenError, OpenOptions};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +57,7 @@ impl Session {
     pub(crate) fn keys_path(&self) -> PathBuf {
         self.keys
             .clone()
-            .unwrap_or_else(|| runstone::default_keys_path(&self.log))
+            .unwrap_or_else(|| runstone::store::default_keys_path(&self.log))
     }
 
     /// How the log is opened.

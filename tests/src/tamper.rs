@@ -13,7 +13,7 @@ use runstone_store::{
     Sealing,
 };
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -117,7 +117,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Makes one.
+    /// Makes one. Between its sessions it is closed, so that several runs, checkpoints and merged
+    /// chunks are there whatever the threads of the log do meanwhile.
     ///
     /// # Errors
     ///
@@ -137,21 +138,28 @@ impl Sample {
             START_US,
         )?;
         let (log_disk, head_disk) = (MemoryDisk::new(), MemoryDisk::new());
+        let mut sample = Self {
+            log: Vec::new(),
+            head: Vec::new(),
+            folder,
+            sealing,
+        };
         let disks = Disks::new(Arc::new(log_disk.clone()), Arc::new(head_disk.clone()));
-        let mut open = OpenOptions::default();
-        open.options = options(entropy);
-        open.folds = folds();
-        let log = Log::create_on(disks, keys, &create, open)?;
-        fill(&log)?;
+        let mut log = Log::create_on(disks, keys, &create, opening(Arc::clone(&entropy)))?;
+        for session in 0..SESSIONS {
+            write_session(&log, session)?;
+            if session + 1 < SESSIONS {
+                log.close_blocking()?;
+                let disks = Disks::new(Arc::new(log_disk.clone()), Arc::new(head_disk.clone()));
+                log = Log::open_on(disks, opening(Arc::clone(&entropy)), |_| sample.keys())?;
+            }
+        }
         if ending == Ending::Closed {
             log.close_blocking()?;
         }
-        Ok(Self {
-            log: log_disk.to_vec(),
-            head: head_disk.to_vec(),
-            folder,
-            sealing,
-        })
+        sample.log = log_disk.to_vec();
+        sample.head = head_disk.to_vec();
+        Ok(sample)
     }
 
     /// Its keys, read from their folder.
@@ -177,24 +185,24 @@ impl Sample {
         head: impl Disk,
     ) -> Result<Log, OpenError> {
         let disks = Disks::new(Arc::new(log), Arc::new(head));
-        let mut open = OpenOptions::default();
-        open.options = options(Arc::new(SeededEntropy(Mutex::new(Seeded::new(9)))));
-        open.folds = folds();
-        Log::open_on(disks, open, |_| self.keys())
+        let entropy = Arc::new(SeededEntropy(Mutex::new(Seeded::new(9))));
+        Log::open_on(disks, opening(entropy), |_| self.keys())
     }
 }
 
-fn options(entropy: Arc<dyn Entropy>) -> LogOptions {
+/// How samples are opened.
+fn opening(entropy: Arc<dyn Entropy>) -> OpenOptions {
     let mut options = LogOptions::default();
     options.entropy = entropy;
     options.clock = Arc::new(ManualClock::new(START_US));
     options.cache_bytes = 4 << 20;
-    options.maintenance_commits = 8;
     let mut index = IndexOptions::default();
-    index.freeze_events = 24;
     index.fan_in = 3;
     options.index = index;
-    options
+    let mut open = OpenOptions::default();
+    open.options = options;
+    open.folds = folds();
+    open
 }
 
 /// The folds of a sample.
@@ -202,24 +210,29 @@ pub fn folds() -> Vec<Arc<dyn Fold>> {
     vec![Arc::new(Tally)]
 }
 
-fn fill(log: &Log) -> Outcome {
-    for n in 0_u32..60 {
+/// How often a sample is opened and written to.
+const SESSIONS: u32 = 5;
+
+fn write_session(log: &Log, session: u32) -> Outcome {
+    for n in session * 12..session * 12 + 12 {
         let stream = format!("run-{}", n % 5);
         let scope = if n % 5 == 3 { "ann" } else { "default" };
-        let event = NewEvent::new("tool.call.requested", stream.clone())
+        let short = "x".repeat(n as usize % 90);
+        let call = NewEvent::new("tool.call.requested", stream.clone())
             .scope(scope)
             .id(Uuid::from_u128(1000 + u128::from(n)))
             .tag(format!("n:{}", n % 7))
             .tag("kind:first")
-            .payload(format!("{{\"n\":{n},\"text\":\"{}\"}}", "x".repeat(n as usize % 90)));
-        let again = NewEvent::new("chat.message", stream)
+            .payload(format!("{{\"n\":{n},\"text\":\"{short}\"}}"));
+        let words = "words ".repeat(60);
+        let message = NewEvent::new("chat.message", stream)
             .scope(scope)
             .causation(Uuid::from_u128(1000 + u128::from(n)))
             .tag(format!("m:{n}"))
-            .payload(format!("{{\"role\":\"user\",\"text\":\"{}\"}}", "words ".repeat(60)));
-        log.append_blocking(Append::new([event, again]))?;
+            .payload(format!("{{\"role\":\"user\",\"text\":\"{words}\"}}"));
+        log.append_blocking(Append::new([call, message]))?;
     }
-    let records = (0_u32..40)
+    let records = (session * 10..session * 10 + 10)
         .map(|n| {
             let event = NewEvent::new("llm.call.completed", "imported")
                 .id(Uuid::from_u128(5000 + u128::from(n)))
@@ -235,12 +248,8 @@ fn fill(log: &Log) -> Outcome {
     for imported in log.import_blocking(records) {
         imported?;
     }
-    for n in 0_u32..5 {
-        let event = NewEvent::new("data.tail", "tail")
-            .tag("kind:tail")
-            .payload(format!("{{\"tail\":{n}}}"));
-        log.append_blocking(event)?;
-    }
+    let last = NewEvent::new("data.session", "sessions").payload(format!("{{\"n\":{session}}}"));
+    log.append_blocking(last)?;
     Ok(())
 }
 

@@ -197,6 +197,12 @@ impl Bench {
 
     /// The flip of a trial in the database: three of eight anywhere, three in rows, one where
     /// pages begin, one in the header of the file.
+    /// Names the bytes of the files, to tell whether they are those of another run.
+    fn fingerprint(&self) -> String {
+        let digest = |bytes: &[u8]| runstone_codec::hash::leaf_hash(bytes)[0..4].to_vec();
+        format!("{:x?} {:x?} {} bytes", digest(&self.log), digest(&self.head), self.log.len())
+    }
+
     fn flip_in_log(&self, trial: u64) -> (usize, u8) {
         let mut numbers = Seeded::new(trial);
         let at = match numbers.below(8) {
@@ -388,6 +394,7 @@ fn run_trials(
 
 fn flips_in(name: &'static str, ending: Ending) -> Outcome {
     let bench = Bench::new(ending)?;
+    println!("{name}: {}", bench.fingerprint());
     let nowhere = (usize::MAX, 0);
     run_trials(name, DEFAULT_TRIALS, |trial| {
         let flip = bench.flip_in_log(trial);

@@ -5,7 +5,7 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, count, now, relative, rfc3339};
 use crate::session::{Access, Session};
 use runstone::codec::{Authority, OsEntropy, Position};
-use runstone::keys::{Credential, KeyInfo};
+use runstone::store::keys::{Credential, KeyInfo};
 use runstone::{AppendError, Log};
 use serde::Serialize;
 use std::path::Path;

@@ -191,3 +191,72 @@ impl Summary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runstone::{CreateOptions, Log, NewEvent, OpenOptions, Position};
+
+    fn line(payload: &str) -> String {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let event = NewEvent::new("a.b", "s").occurred_at_us(1).payload(payload);
+        log.append_blocking(event).unwrap();
+        let mut out = Vec::new();
+        write_record(&log.record(Position::new(1)).unwrap(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_event_is_one_line_with_its_members_in_order() {
+        let line = line("{\n \"b\": 340282366920938463463374607431768211455,\r\n \"b\": 1e999 }");
+        assert!(line.ends_with(
+            "\"data\":{  \"b\": 340282366920938463463374607431768211455,   \"b\": 1e999 }}\n"
+        ));
+        assert_eq!(line.matches('\n').count(), 1);
+        let mut at = 0;
+        for name in [
+            "position",
+            "id",
+            "stream",
+            "revision",
+            "type",
+            "schema_version",
+            "recorded_at",
+            "occurred_at",
+            "source",
+            "authority",
+            "causation",
+            "correlation",
+            "scope",
+            "tags",
+            "data",
+        ] {
+            let found = line.find(&format!("\"{name}\":")).unwrap();
+            assert!(found >= at, "{name}");
+            at = found;
+        }
+        assert!(
+            line.contains(r#""occurred_at":"1970-01-01T00:00:00.000001Z""#),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn times_that_rfc_3339_cannot_write_stay_numbers() {
+        assert_eq!(
+            serde_json::to_string(&Time(u64::MAX)).unwrap(),
+            u64::MAX.to_string()
+        );
+    }
+
+    #[test]
+    fn errors_have_code_message_and_hints() {
+        let report = Report::new(crate::error::Exit::Usage, "bad_tag", "x");
+        assert_eq!(
+            serde_json::to_string(&ErrorLine::of(&report).at(3)).unwrap(),
+            r#"{"line":3,"error":{"code":"bad_tag","message":"x","hints":["a tag reads like user:7"]}}"#
+        );
+        let alone = serde_json::to_string(&ErrorLine::of(&report)).unwrap();
+        assert!(alone.starts_with(r#"{"error":{"code""#));
+    }
+}

@@ -48,6 +48,11 @@ impl IndexView {
         Self { state, visible }
     }
 
+    /// All events below this position are in runs.
+    pub(crate) fn covered(&self) -> u64 {
+        self.state.covered()
+    }
+
     /// The last posting of a term, and how many there are.
     pub(crate) fn head(&self, rows: &dyn RowRead, term: &[u8]) -> Result<Option<Head>, IndexError> {
         self.head_below(rows, term, self.visible)
