@@ -2,7 +2,6 @@
 
 use crate::hints;
 use runstone::ErrorKind;
-use runstone::store::keys::KeyError;
 use std::error::Error;
 use std::io;
 use std::path::Path;
@@ -132,6 +131,7 @@ macro_rules! from_log_errors {
 
 from_log_errors!(
     runstone::OpenError,
+    runstone::store::keys::KeyError,
     runstone::AppendError,
     runstone::ReadError,
     runstone::projections::settings::SettingsError
@@ -155,23 +155,6 @@ macro_rules! from_usage_errors {
 }
 
 from_usage_errors!(runstone::QueryError, runstone::codec::EventError);
-
-impl From<KeyError> for Report {
-    fn from(error: KeyError) -> Self {
-        let exit = match &error {
-            KeyError::Exists { .. } | KeyError::PrincipalName | KeyError::ScopeName => Exit::Usage,
-            KeyError::Io { .. } => Exit::Storage,
-            _ => Exit::Keys,
-        };
-        Self::of(exit, error.code(), &error)
-    }
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::Report(error.into())
-    }
-}
 
 /// The message of an error, and of its causes unless it repeats them.
 fn with_causes(error: &dyn Error) -> String {

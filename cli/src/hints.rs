@@ -118,6 +118,8 @@ fn of_keys(code: &str) -> Hints {
         "keyring_not_found" | "keyring_mismatch" | "wrong_keys" => {
             &["the folder is LOG.keys by default; --keys PATH or RUNSTONE_KEYS names another"]
         }
+        "keyring_io" => &["check that the folder exists and that you may read and write it"],
+        "bad_origin" => &["an origin reads like example.com/invoices"],
         "key_missing" => &["what was sealed under an erased key is gone; the event itself stands"],
         "entropy" | "entropy_unavailable" => {
             &["the operating system gives no randomness: run it again"]

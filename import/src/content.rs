@@ -23,9 +23,7 @@ pub(crate) fn part(block: &Object<'_>) -> Part {
 fn image(block: &Object<'_>) -> Option<Part> {
     let source = block.object("source").ok().flatten()?;
     if let Some(url) = source.text("url") {
-        return Some(Part::Ref {
-            uri: url.into_owned(),
-        });
+        return Some(Part::uri(url));
     }
     let (mime, data) = (source.text("media_type")?, source.text("data")?);
     Some(Part::Image {
@@ -49,9 +47,7 @@ fn image_url(block: &Object<'_>) -> Option<Part> {
             data: data.to_owned(),
             mime: mime.to_owned(),
         },
-        None => Part::Ref {
-            uri: url.into_owned(),
-        },
+        None => Part::uri(url),
     })
 }
 
@@ -88,9 +84,7 @@ mod tests {
         );
         let url = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}"#;
         assert_eq!(read(url), image);
-        let uri = Part::Ref {
-            uri: "https://example.com/x".to_owned(),
-        };
+        let uri = Part::uri("https://example.com/x");
         assert_eq!(
             read(r#"{"type":"image_url","image_url":"https://example.com/x"}"#),
             uri

@@ -1,11 +1,11 @@
 //! From payloads to drafts: what all imported events have in common.
 
-use runstone_codec::control::Control;
-use runstone_codec::event::{Draft, Keyed, NewEvent};
+use runstone_codec::TypedEvent;
+use runstone_codec::event::{Draft, NewEvent};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::events::{LlmCallCompleted, Payload, RunFinished, RunStarted, control};
+use crate::events::{LlmCallCompleted, RunFinished, RunStarted, control};
 use crate::format::Format;
 use crate::identity::event_id;
 use crate::reject::RejectReason;
@@ -36,13 +36,15 @@ impl Drafting<'_> {
     }
 
     /// An event of a known type.
-    pub(crate) fn draft<T: Payload>(
+    pub(crate) fn draft<T: TypedEvent>(
         &self,
         part: &str,
         causation: Option<Uuid>,
         payload: &T,
     ) -> Result<Draft, RejectReason> {
-        self.of_type(T::TYPE, part, causation, payload)
+        let mut draft = self.of_type(T::TYPE, part, causation, payload)?;
+        draft.event.schema_version = T::VERSION;
+        Ok(draft)
     }
 
     /// An event of the type `event_type`.
@@ -56,7 +58,7 @@ impl Drafting<'_> {
         let mut event = NewEvent::new(event_type, self.stream)
             .id(self.id(part))
             .source(self.source())
-            .tag(format!("imported:{}", self.format))
+            .tag(format!("{}:{}", control::IMPORTED, self.format))
             .json(payload)?;
         event.occurred_at_us = self.occurred_at_us;
         event.causation = causation;
@@ -71,11 +73,8 @@ impl Drafting<'_> {
         parent: Option<&str>,
         payload: &RunStarted,
     ) -> Result<Draft, RejectReason> {
-        let draft = self.draft(part, causation, payload)?;
-        Ok(match parent {
-            Some(stream) => draft.control(Control::new().text(control::PARENT, stream)),
-            None => draft,
-        })
+        let control = RunStarted::control(parent);
+        Ok(self.draft(part, causation, payload)?.control(control))
     }
 
     /// The end of a run.
@@ -85,8 +84,8 @@ impl Drafting<'_> {
         causation: Option<Uuid>,
         payload: &RunFinished,
     ) -> Result<Draft, RejectReason> {
-        let status = Control::new().text(control::STATUS, &payload.status);
-        Ok(self.draft(part, causation, payload)?.control(status))
+        let control = payload.control();
+        Ok(self.draft(part, causation, payload)?.control(control))
     }
 
     /// The report of a model call.
@@ -96,20 +95,10 @@ impl Drafting<'_> {
         causation: Option<Uuid>,
         payload: &LlmCallCompleted,
     ) -> Result<Draft, RejectReason> {
-        let mut amounts = Control::new()
-            .u64(control::INPUT_TOKENS, payload.input_tokens)
-            .u64(control::OUTPUT_TOKENS, payload.output_tokens)
-            .u64(control::CACHE_READ_TOKENS, payload.cache_read_tokens)
-            .u64(control::CACHE_WRITE_TOKENS, payload.cache_write_tokens);
-        if let Some(usd_micros) = payload.usd_micros {
-            amounts = amounts.u64(control::USD_MICROS, usd_micros);
-        }
-        let call = [payload.call_id.as_bytes()];
-        let keyed = Keyed::control(control::CALL, control::CALL_LABEL, call);
         Ok(self
             .draft(part, causation, payload)?
-            .control(amounts)
-            .keyed(keyed))
+            .control(payload.control())
+            .keyed(payload.keyed()))
     }
 
     /// The producer's word for itself, unless it does not fit into a header.

@@ -16,7 +16,8 @@ async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("agents.redb");
     // Opening reads files, so it does not belong on a thread of the runtime.
-    let log = tokio::task::spawn_blocking(move || Runstone::options().open_or_create(path)).await??;
+    let log =
+        tokio::task::spawn_blocking(move || Runstone::options().open_or_create(path)).await??;
 
     // Somebody follows the run from its beginning, while it goes on.
     let mut followed = log.subscribe(Read::new(Query::stream("run-1")))?;
@@ -32,13 +33,21 @@ async fn main() -> anyhow::Result<()> {
     });
 
     // A typed event.
-    let content = vec![Part::Text { text: "pay order 1001".to_owned() }];
-    let said = ChatMessage { role: "user".to_owned(), content, original: None };
+    let content = vec![Part::Text {
+        text: "pay order 1001".to_owned(),
+    }];
+    let said = ChatMessage {
+        role: "user".to_owned(),
+        content,
+        original: None,
+    };
     let said = log.append(NewEvent::typed(&said, "run-1")?).await?;
 
     // Two workers want to pay the order; the log takes one of them.
     let pay = |worker: &str| {
-        let call = NewEvent::new("tool.call.requested", "run-1").source(worker).tag("order:1001");
+        let call = NewEvent::new("tool.call.requested", "run-1")
+            .source(worker)
+            .tag("order:1001");
         Append::new([call]).condition(Condition::none_after(Query::tag("order:1001"), said.last))
     };
     let paid = log.append(pay("worker-a")).await?;
@@ -47,12 +56,16 @@ async fn main() -> anyhow::Result<()> {
         other => bail!("both workers paid: {other:?}"),
     }
     let call = *paid.ids.first().context("an append answers the ids")?;
-    log.append(NewEvent::new("tool.call.completed", "run-1").causation(call)).await?;
+    log.append(NewEvent::new("tool.call.completed", "run-1").causation(call))
+        .await?;
 
     // What it comes to, and the signed statement of the whole log.
     let cursor = tokio::time::timeout(PATIENCE, follower).await???;
     let run = runs::get(&log, "run-1")?.context("the run is indexed")?;
-    println!("followed to {cursor}: {} calls, {}", run.counts.tool_calls, run.status);
+    println!(
+        "followed to {cursor}: {} calls, {}",
+        run.counts.tool_calls, run.status
+    );
     println!("{}", log.checkpoint()?.text());
 
     // Drains, flushes and signs. When time runs out it goes on behind; a killed process loses

@@ -35,11 +35,15 @@ fn import(log: &Log, format: Format, recording: &str) -> (usize, usize) {
     answers
         .into_iter()
         .map(|answer| answer.unwrap())
-        .fold((0, 0), |(added, skipped), one| (added + one.added, skipped + one.skipped))
+        .fold((0, 0), |(added, skipped), one| {
+            (added + one.added, skipped + one.skipped)
+        })
 }
 
 fn reads<T: TypedEvent>(header: &Header, payload: &[u8]) -> Result<(), SchemaError> {
-    runstone::projections::upcasters().decode::<T>(header, payload).map(drop)
+    runstone::projections::upcasters()
+        .decode::<T>(header, payload)
+        .map(drop)
 }
 
 #[test]
@@ -47,7 +51,10 @@ fn what_import_writes_is_what_the_typed_events_read() {
     let log = Runstone::memory().unwrap();
     import(&log, Format::Messages, TRANSCRIPTS);
     let mut met = BTreeSet::new();
-    for record in log.read(Read::new(Query::everything()).from(1_u64)).unwrap() {
+    for record in log
+        .read(Read::new(Query::everything()).from(1_u64))
+        .unwrap()
+    {
         let record = record.unwrap();
         let (header, payload) = (&record.header, record.payload.bytes().unwrap());
         let read = match header.event_type.as_str() {
@@ -64,7 +71,12 @@ fn what_import_writes_is_what_the_typed_events_read() {
                 continue;
             }
         };
-        assert!(read.is_ok(), "{} at {}: {read:?}", header.event_type, record.position);
+        assert!(
+            read.is_ok(),
+            "{} at {}: {read:?}",
+            header.event_type,
+            record.position
+        );
         met.insert(header.event_type.clone());
     }
     let known = schemas().into_iter().map(|schema| schema.name.to_owned());
@@ -79,8 +91,10 @@ fn an_imported_run_is_indexed_once() {
     assert!(added > 10 && skipped == 0);
     assert_eq!(import(&log, Format::Messages, TRANSCRIPTS), (0, added));
 
-    let runs: Vec<_> =
-        runs::list(&log, RunFilter::new()).unwrap().map(|run| run.unwrap()).collect();
+    let runs: Vec<_> = runs::list(&log, RunFilter::new())
+        .unwrap()
+        .map(|run| run.unwrap())
+        .collect();
     let named = |name: &str| {
         let is = |run: &&runs::RunSummary| runs::name(&log, run).unwrap().as_deref() == Some(name);
         runs.iter().find(is).unwrap()
@@ -89,14 +103,30 @@ fn an_imported_run_is_indexed_once() {
     assert_eq!(runs.len(), 2);
     let counts = &sum.counts;
     assert_eq!((counts.turns, counts.tool_calls), (6, 2));
-    assert_eq!((counts.tool_results, counts.tool_errors, counts.llm_calls), (1, 1, 3));
+    assert_eq!(
+        (counts.tool_results, counts.tool_errors, counts.llm_calls),
+        (1, 1, 3)
+    );
     let usage = &sum.usage;
-    assert_eq!((usage.input_tokens, usage.output_tokens, usage.cache_read_tokens), (24, 4, 8));
+    assert_eq!(
+        (
+            usage.input_tokens,
+            usage.output_tokens,
+            usage.cache_read_tokens
+        ),
+        (24, 4, 8)
+    );
     assert_eq!((usage.usd_micros, sum.status.as_str()), (340, "error"));
-    assert_eq!((quiet.counts.turns, quiet.status.as_str(), quiet.imported), (1, "unknown", true));
+    assert_eq!(
+        (quiet.counts.turns, quiet.status.as_str(), quiet.imported),
+        (1, "unknown", true)
+    );
     let total = runs::totals(&log, RunFilter::new().imported(true)).unwrap();
     assert_eq!(total.counts.events, log.size() - 1);
 
     let checks = log.check_folds(None, &|_, _| {}).unwrap();
-    assert!(checks.iter().all(runstone::FoldCheck::is_equal), "{checks:?}");
+    assert!(
+        checks.iter().all(runstone::FoldCheck::is_equal),
+        "{checks:?}"
+    );
 }

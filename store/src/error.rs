@@ -277,7 +277,8 @@ impl OpenError {
             Self::Behind { .. } | Self::Diverged { .. } | Self::Corrupt(_) | Self::Index(_) => {
                 ErrorKind::Corrupt
             }
-            Self::Keys(_) | Self::WrongKeys { .. } => ErrorKind::Keys,
+            Self::Keys(error) => error.kind(),
+            Self::WrongKeys { .. } => ErrorKind::Keys,
             Self::Storage(error) => error.kind(),
             Self::Copy { .. } => ErrorKind::Storage,
         }

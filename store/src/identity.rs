@@ -2,7 +2,7 @@
 
 use crate::keys::KeyStore;
 use crate::options::{LogOptions, Sealing};
-use runstone_codec::LogId;
+use runstone_codec::{CODEC_PLAIN, Header, LogId, namespace};
 use runstone_codec::keys::OperationsKey;
 use std::sync::Arc;
 
@@ -19,6 +19,16 @@ pub(crate) struct Identity {
     pub(crate) options: LogOptions,
     /// Why nothing may be appended, if so.
     pub(crate) read_only: Option<String>,
+}
+
+impl Identity {
+    /// Whether an event of an encrypted log is in the clear and may not be: whoever can replace a
+    /// payload could else replace it by one that needs no key.
+    pub(crate) fn is_downgraded(&self, header: &Header) -> bool {
+        self.sealing == Sealing::Required
+            && header.codec == CODEC_PLAIN
+            && !namespace::is_evidence(&header.event_type)
+    }
 }
 
 impl Drop for Identity {

@@ -10,8 +10,8 @@ use crate::read::stream_scope;
 use crate::write::{Prepared, Request};
 use runstone_codec::keys::keyed_digest;
 use runstone_codec::{
-    Authority, Compression, ControlValue, Draft, Header, KeyedTarget, NewEvent, PayloadSpec,
-    Position, namespace, seal, uuid_v7,
+    Authority, Compression, ControlValue, Draft, Header, KeyedTarget, Limits, NewEvent,
+    PayloadSpec, Position, namespace, seal, uuid_v7,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ use uuid::Uuid;
 pub(crate) const DEFAULT_SCOPE: &str = "default";
 /// Stream of the log's own events.
 pub(crate) const LOG_STREAM: &str = "log";
+/// Namespace of the log's own events.
+const LOG_NAMESPACE: &str = "log";
 /// Scope of the log's own events; never erased.
 pub(crate) const LOG_SCOPE: &str = "_log";
 /// Random bytes for one event: the commitment's R, the nonce, the id.
@@ -138,9 +140,12 @@ impl Log {
             .into_iter()
             .zip(random.as_chunks::<RANDOM>().0)
             .map(|(mut draft, random)| {
-                draft.event.check(&identity.options.limits)?;
                 if owner == Owner::Caller {
+                    draft.event.check(&identity.options.limits)?;
                     check_names(&draft.event)?;
+                } else {
+                    // The limits of a process are for what callers bring.
+                    draft.event.check(&Limits::default())?;
                 }
                 let scope = self.scope_of(&draft.event, &mut scopes)?;
                 let plain = owner == Owner::Log && namespace::is_evidence(&draft.event.event_type);
@@ -320,7 +325,13 @@ impl Log {
 #[derive(Default)]
 struct LocalScopes(BTreeMap<String, String>);
 
+/// What is the log's alone: not even commands and imports may speak for it.
 fn check_names(event: &NewEvent) -> Result<(), AppendError> {
+    if namespace::of(&event.event_type) == LOG_NAMESPACE {
+        return Err(AppendError::OwnedNamespace {
+            event_type: event.event_type.clone(),
+        });
+    }
     if event.stream == LOG_STREAM {
         return Err(AppendError::Reserved {
             what: "stream",

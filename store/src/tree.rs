@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Row that says how many leaves the stored tiles cover.
-const COVERED_ROW: &[u8] = b"tiles";
+pub(crate) const COVERED_ROW: &[u8] = b"tiles";
 
 /// Key of a tile.
 pub(crate) fn tile_key(level: u8, index: u64) -> u64 {

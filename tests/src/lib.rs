@@ -4,6 +4,7 @@
 //!  contract/*  one function a property  --> tests/contract.rs  (memory and files, sealed and plain)
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
+//!  command     the command `runstone`, built and run
 //!  tamper      damage to the files of a log
 //! ```
 
@@ -15,6 +16,7 @@
     reason = "a property that does not hold panics"
 )]
 
+pub mod command;
 pub mod contract;
 pub mod folds;
 pub mod model;

@@ -10,10 +10,11 @@ use runstone_store::keys::KeyStore;
 use runstone_store::{
     Append, CreateOptions, Disk, Disks, Fold, FoldError, FoldRecord, IndexOptions, Log, LogOptions,
     ManualClock, MemoryDisk, OpenError, OpenOptions, Payload, Query, Read, ReadError, Record, Rows,
-    Sealing,
+    Sealing, VerifyLevel, VerifyReport, default_keys_path, verify_file,
 };
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -124,6 +125,19 @@ impl Sample {
     ///
     /// If the folder of the keys cannot be written.
     pub fn new(sealing: Sealing, ending: Ending) -> Outcome<Self> {
+        Self::made(sealing, ending, None)
+    }
+
+    /// One that is closed and differs only in that its event 20 has a tag less.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sample::new`].
+    pub fn without_a_tag() -> Outcome<Self> {
+        Self::made(Sealing::Required, Ending::Closed, Some(20))
+    }
+
+    fn made(sealing: Sealing, ending: Ending, untagged: Option<u32>) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy(Mutex::new(Seeded::new(7))));
         let mut create = CreateOptions::default();
@@ -147,7 +161,7 @@ impl Sample {
         let disks = Disks::new(Arc::new(log_disk.clone()), Arc::new(head_disk.clone()));
         let mut log = Log::create_on(disks, keys, &create, opening(Arc::clone(&entropy)))?;
         for session in 0..SESSIONS {
-            write_session(&log, session)?;
+            write_session(&log, session, untagged)?;
             if session + 1 < SESSIONS {
                 log.close_blocking()?;
                 let disks = Disks::new(Arc::new(log_disk.clone()), Arc::new(head_disk.clone()));
@@ -205,6 +219,114 @@ fn opening(entropy: Arc<dyn Entropy>) -> OpenOptions {
     open
 }
 
+/// A sample as files in a folder of its own.
+#[derive(Debug)]
+pub struct Site {
+    folder: tempfile::TempDir,
+}
+
+impl Sample {
+    /// Writes the files of a log.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn install(&self) -> Outcome<Site> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let site = Site {
+            folder: tempfile::tempdir()?,
+        };
+        std::fs::write(site.path(), &self.log)?;
+        std::fs::write(site.head_path(), &self.head)?;
+        let (from, to) = (self.folder.path().join("keys"), default_keys_path(&site.path()));
+        std::fs::create_dir(&to)?;
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o700))?;
+        for file in ["ring", "table"] {
+            std::fs::copy(from.join(file), to.join(file))?;
+        }
+        Ok(site)
+    }
+}
+
+impl Site {
+    /// A log that somebody else will write.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn empty() -> io::Result<Self> {
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+        })
+    }
+
+    /// Where the log is.
+    pub fn path(&self) -> PathBuf {
+        self.beside("log")
+    }
+
+    /// Where its head is.
+    pub fn head_path(&self) -> PathBuf {
+        self.beside("log.head")
+    }
+
+    /// A file in the folder of the log.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// How it is opened if a test does not ask for more.
+    pub fn opening(&self) -> OpenOptions {
+        let mut open = OpenOptions::default();
+        open.folds = folds();
+        open
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    ///
+    /// What `Log::open` finds wrong.
+    pub fn open(&self) -> Result<Log, OpenError> {
+        Log::open(&self.path(), self.opening())
+    }
+
+    /// Changes rows past the log.
+    ///
+    /// # Errors
+    ///
+    /// What redb says.
+    pub fn edit(&self, change: impl FnOnce(&RawRows) -> Outcome) -> Outcome {
+        let rows = RawRows::open(&self.path())?;
+        change(&rows)
+    }
+
+    /// Takes apart the chunk that holds an event, changes it and puts it back.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or what redb says.
+    pub fn edit_chunk(&self, position: u64, change: impl FnOnce(&mut ChunkParts, usize)) -> Outcome {
+        self.edit(|rows| {
+            let mut chunk = rows.chunk(position)?;
+            let at = usize::try_from(position - chunk.first)?;
+            let key = chunk.first.to_be_bytes();
+            change(&mut chunk, at);
+            rows.set(Table::Chunks, &key, Some(&chunk.encode()))
+        })
+    }
+
+    /// Verifies the file at the highest level.
+    ///
+    /// # Errors
+    ///
+    /// What `verify_file` cannot report as a problem.
+    pub fn verify(&self) -> Result<VerifyReport, OpenError> {
+        let open = self.opening();
+        verify_file(&self.path(), open, VerifyLevel::Commitments, &|_, _| {})
+    }
+}
+
 /// The folds of a sample.
 pub fn folds() -> Vec<Arc<dyn Fold>> {
     vec![Arc::new(Tally)]
@@ -213,7 +335,7 @@ pub fn folds() -> Vec<Arc<dyn Fold>> {
 /// How often a sample is opened and written to.
 const SESSIONS: u32 = 5;
 
-fn write_session(log: &Log, session: u32) -> Outcome {
+fn write_session(log: &Log, session: u32, untagged: Option<u32>) -> Outcome {
     for n in session * 12..session * 12 + 12 {
         let stream = format!("run-{}", n % 5);
         let scope = if n % 5 == 3 { "ann" } else { "default" };
@@ -222,7 +344,7 @@ fn write_session(log: &Log, session: u32) -> Outcome {
             .scope(scope)
             .id(Uuid::from_u128(1000 + u128::from(n)))
             .tag(format!("n:{}", n % 7))
-            .tag("kind:first")
+            .tags((untagged != Some(n)).then_some("kind:first"))
             .payload(format!("{{\"n\":{n},\"text\":\"{short}\"}}"));
         let words = "words ".repeat(60);
         let message = NewEvent::new("chat.message", stream)
@@ -433,6 +555,33 @@ impl RawRows {
             }
         }
         Ok(rows)
+    }
+
+    /// The chunk that holds an event.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or what redb says.
+    pub fn chunk(&self, position: u64) -> Outcome<ChunkParts> {
+        for (_, value) in self.all(Table::Chunks)?.into_iter().rev() {
+            let chunk = ChunkParts::parse(&value)?;
+            if chunk.first <= position {
+                return Ok(chunk);
+            }
+        }
+        Err("no chunk holds it".into())
+    }
+
+    /// Makes a table that no log has.
+    ///
+    /// # Errors
+    ///
+    /// What redb says.
+    pub fn make_table(&self, name: &str) -> Outcome {
+        let transaction = self.0.begin_write()?;
+        drop(transaction.open_table(Numbered::new(name))?);
+        transaction.commit()?;
+        Ok(())
     }
 
     /// Writes a row, or removes it.

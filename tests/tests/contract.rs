@@ -112,6 +112,7 @@ properties! {
         subscribers_are_bounded;
     names:
         owned_namespaces_are_not_for_raw_appends
+        nobody_speaks_for_the_log
         reserved_names_are_refused
         a_stream_has_one_scope
         a_stream_has_one_scope_within_a_request

@@ -3,6 +3,7 @@
 mod backup;
 mod compact;
 mod folds;
+mod foreign;
 mod principals;
 mod stats;
 mod verify;

@@ -11,7 +11,8 @@ use crate::prepare::{Actor, LOG_STREAM, Owner, hex};
 use crate::query::{Item, Query};
 use crate::read::Read;
 use crate::write::{Outcome, Request, Work};
-use runstone_codec::{Authority, Draft, NewEvent, Position};
+use runstone_codec::field::{Field, check_name};
+use runstone_codec::{Authority, Draft, EventError, NewEvent, Position};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -56,6 +57,11 @@ fn tag_of(id: &str) -> String {
     format!("principal:{id}")
 }
 
+/// What is stamped on the events of a principal.
+fn principal_of(authority: Authority, id: &str) -> String {
+    format!("{}:{id}", authority.as_str())
+}
+
 impl Log {
     /// Enrols a principal: from then on a handle that proves the key acts as it.
     ///
@@ -69,6 +75,8 @@ impl Log {
         authority: Authority,
         public_key: &[u8; 32],
     ) -> Result<Position, AppendError> {
+        check_name(Field::Principal, id).map_err(EventError::from)?;
+        check_name(Field::Principal, &principal_of(authority, id)).map_err(EventError::from)?;
         let content = PrincipalAdded {
             id: id.to_owned(),
             authority: authority.as_str().to_owned(),
@@ -176,7 +184,7 @@ impl Log {
         let proof = credential.prove(&challenge);
         verify_proof(&principal.public_key, &challenge, &proof)?;
         Ok(self.acting_as(Actor {
-            principal: format!("{}:{}", principal.authority.as_str(), principal.id),
+            principal: principal_of(principal.authority, &principal.id),
             authority: principal.authority,
         }))
     }

@@ -9,6 +9,7 @@
 //!
 //! Nothing is repaired.
 
+use super::foreign::foreign_rows;
 use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{NumberTable, Snapshot};
 use crate::error::{Corruption, ErrorKind, OpenError, ReadError};
@@ -16,12 +17,11 @@ use crate::fold::Payload;
 use crate::identity::Identity;
 use crate::index::{TermBuffer, terms_of, verify_runs};
 use crate::log::Log;
-use crate::open::{OpenOptions, last_head};
-use crate::options::Sealing;
+use crate::open::{OpenOptions, last_head, row_seal};
 use crate::read::{PayloadFailure, check_digest, open_control, parse_entry, try_open};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{CODEC_PLAIN, Digest32, Entry, namespace, seal};
+use runstone_codec::{Digest32, Entry, seal};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
 use runstone_receipt::tree::{Frontier, Tile, TileSink};
@@ -232,6 +232,10 @@ impl Log {
         pass.conclude(&head);
         pass.check_index();
         let mut report = pass.report;
+        match foreign_rows(&reader.snapshot, &row_seal(&reader.identity), head.size) {
+            Ok(found) => found.into_iter().for_each(|row| report.tampered(row)),
+            Err(error) => report.failed(&error.into()),
+        }
         drop(reader);
         self.verify_folds(&mut report);
         report
@@ -270,6 +274,8 @@ struct Pass<'a> {
     report: VerifyReport,
     frontier: Frontier,
     tiles: TileSink,
+    /// Leaves that the stored tiles hold.
+    covered: u64,
     /// Tiles seen, to be counted against the table.
     tile_rows: u64,
     /// Leaves that are not what their stored tile says: of an event or of the tile, the root tells.
@@ -279,6 +285,8 @@ struct Pass<'a> {
     head_differences: Vec<u64>,
     stored_tile: Option<(u64, Vec<u8>)>,
     streams: HashMap<String, (u64, String)>,
+    /// An event could not be read, so what came before the next ones of its stream is not known.
+    unread: bool,
     newest_us: u64,
     checkpoints: BTreeMap<u64, SignedCheckpoint>,
     roots: BTreeMap<u64, Digest32>,
@@ -304,12 +312,14 @@ impl<'a> Pass<'a> {
             report,
             frontier: Frontier::new(),
             tiles: TileSink::new(),
+            covered: 0,
             tile_rows: 0,
             leaf_differences: Vec::new(),
             tile_differences: Vec::new(),
             head_differences: Vec::new(),
             stored_tile: None,
             streams: HashMap::new(),
+            unread: false,
             newest_us: 0,
             checkpoints: BTreeMap::new(),
             roots: BTreeMap::new(),
@@ -322,19 +332,29 @@ impl<'a> Pass<'a> {
 
     fn walk(&mut self, head: &Head, progress: &dyn Fn(u64, u64)) -> Result<(), ReadError> {
         self.read_checkpoints()?;
+        self.covered = crate::tree::covered(self.snapshot)?;
         // The stored runs say how far they go; a manifest that cannot be read is named later.
         self.index_end =
             verify_runs(self.snapshot, &mut |_, _| {}).map_or(0, |verified| verified.covered);
-        let mut next = 0;
-        let mut told = 0;
-        while next < head.size {
+        let (mut next, mut told) = (0, 0);
+        let mut row = Some(0);
+        while let Some(from) = row {
             let Some((key, value)) = self
                 .snapshot
-                .number_at_or_above(NumberTable::Chunks, next)?
+                .number_at_or_above(NumberTable::Chunks, from)?
             else {
                 break;
             };
-            if key != next {
+            row = key.checked_add(1);
+            if key < next {
+                self.report.tampered(Corruption::at(
+                    key,
+                    "one chunk that holds the event",
+                    "a second one",
+                ));
+                continue;
+            }
+            if key > next {
                 self.report.tampered(Corruption::at(
                     next,
                     "an event",
@@ -348,7 +368,8 @@ impl<'a> Pass<'a> {
                 }
                 Err(corruption) => {
                     self.report.tampered(corruption);
-                    key + 1
+                    self.unread = true;
+                    key.saturating_add(1)
                 }
             };
             if next >= told + STEP {
@@ -364,7 +385,10 @@ impl<'a> Pass<'a> {
         for raw in chunk.events() {
             match raw {
                 Ok(raw) => self.event(raw),
-                Err(corruption) => self.report.tampered(corruption),
+                Err(corruption) => {
+                    self.report.tampered(corruption);
+                    self.unread = true;
+                }
             }
         }
         match chunk.head() {
@@ -408,6 +432,7 @@ impl<'a> Pass<'a> {
         }
         if let Err(error) = self.entry(raw) {
             self.report.failed(&error);
+            self.unread = true;
         }
     }
 
@@ -433,9 +458,11 @@ impl<'a> Pass<'a> {
         let position = raw.position;
         let entry = parse_entry(raw)?;
         let header = entry.header();
+        let revision = entry.revision().get();
+        let follows = revision.saturating_add(1);
         let expected = match self.streams.get_mut(&header.stream) {
             None => {
-                let first = (1, header.scope.clone());
+                let first = (follows, header.scope.clone());
                 self.streams.insert(header.stream.clone(), first);
                 0
             }
@@ -444,11 +471,11 @@ impl<'a> Pass<'a> {
                     let expected = format!("scope `{scope}` of the stream");
                     return Err(Corruption::at(position, expected, header.scope.clone()).into());
                 }
-                *next += 1;
-                *next - 1
+                std::mem::replace(next, follows)
             }
         };
-        if entry.revision().get() != expected {
+        let skips_unread = self.unread && revision > expected;
+        if revision != expected && !skips_unread {
             let found = format!("revision {}", entry.revision());
             return Err(Corruption::at(position, format!("revision {expected}"), found).into());
         }
@@ -458,10 +485,7 @@ impl<'a> Pass<'a> {
             );
         }
         self.newest_us = entry.recorded_at_us();
-        let downgraded = self.identity.sealing == Sealing::Required
-            && header.codec == CODEC_PLAIN
-            && !namespace::is_evidence(&header.event_type);
-        if downgraded {
+        if self.identity.is_downgraded(header) {
             return Err(Corruption::at(position, "a sealed payload", "a plain one").into());
         }
         if position < self.index_end {
@@ -532,15 +556,19 @@ impl<'a> Pass<'a> {
         .map_err(|error| ReadError::payload(position, &error))
     }
 
-    /// A stored tile against the derived one; a partial stored one must be a beginning of it.
+    /// A stored tile against the derived one, of which it must be as much as the covered leaves
+    /// make.
     fn compare_tile(&mut self, tile: &Tile) {
         let key = (tile.level(), tile.index());
+        let hashes = (self.covered >> (8 * u32::from(key.0).min(7)))
+            .saturating_sub(key.1.saturating_mul(TILE))
+            .min(TILE);
+        let due = usize::try_from(hashes * 32).unwrap_or(usize::MAX);
         match crate::tree::tile(self.snapshot, key.0, key.1) {
-            Ok(None) => {}
-            Ok(Some(stored)) => {
-                self.tile_rows += 1;
-                let whole = stored.len() % 32 == 0 && !stored.is_empty();
-                if !whole || !tile.bytes().starts_with(&stored) {
+            Ok(stored) => {
+                self.tile_rows += u64::from(stored.is_some());
+                let derived = tile.bytes();
+                if derived.get(..due).filter(|due| !due.is_empty()) != stored.as_deref() {
                     self.tile_differences.push(key);
                 }
             }
@@ -552,7 +580,7 @@ impl<'a> Pass<'a> {
         for tile in self.tiles.partial() {
             self.compare_tile(&tile);
         }
-        let covered = crate::tree::covered(self.snapshot)?;
+        let covered = self.covered;
         if covered > self.frontier.size() {
             self.report.tampered(Corruption::table(
                 "tiles",

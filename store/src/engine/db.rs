@@ -398,6 +398,17 @@ fn apply_rows(
     Ok(())
 }
 
+/// Refuses keys out of their order: the database does not look, and what a damaged page leads back
+/// to would be walked for ever.
+fn in_order(holds: bool) -> Result<(), StorageError> {
+    if holds {
+        return Ok(());
+    }
+    Err(StorageError::Damaged {
+        message: "the keys of a table are not in order".to_owned(),
+    })
+}
+
 /// A value that lives in the database's page cache.
 pub(crate) struct Value(AccessGuard<'static, &'static [u8]>);
 
@@ -521,8 +532,9 @@ impl Snapshot {
             match range.next_back() {
                 None => Ok(None),
                 Some(row) => {
-                    let (key, value) = row.map_err(database_error)?;
-                    Ok(Some((key.value(), Value::new(value))))
+                    let (found, value) = row.map_err(database_error)?;
+                    in_order(found.value() <= key)?;
+                    Ok(Some((found.value(), Value::new(value))))
                 }
             }
         })
@@ -539,8 +551,9 @@ impl Snapshot {
             match range.next() {
                 None => Ok(None),
                 Some(row) => {
-                    let (key, value) = row.map_err(database_error)?;
-                    Ok(Some((key.value(), Value::new(value))))
+                    let (found, value) = row.map_err(database_error)?;
+                    in_order(found.value() >= key)?;
+                    Ok(Some((found.value(), Value::new(value))))
                 }
             }
         })
@@ -570,12 +583,17 @@ impl Snapshot {
         limit: usize,
     ) -> Result<Vec<Row>, StorageError> {
         self.rows(table, |rows| {
-            let mut found = Vec::new();
+            let mut found: Vec<Row> = Vec::new();
             for row in rows.range(from..).map_err(database_error)? {
                 let (key, value) = row.map_err(database_error)?;
                 if !key.value().starts_with(prefix) || found.len() == limit {
                     break;
                 }
+                let follows = match found.last() {
+                    Some((last, _)) => last.as_slice() < key.value(),
+                    None => from <= key.value(),
+                };
+                in_order(follows)?;
                 found.push((key.value().to_vec(), value.value().to_vec()));
             }
             Ok(found)
@@ -591,11 +609,18 @@ impl Snapshot {
         visit: Visit<'_>,
     ) -> Result<(), StorageError> {
         self.rows(table, |rows| {
+            let mut last: Option<Vec<u8>> = None;
             for row in rows.range(from..to).map_err(database_error)? {
                 let (key, value) = row.map_err(database_error)?;
-                if visit(key.value(), value.value()).is_break() {
+                let key = key.value();
+                in_order(match &last {
+                    Some(last) => last.as_slice() < key,
+                    None => from <= key,
+                })?;
+                if visit(key, value.value()).is_break() {
                     break;
                 }
+                last = Some(key.to_vec());
             }
             Ok(())
         })

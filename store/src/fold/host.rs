@@ -214,14 +214,16 @@ impl FoldHost {
 
 /// Removes every row and the cursor of a fold.
 pub(crate) fn clear(db: &Db, name: &str) -> Result<(), StorageError> {
+    let prefix = row_key(name, b"");
+    let mut from = prefix.clone();
     loop {
-        let prefix = row_key(name, b"");
         let page = db
             .snapshot()?
-            .rows_from(RowTable::Folds, &prefix, &prefix, 4096)?;
-        if page.is_empty() {
-            break;
-        }
+            .rows_from(RowTable::Folds, &prefix, &from, 4096)?;
+        let Some((last, _)) = page.last() else { break };
+        // Behind the last one, whether or not it can be deleted.
+        from.clone_from(last);
+        from.push(0);
         let changes: Vec<_> = page
             .into_iter()
             .map(|(key, _)| Change::DeleteRow(RowTable::Folds, key))

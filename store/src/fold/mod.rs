@@ -15,7 +15,7 @@ mod state;
 
 pub(crate) use check::Rebuild;
 pub(crate) use host::{FoldHost, clear};
-pub(crate) use rows::RowSeal;
+pub(crate) use rows::{RowSeal, fold_of_row};
 
 use runstone_codec::{Control, Header, Position, Revision};
 use std::fmt::Debug;

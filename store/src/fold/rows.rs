@@ -43,6 +43,12 @@ pub(crate) fn cursor_name(key: &[u8]) -> Option<&str> {
     std::str::from_utf8(key.strip_prefix(b"c")?).ok()
 }
 
+/// Name of the fold whose row is stored under `key`.
+pub(crate) fn fold_of_row(key: &[u8]) -> Option<&[u8]> {
+    let rest = key.strip_prefix(b"r")?;
+    rest.split(|byte| *byte == 0).next().filter(|name| name.len() < rest.len())
+}
+
 pub(crate) fn encode_cursor(version: u32, flushed: u64) -> Vec<u8> {
     let mut out = version.to_be_bytes().to_vec();
     out.extend_from_slice(&flushed.to_be_bytes());

@@ -1,5 +1,6 @@
 //! Bringing a log to where it was: what is found and what is done about it (docs/RECOVERY.md).
 
+use super::blame::blame;
 use super::{corrupt_of, loaded, row_seal};
 use crate::chunk::{Chunk, Head};
 use crate::clock::Timekeeper;
@@ -81,7 +82,9 @@ pub(crate) fn load(
         folds: &mut host,
     };
     replay.run(&snapshot, from, &head)?;
-    check_root(&tree, &head)?;
+    if tree.size() != head.size || tree.root() != head.root || tree.peaks() != head.peaks {
+        return Err(blame(&snapshot, &head).into());
+    }
     check_witnesses(&identity, &snapshot, &head, &found, signing)?;
     let merged = snapshot
         .row(RowTable::Meta, MERGE_ROW)?
@@ -120,18 +123,6 @@ pub(crate) fn last_head(snapshot: &Snapshot) -> Result<Head, OpenError> {
     chunk.head()?.ok_or_else(|| {
         Corruption::at(chunk.end() - 1, "a head after the last event", "nothing").into()
     })
-}
-
-fn check_root(tree: &Tree, head: &Head) -> Result<(), OpenError> {
-    if tree.size() == head.size && tree.root() == head.root && tree.peaks() == head.peaks {
-        return Ok(());
-    }
-    Err(Corruption::table(
-        "chunks",
-        format!("the tree of {} events that the head names", head.size),
-        format!("another tree of {} events", tree.size()),
-    )
-    .into())
 }
 
 /// Compares with `LOG.head` and with every checkpoint copy.

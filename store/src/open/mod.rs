@@ -1,5 +1,6 @@
 //! Creating and opening a log.
 
+mod blame;
 mod load;
 
 pub(crate) use load::{last_head, load};
@@ -32,7 +33,7 @@ use std::sync::Arc;
 
 /// Format of the database tables. A log of another format is refused.
 pub(crate) const FORMAT: &str = "runstone/1";
-const FORMAT_ROW: &[u8] = b"format";
+pub(crate) const FORMAT_ROW: &[u8] = b"format";
 pub(crate) const REPLICA_ROW: &[u8] = b"replica";
 /// How a file of the database begins.
 const REDB_MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -582,7 +583,7 @@ fn loaded(writer: Writer, folds: FoldHost, head: Head) -> Loaded {
     }
 }
 
-fn row_seal(identity: &Identity) -> RowSeal {
+pub(crate) fn row_seal(identity: &Identity) -> RowSeal {
     RowSeal {
         log_id: identity.log_id,
         key: identity.operations.clone(),

@@ -101,7 +101,11 @@ impl Reader {
                 Corruption::at(position, "the entry that the tree holds", "another entry").into(),
             );
         }
-        parse_entry(raw)
+        let entry = parse_entry(raw)?;
+        if self.identity.is_downgraded(entry.header()) {
+            return Err(Corruption::at(position, "a sealed payload", "a plain one").into());
+        }
+        Ok(entry)
     }
 
     /// The leaf hash that the tree holds at `position`.

@@ -319,12 +319,11 @@ impl Writer {
         let mut positions = Vec::with_capacity(events.len());
         for event in events {
             // Looked up one by one: a record may name one id twice.
-            match self.position_of(&event.header.event_id, snapshot)? {
-                Some(position) => positions.push((position, true)),
-                None => {
-                    positions.push((self.tree.size(), false));
-                    self.record(group, folds, snapshot, event)?;
-                }
+            if let Some(position) = self.position_of(&event.header.event_id, snapshot)? {
+                positions.push((position, true));
+            } else {
+                positions.push((self.tree.size(), false));
+                self.record(group, folds, snapshot, event)?;
             }
         }
         Ok(Outcome::Imported { positions })

@@ -65,8 +65,14 @@ pub fn a_wrong_key_is_refused(make: Make<'_>) {
     let promoted = Credential::load(&folder.path().join("ada")).unwrap();
     let handle = log.with_credential(&promoted).unwrap();
     assert_eq!(handle.principal(), ("human:ada", Authority::Human), "as enrolled");
-    for id in ["", "two words\n"] {
-        log.enrol(id, Authority::Human, &[1; 32]).unwrap_err();
+    let long = "x".repeat(250);
+    for (id, code) in [
+        ("", "field_empty"),
+        ("two words\n", "field_control_character"),
+        // It would not fit behind `human:`.
+        (long.as_str(), "field_too_long"),
+    ] {
+        assert_eq!(refused(log.enrol(id, Authority::Human, &[1; 32])), code);
     }
     assert_eq!(log.size(), 2);
 }

@@ -1,27 +1,45 @@
 //! Names that belong to the log, and the scope of a stream.
 
 use super::{Make, numbered, plainly, read, refused};
-use runstone_codec::{Draft, NewEvent, namespace};
-use runstone_store::{Append, AppendError, Query, Read};
+use runstone_codec::{Control, NewEvent, namespace};
+use runstone_store::{Append, Decision, Query, Read};
 
-/// Owned namespaces are written by commands and imports, never by a raw append.
+/// Owned namespaces are written by commands and imports, never by a raw append; the namespace of
+/// the log by nobody but the log.
 pub fn owned_namespaces_are_not_for_raw_appends(make: Make<'_>) {
     let log = make(plainly());
     for owned in namespace::OWNED {
         let event = || NewEvent::new(format!("{owned}.thing_happened"), "s");
-        match log.append_blocking(event()) {
-            Err(AppendError::OwnedNamespace { event_type }) => {
-                assert!(event_type.starts_with(owned));
-            }
-            other => panic!("{owned}: {other:?}"),
-        }
-        let record = vec![Draft::from(event())];
-        log.import_blocking(vec![record]).remove(0).unwrap();
+        assert_eq!(refused(log.append_blocking(event())), "owned_namespace", "{owned}");
+        let import = log.import_blocking(vec![vec![event().into()]]).remove(0);
+        let command = log.command_blocking(vec![event().into()], |_| {
+            Ok(Decision::record(0, Control::new(), ()))
+        });
+        let wanted = (owned == "log").then_some("owned_namespace");
+        assert_eq!(import.err().map(|error| error.code()), wanted, "{owned}");
+        assert_eq!(command.err().map(|error| error.code()), wanted, "{owned}");
     }
-    for free in ["tool.called", "chat.message", "harness.x.y", "data.noted", "runs.listed"] {
+    for free in ["tool.called", "chat.message", "harness.x.y", "data.noted", "logs.listed"] {
         log.append_blocking(NewEvent::new(free, "s")).unwrap();
     }
-    assert_eq!(log.size(), 1 + 15 + 5);
+    assert_eq!(log.size(), 1 + 2 * 14 + 5);
+}
+
+/// What the log is and who may act cannot be claimed by events that look like the log's own.
+pub fn nobody_speaks_for_the_log(make: Make<'_>) {
+    let log = make(plainly());
+    let key = "11".repeat(32);
+    let forged = [
+        ("log.principal_added", format!(r#"{{"id":"eve","authority":"human","public_key":"{key}"}}"#)),
+        ("log.configured", "{}".to_owned()),
+        ("log.genesis", "{}".to_owned()),
+    ];
+    for (event_type, payload) in forged {
+        let event = NewEvent::new(event_type, "s").payload(payload);
+        refused(log.import_blocking(vec![vec![event.into()]]).remove(0));
+    }
+    assert!(log.principals().unwrap().is_empty());
+    assert_eq!(log.settings().unwrap(), None);
 }
 
 /// The log's own stream and scopes are nobody else's.

@@ -103,7 +103,9 @@ pub fn buffered_events_are_followed_when_durable(make: Make<'_>) {
     }
     assert_eq!(everything(&log).len(), 4);
     assert!(is_waiting(&mut subscription));
-    assert_eq!(log.checkpoint().unwrap_err().code(), "not_found");
+    if let Ok(signed) = log.checkpoint() {
+        assert_eq!(signed.checkpoint().size, 1, "only what is durable is signed");
+    }
     log.sync_blocking().unwrap();
     assert_eq!((log.size(), log.durable_size()), (4, 4));
     assert_eq!((1..=3).map(|_| next(&mut subscription)).collect::<Vec<_>>(), [1, 2, 3]);

@@ -1,17 +1,19 @@
 //! `append`: JSON lines, or one event from flags.
 
+mod answers;
 mod feed;
 mod line;
+mod written;
 
 use crate::args::AppendArgs;
 use crate::error::{Exit, Failure, Report};
-use crate::output::{ErrorLine, Output, Results};
+use crate::output::Output;
 use crate::session::{Access, Session};
+use answers::{Answer, Answers, told};
 use feed::{Feed, Found, each_line};
 use line::Checks;
 use runstone::codec::Limits;
-use runstone::{Append, Appended, Condition, Log, NewEvent};
-use serde::Serialize;
+use runstone::{Append, Condition, Log, NewEvent};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _};
 use std::path::Path;
@@ -26,42 +28,6 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 struct Line {
     number: u64,
     append: Result<Append, Report>,
-}
-
-/// The answer to a line.
-#[derive(Serialize)]
-struct Answer {
-    line: u64,
-    first: u64,
-    last: u64,
-    ids: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    duplicate: Option<bool>,
-}
-
-impl Answer {
-    fn of(line: u64, appended: &Appended) -> Self {
-        Self {
-            line,
-            first: appended.first.get(),
-            last: appended.last.get(),
-            ids: appended.ids.iter().map(ToString::to_string).collect(),
-            duplicate: appended.duplicate.then_some(true),
-        }
-    }
-
-    /// For people.
-    fn text(&self) -> String {
-        let place = if self.first == self.last {
-            format!("position {}", self.first)
-        } else {
-            format!("positions {} to {}", self.first, self.last)
-        };
-        match self.duplicate {
-            Some(true) => format!("{place}, recorded before"),
-            _ => place,
-        }
-    }
 }
 
 pub(crate) fn run(session: &Session, args: AppendArgs) -> Result<Exit, Failure> {
@@ -162,9 +128,8 @@ fn many(
         }
         if let Some(broken) = append_lines(log, lines, &mut answers)? {
             feed.close();
-            let last = answers.last_line;
             return Err(broken
-                .hint(format!("lines after {last} were not appended"))
+                .hint("lines without an answer were not appended")
                 .into());
         }
     }
@@ -245,76 +210,14 @@ fn append_lines(
         if let Err(report) = &outcome
             && matches!(report.exit, Exit::Storage | Exit::Keys | Exit::Corrupt)
         {
-            broken = Some(report.clone());
+            broken.get_or_insert_with(|| told(number, report));
+            if !answers.output.json {
+                // One cause, told once, at the end.
+                continue;
+            }
         }
         answers.give(number, outcome)?;
     }
     answers.flush()?;
     Ok(broken)
-}
-
-/// Answers on stdout. When nobody reads them any more the appending goes on: the lines that were
-/// given are to be recorded, whoever listens.
-struct Answers<'a> {
-    output: &'a Output,
-    results: Option<Results>,
-    refused: u64,
-    last_line: u64,
-}
-
-impl<'a> Answers<'a> {
-    fn new(output: &'a Output) -> Self {
-        Self {
-            output,
-            results: Some(Output::results()),
-            refused: 0,
-            last_line: 0,
-        }
-    }
-
-    fn give(&mut self, number: u64, outcome: Result<Appended, Report>) -> Result<(), Failure> {
-        self.last_line = number;
-        match outcome {
-            Ok(appended) => {
-                let answer = Answer::of(number, &appended);
-                let json = self.output.json;
-                self.write(|results| {
-                    if json {
-                        results.json(&answer)
-                    } else {
-                        results.line(&format!("line {number}: {}", answer.text()))
-                    }
-                })
-            }
-            Err(mut report) => {
-                self.refused += 1;
-                if self.output.json {
-                    let line = ErrorLine::of(&report).at(number);
-                    return self.write(|results| results.json(&line));
-                }
-                self.flush()?;
-                report.message = format!("line {number}: {}", report.message);
-                self.output.error(&report);
-                Ok(())
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.write(Results::flush)
-    }
-
-    fn write(
-        &mut self,
-        action: impl FnOnce(&mut Results) -> Result<(), Failure>,
-    ) -> Result<(), Failure> {
-        match self.results.as_mut().map(action) {
-            Some(Err(Failure::Closed)) => {
-                self.results = None;
-                Ok(())
-            }
-            Some(outcome) => outcome,
-            None => Ok(()),
-        }
-    }
 }

@@ -188,7 +188,7 @@ impl ClaudeCode {
         if session == stream {
             let started = RunStarted {
                 name: Format::ClaudeCode.as_str().to_owned(),
-                input: None,
+                ..RunStarted::default()
             };
             let draft = drafting.started("started", None, None, &started)?;
             return output.emit(line.number, name, vec![draft]);
@@ -197,7 +197,7 @@ impl ClaudeCode {
         if line.parent.is_some() {
             let started = RunStarted {
                 name: AGENT.to_owned(),
-                input: None,
+                ..RunStarted::default()
             };
             let draft = drafting.started("continued", None, Some(parent), &started)?;
             return output.emit(line.number, name, vec![draft]);
@@ -214,6 +214,7 @@ impl ClaudeCode {
         let started = RunStarted {
             name: agent,
             input: input.map(keep),
+            ..RunStarted::default()
         };
         let parent = self.streams.name(parent);
         let draft = drafting.started("started", call, Some(parent), &started)?;
@@ -274,7 +275,7 @@ impl ClaudeCode {
             let status = if answer.failed { "error" } else { "success" }.to_owned();
             let payload = RunFinished {
                 status,
-                reason: None,
+                ..RunFinished::default()
             };
             let part = format!("finished/{name}");
             let draft = drafting.finished(&part, Some(answer.result), &payload)?;

@@ -128,6 +128,7 @@ impl Transcript {
         let started = RunStarted {
             name,
             input: run.instruction(),
+            ..RunStarted::default()
         };
         let draft = drafting.started("started", None, None, &started)?;
         let previous = drafting.id("started");
@@ -196,6 +197,7 @@ impl Transcript {
             let finished = RunFinished {
                 status: "error".to_owned(),
                 reason,
+                ..RunFinished::default()
             };
             drafts.push(drafting.finished("finished", primary, &finished)?);
         }
