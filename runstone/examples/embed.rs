@@ -20,16 +20,16 @@ async fn main() -> anyhow::Result<()> {
         tokio::task::spawn_blocking(move || Runstone::options().open_or_create(path)).await??;
 
     // Somebody follows the run from its beginning, while it goes on.
-    let mut followed = log.subscribe(Read::new(Query::stream("run-1")))?;
+    let mut events = log.subscribe(Read::new(Query::stream("run-1")))?;
     let follower = tokio::spawn(async move {
-        while let Some(record) = followed.next().await {
+        while let Some(record) = events.next().await {
             let record = record?;
             println!("{} {}", record.position, record.header.event_type);
             if record.header.event_type == "tool.call.completed" {
                 break;
             }
         }
-        anyhow::Ok(followed.cursor())
+        anyhow::Ok(events.cursor())
     });
 
     // A typed event.

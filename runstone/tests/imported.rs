@@ -1,11 +1,16 @@
 //! Recordings, through the log, to the index: what import writes is what projections read.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test may fail on whatever is not as expected"
+)]
+
 use runstone::codec::{Header, SchemaError};
 use runstone::events::{
     ChatMessage, LlmCallCompleted, RunFinished, RunStarted, ToolCallCompleted, ToolCallFailed,
     ToolCallRequested, VerdictGiven,
 };
-use runstone::import::{Format, Importer};
+use runstone::import::{Format, Importer, Options};
 use runstone::runs::{self, RunFilter};
 use runstone::{Log, Query, Read, Runstone, TypedEvent, schemas};
 use std::collections::BTreeSet;
@@ -27,7 +32,7 @@ const TRANSCRIPTS: &str = r#"{"id":"sum","model":"m-1","messages":[
 "#;
 
 fn import(log: &Log, format: Format, recording: &str) -> (usize, usize) {
-    let records: Vec<_> = Importer::new(format, recording.as_bytes(), Default::default())
+    let records: Vec<_> = Importer::new(format, recording.as_bytes(), Options::default())
         .map(|item| item.unwrap().drafts)
         .filter(|drafts| !drafts.is_empty())
         .collect();

@@ -16,6 +16,8 @@ use uuid::Uuid;
 const ROUNDS: u64 = 50;
 /// Rounds after which the command itself checks the log too.
 const COMMAND_CHECKS: u64 = 10;
+/// Lines whose answers together are longer than a pipe.
+const CROWD: usize = 700;
 
 /// A line of input: events that belong together.
 #[derive(Clone, Debug)]
@@ -28,8 +30,8 @@ struct Line {
 impl Line {
     /// One event, or a few that stand or fall together.
     fn new(number: u64, seeded: &mut Seeded) -> Self {
-        let count = [1, 1, 1, 3, 7][seeded.below(5)];
-        let filler = "lorem ipsum ".repeat([1, 4, 40, 900][seeded.below(4)]);
+        let count = [1, 1, 1, 1, 4][seeded.below(5)];
+        let filler = "lorem ipsum ".repeat([1, 1, 4, 900][seeded.below(4)]);
         let events: Vec<_> = (0..count)
             .map(|part| {
                 let id = Uuid::from_u128(u128::from(number * 10 + part + 1));
@@ -115,17 +117,19 @@ fn acknowledged_lines_survive_fifty_kills() {
     let mut open: Vec<Line> = Vec::new();
     let (mut acknowledged, mut lost, mut kept) = (0, 0, 0);
     for round in 0..ROUNDS {
-        let after = seeded.below(60);
-        let more = after + seeded.below(90);
-        for _ in 0..more {
+        // Now and then there are more answers than a pipe holds: those behind are cut off when the
+        // events have long been recorded.
+        let crowd = if round % 10 == 3 { CROWD } else { 0 };
+        let after = seeded.below(30) + crowd / 100;
+        for _ in 0..after + seeded.below(40) + crowd {
             let line = Line::new(next, &mut seeded);
             sent += line.payloads.len();
             next += 1;
             open.push(line);
         }
-        let answers = killed(&runstone, &open, after.min(open.len()));
+        let t0=std::time::Instant::now(); let answers = killed(&runstone, &open, after); let t1=t0.elapsed();
 
-        let found = recorded(&path);
+        let found = recorded(&path); eprintln!("{round} sent {} acked {} events {} kill {:?} check {:?}", open.len(), answers.len(), found.len(), t1, t0.elapsed()-t1);
         assert!(found.len() >= events.len(), "round {round}");
         assert!(found[..events.len()] == events[..], "history changed in round {round}");
         events = found;
@@ -158,8 +162,8 @@ fn acknowledged_lines_survive_fifty_kills() {
             runstone.check();
         }
     }
-    // The seed must make kills of every kind: before, within and behind a commit.
-    assert!(acknowledged > 500 && lost > 500 && kept > 20, "{acknowledged} {lost} {kept}");
+    // Kills of every kind: behind the answer, behind the commit, before it.
+    assert!(acknowledged > 500 && kept > 100 && lost > 100, "{acknowledged} {kept} {lost}");
 
     let rest: String = open.iter().map(|line| format!("{}\n", line.text)).collect();
     let mut last = runstone.command(["append", "-"]).spawn().unwrap();

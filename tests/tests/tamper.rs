@@ -516,7 +516,8 @@ fn a_fold_row_altered_removed_or_swapped() -> Outcome {
         let changes: [fn(&RawRows) -> Outcome; 3] = [
             |rows| {
                 let (key, mut value) = fold_rows(rows)?.remove(4);
-                value[17] ^= 1;
+                let last = value.len() - 1;
+                value[last] ^= 1;
                 rows.set(Table::Folds, &key, Some(&value))
             },
             |rows| {
@@ -596,8 +597,9 @@ fn meta_rows_altered() -> Outcome {
         site.edit(|rows| rows.set(Table::Meta, key, Some(value)))?;
         let report = examine(&site)?;
         assert!(!report.valid, "{key:?} {value:?}");
-        let named = tables(&report);
-        assert!(named == ["meta"] || named == ["tiles"], "{report:?}");
+        let mut named = tables(&report);
+        named.retain(|table| *table != "meta" && *table != "tiles");
+        assert!(named.is_empty() && positions(&report).is_empty(), "{report:?}");
     }
     let site = sample.install()?;
     site.edit(|rows| rows.set(Table::Meta, b"format", Some(b"runstone/2")))?;

@@ -18,7 +18,11 @@ pub(super) fn blame(snapshot: &Snapshot, head: &Head) -> Corruption {
         )
     };
     match entries(snapshot, head) {
-        Ok((root, _)) if root == head.root => {
+        Ok((tree, _)) if tree.root() == head.root && tree.peaks() != head.peaks => {
+            let last = head.size.saturating_sub(1);
+            Corruption::at(last, "the peaks of the tree in the head", "other peaks")
+        }
+        Ok((tree, _)) if tree.root() == head.root => {
             Corruption::table("tiles", "the tiles of the tree", "tiles of another tree")
         }
         Ok((_, Some(position))) => {
@@ -30,8 +34,8 @@ pub(super) fn blame(snapshot: &Snapshot, head: &Head) -> Corruption {
     }
 }
 
-/// Root over the entries, and the first of them that differs from its tile.
-fn entries(snapshot: &Snapshot, head: &Head) -> Result<([u8; 32], Option<u64>), OpenError> {
+/// The tree of the entries, and the first of them that differs from its tile.
+fn entries(snapshot: &Snapshot, head: &Head) -> Result<(Frontier, Option<u64>), OpenError> {
     let mut tree = Frontier::new();
     let mut different = None;
     let mut stored = Vec::new();
@@ -58,5 +62,5 @@ fn entries(snapshot: &Snapshot, head: &Head) -> Result<([u8; 32], Option<u64>), 
         }
         next = chunk.end();
     }
-    Ok((tree.root(), different))
+    Ok((tree, different))
 }
