@@ -2,8 +2,8 @@
 
 use crate::keys::KeyStore;
 use crate::options::{LogOptions, Sealing};
-use runstone_codec::{CODEC_PLAIN, Header, LogId, namespace};
 use runstone_codec::keys::OperationsKey;
+use runstone_codec::{CODEC_PLAIN, Header, LogId, namespace};
 use std::sync::Arc;
 
 /// Facts that hold as long as a log is open.

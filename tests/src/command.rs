@@ -23,9 +23,14 @@ pub fn binary() -> &'static Path {
         let mut build = Command::new(env!("CARGO"));
         build
             .current_dir(workspace())
-            .args(["build", "--locked", "--quiet", "--bin", "runstone", "--tests"])
+            .args([
+                "build", "--locked", "--quiet", "--bin", "runstone", "--tests",
+            ])
             .args(["--package", "runstone-cli", "--package", "runstone-tests"])
-            .args(["--profile", if profile == "debug" { "dev" } else { profile }]);
+            .args([
+                "--profile",
+                if profile == "debug" { "dev" } else { profile },
+            ]);
         if is_target {
             build.arg("--target-dir").arg(above);
         } else {
@@ -34,7 +39,10 @@ pub fn binary() -> &'static Path {
         }
         let built = build.output().unwrap();
         let told = String::from_utf8_lossy(&built.stderr);
-        assert!(built.status.success(), "the command cannot be built: {told}");
+        assert!(
+            built.status.success(),
+            "the command cannot be built: {told}"
+        );
         folder.join(format!("runstone{}", std::env::consts::EXE_SUFFIX))
     })
 }
@@ -47,7 +55,10 @@ pub fn workspace() -> &'static Path {
 /// A folder of the recordings, from `RUNSTONE_DATA` or beside the workspace; says so when it is
 /// not there.
 pub fn recordings(folder: &str) -> Option<PathBuf> {
-    #[expect(clippy::disallowed_methods, reason = "a test may be told where its data is")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test may be told where its data is"
+    )]
     let given = std::env::var_os("RUNSTONE_DATA").map(PathBuf::from);
     let path = given
         .unwrap_or_else(|| workspace().join("../shared/data"))
@@ -57,7 +68,10 @@ pub fn recordings(folder: &str) -> Option<PathBuf> {
     }
     // Past the harness, which shows nothing of a test that passes.
     use std::io::Write as _;
-    let text = format!("SKIPPED: no recordings at {}; set RUNSTONE_DATA\n", path.display());
+    let text = format!(
+        "SKIPPED: no recordings at {}; set RUNSTONE_DATA\n",
+        path.display()
+    );
     std::io::stderr().write_all(text.as_bytes()).unwrap();
     None
 }
@@ -104,7 +118,9 @@ impl Runstone {
         assert_eq!(output.status.code(), Some(0), "{told}");
         let lines = output.stdout.split(|byte| *byte == b'\n');
         let lines = lines.filter(|line| !line.is_empty());
-        lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+        lines
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
     }
 
     /// As [`values`](Self::values), for commands that print one.

@@ -7,7 +7,7 @@
 
 use crate::folds::Tally;
 use runstone_codec::NewEvent;
-use runstone_store::{Append, Appended, AppendError, Condition, Durability, Expected, Item, Query};
+use runstone_store::{Append, AppendError, Appended, Condition, Durability, Expected, Item, Query};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -47,7 +47,11 @@ impl Proposed {
     }
 
     fn scope_name(scope: u8) -> String {
-        if scope == 0 { DEFAULT_SCOPE.to_owned() } else { format!("person-{scope}") }
+        if scope == 0 {
+            DEFAULT_SCOPE.to_owned()
+        } else {
+            format!("person-{scope}")
+        }
     }
 
     fn id(&self) -> Option<Uuid> {
@@ -56,15 +60,22 @@ impl Proposed {
 
     fn payload_text(&self) -> String {
         // Some are long enough to be compressed and to fill chunks.
-        let filler = if self.payload > 250 { "x".repeat(9000) } else { String::new() };
+        let filler = if self.payload > 250 {
+            "x".repeat(9000)
+        } else {
+            String::new()
+        };
         format!("{{\"payload\":[{},\"{filler}\"]}}", self.payload)
     }
 
     /// The event that a log is given.
     pub fn event(&self) -> NewEvent {
-        let mut event = NewEvent::new(KINDS[usize::from(self.kind)], Self::stream_name(self.stream))
-            .tags(tags(self.tags))
-            .payload(self.payload_text());
+        let mut event = NewEvent::new(
+            KINDS[usize::from(self.kind)],
+            Self::stream_name(self.stream),
+        )
+        .tags(tags(self.tags))
+        .payload(self.payload_text());
         event.event_id = self.id();
         event.scope = self.scope.map(Self::scope_name);
         event
@@ -72,7 +83,9 @@ impl Proposed {
 }
 
 fn tags(bits: u8) -> impl Iterator<Item = String> {
-    (0..8).filter(move |bit| bits & (1 << bit) != 0).map(|bit| format!("t:{bit}"))
+    (0..8)
+        .filter(move |bit| bits & (1 << bit) != 0)
+        .map(|bit| format!("t:{bit}"))
 }
 
 /// One alternative of a selection.
@@ -93,7 +106,9 @@ impl Wanted {
         let mut item = Item::new();
         item.stream = self.stream.map(Proposed::stream_name);
         let names = KINDS.into_iter().chain(["tool.*", "none.*"]);
-        let chosen = names.enumerate().filter(|(bit, _)| self.kinds & (1 << bit) != 0);
+        let chosen = names
+            .enumerate()
+            .filter(|(bit, _)| self.kinds & (1 << bit) != 0);
         item.types = chosen.map(|(_, name)| name.to_owned()).collect();
         item.tags = tags(self.tags).collect();
         if self.by_source {
@@ -110,7 +125,8 @@ impl Wanted {
     fn matches(&self, event: &Event) -> bool {
         let kind = KINDS.iter().position(|kind| *kind == event.kind);
         let bits = kind.map_or(0, |kind| (1_u8 << kind) | if kind < 2 { 1 << 5 } else { 0 });
-        self.stream.is_none_or(|stream| Proposed::stream_name(stream) == event.stream)
+        self.stream
+            .is_none_or(|stream| Proposed::stream_name(stream) == event.stream)
             && (self.kinds == 0 || self.kinds & bits != 0)
             && tags(self.tags).all(|tag| event.tags.contains(&tag))
     }
@@ -204,7 +220,11 @@ pub struct Model {
 impl Model {
     /// A log with its genesis.
     pub fn new() -> Self {
-        Self { events: Vec::new(), boundaries: BTreeSet::from([1]), durable: 1 }
+        Self {
+            events: Vec::new(),
+            boundaries: BTreeSet::from([1]),
+            durable: 1,
+        }
     }
 
     /// Events, the genesis included.
@@ -218,7 +238,11 @@ impl Model {
     }
 
     fn last_revision(&self, stream: &str) -> Option<u64> {
-        let last = self.events.iter().rev().find(|event| event.stream == stream);
+        let last = self
+            .events
+            .iter()
+            .rev()
+            .find(|event| event.stream == stream);
         last.map(|event| event.revision)
     }
 
@@ -234,9 +258,9 @@ impl Model {
             let stream = Proposed::stream_name(stream);
             let expected = match (behind, self.last_revision(&stream)) {
                 (None, _) => Expected::NoStream,
-                (Some(behind), last) => Expected::Exact(
-                    last.unwrap_or(0).saturating_sub(u64::from(behind)),
-                ),
+                (Some(behind), last) => {
+                    Expected::Exact(last.unwrap_or(0).saturating_sub(u64::from(behind)))
+                }
             };
             append = append.expect(stream, expected);
         }
@@ -291,12 +315,7 @@ impl Model {
     }
 
     /// The verdict on one request; none if a guessed scope turned out to be wrong.
-    fn decide(
-        &mut self,
-        request: &Request,
-        append: &Append,
-        scopes: &[String],
-    ) -> Option<Verdict> {
+    fn decide(&mut self, request: &Request, append: &Append, scopes: &[String]) -> Option<Verdict> {
         if request.events.is_empty() {
             return Some(Verdict::Refused("empty"));
         }
@@ -304,15 +323,18 @@ impl Model {
         for (event, scope) in request.events.iter().zip(scopes) {
             let stream = Proposed::stream_name(event.stream);
             let stored = self.scope(&stream).map(str::to_owned);
-            let holds = stored.clone().unwrap_or_else(|| {
-                fixed.entry(stream).or_insert_with(|| scope.clone()).clone()
-            });
+            let holds = stored
+                .clone()
+                .unwrap_or_else(|| fixed.entry(stream).or_insert_with(|| scope.clone()).clone());
             if holds != *scope {
                 let guessed = stored.is_some() && event.scope.is_none();
                 return (!guessed).then_some(Verdict::Refused("scope_mismatch"));
             }
         }
-        Some(self.check(request, append).unwrap_or_else(|| self.record(request, scopes)))
+        Some(
+            self.check(request, append)
+                .unwrap_or_else(|| self.record(request, scopes)),
+        )
     }
 
     /// Why a request is not recorded.
@@ -365,7 +387,9 @@ impl Model {
             if !wanted.is_indexed() {
                 return Some(Verdict::Refused("condition_unindexed"));
             }
-            let hit = (1..).zip(&self.events).any(|(at, event)| later(at) && wanted.matches(event));
+            let hit = (1..)
+                .zip(&self.events)
+                .any(|(at, event)| later(at) && wanted.matches(event));
             if hit {
                 return failed;
             }
@@ -410,7 +434,11 @@ impl Model {
             payload: String::new(),
         };
         let all = std::iter::once(&genesis).chain(&self.events);
-        (0..).zip(all).filter(|(_, event)| selection.matches(event)).map(|(at, _)| at).collect()
+        (0..)
+            .zip(all)
+            .filter(|(_, event)| selection.matches(event))
+            .map(|(at, _)| at)
+            .collect()
     }
 
     /// Rows of [`Tally`] without those of the genesis.
@@ -430,8 +458,15 @@ impl Model {
 
     /// A crash left so many events, the genesis included.
     pub fn cut(&mut self, size: u64) {
-        assert!(size >= self.durable && size <= self.size(), "{size} of {}", self.size());
-        assert!(self.boundaries.contains(&size), "a request was cut at {size}");
+        assert!(
+            size >= self.durable && size <= self.size(),
+            "{size} of {}",
+            self.size()
+        );
+        assert!(
+            self.boundaries.contains(&size),
+            "a request was cut at {size}"
+        );
         self.events.truncate(usize::try_from(size).unwrap() - 1);
         self.boundaries.retain(|boundary| *boundary <= size);
     }

@@ -193,11 +193,7 @@ impl Sample {
     /// # Errors
     ///
     /// What `Log::open_on` finds wrong.
-    pub fn open_on(
-        &self,
-        log: impl Disk,
-        head: impl Disk,
-    ) -> Result<Log, OpenError> {
+    pub fn open_on(&self, log: impl Disk, head: impl Disk) -> Result<Log, OpenError> {
         let disks = Disks::new(Arc::new(log), Arc::new(head));
         let entropy = Arc::new(SeededEntropy(Mutex::new(Seeded::new(9))));
         Log::open_on(disks, opening(entropy), |_| self.keys())
@@ -238,7 +234,10 @@ impl Sample {
         };
         std::fs::write(site.path(), &self.log)?;
         std::fs::write(site.head_path(), &self.head)?;
-        let (from, to) = (self.folder.path().join("keys"), default_keys_path(&site.path()));
+        let (from, to) = (
+            self.folder.path().join("keys"),
+            default_keys_path(&site.path()),
+        );
         std::fs::create_dir(&to)?;
         std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o700))?;
         for file in ["ring", "table"] {
@@ -306,7 +305,11 @@ impl Site {
     /// # Errors
     ///
     /// If there is none, or what redb says.
-    pub fn edit_chunk(&self, position: u64, change: impl FnOnce(&mut ChunkParts, usize)) -> Outcome {
+    pub fn edit_chunk(
+        &self,
+        position: u64,
+        change: impl FnOnce(&mut ChunkParts, usize),
+    ) -> Outcome {
         self.edit(|rows| {
             let mut chunk = rows.chunk(position)?;
             let at = usize::try_from(position - chunk.first)?;
@@ -544,7 +547,10 @@ impl RawRows {
         let transaction = self.0.begin_read()?;
         let mut rows = Vec::new();
         if table.is_numbered() {
-            for row in transaction.open_table(Numbered::new(table.name()))?.iter()? {
+            for row in transaction
+                .open_table(Numbered::new(table.name()))?
+                .iter()?
+            {
                 let (key, value) = row?;
                 rows.push((key.value().to_be_bytes().to_vec(), value.value().to_vec()));
             }

@@ -198,7 +198,12 @@ impl Bench {
     /// Names the bytes of the files, to tell whether they are those of another run.
     fn fingerprint(&self) -> String {
         let digest = |bytes: &[u8]| runstone_codec::hash::leaf_hash(bytes)[0..4].to_vec();
-        format!("{:x?} {:x?} {} bytes", digest(&self.log), digest(&self.head), self.log.len())
+        format!(
+            "{:x?} {:x?} {} bytes",
+            digest(&self.log),
+            digest(&self.head),
+            self.log.len()
+        )
     }
 
     /// The flip of a trial in the database: three of eight anywhere, three in rows, one where
@@ -266,13 +271,15 @@ impl Bench {
 
     /// Nothing was reported: then nothing may be different.
     fn judge_whole(&self, log: &Log) -> Result<Verdict, String> {
-        let answers = Answers::of(log)
-            .map_err(|error| format!("verified, but reading fails: {error}"))?;
+        let answers =
+            Answers::of(log).map_err(|error| format!("verified, but reading fails: {error}"))?;
         if answers == self.expected {
             return Ok(Verdict::Harmless);
         }
         let (found, expected) = (answers.size, self.expected.size);
-        Err(format!("verified, but answers differ; size {found}, was {expected}"))
+        Err(format!(
+            "verified, but answers differ; size {found}, was {expected}"
+        ))
     }
 
     /// Something was reported; even so no event may be read with other content.
@@ -286,7 +293,10 @@ impl Bench {
             return Err(format!("opened with {} events", log.size()));
         }
         if let Place::Event(position) = place {
-            let mut named = report.problems.iter().filter_map(|problem| problem.position);
+            let mut named = report
+                .problems
+                .iter()
+                .filter_map(|problem| problem.position);
             if !named.any(|named| named == position) {
                 return Err(format!("not named by its position: {report:?}"));
             }
@@ -348,12 +358,16 @@ impl Watchdog {
     fn trial(&self, trial: u64) -> io::Result<()> {
         self.state.0.store(trial, Ordering::SeqCst);
         self.state.1.store(now_us(&self.clock), Ordering::SeqCst);
-        self.note.write_all_at(format!("{trial:>20}\n").as_bytes(), 0)
+        self.note
+            .write_all_at(format!("{trial:>20}\n").as_bytes(), 0)
     }
 }
 
 fn number_of(variable: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "how much is tried is asked for from outside")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how much is tried is asked for from outside"
+    )]
     let value = std::env::var(variable).ok()?;
     value.parse().ok()
 }
@@ -386,7 +400,10 @@ fn run_trials(
         }
     }
     let seconds = (now_us(&watchdog.clock) - began) / 1_000_000;
-    println!("{name}: {verdicts:?}, {} defects, {seconds} s", defects.len());
+    println!(
+        "{name}: {verdicts:?}, {} defects, {seconds} s",
+        defects.len()
+    );
     defects.truncate(40);
     assert!(defects.is_empty(), "{}", defects.join("\n"));
     Ok(())

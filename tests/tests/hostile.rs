@@ -13,7 +13,7 @@ use std::io::{BufRead, BufReader, Read as _, Write};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-const DEFAULT_LINES: u64 = 20_000;
+const DEFAULT_LINES: u64 = 50_000;
 /// Most memory that the command may ever have held: its caches are bounded, and a line is at most
 /// 64 MiB by default, of which it holds a few copies.
 const MOST_MIB: u64 = 640;
@@ -83,12 +83,18 @@ fn feed(lines: impl Iterator<Item = (Vec<u8>, Fate)> + Send + 'static) -> (Outco
             continue;
         }
         let answer: Value = serde_json::from_str(&output.next().unwrap().unwrap()).unwrap();
-        assert_eq!(answer["line"], number, "lines are answered in order: {answer}");
+        assert_eq!(
+            answer["line"], number,
+            "lines are answered in order: {answer}"
+        );
         let outcome = match (answer["first"].as_u64(), answer["last"].as_u64()) {
             (Some(first), Some(last)) => Ok((first, last)),
             _ => {
                 let error = &answer["error"];
-                assert!(error["message"].is_string() && error["hints"].is_array(), "{answer}");
+                assert!(
+                    error["message"].is_string() && error["hints"].is_array(),
+                    "{answer}"
+                );
                 Err(error["code"].as_str().unwrap().to_owned())
             }
         };
@@ -115,7 +121,10 @@ fn feed(lines: impl Iterator<Item = (Vec<u8>, Fate)> + Send + 'static) -> (Outco
 /// The most memory that a process ever held.
 fn most_memory_mib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
     kib / 1024
 }
@@ -140,7 +149,10 @@ fn good(number: u64, seeded: &mut Seeded) -> String {
         format!("{{\"n\":{number},\"n\":\"\\u0000\\ud800 \u{1f600}\"}}"),
         format!("[{number},1e999,-0,340282366920938463463374607431768211455]"),
         format!("{number}"),
-        format!("{{ \"n\" : {number} , \"text\" : \"{}\" }}", "x".repeat(seeded.below(300))),
+        format!(
+            "{{ \"n\" : {number} , \"text\" : \"{}\" }}",
+            "x".repeat(seeded.below(300))
+        ),
     ];
     let event = |part: usize| {
         format!(
@@ -149,15 +161,43 @@ fn good(number: u64, seeded: &mut Seeded) -> String {
             payload[(number as usize + part) % 4],
         )
     };
-    if number.is_multiple_of(5) { format!("[{},{}]", event(0), event(1)) } else { event(0) }
+    if number.is_multiple_of(5) {
+        format!("[{},{}]", event(0), event(1))
+    } else {
+        event(0)
+    }
 }
 
 /// Pieces of JSON and of what is not.
 const PIECES: [&[u8]; 28] = [
-    b"{", b"}", b"[", b"]", b":", b",", b"\"", b"\\", b"\\u", b"\0", b"\xff", b"\xc3\x28", b"\xef\xbb\xbf",
-    b"null", b"true", b"-", b"1e400", b"00", b"\"type\":", b"\"stream\":\"s\"", b"\"data\":{}",
-    b"\"type\":\"data.noted\"", b"\"tags\":[", b"\"expect\":\"none\"", b"\"if_none\":\"tag=a:b\"",
-    b"\"after\":18446744073709551616", b"\"id\":\"x\"", b" ",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b",",
+    b"\"",
+    b"\\",
+    b"\\u",
+    b"\0",
+    b"\xff",
+    b"\xc3\x28",
+    b"\xef\xbb\xbf",
+    b"null",
+    b"true",
+    b"-",
+    b"1e400",
+    b"00",
+    b"\"type\":",
+    b"\"stream\":\"s\"",
+    b"\"data\":{}",
+    b"\"type\":\"data.noted\"",
+    b"\"tags\":[",
+    b"\"expect\":\"none\"",
+    b"\"if_none\":\"tag=a:b\"",
+    b"\"after\":18446744073709551616",
+    b"\"id\":\"x\"",
+    b" ",
 ];
 
 /// Bytes that anybody might send.
@@ -210,9 +250,14 @@ fn anything(number: u64, seeded: &mut Seeded) -> (Vec<u8>, Fate) {
 }
 
 fn lines() -> u64 {
-    #[expect(clippy::disallowed_methods, reason = "a test may be told how long to run")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test may be told how long to run"
+    )]
     let given = std::env::var("RUNSTONE_HOSTILE_LINES");
-    given.map_or(DEFAULT_LINES, |lines| lines.parse().expect("a number of lines"))
+    given.map_or(DEFAULT_LINES, |lines| {
+        lines.parse().expect("a number of lines")
+    })
 }
 
 #[test]
@@ -221,7 +266,11 @@ fn random_and_mutated_lines_are_answered_one_by_one() {
     let mut seeded = Seeded::new(0x0bad);
     let (outcome, fates) = feed((0..count).map(move |number| anything(number, &mut seeded)));
     let sum = |fate: Fate| fates.iter().filter(|found| **found == fate).count();
-    let refused = outcome.answers.values().filter(|answer| answer.is_err()).count();
+    let refused = outcome
+        .answers
+        .values()
+        .filter(|answer| answer.is_err())
+        .count();
     assert!(sum(Fate::Recorded) > fates.len() / 5);
     assert!(refused > fates.len() / 3, "{refused} of {}", fates.len());
     let log = check(&outcome);
@@ -255,7 +304,10 @@ fn with(name: &str, value: &str) -> String {
         ("data", "{}"),
     ]);
     members.insert(name, value);
-    let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    let members: Vec<_> = members
+        .iter()
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect();
     format!("{{{}}}", members.join(","))
 }
 
@@ -273,58 +325,122 @@ fn absurd_lines_are_refused_and_good_ones_go_on() {
         (text("{}"), "bad_line"),
         (text("[[]]"), "bad_line"),
         (text(&with("data", "nul")), "bad_line"),
-        (text(&with("data", "\"\n\"").replace('\n', "\0")), "bad_line"),
+        (
+            text(&with("data", "\"\n\"").replace('\n', "\0")),
+            "bad_line",
+        ),
         (text(&with("data", &nested(100_000))), "payload_too_deep"),
         (text(&with("expect", &nested(100_000))), "bad_line"),
         (text(&with("unknown", "1")), "bad_line"),
-        (text(r#"{"type":"data.noted","type":"data.noted","stream":"s","data":1}"#), "bad_line"),
-        (text(&format!("{} {}", with("data", "1"), with("data", "1"))), "bad_line"),
+        (
+            text(r#"{"type":"data.noted","type":"data.noted","stream":"s","data":1}"#),
+            "bad_line",
+        ),
+        (
+            text(&format!("{} {}", with("data", "1"), with("data", "1"))),
+            "bad_line",
+        ),
         (text(&with("type", "\"run.started\"")), "owned_namespace"),
         (text(&with("type", "\"data\"")), "bad_event_type"),
-        (text(&with("type", &format!("\"data.{}\"", long(200)))), "field_too_long"),
+        (
+            text(&with("type", &format!("\"data.{}\"", long(200)))),
+            "field_too_long",
+        ),
         (text(&with("stream", "\"\"")), "field_empty"),
-        (text(&with("stream", "\"a\\u0000b\"")), "field_control_character"),
+        (
+            text(&with("stream", "\"a\\u0000b\"")),
+            "field_control_character",
+        ),
         (text(&with("stream", "\"log\"")), "reserved"),
-        (text(&with("stream", &format!("\"{}\"", long(300)))), "field_too_long"),
+        (
+            text(&with("stream", &format!("\"{}\"", long(300)))),
+            "field_too_long",
+        ),
         (text(&with("scope", "\"_log\"")), "reserved"),
         (text(&with("scope", "\"elsewhere\"")), "scope_mismatch"),
         (text(&with("tags", "[\"no colon\"]")), "bad_tag"),
         (text(&with("tags", "[\"a:1\",\"a:1\"]")), "duplicate_tag"),
-        (text(&with("tags", &format!("[\"a:{}\"]", long(300)))), "field_too_long"),
-        (text(&with("tags", &format!("[\"{}:1\"]", long(65)))), "bad_tag"),
+        (
+            text(&with("tags", &format!("[\"a:{}\"]", long(300)))),
+            "field_too_long",
+        ),
+        (
+            text(&with("tags", &format!("[\"{}:1\"]", long(65)))),
+            "bad_tag",
+        ),
         (text(&with("id", "\"not an id\"")), "bad_line"),
         (text(&with("after", "3")), "bad_line"),
         (text(&with("expect", "7")), "conflict"),
         (text(&with("expect", "1.5")), "bad_line"),
         (text(&with("if_none", "\"colour=red\"")), "bad_query"),
-        (text(&with("if_none", "\"source=me\"")), "condition_unindexed"),
+        (
+            text(&with("if_none", "\"source=me\"")),
+            "condition_unindexed",
+        ),
         (text(&with("occurred_at", "\"yesterday\"")), "bad_line"),
         (text(&with("schema_version", "4294967296")), "bad_line"),
-        (text(&with("data", &format!("\"{}\"", long(17 << 20)))), "payload_too_large"),
-        (b"{\"type\":\"data.noted\",\"stream\":\"\xff\",\"data\":1}".to_vec(), "bad_line"),
+        (
+            text(&with("data", &format!("\"{}\"", long(17 << 20)))),
+            "payload_too_large",
+        ),
+        (
+            b"{\"type\":\"data.noted\",\"stream\":\"\xff\",\"data\":1}".to_vec(),
+            "bad_line",
+        ),
         (vec![0; 1000], "bad_line"),
         (vec![b'['; 1 << 20], "bad_line"),
         (vec![b'x'; 100_000_000], "line_too_long"),
-        (text(&with("data", &format!("\"{}\"", long(100_000_000)))), "line_too_long"),
-        (text(&with("data", &format!("\"{}\"", long(60 << 20)))), "payload_too_large"),
+        (
+            text(&with("data", &format!("\"{}\"", long(100_000_000)))),
+            "line_too_long",
+        ),
+        (
+            text(&with("data", &format!("\"{}\"", long(60 << 20)))),
+            "payload_too_large",
+        ),
     ];
     let many: Vec<_> = (0..65).map(|n| format!("\"a{n}:1\"")).collect();
-    bad.push((text(&with("tags", &format!("[{}]", many.join(",")))), "too_many_tags"));
-    for name in ["type", "stream", "tags", "id", "source", "scope", "causation", "correlation",
-        "schema_version", "fields", "occurred_at", "if_none", "after", "expect"]
-    {
+    bad.push((
+        text(&with("tags", &format!("[{}]", many.join(",")))),
+        "too_many_tags",
+    ));
+    for name in [
+        "type",
+        "stream",
+        "tags",
+        "id",
+        "source",
+        "scope",
+        "causation",
+        "correlation",
+        "schema_version",
+        "fields",
+        "occurred_at",
+        "if_none",
+        "after",
+        "expect",
+    ] {
         for value in ["{}", "[[1]]", "-1", "1e400"] {
             bad.push((text(&with(name, value)), "bad_line"));
         }
     }
     let codes: Vec<_> = bad.iter().map(|(_, code)| *code).collect();
-    let good = |number: usize| (text(&with("data", &format!("{{\"n\":{number}}}"))), Fate::Recorded);
+    let good = |number: usize| {
+        (
+            text(&with("data", &format!("{{\"n\":{number}}}"))),
+            Fate::Recorded,
+        )
+    };
     let count = bad.len();
     let pairs = bad.into_iter().enumerate();
     let lines = pairs.flat_map(move |(at, (line, _))| [good(at), (line, Fate::Refused)]);
     let (outcome, _) = feed(lines.chain([(b" \t\r".to_vec(), Fate::Blank)]));
-    let found: Vec<_> = (0..count as u64).map(|at| outcome.code(2 * at + 2)).collect();
-    let differing = (0..).zip(found.iter().zip(&codes)).filter(|(_, (found, code))| found != code);
+    let found: Vec<_> = (0..count as u64)
+        .map(|at| outcome.code(2 * at + 2))
+        .collect();
+    let differing = (0..)
+        .zip(found.iter().zip(&codes))
+        .filter(|(_, (found, code))| found != code);
     assert_eq!(differing.collect::<Vec<_>>(), [], "number, found, expected");
     let log = check(&outcome);
     assert_eq!(log.count(&Query::stream("s")).unwrap(), count as u64);

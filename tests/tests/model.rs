@@ -17,7 +17,13 @@ use std::sync::Arc;
 enum Action {
     Append(Request),
     AppendMany(Vec<Request>),
-    Read { selection: Selection, from: u8, to: Option<u8>, limit: Option<u8>, reverse: bool },
+    Read {
+        selection: Selection,
+        from: u8,
+        to: Option<u8>,
+        limit: Option<u8>,
+        reverse: bool,
+    },
     Look(u8),
     Sync,
     Rebuild,
@@ -45,7 +51,12 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     let stream = prop::option::of(0..5_u8);
     let bits = || any::<(u8, u8)>().prop_map(|(one, other)| one & other & one.rotate_left(1));
     (stream, bits(), bits(), prop::bool::weighted(0.1)).prop_map(
-        |(stream, kinds, tags, by_source)| Wanted { stream, kinds: kinds & 0x7f, tags, by_source },
+        |(stream, kinds, tags, by_source)| Wanted {
+            stream,
+            kinds: kinds & 0x7f,
+            tags,
+            by_source,
+        },
     )
 }
 
@@ -78,7 +89,11 @@ fn request() -> impl Strategy<Value = Request> {
 }
 
 fn action() -> impl Strategy<Value = Action> {
-    let range = (any::<u8>(), prop::option::of(any::<u8>()), prop::option::of(0..9_u8));
+    let range = (
+        any::<u8>(),
+        prop::option::of(any::<u8>()),
+        prop::option::of(0..9_u8),
+    );
     let read = (selection(), range, any::<bool>());
     prop_oneof![
         24 => request().prop_map(Action::Append),
@@ -117,7 +132,11 @@ impl Pair {
     fn new(sealing: Sealing) -> Self {
         let place = Place::new(sealing);
         let log = Some(place.create(options()));
-        Self { place, log, model: Model::new() }
+        Self {
+            place,
+            log,
+            model: Model::new(),
+        }
     }
 
     fn log(&self) -> &Log {
@@ -128,7 +147,13 @@ impl Pair {
         match action {
             Action::Append(request) => self.append(std::slice::from_ref(request)),
             Action::AppendMany(requests) => self.append(requests),
-            Action::Read { selection, from, to, limit, reverse } => {
+            Action::Read {
+                selection,
+                from,
+                to,
+                limit,
+                reverse,
+            } => {
                 self.read(selection, *from, *to, *limit, *reverse);
             }
             Action::Look(at) => self.look(*at),
@@ -150,7 +175,10 @@ impl Pair {
     }
 
     fn append(&mut self, requests: &[Request]) {
-        let appends: Vec<_> = requests.iter().map(|request| self.model.append(request)).collect();
+        let appends: Vec<_> = requests
+            .iter()
+            .map(|request| self.model.append(request))
+            .collect();
         let answers = match appends.as_slice() {
             [single] => vec![self.log().append_blocking(single.clone())],
             many => self.log().append_many_blocking(many.to_vec()),
@@ -161,7 +189,10 @@ impl Pair {
         }
         let (size, durable) = (self.log().size(), self.log().durable_size());
         assert_eq!(size, self.model.size());
-        assert!(durable >= self.model.durable && durable <= size, "{durable}");
+        assert!(
+            durable >= self.model.durable && durable <= size,
+            "{durable}"
+        );
         for (answer, request) in answers.iter().zip(requests) {
             if let (Ok(answer), false) = (answer, request.buffered) {
                 assert!(durable > answer.last.get(), "acknowledged and not durable");
@@ -175,9 +206,17 @@ impl Pair {
         read.to = to.map(u64::from);
         read.limit = limit.map(u64::from);
         read.reverse = back;
-        let found: Vec<_> = self.log().read(read).unwrap().map(|record| record.unwrap()).collect();
+        let found: Vec<_> = self
+            .log()
+            .read(read)
+            .unwrap()
+            .map(|record| record.unwrap())
+            .collect();
         let matching = self.model.select(selection);
-        assert_eq!(self.log().count(&selection.query()).unwrap(), matching.len() as u64);
+        assert_eq!(
+            self.log().count(&selection.query()).unwrap(),
+            matching.len() as u64
+        );
         let mut wanted: Vec<_> = matching
             .into_iter()
             .filter(|at| *at >= u64::from(from) && to.is_none_or(|to| *at <= u64::from(to)))
@@ -197,7 +236,10 @@ impl Pair {
         }
         let position = 1 + u64::from(at) % (self.model.size() - 1);
         let event = self.model.at(position);
-        let record = self.log().record_by_revision(&event.stream, event.revision).unwrap();
+        let record = self
+            .log()
+            .record_by_revision(&event.stream, event.revision)
+            .unwrap();
         assert_eq!(record.position.get(), position);
         let by_id = self.log().record_by_id(record.header.event_id).unwrap();
         assert_eq!(by_id.position, record.position);
@@ -209,11 +251,19 @@ impl Pair {
         let header = &record.header;
         assert_eq!(record.revision.get(), event.revision);
         assert_eq!(
-            (&header.stream, &header.event_type, &header.tags, &header.scope),
+            (
+                &header.stream,
+                &header.event_type,
+                &header.tags,
+                &header.scope
+            ),
             (&event.stream, &event.kind, &event.tags, &event.scope)
         );
         assert!(event.id.is_none_or(|id| id == header.event_id));
-        assert_eq!(record.payload, Payload::Open(event.payload.clone().into_bytes()));
+        assert_eq!(
+            record.payload,
+            Payload::Open(event.payload.clone().into_bytes())
+        );
     }
 
     /// Lets go of the log and opens it again; what was not durable may be gone from the end.
@@ -239,7 +289,10 @@ impl Pair {
             leaves.extend(chunk.events.iter().map(|(entry, _)| leaf_hash(entry)));
         }
         let log = self.place.open(options());
-        assert_eq!((log.size(), log.root()), (leaves.len() as u64, root_of(leaves)));
+        assert_eq!(
+            (log.size(), log.root()),
+            (leaves.len() as u64, root_of(leaves))
+        );
     }
 
     fn check(&self) {
@@ -260,7 +313,10 @@ impl Pair {
         rows.remove(&Tally::stream_key("log")).unwrap();
         assert_eq!(rows, self.model.tally());
         let mut count = 0;
-        for record in log.read(Read::new(Query::everything()).from(1_u64)).unwrap() {
+        for record in log
+            .read(Read::new(Query::everything()).from(1_u64))
+            .unwrap()
+        {
             count += 1;
             let record = record.unwrap();
             assert_eq!(record.position.get(), count);
@@ -271,7 +327,10 @@ impl Pair {
 }
 
 fn cases() -> u32 {
-    #[expect(clippy::disallowed_methods, reason = "a test may be told how long to run")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test may be told how long to run"
+    )]
     let given = std::env::var("RUNSTONE_MODEL_CASES");
     given.map_or(24, |cases| cases.parse().expect("a number of cases"))
 }

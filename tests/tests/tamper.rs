@@ -247,7 +247,15 @@ fn a_plain_payload_appended_with_the_keys() -> Outcome {
         let mut header = last.header.clone();
         (header.codec, header.key_id) = (0, None);
         header.event_id = runstone_codec::Uuid::from_u128(99);
-        let sealed = seal::seal(&log_id, &header, b"\"forged\"", spec, None, [1; 32], [0; 12])?;
+        let sealed = seal::seal(
+            &log_id,
+            &header,
+            b"\"forged\"",
+            spec,
+            None,
+            [1; 32],
+            [0; 12],
+        )?;
         let mut entry = Vec::new();
         let parts = EntryParts {
             header: &sealed.header,
@@ -276,7 +284,10 @@ fn a_plain_payload_appended_with_the_keys() -> Outcome {
     let log = site.open()?;
     assert_eq!(log.size(), size + 1);
     let error = log.record(Position::new(size)).err().ok_or("it was read")?;
-    assert_eq!((error.kind(), error.position()), (ErrorKind::Corrupt, Some(size)));
+    assert_eq!(
+        (error.kind(), error.position()),
+        (ErrorKind::Corrupt, Some(size))
+    );
     drop(log);
     assert_named_at(&site, &[size])
 }
@@ -285,7 +296,12 @@ fn keys_of(site: &Site) -> Outcome<KeyStore> {
     let open = site.opening();
     let folder = default_keys_path(&site.path());
     let entropy = open.options.entropy;
-    Ok(KeyStore::open(&folder, Sealing::Required, &open.sources, entropy)?)
+    Ok(KeyStore::open(
+        &folder,
+        Sealing::Required,
+        &open.sources,
+        entropy,
+    )?)
 }
 
 fn head_of(keys: &KeyStore, log_id: &LogId, tree: &Frontier, recorded_at_us: u64) -> Vec<u8> {
@@ -323,7 +339,10 @@ fn an_entry_altered() -> Outcome {
             chunk.events[at].0 = altered;
         })?;
         let log = site.open()?;
-        let error = log.record(Position::new(MIDDLE)).err().ok_or("it was read")?;
+        let error = log
+            .record(Position::new(MIDDLE))
+            .err()
+            .ok_or("it was read")?;
         assert_eq!(error.position(), Some(MIDDLE));
         // What lies around it reads on.
         let read = log.read(Read::new(Query::everything()))?;
@@ -378,7 +397,10 @@ fn an_older_copy_beside_its_head() -> Outcome {
 fn an_older_copy_under_a_newer_checkpoint() -> Outcome {
     let site = closed()?;
     let copy = site.beside("checkpoint");
-    let (older, older_head) = (std::fs::read(site.path())?, std::fs::read(site.head_path())?);
+    let (older, older_head) = (
+        std::fs::read(site.path())?,
+        std::fs::read(site.head_path())?,
+    );
     let open = || {
         let mut open = site.opening();
         open.options.checkpoint_copies = vec![copy.clone()];
@@ -599,7 +621,10 @@ fn meta_rows_altered() -> Outcome {
         assert!(!report.valid, "{key:?} {value:?}");
         let mut named = tables(&report);
         named.retain(|table| *table != "meta" && *table != "tiles");
-        assert!(named.is_empty() && positions(&report).is_empty(), "{report:?}");
+        assert!(
+            named.is_empty() && positions(&report).is_empty(),
+            "{report:?}"
+        );
     }
     let site = sample.install()?;
     site.edit(|rows| rows.set(Table::Meta, b"format", Some(b"runstone/2")))?;
@@ -619,7 +644,11 @@ fn an_old_chunk_put_back() -> Outcome {
         first.events.extend(second.events.clone());
         first.head.clone_from(&second.head);
         again = second.first;
-        rows.set(Table::Chunks, &first.first.to_be_bytes(), Some(&first.encode()))
+        rows.set(
+            Table::Chunks,
+            &first.first.to_be_bytes(),
+            Some(&first.encode()),
+        )
     })?;
     assert_named_at(&site, &[again])
 }

@@ -44,8 +44,8 @@ pub(super) fn foreign_rows(
         if let Some(name) = key.strip_prefix(b"c") {
             cursors.insert(name.to_vec());
         }
-        let belongs = key.starts_with(b"c")
-            || fold_of_row(key).is_some_and(|name| cursors.contains(name));
+        let belongs =
+            key.starts_with(b"c") || fold_of_row(key).is_some_and(|name| cursors.contains(name));
         let opens = seal.open(key, value).is_ok();
         (!belongs || !opens).then(|| row("folds", "a row of a fold", key))
     })?

@@ -46,7 +46,9 @@ pub(crate) fn cursor_name(key: &[u8]) -> Option<&str> {
 /// Name of the fold whose row is stored under `key`.
 pub(crate) fn fold_of_row(key: &[u8]) -> Option<&[u8]> {
     let rest = key.strip_prefix(b"r")?;
-    rest.split(|byte| *byte == 0).next().filter(|name| name.len() < rest.len())
+    rest.split(|byte| *byte == 0)
+        .next()
+        .filter(|name| name.len() < rest.len())
 }
 
 pub(crate) fn encode_cursor(version: u32, flushed: u64) -> Vec<u8> {

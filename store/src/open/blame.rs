@@ -54,7 +54,11 @@ fn entries(snapshot: &Snapshot, head: &Head) -> Result<(Frontier, Option<u64>), 
             }
             let leaf = leaf_hash(chunk.event(position)?.entry);
             let at = usize::try_from(position % TILE).unwrap_or(usize::MAX);
-            let differs = stored.as_chunks::<32>().0.get(at).is_some_and(|held| *held != leaf);
+            let differs = stored
+                .as_chunks::<32>()
+                .0
+                .get(at)
+                .is_some_and(|held| *held != leaf);
             if differs && different.is_none() {
                 different = Some(position);
             }

@@ -39,7 +39,11 @@ pub fn a_decision_records_what_it_chose(make: Make<'_>) {
     assert_eq!(refusal.header.event_type, "effect.refused");
     assert_eq!(refusal.control, Control::new().u64(2, 1).text(3, "held"));
 
-    let both = vec![numbered("s", 1).into(), numbered("s", 2).into(), numbered("s", 3).into()];
+    let both = vec![
+        numbered("s", 1).into(),
+        numbered("s", 2).into(),
+        numbered("s", 3).into(),
+    ];
     let (revision, at) = log
         .command_blocking(both, |context| {
             let revision = context.last_revision("s")?;
@@ -47,7 +51,10 @@ pub fn a_decision_records_what_it_chose(make: Make<'_>) {
             Ok(Decision::record(2, Control::new(), revision).and(0, Control::new().u64(9, 9)))
         })
         .unwrap();
-    assert_eq!((revision, at), (Some(1), [3, 4].map(Position::new).to_vec()));
+    assert_eq!(
+        (revision, at),
+        (Some(1), [3, 4].map(Position::new).to_vec())
+    );
     let texts = [3, 4].map(|at| text(&log.record(Position::new(at)).unwrap()).to_owned());
     assert_eq!(texts, [r#"{"n":3}"#, r#"{"n":1}"#]);
     check_sound(&log);
@@ -58,7 +65,9 @@ pub fn a_decision_may_record_nothing(make: Make<'_>) {
     let log = make(plainly());
     let before = log.root();
     let (answer, at) = log
-        .command_blocking(vec![numbered("s", 1).into()], |_| Ok(Decision::nothing("no")))
+        .command_blocking(vec![numbered("s", 1).into()], |_| {
+            Ok(Decision::nothing("no"))
+        })
         .unwrap();
     assert_eq!((answer, at.len()), ("no", 0));
     let error = log.command_blocking(vec![numbered("s", 1).into()], |_| {
@@ -95,9 +104,18 @@ pub fn decisions_see_earlier_requests_of_the_group(make: Make<'_>) {
         }
         answers
     });
-    let winners: Vec<_> = answers.iter().filter_map(|(answer, _)| answer.ok()).collect();
+    let winners: Vec<_> = answers
+        .iter()
+        .filter_map(|(answer, _)| answer.ok())
+        .collect();
     assert_eq!(winners, [1]);
-    assert_eq!(answers.iter().filter(|(answer, _)| *answer == Err(1)).count(), 199);
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|(answer, _)| *answer == Err(1))
+            .count(),
+        199
+    );
     let mut places: Vec<_> = answers.iter().map(|(_, at)| at[0].get()).collect();
     places.sort_unstable();
     assert_eq!(places, (1..=200).collect::<Vec<_>>());
@@ -133,7 +151,8 @@ pub fn decisions_are_told_that_a_fold_stopped(make: Make<'_>) {
     open.folds = vec![Arc::new(Fragile::refusing()), Arc::new(Tally::new(1))];
     let log = make(open);
     log.append_blocking(numbered("s", 1)).unwrap();
-    log.append_blocking(NewEvent::new(Fragile::POISON, "s")).unwrap();
+    log.append_blocking(NewEvent::new(Fragile::POISON, "s"))
+        .unwrap();
     let reads = |fold: &'static str| {
         log.command_blocking(vec![numbered("s", 2).into()], move |context| {
             context.fold_row(fold, b"")?;

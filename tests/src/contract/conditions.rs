@@ -55,7 +55,10 @@ pub fn conditions_fail_if_an_event_matches(make: Make<'_>) {
         (item().stream("cart-1").of_type("shop.ordered"), Some(1)),
         (item().stream("cart-2").of_type("shop.paid"), None),
         (item().of_type("shop.paid").of_type("stock.moved"), Some(4)),
-        (item().stream("cart-1").of_type("shop.*").tag("item:a"), Some(1)),
+        (
+            item().stream("cart-1").of_type("shop.*").tag("item:a"),
+            Some(1),
+        ),
     ] {
         assert_eq!(met(&log, query.clone(), None), newest, "{query:?}");
     }
@@ -90,9 +93,12 @@ pub fn items_are_alternatives(make: Make<'_>) {
 pub fn own_events_do_not_count(make: Make<'_>) {
     let log = make(plainly());
     let once = |n| {
-        Append::new([numbered("s", n).tag("once:1"), numbered("s", n + 1).tag("once:1")])
-            .condition(Condition::none(Query::tag("never:1")))
-            .condition(Condition::none(Query::tag("once:1")))
+        Append::new([
+            numbered("s", n).tag("once:1"),
+            numbered("s", n + 1).tag("once:1"),
+        ])
+        .condition(Condition::none(Query::tag("never:1")))
+        .condition(Condition::none(Query::tag("once:1")))
     };
     log.append_blocking(once(1)).unwrap();
     assert_eq!(refused(log.append_blocking(once(3))), "condition_failed");
@@ -110,7 +116,10 @@ pub fn conditions_see_earlier_requests_of_the_group(make: Make<'_>) {
     assert!(answers[0].is_ok());
     for answer in &answers[1..] {
         let error = answer.as_ref().unwrap_err();
-        assert!(matches!(error, AppendError::ConditionFailed { position: 1 }), "{error}");
+        assert!(
+            matches!(error, AppendError::ConditionFailed { position: 1 }),
+            "{error}"
+        );
     }
     let again = claim(50).condition(Condition::none_after(Query::tag("n:0"), Position::new(0)));
     assert_eq!(refused(log.append_blocking(again)), "condition_failed");
@@ -131,7 +140,11 @@ pub fn unindexed_conditions_are_refused(make: Make<'_>) {
         "tag=user:9 or source=me",
     ] {
         let condition = Condition::none(Query::parse(text).unwrap());
-        assert_eq!(refused(append_if(&log, condition)), "condition_unindexed", "{text}");
+        assert_eq!(
+            refused(append_if(&log, condition)),
+            "condition_unindexed",
+            "{text}"
+        );
     }
     let anything = Condition::none(Item::new().into());
     assert_eq!(refused(append_if(&log, anything)), "condition_unindexed");
@@ -148,7 +161,10 @@ pub fn conditions_too_broad_are_refused(make: Make<'_>) {
     log.append_blocking(Append::new(apart)).unwrap();
     let broad = || Item::new().tag("half:0").tag("half:1");
     let error = append_if(&log, Condition::none(broad().into())).unwrap_err();
-    assert!(matches!(error, AppendError::ConditionTooBroad { limit: 50 }), "{error}");
+    assert!(
+        matches!(error, AppendError::ConditionTooBroad { limit: 50 }),
+        "{error}"
+    );
     assert!(error.to_string().contains("condition_scan"));
     let late = Condition::none_after(broad().into(), Position::new(590));
     append_if(&log, late).unwrap();

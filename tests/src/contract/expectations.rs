@@ -23,8 +23,11 @@ pub fn expectations_hold_or_conflict(make: Make<'_>) {
 pub fn a_conflict_says_where_the_stream_is(make: Make<'_>) {
     let log = make(plainly());
     let append = |expected| Append::new([numbered("t", 0)]).expect("s", expected);
-    let Err(AppendError::Conflict { stream, expected, actual }) =
-        log.append_blocking(append(Expected::Exact(3)))
+    let Err(AppendError::Conflict {
+        stream,
+        expected,
+        actual,
+    }) = log.append_blocking(append(Expected::Exact(3)))
     else {
         panic!("no conflict")
     };
@@ -49,7 +52,10 @@ pub fn every_expectation_counts(make: Make<'_>) {
             .expect("a", Expected::Exact(0))
             .expect("b", b)
     };
-    assert_eq!(refused(log.append_blocking(both(Expected::Exact(0)))), "conflict");
+    assert_eq!(
+        refused(log.append_blocking(both(Expected::Exact(0)))),
+        "conflict"
+    );
     log.append_blocking(both(Expected::NoStream)).unwrap();
     assert_eq!(log.size(), 3);
 }

@@ -11,9 +11,15 @@ use uuid::Uuid;
 fn assert_same(one: &[Record], other: &[Record]) {
     assert_eq!(one.len(), other.len());
     for (one, other) in one.iter().zip(other) {
-        assert_eq!((one.position, one.revision), (other.position, other.revision));
+        assert_eq!(
+            (one.position, one.revision),
+            (other.position, other.revision)
+        );
         assert_eq!((&one.header, &one.payload), (&other.header, &other.payload));
-        assert_eq!((one.recorded_at_us, &one.control), (other.recorded_at_us, &other.control));
+        assert_eq!(
+            (one.recorded_at_us, &one.control),
+            (other.recorded_at_us, &other.control)
+        );
     }
 }
 
@@ -21,7 +27,8 @@ fn assert_same(one: &[Record], other: &[Record]) {
 pub fn a_log_reopens_as_it_was(place: &Place) {
     let mut log = place.create(plainly());
     let (id, mut next) = (Uuid::from_u128(1), 0);
-    log.append_blocking(numbered("s", 0).id(id).tag("claim:x")).unwrap();
+    log.append_blocking(numbered("s", 0).id(id).tag("claim:x"))
+        .unwrap();
     for round in 0..8_u64 {
         for _ in 0..=round * 20 {
             next += 1;
@@ -33,12 +40,19 @@ pub fn a_log_reopens_as_it_was(place: &Place) {
         }
         drop(log);
         log = place.open(plainly());
-        assert_eq!((log.size(), log.durable_size(), log.root()), (next + 2, next + 2, root));
+        assert_eq!(
+            (log.size(), log.durable_size(), log.root()),
+            (next + 2, next + 2, root)
+        );
         assert_same(&everything(&log), &records);
         // What was recorded is remembered by every check.
-        assert!(log.append_blocking(numbered("s", 0).id(id).tag("claim:x")).unwrap().duplicate);
-        let claim = Append::from(numbered("t", 0))
-            .condition(Condition::none(Query::tag("claim:x")));
+        assert!(
+            log.append_blocking(numbered("s", 0).id(id).tag("claim:x"))
+                .unwrap()
+                .duplicate
+        );
+        let claim =
+            Append::from(numbered("t", 0)).condition(Condition::none(Query::tag("claim:x")));
         assert_eq!(refused(log.append_blocking(claim)), "condition_failed");
         let behind = Append::from(numbered("s", 0)).expect("s", Expected::Exact(next - 1));
         assert_eq!(refused(log.append_blocking(behind)), "conflict");
@@ -86,7 +100,13 @@ pub fn a_closed_log_says_so(place: &Place) {
     for log in [&log, &other] {
         assert_eq!(refused(log.append_blocking(numbered("s", 2))), "closed");
         assert_eq!(refused(log.sync_blocking()), "closed");
-        assert_eq!(refused(log.import_blocking(vec![vec![numbered("s", 2).into()]]).remove(0)), "closed");
+        assert_eq!(
+            refused(
+                log.import_blocking(vec![vec![numbered("s", 2).into()]])
+                    .remove(0)
+            ),
+            "closed"
+        );
         assert_eq!(log.record_by_revision("s", 0).unwrap_err().code(), "closed");
         assert_eq!(log.count(&Query::stream("s")).unwrap_err().code(), "closed");
         assert_eq!(log.checkpoint().unwrap_err().code(), "closed");
@@ -96,7 +116,10 @@ pub fn a_closed_log_says_so(place: &Place) {
     }
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(other.close()).unwrap();
-    assert_eq!(refused(runtime.block_on(other.append(numbered("s", 2)))), "closed");
+    assert_eq!(
+        refused(runtime.block_on(other.append(numbered("s", 2)))),
+        "closed"
+    );
     // The file is free although the handles are still there.
     assert_eq!(place.open(plainly()).size(), 2);
 }
@@ -120,8 +143,15 @@ pub fn files_are_not_overwritten(place: &Place) {
     let log = place.create(plainly());
     log.append_blocking(numbered("s", 1)).unwrap();
     let busy = Log::open(&place.path(), plainly()).unwrap_err();
-    assert!(matches!(busy, OpenError::Busy { .. }) && busy.is_retryable(), "{busy}");
-    let taken = Log::create(&place.path(), &runstone_store::CreateOptions::default(), plainly());
+    assert!(
+        matches!(busy, OpenError::Busy { .. }) && busy.is_retryable(),
+        "{busy}"
+    );
+    let taken = Log::create(
+        &place.path(),
+        &runstone_store::CreateOptions::default(),
+        plainly(),
+    );
     assert_eq!(taken.unwrap_err().code(), "log_exists");
     log.close_blocking().unwrap();
     let file = place.beside("note.txt");
@@ -134,7 +164,8 @@ pub fn files_are_not_overwritten(place: &Place) {
 /// A log that is opened read-only reads and verifies, and cannot be written; nor are its files.
 pub fn a_read_only_log_is_not_written(place: &Place) {
     let log = place.create(plainly());
-    log.append_blocking(Append::new((1..100).map(|n| numbered("s", n)))).unwrap();
+    log.append_blocking(Append::new((1..100).map(|n| numbered("s", n))))
+        .unwrap();
     let (records, root) = (everything(&log), log.root());
     drop(log);
     let bytes = || std::fs::read(place.path()).unwrap();
@@ -159,7 +190,8 @@ pub fn a_read_only_log_is_not_written(place: &Place) {
 /// A copy made while writing goes on is whole, and holds what was durable when it began.
 pub fn a_backup_is_whole_while_writing_goes_on(place: &Place) {
     let log = place.create(plainly());
-    log.append_blocking(Append::new((1..500).map(|n| numbered("s", n)))).unwrap();
+    log.append_blocking(Append::new((1..500).map(|n| numbered("s", n))))
+        .unwrap();
     let (stop, written) = (AtomicBool::new(false), AtomicU64::new(500));
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -184,7 +216,9 @@ pub fn a_backup_is_whole_while_writing_goes_on(place: &Place) {
     });
     let copied = everything(&place.open_copy("three.redb", plainly()));
     assert_same(&everything(&log)[..copied.len()], &copied);
-    let taken = log.backup(&place.beside("one.redb"), &|_, _| {}).unwrap_err();
+    let taken = log
+        .backup(&place.beside("one.redb"), &|_, _| {})
+        .unwrap_err();
     assert_eq!(taken.code(), "storage_io");
     check_sound(&log);
 }
@@ -192,7 +226,12 @@ pub fn a_backup_is_whole_while_writing_goes_on(place: &Place) {
 /// Compaction gives room back and changes nothing else.
 pub fn compaction_changes_nothing(place: &Place) {
     let log = place.create(plainly());
-    let noise = |n: u64| format!("\"{}\"", format!("{:032x}", u128::from(n).pow(7)).repeat(40));
+    let noise = |n: u64| {
+        format!(
+            "\"{}\"",
+            format!("{:032x}", u128::from(n).pow(7)).repeat(40)
+        )
+    };
     for n in 0..400 {
         let event = NewEvent::new("data.noted", "s").payload(noise(n));
         log.append_blocking(event).unwrap();
@@ -203,7 +242,10 @@ pub fn compaction_changes_nothing(place: &Place) {
     log.close_blocking().unwrap();
     let report = Log::compact(&place.path(), plainly(), &|_, _| {}).unwrap();
     assert!(report.after_bytes <= report.before_bytes, "{report:?}");
-    assert_eq!(report.after_bytes, std::fs::metadata(place.path()).unwrap().len());
+    assert_eq!(
+        report.after_bytes,
+        std::fs::metadata(place.path()).unwrap().len()
+    );
     let log = place.open(plainly());
     assert_eq!(log.root(), root);
     assert_same(&everything(&log), &records);

@@ -19,7 +19,8 @@ fn tally(version: u32) -> Arc<dyn Fold> {
 
 fn rows(log: &Log) -> BTreeMap<String, u64> {
     let rows = log.fold_rows("tally", b"", b"", usize::MAX).unwrap();
-    let row = |(key, row): (Vec<u8>, Vec<u8>)| (String::from_utf8(key).unwrap(), Tally::number(&row));
+    let row =
+        |(key, row): (Vec<u8>, Vec<u8>)| (String::from_utf8(key).unwrap(), Tally::number(&row));
     rows.into_iter().map(row).collect()
 }
 
@@ -34,11 +35,15 @@ pub fn rows_follow_the_events(make: Make<'_>) {
     let genesis = rows(&log);
     assert_eq!(genesis["tlog.genesis"], 1);
     for n in 1..=300_u64 {
-        log.append_blocking(numbered(&format!("s{}", n % 10), n)).unwrap();
-        let row = log.fold_row("tally", &Tally::type_key("data.noted")).unwrap();
+        log.append_blocking(numbered(&format!("s{}", n % 10), n))
+            .unwrap();
+        let row = log
+            .fold_row("tally", &Tally::type_key("data.noted"))
+            .unwrap();
         assert_eq!(row.map(|row| Tally::number(&row)), Some(n));
     }
-    log.append_blocking(NewEvent::new(Tally::CLEARED, "s3")).unwrap();
+    log.append_blocking(NewEvent::new(Tally::CLEARED, "s3"))
+        .unwrap();
     let found = rows(&log);
     assert_eq!((found["tdata.noted"], found["tdata.cleared"]), (300, 1));
     assert!(!found.contains_key("ss3"));
@@ -48,16 +53,26 @@ pub fn rows_follow_the_events(make: Make<'_>) {
         .sum();
     assert_eq!(found["ss7"], bytes);
     let keys = |prefix: &str, from: &str, limit| {
-        let rows = log.fold_rows("tally", prefix.as_bytes(), from.as_bytes(), limit).unwrap();
-        rows.into_iter().map(|(key, _)| String::from_utf8(key).unwrap()).collect::<Vec<_>>()
+        let rows = log
+            .fold_rows("tally", prefix.as_bytes(), from.as_bytes(), limit)
+            .unwrap();
+        rows.into_iter()
+            .map(|(key, _)| String::from_utf8(key).unwrap())
+            .collect::<Vec<_>>()
     };
     assert_eq!(keys("ss", "", 3), ["ss0", "ss1", "ss2"]);
     assert_eq!(keys("ss", "ss2", 3), ["ss2", "ss4", "ss5"]);
     assert_eq!(keys("ss", "ss8", 9), ["ss8", "ss9"]);
     assert_eq!(keys("ss", "", 0), [] as [&str; 0]);
-    assert_eq!(keys("t", "", 9), ["tdata.cleared", "tdata.noted", "tlog.genesis"]);
+    assert_eq!(
+        keys("t", "", 9),
+        ["tdata.cleared", "tdata.noted", "tlog.genesis"]
+    );
     assert_eq!(log.fold_row("tally", b"nobody").unwrap(), None);
-    assert_eq!(log.fold_row("nobody", b"").unwrap_err().code(), "fold_stopped");
+    assert_eq!(
+        log.fold_row("nobody", b"").unwrap_err().code(),
+        "fold_stopped"
+    );
     check_sound(&log);
 }
 
@@ -66,10 +81,14 @@ pub fn folding_again_gives_the_same(make: Make<'_>) {
     let log = make(with([tally(1), Arc::new(Fragile::refusing())]));
     let mut digests = Vec::new();
     for n in 0..5 {
-        log.append_blocking(Append::new((0..50).map(|m| numbered("s", 50 * n + m)))).unwrap();
+        log.append_blocking(Append::new((0..50).map(|m| numbered("s", 50 * n + m))))
+            .unwrap();
         let checks = log.check_folds(None, &|_, _| {}).unwrap();
         assert_eq!(checks.len(), 2);
-        assert!(checks.iter().all(runstone_store::FoldCheck::is_equal), "{checks:?}");
+        assert!(
+            checks.iter().all(runstone_store::FoldCheck::is_equal),
+            "{checks:?}"
+        );
         assert_eq!(checks[0].position, Position::new(log.size()));
         let one = log.check_folds(Some("tally"), &|_, _| {}).unwrap();
         assert_eq!(one[..], checks[..1]);
@@ -83,14 +102,20 @@ pub fn folding_again_gives_the_same(make: Make<'_>) {
     assert_eq!(rows(&log), before);
     log.append_blocking(numbered("s", 0)).unwrap();
     assert_eq!(rows(&log)["tdata.noted"], 251);
-    assert_eq!(log.check_folds(Some("nobody"), &|_, _| {}).unwrap_err().code(), "not_found");
+    assert_eq!(
+        log.check_folds(Some("nobody"), &|_, _| {})
+            .unwrap_err()
+            .code(),
+        "not_found"
+    );
     check_sound(&log);
 }
 
 /// Appends that come while folds are rebuilt are recorded and answered.
 pub fn appends_go_on_after_a_rebuild(make: Make<'_>) {
     let log = make(with([tally(1)]));
-    log.append_blocking(Append::new((0..100).map(|n| numbered("s", n)))).unwrap();
+    log.append_blocking(Append::new((0..100).map(|n| numbered("s", n))))
+        .unwrap();
     let writer = log.clone();
     let appends = std::thread::spawn(move || {
         for n in 100..1100 {
@@ -109,7 +134,10 @@ pub fn appends_go_on_after_a_rebuild(make: Make<'_>) {
 /// A fold that fails or panics stops before the event that it cannot take in; appends and other
 /// folds go on.
 pub fn a_fold_that_fails_stops_alone(make: Make<'_>) {
-    for (fragile, why) in [(Fragile::refusing(), "poison"), (Fragile::panicking(), "panicked")] {
+    for (fragile, why) in [
+        (Fragile::refusing(), "poison"),
+        (Fragile::panicking(), "panicked"),
+    ] {
         let log = make(with([Arc::new(fragile) as Arc<dyn Fold>, tally(1)]));
         let good = (1..5).map(|n| numbered("s", n));
         log.append_blocking(Append::new(good)).unwrap();
@@ -126,7 +154,10 @@ pub fn a_fold_that_fails_stops_alone(make: Make<'_>) {
         assert_eq!((status(&log, "tally").applied, log.size()), (9, 9));
         assert_eq!(rows(&log)["tdata.noted"], 7);
         let checks = log.check_folds(None, &|_, _| {}).unwrap();
-        assert!(checks.iter().all(runstone_store::FoldCheck::is_equal), "{checks:?}");
+        assert!(
+            checks.iter().all(runstone_store::FoldCheck::is_equal),
+            "{checks:?}"
+        );
         assert_eq!(checks[0].stopped.as_ref().map(|(at, _)| at.get()), Some(6));
     }
 }
@@ -150,7 +181,10 @@ pub fn rows_survive_reopening(place: &Place) {
 /// A fold of another version is folded again from the beginning.
 pub fn another_version_is_folded_again(place: &Place) {
     let log = place.create(with([tally(1)]));
-    log.append_blocking(Append::new((0..5000).map(|n| numbered(&format!("s{n}"), n)))).unwrap();
+    log.append_blocking(Append::new(
+        (0..5000).map(|n| numbered(&format!("s{n}"), n)),
+    ))
+    .unwrap();
     let once = rows(&log);
     log.close_blocking().unwrap();
     let log = place.open(with([tally(2)]));
@@ -167,14 +201,22 @@ pub fn another_version_is_folded_again(place: &Place) {
 /// Rows of a fold that a program does not know are kept and not folded on, until one knows it.
 pub fn unknown_folds_are_kept(place: &Place) {
     let log = place.create(with([tally(1)]));
-    log.append_blocking(Append::new((0..50).map(|n| numbered("s", n)))).unwrap();
+    log.append_blocking(Append::new((0..50).map(|n| numbered("s", n))))
+        .unwrap();
     log.close_blocking().unwrap();
     let log = place.open(with([Arc::new(Fragile::refusing()) as Arc<dyn Fold>]));
     let unknown = status(&log, "tally");
-    assert_eq!((unknown.known, unknown.version, unknown.flushed), (false, 1, 51));
-    log.append_blocking(Append::new((50..80).map(|n| numbered("s", n)))).unwrap();
+    assert_eq!(
+        (unknown.known, unknown.version, unknown.flushed),
+        (false, 1, 51)
+    );
+    log.append_blocking(Append::new((50..80).map(|n| numbered("s", n))))
+        .unwrap();
     assert_eq!(log.check_folds(None, &|_, _| {}).unwrap().len(), 1);
-    assert_eq!(log.fold_row("tally", b"").unwrap_err().code(), "fold_stopped");
+    assert_eq!(
+        log.fold_row("tally", b"").unwrap_err().code(),
+        "fold_stopped"
+    );
     check_sound(&log);
     log.close_blocking().unwrap();
     let log = place.open(with([tally(1)]));
@@ -188,7 +230,8 @@ pub fn a_stopped_fold_stops_again_after_reopening(place: &Place) {
     let refusing = || with([Arc::new(Fragile::refusing()) as Arc<dyn Fold>, tally(1)]);
     let log = place.create(refusing());
     log.append_blocking(numbered("s", 1)).unwrap();
-    log.append_blocking(NewEvent::new(Fragile::POISON, "s")).unwrap();
+    log.append_blocking(NewEvent::new(Fragile::POISON, "s"))
+        .unwrap();
     log.append_blocking(numbered("s", 3)).unwrap();
     log.close_blocking().unwrap();
     let log = place.open(refusing());

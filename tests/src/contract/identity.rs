@@ -17,12 +17,18 @@ pub fn principals_prove_themselves(make: Make<'_>) {
     let log = make(plainly());
     let ada = credential(&folder, "ada", "ada", Authority::Human);
     assert_eq!(refused(log.with_credential(&ada)), "principal_unknown");
-    let position = log.enrol("ada", Authority::Human, &ada.public_key()).unwrap();
+    let position = log
+        .enrol("ada", Authority::Human, &ada.public_key())
+        .unwrap();
     let bot = credential(&folder, "bot", "bot", Authority::Agent);
-    log.enrol("bot", Authority::Agent, &bot.public_key()).unwrap();
+    log.enrol("bot", Authority::Agent, &bot.public_key())
+        .unwrap();
     let principals = log.principals().unwrap();
     assert_eq!(principals.len(), 2);
-    assert_eq!((principals[0].id.as_str(), principals[0].position), ("ada", position));
+    assert_eq!(
+        (principals[0].id.as_str(), principals[0].position),
+        ("ada", position)
+    );
     assert_eq!(principals[1].public_key, bot.public_key());
 
     let as_ada = log.with_credential(&ada).unwrap();
@@ -30,17 +36,29 @@ pub fn principals_prove_themselves(make: Make<'_>) {
     let claims = |n| numbered("s", n).payload(r#"{"authority":"commander","principal":"root"}"#);
     let by = [
         (as_ada, "human:ada", Authority::Human),
-        (log.with_credential(&bot).unwrap(), "agent:bot", Authority::Agent),
+        (
+            log.with_credential(&bot).unwrap(),
+            "agent:bot",
+            Authority::Agent,
+        ),
         (log.clone(), "system:keyring", Authority::System),
     ];
     for (handle, principal, authority) in by {
         let answer = handle.append_blocking(claims(1)).unwrap();
         let header = log.record(answer.first).unwrap().header;
-        assert_eq!((header.principal.as_str(), header.authority), (principal, authority));
-        let import = handle.import_blocking(vec![vec![numbered("s", 2).into()]]).remove(0);
+        assert_eq!(
+            (header.principal.as_str(), header.authority),
+            (principal, authority)
+        );
+        let import = handle
+            .import_blocking(vec![vec![numbered("s", 2).into()]])
+            .remove(0);
         assert_eq!(import.unwrap().added, 1);
         let imported = super::everything(&log).pop().unwrap().header;
-        assert_eq!(imported.principal, "system:keyring", "an import speaks for nobody");
+        assert_eq!(
+            imported.principal, "system:keyring",
+            "an import speaks for nobody"
+        );
     }
     let human = Query::parse("authority=human").unwrap();
     assert_eq!(log.count(&human).unwrap(), 1);
@@ -51,7 +69,8 @@ pub fn a_wrong_key_is_refused(make: Make<'_>) {
     let folder = tempfile::tempdir().unwrap();
     let log = make(plainly());
     let ada = credential(&folder, "ada", "ada", Authority::Human);
-    log.enrol("ada", Authority::Human, &ada.public_key()).unwrap();
+    log.enrol("ada", Authority::Human, &ada.public_key())
+        .unwrap();
     let mallory = credential(&folder, "mallory", "ada", Authority::Human);
     let error = log.with_credential(&mallory).unwrap_err();
     assert_eq!(error.kind(), runstone_store::ErrorKind::Keys, "{error}");
@@ -64,7 +83,11 @@ pub fn a_wrong_key_is_refused(make: Make<'_>) {
     std::fs::write(folder.path().join("ada"), promoted).unwrap();
     let promoted = Credential::load(&folder.path().join("ada")).unwrap();
     let handle = log.with_credential(&promoted).unwrap();
-    assert_eq!(handle.principal(), ("human:ada", Authority::Human), "as enrolled");
+    assert_eq!(
+        handle.principal(),
+        ("human:ada", Authority::Human),
+        "as enrolled"
+    );
     let long = "x".repeat(250);
     for (id, code) in [
         ("", "field_empty"),
@@ -84,11 +107,17 @@ pub fn settings_are_recorded(make: Make<'_>) {
     let first = log.configure(br#"{"depth": 3}"#.to_vec()).unwrap();
     let again = log.configure(br#"{"depth": 4}"#.to_vec()).unwrap();
     let settings = log.settings().unwrap().unwrap();
-    assert_eq!((settings.position, settings.bytes.as_slice()), (again, br#"{"depth": 4}"#.as_slice()));
+    assert_eq!(
+        (settings.position, settings.bytes.as_slice()),
+        (again, br#"{"depth": 4}"#.as_slice())
+    );
     assert_eq!(refused(log.configure(b"{".to_vec())), "payload_not_json");
     let record = log.record(first).unwrap();
     assert_eq!(record.header.event_type, "log.configured");
-    assert_eq!((record.header.stream.as_str(), record.header.scope.as_str()), ("log", "_log"));
+    assert_eq!(
+        (record.header.stream.as_str(), record.header.scope.as_str()),
+        ("log", "_log")
+    );
     assert_eq!((first.get(), again.get(), log.size()), (1, 2, 3));
 }
 
@@ -97,7 +126,8 @@ pub fn checkpoints_are_signed(make: Make<'_>) {
     let log = make(plainly());
     let info = log.info();
     for n in 0..20 {
-        log.append_blocking(Append::new((0..=n).map(|m| numbered("s", m)))).unwrap();
+        log.append_blocking(Append::new((0..=n).map(|m| numbered("s", m))))
+            .unwrap();
         let signed = log.checkpoint().unwrap();
         let read = runstone_receipt::checkpoint::SignedCheckpoint::parse_verify(
             signed.text(),

@@ -20,7 +20,10 @@ pub fn known_events_are_answered_as_before(make: Make<'_>) {
     let before = log.root();
     let again = log.append_blocking(three()).unwrap();
     assert!(again.duplicate);
-    assert_eq!((again.first, again.last, again.ids), (first.first, first.last, first.ids));
+    assert_eq!(
+        (again.first, again.last, again.ids),
+        (first.first, first.last, first.ids)
+    );
     assert_eq!((log.size(), log.root()), (6, before));
 }
 
@@ -43,7 +46,9 @@ pub fn another_event_under_a_known_id_conflicts(make: Make<'_>) {
         ("occurred at", &|event| event.occurred_at_us(6)),
         ("source", &|event| event.source("two")),
         ("causation", &|event| event.causation(Uuid::from_u128(7))),
-        ("correlation", &|event| event.correlation(Uuid::from_u128(7))),
+        ("correlation", &|event| {
+            event.correlation(Uuid::from_u128(7))
+        }),
         ("tags", &|event| event.tag("more:1")),
     ];
     for (what, change) in changed {
@@ -64,7 +69,8 @@ pub fn another_event_under_a_known_id_conflicts(make: Make<'_>) {
 /// Known events together with new ones are refused whole.
 pub fn known_and_new_events_do_not_mix(make: Make<'_>) {
     let log = make(plainly());
-    log.append_blocking(Append::new([known(1), known(2)])).unwrap();
+    log.append_blocking(Append::new([known(1), known(2)]))
+        .unwrap();
     for mixed in [
         vec![known(1), known(3)],
         vec![known(3), known(2)],
@@ -72,7 +78,10 @@ pub fn known_and_new_events_do_not_mix(make: Make<'_>) {
     ] {
         let total = mixed.len();
         match log.append_blocking(Append::new(mixed)) {
-            Err(AppendError::PartialDuplicate { known: 1, total: all }) => assert_eq!(all, total),
+            Err(AppendError::PartialDuplicate {
+                known: 1,
+                total: all,
+            }) => assert_eq!(all, total),
             other => panic!("{other:?}"),
         }
     }
@@ -82,12 +91,19 @@ pub fn known_and_new_events_do_not_mix(make: Make<'_>) {
 /// Known events in another order are not the request that was recorded.
 pub fn known_events_in_another_order_conflict(make: Make<'_>) {
     let log = make(plainly());
-    log.append_blocking(Append::new([known(1), known(2), known(3)])).unwrap();
+    log.append_blocking(Append::new([known(1), known(2), known(3)]))
+        .unwrap();
     for order in [[2, 1, 3], [1, 3, 2], [3, 2, 1]] {
         let swapped = Append::new(order.map(known));
-        assert_eq!(refused(log.append_blocking(swapped)), "event_id_conflict", "{order:?}");
+        assert_eq!(
+            refused(log.append_blocking(swapped)),
+            "event_id_conflict",
+            "{order:?}"
+        );
     }
-    let part = log.append_blocking(Append::new([known(2), known(3)])).unwrap();
+    let part = log
+        .append_blocking(Append::new([known(2), known(3)]))
+        .unwrap();
     assert!(part.duplicate);
     assert_eq!((part.first.get(), part.last.get()), (2, 3));
 }
@@ -98,7 +114,8 @@ pub fn one_id_twice_in_a_request_is_refused(make: Make<'_>) {
     let twice = || Append::new([known(1), known(2), known(1)]);
     assert_eq!(refused(log.append_blocking(twice())), "duplicate_id");
     assert_eq!(log.size(), 1);
-    log.append_blocking(Append::new([known(1), known(2)])).unwrap();
+    log.append_blocking(Append::new([known(1), known(2)]))
+        .unwrap();
     assert_eq!(refused(log.append_blocking(twice())), "duplicate_id");
     assert_eq!(log.size(), 3);
     check_sound(&log);
@@ -111,9 +128,16 @@ pub fn known_events_of_the_same_group_are_found(make: Make<'_>) {
     let answers = log.append_many_blocking(requests.into_iter().collect());
     let places: Vec<_> = answers
         .into_iter()
-        .map(|answer| answer.map(|answer| (answer.first.get(), answer.duplicate)).unwrap())
+        .map(|answer| {
+            answer
+                .map(|answer| (answer.first.get(), answer.duplicate))
+                .unwrap()
+        })
         .collect();
-    assert_eq!(places, [(1, false), (2, false), (1, true), (2, true), (1, true)]);
+    assert_eq!(
+        places,
+        [(1, false), (2, false), (1, true), (2, true), (1, true)]
+    );
     assert_eq!(log.size(), 3);
 }
 
@@ -127,26 +151,40 @@ pub fn ids_are_looked_at_before_conditions(make: Make<'_>) {
     };
     assert!(!log.append_blocking(claim()).unwrap().duplicate);
     assert!(log.append_blocking(claim()).unwrap().duplicate);
-    let other = Append::from(known(2).tag("claim:x"))
-        .condition(Condition::none(Query::tag("claim:x")));
+    let other =
+        Append::from(known(2).tag("claim:x")).condition(Condition::none(Query::tag("claim:x")));
     assert_eq!(refused(log.append_blocking(other)), "condition_failed");
 }
 
 /// An import adds what is new and leaves what is known, even within one record.
 pub fn imports_add_what_is_new(make: Make<'_>) {
     let log = make(plainly());
-    let drafts = |ids: &[u128]| ids.iter().map(|id| Draft::from(known(*id))).collect::<Vec<_>>();
+    let drafts = |ids: &[u128]| {
+        ids.iter()
+            .map(|id| Draft::from(known(*id)))
+            .collect::<Vec<_>>()
+    };
     let import = |records| {
         let answers = log.import_blocking(records).into_iter();
-        answers.map(|answer| answer.map(|done| (done.added, done.skipped))).collect::<Vec<_>>()
+        answers
+            .map(|answer| answer.map(|done| (done.added, done.skipped)))
+            .collect::<Vec<_>>()
     };
-    let records = vec![drafts(&[1, 2]), drafts(&[2, 3]), drafts(&[1]), drafts(&[5, 5])];
+    let records = vec![
+        drafts(&[1, 2]),
+        drafts(&[2, 3]),
+        drafts(&[1]),
+        drafts(&[5, 5]),
+    ];
     let counts: Vec<_> = import(records).into_iter().map(Result::unwrap).collect();
     assert_eq!(counts, [(2, 0), (1, 1), (0, 1), (1, 1)]);
     let owned = NewEvent::new("run.started", "s").id(Uuid::from_u128(4));
     assert_eq!(import(vec![vec![owned.into()]]).remove(0).unwrap(), (1, 0));
     let changed = vec![Draft::from(known(1).payload("1"))];
-    assert_eq!(refused(import(vec![changed]).remove(0)), "event_id_conflict");
+    assert_eq!(
+        refused(import(vec![changed]).remove(0)),
+        "event_id_conflict"
+    );
     assert_eq!(refused(import(vec![Vec::new()]).remove(0)), "empty");
     assert_eq!(log.size(), 6);
 }

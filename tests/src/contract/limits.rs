@@ -20,10 +20,15 @@ pub fn events_are_bounded(make: Make<'_>) {
     log.append_blocking(payload(100)).unwrap();
     let error = log.append_blocking(payload(101)).unwrap_err();
     assert_eq!(error.code(), "payload_too_large");
-    assert!(error.to_string().contains("101") && error.to_string().contains("100"), "{error}");
+    assert!(
+        error.to_string().contains("101") && error.to_string().contains("100"),
+        "{error}"
+    );
     let tags = |tags: &[&str]| NewEvent::new("data.noted", "s").tags(tags.iter().copied());
     log.append_blocking(tags(&["a:1", "b:1"])).unwrap();
-    let error = log.append_blocking(tags(&["a:1", "b:1", "c:1"])).unwrap_err();
+    let error = log
+        .append_blocking(tags(&["a:1", "b:1", "c:1"]))
+        .unwrap_err();
     assert_eq!(error.code(), "too_many_tags");
     assert!(error.to_string().contains("at most 2"), "{error}");
     assert_eq!(log.size(), 3);
@@ -39,13 +44,29 @@ pub fn appends_are_bounded(make: Make<'_>) {
     log.append_blocking(append(3)).unwrap();
     let error = log.append_blocking(append(4)).unwrap_err();
     assert!(
-        matches!(error, AppendError::Limit { actual: 4, limit: 3, option: "append_events", .. }),
+        matches!(
+            error,
+            AppendError::Limit {
+                actual: 4,
+                limit: 3,
+                option: "append_events",
+                ..
+            }
+        ),
         "{error}"
     );
     let heavy = Append::new([1, 2].map(|n| numbered("s", n).payload(format!("{:>31}", 1))));
     let error = log.append_blocking(heavy).unwrap_err();
     assert!(
-        matches!(error, AppendError::Limit { actual: 62, limit: 60, option: "append_bytes", .. }),
+        matches!(
+            error,
+            AppendError::Limit {
+                actual: 62,
+                limit: 60,
+                option: "append_bytes",
+                ..
+            }
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("append_bytes"), "{error}");
@@ -56,23 +77,43 @@ pub fn appends_are_bounded(make: Make<'_>) {
 pub fn headers_are_bounded(make: Make<'_>) {
     let log = make(plainly());
     let long = |bytes: usize| "x".repeat(bytes);
-    log.append_blocking(numbered(&long(255), 0).scope(long(255)).source(long(255))).unwrap();
+    log.append_blocking(numbered(&long(255), 0).scope(long(255)).source(long(255)))
+        .unwrap();
     for (event, code) in [
         (numbered(&long(256), 0), "field_too_long"),
         (numbered("s", 0).scope(long(256)), "field_too_long"),
         (numbered("s", 0).source(long(256)), "field_too_long"),
-        (numbered("s", 0).tag(format!("k:{}", long(257))), "field_too_long"),
+        (
+            numbered("s", 0).tag(format!("k:{}", long(257))),
+            "field_too_long",
+        ),
         (numbered("s", 0).tag(format!("{}:v", long(65))), "bad_tag"),
-        (NewEvent::new(format!("data.{}", long(124)), "s"), "field_too_long"),
+        (
+            NewEvent::new(format!("data.{}", long(124)), "s"),
+            "field_too_long",
+        ),
         (numbered("s\n", 0), "field_control_character"),
         (numbered("s\0", 0), "field_control_character"),
-        (numbered("s", 0).source("a\u{7f}"), "field_control_character"),
+        (
+            numbered("s", 0).source("a\u{7f}"),
+            "field_control_character",
+        ),
     ] {
-        assert_eq!(refused(log.append_blocking(event.clone())), code, "{event:?}");
+        assert_eq!(
+            refused(log.append_blocking(event.clone())),
+            code,
+            "{event:?}"
+        );
     }
     let tags = (0..20).map(|n| format!("k{n}:{}", long(250)));
-    let error = log.append_blocking(NewEvent::new("data.noted", "s").tags(tags)).unwrap_err();
-    assert!(error.code().starts_with("header"), "{}: {error}", error.code());
+    let error = log
+        .append_blocking(NewEvent::new("data.noted", "s").tags(tags))
+        .unwrap_err();
+    assert!(
+        error.code().starts_with("header"),
+        "{}: {error}",
+        error.code()
+    );
     assert_eq!(log.size(), 2);
 }
 
@@ -85,7 +126,10 @@ pub fn a_full_queue_refuses(make: Make<'_>) {
     assert_eq!(taken, 10);
     for answer in &answers[taken..] {
         let error = answer.as_ref().unwrap_err();
-        assert!(matches!(error, AppendError::QueueFull { limit: 10 }), "{error}");
+        assert!(
+            matches!(error, AppendError::QueueFull { limit: 10 }),
+            "{error}"
+        );
         assert!(error.is_retryable() && error.to_string().contains("queue_events"));
     }
     log.append_blocking(single(10)).unwrap();
@@ -93,7 +137,10 @@ pub fn a_full_queue_refuses(make: Make<'_>) {
     let log = make(limited(|options| options.queue_bytes = 4096));
     let answers = log.append_many_blocking((0..25).map(single).collect());
     assert!(answers[0].is_ok());
-    assert_eq!(refused(answers.into_iter().next_back().unwrap()), "queue_full");
+    assert_eq!(
+        refused(answers.into_iter().next_back().unwrap()),
+        "queue_full"
+    );
 }
 
 /// Groups are cut at their limits, and nothing shows where.
@@ -103,9 +150,8 @@ pub fn groups_are_bounded(make: Make<'_>) {
         options.group_bytes = 2000;
         options.maintenance_commits = 3;
     }));
-    let requests = (0..500_u64).map(|n| {
-        Append::new((0..1 + n % 4).map(|part| numbered("s", 10 * n + part)))
-    });
+    let requests =
+        (0..500_u64).map(|n| Append::new((0..1 + n % 4).map(|part| numbered("s", 10 * n + part))));
     for answer in log.append_many_blocking(requests.collect()) {
         answer.unwrap();
     }

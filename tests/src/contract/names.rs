@@ -10,7 +10,11 @@ pub fn owned_namespaces_are_not_for_raw_appends(make: Make<'_>) {
     let log = make(plainly());
     for owned in namespace::OWNED {
         let event = || NewEvent::new(format!("{owned}.thing_happened"), "s");
-        assert_eq!(refused(log.append_blocking(event())), "owned_namespace", "{owned}");
+        assert_eq!(
+            refused(log.append_blocking(event())),
+            "owned_namespace",
+            "{owned}"
+        );
         let import = log.import_blocking(vec![vec![event().into()]]).remove(0);
         let command = log.command_blocking(vec![event().into()], |_| {
             Ok(Decision::record(0, Control::new(), ()))
@@ -19,7 +23,13 @@ pub fn owned_namespaces_are_not_for_raw_appends(make: Make<'_>) {
         assert_eq!(import.err().map(|error| error.code()), wanted, "{owned}");
         assert_eq!(command.err().map(|error| error.code()), wanted, "{owned}");
     }
-    for free in ["tool.called", "chat.message", "harness.x.y", "data.noted", "logs.listed"] {
+    for free in [
+        "tool.called",
+        "chat.message",
+        "harness.x.y",
+        "data.noted",
+        "logs.listed",
+    ] {
         log.append_blocking(NewEvent::new(free, "s")).unwrap();
     }
     assert_eq!(log.size(), 1 + 2 * 14 + 5);
@@ -30,7 +40,10 @@ pub fn nobody_speaks_for_the_log(make: Make<'_>) {
     let log = make(plainly());
     let key = "11".repeat(32);
     let forged = [
-        ("log.principal_added", format!(r#"{{"id":"eve","authority":"human","public_key":"{key}"}}"#)),
+        (
+            "log.principal_added",
+            format!(r#"{{"id":"eve","authority":"human","public_key":"{key}"}}"#),
+        ),
         ("log.configured", "{}".to_owned()),
         ("log.genesis", "{}".to_owned()),
     ];
@@ -45,13 +58,20 @@ pub fn nobody_speaks_for_the_log(make: Make<'_>) {
 /// The log's own stream and scopes are nobody else's.
 pub fn reserved_names_are_refused(make: Make<'_>) {
     let log = make(plainly());
-    let events = [numbered("log", 0), numbered("s", 0).scope("_log"), numbered("s", 0).scope("_x")];
+    let events = [
+        numbered("log", 0),
+        numbered("s", 0).scope("_log"),
+        numbered("s", 0).scope("_x"),
+    ];
     for event in events {
-        let import = log.import_blocking(vec![vec![event.clone().into()]]).remove(0);
+        let import = log
+            .import_blocking(vec![vec![event.clone().into()]])
+            .remove(0);
         assert_eq!(refused(import), "reserved");
         assert_eq!(refused(log.append_blocking(event)), "reserved");
     }
-    log.append_blocking(numbered("logs", 0).scope("x_")).unwrap();
+    log.append_blocking(numbered("logs", 0).scope("x_"))
+        .unwrap();
     assert_eq!(log.size(), 2);
 }
 
@@ -84,7 +104,16 @@ pub fn a_stream_has_one_scope(make: Make<'_>) {
     );
     let no = Some("scope_mismatch");
     assert_eq!(answers, [None, None, no, None, None, no, None]);
-    assert_eq!(scopes, ["customer-1", "customer-1", "customer-1", "default", "default"]);
+    assert_eq!(
+        scopes,
+        [
+            "customer-1",
+            "customer-1",
+            "customer-1",
+            "default",
+            "default"
+        ]
+    );
 }
 
 /// That holds within a request too, wherever in it the events of the stream are.
@@ -102,7 +131,10 @@ pub fn a_stream_has_one_scope_within_a_request(make: Make<'_>) {
     );
     let no = Some("scope_mismatch");
     assert_eq!(answers, [no, no, no, None, None]);
-    assert_eq!(scopes, ["one", "default", "one", "default", "two", "default"]);
+    assert_eq!(
+        scopes,
+        ["one", "default", "one", "default", "two", "default"]
+    );
 }
 
 /// Requests of one group that leave the scope to the stream take the one that an earlier request
@@ -116,5 +148,9 @@ pub fn a_stream_has_one_scope_within_a_group(make: Make<'_>) {
     }
     let records = read(&log, Read::new(Query::stream("s")));
     assert_eq!(records.len(), 20);
-    assert!(records.iter().all(|record| record.header.scope == "customer-1"));
+    assert!(
+        records
+            .iter()
+            .all(|record| record.header.scope == "customer-1")
+    );
 }

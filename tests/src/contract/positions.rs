@@ -13,14 +13,20 @@ pub fn positions_are_dense_after_genesis(make: Make<'_>) {
     let genesis = &everything(&log)[0];
     assert_eq!((log.size(), genesis.position.get()), (1, 0));
     assert_eq!(genesis.header.event_type, "log.genesis");
-    assert_eq!((genesis.header.stream.as_str(), genesis.revision.get()), ("log", 0));
+    assert_eq!(
+        (genesis.header.stream.as_str(), genesis.revision.get()),
+        ("log", 0)
+    );
 
     let single = log.append_blocking(numbered("s", 1)).unwrap();
     assert_eq!((single.first.get(), single.last.get()), (1, 1));
     let three = log
         .append_blocking(Append::new((2..5).map(|n| numbered("s", n))))
         .unwrap();
-    assert_eq!((three.first.get(), three.last.get(), three.ids.len()), (2, 4, 3));
+    assert_eq!(
+        (three.first.get(), three.last.get(), three.ids.len()),
+        (2, 4, 3)
+    );
     let many: Vec<_> = (5..300).map(|n| Append::from(numbered("s", n))).collect();
     for (position, answer) in (5..).zip(log.append_many_blocking(many)) {
         assert_eq!(answer.unwrap().first.get(), position);
@@ -40,7 +46,11 @@ pub fn positions_are_dense_after_genesis(make: Make<'_>) {
 pub fn revisions_are_dense_in_each_stream(make: Make<'_>) {
     let log = make(plainly());
     for round in 0..40 {
-        let streams = ["a", "b", "c"].iter().cycle().skip(round).take(1 + round % 5);
+        let streams = ["a", "b", "c"]
+            .iter()
+            .cycle()
+            .skip(round)
+            .take(1 + round % 5);
         log.append_blocking(Append::new(streams.map(|stream| numbered(stream, 0))))
             .unwrap();
     }
@@ -64,11 +74,17 @@ pub fn times_never_decrease(make: Make<'_>) {
     let mut open = OpenOptions::default();
     open.options.clock = clock.clone();
     let log = make(open);
-    for (number, wall) in [start + 5, start - 1_000_000, start + 4, start + 9].iter().enumerate() {
+    for (number, wall) in [start + 5, start - 1_000_000, start + 4, start + 9]
+        .iter()
+        .enumerate()
+    {
         clock.set_wall(*wall);
         log.append_blocking(numbered("s", number as u64)).unwrap();
     }
-    let times: Vec<_> = everything(&log).iter().map(|record| record.recorded_at_us).collect();
+    let times: Vec<_> = everything(&log)
+        .iter()
+        .map(|record| record.recorded_at_us)
+        .collect();
     assert_eq!(times, [start, start + 5, start + 5, start + 5, start + 9]);
 }
 
@@ -99,11 +115,23 @@ pub fn events_read_as_given(make: Make<'_>) {
         assert_eq!(text(&record), payload);
         let header = &record.header;
         assert_eq!(header.tags, ["a:1:1", "a:2", "z:1"]);
-        assert_eq!((header.event_id, header.stream.as_str()), (answer.ids[0], stream.as_str()));
+        assert_eq!(
+            (header.event_id, header.stream.as_str()),
+            (answer.ids[0], stream.as_str())
+        );
         assert_eq!(header.event_type, "tool.call.requested");
-        assert_eq!((header.schema_version, header.occurred_at_us), (7, Some(12)));
-        assert_eq!((header.source.as_str(), header.scope.as_str()), ("planner", "customer-9"));
-        assert_eq!((header.causation, header.correlation), (Some(cause), Some(whole)));
+        assert_eq!(
+            (header.schema_version, header.occurred_at_us),
+            (7, Some(12))
+        );
+        assert_eq!(
+            (header.source.as_str(), header.scope.as_str()),
+            ("planner", "customer-9")
+        );
+        assert_eq!(
+            (header.causation, header.correlation),
+            (Some(cause), Some(whole))
+        );
         let who = (header.principal.as_str(), header.authority);
         assert_eq!(who, ("system:keyring", Authority::System));
         assert!(record.control.is_empty());

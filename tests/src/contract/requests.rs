@@ -24,13 +24,22 @@ fn mixed() -> Vec<(Append, Option<&'static str>)> {
         bad(numbered("s", 99).id(known), "event_id_conflict"),
         good(3),
         (Append::new([]), Some("empty")),
-        (Append::from(numbered("s", 0)).expect("s", Expected::NoStream), Some("conflict")),
+        (
+            Append::from(numbered("s", 0)).expect("s", Expected::NoStream),
+            Some("conflict"),
+        ),
         (
             Append::from(numbered("s", 0)).condition(Condition::none(Query::tag("n:2"))),
             Some("condition_failed"),
         ),
-        (Append::new([numbered("s", 0).id(known), numbered("s", 7)]), Some("partial_duplicate")),
-        (Append::from(numbered("s", 4)).expect("s", Expected::Exact(3)), None),
+        (
+            Append::new([numbered("s", 0).id(known), numbered("s", 7)]),
+            Some("partial_duplicate"),
+        ),
+        (
+            Append::from(numbered("s", 4)).expect("s", Expected::Exact(3)),
+            None,
+        ),
     ]
 }
 
@@ -41,13 +50,20 @@ pub fn a_refused_request_fails_alone(make: Make<'_>) {
     let answers = log.append_many_blocking(requests);
     assert_eq!(answers.len(), codes.len());
     for (answer, code) in answers.iter().zip(&codes) {
-        assert_eq!(answer.as_ref().err().map(AppendError::code), *code, "{answer:?}");
+        assert_eq!(
+            answer.as_ref().err().map(AppendError::code),
+            *code,
+            "{answer:?}"
+        );
     }
     let texts: Vec<_> = read(&log, Read::new(Query::stream("s")))
         .iter()
         .map(|record| text(record).to_owned())
         .collect();
-    assert_eq!(texts, (0..5).map(|n| format!("{{\"n\":{n}}}")).collect::<Vec<_>>());
+    assert_eq!(
+        texts,
+        (0..5).map(|n| format!("{{\"n\":{n}}}")).collect::<Vec<_>>()
+    );
     check_sound(&log);
 }
 
@@ -85,15 +101,29 @@ pub fn control_that_is_too_long_fails_alone(make: Make<'_>) {
         vec![draft(12).control(long())],
         vec![draft(1)],
     ]);
-    let codes: Vec<_> = answers.iter().map(|a| a.as_ref().err().map(AppendError::code)).collect();
-    assert_eq!(codes, [None, Some("control_too_long"), Some("control_too_long"), None]);
+    let codes: Vec<_> = answers
+        .iter()
+        .map(|a| a.as_ref().err().map(AppendError::code))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            None,
+            Some("control_too_long"),
+            Some("control_too_long"),
+            None
+        ]
+    );
     let two = vec![draft(20), draft(21)];
     let decided = log.command_blocking(two, move |_| {
         Ok(Decision::record(0, Control::new(), ()).and(1, long()))
     });
     assert_eq!(refused(decided), "control_too_long");
     log.append_blocking(numbered("s", 2)).unwrap();
-    let texts: Vec<_> = everything(&log)[1..].iter().map(|r| text(r).to_owned()).collect();
+    let texts: Vec<_> = everything(&log)[1..]
+        .iter()
+        .map(|r| text(r).to_owned())
+        .collect();
     assert_eq!(texts, [r#"{"n":0}"#, r#"{"n":1}"#, r#"{"n":2}"#]);
     check_sound(&log);
 }

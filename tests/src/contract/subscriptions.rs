@@ -9,13 +9,21 @@ use std::task::{Context, Poll, Waker};
 use tokio_stream::{Stream, StreamExt};
 
 fn next(subscription: &mut Subscription) -> u64 {
-    subscription.next_blocking().unwrap().unwrap().position.get()
+    subscription
+        .next_blocking()
+        .unwrap()
+        .unwrap()
+        .position
+        .get()
 }
 
 /// Whether nothing is there to be read yet.
 fn is_waiting(subscription: &mut Subscription) -> bool {
     let mut context = Context::from_waker(Waker::noop());
-    matches!(Pin::new(subscription).poll_next(&mut context), Poll::Pending)
+    matches!(
+        Pin::new(subscription).poll_next(&mut context),
+        Poll::Pending
+    )
 }
 
 fn follow(log: &Log, query: Query) -> Subscription {
@@ -25,7 +33,8 @@ fn follow(log: &Log, query: Query) -> Subscription {
 /// A subscription gives what is there, then what comes, each event once, in order.
 pub fn a_subscription_catches_up_and_follows(make: Make<'_>) {
     let log = make(plainly());
-    log.append_blocking(Append::new((1..1500).map(|n| numbered("s", n)))).unwrap();
+    log.append_blocking(Append::new((1..1500).map(|n| numbered("s", n))))
+        .unwrap();
     let mut subscription = follow(&log, Query::everything());
     for position in 0..1500 {
         assert_eq!(next(&mut subscription), position);
@@ -86,7 +95,8 @@ pub fn a_subscription_goes_on_from_its_cursor(make: Make<'_>) {
     let ahead = Read::new(Query::everything()).from(2002_u64);
     let mut ahead = log.subscribe(ahead).unwrap();
     assert!(is_waiting(&mut ahead));
-    log.append_blocking(Append::new([numbered("a", 0), numbered("b", 0)])).unwrap();
+    log.append_blocking(Append::new([numbered("a", 0), numbered("b", 0)]))
+        .unwrap();
     assert_eq!(next(&mut ahead), 2002);
 }
 
@@ -104,17 +114,27 @@ pub fn buffered_events_are_followed_when_durable(make: Make<'_>) {
     assert_eq!(everything(&log).len(), 4);
     assert!(is_waiting(&mut subscription));
     if let Ok(signed) = log.checkpoint() {
-        assert_eq!(signed.checkpoint().size, 1, "only what is durable is signed");
+        assert_eq!(
+            signed.checkpoint().size,
+            1,
+            "only what is durable is signed"
+        );
     }
     log.sync_blocking().unwrap();
     assert_eq!((log.size(), log.durable_size()), (4, 4));
-    assert_eq!((1..=3).map(|_| next(&mut subscription)).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        (1..=3).map(|_| next(&mut subscription)).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
     assert_eq!(log.checkpoint().unwrap().checkpoint().size, 4);
 
     log.append_blocking(buffered(4)).unwrap();
     assert!(is_waiting(&mut subscription));
     let synced = log.append_blocking(numbered("s", 5)).unwrap();
-    assert_eq!((synced.durability, log.durable_size()), (Durability::Synced, 6));
+    assert_eq!(
+        (synced.durability, log.durable_size()),
+        (Durability::Synced, 6)
+    );
     assert_eq!([next(&mut subscription), next(&mut subscription)], [4, 5]);
     super::check_sound(&log);
 }
