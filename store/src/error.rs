@@ -589,6 +589,8 @@ impl From<ReadError> for AppendError {
             ReadError::Corrupt(corruption) => Self::Corrupt(corruption),
             ReadError::Storage(error) => error.into(),
             ReadError::Closed => Self::Closed,
+            ReadError::Reopening => Self::Reopening,
+            ReadError::Keys { code, message, .. } => Self::Keys { code, message },
             other => Self::Corrupt(Corruption::table(
                 "chunks",
                 "a readable event",

@@ -125,6 +125,7 @@ impl Log {
         if let Some(why) = &identity.read_only {
             return Err(AppendError::ReadOnly { why: why.clone() });
         }
+        self.shared.check_appendable()?;
         let mut random = vec![0; drafts.len() * RANDOM];
         identity
             .options

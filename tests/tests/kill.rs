@@ -11,15 +11,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout};
 use uuid::Uuid;
 
 const ROUNDS: u64 = 50;
 /// Rounds after which the command itself checks the log too.
 const COMMAND_CHECKS: u64 = 10;
-/// Lines whose answers together are longer than a pipe.
-const CROWD: usize = 1000;
-/// Rounds with so many lines; late ones, since every round checks the whole log.
-const CROWDED: [u64; 2] = [35, 45];
+/// One round in so many is killed when it has recorded what it could not acknowledge.
+const UNHEARD: u64 = 4;
 
 /// A line of input: events that belong together.
 #[derive(Clone, Debug)]
@@ -57,48 +56,94 @@ impl Line {
     }
 }
 
-/// Runs the command on these lines until so many were answered, then kills it. Answers the first
-/// and last positions of those that it acknowledged, in order.
-fn killed(runstone: &Runstone, lines: &[Line], after: usize) -> Vec<(u64, u64)> {
-    let mut child = runstone.command(["append", "-"]).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let text: String = lines
-        .iter()
-        .map(|line| format!("{}\n", line.text))
-        .collect();
-    let feeder = std::thread::spawn(move || {
-        // It breaks off when the process is gone; until then the input stays open.
-        let _ = input.write_all(text.as_bytes());
-        input
-    });
-    let mut answers = BufReader::new(child.stdout.take().unwrap());
-    let mut acknowledged = Vec::new();
-    let mut line = String::new();
-    let mut alive = true;
-    loop {
-        if alive && acknowledged.len() >= after {
-            child.kill().unwrap();
-            alive = false;
+/// The running command, being fed.
+struct Victim {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    /// Positions of the lines that it acknowledged, in order.
+    acknowledged: Vec<(u64, u64)>,
+}
+
+impl Victim {
+    fn new(runstone: &Runstone) -> Self {
+        let mut child = runstone.command(["append", "-"]).spawn().unwrap();
+        Self {
+            input: child.stdin.take(),
+            output: BufReader::new(child.stdout.take().unwrap()),
+            acknowledged: Vec::new(),
+            child,
         }
-        line.clear();
-        // What it had written when it died still counts; half a line does not.
-        answers.read_line(&mut line).unwrap();
+    }
+
+    /// Reads one answer; false at the end. Half a line, written when it died, is none.
+    fn read_answer(&mut self) -> bool {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
         if !line.ends_with('\n') {
-            break;
+            return false;
         }
         let answer: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(answer["line"], acknowledged.len() as u64 + 1, "{answer}");
+        assert_eq!(
+            answer["line"],
+            self.acknowledged.len() as u64 + 1,
+            "{answer}"
+        );
         let place = |name: &str| answer[name].as_u64().unwrap_or_else(|| panic!("{answer}"));
-        acknowledged.push((place("first"), place("last")));
+        self.acknowledged.push((place("first"), place("last")));
+        true
     }
-    assert!(
-        !alive,
-        "it ended by itself after {} answers",
-        acknowledged.len()
-    );
-    child.wait().unwrap();
-    drop(feeder.join().unwrap());
-    acknowledged
+
+    /// Feeds all lines and kills it when it has answered so many, whatever it is doing then.
+    fn killed_when_answered(mut self, lines: &[Line], count: usize) -> Vec<(u64, u64)> {
+        let text = text_of(lines);
+        let mut input = self.input.take().unwrap();
+        let feeder = std::thread::spawn(move || {
+            // It breaks off when the process is gone; until then the input stays open.
+            let _ = input.write_all(text.as_bytes());
+            input
+        });
+        for _ in 0..count {
+            assert!(self.read_answer(), "it ended by itself");
+        }
+        self.child.kill().unwrap();
+        // What it had written when it died counts.
+        while self.read_answer() {}
+        self.child.wait().unwrap();
+        drop(feeder.join().unwrap());
+        self.acknowledged
+    }
+
+    /// Feeds so many lines, reads the answers, then stops listening, feeds the rest and kills it
+    /// when something has been recorded that it could not tell.
+    fn killed_when_unheard(mut self, lines: &[Line], count: usize, head: &Path) -> Vec<(u64, u64)> {
+        let (heard, unheard) = lines.split_at(count);
+        let mut input = self.input.take().unwrap();
+        input.write_all(text_of(heard).as_bytes()).unwrap();
+        for _ in 0..count {
+            assert!(self.read_answer(), "it ended by itself");
+        }
+        drop(self.output);
+        let before = std::fs::read(head).unwrap();
+        input.write_all(text_of(unheard).as_bytes()).unwrap();
+        while std::fs::read(head).unwrap() == before {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended by itself");
+            std::thread::yield_now();
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.acknowledged
+    }
+}
+
+fn text_of(lines: &[Line]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&line.text);
+        text.push('\n');
+    }
+    text
 }
 
 /// Everything after the genesis, by position; the log must be sound.
@@ -121,6 +166,36 @@ fn recorded(path: &Path) -> Vec<String> {
     payloads
 }
 
+/// Checks what became of each line, and leaves those that were not acknowledged; answers how many
+/// of these are recorded all the same.
+fn sorted_out(open: &mut Vec<Line>, answers: &[(u64, u64)], events: &[String]) -> usize {
+    let mut places = BTreeMap::new();
+    for (at, payload) in (1_u64..).zip(events) {
+        let before = places.insert(payload.as_str(), at);
+        assert_eq!(before, None, "twice: {payload:.60}");
+    }
+    let mut recorded = 0;
+    for (at, line) in open.iter().enumerate() {
+        let places = line
+            .payloads
+            .iter()
+            .map(|payload| places.get(payload.as_str()));
+        let present: Vec<u64> = places.flatten().copied().collect();
+        let in_a_row = present.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        let is_whole = present.len() == line.payloads.len() && in_a_row;
+        assert!(is_whole || present.is_empty(), "torn: {:.90}", line.text);
+        match answers.get(at) {
+            Some((first, last)) => {
+                assert!(is_whole, "lost: {:.90}", line.text);
+                assert_eq!((*first, *last), (present[0], present[present.len() - 1]));
+            }
+            None => recorded += usize::from(is_whole),
+        }
+    }
+    open.drain(..answers.len());
+    recorded
+}
+
 #[test]
 fn acknowledged_lines_survive_fifty_kills() {
     let folder = tempfile::tempdir().unwrap();
@@ -133,17 +208,20 @@ fn acknowledged_lines_survive_fifty_kills() {
     let mut open: Vec<Line> = Vec::new();
     let (mut acknowledged, mut lost, mut kept) = (0, 0, 0);
     for round in 0..ROUNDS {
-        // Twice there are more answers than a pipe holds: those behind are cut off when the events
-        // have long been recorded.
-        let crowd = if CROWDED.contains(&round) { CROWD } else { 0 };
-        let after = seeded.below(30) + crowd / 100;
-        for _ in 0..after + seeded.below(40) + crowd {
+        let count = 1 + seeded.below(16);
+        for _ in 0..=count + seeded.below(20) {
             let line = Line::new(next, &mut seeded);
             sent += line.payloads.len();
             next += 1;
             open.push(line);
         }
-        let answers = killed(&runstone, &open, after);
+        let victim = Victim::new(&runstone);
+        let answers = if round % UNHEARD == 1 {
+            victim.killed_when_unheard(&open, count, &folder.path().join("log.redb.head"))
+        } else {
+            // Without an answer it may be anywhere in its start.
+            victim.killed_when_answered(&open, if round % UNHEARD == 3 { 0 } else { count })
+        };
 
         let found = recorded(&path);
         assert!(found.len() >= events.len(), "round {round}");
@@ -152,59 +230,25 @@ fn acknowledged_lines_survive_fifty_kills() {
             "history changed in round {round}"
         );
         events = found;
-        let mut places = BTreeMap::new();
-        for (at, payload) in (1_u64..).zip(&events) {
-            assert_eq!(
-                places.insert(payload.as_str(), at),
-                None,
-                "twice: {payload:.60}"
-            );
-        }
-        let mut unknown = Vec::new();
-        for (at, line) in open.iter().enumerate() {
-            let present: Vec<_> = line
-                .payloads
-                .iter()
-                .filter_map(|payload| places.get(payload.as_str()))
-                .collect();
-            let whole = present.len() == line.payloads.len()
-                && present.windows(2).all(|pair| *pair[0] + 1 == *pair[1]);
-            assert!(
-                whole || present.is_empty(),
-                "round {round}: torn: {:.90}",
-                line.text
-            );
-            match answers.get(at) {
-                Some((first, last)) => {
-                    assert!(whole, "round {round}: lost: {:.90}", line.text);
-                    assert_eq!((*first, *last), (*present[0], *present[present.len() - 1]));
-                }
-                None => {
-                    kept += usize::from(whole);
-                    lost += usize::from(!whole);
-                    unknown.push(line.clone());
-                }
-            }
-        }
         acknowledged += answers.len();
-        open = unknown;
+        let whole = sorted_out(&mut open, &answers, &events);
+        (kept, lost) = (kept + whole, lost + open.len() - whole);
         if round % COMMAND_CHECKS == 0 {
             runstone.check();
         }
     }
-    // Kills of every kind: behind the answer, behind the commit, before it.
+    // Kills of every kind: behind the answer, behind the commit, before it. Those of the second
+    // kind depend on chance but for the ones that were unheard.
+    let unheard = usize::try_from(ROUNDS / UNHEARD).unwrap();
     assert!(
-        acknowledged > 500 && kept > 100 && lost > 100,
+        acknowledged > 250 && kept >= unheard && lost > 0,
         "{acknowledged} {kept} {lost}"
     );
 
-    let rest: String = open.iter().map(|line| format!("{}\n", line.text)).collect();
     let mut last = runstone.command(["append", "-"]).spawn().unwrap();
-    last.stdin
-        .take()
-        .unwrap()
-        .write_all(rest.as_bytes())
-        .unwrap();
+    let mut input = last.stdin.take().unwrap();
+    input.write_all(text_of(&open).as_bytes()).unwrap();
+    drop(input);
     let output = last.wait_with_output().unwrap();
     assert!(
         output.status.success(),

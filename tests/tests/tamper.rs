@@ -377,7 +377,7 @@ fn assert_behind(site: &Site, open: Result<Log, OpenError>, known: u64, witness:
             assert!(found.ends_with(witness), "{found}");
             assert!(size < known_size && known_size == known);
         }
-        other => return Err(format!("{other:?} at {:?}", site.path()).into()),
+        other => return Err(format!("{other:?} at {}", site.path().display()).into()),
     }
     Ok(())
 }
@@ -449,7 +449,10 @@ fn events_appended_without_the_keys_after_a_crash() -> Outcome {
             };
             rows.set(Table::Chunks, &size.to_be_bytes(), Some(&chunk.encode()))
         })?;
-        let error = site.open().err().ok_or(format!("head {n} was taken"))?;
+        let error = site
+            .open()
+            .err()
+            .ok_or_else(|| format!("head {n} was taken"))?;
         assert_eq!(error.code(), "corrupt", "head {n}: {error}");
         assert_named_at(&site, &[size])?;
     }

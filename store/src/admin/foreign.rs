@@ -59,11 +59,14 @@ fn row(table: &'static str, expected: &str, key: &[u8]) -> Corruption {
     Corruption::table(table, expected, found)
 }
 
+/// Told each key and value; answers what is wrong with the row.
+type Look<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Option<Corruption>;
+
 /// Looks at every row of a table.
 fn each(
     snapshot: &Snapshot,
     table: RowTable,
-    look: &mut dyn FnMut(&[u8], &[u8]) -> Option<Corruption>,
+    look: Look<'_>,
 ) -> Result<Vec<Corruption>, StorageError> {
     let mut found = Vec::new();
     let mut from = Vec::new();

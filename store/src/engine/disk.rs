@@ -312,7 +312,8 @@ impl Disk for OverlayDisk {
         if end > state.len {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if state.pages.is_empty() && end <= state.base_len {
+        let touched = offset / PAGE as u64..=end / PAGE as u64;
+        if end <= state.base_len && state.pages.range(touched).next().is_none() {
             return self.base.read(offset, out);
         }
         for (page, within, range) in pieces(offset, out.len()) {

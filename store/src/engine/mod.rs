@@ -2,8 +2,10 @@
 
 mod db;
 mod disk;
+mod held;
 
 pub use db::panic_is_contained;
 pub(crate) use db::{Change, Db, NumberTable, RowTable, Snapshot, Value, panic_text};
 pub use disk::{Disk, FileDisk, MemoryDisk, OverlayDisk};
 pub(crate) use disk::{LogPaths, sync_folder, write_whole};
+pub(crate) use held::HeldDisk;

@@ -154,6 +154,16 @@ impl Shared {
         }
     }
 
+    /// Refuses by its reason what could not be recorded anyway.
+    pub(crate) fn check_appendable(&self) -> Result<(), AppendError> {
+        match self.health() {
+            Health::Open => Ok(()),
+            Health::Poisoned(why) => Err(AppendError::Poisoned { why }),
+            Health::Reopening => Err(AppendError::Reopening),
+            Health::Closed => Err(AppendError::Closed),
+        }
+    }
+
     /// A reader over what is visible now. The snapshot is taken while nothing can be published,
     /// so that every row which the index view names is in it.
     pub(crate) fn reader(&self) -> Result<Reader, ReadError> {

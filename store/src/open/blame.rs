@@ -28,9 +28,8 @@ pub(super) fn blame(snapshot: &Snapshot, head: &Head) -> Corruption {
         Ok((_, Some(position))) => {
             Corruption::at(position, "the entry that the tree holds", "another entry")
         }
-        Ok((_, None)) => otherwise(),
         Err(OpenError::Corrupt(corruption)) => corruption,
-        Err(_) => otherwise(),
+        Ok((_, None)) | Err(_) => otherwise(),
     }
 }
 

@@ -9,8 +9,8 @@ use crate::chunk::{Chunk, Head};
 use crate::clock::Timekeeper;
 use crate::copies::CheckpointCopies;
 use crate::engine::{
-    Change, Db, Disk, FileDisk, LogPaths, MemoryDisk, NumberTable, OverlayDisk, RowTable, Snapshot,
-    sync_folder,
+    Change, Db, Disk, FileDisk, HeldDisk, LogPaths, MemoryDisk, NumberTable, OverlayDisk, RowTable,
+    Snapshot, sync_folder,
 };
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost, RowSeal};
@@ -345,8 +345,11 @@ impl Log {
         open: OpenOptions,
         keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
     ) -> Result<Self, OpenError> {
+        let io_error = |error: &io::Error| StorageError::io("the log", error);
+        let held = HeldDisk::new(Arc::clone(&disks.log)).map_err(|error| io_error(&error))?;
+        let held = Arc::new(held);
         let db = Db::open(
-            Arc::clone(&disks.log),
+            Arc::<HeldDisk>::clone(&held),
             open.options.cache_bytes,
             &open.progress,
         )?;
@@ -382,6 +385,7 @@ impl Log {
             Arc::clone(&disks.head),
             &signing,
         )?;
+        held.release().map_err(|error| io_error(&error))?;
         Self::start(identity, open.folds, disks, signing, loaded)
     }
 }
@@ -396,6 +400,10 @@ fn failed(error: &crate::error::AppendError) -> OpenError {
 /// Errors of the database speak of "the log"; here its name is known.
 fn name_file(error: OpenError, path: &Path) -> OpenError {
     match error {
+        OpenError::NotALog { why, .. } => OpenError::NotALog {
+            path: path.to_owned(),
+            why,
+        },
         OpenError::Storage(StorageError::Io { message, kind, .. }) => {
             OpenError::Storage(StorageError::Io {
                 path: path.to_owned(),
@@ -474,6 +482,12 @@ fn check_magic(disk: &FileDisk, path: &Path) -> Result<(), OpenError> {
 
 fn read_genesis(snapshot: &Snapshot) -> Result<Genesis, OpenError> {
     let tables = snapshot.table_names()?;
+    if !tables.iter().any(|name| name == "meta" || name == "chunks") {
+        return Err(OpenError::NotALog {
+            path: PathBuf::from("the file"),
+            why: "it is another database".to_owned(),
+        });
+    }
     if !tables.iter().any(|name| name == "meta") {
         return Err(Corruption::table(
             "database",

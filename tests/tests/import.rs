@@ -1,0 +1,382 @@
+//! Real recordings, imported through the command into one encrypted log, against the counts that
+//! their READMEs state.
+
+use runstone_projections::runs::{self, RunFilter, Totals};
+use runstone_projections::standard_folds;
+use runstone_store::{Item, Log, OpenOptions, Query, Read, Record};
+use runstone_tests::command::{Runstone, recordings};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The counts of a README: `- **dev** (..): runs 18, tool_calls 458, ..`.
+#[derive(Debug)]
+struct Stated(BTreeMap<String, f64>);
+
+impl Stated {
+    fn of(folder: &Path) -> Self {
+        let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+        let line = readme
+            .lines()
+            .find(|line| line.starts_with("- **dev**"))
+            .unwrap();
+        let (_, counts) = line.split_once("): ").unwrap();
+        let pair = |text: &str| {
+            let (name, value) = text.trim().rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        };
+        Self(counts.split(',').map(pair).collect())
+    }
+
+    fn get(&self, name: &str) -> u64 {
+        let value = self
+            .0
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is not stated"));
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "counts are small and positive"
+        )]
+        let count = *value as u64;
+        count
+    }
+
+    /// Dollars as micro-dollars.
+    fn micros(&self, name: &str) -> u64 {
+        Self(BTreeMap::from([(
+            name.to_owned(),
+            (self.0[name] * 1e6).round(),
+        )]))
+        .get(name)
+    }
+}
+
+/// The log that is imported into.
+struct Imported {
+    runstone: Runstone,
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Imported {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.redb");
+        let runstone = Runstone::on(&path);
+        runstone.value(["init"]);
+        Self {
+            runstone,
+            path,
+            _folder: folder,
+        }
+    }
+
+    /// Imports files and folders under a prefix: events added, and events known before.
+    fn import<'a>(&self, prefix: &str, files: impl IntoIterator<Item = &'a PathBuf>) -> (u64, u64) {
+        let mut args = vec!["import".into(), "--stream-prefix".into(), prefix.to_owned()];
+        args.extend(files.into_iter().map(|file| file.display().to_string()));
+        let told = self.runstone.value(args);
+        assert_eq!(told["rejected"], 0, "{told}");
+        let count = |name: &str| told[name].as_u64().unwrap();
+        (count("events"), count("skipped_duplicates"))
+    }
+
+    fn open(&self) -> Log {
+        let mut open = OpenOptions::default();
+        open.folds = standard_folds();
+        Log::open(&self.path, open).unwrap()
+    }
+
+    /// Everything after the genesis.
+    fn records(&self) -> Vec<Record> {
+        let log = self.open();
+        let read = Read::new(Query::everything()).from(1_u64);
+        log.read(read).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+}
+
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let mut all: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    all.sort();
+    all
+}
+
+/// The recordings in a folder, without the notes beside them.
+fn recordings_in(folder: &Path) -> Vec<PathBuf> {
+    let mut all = sorted(folder);
+    all.retain(|path| path.to_string_lossy().ends_with(".jsonl"));
+    all
+}
+
+/// The files that the README of `claude-code` counts: the sessions, and of every group of
+/// snapshots the last.
+fn counted(folder: &Path) -> Vec<PathBuf> {
+    let mut files = recordings_in(&folder.join("dev/sessions"));
+    for group in sorted(&folder.join("dev/snapshots")) {
+        files.extend(recordings_in(&group).pop());
+    }
+    files
+}
+
+/// What the fold of runs says of the streams with a prefix: the runs themselves, and all together
+/// with the sub-agents that they spawned.
+fn totals(log: &Log, prefix: &str) -> (u64, Totals) {
+    let (mut spawned_by_nobody, mut totals) = (0, Totals::default());
+    for run in runs::list(log, RunFilter::new()).unwrap() {
+        let run = run.unwrap();
+        if run.stream.starts_with(prefix) {
+            spawned_by_nobody += u64::from(run.parent.is_none());
+            totals.add(&run);
+        }
+    }
+    (spawned_by_nobody, totals)
+}
+
+/// Payloads of a type under a prefix.
+fn payloads(log: &Log, prefix: &str, event_type: &str) -> Vec<Value> {
+    let read = Read::new(Query::of_type(event_type));
+    let records = log.read(read).unwrap().map(Result::unwrap);
+    let wanted = records.filter(|record| record.header.stream.starts_with(prefix));
+    wanted
+        .map(|record| serde_json::from_slice(record.payload.bytes().unwrap()).unwrap())
+        .collect()
+}
+
+/// Every result is caused by a call that came before it in its run, and no call has two.
+fn check_causes(log: &Log) {
+    let mut calls = BTreeSet::new();
+    let results = [
+        "tool.call.requested",
+        "tool.call.completed",
+        "tool.call.failed",
+    ];
+    let mut item = Item::new();
+    item.types = results.map(str::to_owned).to_vec();
+    for record in log.read(Read::new(item.into()).without_payloads()).unwrap() {
+        let header = record.unwrap().header;
+        if header.event_type == "tool.call.requested" {
+            assert!(calls.insert(header.event_id));
+        } else {
+            let call = header.causation.expect("a result has a cause");
+            assert!(
+                calls.remove(&call),
+                "the call of a result is there, and has one result"
+            );
+        }
+    }
+}
+
+#[test]
+fn recordings_are_counted_as_stated() {
+    let (Some(tau), Some(claude), Some(viewer)) = (
+        recordings("tau-bench"),
+        recordings("claude-code"),
+        recordings("claude-code-viewer"),
+    ) else {
+        return;
+    };
+    let imported = Imported::new();
+    let added = [
+        imported.import("tau/", [&tau]),
+        imported.import("claude/", &counted(&claude)),
+        imported.import("viewer/", [&viewer]),
+    ];
+    assert!(added.iter().all(|(events, _)| *events > 0), "{added:?}");
+    let log = imported.open();
+    tau_bench(&log, &Stated::of(&tau));
+    claude_code(&log, &Stated::of(&claude));
+    claude_code_viewer(&log, &Stated::of(&viewer));
+    check_causes(&log);
+    log.close_blocking().unwrap();
+    check_runs_command(
+        &imported,
+        &[Stated::of(&tau), Stated::of(&claude), Stated::of(&viewer)],
+    );
+
+    // Whole folders now, older snapshots included: these are beginnings of what is there, but for
+    // the first of two segments of one session.
+    let size = imported.open().size();
+    let (again, known) = imported.import("tau/", [&tau]);
+    assert_eq!((again, known), (0, added[0].0 + added[0].1));
+    assert_eq!(imported.import("viewer/", [&viewer]).0, 0);
+    let (segment, _) = imported.import("claude/", [&claude]);
+    assert!(segment > 0);
+    assert_eq!(imported.open().size(), size + segment);
+    for (prefix, folder) in [("tau/", &tau), ("claude/", &claude), ("viewer/", &viewer)] {
+        assert_eq!(imported.import(prefix, [folder]).0, 0, "{prefix}");
+    }
+    imported.runstone.check();
+}
+
+fn tau_bench(log: &Log, stated: &Stated) {
+    let (runs, totals) = totals(log, "tau/");
+    let counts = totals.counts;
+    assert_eq!(
+        (runs, totals.runs),
+        (stated.get("runs"), stated.get("runs"))
+    );
+    assert_eq!(counts.turns, stated.get("msg"));
+    assert_eq!(counts.tool_calls, stated.get("tool_calls"));
+    assert_eq!(
+        counts.tool_results + counts.tool_errors,
+        stated.get("msg_tool")
+    );
+    assert_eq!(counts.tool_errors, stated.get("tool_err"));
+    assert_eq!(totals.usage.usd_micros, stated.micros("user_cost_usd"));
+    let messages = payloads(log, "tau/", "chat.message");
+    for role in ["system", "user", "assistant", "tool"] {
+        let said = messages
+            .iter()
+            .filter(|message| message["role"] == role)
+            .count();
+        assert_eq!(said as u64, stated.get(&format!("msg_{role}")), "{role}");
+    }
+    let verdicts = payloads(log, "tau/", "verdict.given");
+    let passed = verdicts
+        .iter()
+        .filter(|verdict| verdict["verdict"] == "pass")
+        .count();
+    assert_eq!(passed as u64, stated.get("reward1"));
+}
+
+fn claude_code(log: &Log, stated: &Stated) {
+    let (runs, totals) = totals(log, "claude/");
+    let (counts, usage) = (totals.counts, totals.usage);
+    assert_eq!(runs, stated.get("runs"));
+    assert_eq!(counts.tool_calls, stated.get("tool_calls"));
+    assert_eq!(
+        counts.tool_results + counts.tool_errors,
+        stated.get("tool_results")
+    );
+    assert_eq!(counts.tool_errors, stated.get("tool_errors"));
+    let unanswered = counts.tool_calls - counts.tool_results - counts.tool_errors;
+    assert_eq!(unanswered, stated.get("unanswered_calls"));
+    assert_eq!(counts.llm_calls, stated.get("api_calls"));
+    assert_eq!(usage.input_tokens, stated.get("input_tokens"));
+    assert_eq!(usage.output_tokens, stated.get("output_tokens"));
+    assert_eq!(
+        usage.cache_read_tokens,
+        stated.get("cache_read_input_tokens")
+    );
+    assert_eq!(
+        usage.cache_write_tokens,
+        stated.get("cache_creation_input_tokens")
+    );
+    let messages = payloads(log, "claude/", "chat.message");
+    let parts = messages
+        .iter()
+        .filter_map(|message| message["content"].as_array())
+        .flatten();
+    let thinking = parts.filter(|part| part["kind"] == "thinking").count();
+    assert_eq!(thinking as u64, stated.get("thinking_blocks"));
+}
+
+fn claude_code_viewer(log: &Log, stated: &Stated) {
+    let (runs, totals) = totals(log, "viewer/");
+    let counts = totals.counts;
+    assert_eq!(
+        (runs, totals.runs),
+        (stated.get("runs"), stated.get("runs") + 5)
+    );
+    assert_eq!(counts.tool_calls, stated.get("tool_calls"));
+    assert_eq!(
+        counts.tool_results + counts.tool_errors,
+        stated.get("tool_results")
+    );
+    assert_eq!(counts.tool_errors, stated.get("tool_errors"));
+}
+
+/// `runs --json` says the same as the fold, and as the READMEs.
+fn check_runs_command(imported: &Imported, stated: &[Stated]) {
+    let lines = imported.runstone.values(["runs"]);
+    let sum = |name: &str| {
+        lines
+            .iter()
+            .map(|line| line[name].as_u64().unwrap())
+            .sum::<u64>()
+    };
+    let stated_sum = |name: &str| stated.iter().map(|stated| stated.get(name)).sum::<u64>();
+    let roots = lines.iter().filter(|line| line["parent"].is_null()).count();
+    assert_eq!(roots as u64, stated_sum("runs"));
+    assert_eq!(sum("tool_calls"), stated_sum("tool_calls"));
+    assert_eq!(sum("usd_micros"), stated[0].micros("user_cost_usd"));
+    let claude = lines
+        .iter()
+        .filter(|line| line["stream"].as_str().unwrap().starts_with("claude/"));
+    let tokens = [
+        "input_tokens",
+        "output_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+    ];
+    assert_eq!(
+        claude
+            .map(|line| line["tokens"].as_u64().unwrap())
+            .sum::<u64>(),
+        tokens.iter().map(|name| stated[1].get(name)).sum::<u64>()
+    );
+    let first = lines[0]["stream"].as_str().unwrap();
+    assert_eq!(imported.runstone.value(["run", first]), lines[0]);
+}
+
+/// What must not depend on how often and how early a session was imported.
+fn content(
+    records: &[Record],
+) -> BTreeMap<uuid::Uuid, (String, String, Option<uuid::Uuid>, Vec<u8>)> {
+    let content = |record: &Record| {
+        let header = &record.header;
+        let payload = record.payload.bytes().unwrap().to_vec();
+        let names = (header.stream.clone(), header.event_type.clone());
+        (
+            header.event_id,
+            (names.0, names.1, header.causation, payload),
+        )
+    };
+    records.iter().map(content).collect()
+}
+
+#[test]
+fn a_growing_session_gives_the_same_stream_as_its_last_snapshot() {
+    let Some(claude) = recordings("claude-code") else {
+        return;
+    };
+    let groups = sorted(&claude.join("dev/snapshots"));
+    let group = groups
+        .iter()
+        .find(|group| group.to_string_lossy().contains("prefix-growth"));
+    let snapshots = recordings_in(group.unwrap());
+    assert_eq!(snapshots.len(), 5);
+    let (growing, once) = (Imported::new(), Imported::new());
+    let mut total = 0;
+    for snapshot in &snapshots {
+        let (added, known) = growing.import("", [snapshot]);
+        assert!(added > 0 && known >= total, "{added} {known} {total}");
+        total += added;
+    }
+    let (added, _) = once.import("", [&snapshots[4]]);
+    assert_eq!(added, total);
+    let (growing_records, once_records) = (growing.records(), once.records());
+    assert_eq!(content(&growing_records), content(&once_records));
+    let order = |records: &[Record]| -> Vec<uuid::Uuid> {
+        records
+            .iter()
+            .map(|record| record.header.event_id)
+            .collect()
+    };
+    assert_eq!(order(&growing_records), order(&once_records));
+    // Older snapshots add nothing to the newest.
+    for snapshot in &snapshots {
+        assert_eq!(once.import("", [snapshot]).0, 0);
+    }
+    for log in [&growing, &once] {
+        log.runstone.check();
+    }
+    assert_eq!(
+        growing.runstone.values(["runs"]),
+        once.runstone.values(["runs"])
+    );
+}
