@@ -1,6 +1,9 @@
 //! What is found when a log is opened, and what is done: one test for each row of
 //! docs/RECOVERY.md, under the names that the page gives.
 
+#[path = "recovery/while_open.rs"]
+mod while_open;
+
 use runstone_codec::NewEvent;
 use runstone_receipt::head::{HeadSlot, newest_slot, slot_offset};
 use runstone_store::{
@@ -793,143 +796,5 @@ fn key_table_being_replaced() -> Outcome {
     drop(log);
     assert!(!folder.join("table.new").exists());
     assert!(site.open()?.keys().iter().any(|key| key.scope == "fresh"));
-    Ok(())
-}
-
-fn faulty() -> Outcome<(Sample, Faulty, Log)> {
-    let sample = Sample::new(Sealing::Required, Ending::Closed)?;
-    let disk = Faulty::with_bytes(sample.log.clone());
-    let head = MemoryDisk::with_bytes(sample.head.clone());
-    let log = sample.open_on(disk.clone(), head)?;
-    Ok((sample, disk, log))
-}
-
-#[test]
-fn disk_full_refuses_and_goes_on() -> Outcome {
-    let (_, disk, log) = faulty()?;
-    let size = log.size();
-    disk.set_room(4096);
-    for _ in 0..3 {
-        let error = log
-            .append_blocking(event("s"))
-            .err()
-            .ok_or("it was written")?;
-        assert_eq!(error.code(), "storage_full");
-        assert!(matches!(
-            error,
-            AppendError::StorageFull {
-                available: 4096,
-                ..
-            }
-        ));
-    }
-    assert_eq!(log.size(), size);
-    assert!(
-        log.read(Read::new(Query::everything()))?
-            .all(|record| record.is_ok())
-    );
-    disk.set_room(1 << 40);
-    log.append_blocking(event("s"))?;
-    is_valid(&log);
-    Ok(())
-}
-
-#[test]
-fn poison_is_left_by_reopening() -> Outcome {
-    let (_, disk, log) = faulty()?;
-    let before = Answers::of(&log)?;
-    let id = runstone_codec::Uuid::from_u128(77);
-    disk.fail_syncs(1);
-    let error = log
-        .append_blocking(event("s").id(id))
-        .err()
-        .ok_or("it was answered")?;
-    assert_eq!(error.code(), "outcome_unknown");
-    // Sent again with the same id it is there once, whatever became of it.
-    let answer = log.append_blocking(event("s").id(id))?;
-    assert_eq!(log.size(), before.size + 1);
-    assert_eq!(answer.first.get(), before.size);
-    assert!(log.health().is_ok());
-    is_valid(&log);
-    Ok(())
-}
-
-#[test]
-fn poison_twice_stays_until_it_is_opened_again() -> Outcome {
-    let (sample, disk, log) = faulty()?;
-    let size = log.size();
-    disk.set_broken(true);
-    let error = log
-        .append_blocking(event("s"))
-        .err()
-        .ok_or("it was answered")?;
-    assert_eq!(error.code(), "outcome_unknown");
-    disk.set_broken(false);
-    let error = log
-        .append_blocking(event("s"))
-        .err()
-        .ok_or("it was answered")?;
-    assert_eq!(error.code(), "poisoned");
-    assert!(log.health().is_err());
-    drop(log);
-    let head = MemoryDisk::with_bytes(sample.head.clone());
-    let log = sample.open_on(disk.disk, head)?;
-    assert!(log.size() == size || log.size() == size + 1);
-    log.append_blocking(event("s"))?;
-    is_valid(&log);
-    Ok(())
-}
-
-#[test]
-fn fold_stopped_alone() -> Outcome {
-    for panics in [false, true] {
-        let (_, site) = closed()?;
-        let size = site.open()?.size();
-        let mut fold = Counter::new("counter", 1);
-        (fold.fails_at, fold.panics) = (Some(size), panics);
-        let log = with_fold(&site, fold)?;
-        let hook = std::panic::take_hook();
-        std::panic::set_hook(Box::new(|_| {}));
-        log.append_blocking(event("s"))?;
-        std::panic::set_hook(hook);
-        log.append_blocking(event("s"))?;
-        for status in log.fold_status() {
-            if status.name == "counter" {
-                assert_eq!(status.stopped.ok_or("it went on")?.0.get(), size);
-                assert_eq!(status.applied, size);
-            } else {
-                assert!(status.stopped.is_none());
-                assert_eq!(status.applied, size + 2);
-            }
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn buffered_events_are_lost_whole_and_newest_first() -> Outcome {
-    let sample = Sample::new(Sealing::Required, Ending::Closed)?;
-    let mut numbers = Seeded::new(3);
-    for _ in 0..8 {
-        let recorder = Recorder::with_bytes(sample.log.clone());
-        let head = MemoryDisk::with_bytes(sample.head.clone());
-        let log = sample.open_on(recorder.clone(), head.clone())?;
-        let synced = log.append_blocking(event("synced"))?.last.get();
-        let mut ends = vec![synced + 1];
-        for _ in 0..=numbers.below(4) {
-            let many = (0..=numbers.below(3)).map(|_| event("buffered"));
-            let append = Append::new(many).durability(Durability::Buffered);
-            let answer = log.append_blocking(append)?;
-            assert_eq!(answer.durability, Durability::Buffered);
-            ends.push(answer.last.get() + 1);
-        }
-        assert_eq!(log.durable_size(), synced + 1);
-        let image = recorder.synced();
-        let slots = head.to_vec();
-        std::mem::forget(log);
-        let log = sample.open_on(MemoryDisk::with_bytes(image), MemoryDisk::with_bytes(slots))?;
-        assert!(ends.contains(&log.size()), "part of an append is left");
-        is_valid(&log);
-    }
     Ok(())
 }
