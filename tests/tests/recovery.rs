@@ -7,11 +7,11 @@ mod while_open;
 use runstone_codec::NewEvent;
 use runstone_receipt::head::{HeadSlot, newest_slot, slot_offset};
 use runstone_store::{
-    Append, AppendError, CreateOptions, Disk, Disks, Durability, ErrorKind, Log, ManualClock,
-    MemoryDisk, OpenError, OpenOptions, Query, Read, Sealing, VerifyLevel, default_keys_path,
+    Append, CreateOptions, Disk, Disks, ErrorKind, Log, ManualClock, MemoryDisk, OpenError,
+    OpenOptions, Query, Read, Sealing, VerifyLevel, default_keys_path,
 };
 use runstone_tests::tamper::{
-    Answers, Counter, Ending, Faulty, Outcome, Recorder, START_US, Sample, Seeded, Site, Table,
+    Answers, Counter, Ending, Outcome, Recorder, START_US, Sample, Site, Table,
 };
 use std::path::Path;
 use std::sync::Arc;
