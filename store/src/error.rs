@@ -107,16 +107,9 @@ pub enum StorageError {
         /// The panic message.
         message: String,
     },
-    /// No room for the next commit; nothing was written.
-    #[error(
-        "the disk is full: {needed} bytes are needed and {available} are available; free some space and try again"
-    )]
-    Full {
-        /// Bytes that the commit may need.
-        needed: u64,
-        /// Bytes that the file system has left.
-        available: u64,
-    },
+    /// The database was closed while it was being read.
+    #[error("the log was closed, or opened again after a failed commit, while it was read")]
+    Closed,
 }
 
 impl StorageError {
@@ -134,7 +127,7 @@ impl StorageError {
             Self::Io { .. } => "storage_io",
             Self::Database { .. } => "storage_database",
             Self::Damaged { .. } | Self::Panicked { .. } => "storage_damaged",
-            Self::Full { .. } => "storage_full",
+            Self::Closed => "closed",
         }
     }
 
@@ -568,7 +561,7 @@ impl From<KeyError> for AppendError {
 impl From<StorageError> for AppendError {
     fn from(error: StorageError) -> Self {
         match error {
-            StorageError::Full { needed, available } => Self::StorageFull { needed, available },
+            StorageError::Closed => Self::Reopening,
             other => Self::Storage(other),
         }
     }
@@ -621,7 +614,7 @@ pub enum ReadError {
     },
     /// The storage failed.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Storage(StorageError),
     /// A key is missing.
     #[error("the event at position {position} cannot be opened: {message}")]
     Keys {
@@ -705,6 +698,16 @@ impl ReadError {
             "a payload that opens",
             error.to_string(),
         ))
+    }
+}
+
+impl From<StorageError> for ReadError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            // A log that is closed for good says so at the next read.
+            StorageError::Closed => Self::Reopening,
+            other => Self::Storage(other),
+        }
     }
 }
 

@@ -258,3 +258,40 @@ fn acknowledged_lines_survive_fifty_kills() {
     assert_eq!(recorded(&path).len(), sent);
     runstone.check();
 }
+
+/// `init`, killed as soon as each of its files is there: it can be run again, and then there is a log.
+#[test]
+fn init_can_be_killed_anywhere() {
+    const STEPS: [&str; 6] = [
+        "log.redb.new",
+        "log.redb.keys.new",
+        "log.redb.keys",
+        "log.redb.head",
+        "log.redb.keys/table",
+        "log.redb",
+    ];
+    for step in STEPS.iter().cycle().take(4 * STEPS.len()) {
+        let folder = tempfile::tempdir().unwrap();
+        let runstone = Runstone::on(folder.path().join("log.redb"));
+        let mut init = runstone.command(["init"]).spawn().unwrap();
+        while !folder.path().join(step).exists() && init.try_wait().unwrap().is_none() {}
+        init.kill().unwrap();
+        init.wait().unwrap();
+        let named = folder.path().join("log.redb").exists();
+        let again = runstone.run(["init"]);
+        let told = String::from_utf8_lossy(&again.stderr);
+        let made = again.status.code() == Some(0);
+        // Killed before its last step it begins again; after it the log stands and is not touched.
+        assert!(
+            made != named || told.contains("log_exists"),
+            "{step}: {told}"
+        );
+        let stats = runstone.value(["stats"]);
+        assert_eq!(stats["events"], 1, "{step}: {stats}");
+        assert!(!folder.path().join("log.redb.new").exists());
+        assert_eq!(
+            runstone.run(["verify", "--level", "2"]).status.code(),
+            Some(0)
+        );
+    }
+}

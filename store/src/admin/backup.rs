@@ -75,8 +75,7 @@ impl Log {
         head_path: &Path,
         progress: &dyn Fn(u64, u64),
     ) -> Result<BackupReport, ReadError> {
-        self.sync_blocking().ok();
-        let reader = self.shared.reader()?;
+        let reader = self.shared.durable_reader()?;
         let head = reader.published.head.clone();
         let disk = FileDisk::create_new(path).map_err(|error| StorageError::io(path, &error))?;
         let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});

@@ -150,6 +150,10 @@ impl VerifyReport {
                 ProblemKind::Unverifiable,
                 Corruption::at(*position, "a key that opens it", message.clone()),
             ),
+            ReadError::Reopening | ReadError::Closed => self.problem(
+                ProblemKind::Incomplete,
+                Corruption::table("database", "a log that stays open", error.to_string()),
+            ),
             other => self.tampered(Corruption::table(
                 "database",
                 "readable pages",

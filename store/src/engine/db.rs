@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Numbered = TableDefinition<'static, u64, &'static [u8]>;
@@ -76,6 +76,7 @@ fn database_error(error: impl Into<redb::Error>) -> StorageError {
             }
         }
         redb::Error::Io(error) => StorageError::io("the log", &error),
+        redb::Error::DatabaseClosed => StorageError::Closed,
         error @ (redb::Error::TableDoesNotExist(_)
         | redb::Error::TableTypeMismatch { .. }
         | redb::Error::TableIsMultimap(_)
@@ -171,7 +172,8 @@ impl Change {
 
 /// An open database.
 pub(crate) struct Db {
-    database: Option<Database>,
+    /// Empty once it is closed: reads that are under way then fail.
+    database: RwLock<Option<Database>>,
     disk: Arc<dyn Disk>,
 }
 
@@ -200,31 +202,40 @@ impl Db {
                 .map_err(database_error)
         })?;
         Ok(Self {
-            database: Some(database),
+            database: RwLock::new(Some(database)),
             disk,
         })
     }
 
-    /// A database that is not there: every call answers that it is closed.
-    pub(crate) fn closed() -> Self {
-        Self {
-            database: None,
-            disk: Arc::new(super::disk::MemoryDisk::new()),
-        }
+    /// Lets go of the disk, though snapshots may still be held: what they read from now on answers
+    /// [`StorageError::Closed`].
+    pub(crate) fn close(&self) {
+        let database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Closing writes the allocator state; an error here leaves a file that is repaired at
+        // the next open, which is what a crash leaves too.
+        let _ = contained(move || {
+            drop(database);
+            Ok(())
+        });
     }
 
-    fn database(&self) -> Result<&Database, StorageError> {
-        self.database
-            .as_ref()
-            .ok_or_else(|| StorageError::Database {
-                message: "the database is closed".to_owned(),
-            })
+    fn with_database<T>(
+        &self,
+        action: impl FnOnce(&Database) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or(StorageError::Closed)?;
+        contained(|| action(database))
     }
 
     /// A snapshot of every table.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, StorageError> {
-        let database = self.database()?;
-        let transaction = contained(|| database.begin_read().map_err(database_error))?;
+        let transaction =
+            self.with_database(|database| database.begin_read().map_err(database_error))?;
         Ok(Snapshot {
             transaction,
             chunks: OnceLock::new(),
@@ -236,8 +247,7 @@ impl Db {
 
     /// Applies `changes` as one transaction; durable when `synced`.
     pub(crate) fn commit(&self, changes: &[Change], synced: bool) -> Result<(), StorageError> {
-        let database = self.database()?;
-        contained(|| {
+        self.with_database(|database| {
             let mut transaction = database.begin_write().map_err(database_error)?;
             if !synced {
                 transaction
@@ -251,8 +261,7 @@ impl Db {
 
     /// Makes every table exist, so that a snapshot never meets a missing one.
     pub(crate) fn create_tables(&self, changes: &[Change]) -> Result<(), StorageError> {
-        let database = self.database()?;
-        contained(|| {
+        self.with_database(|database| {
             let transaction = database.begin_write().map_err(database_error)?;
             for table in [
                 NumberTable::Chunks,
@@ -277,10 +286,9 @@ impl Db {
     pub(crate) fn compact(&mut self) -> Result<bool, StorageError> {
         let database = self
             .database
-            .as_mut()
-            .ok_or_else(|| StorageError::Database {
-                message: "the database is closed".to_owned(),
-            })?;
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_mut().ok_or(StorageError::Closed)?;
         contained(|| database.compact().map_err(database_error))
     }
 
@@ -291,33 +299,17 @@ impl Db {
             .map_err(|error| StorageError::io("the log", &error))
     }
 
-    /// Refuses if fewer than `needed` bytes and the margin are left on the medium.
-    pub(crate) fn reserve(&self, needed: u64, margin: u64) -> Result<(), StorageError> {
-        let available = self
-            .disk
+    /// Bytes left on the medium, if it says so.
+    pub(crate) fn available(&self) -> Result<Option<u64>, StorageError> {
+        self.disk
             .available()
-            .map_err(|error| StorageError::io("the log", &error))?;
-        match available {
-            Some(available) if available < needed.saturating_add(margin) => {
-                Err(StorageError::Full {
-                    needed: needed.saturating_add(margin),
-                    available,
-                })
-            }
-            _ => Ok(()),
-        }
+            .map_err(|error| StorageError::io("the log", &error))
     }
 }
 
 impl Drop for Db {
     fn drop(&mut self) {
-        let database = self.database.take();
-        // Closing writes the allocator state; an error here leaves a file that is repaired at
-        // the next open, which is what a crash leaves too.
-        let _ = contained(move || {
-            drop(database);
-            Ok(())
-        });
+        self.close();
     }
 }
 

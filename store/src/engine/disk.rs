@@ -103,15 +103,32 @@ impl FileDisk {
     ///
     /// `AlreadyExists`; else whatever the operating system says.
     pub fn create_new(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::OpenOptionsExt;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let file = private_file().create_new(true).open(path)?;
         Ok(Self { file })
     }
+
+    /// Opens a file, or creates it with mode 0600.
+    pub(crate) fn open_or_create(path: &Path) -> io::Result<Self> {
+        let file = private_file().create(true).truncate(false).open(path)?;
+        Ok(Self { file })
+    }
+
+    /// Whether it is this file that `path` names.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        match (self.file.metadata(), std::fs::metadata(path)) {
+            (Ok(ours), Ok(named)) => (ours.dev(), ours.ino()) == (named.dev(), named.ino()),
+            _ => false,
+        }
+    }
+}
+
+/// For files that only their owner may read.
+fn private_file() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    options
 }
 
 impl Disk for FileDisk {

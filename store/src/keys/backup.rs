@@ -11,7 +11,7 @@ use super::KeyError;
 use super::files::{create_file, read_file, sync_folder_of};
 use super::make::install_folder;
 use super::ring::{MAX_RING_LEN, Ring};
-use super::store::{KeyStore, table_error};
+use super::store::{KeyStore, RING, TABLE, table_error};
 use runstone_codec::keys::{KeyTable, MAX_TABLE_LEN};
 use sha2::{Digest, Sha256};
 use std::path::Path;
@@ -79,7 +79,7 @@ impl KeyStore {
                 path: dir.to_owned(),
             });
         }
-        install_folder(dir, ring, table)
+        install_folder(dir, &[(RING, ring), (TABLE, table)])
     }
 }
 

@@ -91,6 +91,15 @@ pub(super) fn remove_if_there(path: &Path) -> Result<(), KeyError> {
     }
 }
 
+/// Removes these files, in this order, and the folder; one that holds anything else stays.
+pub(super) fn remove_folder(dir: &Path, files: &[&str]) -> Result<(), KeyError> {
+    for name in files {
+        remove_if_there(&dir.join(name))?;
+    }
+    fs::remove_dir(dir).map_err(|error| KeyError::io("remove", dir, error))?;
+    sync_folder_of(dir)
+}
+
 /// Makes the names in a file's folder durable.
 pub(super) fn sync_folder_of(path: &Path) -> Result<(), KeyError> {
     let folder = path

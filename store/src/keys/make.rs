@@ -1,10 +1,10 @@
 //! Making the keys of a new log, and rows of new keys.
 
 use super::KeyError;
-use super::files::{create_file, create_folder, remove_if_there, sync_folder, sync_folder_of};
+use super::files::{create_file, create_folder, remove_folder, sync_folder, sync_folder_of};
 use super::provider::{self, ProviderConfig};
 use super::ring::{Ring, RingFile, RingProvider, RingSeed, seal_seed};
-use super::store::{RING, TABLE, check_origin};
+use super::store::{FILES, check_origin};
 use crate::options::Sealing;
 use runstone_codec::keys::{
     KEY_LEN, KeyKind, KeyProvider, KeyRow, KeyState, KeyTable, MacKey, NONCE_LEN, OperationsKey,
@@ -143,19 +143,17 @@ pub(super) fn draw(
 }
 
 /// Makes a key folder beside its place and moves it there, so that it is whole or not there.
-pub(super) fn install_folder(dir: &Path, ring: &[u8], table: &[u8]) -> Result<(), KeyError> {
+pub(super) fn install_folder(dir: &Path, files: &[(&str, &[u8])]) -> Result<(), KeyError> {
     let mut unfinished = dir.as_os_str().to_owned();
     unfinished.push(".new");
     let unfinished = PathBuf::from(unfinished);
     if unfinished.is_dir() {
-        for name in [RING, TABLE] {
-            remove_if_there(&unfinished.join(name))?;
-        }
-        fs::remove_dir(&unfinished).map_err(|error| KeyError::io("remove", &unfinished, error))?;
+        remove_folder(&unfinished, &FILES)?;
     }
     create_folder(&unfinished)?;
-    create_file(&unfinished.join(RING), ring)?;
-    create_file(&unfinished.join(TABLE), table)?;
+    for (name, bytes) in files {
+        create_file(&unfinished.join(name), bytes)?;
+    }
     sync_folder(&unfinished)?;
     fs::rename(&unfinished, dir).map_err(|error| {
         if error.kind() == std::io::ErrorKind::DirectoryNotEmpty {

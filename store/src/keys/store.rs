@@ -2,7 +2,10 @@
 
 use super::KeyError;
 use super::cache::{CAPACITY, Cache};
-use super::files::{Old, check_private_file, check_private_folder, read_file, replace_file};
+use super::files::{
+    Old, check_private_file, check_private_folder, read_file, remove_folder, remove_if_there,
+    replace_file, sync_folder,
+};
 use super::make::{draw, install_folder, unwrap_row};
 use super::provider::{self, ProviderConfig, ProviderSources};
 use super::ring::{MAX_RING_LEN, Ring, RingFile};
@@ -26,6 +29,11 @@ pub const PROTECTED_SCOPE: &str = "_log";
 
 pub(super) const RING: &str = "ring";
 pub(super) const TABLE: &str = "table";
+/// Stands in the folder until the log that the keys are for has its name.
+const UNFINISHED: &str = "unfinished";
+/// What may be in the folder, in the order in which it is removed: the mark goes last, so that a
+/// removal that is cut short is gone on with.
+pub(super) const FILES: [&str; 3] = [RING, TABLE, UNFINISHED];
 
 /// The keys of one log, shared by everybody who seals, opens or signs.
 ///
@@ -70,6 +78,22 @@ impl KeyStore {
         entropy: Arc<dyn Entropy>,
         now_us: u64,
     ) -> Result<Self, KeyError> {
+        let keys = Self::begin(dir, log_id, origin, sealing, provider, entropy, now_us)?;
+        keys.finish()?;
+        Ok(keys)
+    }
+
+    /// [`create`](Self::create) for a log that is being made too: until [`finish`](Self::finish)
+    /// the folder says so, and [`discard_unfinished`](Self::discard_unfinished) removes it.
+    pub(crate) fn begin(
+        dir: &Path,
+        log_id: LogId,
+        origin: &str,
+        sealing: Sealing,
+        provider: ProviderConfig,
+        entropy: Arc<dyn Entropy>,
+        now_us: u64,
+    ) -> Result<Self, KeyError> {
         if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
             return Err(KeyError::Exists {
                 path: dir.to_owned(),
@@ -81,8 +105,31 @@ impl KeyStore {
         let table = table
             .encode()
             .map_err(|source| table_error(Some(dir), source))?;
-        install_folder(dir, ring.lock().encode().as_bytes(), &table)?;
+        let ring = ring.lock().encode();
+        install_folder(
+            dir,
+            &[(UNFINISHED, b""), (RING, ring.as_bytes()), (TABLE, &table)],
+        )?;
         Self::open(dir, sealing, &sources, entropy)
+    }
+
+    /// The log of these keys has everything but its name.
+    pub(crate) fn finish(&self) -> Result<(), KeyError> {
+        let Some(dir) = &self.dir else {
+            return Ok(());
+        };
+        remove_if_there(&dir.join(UNFINISHED))?;
+        sync_folder(dir)
+    }
+
+    /// Whether the folder holds keys of a log whose making was cut short before it had its name.
+    pub(crate) fn is_unfinished(dir: &Path) -> bool {
+        dir.join(UNFINISHED).exists()
+    }
+
+    /// Removes keys that no log was ever sealed with.
+    pub(crate) fn discard_unfinished(dir: &Path) -> Result<(), KeyError> {
+        remove_folder(dir, &FILES)
     }
 
     /// Reads a key folder. Nothing is written until a key is made.

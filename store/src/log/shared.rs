@@ -6,21 +6,18 @@ use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
 use crate::identity::Identity;
 use crate::open::{Disks, load};
+use crate::options::Durability;
 use crate::prepare::Actor;
 use crate::read::{Published, Reader};
 use crate::signing::Signing;
-use crate::write::{Answer, CommitFailed, Committed, Queue, Ticket, Writer};
+use crate::write::{Answer, CommitFailed, Committed, Queue, Request, Ticket, Work, Writer};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
-use std::time::Duration;
 use tokio::sync::watch;
 
 /// Durable size that subscribers see when the log is closed: their wait ends.
 pub(crate) const CLOSED: u64 = u64::MAX;
-
-/// Between two looks at whether readers have let go of a database that failed.
-const LET_GO: Duration = Duration::from_millis(1);
 
 /// Whether commits go on.
 #[derive(Clone, Debug)]
@@ -223,9 +220,12 @@ impl Shared {
     fn run_group(&self, slot: &mut Option<Writer>) {
         let options = &self.identity.options;
         let requests = self.queue.drain(options.group_events, options.group_bytes);
-        if requests.is_empty() {
-            return;
+        if !requests.is_empty() {
+            self.commit_group(slot, requests);
         }
+    }
+
+    fn commit_group(&self, slot: &mut Option<Writer>, requests: Vec<Request>) {
         let Some(writer) = slot else {
             let refusal = match self.health() {
                 Health::Poisoned(why) => AppendError::Poisoned { why },
@@ -319,10 +319,10 @@ impl Shared {
         }
     }
 
-    /// Opens the database again. The old one is dropped first; readers that still hold a snapshot
-    /// of it are waited for, since two databases must not look at one file.
+    /// Opens the database again. The old one is closed first, since two databases must not look at
+    /// one file; whoever still holds a snapshot of it is told to read again.
     fn reload(&self, durable_before: Option<u64>) -> Result<Loaded, OpenError> {
-        self.drop_database();
+        self.current().db.close();
         let progress: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
         let db = Db::open(
             Arc::clone(&self.disks.log),
@@ -348,30 +348,6 @@ impl Shared {
         Ok(loaded)
     }
 
-    /// Replaces what is published by an empty view of a database in memory, and waits until
-    /// nobody holds the old one.
-    fn drop_database(&self) {
-        let held = {
-            let mut published = self
-                .published
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let empty = Published {
-                db: Arc::new(Db::closed()),
-                index: published.index.clone(),
-                tail: Arc::clone(&published.tail),
-                head: published.head.clone(),
-                durable: published.durable,
-            };
-            std::mem::replace(&mut *published, Arc::new(empty))
-        };
-        let db = Arc::clone(&held.db);
-        drop(held);
-        while Arc::strong_count(&db) > 1 {
-            std::thread::sleep(LET_GO);
-        }
-    }
-
     pub(crate) fn close(&self) -> Result<(), AppendError> {
         self.queue.close();
         let mut slot = self.writer();
@@ -391,7 +367,7 @@ impl Shared {
         };
         drop(writer);
         self.set_health(Health::Closed);
-        self.drop_database();
+        self.current().db.close();
         self.disks.log.unlock();
         self.durable.send_replace(CLOSED);
         outcome
@@ -419,9 +395,31 @@ impl Shared {
         if writer.is_some() {
             drop(writer);
             self.set_health(Health::Closed);
-            self.drop_database();
+            self.current().db.close();
             self.disks.log.unlock();
         }
+    }
+
+    /// A reader of a moment at which everything visible is durable. A log that can no longer write
+    /// is read all the same if nothing waits to be made durable.
+    pub(crate) fn durable_reader(&self) -> Result<Reader, ReadError> {
+        let mut slot = self.writer();
+        let current = self.current();
+        let synced = if current.durable < current.head.size {
+            let sync = Request::new(Work::Sync, Vec::new(), Durability::Synced);
+            let ticket = Arc::clone(&sync.ticket);
+            self.commit_group(&mut slot, vec![sync]);
+            ticket.wait().map(|_| ())
+        } else {
+            Ok(())
+        };
+        let reader = self.reader();
+        drop(slot);
+        self.queue.wake_writer();
+        synced.map_err(|error| StorageError::Database {
+            message: error.to_string(),
+        })?;
+        reader
     }
 
     /// The writer while nothing is being committed, for work that needs the log to stand still.

@@ -1,31 +1,29 @@
 //! Creating and opening a log.
 
 mod blame;
+mod create;
 mod load;
 
+pub use create::CreateOptions;
 pub(crate) use load::{last_head, load};
 
 use crate::chunk::{Chunk, Head};
-use crate::clock::Timekeeper;
 use crate::copies::CheckpointCopies;
 use crate::engine::{
-    Change, Db, Disk, FileDisk, HeldDisk, LogPaths, MemoryDisk, NumberTable, OverlayDisk, RowTable,
-    Snapshot, sync_folder,
+    Db, Disk, FileDisk, HeldDisk, LogPaths, MemoryDisk, NumberTable, OverlayDisk, RowTable,
+    Snapshot,
 };
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost, RowSeal};
-use crate::headfile::HeadFile;
 use crate::identity::Identity;
-use crate::index::{Index, TermBuffer};
-use crate::keys::{KeyStore, ProviderConfig, ProviderSources};
+use crate::keys::{KeyStore, ProviderSources};
 use crate::log::{Loaded, Log};
 use crate::options::{LogOptions, Sealing};
-use crate::prepare::{Actor, LOG_STREAM, Owner};
 use crate::read::{Published, parse_entry};
 use crate::signing::Signing;
-use crate::tree::{Tree, TreeError};
-use crate::write::{Maintenance, ScopeCache, Work, Writer};
-use runstone_codec::{Draft, Entry, LogId, NewEvent, envelope_digest, seal};
+use crate::tree::TreeError;
+use crate::write::Writer;
+use runstone_codec::{Entry, LogId, envelope_digest, seal};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,35 +35,6 @@ pub(crate) const FORMAT_ROW: &[u8] = b"format";
 pub(crate) const REPLICA_ROW: &[u8] = b"replica";
 /// How a file of the database begins.
 const REDB_MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
-
-/// How a log is made.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CreateOptions {
-    /// Name of the log in its checkpoints: at most 255 bytes, no space, no `+`. Default
-    /// `runstone.local/` and the log id.
-    pub origin: Option<String>,
-    /// Whether payloads are encrypted.
-    pub sealing: Sealing,
-    /// Commit to every member of a payload, so that single fields can be disclosed.
-    pub fields: bool,
-    /// Who holds the key-encryption key.
-    pub provider: ProviderConfig,
-    /// Where the keys lie; default the log's path with `.keys` appended.
-    pub keys: Option<PathBuf>,
-}
-
-impl Default for CreateOptions {
-    fn default() -> Self {
-        Self {
-            origin: None,
-            sealing: Sealing::Required,
-            fields: false,
-            provider: ProviderConfig::File,
-            keys: None,
-        }
-    }
-}
 
 /// How a log is opened.
 #[derive(Clone)]
@@ -152,135 +121,6 @@ impl Disks {
 }
 
 impl Log {
-    /// Makes a log with its keys and opens it. The file appears whole or not at all.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::AlreadyExists`] leaves what is there untouched.
-    pub fn create(
-        path: &Path,
-        create: &CreateOptions,
-        open: OpenOptions,
-    ) -> Result<Self, OpenError> {
-        let paths = LogPaths::new(path);
-        let keys_path = create
-            .keys
-            .clone()
-            .or_else(|| open.keys.clone())
-            .unwrap_or_else(|| default_keys_path(path));
-        for taken in [&paths.log, &paths.head] {
-            if taken.exists() {
-                return Err(OpenError::AlreadyExists {
-                    path: taken.clone(),
-                });
-            }
-        }
-        let log_id = new_log_id(&open.options)?;
-        let origin = origin_of(create, &log_id);
-        let keys = KeyStore::create(
-            &keys_path,
-            log_id,
-            &origin,
-            create.sealing,
-            create.provider.clone(),
-            Arc::clone(&open.options.entropy),
-            open.options.clock.wall_us(),
-        )?;
-        let io_error = |at: &Path, error: &io::Error| StorageError::io(at, error);
-        let mut unfinished = paths.log.clone().into_os_string();
-        unfinished.push(".new");
-        let unfinished = PathBuf::from(unfinished);
-        if unfinished.exists() {
-            std::fs::remove_file(&unfinished).map_err(|error| io_error(&unfinished, &error))?;
-        }
-        let disk =
-            FileDisk::create_new(&unfinished).map_err(|error| io_error(&unfinished, &error))?;
-        let locked = disk
-            .try_lock(true)
-            .map_err(|error| io_error(&unfinished, &error))?;
-        if !locked {
-            return Err(OpenError::Busy { path: unfinished });
-        }
-        let head =
-            FileDisk::create_new(&paths.head).map_err(|error| io_error(&paths.head, &error))?;
-        let disks = Disks::new(Arc::new(disk), Arc::new(head));
-        let log = Self::create_on(disks, keys, create, open)?;
-        std::fs::rename(&unfinished, &paths.log).map_err(|error| io_error(&paths.log, &error))?;
-        sync_folder(&paths.log).map_err(|error| io_error(&paths.log, &error))?;
-        Ok(log)
-    }
-
-    /// A log in memory with throw-away keys: the same engine on a disk that is gone with it.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] if the operating system gives no randomness.
-    pub fn memory(create: &CreateOptions, open: OpenOptions) -> Result<Self, OpenError> {
-        let log_id = new_log_id(&open.options)?;
-        let keys = KeyStore::memory(
-            log_id,
-            &origin_of(create, &log_id),
-            create.sealing,
-            Arc::clone(&open.options.entropy),
-            open.options.clock.wall_us(),
-        )?;
-        Self::create_on(Disks::memory(), keys, create, open)
-    }
-
-    /// Makes a log on given disks with given keys.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] if the disks fail.
-    pub fn create_on(
-        disks: Disks,
-        keys: KeyStore,
-        create: &CreateOptions,
-        open: OpenOptions,
-    ) -> Result<Self, OpenError> {
-        let db = Db::open(
-            Arc::clone(&disks.log),
-            open.options.cache_bytes,
-            &open.progress,
-        )?;
-        db.create_tables(&[Change::PutRow(
-            RowTable::Meta,
-            FORMAT_ROW.to_vec(),
-            FORMAT.as_bytes().to_vec(),
-        )])?;
-        let genesis = Genesis {
-            log_id: *keys.log_id(),
-            origin: keys.origin(),
-            vkey: keys.signer().vkey().to_string(),
-            format: FORMAT.to_owned(),
-            sealing: match create.sealing {
-                Sealing::Required => "required".to_owned(),
-                Sealing::Plain => "plain".to_owned(),
-            },
-            fields: create.fields,
-        };
-        let identity = Arc::new(identity(&genesis, keys, open.options, None));
-        let signing = start_signing(&identity)?;
-        let loaded = empty(
-            Arc::clone(&identity),
-            &open.folds,
-            db,
-            &disks.head,
-            &signing,
-        )?;
-        let log = Self::start(identity, open.folds, disks, signing, loaded)?;
-        let event = NewEvent::new("log.genesis", LOG_STREAM)
-            .source("runstone")
-            .json(&genesis)
-            .map_err(|error| Corruption::table("chunks", "a genesis", error.to_string()))?;
-        let events = log
-            .prepare_as(vec![Draft::new(event)], &Actor::keyring(), Owner::Log)
-            .map_err(|error| failed(&error))?;
-        log.submit_work(Work::Append, events)
-            .map_err(|error| failed(&error))?;
-        Ok(log)
-    }
-
     /// Opens a log and brings it to where it was.
     ///
     /// # Errors
@@ -288,12 +128,15 @@ impl Log {
     /// [`OpenError`] says what was found and what to do; a refused file is left as it is.
     pub fn open(path: &Path, open: OpenOptions) -> Result<Self, OpenError> {
         let paths = LogPaths::new(path);
+        let keys_path = open.keys.clone().unwrap_or_else(|| default_keys_path(path));
+        if !paths.log.exists() && !open.read_only {
+            create::name_if_whole(path, &keys_path)?;
+        }
         if !paths.log.exists() {
             return Err(OpenError::NotFound {
                 path: paths.log.clone(),
             });
         }
-        let io_error = |at: &Path, error: &io::Error| StorageError::io(at, error);
         let disk = FileDisk::open(&paths.log, !open.read_only)
             .map_err(|error| io_error(&paths.log, &error))?;
         check_magic(&disk, &paths.log)?;
@@ -305,7 +148,6 @@ impl Log {
                 path: paths.log.clone(),
             });
         }
-        let keys_path = open.keys.clone().unwrap_or_else(|| default_keys_path(path));
         let head: Box<dyn Disk> = if paths.head.exists() {
             let disk = FileDisk::open(&paths.head, !open.read_only)
                 .map_err(|error| io_error(&paths.head, &error))?;
@@ -390,11 +232,8 @@ impl Log {
     }
 }
 
-fn failed(error: &crate::error::AppendError) -> OpenError {
-    StorageError::Database {
-        message: error.to_string(),
-    }
-    .into()
+fn io_error(path: &Path, error: &io::Error) -> StorageError {
+    StorageError::io(path, error)
 }
 
 /// Errors of the database speak of "the log"; here its name is known.
@@ -444,24 +283,6 @@ fn start_signing(identity: &Identity) -> Result<Arc<Signing>, OpenError> {
     )
     .map_err(|error| StorageError::io("thread", &error))?;
     Ok(Arc::new(signing))
-}
-
-fn new_log_id(options: &LogOptions) -> Result<LogId, OpenError> {
-    let mut bytes = [0; 16];
-    options
-        .entropy
-        .fill(&mut bytes)
-        .map_err(|error| StorageError::Database {
-            message: error.to_string(),
-        })?;
-    Ok(LogId::new(bytes))
-}
-
-fn origin_of(create: &CreateOptions, log_id: &LogId) -> String {
-    create
-        .origin
-        .clone()
-        .unwrap_or_else(|| format!("runstone.local/{log_id}"))
 }
 
 fn check_magic(disk: &FileDisk, path: &Path) -> Result<(), OpenError> {
@@ -546,40 +367,6 @@ impl From<TreeError> for OpenError {
             TreeError::Storage(error) => error.into(),
         }
     }
-}
-
-/// A log without events, about to get its genesis.
-fn empty(
-    identity: Arc<Identity>,
-    folds: &[Arc<dyn Fold>],
-    db: Db,
-    head_disk: &Arc<dyn Disk>,
-    signing: &Arc<Signing>,
-) -> Result<Loaded, OpenError> {
-    let (head_file, _) = HeadFile::open(Arc::clone(head_disk), &identity.log_id)
-        .map_err(|error| StorageError::io("LOG.head", &error))?;
-    let snapshot = db.snapshot()?;
-    let tree = Tree::load(&snapshot, 0)?;
-    let index = Index::open(&snapshot, identity.options.index.clone())?;
-    let host = FoldHost::open(folds, row_seal(&identity), &db)?;
-    drop(snapshot);
-    let time = Timekeeper::new(identity.options.clock.as_ref(), 0);
-    let writer = Writer {
-        identity,
-        db: Arc::new(db),
-        head_file,
-        tree,
-        index,
-        terms: TermBuffer::default(),
-        time,
-        scopes: ScopeCache::default(),
-        signing: Arc::clone(signing),
-        maintenance: Maintenance::default(),
-        durable: 0,
-        newest_us: 0,
-    };
-    let head = writer.head(0);
-    Ok(loaded(writer, host, head))
 }
 
 fn loaded(writer: Writer, folds: FoldHost, head: Head) -> Loaded {

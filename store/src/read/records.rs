@@ -286,6 +286,11 @@ impl Iterator for Records {
         }
         let record = self.batch.pop_front()?;
         self.left -= 1;
+        if record.as_ref().is_err_and(ReadError::is_retryable) {
+            // Nothing after it can be read either; the read has to be made again.
+            self.batch.clear();
+            self.range = None;
+        }
         Some(record)
     }
 }

@@ -73,6 +73,7 @@ impl Subscription {
                     Some(Err(error)) => {
                         match error.position() {
                             Some(position) => self.next = self.next.max(position + 1),
+                            None if error.is_retryable() => self.batch = None,
                             None => self.ended = true,
                         }
                         return Some(Err(error));
@@ -101,7 +102,7 @@ impl Subscription {
             match Records::new(Arc::clone(&self.shared), read, durable) {
                 Ok(records) => self.batch = Some((records, durable)),
                 Err(error) => {
-                    self.ended = true;
+                    self.ended = !error.is_retryable();
                     return Some(Err(error));
                 }
             }
@@ -113,7 +114,8 @@ impl Subscription {
     ///
     /// # Errors
     ///
-    /// Each item may be a damaged event; the next call goes on after it.
+    /// Each item may be a damaged event; the next call goes on after it. After
+    /// [`ReadError::Reopening`] the next call tries the same again.
     pub fn next_blocking(&mut self) -> Option<Result<Record, ReadError>> {
         loop {
             if let Some(record) = self.ready() {

@@ -29,6 +29,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Bytes that a commit may write besides twice its events: pages around them, maintenance.
+const COMMIT_BYTES: u64 = 1 << 20;
+
 /// What the writer owns; one thread at a time has it.
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -75,10 +78,44 @@ struct Group {
 }
 
 impl Writer {
-    /// Bytes that a commit of these requests may add, with room for pages around them.
-    fn estimate(requests: &[Request]) -> u64 {
-        let bytes: u64 = requests.iter().map(Request::bytes).sum();
-        bytes.saturating_mul(2).saturating_add(1 << 20)
+    /// Bytes that may be written now; none if there is no end to them.
+    fn room(&self) -> Result<Option<u64>, AppendError> {
+        let options = &self.identity.options;
+        if let Some(why) = &self.identity.read_only {
+            return Err(AppendError::ReadOnly { why: why.clone() });
+        }
+        if self.signing.copies_unreachable_us(options.clock.as_ref()) > options.copy_grace_us {
+            return Err(AppendError::ReadOnly {
+                why: "a checkpoint copy has been out of reach for longer than copy_grace_us"
+                    .to_owned(),
+            });
+        }
+        Ok(self.db.available()?)
+    }
+
+    /// Takes the requests that there is room for and refuses the others: a full disk must be found
+    /// before the database meets it, which would then fail reads too.
+    fn admit(&self, requests: Vec<Request>) -> Vec<Request> {
+        let room = self.room();
+        let mut needed = COMMIT_BYTES.saturating_add(self.identity.options.disk_margin_bytes);
+        let mut admitted = Vec::with_capacity(requests.len());
+        for request in requests {
+            let with_it = needed.saturating_add(request.bytes().saturating_mul(2));
+            let refusal = match &room {
+                Ok(Some(available)) if with_it > *available => AppendError::StorageFull {
+                    needed: with_it,
+                    available: *available,
+                },
+                Ok(_) => {
+                    needed = with_it;
+                    admitted.push(request);
+                    continue;
+                }
+                Err(error) => error.clone(),
+            };
+            request.ticket.give(Err(refusal));
+        }
+        admitted
     }
 
     /// Decides, records and makes durable; answers are handed back so that they are given after
@@ -89,27 +126,10 @@ impl Writer {
         folds: &mut FoldHost,
         sign: impl FnOnce(&Head),
     ) -> Result<Committed, CommitFailed> {
-        let options = &self.identity.options;
-        let unreachable = self.signing.copies_unreachable_us(options.clock.as_ref());
-        let refusal = match &self.identity.read_only {
-            Some(why) => Some(AppendError::ReadOnly { why: why.clone() }),
-            None if unreachable > options.copy_grace_us => Some(AppendError::ReadOnly {
-                why: "a checkpoint copy has been out of reach for longer than copy_grace_us"
-                    .to_owned(),
-            }),
-            None => self
-                .db
-                .reserve(Self::estimate(&requests), options.disk_margin_bytes)
-                .err()
-                .map(AppendError::from),
-        };
-        if let Some(refusal) = refusal {
-            let answers = requests
-                .into_iter()
-                .map(|request| (request.ticket, Err(refusal.clone())))
-                .collect();
+        let requests = self.admit(requests);
+        if requests.is_empty() {
             return Ok(Committed {
-                answers,
+                answers: Vec::new(),
                 head: None,
                 synced: false,
             });
@@ -127,7 +147,7 @@ impl Writer {
         let mut group = Group {
             closed: Vec::new(),
             open: ChunkBuilder::new(self.tree.size()),
-            recorded_at_us: self.time.next(options.clock.as_ref()),
+            recorded_at_us: self.time.next(self.identity.options.clock.as_ref()),
             entry: Vec::with_capacity(512),
             synced: false,
             events: 0,

@@ -1,8 +1,13 @@
 //! What happens to an open log: the second table of docs/RECOVERY.md.
 
 use super::{closed, event, is_valid, with_fold};
-use runstone_store::{Append, AppendError, Durability, Log, MemoryDisk, Query, Read, Sealing};
+use runstone_codec::NewEvent;
+use runstone_store::{
+    Append, AppendError, Durability, Log, MemoryDisk, ProblemKind, Query, Read, Sealing,
+    VerifyLevel,
+};
 use runstone_tests::tamper::{Answers, Counter, Ending, Faulty, Outcome, Recorder, Sample, Seeded};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn faulty() -> Outcome<(Sample, Faulty, Log)> {
     let sample = Sample::new(Sealing::Required, Ending::Closed)?;
@@ -38,6 +43,56 @@ fn disk_full_refuses_and_goes_on() -> Outcome {
     );
     disk.set_room(1 << 40);
     log.append_blocking(event("s"))?;
+    is_valid(&log);
+    Ok(())
+}
+
+#[test]
+fn disk_full_refuses_only_what_does_not_fit() -> Outcome {
+    let (_, disk, log) = faulty()?;
+    let size = log.size();
+    disk.set_room(12 << 20);
+    // Numbers that no compression makes small.
+    let mut seeded = Seeded::new(1);
+    let numbers: Vec<_> = (0..400_000).map(|_| seeded.next_u64()).collect();
+    let large = NewEvent::new("data.large", "s").json(&numbers)?;
+    let answers = log.append_many_blocking(vec![
+        event("s").into(),
+        Append::new([large]),
+        event("s").into(),
+    ]);
+    let codes: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.as_ref().err().map(AppendError::code))
+        .collect();
+    assert_eq!(codes, [None, Some("storage_full"), None]);
+    assert_eq!(log.size(), size + 2);
+    is_valid(&log);
+    Ok(())
+}
+
+#[test]
+fn poison_is_left_while_somebody_reads() -> Outcome {
+    let (_, disk, log) = faulty()?;
+    let size = log.size();
+    let mut follower = log.subscribe(Read::new(Query::everything()))?;
+    follower.next_blocking().ok_or("no event")??;
+    let mut reads = log.read(Read::new(Query::everything()))?;
+    reads.next().ok_or("no event")??;
+    disk.fail_syncs(1);
+    let failed = AtomicBool::new(false);
+    // From within a verification, which holds a snapshot: nobody may be waited for.
+    let report = log.verify(VerifyLevel::Payloads, &|_, _| {
+        if !failed.swap(true, Ordering::Relaxed) {
+            let error = log.append_blocking(event("s")).err();
+            assert_eq!(error.map(|error| error.code()), Some("outcome_unknown"));
+        }
+    });
+    assert!(report.worst() != Some(ProblemKind::Tampered), "{report:?}");
+    assert_eq!(reads.flatten().count() as u64, size - 1);
+    for _ in 1..size {
+        follower.next_blocking().ok_or("no event")??;
+    }
     is_valid(&log);
     Ok(())
 }
