@@ -56,6 +56,7 @@ fn of_the_log(code: &str) -> Hints {
         "corrupt" | "storage_damaged" | "index_corrupt" => &[
             "runstone verify names every damaged place; it changes nothing",
             "keep a copy of the file before anything else; docs/RECOVERY.md says what to do",
+            "where only index or tiles are damaged, runstone rebuild --derived makes them again",
         ],
         "checkpoint_copy" => &["make the copy reachable again, or configure another one"],
         "storage_full" => &["free some space and run it again; nothing was written"],

@@ -37,6 +37,7 @@ pub(crate) struct Session {
     keys: Option<PathBuf>,
     principal: Option<String>,
     credential: Option<PathBuf>,
+    checkpoint_copies: Vec<PathBuf>,
     wait: Duration,
     pub(crate) output: Output,
 }
@@ -48,6 +49,7 @@ impl Session {
             keys: global.keys,
             principal: global.principal,
             credential: global.cred,
+            checkpoint_copies: global.checkpoint_copies,
             wait: global.wait.unwrap_or(PATIENCE),
             output,
         }
@@ -68,6 +70,10 @@ impl Session {
         if access != Access::Events {
             options.folds = runstone::projections::standard_folds();
         }
+        options
+            .options
+            .checkpoint_copies
+            .clone_from(&self.checkpoint_copies);
         options.sources = provider_sources();
         options.progress = self.repair_progress();
         options
@@ -116,7 +122,12 @@ impl Session {
 
     /// Opens the log.
     pub(crate) fn open(&self, access: Access) -> Result<Log, Failure> {
-        let log = self.patiently(|| Log::open(&self.log, self.options(access)))?;
+        self.open_with(access, &self.options(access))
+    }
+
+    /// Opens the log with these options, made for the same access.
+    fn open_with(&self, access: Access, options: &OpenOptions) -> Result<Log, Failure> {
+        let log = self.patiently(|| Log::open(&self.log, options.clone()))?;
         if access == Access::Write {
             self.act_as(log)
         } else {
@@ -130,7 +141,17 @@ impl Session {
         access: Access,
         action: impl FnOnce(&Log) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let log = self.open(access)?;
+        self.with_options(access, &self.options(access), action)
+    }
+
+    /// As [`with`](Self::with), with options that were made for the same access and changed.
+    pub(crate) fn with_options<T>(
+        &self,
+        access: Access,
+        options: &OpenOptions,
+        action: impl FnOnce(&Log) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let log = self.open_with(access, options)?;
         let outcome = action(&log);
         let closed = log.close_blocking();
         let answer = outcome?;

@@ -21,14 +21,12 @@ pub(crate) struct Identity {
     pub(crate) read_only: Option<String>,
 }
 
-impl Identity {
-    /// Whether an event of an encrypted log is in the clear and may not be: whoever can replace a
-    /// payload could else replace it by one that needs no key.
-    pub(crate) fn is_downgraded(&self, header: &Header) -> bool {
-        self.sealing == Sealing::Required
-            && header.codec == CODEC_PLAIN
-            && !namespace::is_evidence(&header.event_type)
-    }
+/// Whether an event of an encrypted log is in the clear and may not be: whoever can replace a
+/// payload could else replace it by one that needs no key.
+pub(crate) fn is_downgraded(sealing: Sealing, header: &Header) -> bool {
+    sealing == Sealing::Required
+        && header.codec == CODEC_PLAIN
+        && !namespace::is_evidence(&header.event_type)
 }
 
 impl Drop for Identity {

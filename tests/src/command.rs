@@ -92,7 +92,12 @@ impl Runstone {
     /// that would lead it to another log or principal is passed on.
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(binary());
-        for name in ["RUNSTONE_LOG", "RUNSTONE_KEYS", "RUNSTONE_CRED"] {
+        for name in [
+            "RUNSTONE_LOG",
+            "RUNSTONE_KEYS",
+            "RUNSTONE_CRED",
+            "RUNSTONE_CHECKPOINT_COPIES",
+        ] {
             command.env_remove(name);
         }
         command

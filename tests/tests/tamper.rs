@@ -11,7 +11,8 @@ use runstone_receipt::head::head_mac;
 use runstone_receipt::tree::Frontier;
 use runstone_store::keys::KeyStore;
 use runstone_store::{
-    ErrorKind, Log, OpenError, ProblemKind, Query, Read, Sealing, VerifyReport, default_keys_path,
+    ErrorKind, Log, OpenError, ProblemKind, Query, Read, Sealing, VerifyLevel, VerifyReport,
+    default_keys_path,
 };
 use runstone_tests::tamper::{
     Answers, ChunkParts, Ending, Event, Outcome, RawRows, Sample, Site, Table,
@@ -701,4 +702,70 @@ fn a_table_that_nobody_made() -> Outcome {
     let site = closed()?;
     site.edit(|rows| rows.make_table("extra"))?;
     assert_named_in(&site, "database")
+}
+
+/// Who has no keys finds what the signed checkpoints and `LOG.head` vouch for.
+#[test]
+fn changes_that_show_without_keys() -> Outcome {
+    type Change = fn(&Site) -> Outcome;
+    let changes: [(&str, Change); 7] = [
+        ("chunks", |site| {
+            site.edit_chunk(MIDDLE, |chunk, at| chunk.events.swap(at, at + 1))
+        }),
+        ("chunks", |site| {
+            site.edit_chunk(MIDDLE, |chunk, at| {
+                let envelope = chunk.events[at].1.clone();
+                chunk.events[at + 1].1 = envelope;
+            })
+        }),
+        ("tiles", |site| {
+            site.edit(|rows| {
+                let (key, mut tile) = rows.all(Table::Tiles)?.remove(0);
+                tile[40] ^= 1;
+                rows.set(Table::Tiles, &key, Some(&tile))
+            })
+        }),
+        ("index", |site| {
+            site.edit(|rows| {
+                let (key, mut row) = rows.all(Table::Index)?.remove(0);
+                let last = row.len() - 1;
+                row[last] ^= 1;
+                rows.set(Table::Index, &key, Some(&row))
+            })
+        }),
+        ("checkpoints", |site| {
+            site.edit(|rows| {
+                let (key, _) = rows.all(Table::Checkpoints)?.remove(1);
+                let (_, other) = rows.all(Table::Checkpoints)?.remove(0);
+                rows.set(Table::Checkpoints, &key, Some(&other))
+            })
+        }),
+        ("meta", |site| {
+            site.edit(|rows| rows.set(Table::Meta, b"tilez", Some(b"row")))
+        }),
+        ("LOG.head", |site| {
+            let older = std::fs::read(site.path())?;
+            go_on(site, 3)?;
+            Ok(std::fs::write(site.path(), older)?)
+        }),
+    ];
+    for (table, change) in changes {
+        let site = closed()?;
+        for level in [VerifyLevel::Headers, VerifyLevel::Payloads] {
+            let report = site.verify_without_keys(level)?;
+            assert!(report.valid, "{table}: {report:?}");
+        }
+        let error = site.verify_without_keys(VerifyLevel::Commitments).err();
+        assert!(error.is_some_and(|error| error.to_string().contains("key")));
+        change(&site)?;
+        let report = site.verify_without_keys(VerifyLevel::Payloads)?;
+        assert_eq!(report.worst(), Some(ProblemKind::Tampered), "{table}");
+        let named = report.problems.iter().any(|problem| problem.table == table);
+        assert!(named, "{table}: {report:?}");
+    }
+    // After a kill the tail is under no signature yet: only the keys can tell.
+    let site = Sample::new(Sealing::Required, Ending::Killed)?.install()?;
+    let report = site.verify_without_keys(VerifyLevel::Payloads)?;
+    assert_eq!(report.worst(), Some(ProblemKind::Incomplete), "{report:?}");
+    Ok(())
 }

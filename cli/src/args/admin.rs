@@ -85,7 +85,12 @@ pub(crate) struct RebuildArgs {
     #[arg(long)]
     pub(crate) check: bool,
     /// Only this fold
+    #[arg(conflicts_with = "derived")]
     pub(crate) fold: Option<String>,
+    /// Derive index, tiles and folds again from the events, for a log that is refused since these
+    /// are damaged
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) derived: bool,
 }
 
 /// Keys and principals.

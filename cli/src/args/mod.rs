@@ -56,6 +56,16 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     #[arg(env = "RUNSTONE_CRED", hide_env_values = true)]
     pub(crate) cred: Option<PathBuf>,
+    /// Keep a copy of the newest signed checkpoint in this file, best on another medium, and refuse
+    /// a log that is behind it or differs; may be given more than once
+    #[arg(
+        long = "checkpoint-copy",
+        global = true,
+        value_name = "FILE",
+        value_delimiter = ':'
+    )]
+    #[arg(env = "RUNSTONE_CHECKPOINT_COPIES", hide_env_values = true)]
+    pub(crate) checkpoint_copies: Vec<PathBuf>,
     /// Wait this long for a log that another process holds
     #[arg(long, global = true, value_name = "SECONDS", value_parser = values::parse_seconds)]
     pub(crate) wait: Option<Duration>,

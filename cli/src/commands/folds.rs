@@ -81,7 +81,9 @@ pub(crate) fn rebuild(session: &Session, args: &RebuildArgs) -> Result<Exit, Fai
         Access::Write
     };
     let bar = Progress::events(output, "folding");
-    let checks = session.with(access, |log| {
+    let mut options = session.options(access);
+    options.rederive = args.derived;
+    let checks = session.with_options(access, &options, |log| {
         if let Some(fold) = fold {
             check_known(log, fold)?;
         }

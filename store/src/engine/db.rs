@@ -282,6 +282,21 @@ impl Db {
         })
     }
 
+    /// Empties the tables that are derived from the chunks, and removes a row of `meta` that speaks
+    /// of them.
+    pub(crate) fn clear_derived(&self, row: &[u8]) -> Result<(), StorageError> {
+        self.with_database(|database| {
+            let transaction = database.begin_write().map_err(database_error)?;
+            transaction.delete_table(TILES).map_err(database_error)?;
+            transaction.delete_table(INDEX).map_err(database_error)?;
+            transaction.open_table(TILES).map_err(database_error)?;
+            transaction.open_table(INDEX).map_err(database_error)?;
+            let meta = transaction.open_table(META).map_err(database_error);
+            meta?.remove(row).map_err(database_error)?;
+            transaction.commit().map_err(database_error)
+        })
+    }
+
     /// Gives freed pages back to the file system. Nobody may hold a snapshot.
     pub(crate) fn compact(&mut self) -> Result<bool, StorageError> {
         let database = self

@@ -14,11 +14,14 @@ use crate::log::Loaded;
 use crate::read::{open_control, open_payload, parse_entry};
 use crate::signing::Signing;
 use crate::tree::{self, Tree};
-use crate::write::{MERGE_ROW, Maintenance, ScopeCache, Writer};
+use crate::write::{MERGE_ROW, Maintenance, ScopeCache, Writer, index_change};
 use runstone_codec::Position;
 use runstone_codec::hash::leaf_hash;
 use runstone_receipt::head::verify_head_mac;
 use std::sync::Arc;
+
+/// A tail of so many tables of the index is written to index and tiles while it is replayed.
+const SETTLE_TABLES: u64 = 8;
 
 /// Brings a log to where it was: checks its head against everything that knows it, and replays
 /// the tail into tree, index and folds.
@@ -242,7 +245,24 @@ impl Replay<'_> {
                 self.event(chunk.event(position)?)?;
             }
             next = chunk.end();
+            self.settle()?;
         }
+        Ok(())
+    }
+
+    /// Writes what was derived from a long tail, so that memory stays bounded.
+    fn settle(&mut self) -> Result<(), OpenError> {
+        let table = self.identity.options.index.freeze_events;
+        let behind = self.index.next() - self.index.covered();
+        if behind < table.saturating_mul(SETTLE_TABLES) {
+            return Ok(());
+        }
+        let rows = self.index.maintain(&self.db.snapshot()?, u64::MAX)?;
+        let mut changes: Vec<_> = rows.into_iter().map(index_change).collect();
+        changes.extend(self.tree.changes());
+        self.db.commit(&changes, true)?;
+        self.index.committed();
+        self.tree.stored();
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use crate::log::{Loaded, Log};
 use crate::options::{LogOptions, Sealing};
 use crate::read::{Published, parse_entry};
 use crate::signing::Signing;
-use crate::tree::TreeError;
+use crate::tree::{COVERED_ROW, TreeError};
 use crate::write::Writer;
 use runstone_codec::{Entry, LogId, envelope_digest, seal};
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,10 @@ pub struct OpenOptions {
     pub sources: ProviderSources,
     /// Never write to the files: repair and replay happen in memory.
     pub read_only: bool,
+    /// Throw away what is derived from the events, index and tiles, and derive it again: for a log
+    /// that is refused since these are damaged. Until it succeeds the file stays as it is; it
+    /// needs memory for what it will write.
+    pub rederive: bool,
     /// Told how far a repair is, from 0 to 1.
     pub progress: Arc<dyn Fn(f64) + Send + Sync>,
 }
@@ -61,6 +65,7 @@ impl std::fmt::Debug for OpenOptions {
             .field("folds", &self.folds)
             .field("keys", &self.keys)
             .field("read_only", &self.read_only)
+            .field("rederive", &self.rederive)
             .finish_non_exhaustive()
     }
 }
@@ -73,6 +78,7 @@ impl Default for OpenOptions {
             keys: None,
             sources: ProviderSources::default(),
             read_only: false,
+            rederive: false,
             progress: Arc::new(|_| {}),
         }
     }
@@ -89,6 +95,15 @@ pub(crate) struct Genesis {
     pub(crate) sealing: String,
     #[serde(default)]
     pub(crate) fields: bool,
+}
+
+impl Genesis {
+    pub(crate) fn sealing(&self) -> Sealing {
+        match self.sealing.as_str() {
+            "plain" => Sealing::Plain,
+            _ => Sealing::Required,
+        }
+    }
 }
 
 /// The key folder of a log.
@@ -137,37 +152,7 @@ impl Log {
                 path: paths.log.clone(),
             });
         }
-        let disk = FileDisk::open(&paths.log, !open.read_only)
-            .map_err(|error| io_error(&paths.log, &error))?;
-        check_magic(&disk, &paths.log)?;
-        let locked = disk
-            .try_lock(!open.read_only)
-            .map_err(|error| io_error(&paths.log, &error))?;
-        if !locked {
-            return Err(OpenError::Busy {
-                path: paths.log.clone(),
-            });
-        }
-        let head: Box<dyn Disk> = if paths.head.exists() {
-            let disk = FileDisk::open(&paths.head, !open.read_only)
-                .map_err(|error| io_error(&paths.head, &error))?;
-            Box::new(disk)
-        } else if open.read_only {
-            Box::new(MemoryDisk::new())
-        } else {
-            let disk =
-                FileDisk::create_new(&paths.head).map_err(|error| io_error(&paths.head, &error))?;
-            Box::new(disk)
-        };
-        let disks = if open.read_only {
-            let overlay = |base: Box<dyn Disk>| -> Result<Arc<dyn Disk>, OpenError> {
-                let disk = OverlayDisk::new(base).map_err(|error| io_error(&paths.log, &error))?;
-                Ok(Arc::new(disk))
-            };
-            Disks::new(overlay(Box::new(disk))?, overlay(head)?)
-        } else {
-            Disks::new(Arc::new(disk), Arc::from(head))
-        };
+        let disks = disks_of(&paths, open.read_only)?;
         let entropy = Arc::clone(&open.options.entropy);
         let sources = open.sources.clone();
         Self::open_on(disks, open, |sealing| {
@@ -199,11 +184,7 @@ impl Log {
         let genesis = read_genesis(&snapshot)?;
         let replica = snapshot.row(RowTable::Meta, REPLICA_ROW)?;
         drop(snapshot);
-        let sealing = match genesis.sealing.as_str() {
-            "plain" => Sealing::Plain,
-            _ => Sealing::Required,
-        };
-        let keys = keys(sealing)?;
+        let keys = keys(genesis.sealing())?;
         if *keys.log_id() != genesis.log_id {
             return Err(OpenError::WrongKeys {
                 log: genesis.log_id,
@@ -220,6 +201,9 @@ impl Log {
         };
         let identity = Arc::new(identity(&genesis, keys, open.options, read_only));
         let signing = start_signing(&identity)?;
+        if open.rederive {
+            db.clear_derived(COVERED_ROW)?;
+        }
         let loaded = load(
             Arc::clone(&identity),
             &open.folds,
@@ -229,6 +213,41 @@ impl Log {
         )?;
         held.release().map_err(|error| io_error(&error))?;
         Self::start(identity, open.folds, disks, signing, loaded)
+    }
+}
+
+/// The files of a log, locked; read-only, what is written stays in memory.
+pub(crate) fn disks_of(paths: &LogPaths, read_only: bool) -> Result<Disks, OpenError> {
+    let disk =
+        FileDisk::open(&paths.log, !read_only).map_err(|error| io_error(&paths.log, &error))?;
+    check_magic(&disk, &paths.log)?;
+    let locked = disk
+        .try_lock(!read_only)
+        .map_err(|error| io_error(&paths.log, &error))?;
+    if !locked {
+        return Err(OpenError::Busy {
+            path: paths.log.clone(),
+        });
+    }
+    let head: Box<dyn Disk> = if paths.head.exists() {
+        let disk = FileDisk::open(&paths.head, !read_only)
+            .map_err(|error| io_error(&paths.head, &error))?;
+        Box::new(disk)
+    } else if read_only {
+        Box::new(MemoryDisk::new())
+    } else {
+        let disk =
+            FileDisk::create_new(&paths.head).map_err(|error| io_error(&paths.head, &error))?;
+        Box::new(disk)
+    };
+    if read_only {
+        let overlay = |base: Box<dyn Disk>| -> Result<Arc<dyn Disk>, OpenError> {
+            let disk = OverlayDisk::new(base).map_err(|error| io_error(&paths.log, &error))?;
+            Ok(Arc::new(disk))
+        };
+        Ok(Disks::new(overlay(Box::new(disk))?, overlay(head)?))
+    } else {
+        Ok(Disks::new(Arc::new(disk), Arc::from(head)))
     }
 }
 
@@ -301,7 +320,7 @@ fn check_magic(disk: &FileDisk, path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn read_genesis(snapshot: &Snapshot) -> Result<Genesis, OpenError> {
+pub(crate) fn read_genesis(snapshot: &Snapshot) -> Result<Genesis, OpenError> {
     let tables = snapshot.table_names()?;
     if !tables.iter().any(|name| name == "meta" || name == "chunks") {
         return Err(OpenError::NotALog {

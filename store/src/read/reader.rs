@@ -4,13 +4,13 @@ use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{Db, NumberTable, Snapshot, Value};
 use crate::error::{Corruption, ReadError, StorageError};
 use crate::fold::Payload;
-use crate::identity::Identity;
+use crate::identity::{Identity, is_downgraded};
 use crate::index::{self, IndexView};
 use crate::read::payload::{PayloadFailure, try_open};
 use crate::read::records::Record;
 use crate::tree::{SharedTail, TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Control, Digest32, Entry, Position, control, envelope_digest};
+use runstone_codec::{Control, Digest32, Entry, LogId, Position, control, envelope_digest};
 use std::sync::{Arc, PoisonError};
 
 /// What readers see; replaced whole after each commit.
@@ -102,7 +102,7 @@ impl Reader {
             );
         }
         let entry = parse_entry(raw)?;
-        if self.identity.is_downgraded(entry.header()) {
+        if is_downgraded(self.identity.sealing, entry.header()) {
             return Err(Corruption::at(position, "a sealed payload", "a plain one").into());
         }
         Ok(entry)
@@ -151,7 +151,7 @@ impl Reader {
         let identity = &self.identity;
         let header = entry.header();
         if !raw.envelope.is_empty() {
-            check_digest(identity, &entry, raw)?;
+            check_digest(&identity.log_id, &entry, raw)?;
         }
         let control = open_control(identity, &entry)?;
         let payload = if raw.envelope.is_empty() {
@@ -205,11 +205,11 @@ impl Reader {
 
 /// Digest of the stored envelope against the entry.
 pub(crate) fn check_digest(
-    identity: &Identity,
+    log_id: &LogId,
     entry: &Entry<'_>,
     raw: RawEvent<'_>,
 ) -> Result<(), ReadError> {
-    let digest = envelope_digest(&identity.log_id, entry.header_bytes(), raw.envelope);
+    let digest = envelope_digest(log_id, entry.header_bytes(), raw.envelope);
     if digest.ok().as_ref() == Some(entry.digest()) {
         return Ok(());
     }

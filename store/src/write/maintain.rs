@@ -170,7 +170,7 @@ fn expired_checkpoint(snapshot: &Snapshot, size: u64) -> Result<Option<Change>, 
     Ok(None)
 }
 
-fn index_change(row: RowOp) -> Change {
+pub(crate) fn index_change(row: RowOp) -> Change {
     match row {
         RowOp::Put(key, value) => Change::PutRow(RowTable::Index, key, value),
         RowOp::Delete(key) => Change::DeleteRow(RowTable::Index, key),

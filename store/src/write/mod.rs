@@ -8,7 +8,7 @@ mod scopes;
 mod ticket;
 mod writer;
 
-pub(crate) use maintain::{MERGE_ROW, Maintenance};
+pub(crate) use maintain::{MERGE_ROW, Maintenance, index_change};
 pub(crate) use queue::Queue;
 pub(crate) use request::{Answer, AnyAnswer, Outcome, Prepared, Request, Work};
 pub(crate) use scopes::ScopeCache;

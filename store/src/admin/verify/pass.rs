@@ -1,281 +1,70 @@
-//! Verification of a whole log: every byte that means something is derived again and compared.
-//!
-//! ```text
-//! level 0   entries -> tree -> head MAC, LOG.head, signed checkpoints; dense positions, revisions;
-//!           tiles, index and fold rows both ways
-//! level 1   and every present payload is the one that its entry names
-//! level 2   and every payload decrypts and opens its commitment
-//! ```
-//!
-//! Nothing is repaired.
+//! One walk over the chunks, in which everything that can be is derived again.
 
-use super::foreign::foreign_rows;
+use super::{ProblemKind, VerifyLevel, VerifyReport};
 use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{NumberTable, Snapshot};
-use crate::error::{Corruption, ErrorKind, OpenError, ReadError};
+use crate::error::{Corruption, OpenError, ReadError};
 use crate::fold::Payload;
-use crate::identity::Identity;
+use crate::identity::{Identity, is_downgraded};
 use crate::index::{TermBuffer, terms_of, verify_runs};
-use crate::log::Log;
-use crate::open::{OpenOptions, last_head, row_seal};
+use crate::open::Genesis;
+use crate::options::Sealing;
 use crate::read::{PayloadFailure, check_digest, open_control, parse_entry, try_open};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Digest32, Entry, seal};
+use runstone_codec::{Digest32, Entry, LogId, seal};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
+use runstone_receipt::note::Vkey;
 use runstone_receipt::tree::{Frontier, Tile, TileSink};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
-use std::path::Path;
+use std::sync::Arc;
 
-/// Problems listed; further ones are counted.
-const LISTED: usize = 1000;
 /// Events between two calls of the progress function.
 const STEP: u64 = 1024;
 
-/// How much is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
-#[non_exhaustive]
-pub enum VerifyLevel {
-    /// Entries, tree, signatures, derived tables.
-    Headers = 0,
-    /// And payloads as stored.
-    #[default]
-    Payloads = 1,
-    /// And payloads as opened.
-    Commitments = 2,
+/// What is known of the log before it is looked at.
+pub(super) struct Facts {
+    log_id: LogId,
+    origin: String,
+    sealing: Sealing,
+    vkeys: Vec<Vkey>,
+    /// Its keys, if they are at hand.
+    identity: Option<Arc<Identity>>,
 }
 
-/// What a problem means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum ProblemKind {
-    /// Something is not what was written.
-    Tampered,
-    /// Something is missing that is not tampering.
-    Incomplete,
-    /// Something cannot be checked: a key is missing.
-    Unverifiable,
-}
-
-impl ProblemKind {
-    /// `tampered`, `incomplete` or `unverifiable`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tampered => "tampered",
-            Self::Incomplete => "incomplete",
-            Self::Unverifiable => "unverifiable",
-        }
-    }
-}
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// The event, where it lies in one.
-    pub position: Option<u64>,
-    /// The table or file.
-    pub table: &'static str,
-    /// What it means.
-    pub kind: ProblemKind,
-    /// What should stand there.
-    pub expected: String,
-    /// What stands there.
-    pub found: String,
-}
-
-/// Outcome of a verification.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct VerifyReport {
-    /// Whether there is no problem.
-    pub valid: bool,
-    /// What was checked.
-    pub level: VerifyLevel,
-    /// Events that the head names.
-    pub size: u64,
-    /// Root derived from the entries.
-    pub root: Digest32,
-    /// Events found.
-    pub events: u64,
-    /// Events without a payload.
-    pub erased: u64,
-    /// What is wrong, at most 1,000 of them.
-    pub problems: Vec<Problem>,
-    /// Problems beyond those listed.
-    pub unlisted: u64,
-}
-
-impl VerifyReport {
-    fn new(level: VerifyLevel) -> Self {
+impl Facts {
+    pub(super) fn with_keys(identity: &Arc<Identity>) -> Self {
         Self {
-            valid: true,
-            level,
-            size: 0,
-            root: runstone_receipt::empty_root(),
-            events: 0,
-            erased: 0,
-            problems: Vec::new(),
-            unlisted: 0,
+            log_id: identity.log_id,
+            origin: identity.origin.clone(),
+            sealing: identity.sealing,
+            vkeys: identity.keys.vkeys(),
+            identity: Some(Arc::clone(identity)),
         }
     }
 
-    fn problem(&mut self, kind: ProblemKind, corruption: Corruption) {
-        self.valid = false;
-        if self.problems.len() >= LISTED {
-            self.unlisted += 1;
-            return;
-        }
-        self.problems.push(Problem {
-            position: corruption.position,
-            table: corruption.table,
-            kind,
-            expected: corruption.expected,
-            found: corruption.found,
-        });
-    }
-
-    fn tampered(&mut self, corruption: Corruption) {
-        self.problem(ProblemKind::Tampered, corruption);
-    }
-
-    fn failed(&mut self, error: &ReadError) {
-        match error {
-            ReadError::Corrupt(corruption) => self.tampered(corruption.clone()),
-            ReadError::Keys {
-                position, message, ..
-            } => self.problem(
-                ProblemKind::Unverifiable,
-                Corruption::at(*position, "a key that opens it", message.clone()),
-            ),
-            ReadError::Reopening | ReadError::Closed => self.problem(
-                ProblemKind::Incomplete,
-                Corruption::table("database", "a log that stays open", error.to_string()),
-            ),
-            other => self.tampered(Corruption::table(
-                "database",
-                "readable pages",
-                other.to_string(),
-            )),
-        }
-    }
-
-    /// The worst kind of problem, if there is one.
-    pub fn worst(&self) -> Option<ProblemKind> {
-        self.problems.iter().map(|problem| problem.kind).min()
-    }
-}
-
-/// Verifies a file without writing to it. A file that [`Log::open`] refuses because it is damaged
-/// is not an error here: the refusal is the problem reported.
-///
-/// # Errors
-///
-/// [`OpenError`] if there is no such log, another process holds it, or its keys cannot be used.
-pub fn verify_file(
-    path: &Path,
-    mut open: OpenOptions,
-    level: VerifyLevel,
-    progress: &dyn Fn(u64, u64),
-) -> Result<VerifyReport, OpenError> {
-    open.read_only = true;
-    let log = match Log::open(path, open) {
-        Ok(log) => log,
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            return Ok(refused(level, &error));
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(log.verify(level, progress))
-}
-
-/// The report on a log that cannot be opened.
-pub(crate) fn refused(level: VerifyLevel, error: &OpenError) -> VerifyReport {
-    let mut report = VerifyReport::new(level);
-    report.tampered(match error {
-        OpenError::Corrupt(corruption) => corruption.clone(),
-        OpenError::Index(error) => Corruption::from(error.clone()),
-        OpenError::Behind { witness, .. } | OpenError::Diverged { witness, .. } => {
-            let at = if witness == "LOG.head" {
-                "LOG.head"
-            } else {
-                "checkpoint copy"
-            };
-            Corruption::table(at, "the log that it knows", error.to_string())
-        }
-        other => Corruption::table("database", "readable pages", other.to_string()),
-    });
-    report
-}
-
-impl Log {
-    /// Verifies everything up to now; appends go on meanwhile. `progress` is told events done and
-    /// all.
-    pub fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
-        let mut report = VerifyReport::new(level);
-        let reader = match self.shared.reader() {
-            Ok(reader) => reader,
-            Err(error) => {
-                report.failed(&error);
-                return report;
-            }
-        };
-        let head = match last_head(&reader.snapshot) {
-            Ok(head) => head,
-            Err(error) => return refused(level, &error),
-        };
-        report.size = head.size;
-        let mut pass = Pass::new(&reader.identity, &reader.snapshot, level, report);
-        let walked = pass.walk(&head, progress).and_then(|()| pass.check_tiles());
-        if let Err(error) = walked {
-            pass.report.failed(&error);
-        }
-        pass.check_checkpoints();
-        pass.conclude(&head);
-        pass.check_index();
-        let mut report = pass.report;
-        match foreign_rows(&reader.snapshot, &row_seal(&reader.identity), head.size) {
-            Ok(found) => found.into_iter().for_each(|row| report.tampered(row)),
-            Err(error) => report.failed(&error.into()),
-        }
-        drop(reader);
-        self.verify_folds(&mut report);
-        report
-    }
-
-    fn verify_folds(&self, report: &mut VerifyReport) {
-        match self.check_folds(None, &|_, _| {}) {
-            Ok(checks) => {
-                for check in checks.iter().filter(|check| !check.is_equal()) {
-                    let row = check
-                        .difference
-                        .as_ref()
-                        .map(|row| String::from_utf8_lossy(&row.key).into_owned());
-                    report.tampered(Corruption::table(
-                        "folds",
-                        format!("the rows of fold `{}` folded again", check.fold),
-                        format!("another row {:?}", row.unwrap_or_default()),
-                    ));
-                }
-            }
-            Err(ReadError::Fold { fold, why }) => report.tampered(Corruption::table(
-                "folds",
-                format!("readable rows of fold `{fold}`"),
-                why,
-            )),
-            Err(error) => report.failed(&error),
-        }
+    /// What the log says of itself.
+    pub(super) fn without_keys(genesis: &Genesis) -> Result<Self, OpenError> {
+        let vkey = genesis.vkey.parse::<Vkey>();
+        let vkey = vkey.map_err(|error| Corruption::at(0, "a verifier key", error.to_string()))?;
+        Ok(Self {
+            log_id: genesis.log_id,
+            origin: genesis.origin.clone(),
+            sealing: genesis.sealing(),
+            vkeys: vec![vkey],
+            identity: None,
+        })
     }
 }
 
 /// One walk over the chunks.
-struct Pass<'a> {
-    identity: &'a Identity,
+pub(super) struct Pass<'a> {
+    facts: &'a Facts,
     snapshot: &'a Snapshot,
     level: VerifyLevel,
-    report: VerifyReport,
+    pub(super) report: VerifyReport,
     frontier: Frontier,
     tiles: TileSink,
     /// Leaves that the stored tiles hold.
@@ -294,6 +83,8 @@ struct Pass<'a> {
     newest_us: u64,
     checkpoints: BTreeMap<u64, SignedCheckpoint>,
     roots: BTreeMap<u64, Digest32>,
+    /// A size whose root is asked for besides those of the checkpoints.
+    pub(super) witnessed: Option<u64>,
     hasher: RandomState,
     terms: TermBuffer,
     /// Sum over (term, position) of every event below the index's end; equal sums mean equal sets,
@@ -303,14 +94,14 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn new(
-        identity: &'a Identity,
+    pub(super) fn new(
+        facts: &'a Facts,
         snapshot: &'a Snapshot,
         level: VerifyLevel,
         report: VerifyReport,
     ) -> Self {
         Self {
-            identity,
+            facts,
             snapshot,
             level,
             report,
@@ -327,6 +118,7 @@ impl<'a> Pass<'a> {
             newest_us: 0,
             checkpoints: BTreeMap::new(),
             roots: BTreeMap::new(),
+            witnessed: None,
             hasher: RandomState::new(),
             terms: TermBuffer::default(),
             index_end: u64::MAX,
@@ -334,7 +126,11 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn walk(&mut self, head: &Head, progress: &dyn Fn(u64, u64)) -> Result<(), ReadError> {
+    pub(super) fn walk(
+        &mut self,
+        head: &Head,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(), ReadError> {
         self.read_checkpoints()?;
         self.covered = crate::tree::covered(self.snapshot)?;
         // The stored runs say how far they go; a manifest that cannot be read is named later.
@@ -398,14 +194,16 @@ impl<'a> Pass<'a> {
         match chunk.head() {
             Ok(None) => {}
             Ok(Some(head)) => {
-                let mac_holds = verify_head_mac(
-                    &self.identity.mac,
-                    &self.identity.log_id,
-                    head.size,
-                    &head.root,
-                    head.recorded_at_us,
-                    &head.mac,
-                );
+                let mac_holds = self.facts.identity.as_ref().is_none_or(|identity| {
+                    verify_head_mac(
+                        &identity.mac,
+                        &identity.log_id,
+                        head.size,
+                        &head.root,
+                        head.recorded_at_us,
+                        &head.mac,
+                    )
+                });
                 let fits = head.size == self.frontier.size()
                     && head.root == self.frontier.root()
                     && head.peaks == self.frontier.peaks()
@@ -425,9 +223,9 @@ impl<'a> Pass<'a> {
         for tile in self.tiles.push(leaf) {
             self.compare_tile(&tile);
         }
-        if self.checkpoints.contains_key(&self.frontier.size()) {
-            self.roots
-                .insert(self.frontier.size(), self.frontier.root());
+        let size = self.frontier.size();
+        if self.checkpoints.contains_key(&size) || self.witnessed == Some(size) {
+            self.roots.insert(size, self.frontier.root());
         }
         match self.stored_leaf(raw.position) {
             Ok(Some(stored)) if stored != leaf => self.leaf_differences.push(raw.position),
@@ -489,7 +287,7 @@ impl<'a> Pass<'a> {
             );
         }
         self.newest_us = entry.recorded_at_us();
-        if self.identity.is_downgraded(header) {
+        if is_downgraded(self.facts.sealing, header) {
             return Err(Corruption::at(position, "a sealed payload", "a plain one").into());
         }
         if position < self.index_end {
@@ -499,7 +297,9 @@ impl<'a> Pass<'a> {
                 self.expected_postings = self.expected_postings.wrapping_add(u128::from(posting));
             }
         }
-        open_control(self.identity, &entry)?;
+        if let Some(identity) = &self.facts.identity {
+            open_control(identity, &entry)?;
+        }
         self.payload(raw, &entry)
     }
 
@@ -518,14 +318,17 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         if self.level >= VerifyLevel::Payloads {
-            check_digest(self.identity, entry, raw)?;
+            check_digest(&self.facts.log_id, entry, raw)?;
         }
+        let Some(identity) = &self.facts.identity else {
+            return Ok(());
+        };
         if self.level < VerifyLevel::Commitments {
             return Ok(());
         }
         let header = entry.header();
         let opened = try_open(
-            self.identity,
+            identity,
             entry.header_bytes(),
             header,
             raw.envelope,
@@ -548,9 +351,9 @@ impl<'a> Pass<'a> {
         let key = header
             .key_id
             .as_ref()
-            .and_then(|id| self.identity.keys.data_key(id).ok());
+            .and_then(|id| identity.keys.data_key(id).ok());
         seal::check_commitment(
-            &self.identity.log_id,
+            &identity.log_id,
             entry.header_bytes(),
             header,
             raw.envelope,
@@ -580,7 +383,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn check_tiles(&mut self) -> Result<(), ReadError> {
+    pub(super) fn check_tiles(&mut self) -> Result<(), ReadError> {
         for tile in self.tiles.partial() {
             self.compare_tile(&tile);
         }
@@ -619,9 +422,9 @@ impl<'a> Pass<'a> {
                 .bytes()
                 .get(8..)
                 .and_then(|text| std::str::from_utf8(text).ok());
-            let vkeys = self.identity.keys.vkeys();
             let signed = text.and_then(|text| {
-                SignedCheckpoint::parse_verify(text, &self.identity.origin, &vkeys).ok()
+                let facts = self.facts;
+                SignedCheckpoint::parse_verify(text, &facts.origin, &facts.vkeys).ok()
             });
             match signed.filter(|signed| signed.checkpoint().size == size) {
                 Some(signed) => {
@@ -638,7 +441,23 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    fn check_checkpoints(&mut self) {
+    /// Whether every event is under a signed checkpoint.
+    pub(super) fn is_signed(&self, head: &Head) -> bool {
+        self.checkpoints.contains_key(&head.size)
+    }
+
+    /// Compares with a root that somebody else keeps.
+    pub(super) fn check_witness(&mut self, witness: &'static str, size: u64, root: &Digest32) {
+        if self.roots.get(&size) != Some(root) {
+            self.report.tampered(Corruption::table(
+                witness,
+                format!("the tree of the first {size} events that it names"),
+                "another tree, or fewer events",
+            ));
+        }
+    }
+
+    pub(super) fn check_checkpoints(&mut self) {
         for (size, signed) in &self.checkpoints {
             let root = self.roots.get(size);
             if root != Some(&signed.checkpoint().root) {
@@ -653,7 +472,7 @@ impl<'a> Pass<'a> {
 
     /// Blames: if the root is the head's, entries are right and what differs is derived; else the
     /// entries that differ from their tiles are wrong.
-    fn conclude(&mut self, head: &Head) {
+    pub(super) fn conclude(&mut self, head: &Head) {
         self.report.root = self.frontier.root();
         let root_holds = self.frontier.size() == head.size && self.report.root == head.root;
         let differences = std::mem::take(&mut self.leaf_differences);
@@ -690,7 +509,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn check_index(&mut self) {
+    pub(super) fn check_index(&mut self) {
         let mut found: u128 = 0;
         let hasher = &self.hasher;
         let verified = verify_runs(self.snapshot, &mut |term, position| {

@@ -1,0 +1,277 @@
+//! Verification of a whole log: every byte that means something is derived again and compared.
+//!
+//! ```text
+//! level 0   entries -> tree -> head MAC, LOG.head, signed checkpoints; dense positions, revisions;
+//!           tiles, index and fold rows both ways
+//! level 1   and every present payload is the one that its entry names
+//! level 2   and every payload decrypts and opens its commitment
+//! ```
+//!
+//! Without keys, levels 0 and 1 leave out what only the keys can tell: head MACs, control fields and
+//! fold rows; then only signed checkpoints vouch for the tree.
+//!
+//! Nothing is repaired.
+
+mod keyless;
+mod pass;
+
+use super::foreign::foreign_rows;
+use crate::error::{Corruption, ErrorKind, OpenError, ReadError, StorageError};
+use crate::keys::KeyError;
+use crate::log::Log;
+use crate::open::{OpenOptions, last_head, row_seal};
+use keyless::verify_without_keys;
+use pass::{Facts, Pass};
+use runstone_codec::Digest32;
+use std::path::Path;
+
+/// Problems listed; further ones are counted.
+const LISTED: usize = 1000;
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[non_exhaustive]
+pub enum VerifyLevel {
+    /// Entries, tree, signatures, derived tables.
+    Headers = 0,
+    /// And payloads as stored.
+    #[default]
+    Payloads = 1,
+    /// And payloads as opened.
+    Commitments = 2,
+}
+
+/// What a problem means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// Something is not what was written.
+    Tampered,
+    /// Something is missing that is not tampering.
+    Incomplete,
+    /// Something cannot be checked: a key is missing.
+    Unverifiable,
+}
+
+impl ProblemKind {
+    /// `tampered`, `incomplete` or `unverifiable`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tampered => "tampered",
+            Self::Incomplete => "incomplete",
+            Self::Unverifiable => "unverifiable",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The event, where it lies in one.
+    pub position: Option<u64>,
+    /// The table or file.
+    pub table: &'static str,
+    /// What it means.
+    pub kind: ProblemKind,
+    /// What should stand there.
+    pub expected: String,
+    /// What stands there.
+    pub found: String,
+}
+
+/// Outcome of a verification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Whether there is no problem.
+    pub valid: bool,
+    /// What was checked.
+    pub level: VerifyLevel,
+    /// Events that the head names.
+    pub size: u64,
+    /// Root derived from the entries.
+    pub root: Digest32,
+    /// Events found.
+    pub events: u64,
+    /// Events without a payload.
+    pub erased: u64,
+    /// What is wrong, at most 1,000 of them.
+    pub problems: Vec<Problem>,
+    /// Problems beyond those listed.
+    pub unlisted: u64,
+}
+
+impl VerifyReport {
+    fn new(level: VerifyLevel) -> Self {
+        Self {
+            valid: true,
+            level,
+            size: 0,
+            root: runstone_receipt::empty_root(),
+            events: 0,
+            erased: 0,
+            problems: Vec::new(),
+            unlisted: 0,
+        }
+    }
+
+    fn problem(&mut self, kind: ProblemKind, corruption: Corruption) {
+        self.valid = false;
+        if self.problems.len() >= LISTED {
+            self.unlisted += 1;
+            return;
+        }
+        self.problems.push(Problem {
+            position: corruption.position,
+            table: corruption.table,
+            kind,
+            expected: corruption.expected,
+            found: corruption.found,
+        });
+    }
+
+    fn tampered(&mut self, corruption: Corruption) {
+        self.problem(ProblemKind::Tampered, corruption);
+    }
+
+    fn failed(&mut self, error: &ReadError) {
+        match error {
+            ReadError::Corrupt(corruption) => self.tampered(corruption.clone()),
+            ReadError::Keys {
+                position, message, ..
+            } => self.problem(
+                ProblemKind::Unverifiable,
+                Corruption::at(*position, "a key that opens it", message.clone()),
+            ),
+            ReadError::Reopening | ReadError::Closed => self.problem(
+                ProblemKind::Incomplete,
+                Corruption::table("database", "a log that stays open", error.to_string()),
+            ),
+            other => self.tampered(Corruption::table(
+                "database",
+                "readable pages",
+                other.to_string(),
+            )),
+        }
+    }
+
+    fn foreign(&mut self, found: Result<Vec<Corruption>, StorageError>) {
+        match found {
+            Ok(found) => found.into_iter().for_each(|row| self.tampered(row)),
+            Err(error) => self.failed(&error.into()),
+        }
+    }
+
+    /// The worst kind of problem, if there is one.
+    pub fn worst(&self) -> Option<ProblemKind> {
+        self.problems.iter().map(|problem| problem.kind).min()
+    }
+}
+
+/// Verifies a file without writing to it. A file that [`Log::open`] refuses because it is damaged
+/// is not an error here: the refusal is the problem reported.
+///
+/// Without a key folder the first two levels check what needs no key: everything but control fields,
+/// fold rows and head MACs. Events after the last signed checkpoint are then reported as
+/// [`ProblemKind::Incomplete`].
+///
+/// # Errors
+///
+/// [`OpenError`] if there is no such log, another process holds it, or its keys cannot be used.
+pub fn verify_file(
+    path: &Path,
+    mut open: OpenOptions,
+    level: VerifyLevel,
+    progress: &dyn Fn(u64, u64),
+) -> Result<VerifyReport, OpenError> {
+    open.read_only = true;
+    let outcome = match Log::open(path, open.clone()) {
+        Ok(log) => return Ok(log.verify(level, progress)),
+        Err(OpenError::Keys(KeyError::NotFound { .. })) if level < VerifyLevel::Commitments => {
+            verify_without_keys(path, &open, level, progress)
+        }
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(refused(level, &error)),
+        outcome => outcome,
+    }
+}
+
+/// The report on a log that cannot be opened.
+pub(crate) fn refused(level: VerifyLevel, error: &OpenError) -> VerifyReport {
+    let mut report = VerifyReport::new(level);
+    report.tampered(match error {
+        OpenError::Corrupt(corruption) => corruption.clone(),
+        OpenError::Index(error) => Corruption::from(error.clone()),
+        OpenError::Behind { witness, .. } | OpenError::Diverged { witness, .. } => {
+            let at = if witness == "LOG.head" {
+                "LOG.head"
+            } else {
+                "checkpoint copy"
+            };
+            Corruption::table(at, "the log that it knows", error.to_string())
+        }
+        other => Corruption::table("database", "readable pages", other.to_string()),
+    });
+    report
+}
+
+impl Log {
+    /// Verifies everything up to now; appends go on meanwhile. `progress` is told events done and
+    /// all.
+    pub fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
+        let mut report = VerifyReport::new(level);
+        let reader = match self.shared.reader() {
+            Ok(reader) => reader,
+            Err(error) => {
+                report.failed(&error);
+                return report;
+            }
+        };
+        let head = match last_head(&reader.snapshot) {
+            Ok(head) => head,
+            Err(error) => return refused(level, &error),
+        };
+        report.size = head.size;
+        let facts = Facts::with_keys(&reader.identity);
+        let mut pass = Pass::new(&facts, &reader.snapshot, level, report);
+        let walked = pass.walk(&head, progress).and_then(|()| pass.check_tiles());
+        if let Err(error) = walked {
+            pass.report.failed(&error);
+        }
+        pass.check_checkpoints();
+        pass.conclude(&head);
+        pass.check_index();
+        let mut report = pass.report;
+        let seal = row_seal(&reader.identity);
+        report.foreign(foreign_rows(&reader.snapshot, Some(&seal), head.size));
+        drop(reader);
+        self.verify_folds(&mut report);
+        report
+    }
+
+    fn verify_folds(&self, report: &mut VerifyReport) {
+        match self.check_folds(None, &|_, _| {}) {
+            Ok(checks) => {
+                for check in checks.iter().filter(|check| !check.is_equal()) {
+                    let row = check
+                        .difference
+                        .as_ref()
+                        .map(|row| String::from_utf8_lossy(&row.key).into_owned());
+                    report.tampered(Corruption::table(
+                        "folds",
+                        format!("the rows of fold `{}` folded again", check.fold),
+                        format!("another row {:?}", row.unwrap_or_default()),
+                    ));
+                }
+            }
+            Err(ReadError::Fold { fold, why }) => report.tampered(Corruption::table(
+                "folds",
+                format!("readable rows of fold `{fold}`"),
+                why,
+            )),
+            Err(error) => report.failed(&error),
+        }
+    }
+}
