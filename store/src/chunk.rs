@@ -259,6 +259,7 @@ impl<'a> Chunk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vectors::Vector;
 
     fn sample() -> (Vec<u8>, Head) {
         let mut builder = ChunkBuilder::new(4);
@@ -317,53 +318,27 @@ mod tests {
         }
     }
 
-    /// The fields of the vector `chunk/two` of docs/FORMAT.md.
-    fn vector() -> std::collections::BTreeMap<String, String> {
-        let page = include_str!("../../docs/FORMAT.md");
-        let start = page.find("name=chunk/two").unwrap();
-        let block = page[start..].split("```").next().unwrap();
-        let (mut fields, mut last) = (std::collections::BTreeMap::new(), String::new());
-        for token in block.split_whitespace() {
-            if let Some((name, value)) = token.split_once('=') {
-                name.clone_into(&mut last);
-                fields.insert(last.clone(), value.to_owned());
-            } else {
-                fields.entry(last.clone()).or_default().push_str(token);
-            }
-        }
-        fields
-    }
-
-    fn unhex(text: &str) -> Vec<u8> {
-        (0..text.len())
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())
-            .collect()
-    }
-
     #[test]
     fn the_vector_of_the_format_holds() {
-        let fields = vector();
-        let list = |name: &str| -> Vec<Vec<u8>> { fields[name].split(',').map(unhex).collect() };
-        let number = |name: &str| fields[name].parse::<u64>().unwrap();
-        let hash = |name: &str| <[u8; 32]>::try_from(unhex(&fields[name])).unwrap();
-        let mut builder = ChunkBuilder::new(number("first"));
-        for (entry, envelope) in list("entries").iter().zip(list("envelopes")) {
+        let vector = Vector::named("chunk/two");
+        let mut builder = ChunkBuilder::new(vector.number("first"));
+        for (entry, envelope) in vector.list("entries").iter().zip(vector.list("envelopes")) {
             builder.push(entry, &envelope);
         }
         let head = Head {
-            size: number("size"),
-            root: hash("root"),
-            recorded_at_us: number("recorded_at_us"),
-            mac: hash("head_mac"),
-            peaks: list("peaks")
+            size: vector.number("size"),
+            root: vector.array("root"),
+            recorded_at_us: vector.number("recorded_at_us"),
+            mac: vector.array("head_mac"),
+            peaks: vector
+                .list("peaks")
                 .into_iter()
                 .map(|peak| peak.try_into().unwrap())
                 .collect(),
         };
-        let bytes = unhex(&fields["chunk"]);
+        let bytes = vector.bytes("chunk");
         assert_eq!(builder.encode(Some(&head)), bytes);
-        let chunk = Chunk::parse(number("first"), &bytes).unwrap();
+        let chunk = Chunk::parse(vector.number("first"), &bytes).unwrap();
         assert_eq!(chunk.head().unwrap(), Some(head));
     }
 }

@@ -66,3 +66,5 @@ pub use write::{DecideContext, Decision};
 
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+mod vectors;

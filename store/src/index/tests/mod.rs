@@ -3,3 +3,4 @@
 mod frequent;
 mod model;
 mod tamper;
+mod vectors;
