@@ -66,6 +66,10 @@ pub struct LogOptions {
     pub copy_grace_us: u64,
     /// Subscriptions open at once. Default 10,000.
     pub subscribers: usize,
+    /// Whether the log has threads of its own: one that commits for callers that await, and one
+    /// that signs while the disk works. Without them callers do both themselves, so that a
+    /// simulation with its own clock, randomness and disk repeats exactly. Default true.
+    pub background: bool,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -91,6 +95,7 @@ impl Default for LogOptions {
             checkpoint_copies: Vec::new(),
             copy_grace_us: 86_400_000_000,
             subscribers: 10_000,
+            background: true,
             clock: Arc::new(SystemClock::default()),
             entropy: Arc::new(OsEntropy),
         }

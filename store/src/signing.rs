@@ -47,6 +47,8 @@ pub(crate) struct Signing {
     origin: String,
     signer: Arc<Signer>,
     copies: CheckpointCopies,
+    clock: Arc<dyn Clock>,
+    /// Without one, callers sign and copy.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,21 +58,29 @@ impl Signing {
         signer: Arc<Signer>,
         copies: CheckpointCopies,
         clock: Arc<dyn Clock>,
+        background: bool,
     ) -> std::io::Result<Self> {
         let inner = Arc::new(Inner {
             state: Mutex::new(State::default()),
             wanted: Condvar::new(),
         });
-        let (shared, key, paths) = (Arc::clone(&inner), Arc::clone(&signer), copies.clone());
-        let thread = std::thread::Builder::new()
-            .name("runstone-sign".to_owned())
-            .spawn(move || work(&shared, &key, &paths, clock.as_ref()))?;
+        let thread = if background {
+            let (shared, key, paths) = (Arc::clone(&inner), Arc::clone(&signer), copies.clone());
+            let clock = Arc::clone(&clock);
+            let thread = std::thread::Builder::new()
+                .name("runstone-sign".to_owned())
+                .spawn(move || work(&shared, &key, &paths, clock.as_ref()))?;
+            Some(thread)
+        } else {
+            None
+        };
         Ok(Self {
             inner,
             origin,
             signer,
             copies,
-            thread: Some(thread),
+            clock,
+            thread,
         })
     }
 
@@ -105,7 +115,18 @@ impl Signing {
     /// Starts signing a head whose commit is about to run; an older one that waits is dropped.
     pub(crate) fn begin(&self, head: &Head) {
         self.inner.lock().wanted = Some(self.checkpoint(head));
-        self.inner.wanted.notify_one();
+        self.go_on();
+    }
+
+    /// Has done what is wanted by now: by the thread, or here.
+    fn go_on(&self) {
+        if self.thread.is_some() {
+            self.inner.wanted.notify_one();
+        } else {
+            let clock = self.clock.as_ref();
+            let state = self.inner.lock();
+            drop(step(&self.inner, state, &self.signer, &self.copies, clock));
+        }
     }
 
     /// The commit of `size` is durable.
@@ -114,7 +135,7 @@ impl Signing {
         state.durable = state.durable.max(size);
         drop(state);
         if !self.copies.is_empty() {
-            self.inner.wanted.notify_one();
+            self.go_on();
         }
     }
 
@@ -181,18 +202,7 @@ impl Drop for Signing {
 fn work(inner: &Inner, signer: &Signer, copies: &CheckpointCopies, clock: &dyn Clock) {
     let mut state = inner.lock();
     while !state.closed {
-        if let Some(checkpoint) = state.wanted.take() {
-            let failures = state.failures;
-            drop(state);
-            let size = checkpoint.size;
-            // An origin that cannot be signed is refused when the log is made or opened.
-            let outcome = SignedCheckpoint::sign(&checkpoint, &[signer]);
-            state = inner.lock();
-            if let (Ok(signed), true) = (outcome, state.failures == failures) {
-                state.signed = Some((size, signed));
-            }
-        }
-        state = copy(inner, state, copies, clock);
+        state = step(inner, state, signer, copies, clock);
         if state.wanted.is_none() && !state.closed {
             state = inner
                 .wanted
@@ -200,6 +210,28 @@ fn work(inner: &Inner, signer: &Signer, copies: &CheckpointCopies, clock: &dyn C
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+/// Signs what is wanted, and brings the copies to what is durable.
+fn step<'a>(
+    inner: &'a Inner,
+    mut state: MutexGuard<'a, State>,
+    signer: &Signer,
+    copies: &CheckpointCopies,
+    clock: &dyn Clock,
+) -> MutexGuard<'a, State> {
+    if let Some(checkpoint) = state.wanted.take() {
+        let failures = state.failures;
+        drop(state);
+        let size = checkpoint.size;
+        // An origin that cannot be signed is refused when the log is made or opened.
+        let outcome = SignedCheckpoint::sign(&checkpoint, &[signer]);
+        state = inner.lock();
+        if let (Ok(signed), true) = (outcome, state.failures == failures) {
+            state.signed = Some((size, signed));
+        }
+    }
+    copy(inner, state, copies, clock)
 }
 
 /// Writes the newest released checkpoint to every copy, unless they have it.

@@ -1,9 +1,11 @@
 //! Giving free pages back to the file system.
 
-use crate::engine::{Db, Disk, FileDisk};
+use crate::engine::{Db, LogPaths};
 use crate::error::{OpenError, StorageError};
+use crate::keys::KeyStore;
 use crate::log::Log;
-use crate::open::OpenOptions;
+use crate::open::{Disks, OpenOptions, default_keys_path, disks_of, name_file};
+use crate::options::Sealing;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,48 +31,62 @@ impl Log {
         open: OpenOptions,
         progress: &dyn Fn(u64, u64),
     ) -> Result<CompactReport, OpenError> {
-        let cache_bytes = open.options.cache_bytes;
-        let before_bytes = file_len(path)?;
-        let log = Self::open(path, open)?;
-        if let Some(why) = &log.shared.identity.read_only {
-            return Err(StorageError::Database {
-                message: format!("the log is read-only: {why}"),
-            }
-            .into());
-        }
-        log.close_blocking()
-            .map_err(|error| StorageError::Database {
-                message: error.to_string(),
-            })?;
-        drop(log);
-        progress(0, 1);
-        let disk = FileDisk::open(path, true).map_err(|error| StorageError::io(path, &error))?;
-        let locked = disk
-            .try_lock(true)
-            .map_err(|error| StorageError::io(path, &error))?;
-        if !locked {
-            return Err(OpenError::Busy {
+        let paths = LogPaths::new(path);
+        if !path.exists() {
+            return Err(OpenError::NotFound {
                 path: path.to_owned(),
             });
         }
+        let disks = disks_of(&paths, false)?;
+        let keys_path = open.keys.clone().unwrap_or_else(|| default_keys_path(path));
+        let (sources, entropy) = (open.sources.clone(), Arc::clone(&open.options.entropy));
+        progress(0, 1);
+        let report = Self::compact_on(&disks, open, |sealing| {
+            KeyStore::open(&keys_path, sealing, &sources, entropy).map_err(OpenError::from)
+        })
+        .map_err(|error| name_file(error, path))?;
+        progress(1, 1);
+        Ok(report)
+    }
+
+    /// [`compact`](Self::compact) on given disks; the caller holds their lock, which is given back.
+    ///
+    /// # Errors
+    ///
+    /// As [`compact`](Self::compact).
+    pub fn compact_on(
+        disks: &Disks,
+        open: OpenOptions,
+        keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
+    ) -> Result<CompactReport, OpenError> {
+        let len = || {
+            let len = disks.log.len();
+            len.map_err(|error| StorageError::io("the log", &error))
+        };
+        let before_bytes = len()?;
+        let cache_bytes = open.options.cache_bytes;
+        let log = Self::open_on(disks.clone(), open, keys)?;
+        let database = |message: String| StorageError::Database { message };
+        if let Some(why) = &log.shared.identity.read_only {
+            return Err(database(format!("the log is read-only: {why}")).into());
+        }
+        log.close_blocking()
+            .map_err(|error| database(error.to_string()))?;
+        drop(log);
+        let locked = disks.log.try_lock(true);
+        if !locked.map_err(|error| StorageError::io("the log", &error))? {
+            return Err(OpenError::Busy {
+                path: "the log".into(),
+            });
+        }
         let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
-        let mut db = Db::open(Arc::new(disk), cache_bytes, &silent)?;
+        let mut db = Db::open(Arc::clone(&disks.log), cache_bytes, &silent)?;
         while db.compact()? {}
         drop(db);
-        progress(1, 1);
+        disks.log.unlock();
         Ok(CompactReport {
             before_bytes,
-            after_bytes: file_len(path)?,
+            after_bytes: len()?,
         })
-    }
-}
-
-fn file_len(path: &Path) -> Result<u64, OpenError> {
-    match std::fs::metadata(path) {
-        Ok(meta) => Ok(meta.len()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(OpenError::NotFound {
-            path: path.to_owned(),
-        }),
-        Err(error) => Err(StorageError::io(path, &error).into()),
     }
 }

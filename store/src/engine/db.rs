@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -170,10 +171,30 @@ impl Change {
     }
 }
 
+/// Whether the database has panicked. From then on it is let go of without being closed: closing
+/// writes what it keeps in memory, and may panic again while it unwinds, which ends the process.
+#[derive(Clone, Debug, Default)]
+struct Panicked(Arc<AtomicBool>);
+
+impl Panicked {
+    /// As [`contained`].
+    fn contain<T>(
+        &self,
+        action: impl FnOnce() -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let outcome = contained(action);
+        if matches!(outcome, Err(StorageError::Panicked { .. })) {
+            self.0.store(true, Ordering::Release);
+        }
+        outcome
+    }
+}
+
 /// An open database.
 pub(crate) struct Db {
     /// Empty once it is closed: reads that are under way then fail.
     database: RwLock<Option<Database>>,
+    panicked: Panicked,
     disk: Arc<dyn Disk>,
 }
 
@@ -203,6 +224,7 @@ impl Db {
         })?;
         Ok(Self {
             database: RwLock::new(Some(database)),
+            panicked: Panicked::default(),
             disk,
         })
     }
@@ -215,6 +237,10 @@ impl Db {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        if self.panicked.0.load(Ordering::Acquire) {
+            std::mem::forget(database);
+            return;
+        }
         // Closing writes the allocator state; an error here leaves a file that is repaired at
         // the next open, which is what a crash leaves too.
         let _ = contained(move || {
@@ -229,7 +255,7 @@ impl Db {
     ) -> Result<T, StorageError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(StorageError::Closed)?;
-        contained(|| action(database))
+        self.panicked.contain(|| action(database))
     }
 
     /// A snapshot of every table.
@@ -237,6 +263,7 @@ impl Db {
         let transaction =
             self.with_database(|database| database.begin_read().map_err(database_error))?;
         Ok(Snapshot {
+            panicked: self.panicked.clone(),
             transaction,
             chunks: OnceLock::new(),
             tiles: OnceLock::new(),
@@ -304,7 +331,8 @@ impl Db {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner);
         let database = database.as_mut().ok_or(StorageError::Closed)?;
-        contained(|| database.compact().map_err(database_error))
+        self.panicked
+            .contain(|| database.compact().map_err(database_error))
     }
 
     /// Length of the database file in bytes.
@@ -445,6 +473,7 @@ type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// A consistent view of the database.
 pub(crate) struct Snapshot {
+    panicked: Panicked,
     transaction: ReadTransaction,
     chunks: OnceLock<ReadOnlyTable<u64, &'static [u8]>>,
     tiles: OnceLock<ReadOnlyTable<u64, &'static [u8]>>,
@@ -465,7 +494,7 @@ impl Snapshot {
         action: impl FnOnce(&ReadOnlyTable<u64, &'static [u8]>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let open = || {
-            contained(|| {
+            self.panicked.contain(|| {
                 self.transaction
                     .open_table(table.definition())
                     .map_err(database_error)
@@ -476,7 +505,7 @@ impl Snapshot {
             NumberTable::Tiles => &self.tiles,
             NumberTable::Checkpoints => {
                 let rows = open()?;
-                return contained(|| action(&rows));
+                return self.panicked.contain(|| action(&rows));
             }
         };
         let rows = if let Some(rows) = cell.get() {
@@ -485,7 +514,7 @@ impl Snapshot {
             let rows = open()?;
             cell.get_or_init(|| rows)
         };
-        contained(|| action(rows))
+        self.panicked.contain(|| action(rows))
     }
 
     fn rows<T>(
@@ -494,7 +523,7 @@ impl Snapshot {
         action: impl FnOnce(&ReadOnlyTable<&'static [u8], &'static [u8]>) -> Result<T, StorageError>,
     ) -> Result<T, StorageError> {
         let open = || {
-            contained(|| {
+            self.panicked.contain(|| {
                 self.transaction
                     .open_table(table.definition())
                     .map_err(database_error)
@@ -505,7 +534,7 @@ impl Snapshot {
             RowTable::Folds => &self.folds,
             RowTable::Meta => {
                 let rows = open()?;
-                return contained(|| action(&rows));
+                return self.panicked.contain(|| action(&rows));
             }
         };
         let rows = if let Some(rows) = cell.get() {
@@ -514,7 +543,7 @@ impl Snapshot {
             let rows = open()?;
             cell.get_or_init(|| rows)
         };
-        contained(|| action(rows))
+        self.panicked.contain(|| action(rows))
     }
 
     /// The value under exactly `key`.
@@ -635,7 +664,7 @@ impl Snapshot {
 
     /// Names of the tables.
     pub(crate) fn table_names(&self) -> Result<Vec<String>, StorageError> {
-        contained(|| {
+        self.panicked.contain(|| {
             use redb::TableHandle;
             Ok(self
                 .transaction

@@ -7,7 +7,8 @@ use crate::error::AppendError;
 use crate::options::Durability;
 use crate::prepare::Actor;
 use crate::write::{
-    Answer, AnyAnswer, DecideContext, Decision, Outcome, Prepared, Request, Waiting, Work, drafts,
+    Answer, AnyAnswer, DecideContext, Decision, Outcome, Prepared, Request, Turn, Waiting, Work,
+    drafts,
 };
 use runstone_codec::{Draft, Position};
 use std::any::Any;
@@ -297,8 +298,13 @@ impl Log {
     async fn submit(&self, request: Request) -> Answer {
         let ticket = Arc::clone(&request.ticket);
         self.shared.queue.push([request]);
-        self.shared.queue.wake_writer();
-        Waiting(ticket).await
+        if self.shared.identity.options.background {
+            self.shared.queue.wake_writer();
+            return Waiting(ticket).await;
+        }
+        // Others that are polled meanwhile come into the same group.
+        Turn::default().await;
+        self.shared.drive(&ticket)
     }
 
     fn submit_blocking(&self, request: Request) -> Answer {

@@ -101,11 +101,13 @@ impl Log {
             signing,
             subscribers: AtomicUsize::new(0),
         });
-        let weak = Arc::downgrade(&shared);
-        std::thread::Builder::new()
-            .name("runstone-write".to_owned())
-            .spawn(move || write_in_background(&queue, &weak))
-            .map_err(|error| StorageError::io("thread", &error))?;
+        if shared.identity.options.background {
+            let weak = Arc::downgrade(&shared);
+            std::thread::Builder::new()
+                .name("runstone-write".to_owned())
+                .spawn(move || write_in_background(&queue, &weak))
+                .map_err(|error| StorageError::io("thread", &error))?;
+        }
         Ok(Self {
             shared: Arc::new(Held(shared)),
             actor: Arc::new(Actor::keyring()),
@@ -206,9 +208,14 @@ impl Shared {
             if let Some(answer) = ticket.take() {
                 return answer;
             }
-            let Ok(mut writer) = self.writer.try_lock() else {
-                // Whoever has the writer looks at the queue again after letting go of it.
-                return ticket.wait();
+            let mut writer = if self.identity.options.background {
+                let Ok(writer) = self.writer.try_lock() else {
+                    // Whoever has the writer wakes the thread after letting go of it.
+                    return ticket.wait();
+                };
+                writer
+            } else {
+                self.writer()
             };
             self.run_group(&mut writer);
             drop(writer);

@@ -256,11 +256,14 @@ fn io_error(path: &Path, error: &io::Error) -> StorageError {
 }
 
 /// Errors of the database speak of "the log"; here its name is known.
-fn name_file(error: OpenError, path: &Path) -> OpenError {
+pub(crate) fn name_file(error: OpenError, path: &Path) -> OpenError {
     match error {
         OpenError::NotALog { why, .. } => OpenError::NotALog {
             path: path.to_owned(),
             why,
+        },
+        OpenError::Busy { .. } => OpenError::Busy {
+            path: path.to_owned(),
         },
         OpenError::Storage(StorageError::Io { message, kind, .. }) => {
             OpenError::Storage(StorageError::Io {
@@ -299,6 +302,7 @@ fn start_signing(identity: &Identity) -> Result<Arc<Signing>, OpenError> {
         identity.keys.signer(),
         copies,
         Arc::clone(&identity.options.clock),
+        identity.options.background,
     )
     .map_err(|error| StorageError::io("thread", &error))?;
     Ok(Arc::new(signing))

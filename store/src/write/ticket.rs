@@ -64,6 +64,24 @@ impl<T> Ticket<T> {
     }
 }
 
+/// Lets everybody else have a turn.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    given: bool,
+}
+
+impl Future for Turn {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
 /// Waits for a ticket without blocking a thread.
 #[derive(Debug)]
 pub(crate) struct Waiting<T>(pub(crate) Arc<Ticket<T>>);
