@@ -20,4 +20,5 @@ pub mod command;
 pub mod contract;
 pub mod folds;
 pub mod model;
+pub mod simulator;
 pub mod tamper;

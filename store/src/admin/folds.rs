@@ -110,7 +110,10 @@ impl Log {
         }
         let mut rebuilds = self.rebuilds(fold)?;
         self.shared.with_writer(|writer| {
-            self.catch_up(&mut rebuilds, writer.tree.size(), progress)?;
+            let size = writer.tree.size();
+            if let Err(error) = self.catch_up(&mut rebuilds, size, progress) {
+                return Ok(Err(AppendError::from(error)));
+            }
             let mut host = self
                 .shared
                 .fold_host
@@ -123,8 +126,8 @@ impl Log {
                 state.flushed();
                 host.replace(state);
             }
-            Ok::<_, AppendError>(())
-        })?;
+            Ok(Ok(()))
+        })??;
         Ok(self.check_folds(fold, &|_, _| {})?)
     }
 

@@ -3,9 +3,11 @@
 mod db;
 mod disk;
 mod held;
+mod rewriting;
 
 pub use db::panic_is_contained;
 pub(crate) use db::{Change, Db, NumberTable, RowTable, Snapshot, Value, panic_text};
 pub use disk::{Disk, FileDisk, MemoryDisk, OverlayDisk};
 pub(crate) use disk::{LogPaths, sync_folder, write_whole};
 pub(crate) use held::HeldDisk;
+pub(crate) use rewriting::RewritingDisk;

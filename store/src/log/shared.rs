@@ -330,6 +330,9 @@ impl Shared {
     /// one file; whoever still holds a snapshot of it is told to read again.
     fn reload(&self, durable_before: Option<u64>) -> Result<Loaded, OpenError> {
         self.current().db.close();
+        // What is read back now and what is on the medium may differ until a sync has succeeded.
+        let synced = self.disks.log.sync_data();
+        synced.map_err(|error| StorageError::io("the log", &error))?;
         let progress: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
         let db = Db::open(
             Arc::clone(&self.disks.log),
@@ -429,15 +432,26 @@ impl Shared {
         reader
     }
 
-    /// The writer while nothing is being committed, for work that needs the log to stand still.
-    pub(crate) fn with_writer<T, E: From<AppendError>>(
+    /// The writer while nothing is being committed, for work that needs the log to stand still. An
+    /// error is that of a commit: the log is opened again.
+    pub(crate) fn with_writer<T>(
         &self,
-        action: impl FnOnce(&mut Writer) -> Result<T, E>,
-    ) -> Result<T, E> {
+        action: impl FnOnce(&mut Writer) -> Result<T, StorageError>,
+    ) -> Result<T, AppendError> {
         let mut slot = self.writer();
         let outcome = match slot.as_mut() {
-            Some(writer) => action(writer),
-            None => Err(AppendError::Closed.into()),
+            Some(writer) => action(writer).map_err(|error| {
+                let why = error.to_string();
+                self.recover(
+                    &mut slot,
+                    CommitFailed {
+                        error,
+                        tickets: Vec::new(),
+                    },
+                );
+                AppendError::OutcomeUnknown { why }
+            }),
+            None => Err(AppendError::Closed),
         };
         drop(slot);
         // Whoever found the writer taken waits for somebody to look at the queue again.

@@ -126,6 +126,7 @@ impl Log {
         create: &CreateOptions,
         open: OpenOptions,
     ) -> Result<Self, OpenError> {
+        let disks = disks.rewriting();
         let db = Db::open(
             Arc::clone(&disks.log),
             open.options.cache_bytes,

@@ -10,8 +10,8 @@ pub(crate) use load::{last_head, load};
 use crate::chunk::{Chunk, Head};
 use crate::copies::CheckpointCopies;
 use crate::engine::{
-    Db, Disk, FileDisk, HeldDisk, LogPaths, MemoryDisk, NumberTable, OverlayDisk, RowTable,
-    Snapshot,
+    Db, Disk, FileDisk, HeldDisk, LogPaths, MemoryDisk, NumberTable, OverlayDisk, RewritingDisk,
+    RowTable, Snapshot,
 };
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost, RowSeal};
@@ -129,6 +129,14 @@ impl Disks {
         Self { log, head }
     }
 
+    /// The same disks, with failed syncs of the database made good.
+    fn rewriting(self) -> Self {
+        Self {
+            log: Arc::new(RewritingDisk::new(self.log)),
+            head: self.head,
+        }
+    }
+
     /// Two empty disks in memory.
     pub fn memory() -> Self {
         Self::new(Arc::new(MemoryDisk::new()), Arc::new(MemoryDisk::new()))
@@ -173,6 +181,7 @@ impl Log {
         keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
     ) -> Result<Self, OpenError> {
         let io_error = |error: &io::Error| StorageError::io("the log", error);
+        let disks = disks.rewriting();
         let held = HeldDisk::new(Arc::clone(&disks.log)).map_err(|error| io_error(&error))?;
         let held = Arc::new(held);
         let db = Db::open(

@@ -19,7 +19,7 @@ pub use counter::Counter;
 pub use disks::{Commit, Faulty, Recorder};
 pub use rows::{ChunkParts, RawRows, Row, Table};
 pub use sample::{Ending, START_US, Sample, Tally, folds};
-pub use seeded::Seeded;
+pub use seeded::{Seeded, SeededEntropy};
 pub use site::Site;
 
 /// What a test answers: any error ends it.

@@ -31,10 +31,11 @@ impl Seeded {
 
 /// Randomness of a sample: the same bytes each time.
 #[derive(Debug)]
-pub(super) struct SeededEntropy(Mutex<Seeded>);
+pub struct SeededEntropy(Mutex<Seeded>);
 
 impl SeededEntropy {
-    pub(super) fn new(seed: u64) -> Arc<Self> {
+    /// Randomness that follows from `seed`.
+    pub fn new(seed: u64) -> Arc<Self> {
         Arc::new(Self(Mutex::new(Seeded::new(seed))))
     }
 }

@@ -1,0 +1,383 @@
+//! A machine with two files that crashes and fails as real ones do, reproducibly.
+//!
+//! ```text
+//!            write, set_len                 sync
+//!  process ------------------> page cache ---------> medium
+//!     | killed: the page cache stays            |
+//!     | power lost: of what was not synced each write is there, torn, or not, in any combination
+//! ```
+
+use crate::tamper::Seeded;
+use runstone_store::Disk;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How a process ends that does not close its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// It is killed: what it wrote stays in the page cache, synced or not.
+    Killed,
+    /// The machine loses power: what was not synced may be lost, in part and in any order.
+    PowerLost,
+}
+
+/// What the disk does wrong, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A write fails, of which any part may have been done.
+    Write,
+    /// A sync fails; the kernel then takes the pages for clean, and may have lost them.
+    Sync,
+    /// A read fails.
+    Read,
+    /// A sync of the log is acknowledged and not done.
+    Lie,
+}
+
+/// Which file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Log,
+    Head,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(offset, data) => {
+                let start = usize::try_from(*offset).unwrap();
+                let end = start + data.len();
+                if bytes.len() < end {
+                    bytes.resize(end, 0);
+                }
+                bytes[start..end].copy_from_slice(data);
+            }
+            Self::SetLen(len) => bytes.resize(usize::try_from(*len).unwrap(), 0),
+        }
+    }
+}
+
+/// A file: what a process reads, and what a loss of power leaves.
+#[derive(Debug, Default)]
+struct File {
+    cache: Vec<u8>,
+    medium: Vec<u8>,
+    /// Changes that no sync has covered.
+    pending: Vec<Change>,
+}
+
+impl File {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.cache);
+        self.pending.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in self.pending.drain(..) {
+            change.apply(&mut self.medium);
+        }
+    }
+
+    /// Each unsynced write reaches the medium, whole or in part, or does not.
+    fn settle(&mut self, numbers: &mut Seeded) {
+        let bias = numbers.below(5);
+        for mut change in std::mem::take(&mut self.pending) {
+            let kept = match bias {
+                0 => false,
+                1 => true,
+                _ => numbers.below(4) < bias - 1,
+            };
+            if !kept {
+                continue;
+            }
+            if let Change::Write(_, data) = &mut change
+                && numbers.below(8) == 0
+            {
+                // A sector is written whole or not; some disks tear at any byte.
+                let unit = [512, 1][numbers.below(2)];
+                let units = data.len().div_ceil(unit);
+                data.truncate(numbers.below(units + 1) * unit);
+            }
+            change.apply(&mut self.medium);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    numbers: Seeded,
+    log: File,
+    head: File,
+    /// Operations since the process started.
+    operations: u64,
+    /// The process ends at this operation.
+    crash_at: Option<u64>,
+    /// The next operation of the kind after this many goes wrong.
+    fault: Option<(Fault, u64)>,
+    /// How many faults have struck.
+    struck: u64,
+    /// Bytes that the medium has room for.
+    room: Option<u64>,
+    /// Whether the file system says how much room is left.
+    tells_room: bool,
+    down: bool,
+}
+
+/// The machine. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Machine(Arc<Mutex<State>>);
+
+impl Machine {
+    /// A machine with empty files.
+    pub fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            numbers: Seeded::new(seed),
+            log: File::default(),
+            head: File::default(),
+            operations: 0,
+            crash_at: None,
+            fault: None,
+            struck: 0,
+            room: None,
+            tells_room: true,
+            down: false,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file of the log, and that of its head.
+    pub fn disks(&self) -> (Arc<dyn Disk>, Arc<dyn Disk>) {
+        let disk = |name| {
+            let machine = self.clone();
+            Arc::new(MachineDisk { machine, name }) as Arc<dyn Disk>
+        };
+        (disk(Name::Log), disk(Name::Head))
+    }
+
+    /// The process ends after so many more operations.
+    pub fn crash_after(&self, operations: u64) {
+        let mut state = self.lock();
+        state.crash_at = Some(state.operations + operations);
+    }
+
+    /// One fault, after so many more operations of its kind.
+    pub fn fail_after(&self, fault: Fault, operations: u64) {
+        self.lock().fault = Some((fault, operations));
+    }
+
+    /// How many faults have struck.
+    pub fn struck(&self) -> u64 {
+        self.lock().struck
+    }
+
+    /// Leaves this much room beyond what the files take, or any; the file system may not tell.
+    pub fn set_room(&self, more: Option<u64>, tells: bool) {
+        let mut state = self.lock();
+        let taken = (state.log.cache.len() + state.head.cache.len()) as u64;
+        state.room = more.map(|more| taken + more);
+        state.tells_room = tells;
+    }
+
+    /// What was planned and has not happened does not happen.
+    pub fn calm(&self) {
+        let mut state = self.lock();
+        state.crash_at = None;
+        state.fault = None;
+        state.room = None;
+    }
+
+    /// Whether the process has ended by a crash.
+    pub fn is_down(&self) -> bool {
+        self.lock().down
+    }
+
+    /// Ends the process and starts the machine again, without faults.
+    pub fn restart(&self, crash: Crash) {
+        let mut state = self.lock();
+        let State {
+            numbers, log, head, ..
+        } = &mut *state;
+        if crash == Crash::PowerLost {
+            for file in [log, head] {
+                file.settle(numbers);
+                file.cache.clone_from(&file.medium);
+            }
+        }
+        state.crash_at = None;
+        state.fault = None;
+        state.room = None;
+        state.down = false;
+    }
+
+    /// The power goes after a lie: what the disk said it had is gone, what else it got stays.
+    pub fn restart_after_lie(&self) {
+        let mut state = self.lock();
+        state.head.sync();
+        drop(state);
+        self.restart(Crash::PowerLost);
+    }
+
+    /// Flips bits of the log at rest.
+    pub fn flip(&self, bits: usize) {
+        let mut state = self.lock();
+        state.log.sync();
+        for _ in 0..bits {
+            let len = state.log.medium.len();
+            let at = state.numbers.below(len);
+            let bit = state.numbers.below(8);
+            state.log.medium[at] ^= 1 << bit;
+        }
+        state.log.cache = state.log.medium.clone();
+    }
+
+    /// The bytes of the log.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.lock().log.cache.clone()
+    }
+}
+
+impl State {
+    fn file(&mut self, name: Name) -> &mut File {
+        match name {
+            Name::Log => &mut self.log,
+            Name::Head => &mut self.head,
+        }
+    }
+
+    /// Counts an operation; whether the process dies in it.
+    fn dies(&mut self) -> io::Result<bool> {
+        if self.down {
+            return Err(io::Error::other("the machine is down"));
+        }
+        self.operations += 1;
+        self.down = self.crash_at.is_some_and(|at| self.operations >= at);
+        Ok(self.down)
+    }
+
+    /// Whether the planned fault strikes now.
+    fn strikes(&mut self, kind: Fault) -> bool {
+        match &mut self.fault {
+            Some((fault, 0)) if *fault == kind => {
+                self.fault = None;
+                self.struck += 1;
+                true
+            }
+            Some((fault, left)) if *fault == kind => {
+                *left -= 1;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn grows_to(&self, name: Name, len: u64) -> io::Result<()> {
+        let (own, other) = match name {
+            Name::Log => (&self.log, &self.head),
+            Name::Head => (&self.head, &self.log),
+        };
+        let (own, other) = (own.cache.len() as u64, other.cache.len() as u64);
+        if self
+            .room
+            .is_some_and(|room| len > own && len + other > room)
+        {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}
+
+/// One of its files.
+#[derive(Debug)]
+struct MachineDisk {
+    machine: Machine,
+    name: Name,
+}
+
+impl Disk for MachineDisk {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.machine.lock().file(self.name).cache.len() as u64)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut state = self.machine.lock();
+        if state.down {
+            return Err(io::Error::other("the machine is down"));
+        }
+        if self.name == Name::Log && state.strikes(Fault::Read) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        let start = usize::try_from(offset).unwrap();
+        let bytes = &state.file(self.name).cache;
+        let found = bytes.get(start..start + out.len());
+        out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        let mut state = self.machine.lock();
+        let dies = state.dies()?;
+        state.grows_to(self.name, len)?;
+        state.file(self.name).change(Change::SetLen(len));
+        if dies {
+            return Err(io::Error::other("the machine went down"));
+        }
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut state = self.machine.lock();
+        let dies = state.dies()?;
+        state.grows_to(self.name, offset + data.len() as u64)?;
+        let fails = self.name == Name::Log && state.strikes(Fault::Write);
+        let mut data = data.to_vec();
+        if dies || fails {
+            let done = state.numbers.below(data.len() + 1);
+            data.truncate(done);
+        }
+        state.file(self.name).change(Change::Write(offset, data));
+        match (dies, fails) {
+            (true, _) => Err(io::Error::other("the machine went down")),
+            (_, true) => Err(io::Error::from_raw_os_error(5)),
+            _ => Ok(()),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.machine.lock();
+        if state.dies()? {
+            // Whether it was done nobody was told.
+            if state.numbers.below(2) == 0 {
+                state.file(self.name).sync();
+            }
+            return Err(io::Error::other("the machine went down"));
+        }
+        if self.name == Name::Log && state.strikes(Fault::Sync) {
+            let State { numbers, log, .. } = &mut *state;
+            log.settle(numbers);
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        if self.name == Name::Log && state.strikes(Fault::Lie) {
+            return Ok(());
+        }
+        state.file(self.name).sync();
+        Ok(())
+    }
+
+    fn available(&self) -> io::Result<Option<u64>> {
+        let state = self.machine.lock();
+        let taken = (state.log.cache.len() + state.head.cache.len()) as u64;
+        Ok(match state.room {
+            Some(room) if state.tells_room => Some(room.saturating_sub(taken)),
+            _ => None,
+        })
+    }
+}

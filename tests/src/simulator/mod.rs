@@ -1,0 +1,349 @@
+//! The whole log on a simulated machine: random work, faults and crashes from one seed, compared
+//! with a plain model.
+//!
+//! ```text
+//!  seed -> work     what clients ask, in groups            model    what they were told, and whether
+//!       -> machine  crashes, torn and lost writes, errors           what is read agrees with it
+//! ```
+//!
+//! A later part of the project adds what its clients ask in `work`, and what must hold in `model`.
+
+mod machine;
+mod model;
+mod work;
+
+pub use machine::{Crash, Fault, Machine};
+
+use crate::tamper::{Outcome, Seeded, SeededEntropy, folds};
+use model::Model;
+use runstone_codec::{Entropy, LogId};
+use runstone_store::keys::KeyStore;
+use runstone_store::{
+    CreateOptions, Disks, ErrorKind, Log, LogOptions, ManualClock, OpenError, OpenOptions, Query,
+    Read, Sealing, VerifyLevel,
+};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// When simulated time begins, microseconds since the epoch.
+const START_US: u64 = 1_750_000_000_000_000;
+/// Most crashes of one recovery.
+const RECOVERY_CRASHES: usize = 3;
+
+/// What one seed did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that were answered or not.
+    pub requests: u64,
+    /// Ends of the process that were no close.
+    pub crashes: u64,
+    /// Crashes while opening.
+    pub recovery_crashes: u64,
+    /// Errors of the disk that struck.
+    pub faults: u64,
+    /// Logs that a lie or flipped bits made refuse, and that said so.
+    pub detected: u64,
+    /// Events at the end.
+    pub events: u64,
+}
+
+/// Runs one seed.
+///
+/// # Errors
+///
+/// Whatever fails that no fault explains.
+///
+/// # Panics
+///
+/// If the log breaks a promise.
+pub fn run(seed: u64) -> Outcome<Tally> {
+    let mut simulation = Simulation::new(seed)?;
+    let lives = 2 + simulation.numbers.below(4);
+    for _ in 0..lives {
+        simulation.live()?;
+    }
+    simulation.end()
+}
+
+/// One log and its clients.
+#[derive(Debug)]
+struct Simulation {
+    numbers: Seeded,
+    machine: Machine,
+    clock: Arc<ManualClock>,
+    folder: TempDir,
+    /// Sizes of everything that is flushed and merged, small enough to happen.
+    maintenance_commits: u64,
+    freeze_events: u64,
+    fan_in: usize,
+    entropy_seed: u64,
+    /// `None` while the process is down.
+    log: Option<Log>,
+    model: Model,
+    tally: Tally,
+    /// Something that was buffered may be gone.
+    crashed: bool,
+    /// The disk has little room.
+    is_full: bool,
+}
+
+impl Simulation {
+    fn new(seed: u64) -> Outcome<Self> {
+        let mut numbers = Seeded::new(seed);
+        let folder = tempfile::tempdir()?;
+        let sealing = [Sealing::Required, Sealing::Required, Sealing::Plain][numbers.below(3)];
+        let mut create = CreateOptions::default();
+        create.sealing = sealing;
+        create.fields = numbers.below(4) == 0;
+        let keys = KeyStore::create(
+            &folder.path().join("keys"),
+            LogId::new(u128::from(seed).to_be_bytes()),
+            "runstone.local/simulated",
+            sealing,
+            create.provider.clone(),
+            SeededEntropy::new(numbers.next_u64()),
+            START_US,
+        )?;
+        let mut simulation = Self {
+            machine: Machine::new(numbers.next_u64()),
+            clock: Arc::new(ManualClock::new(START_US)),
+            folder,
+            maintenance_commits: 1 + numbers.below(5) as u64,
+            freeze_events: 3 + numbers.below(30) as u64,
+            fan_in: 2 + numbers.below(3),
+            entropy_seed: numbers.next_u64(),
+            log: None,
+            model: Model::default(),
+            tally: Tally::default(),
+            crashed: false,
+            is_full: false,
+            numbers,
+        };
+        let log = Log::create_on(simulation.disks(), keys, &create, simulation.opening())?;
+        simulation.model.own = log.size();
+        simulation.log = Some(log);
+        Ok(simulation)
+    }
+
+    fn disks(&self) -> Disks {
+        let (log, head) = self.machine.disks();
+        Disks::new(log, head)
+    }
+
+    fn opening(&mut self) -> OpenOptions {
+        self.entropy_seed = self.entropy_seed.wrapping_add(1);
+        let entropy: Arc<dyn Entropy> = SeededEntropy::new(self.entropy_seed);
+        let mut options = LogOptions::default();
+        options.entropy = entropy;
+        options.clock = Arc::<ManualClock>::clone(&self.clock);
+        options.background = false;
+        options.cache_bytes = 4 << 20;
+        options.maintenance_commits = self.maintenance_commits;
+        options.index.freeze_events = self.freeze_events;
+        options.index.fan_in = self.fan_in;
+        options.disk_margin_bytes = 0;
+        let mut open = OpenOptions::default();
+        open.options = options;
+        open.folds = folds();
+        open
+    }
+
+    fn keys(&self, sealing: Sealing) -> Result<KeyStore, OpenError> {
+        let entropy = SeededEntropy::new(self.entropy_seed ^ 1);
+        let folder = self.folder.path().join("keys");
+        let sources = OpenOptions::default().sources;
+        Ok(KeyStore::open(&folder, sealing, &sources, entropy)?)
+    }
+
+    fn try_open(&mut self) -> Result<Log, OpenError> {
+        let opening = self.opening();
+        Log::open_on(self.disks(), opening, |sealing| self.keys(sealing))
+    }
+
+    /// One life of the process: faults are planned, clients work, it ends.
+    fn live(&mut self) -> Outcome {
+        if self.numbers.below(10) < 6 {
+            let after = 1 + self.numbers.below(300) as u64;
+            self.machine.crash_after(after);
+        }
+        if self.numbers.below(10) < 4 {
+            let fault =
+                [Fault::Write, Fault::Sync, Fault::Sync, Fault::Read][self.numbers.below(4)];
+            let after = self.numbers.below(20) as u64;
+            self.machine.fail_after(fault, after);
+        }
+        let struck = self.machine.struck();
+        for _ in 0..2 + self.numbers.below(10) {
+            self.work()?;
+            if self.machine.is_down() || self.log().health().is_err() {
+                break;
+            }
+            if self.crashed {
+                // The log has left out a failed commit and goes on with the positions after.
+                self.machine.calm();
+                let log = self.log().clone();
+                self.model.compare(&log, true)?;
+                self.crashed = false;
+            }
+        }
+        self.tally.faults += self.machine.struck() - struck;
+        if self.machine.is_down() || self.numbers.below(2) == 0 {
+            self.crash();
+        } else {
+            let closed = self.log().close_blocking();
+            assert!(
+                closed.is_ok() || self.machine.is_down() || self.machine.struck() > 0,
+                "{closed:?}"
+            );
+            if closed.is_err() {
+                self.crash();
+            }
+        }
+        self.log = None;
+        self.recover()?;
+        self.check()
+    }
+
+    fn crash(&mut self) {
+        let crash = [Crash::Killed, Crash::PowerLost][self.numbers.below(2)];
+        self.log = None;
+        self.machine.restart(crash);
+        self.crashed = true;
+        self.tally.crashes += 1;
+    }
+
+    /// Opens the log, which may crash again and again meanwhile.
+    fn recover(&mut self) -> Outcome {
+        self.machine.calm();
+        self.is_full = false;
+        for _ in 0..RECOVERY_CRASHES {
+            if self.numbers.below(10) < 3 {
+                let after = 1 + self.numbers.below(60) as u64;
+                self.machine.crash_after(after);
+            }
+            let opened = self.try_open();
+            if !self.machine.is_down() {
+                self.log = Some(opened?);
+                self.machine.calm();
+                return Ok(());
+            }
+            drop(opened);
+            self.tally.recovery_crashes += 1;
+            self.crash();
+        }
+        self.log = Some(self.try_open()?);
+        Ok(())
+    }
+
+    fn log(&self) -> &Log {
+        self.log.as_ref().expect("the process is up")
+    }
+
+    /// What must hold whenever the log is open and the disk works.
+    fn check(&mut self) -> Outcome {
+        let log = self.log.clone().expect("the process is up");
+        self.model.compare(&log, self.crashed)?;
+        self.crashed = false;
+        let report = log.verify(VerifyLevel::Commitments, &|_, _| {});
+        assert!(report.valid, "{report:?}");
+        for fold in log.check_folds(None, &|_, _| {})? {
+            assert!(fold.is_equal(), "{fold:?}");
+        }
+        let size = log.size();
+        for (released, _) in &self.model.released {
+            assert!(
+                *released <= size,
+                "a checkpoint of {released} was released, of {size} events"
+            );
+        }
+        Ok(())
+    }
+
+    /// Checks what was released against the entries themselves, and then what a disk that lies or
+    /// loses bits does.
+    fn end(mut self) -> Outcome<Tally> {
+        self.log().close_blocking()?;
+        self.log = None;
+        let entries = self.entries()?;
+        let mut tree = runstone_receipt::tree::Frontier::new();
+        let mut roots = vec![tree.root()];
+        for entry in &entries {
+            tree.push(runstone_receipt::leaf_hash(entry));
+            roots.push(tree.root());
+        }
+        for (size, root) in &self.model.released {
+            let index = usize::try_from(*size)?;
+            assert_eq!(roots.get(index), Some(root), "the checkpoint of {size}");
+        }
+        self.tally.events = entries.len() as u64;
+        match self.numbers.below(3) {
+            0 => self.lie()?,
+            1 => self.flip()?,
+            _ => {}
+        }
+        Ok(self.tally)
+    }
+
+    /// A sync is acknowledged and not done, and then the power goes.
+    fn lie(&mut self) -> Outcome {
+        self.log = Some(self.try_open()?);
+        let after = self.numbers.below(4) as u64;
+        self.machine.fail_after(Fault::Lie, after);
+        let struck = self.machine.struck();
+        for _ in 0..1 + self.numbers.below(3) {
+            self.work()?;
+            if self.machine.struck() > struck {
+                break;
+            }
+        }
+        self.log = None;
+        self.crashed = true;
+        self.machine.restart_after_lie();
+        self.detected_or_whole()
+    }
+
+    /// Bits flip at rest.
+    fn flip(&mut self) -> Outcome {
+        let bits = 1 + self.numbers.below(3);
+        self.machine.flip(bits);
+        self.detected_or_whole()
+    }
+
+    fn detected_or_whole(&mut self) -> Outcome {
+        match self.try_open() {
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                self.tally.detected += 1;
+            }
+            Ok(log) => {
+                let is_whole = log.verify(VerifyLevel::Commitments, &|_, _| {}).valid;
+                if is_whole {
+                    self.model.compare(&log, self.crashed)?;
+                } else {
+                    self.tally.detected += 1;
+                    // Each event reads as it was, or not at all.
+                    for record in log.read(Read::new(Query::everything()))? {
+                        match record {
+                            Ok(record) => self.model.knows(&record),
+                            Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}"),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a closed log, past the log.
+    fn entries(&self) -> Outcome<Vec<Vec<u8>>> {
+        let path = self.folder.path().join("closed");
+        std::fs::write(&path, self.machine.bytes())?;
+        let rows = crate::tamper::RawRows::open(&path)?;
+        let mut entries = Vec::new();
+        for (_, value) in rows.all(crate::tamper::Table::Chunks)? {
+            let chunk = crate::tamper::ChunkParts::parse(&value)?;
+            entries.extend(chunk.events.into_iter().map(|(entry, _)| entry));
+        }
+        Ok(entries)
+    }
+}

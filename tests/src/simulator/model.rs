@@ -1,0 +1,204 @@
+//! What was asked of a log and what it answered, and whether what it holds agrees.
+
+use crate::tamper::Outcome;
+use runstone_codec::Position;
+use runstone_store::{AppendError, Expected, Log, Query, Read, Record};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// An event that was sent.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    /// Its id, if it was given one.
+    pub(super) id: Option<Uuid>,
+    pub(super) stream: String,
+    pub(super) tags: BTreeSet<String>,
+    /// Told apart from every other event.
+    pub(super) payload: String,
+}
+
+/// What became of a request, as far as its sender knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It was told that it is durable, at these positions.
+    Durable(Vec<u64>),
+    /// It was told that it is recorded, and may be lost with everything after it.
+    Buffered(Vec<u64>),
+    /// It was told that all its events are recorded durably, not where.
+    Somewhere,
+    /// It was told no.
+    Refused,
+    /// It was told nothing, or that nobody knows.
+    Unknown,
+    /// It was lost in a crash.
+    Lost,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub(super) parts: Vec<Part>,
+    pub(super) expected: Option<(String, Expected)>,
+    /// A tag that no event may have had before.
+    pub(super) claim: Option<String>,
+    /// Known events are left out, one by one.
+    pub(super) is_import: bool,
+    pub(super) fate: Fate,
+}
+
+/// Whether a refusal means for certain that nothing was recorded.
+pub(super) fn fate_of(error: &AppendError) -> Fate {
+    match error {
+        AppendError::OutcomeUnknown { .. } => Fate::Unknown,
+        _ => Fate::Refused,
+    }
+}
+
+/// Everything that was sent, and what the log stated.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    pub(super) sent: Vec<Sent>,
+    /// Sizes and roots of the checkpoints that were released.
+    pub(super) released: Vec<(u64, [u8; 32])>,
+    /// Events of the log that no request sent: the genesis.
+    pub(super) own: u64,
+}
+
+impl Model {
+    /// One event of a damaged log: it must be as it was sent.
+    pub(super) fn knows(&self, record: &Record) {
+        if record.position.get() < self.own {
+            return;
+        }
+        let payload = record.payload.bytes().unwrap_or_default();
+        let mut parts = self.sent.iter().flat_map(|sent| &sent.parts);
+        let known = parts
+            .any(|part| part.payload.as_bytes() == payload && part.stream == record.header.stream);
+        assert!(known, "nobody sent the event at {}", record.position);
+    }
+
+    /// Compares with everything that the log holds. After a crash (`settled`) what nobody knew is
+    /// known.
+    pub(super) fn compare(&mut self, log: &Log, crashed: bool) -> Outcome {
+        let records: Vec<Record> = log
+            .read(Read::new(Query::everything()))?
+            .collect::<Result<_, _>>()?;
+        let size = records.len() as u64;
+        assert_eq!(size, log.size(), "events read, and the size");
+        let mut by_payload: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        for (number, sent) in self.sent.iter().enumerate() {
+            for (part, event) in sent.parts.iter().enumerate() {
+                by_payload.insert(&event.payload, (number, part));
+            }
+        }
+        let mut found: BTreeMap<usize, Vec<(usize, u64)>> = BTreeMap::new();
+        let mut revisions: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut tags: BTreeSet<&str> = BTreeSet::new();
+        let mut claimed: BTreeSet<usize> = BTreeSet::new();
+        let mut newest = 0;
+        for (at, record) in records.iter().enumerate() {
+            let at = at as u64;
+            assert_eq!(record.position, Position::new(at), "positions are dense");
+            assert!(record.recorded_at_us >= newest, "time went back at {at}");
+            newest = record.recorded_at_us;
+            let stream = record.header.stream.as_str();
+            let revision = revisions.entry(stream).or_default();
+            assert_eq!(record.revision.get(), *revision, "revision at {at}");
+            *revision += 1;
+            if at < self.own {
+                continue;
+            }
+            let payload = record.payload.bytes().unwrap_or_default();
+            let payload = std::str::from_utf8(payload)?;
+            let (number, part) = *by_payload
+                .get(payload)
+                .unwrap_or_else(|| panic!("nobody sent the event at {at}: {payload}"));
+            let sent = &self.sent[number];
+            let event = &sent.parts[part];
+            assert_eq!(record.header.stream, event.stream);
+            assert!(event.id.is_none_or(|id| id == record.header.event_id));
+            let is_first = found.entry(number).or_default().is_empty();
+            if is_first {
+                // The moment at which it was decided: nothing of it was there yet.
+                if let Some(claim) = &sent.claim {
+                    assert!(!tags.contains(claim.as_str()), "claimed twice: {claim}");
+                }
+                if let Some((stream, expected)) = &sent.expected {
+                    let own = u64::from(*stream == record.header.stream);
+                    let count = revisions.get(stream.as_str()).map_or(0, |next| next - own);
+                    let holds = match expected {
+                        Expected::NoStream => count == 0,
+                        Expected::Exact(last) => count == last + 1,
+                        _ => true,
+                    };
+                    assert!(holds, "{expected} did not hold for {stream} at {at}");
+                }
+            }
+            found.entry(number).or_default().push((part, at));
+            claimed.insert(number);
+            tags.extend(event.tags.iter().map(String::as_str));
+        }
+        for (number, sent) in self.sent.iter_mut().enumerate() {
+            let found = found.get(&number).map_or(&[][..], Vec::as_slice);
+            settle(number, sent, found, size, crashed);
+        }
+        Ok(())
+    }
+}
+
+/// Compares one request with the events of it that are there.
+fn settle(number: usize, sent: &mut Sent, found: &[(usize, u64)], size: u64, crashed: bool) {
+    let positions: Vec<u64> = found.iter().map(|(_, position)| *position).collect();
+    let whole = found.len() == sent.parts.len();
+    let parts: BTreeSet<usize> = found.iter().map(|(part, _)| *part).collect();
+    assert_eq!(
+        parts.len(),
+        found.len(),
+        "{number}: an event is there twice"
+    );
+    if !sent.is_import {
+        let in_a_row = found
+            .iter()
+            .enumerate()
+            .all(|(at, (part, position))| *part == at && *position == positions[0] + at as u64);
+        assert!(
+            found.is_empty() || (whole && in_a_row),
+            "{number} is torn: {found:?}"
+        );
+    }
+    let next = match &sent.fate {
+        Fate::Durable(told) => {
+            assert_eq!(positions, *told, "{number} was acknowledged");
+            return;
+        }
+        Fate::Somewhere => {
+            assert!(whole, "import {number} was acknowledged: {found:?}");
+            return;
+        }
+        Fate::Refused | Fate::Lost => {
+            assert!(found.is_empty(), "{number} was {:?}: {found:?}", sent.fate);
+            return;
+        }
+        Fate::Buffered(told) => {
+            if found.is_empty() {
+                // Only a crash loses it, and everything after it too.
+                assert!(crashed, "{number} was recorded and is gone");
+                Fate::Lost
+            } else {
+                assert_eq!(positions, *told, "{number} was recorded");
+                // What a crash has left is on the medium.
+                if crashed {
+                    Fate::Durable(positions)
+                } else {
+                    return;
+                }
+            }
+        }
+        Fate::Unknown if found.is_empty() => Fate::Lost,
+        Fate::Unknown if sent.is_import && !whole => {
+            panic!("import {number} is torn: {found:?} of {size}")
+        }
+        Fate::Unknown => Fate::Durable(positions),
+    };
+    sent.fate = next;
+}

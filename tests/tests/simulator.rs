@@ -1,0 +1,80 @@
+//! The simulator over many seeds.
+//!
+//! `RUNSTONE_SEEDS=10000` runs the seeds from 0 to 9,999, `RUNSTONE_SEEDS=42..43` seed 42 alone. By
+//! default a fixed slice runs, and a few seeds that nobody has run before, which are printed.
+
+use runstone_codec::{Entropy as _, OsEntropy};
+use runstone_tests::simulator::{Tally, run};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Seeds that always run.
+const FIXED: std::ops::Range<u64> = 0..120;
+/// Seeds that are new each time.
+const FRESH: u64 = 20;
+
+#[expect(clippy::disallowed_methods, reason = "a test may be told its seeds")]
+fn asked() -> Option<std::ops::Range<u64>> {
+    let text = std::env::var("RUNSTONE_SEEDS").ok()?;
+    let range = match text.split_once("..") {
+        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
+        None => 0..text.parse().unwrap(),
+    };
+    Some(range)
+}
+
+fn add(total: &mut Tally, tally: &Tally) {
+    total.requests += tally.requests;
+    total.crashes += tally.crashes;
+    total.recovery_crashes += tally.recovery_crashes;
+    total.faults += tally.faults;
+    total.detected += tally.detected;
+    total.events += tally.events;
+}
+
+fn run_all(seeds: impl Iterator<Item = u64>) -> Tally {
+    let mut total = Tally::default();
+    let mut failed = Vec::new();
+    for seed in seeds {
+        match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+            Ok(Ok(tally)) => add(&mut total, &tally),
+            Ok(Err(error)) => failed.push((seed, error.to_string())),
+            Err(_) => failed.push((seed, "it panicked, see above".to_owned())),
+        }
+    }
+    for (seed, why) in &failed {
+        let again = format!("RUNSTONE_SEEDS={seed}..{}", seed + 1);
+        println!("{again} cargo test -p runstone-tests --test simulator: {why}");
+    }
+    println!("{total:?}");
+    assert!(failed.is_empty(), "{} seeds failed", failed.len());
+    total
+}
+
+#[test]
+fn a_fixed_slice_of_seeds() {
+    let total = run_all(asked().unwrap_or(FIXED));
+    assert!(
+        asked().is_some() || (total.crashes > 100 && total.detected > 0),
+        "{total:?}"
+    );
+}
+
+#[test]
+fn seeds_that_nobody_has_run() {
+    if asked().is_none() {
+        let mut first = [0; 8];
+        OsEntropy.fill(&mut first).unwrap();
+        let first = u64::from_le_bytes(first);
+        let first = first >> 16;
+        println!("seeds {first}..{}", first + FRESH);
+        run_all(first..first + FRESH);
+    }
+}
+
+/// A seed is a promise: the same again.
+#[test]
+fn a_seed_repeats_exactly() {
+    for seed in [3, 7, 11] {
+        assert_eq!(run(seed).unwrap(), run(seed).unwrap());
+    }
+}
