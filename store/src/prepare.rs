@@ -247,32 +247,13 @@ impl Log {
         })
     }
 
-    /// Seals the events of a request again, under the keys and scopes that hold now.
-    pub(crate) fn reseal(&self, request: Request) -> Result<Request, AppendError> {
-        let identity = &self.shared.identity;
-        let drafts = request
-            .events
-            .iter()
-            .map(|event| {
-                let key = match &event.header.key_id {
-                    None => None,
-                    Some(id) => Some(identity.keys.data_key(id)?),
-                };
-                let payload = seal::open(
-                    &identity.log_id,
-                    &event.sealed.header,
-                    &event.header,
-                    &event.sealed.envelope,
-                    &event.sealed.commit,
-                    key.as_deref(),
-                )
-                .map_err(|error| AppendError::Keys {
-                    code: error.code(),
-                    message: error.to_string(),
-                })?;
-                Ok(draft_of(event, payload))
-            })
-            .collect::<Result<Vec<_>, AppendError>>()?;
+    /// The request with its events sealed again from their drafts, under the keys and scopes that
+    /// hold now: digests are keyed by the scope, so nothing of what was sealed can be kept.
+    pub(crate) fn reseal(
+        &self,
+        request: Request,
+        drafts: Vec<Draft>,
+    ) -> Result<Request, AppendError> {
         let events = self.prepare(drafts, &self.actor)?;
         let mut again = Request::new(request.work, events, request.durability);
         again.expected = request.expected;
@@ -370,23 +351,6 @@ fn same_header(event: &NewEvent, header: &Header, keyed_tags: bool) -> bool {
         && tags_match
 }
 
-fn draft_of(event: &Prepared, payload: Vec<u8>) -> Draft {
-    let header = &event.header;
-    let mut new = NewEvent::new(header.event_type.clone(), header.stream.clone())
-        .id(header.event_id)
-        .schema_version(header.schema_version)
-        .source(header.source.clone())
-        .tags(header.tags.iter().cloned())
-        .payload(payload);
-    new.occurred_at_us = header.occurred_at_us;
-    new.causation = header.causation;
-    new.correlation = header.correlation;
-    if event.named_scope {
-        new.scope = Some(header.scope.clone());
-    }
-    Draft::new(new).control(event.control.clone())
-}
-
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut out, byte| {
@@ -394,4 +358,109 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(out, "{byte:02x}");
         out
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::Durability;
+    use crate::write::Work;
+    use crate::{CreateOptions, Decision, OpenOptions, Record};
+    use runstone_codec::payload::Mode;
+    use runstone_codec::{Control, Keyed};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// A log whose group commits are the test's to make.
+    fn log() -> Log {
+        let mut open = OpenOptions::default();
+        open.options.background = false;
+        Log::memory(&CreateOptions::default(), open).unwrap()
+    }
+
+    fn draft(stream: &str) -> Draft {
+        let event = NewEvent::new("effect.claimed", stream)
+            .fields(true)
+            .tag("plain:1")
+            .payload("{\"to\":\"ann\",\"amount\":3}");
+        Draft::new(event)
+            .keyed(Keyed::tag("key", "test", ["ann"]))
+            .keyed(Keyed::control(1, "test", ["ann"]))
+    }
+
+    fn only(record: &Record) -> (&[String], &Control, Option<&[u8]>) {
+        let header = &record.header;
+        (&header.tags, &record.control, record.payload.bytes())
+    }
+
+    /// How the payload is committed to.
+    fn mode(log: &Log, position: Position) -> Mode {
+        let mut reader = log.shared.reader().unwrap();
+        reader
+            .raw(position.get(), |reader, raw| {
+                let entry = crate::read::parse_entry(raw)?;
+                let header = entry.header();
+                let key = reader.identity.keys.data_key(&header.key_id.unwrap());
+                let plain = seal::open_plain(
+                    &reader.identity.log_id,
+                    entry.header_bytes(),
+                    header,
+                    raw.envelope,
+                    entry.commit(),
+                    key.ok().as_deref(),
+                );
+                Ok(runstone_codec::payload::Plain::parse(&plain.unwrap())
+                    .unwrap()
+                    .mode())
+            })
+            .unwrap()
+    }
+
+    /// A command whose stream gets another scope than was guessed is sealed as if that scope had
+    /// been known: with its keyed digests, and with its fields apart.
+    #[test]
+    fn a_command_is_sealed_again_whole() {
+        let log = log();
+        let decide = |_: &mut crate::DecideContext<'_>| Ok(Decision::record(0, Control::new(), ()));
+        let mut context = Context::from_waker(Waker::noop());
+        // Both are made before either is recorded: the command guesses the default scope.
+        let mut first = pin!(log.append(NewEvent::new("data.noted", "s").scope("ann")));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        let mut command = pin!(log.command(vec![draft("s")], decide));
+        assert!(command.as_mut().poll(&mut context).is_pending());
+        assert!(first.as_mut().poll(&mut context).is_ready());
+        let at = loop {
+            if let Poll::Ready(answer) = command.as_mut().poll(&mut context) {
+                break answer.unwrap().1[0];
+            }
+        };
+        let ((), later) = log.command_blocking(vec![draft("s")], decide).unwrap();
+        let (again, plainly) = (log.record(at).unwrap(), log.record(later[0]).unwrap());
+        assert_eq!(again.header.scope, "ann");
+        assert_eq!(only(&again), only(&plainly));
+        assert_eq!(again.header.tags.len(), 2);
+        assert_eq!(
+            (mode(&log, at), mode(&log, later[0])),
+            (Mode::Fields, Mode::Fields)
+        );
+        let ((), elsewhere) = log.command_blocking(vec![draft("t")], decide).unwrap();
+        let elsewhere = log.record(elsewhere[0]).unwrap();
+        assert_ne!(elsewhere.header.tags, again.header.tags);
+        assert_ne!(elsewhere.control, again.control);
+    }
+
+    /// What was expected of the log is expected of the second try too.
+    #[test]
+    fn sealing_again_keeps_what_was_asked() {
+        use crate::append::Expected;
+        let log = log();
+        let actor = Actor::keyring();
+        let events = log.prepare(vec![draft("s")], &actor).unwrap();
+        let mut request = Request::new(Work::Append, events, Durability::Buffered);
+        request.expected.push(("s".to_owned(), Expected::NoStream));
+        let again = log.reseal(request, vec![draft("s")]).unwrap();
+        assert_eq!(again.expected, [("s".to_owned(), Expected::NoStream)]);
+        assert_eq!(again.durability, Durability::Buffered);
+        assert!(again.events.iter().all(|event| !event.given_id));
+    }
 }

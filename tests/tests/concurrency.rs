@@ -3,11 +3,16 @@
 
 use runstone_codec::NewEvent;
 use runstone_store::{
-    Append, AppendError, Appended, Condition, Expected, Log, Query, Read, Sealing,
+    Append, AppendError, Appended, Condition, Disk, Durability, Expected, Log, MemoryDisk, Query,
+    Read, ReadError, Sealing,
 };
 use runstone_tests::contract::{Place, check_sound, everything, in_memory, numbered, plainly};
+use runstone_tests::tamper::{Ending, Sample};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Barrier;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread::ScopedJoinHandle;
 
 const THREADS: u64 = 64;
 const THREAD_ROUNDS: u64 = 40;
@@ -203,4 +208,134 @@ fn dropped_futures_leave_no_halves() {
         );
     }
     check_sound(&log);
+}
+
+/// Readers find every event whole while tiles and index are stored under them.
+#[test]
+fn readers_find_everything_while_writing_goes_on() {
+    let mut open = plainly();
+    open.options.maintenance_commits = 4;
+    let log = in_memory(Sealing::Plain, open);
+    for n in 0..300 {
+        log.append_blocking(numbered("s", n)).unwrap();
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 300.. {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                log.append_blocking(numbered("s", n)).unwrap();
+            }
+        });
+        let readers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let from = log.size() - 200;
+                        let read = log.read(Read::new(Query::everything()).from(from)).unwrap();
+                        let places = read
+                            .map(|record| record.map(|record| record.position.get()))
+                            .collect::<Result<Vec<_>, _>>()?;
+                        assert!(places.len() >= 200);
+                        assert!(
+                            (from..)
+                                .zip(&places)
+                                .all(|(wanted, place)| wanted == *place)
+                        );
+                    }
+                    Ok::<_, ReadError>(())
+                })
+            })
+            .collect();
+        let outcomes = readers.into_iter().map(ScopedJoinHandle::join);
+        let outcomes: Vec<_> = outcomes.collect();
+        stop.store(true, Ordering::Relaxed);
+        for outcome in outcomes {
+            outcome.unwrap().unwrap();
+        }
+    });
+}
+
+/// A disk of which a sync that fails leaves what the one before left.
+#[derive(Clone, Debug)]
+struct Forgetful {
+    disk: MemoryDisk,
+    synced: Arc<Mutex<Vec<u8>>>,
+    fails: Arc<AtomicBool>,
+}
+
+impl Forgetful {
+    fn with_bytes(bytes: Vec<u8>) -> Self {
+        Self {
+            disk: MemoryDisk::with_bytes(bytes.clone()),
+            synced: Arc::new(Mutex::new(bytes)),
+            fails: Arc::default(),
+        }
+    }
+}
+
+impl Disk for Forgetful {
+    fn len(&self) -> io::Result<u64> {
+        self.disk.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.disk.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.disk.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut synced = self.synced.lock().unwrap();
+        if self.fails.swap(false, Ordering::SeqCst) {
+            self.disk.set_len(synced.len() as u64)?;
+            self.disk.write(0, &synced)?;
+            return Err(io::Error::other("the disk forgot what it was told"));
+        }
+        *synced = self.disk.to_vec();
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.disk.write(offset, data)
+    }
+}
+
+/// A read that began while events were only buffered ends where the log ends after a failed commit
+/// took them back: nothing of it is damaged.
+#[test]
+fn a_read_under_way_does_not_miss_what_was_taken_back() {
+    for reverse in [false, true] {
+        let sample = Sample::new(Sealing::Required, Ending::Closed).unwrap();
+        let disk = Forgetful::with_bytes(sample.log.clone());
+        let head = MemoryDisk::with_bytes(sample.head.clone());
+        let log = sample.open_on(disk.clone(), head).unwrap();
+        let durable = log.size();
+        for n in 0..5 {
+            let event = Append::from(numbered("s", n)).durability(Durability::Buffered);
+            log.append_blocking(event).unwrap();
+        }
+        let mut read = Read::new(Query::everything());
+        read.reverse = reverse;
+        let buffered = Read::new(Query::everything()).from(durable);
+        let (read, buffered) = (log.read(read).unwrap(), log.read(buffered).unwrap());
+        disk.fails.store(true, Ordering::SeqCst);
+        let error = log.append_blocking(numbered("s", 5)).unwrap_err();
+        assert_eq!(error.code(), "outcome_unknown");
+        let left = log.size();
+        assert!(left < durable + 5);
+        let mut places: Vec<_> = read.map(|record| record.unwrap().position.get()).collect();
+        if reverse {
+            places.reverse();
+        }
+        assert_eq!(places, (0..left).collect::<Vec<_>>());
+        let places: Vec<_> = buffered
+            .map(|record| record.unwrap().position.get())
+            .collect();
+        assert_eq!(places, (durable..left).collect::<Vec<_>>());
+    }
 }

@@ -141,6 +141,7 @@ properties! {
         a_subscription_goes_on_from_its_cursor
         buffered_events_are_followed_when_durable
         a_slow_subscriber_loses_nothing
+        subscriptions_end_at_their_last_position
         subscriptions_end_when_the_log_closes;
 }
 

@@ -210,12 +210,13 @@ impl Log {
         candidates: Vec<Draft>,
         decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
     ) -> Result<(A, Vec<Position>), AppendError> {
+        let drafts = candidates.clone();
         let request = self.command_request(candidates, decide)?;
         let mut outcome = self.submit_blocking(request)?;
         for _ in 0..RESEALS {
             match outcome {
                 Outcome::Reseal(request) => {
-                    outcome = self.submit_blocking(self.reseal(*request)?)?;
+                    outcome = self.submit_blocking(self.reseal(*request, drafts.clone())?)?;
                 }
                 decided => return decision_of(decided),
             }
@@ -233,12 +234,13 @@ impl Log {
         candidates: Vec<Draft>,
         decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
     ) -> Result<(A, Vec<Position>), AppendError> {
+        let drafts = candidates.clone();
         let request = self.command_request(candidates, decide)?;
         let mut outcome = self.submit(request).await?;
         for _ in 0..RESEALS {
             match outcome {
                 Outcome::Reseal(request) => {
-                    outcome = self.submit(self.reseal(*request)?).await?;
+                    outcome = self.submit(self.reseal(*request, drafts.clone())?).await?;
                 }
                 decided => return decision_of(decided),
             }

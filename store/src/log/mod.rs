@@ -93,7 +93,8 @@ impl Log {
         self.shared.count(query)
     }
 
-    /// Follows the log; see [`Subscription`]. `limit` and `reverse` of the read do not count.
+    /// Follows the log, up to the last position of the read if it has one; see [`Subscription`].
+    /// `limit` and `reverse` of the read do not count.
     ///
     /// # Errors
     ///

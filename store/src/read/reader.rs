@@ -8,7 +8,7 @@ use crate::identity::{Identity, is_downgraded};
 use crate::index::{self, IndexView};
 use crate::read::payload::{PayloadFailure, try_open};
 use crate::read::records::Record;
-use crate::tree::{SharedTail, TILE, tile_key};
+use crate::tree::{self, SharedTail, TILE};
 use runstone_codec::hash::leaf_hash;
 use runstone_codec::{Control, Digest32, Entry, LogId, Position, control, envelope_digest};
 use std::sync::{Arc, PoisonError};
@@ -28,11 +28,14 @@ pub(crate) struct Published {
 /// One snapshot and the index view that fits it.
 #[derive(Debug)]
 pub(crate) struct Reader {
-    pub(crate) identity: Arc<Identity>,
-    pub(crate) published: Arc<Published>,
-    pub(crate) snapshot: Snapshot,
+    /// The chunk in reach: its first position, its end, its bytes. It lies in pages of `snapshot`,
+    /// so it stands before it and is dropped first.
     chunk: Option<(u64, u64, Value)>,
-    tile: Option<(u64, Value)>,
+    /// The tile in reach, copied: it may be of a later snapshot.
+    tile: Option<(u64, Vec<u8>)>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) published: Arc<Published>,
+    pub(crate) identity: Arc<Identity>,
 }
 
 impl Reader {
@@ -42,11 +45,11 @@ impl Reader {
     ) -> Result<Self, StorageError> {
         let snapshot = published.db.snapshot()?;
         Ok(Self {
-            identity,
-            published,
-            snapshot,
             chunk: None,
             tile: None,
+            snapshot,
+            published,
+            identity,
         })
     }
 
@@ -119,25 +122,27 @@ impl Reader {
         if let Some(leaf) = tail {
             return Ok(leaf);
         }
-        let index = position / TILE;
-        if self.tile.as_ref().is_none_or(|(held, _)| *held != index) {
-            let mut value = self
-                .snapshot
-                .number(NumberTable::Tiles, tile_key(0, index))?;
-            if value.is_none() {
-                // The tail moved on since the snapshot was taken; the tile is in a newer one.
-                let newer = self.published.db.snapshot()?;
-                value = newer.number(NumberTable::Tiles, tile_key(0, index))?;
-            }
-            let value = value.ok_or_else(|| tile_missing(index))?;
-            self.tile = Some((index, value));
+        let (index, at) = (position / TILE, position % TILE);
+        if let Some(leaf) = self.leaf_of_tile(index, at) {
+            return Ok(leaf);
         }
-        let at = usize::try_from(position % TILE).unwrap_or(0);
-        self.tile
-            .as_ref()
-            .and_then(|(_, value)| value.bytes().as_chunks::<32>().0.get(at))
-            .copied()
-            .ok_or_else(|| tile_missing(index))
+        self.tile = tree::tile(&self.snapshot, 0, index)?.map(|tile| (index, tile));
+        if let Some(leaf) = self.leaf_of_tile(index, at) {
+            return Ok(leaf);
+        }
+        // The tail moved on since the snapshot was taken, in which the tile is absent or ends
+        // before this leaf. What has left the tail is in a snapshot taken now.
+        let newer = self.published.db.snapshot()?;
+        self.tile = tree::tile(&newer, 0, index)?.map(|tile| (index, tile));
+        self.leaf_of_tile(index, at)
+            .ok_or_else(|| leaf_missing(position))
+    }
+
+    /// The leaf hash that the tile in reach holds, if it is that tile and has that leaf.
+    fn leaf_of_tile(&self, index: u64, at: u64) -> Option<Digest32> {
+        let (_, tile) = self.tile.as_ref().filter(|(held, _)| *held == index)?;
+        let at = usize::try_from(at).ok()?;
+        tile.as_chunks::<32>().0.get(at).copied()
     }
 
     /// One event, checked: place, leaf, digest, seal.
@@ -258,8 +263,13 @@ fn lost(position: u64) -> Corruption {
     Corruption::at(position, "an event", "no chunk that holds it")
 }
 
-fn tile_missing(index: u64) -> ReadError {
-    Corruption::table("tiles", format!("tile {index} of level 0"), "nothing").into()
+fn leaf_missing(position: u64) -> ReadError {
+    Corruption::table(
+        "tiles",
+        format!("leaf {position} in a tile of level 0"),
+        "nothing",
+    )
+    .into()
 }
 
 /// The scope of a stream, from its first event.
@@ -280,4 +290,67 @@ pub(crate) fn stream_scope(
     }
     let entry = parse_entry(chunk.event(position)?)?;
     Ok(Some(entry.header().scope.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Append, CreateOptions, Log, OpenOptions, Sealing};
+    use runstone_codec::NewEvent;
+
+    /// A log with a slice of maintenance after every fourth commit.
+    fn log() -> Log {
+        let create = CreateOptions {
+            sealing: Sealing::Plain,
+            ..CreateOptions::default()
+        };
+        let mut open = OpenOptions::default();
+        open.options.maintenance_commits = 4;
+        Log::memory(&create, open).unwrap()
+    }
+
+    fn append(log: &Log, events: usize) {
+        let events = (0..events).map(|_| NewEvent::new("data.noted", "s"));
+        log.append_blocking(Append::new(events)).unwrap();
+    }
+
+    /// The leaves that a reader finds in the tail leave it while the reader goes on.
+    #[test]
+    fn leaves_are_found_after_they_left_the_tail() {
+        for (before, after) in [(100, 50), (255, 30), (300, 1), (3, 600)] {
+            let log = log();
+            append(&log, before);
+            for _ in 0..4 {
+                append(&log, 1);
+            }
+            append(&log, after);
+            let mut reader = log.shared.reader().unwrap();
+            let size = reader.size();
+            let expected: Vec<_> = (0..size)
+                .map(|position| log.shared.reader().unwrap().leaf(position).unwrap())
+                .collect();
+            // The first tile is in reach as it was.
+            reader.leaf(0).unwrap();
+            for _ in 0..16 {
+                append(&log, 1);
+            }
+            let left = reader.published.tail.read().unwrap().get(size - 1);
+            assert_eq!(left, None, "the tail holds what was read from it");
+            for (position, leaf) in (0..size).rev().zip(expected.iter().rev()) {
+                assert_eq!(reader.leaf(position).unwrap(), *leaf);
+                reader.record(position, true).unwrap();
+            }
+        }
+    }
+
+    /// A leaf that nobody ever had is missing, whatever is tried.
+    #[test]
+    fn leaves_past_the_end_are_missing() {
+        let log = log();
+        append(&log, 10);
+        let mut reader = log.shared.reader().unwrap();
+        for position in [11, 255, 256, u64::MAX] {
+            let error = reader.leaf(position).unwrap_err();
+            assert_eq!(error.code(), "corrupt");
+        }
+    }
 }

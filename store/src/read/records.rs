@@ -125,7 +125,8 @@ impl Read {
 }
 
 /// Events, one after the other. An item that is an error does not end the rest: a damaged event
-/// is named and the next one follows. The range is fixed when the read begins.
+/// is named and the next one follows. The range is fixed when the read begins; of it, buffered
+/// events that a failed commit took back are not read.
 pub struct Records {
     shared: Arc<Held>,
     read: Read,
@@ -185,6 +186,11 @@ impl Records {
     /// Fetches the next events under one fresh snapshot.
     fn fill(&mut self) -> Result<(), ReadError> {
         let mut reader = self.shared.reader()?;
+        // What was buffered when the read began may have been taken back.
+        self.range = self.range.and_then(|(from, to)| {
+            let last = reader.size().checked_sub(1)?;
+            Some((from, to.min(last))).filter(|(from, to)| from <= to)
+        });
         while self.batch.is_empty() {
             let Some((from, to)) = self.range else {
                 return Ok(());

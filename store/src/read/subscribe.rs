@@ -15,6 +15,10 @@ use tokio::sync::watch;
 /// position, so nothing is seen that a crash could take back. A slow reader never slows the
 /// writer and loses nothing.
 ///
+/// Of the [`Read`], `from` says where it begins and `to` what is the last position: once everything
+/// up to there was given, the subscription ends. Without `to` it goes on until the log is closed.
+/// `limit` and `reverse` do not count.
+///
 /// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime.
 pub struct Subscription {
     shared: Arc<Held>,
@@ -56,6 +60,11 @@ impl Subscription {
         }
     }
 
+    /// Whether everything that was asked for was looked at.
+    fn is_past_the_end(&self) -> bool {
+        self.read.to.is_some_and(|to| self.next > to)
+    }
+
     /// Where it will go on: pass this as `from` to resume.
     pub fn cursor(&self) -> Position {
         Position::new(self.next)
@@ -85,22 +94,26 @@ impl Subscription {
                 }
             }
             let durable = *self.durable.borrow_and_update();
-            if durable == CLOSED {
+            if durable == CLOSED || self.is_past_the_end() {
                 self.ended = true;
                 return None;
             }
             if self.next >= durable {
                 return None;
             }
+            let end = self
+                .read
+                .to
+                .map_or(durable, |to| durable.min(to.saturating_add(1)));
             let read = Read {
                 from: Some(self.next),
-                to: Some(durable - 1),
+                to: Some(end - 1),
                 reverse: false,
                 limit: None,
                 ..self.read.clone()
             };
             match Records::new(Arc::clone(&self.shared), read, durable) {
-                Ok(records) => self.batch = Some((records, durable)),
+                Ok(records) => self.batch = Some((records, end)),
                 Err(error) => {
                     self.ended = !error.is_retryable();
                     return Some(Err(error));
@@ -110,7 +123,8 @@ impl Subscription {
         None
     }
 
-    /// Blocks until the next event; `None` when the log is closed.
+    /// Blocks until the next event; `None` after the last one that was asked for, or when the log
+    /// is closed.
     ///
     /// # Errors
     ///

@@ -153,6 +153,49 @@ pub fn a_slow_subscriber_loses_nothing(make: Make<'_>) {
     }
 }
 
+/// A subscription with a last position ends after it, whether that is there already or comes, and
+/// whether or not it matches.
+pub fn subscriptions_end_at_their_last_position(make: Make<'_>) {
+    let log = make(plainly());
+    let streams = ["a", "b"].into_iter().cycle().take(8);
+    log.append_blocking(Append::new(
+        (1..).zip(streams).map(|(n, stream)| numbered(stream, n)),
+    ))
+    .unwrap();
+    let bounded = |query: Query, from: u64, to: u64| {
+        let read = Read::new(query).from(from).to(to);
+        log.subscribe(read).unwrap()
+    };
+    for (query, from, to, expected) in [
+        (Query::everything(), 1, 3, vec![1, 2, 3]),
+        (Query::stream("b"), 1, 5, vec![2, 4]),
+        (Query::everything(), 8, 8, vec![8]),
+        (Query::everything(), 4, 3, vec![]),
+        (Query::stream("nowhere"), 0, 7, vec![]),
+    ] {
+        let mut subscription = bounded(query, from, to);
+        for position in expected {
+            assert_eq!(next(&mut subscription), position);
+        }
+        for _ in 0..2 {
+            assert!(subscription.next_blocking().is_none());
+        }
+        assert_eq!(subscription.cursor(), Position::new(from.max(to + 1)));
+    }
+    // The last position is still to come.
+    let mut ahead = bounded(Query::stream("b"), 6, 10);
+    assert_eq!([next(&mut ahead), next(&mut ahead)], [6, 8]);
+    assert!(is_waiting(&mut ahead));
+    log.append_blocking(numbered("b", 9)).unwrap();
+    assert_eq!(next(&mut ahead), 9);
+    assert!(is_waiting(&mut ahead));
+    log.append_blocking(Append::new((10..13).map(|n| numbered("a", n))))
+        .unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let ended = Pin::new(&mut ahead).poll_next(&mut context);
+    assert!(matches!(ended, Poll::Ready(None)));
+}
+
 /// Closing ends every subscription, also those that wait.
 pub fn subscriptions_end_when_the_log_closes(make: Make<'_>) {
     let log = make(plainly());
