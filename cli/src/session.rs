@@ -122,12 +122,7 @@ impl Session {
 
     /// Opens the log.
     pub(crate) fn open(&self, access: Access) -> Result<Log, Failure> {
-        self.open_with(access, &self.options(access))
-    }
-
-    /// Opens the log with these options, made for the same access.
-    fn open_with(&self, access: Access, options: &OpenOptions) -> Result<Log, Failure> {
-        let log = self.patiently(|| Log::open(&self.log, options.clone()))?;
+        let log = self.patiently(|| Log::open(&self.log, self.options(access)))?;
         if access == Access::Write {
             self.act_as(log)
         } else {
@@ -141,17 +136,7 @@ impl Session {
         access: Access,
         action: impl FnOnce(&Log) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.with_options(access, &self.options(access), action)
-    }
-
-    /// As [`with`](Self::with), with options that were made for the same access and changed.
-    pub(crate) fn with_options<T>(
-        &self,
-        access: Access,
-        options: &OpenOptions,
-        action: impl FnOnce(&Log) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let log = self.open_with(access, options)?;
+        let log = self.open(access)?;
         let outcome = action(&log);
         let closed = log.close_blocking();
         let answer = outcome?;

@@ -325,6 +325,14 @@ pub enum AppendError {
         /// Where it is.
         position: u64,
     },
+    /// A command was given an event id that is recorded.
+    #[error("event id {id} is recorded at position {position}; read it to learn what was decided")]
+    EventIdKnown {
+        /// The id.
+        id: uuid::Uuid,
+        /// Where it is.
+        position: u64,
+    },
     /// One event id stands twice in one append.
     #[error("event id {id} stands twice in one append; nothing was written")]
     DuplicateId {
@@ -476,6 +484,7 @@ impl AppendError {
             Self::ConditionTooBroad { .. } => "condition_too_broad",
             Self::ConditionUnindexed { .. } => "condition_unindexed",
             Self::EventIdConflict { .. } => "event_id_conflict",
+            Self::EventIdKnown { .. } => "event_id_known",
             Self::DuplicateId { .. } => "duplicate_id",
             Self::Contended { .. } => "contended",
             Self::PartialDuplicate { .. } => "partial_duplicate",
@@ -508,6 +517,7 @@ impl AppendError {
             Self::Conflict { .. }
             | Self::ConditionFailed { .. }
             | Self::EventIdConflict { .. }
+            | Self::EventIdKnown { .. }
             | Self::PartialDuplicate { .. }
             | Self::Contended { .. } => ErrorKind::Conflict,
             Self::ConditionTooBroad { .. }

@@ -19,6 +19,8 @@ pub(crate) struct Identity {
     pub(crate) options: LogOptions,
     /// Why nothing may be appended, if so.
     pub(crate) read_only: Option<String>,
+    /// Pages of the file are damaged.
+    pub(crate) damaged: bool,
 }
 
 /// Whether an event of an encrypted log is in the clear and may not be: whoever can replace a

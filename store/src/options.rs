@@ -54,6 +54,10 @@ pub struct LogOptions {
     pub durability: Durability,
     /// Page cache of the database in bytes. Default 256 MiB.
     pub cache_bytes: usize,
+    /// A log that was closed and whose file has at most so many bytes is looked through when it is
+    /// opened: the database does not look at checksums by itself, and damaged pages can make it end
+    /// the process. About half a second a gigabyte. Default 1 GiB.
+    pub check_pages_bytes: u64,
     /// Sizes of the index in memory.
     pub index: IndexOptions,
     /// Commits between two slices of maintenance. Default 64.
@@ -89,6 +93,7 @@ impl Default for LogOptions {
             condition_scan: 100_000,
             durability: Durability::Synced,
             cache_bytes: 256 << 20,
+            check_pages_bytes: 1 << 30,
             index: IndexOptions::default(),
             maintenance_commits: 64,
             disk_margin_bytes: 8 << 20,

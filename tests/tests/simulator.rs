@@ -1,6 +1,6 @@
 //! The simulator over many seeds.
 //!
-//! `RUNSTONE_SEEDS=10000` runs the seeds from 0 to 9,999, `RUNSTONE_SEEDS=42..43` seed 42 alone. By
+//! `RUNSTONE_SEEDS=10000` runs the seeds from 0 to 9,999, `RUNSTONE_SEEDS=42..43` seed 42 alone, with a trace. By
 //! default a fixed slice runs, and a few seeds that nobody has run before, which are printed.
 
 use runstone_codec::{Entropy as _, OsEntropy};
@@ -31,11 +31,13 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.events += tally.events;
 }
 
-fn run_all(seeds: impl Iterator<Item = u64>) -> Tally {
+fn run_all(seeds: std::ops::Range<u64>) -> Tally {
+    // One that is asked for alone tells what it does.
+    let trace = seeds.end == seeds.start + 1;
     let mut total = Tally::default();
     let mut failed = Vec::new();
     for seed in seeds {
-        match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+        match catch_unwind(AssertUnwindSafe(|| run(seed, trace))) {
             Ok(Ok(tally)) => add(&mut total, &tally),
             Ok(Err(error)) => failed.push((seed, error.to_string())),
             Err(_) => failed.push((seed, "it panicked, see above".to_owned())),
@@ -75,6 +77,6 @@ fn seeds_that_nobody_has_run() {
 #[test]
 fn a_seed_repeats_exactly() {
     for seed in [3, 7, 11] {
-        assert_eq!(run(seed).unwrap(), run(seed).unwrap());
+        assert_eq!(run(seed, false).unwrap(), run(seed, false).unwrap());
     }
 }

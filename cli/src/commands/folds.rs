@@ -81,9 +81,13 @@ pub(crate) fn rebuild(session: &Session, args: &RebuildArgs) -> Result<Exit, Fai
         Access::Write
     };
     let bar = Progress::events(output, "folding");
-    let mut options = session.options(access);
-    options.rederive = args.derived;
-    let checks = session.with_options(access, &options, |log| {
+    if args.derived {
+        session.patiently(|| {
+            let progress = |done, all| bar.set(done, all);
+            Log::rederive(&session.log, session.options(access), &progress)
+        })?;
+    }
+    let checks = session.with(access, |log| {
         if let Some(fold) = fold {
             check_known(log, fold)?;
         }

@@ -1,5 +1,6 @@
 //! A consistent copy while writing goes on.
 
+use super::copy::Copier;
 use crate::engine::{Change, Db, FileDisk, NumberTable, RowTable, sync_folder};
 use crate::error::{ReadError, StorageError};
 use crate::headfile::HeadFile;
@@ -8,11 +9,6 @@ use crate::open::REPLICA_ROW;
 use runstone_codec::Position;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Bytes copied in one transaction.
-const BATCH_BYTES: usize = 16 << 20;
-/// Rows fetched at once.
-const PAGE: usize = 1024;
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +37,7 @@ impl Log {
         progress: &dyn Fn(u64, u64),
     ) -> Result<BackupReport, ReadError> {
         let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
+        beside.push(".unfinished");
         let beside = PathBuf::from(beside);
         let mut head = path.as_os_str().to_owned();
         head.push(".head");
@@ -85,39 +81,12 @@ impl Log {
             REPLICA_ROW.to_vec(),
             b"backup".to_vec(),
         )])?;
-        let mut copier = Copier {
-            to: &copy,
-            batch: Vec::new(),
-            bytes: 0,
-        };
-        for table in [
-            NumberTable::Chunks,
-            NumberTable::Tiles,
-            NumberTable::Checkpoints,
-        ] {
-            let mut next = Some(0);
-            while let Some(from) = next {
-                let Some((key, value)) = reader.snapshot.number_at_or_above(table, from)? else {
-                    break;
-                };
-                if table == NumberTable::Chunks {
-                    progress(key, head.size);
-                }
-                copier.put(Change::PutNumber(table, key, value.bytes().to_vec()))?;
-                next = key.checked_add(1);
-            }
-        }
+        let mut copier = Copier::new(&reader.snapshot, &copy);
+        copier.numbers(NumberTable::Chunks, &|key| progress(key, head.size))?;
+        copier.numbers(NumberTable::Tiles, &|_| {})?;
+        copier.numbers(NumberTable::Checkpoints, &|_| {})?;
         for table in [RowTable::Index, RowTable::Folds, RowTable::Meta] {
-            let mut from = Vec::new();
-            loop {
-                let page = reader.snapshot.rows_from(table, b"", &from, PAGE)?;
-                let Some((last, _)) = page.last() else { break };
-                from.clone_from(last);
-                from.push(0);
-                for (key, value) in page {
-                    copier.put(Change::PutRow(table, key, value))?;
-                }
-            }
+            copier.rows(table, &|_| true)?;
         }
         copier.flush()?;
         let bytes = copy.file_bytes()?;
@@ -136,29 +105,5 @@ impl Log {
             root: head.root,
             last: Position::new(head.size.saturating_sub(1)),
         })
-    }
-}
-
-struct Copier<'a> {
-    to: &'a Db,
-    batch: Vec<Change>,
-    bytes: usize,
-}
-
-impl Copier<'_> {
-    fn put(&mut self, change: Change) -> Result<(), StorageError> {
-        self.bytes += change.bytes();
-        self.batch.push(change);
-        if self.bytes >= BATCH_BYTES {
-            self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), StorageError> {
-        self.to.commit(&self.batch, true)?;
-        self.batch.clear();
-        self.bytes = 0;
-        Ok(())
     }
 }

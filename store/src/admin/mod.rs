@@ -2,9 +2,11 @@
 
 mod backup;
 mod compact;
+mod copy;
 mod folds;
 mod foreign;
 mod principals;
+mod rederive;
 mod stats;
 mod verify;
 

@@ -51,6 +51,9 @@ pub struct Stats {
     pub chunks: u64,
     /// Events that are in flushed index runs.
     pub indexed: u64,
+    /// Why index rows are not written any more, if they are damaged: what is recorded from then on
+    /// is indexed in memory, and again at each open.
+    pub index_stopped: Option<String>,
     /// Events of each type.
     pub types: BTreeMap<String, u64>,
     /// How far each fold is.
@@ -111,6 +114,7 @@ impl Log {
             chunks: reader.snapshot.count(NumberTable::Chunks)?,
             indexed: reader.published.index.covered(),
             types,
+            index_stopped: self.shared.index_stopped(),
             folds: self.fold_status(),
         })
     }

@@ -4,7 +4,7 @@
 //! must reach a caller as an error.
 
 use super::disk::Disk;
-use crate::error::StorageError;
+use crate::error::{ErrorKind, StorageError};
 use crate::index::{IndexError, RowRead};
 use redb::{
     AccessGuard, Builder, Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase,
@@ -309,19 +309,26 @@ impl Db {
         })
     }
 
-    /// Empties the tables that are derived from the chunks, and removes a row of `meta` that speaks
-    /// of them.
-    pub(crate) fn clear_derived(&self, row: &[u8]) -> Result<(), StorageError> {
-        self.with_database(|database| {
-            let transaction = database.begin_write().map_err(database_error)?;
-            transaction.delete_table(TILES).map_err(database_error)?;
-            transaction.delete_table(INDEX).map_err(database_error)?;
-            transaction.open_table(TILES).map_err(database_error)?;
-            transaction.open_table(INDEX).map_err(database_error)?;
-            let meta = transaction.open_table(META).map_err(database_error);
-            meta?.remove(row).map_err(database_error)?;
-            transaction.commit().map_err(database_error)
-        })
+    /// Whether every page that is in use has its checksum. Nobody may hold a snapshot. It reads
+    /// the whole file.
+    pub(crate) fn is_sound(&mut self) -> Result<bool, StorageError> {
+        let database = self
+            .database
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_mut().ok_or(StorageError::Closed)?;
+        let outcome = self
+            .panicked
+            .contain(|| database.check_integrity().map_err(database_error));
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+            outcome => outcome,
+        }
+    }
+
+    /// Its pages are damaged: it is never closed, which could end the process.
+    pub(crate) fn distrust(&self) {
+        self.panicked.0.store(true, Ordering::Release);
     }
 
     /// Gives freed pages back to the file system. Nobody may hold a snapshot.

@@ -85,8 +85,21 @@ impl Rebuild {
         self.state
     }
 
+    /// The error of a fold that could not be folded to the end because a key could not be had.
+    pub(crate) fn check_keys(&self) -> Result<(), FoldError> {
+        match &self.state.keys_away {
+            Some(why) => Err(FoldError::Unavailable(why.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Compares with the live rows, which must be at the same position.
     pub(crate) fn compare(&self, host: &FoldHost, db: &Db) -> Result<FoldCheck, FoldError> {
+        self.check_keys()?;
+        let live_state = host.state(self.state.name());
+        if let Some(why) = live_state.and_then(|state| state.keys_away.clone()) {
+            return Err(FoldError::Unavailable(why));
+        }
         let row = |error: StorageError| FoldError::Row(error.to_string());
         let snapshot = db.snapshot().map_err(row)?;
         let name = self.state.name();

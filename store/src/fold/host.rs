@@ -82,6 +82,11 @@ impl FoldHost {
         Ok(())
     }
 
+    /// There are no folds any more: what they say may never have been recorded.
+    pub(crate) fn forget(&mut self) {
+        self.states.clear();
+    }
+
     /// Takes one event into every fold that has not seen it.
     pub(crate) fn apply(&mut self, db: &Db, record: &FoldRecord<'_>) {
         let opened = OnceCell::new();

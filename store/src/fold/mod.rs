@@ -32,6 +32,9 @@ pub enum Payload {
     Erased,
     /// It cannot be opened: a key is missing or the bytes are damaged.
     Undecodable(String),
+    /// It cannot be opened now: the key provider is away, or does not hold what it should. That
+    /// says nothing about the event, so a fold that asked for it stops there, whatever it answers.
+    Unavailable(String),
     /// It was not asked for.
     Skipped,
 }
@@ -42,6 +45,7 @@ impl Debug for Payload {
             Self::Open(bytes) => write!(out, "Open({} bytes)", bytes.len()),
             Self::Erased => out.write_str("Erased"),
             Self::Undecodable(why) => write!(out, "Undecodable({why})"),
+            Self::Unavailable(why) => write!(out, "Unavailable({why})"),
             Self::Skipped => out.write_str("Skipped"),
         }
     }
@@ -98,6 +102,12 @@ pub enum FoldError {
     /// The content that the fold reads cannot be decoded.
     #[error("the content cannot be decoded: {0}")]
     Undecodable(String),
+    /// The key of the content that the fold reads cannot be had. It goes on from here at the next
+    /// open.
+    #[error(
+        "the content cannot be opened now: {0}; open the log again when the keys can be had, and the fold goes on from here"
+    )]
+    Unavailable(String),
     /// A row of the fold cannot be read.
     #[error("a row cannot be read: {0}")]
     Row(String),
@@ -135,7 +145,8 @@ pub trait Fold: Send + Sync + Debug + 'static {
     ///
     /// # Errors
     ///
-    /// An error (or a panic) stops the fold at this event; the log and other folds go on.
+    /// An error (or a panic) stops the fold at this event; the log and other folds go on. So does
+    /// content that is [`Payload::Unavailable`]. The event is tried again at the next open.
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError>;
 }
 

@@ -1,9 +1,10 @@
 //! Rows of one fold: a write-back cache over the database.
 
 use super::rows::{RowSeal, cursor_key, encode_cursor, row_key};
-use super::{Fold, FoldError, FoldRecord, FoldRow, Rows};
+use super::{Fold, FoldError, FoldRecord, FoldRow, Payload, Rows};
 use crate::engine::{Change, RowTable, Snapshot, panic_text};
 use crate::error::StorageError;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub(crate) struct FoldState {
     /// Positions below this are in the database.
     pub(crate) flushed: u64,
     pub(crate) stopped: Option<(u64, String)>,
+    /// It stopped because a key could not be had: why.
+    pub(crate) keys_away: Option<String>,
     cache: BTreeMap<Vec<u8>, Slot>,
     dirty: BTreeSet<Vec<u8>>,
     /// Rows lie only in `cache`; the database is not asked.
@@ -38,6 +41,7 @@ impl FoldState {
             applied: flushed,
             flushed,
             stopped: None,
+            keys_away: None,
             cache: BTreeMap::new(),
             dirty: BTreeSet::new(),
             detached: false,
@@ -60,7 +64,8 @@ impl FoldState {
         self.dirty.len()
     }
 
-    /// Takes one event in; an error or panic stops the fold here.
+    /// Takes one event in; an error or panic stops the fold here, and so does content whose key
+    /// cannot be had: whatever the fold made of that, it is not what the event says.
     pub(crate) fn apply(
         &mut self,
         seal: &RowSeal,
@@ -78,8 +83,25 @@ impl FoldState {
             snapshot,
             changes: BTreeMap::new(),
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| fold.apply(&mut rows, record)));
+        let away = OnceCell::new();
+        let open = || {
+            let payload = record.payload();
+            if let Payload::Unavailable(why) = &payload {
+                away.get_or_init(|| why.clone());
+            }
+            payload
+        };
+        let watched = FoldRecord {
+            open: &open,
+            ..*record
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| fold.apply(&mut rows, &watched)));
         let changes = rows.changes;
+        if let Some(why) = away.into_inner() {
+            self.stopped = Some((position, FoldError::Unavailable(why.clone()).to_string()));
+            self.keys_away = Some(why);
+            return;
+        }
         match outcome {
             Ok(Ok(())) => {
                 for (key, value) in changes {

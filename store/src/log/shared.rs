@@ -1,7 +1,7 @@
 //! What all handles of an open log share: the queue, the one writer, what readers see.
 
 use super::Log;
-use crate::engine::Db;
+use crate::engine::{Db, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
 use crate::identity::Identity;
@@ -11,9 +11,13 @@ use crate::prepare::Actor;
 use crate::read::{Published, Reader};
 use crate::signing::Signing;
 use crate::write::{Answer, CommitFailed, Committed, Queue, Request, Ticket, Work, Writer};
+use std::cell::Cell;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 use tokio::sync::watch;
 
 /// Durable size that subscribers see when the log is closed: their wait ends.
@@ -47,6 +51,8 @@ pub(crate) struct Shared {
     pub(super) durable: watch::Sender<u64>,
     pub(super) signing: Arc<Signing>,
     subscribers: AtomicUsize,
+    /// Nobody outside holds the log any more.
+    abandoned: AtomicBool,
 }
 
 /// The log as long as somebody outside holds it: handles, reads, subscriptions. When the last
@@ -64,7 +70,41 @@ impl Deref for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.0.abandoned.store(true, Ordering::SeqCst);
+        if !COMMITTING.get() {
+            drop(self.0.writer());
+        } else if let Ok(guard) = self.0.writer.try_lock() {
+            drop(self.0.slot(guard));
+        }
+        // Else a decider held this handle, and whoever commits lets go of the files after it.
+    }
+}
+
+thread_local! {
+    /// Whether this thread has a writer, of whatever log.
+    static COMMITTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The writer, locked. Whoever lets go of it last lets go of the files too.
+struct Slot<'a> {
+    shared: &'a Shared,
+    guard: Option<MutexGuard<'a, Option<Writer>>>,
+}
+
+impl Slot<'_> {
+    fn get(&mut self) -> &mut Option<Writer> {
+        // The guard is taken by `drop` alone.
+        self.guard.get_or_insert_with(|| self.shared.lock_writer())
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.guard = None;
+        COMMITTING.set(false);
+        if self.shared.abandoned.load(Ordering::SeqCst) {
+            self.shared.abandon();
+        }
     }
 }
 
@@ -73,6 +113,24 @@ pub(crate) struct Loaded {
     pub(crate) writer: Writer,
     pub(crate) folds: FoldHost,
     pub(crate) published: Published,
+}
+
+impl Loaded {
+    /// Everything that was found is on the medium from now on, and `LOG.head` says so: whoever
+    /// was there before may have died between a write and its sync.
+    pub(crate) fn settled(
+        mut self,
+        identity: &Identity,
+        disks: &Disks,
+    ) -> Result<Self, StorageError> {
+        if identity.read_only.is_none() {
+            let synced = disks.log.sync_data();
+            synced.map_err(|error| StorageError::io("the log", &error))?;
+            let written = self.writer.head_file.write(identity, &self.published.head);
+            written.map_err(|error| StorageError::io("LOG.head", &error))?;
+        }
+        Ok(self)
+    }
 }
 
 impl Log {
@@ -100,6 +158,7 @@ impl Log {
             health: RwLock::new(Health::Open),
             signing,
             subscribers: AtomicUsize::new(0),
+            abandoned: AtomicBool::new(false),
         });
         if shared.identity.options.background {
             let weak = Arc::downgrade(&shared);
@@ -116,8 +175,20 @@ impl Log {
 }
 
 impl Shared {
-    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+    fn lock_writer(&self) -> MutexGuard<'_, Option<Writer>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot<'a>(&'a self, guard: MutexGuard<'a, Option<Writer>>) -> Slot<'a> {
+        COMMITTING.set(true);
+        Slot {
+            shared: self,
+            guard: Some(guard),
+        }
+    }
+
+    fn writer(&self) -> Slot<'_> {
+        self.slot(self.lock_writer())
     }
 
     pub(super) fn health(&self) -> Health {
@@ -208,17 +279,17 @@ impl Shared {
             if let Some(answer) = ticket.take() {
                 return answer;
             }
-            let mut writer = if self.identity.options.background {
-                let Ok(writer) = self.writer.try_lock() else {
+            let mut slot = if self.identity.options.background {
+                let Ok(guard) = self.writer.try_lock() else {
                     // Whoever has the writer wakes the thread after letting go of it.
                     return ticket.wait();
                 };
-                writer
+                self.slot(guard)
             } else {
                 self.writer()
             };
-            self.run_group(&mut writer);
-            drop(writer);
+            self.run_group(slot.get());
+            drop(slot);
             self.queue.wake_writer();
         }
     }
@@ -244,11 +315,25 @@ impl Shared {
             }
             return;
         };
+        // Whoever waits must be told, however this ends.
+        let tickets: Vec<_> = requests
+            .iter()
+            .map(|request| Arc::clone(&request.ticket))
+            .collect();
         let mut folds = self
             .fold_host
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        let outcome = writer.run(requests, &mut folds, |head| self.signing.begin(head));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            writer.run(requests, &mut folds, |head| self.signing.begin(head))
+        }));
+        let outcome = outcome.unwrap_or_else(|panic| {
+            let message = panic_text(panic.as_ref());
+            Err(CommitFailed {
+                error: StorageError::Panicked { message },
+                tickets,
+            })
+        });
         match outcome {
             Ok(committed) => {
                 if let Some(head) = &committed.head {
@@ -257,10 +342,7 @@ impl Shared {
                 drop(folds);
                 self.announce(committed);
             }
-            Err(failed) => {
-                drop(folds);
-                self.recover(slot, failed);
-            }
+            Err(failed) => self.recover(slot, folds, failed),
         }
     }
 
@@ -294,7 +376,13 @@ impl Shared {
     }
 
     /// A commit failed: drop the database, open it as at start and rebuild from what is on disk.
-    fn recover(&self, slot: &mut Option<Writer>, failed: CommitFailed) {
+    /// What was folded and not recorded is never seen.
+    fn recover(
+        &self,
+        slot: &mut Option<Writer>,
+        mut folds: RwLockWriteGuard<'_, FoldHost>,
+        failed: CommitFailed,
+    ) {
         self.set_health(Health::Reopening);
         self.signing.discard();
         let why = failed.error.to_string();
@@ -304,10 +392,7 @@ impl Shared {
         match reloaded {
             Ok(loaded) => {
                 let head = loaded.published.head.clone();
-                *self
-                    .fold_host
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner) = loaded.folds;
+                *folds = loaded.folds;
                 *self
                     .published
                     .write()
@@ -318,9 +403,11 @@ impl Shared {
                 self.set_health(Health::Open);
             }
             Err(error) => {
+                folds.forget();
                 self.set_health(Health::Poisoned(format!("{why}; then {error}")));
             }
         }
+        drop(folds);
         for ticket in failed.tickets {
             ticket.give(Err(AppendError::OutcomeUnknown { why: why.clone() }));
         }
@@ -345,7 +432,8 @@ impl Shared {
             Arc::new(db),
             Arc::clone(&self.disks.head),
             &self.signing,
-        )?;
+        )?
+        .settled(&self.identity, &self.disks)?;
         if let Some(durable) = durable_before
             && loaded.published.head.size < durable
         {
@@ -362,32 +450,46 @@ impl Shared {
         self.queue.close();
         let mut slot = self.writer();
         while !self.queue.is_empty() {
-            self.run_group(&mut slot);
+            self.run_group(slot.get());
         }
-        let Some(mut writer) = slot.take() else {
-            return match self.health() {
-                Health::Poisoned(why) => Err(AppendError::Poisoned { why }),
-                _ => Ok(()),
-            };
+        if matches!(self.health(), Health::Closed) {
+            return Ok(());
+        }
+        // A checkpoint is released for what is durable, so what was buffered comes first.
+        let synced = self.sync_buffered(&mut slot);
+        let outcome = match (slot.get().take(), self.health()) {
+            (_, Health::Poisoned(why)) => Err(AppendError::Poisoned { why }),
+            (Some(mut writer), _) if self.identity.read_only.is_none() => {
+                synced.and_then(|()| self.finish(&mut writer))
+            }
+            _ => Ok(()),
         };
-        let outcome = if self.identity.read_only.is_some() {
-            Ok(())
-        } else {
-            self.finish(&mut writer)
-        };
-        drop(writer);
-        self.set_health(Health::Closed);
-        self.current().db.close();
-        self.disks.log.unlock();
-        self.durable.send_replace(CLOSED);
+        self.let_go();
         outcome
+    }
+
+    pub(crate) fn index_stopped(&self) -> Option<String> {
+        let mut slot = self.writer();
+        let stopped = slot.get().as_ref();
+        stopped.and_then(|writer| writer.maintenance.index_stopped.clone())
+    }
+
+    fn sync_buffered(&self, slot: &mut Slot<'_>) -> Result<(), AppendError> {
+        let current = self.current();
+        if current.durable == current.head.size || self.identity.read_only.is_some() {
+            return Ok(());
+        }
+        let sync = Request::new(Work::Sync, Vec::new(), Durability::Synced);
+        let ticket = Arc::clone(&sync.ticket);
+        self.commit_group(slot.get(), vec![sync]);
+        ticket.wait().map(|_| ())
     }
 
     fn finish(&self, writer: &mut Writer) -> Result<(), AppendError> {
         let head = writer.head(self.current().head.recorded_at_us);
-        // Signed before the flush, so that the flush stores it. A signature that cannot be made now is made by whoever opens the log next.
+        // Signed before the flush, so that the flush stores it. A signature that cannot be made now
+        // is made by whoever opens the log next.
         let _ = self.signing.release(&head);
-        self.signing.durable(head.size);
         let mut folds = self
             .fold_host
             .write()
@@ -401,28 +503,26 @@ impl Shared {
     /// Lets go of the files without flushing: the next open replays the tail.
     fn abandon(&self) {
         self.queue.close();
-        let writer = self.writer().take();
-        if writer.is_some() {
-            drop(writer);
-            self.set_health(Health::Closed);
-            self.current().db.close();
-            self.disks.log.unlock();
+        let mut writer = self.lock_writer();
+        drop(writer.take());
+        if !matches!(self.health(), Health::Closed) {
+            self.let_go();
         }
+        drop(writer);
+    }
+
+    fn let_go(&self) {
+        self.set_health(Health::Closed);
+        self.current().db.close();
+        self.disks.log.unlock();
+        self.durable.send_replace(CLOSED);
     }
 
     /// A reader of a moment at which everything visible is durable. A log that can no longer write
     /// is read all the same if nothing waits to be made durable.
     pub(crate) fn durable_reader(&self) -> Result<Reader, ReadError> {
         let mut slot = self.writer();
-        let current = self.current();
-        let synced = if current.durable < current.head.size {
-            let sync = Request::new(Work::Sync, Vec::new(), Durability::Synced);
-            let ticket = Arc::clone(&sync.ticket);
-            self.commit_group(&mut slot, vec![sync]);
-            ticket.wait().map(|_| ())
-        } else {
-            Ok(())
-        };
+        let synced = self.sync_buffered(&mut slot);
         let reader = self.reader();
         drop(slot);
         self.queue.wake_writer();
@@ -439,16 +539,15 @@ impl Shared {
         action: impl FnOnce(&mut Writer) -> Result<T, StorageError>,
     ) -> Result<T, AppendError> {
         let mut slot = self.writer();
-        let outcome = match slot.as_mut() {
+        let outcome = match slot.get() {
             Some(writer) => action(writer).map_err(|error| {
                 let why = error.to_string();
-                self.recover(
-                    &mut slot,
-                    CommitFailed {
-                        error,
-                        tickets: Vec::new(),
-                    },
-                );
+                let tickets = Vec::new();
+                let folds = self
+                    .fold_host
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner);
+                self.recover(slot.get(), folds, CommitFailed { error, tickets });
                 AppendError::OutcomeUnknown { why }
             }),
             None => Err(AppendError::Closed),
@@ -485,7 +584,6 @@ fn write_in_background(queue: &Queue, shared: &Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        let mut writer = shared.writer();
-        shared.run_group(&mut writer);
+        shared.run_group(shared.writer().get());
     }
 }

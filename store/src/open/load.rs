@@ -32,7 +32,7 @@ pub(crate) fn load(
     head_disk: Arc<dyn Disk>,
     signing: &Arc<Signing>,
 ) -> Result<Loaded, OpenError> {
-    let (mut head_file, found) = HeadFile::open(head_disk, &identity.log_id)
+    let (head_file, found) = HeadFile::open(head_disk, &identity.log_id)
         .map_err(|error| StorageError::io("LOG.head", &error))?;
     let mut host = FoldHost::open(folds, row_seal(&identity), &db)?;
     let snapshot = db.snapshot()?;
@@ -95,11 +95,6 @@ pub(crate) fn load(
         .map_or(0, u64::from_be_bytes);
     drop(snapshot);
     let time = Timekeeper::new(identity.options.clock.as_ref(), head.recorded_at_us);
-    if identity.read_only.is_none() {
-        head_file
-            .write(&identity, &head)
-            .map_err(|error| StorageError::io("LOG.head", &error))?;
-    }
     let writer = Writer {
         identity,
         db,

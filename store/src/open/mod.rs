@@ -21,13 +21,14 @@ use crate::log::{Loaded, Log};
 use crate::options::{LogOptions, Sealing};
 use crate::read::{Published, parse_entry};
 use crate::signing::Signing;
-use crate::tree::{COVERED_ROW, TreeError};
+use crate::tree::TreeError;
 use crate::write::Writer;
 use runstone_codec::{Entry, LogId, envelope_digest, seal};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Format of the database tables. A log of another format is refused.
 pub(crate) const FORMAT: &str = "runstone/1";
@@ -50,10 +51,6 @@ pub struct OpenOptions {
     pub sources: ProviderSources,
     /// Never write to the files: repair and replay happen in memory.
     pub read_only: bool,
-    /// Throw away what is derived from the events, index and tiles, and derive it again: for a log
-    /// that is refused since these are damaged. Until it succeeds the file stays as it is; it
-    /// needs memory for what it will write.
-    pub rederive: bool,
     /// Told how far a repair is, from 0 to 1.
     pub progress: Arc<dyn Fn(f64) + Send + Sync>,
 }
@@ -65,7 +62,6 @@ impl std::fmt::Debug for OpenOptions {
             .field("folds", &self.folds)
             .field("keys", &self.keys)
             .field("read_only", &self.read_only)
-            .field("rederive", &self.rederive)
             .finish_non_exhaustive()
     }
 }
@@ -78,7 +74,6 @@ impl Default for OpenOptions {
             keys: None,
             sources: ProviderSources::default(),
             read_only: false,
-            rederive: false,
             progress: Arc::new(|_| {}),
         }
     }
@@ -182,13 +177,7 @@ impl Log {
     ) -> Result<Self, OpenError> {
         let io_error = |error: &io::Error| StorageError::io("the log", error);
         let disks = disks.rewriting();
-        let held = HeldDisk::new(Arc::clone(&disks.log)).map_err(|error| io_error(&error))?;
-        let held = Arc::new(held);
-        let db = Db::open(
-            Arc::<HeldDisk>::clone(&held),
-            open.options.cache_bytes,
-            &open.progress,
-        )?;
+        let Pages { db, held, damaged } = Pages::open(&disks, &open)?;
         let snapshot = db.snapshot()?;
         let genesis = read_genesis(&snapshot)?;
         let replica = snapshot.row(RowTable::Meta, REPLICA_ROW)?;
@@ -200,19 +189,18 @@ impl Log {
                 keys: *keys.log_id(),
             });
         }
-        let read_only = match (open.read_only, replica) {
-            (true, None) => Some("it was opened read-only".to_owned()),
-            (_, Some(_)) => Some(
-                "it is a replica, written by backup; it can be read, verified and copied"
-                    .to_owned(),
-            ),
-            (false, None) => None,
+        let read_only = match (open.read_only, replica, damaged) {
+            (_, _, true) => Some("pages of its file are damaged; verify it"),
+            (_, Some(_), _) => {
+                Some("it is a replica, written by backup; it can be read, verified and copied")
+            }
+            (true, None, _) => Some("it was opened read-only"),
+            (false, None, _) => None,
         };
-        let identity = Arc::new(identity(&genesis, keys, open.options, read_only));
+        let mut identity = identity(&genesis, keys, open.options, read_only);
+        identity.damaged = damaged;
+        let identity = Arc::new(identity);
         let signing = start_signing(&identity)?;
-        if open.rederive {
-            db.clear_derived(COVERED_ROW)?;
-        }
         let loaded = load(
             Arc::clone(&identity),
             &open.folds,
@@ -220,8 +208,60 @@ impl Log {
             Arc::clone(&disks.head),
             &signing,
         )?;
-        held.release().map_err(|error| io_error(&error))?;
+        if !damaged {
+            held.release().map_err(|error| io_error(&error))?;
+        }
+        let loaded = loaded.settled(&identity, &disks)?;
         Self::start(identity, open.folds, disks, signing, loaded)
+    }
+}
+
+/// The database of a log, with its pages looked at.
+struct Pages {
+    db: Db,
+    held: Arc<HeldDisk>,
+    /// Some are damaged: what is written stays in memory.
+    damaged: bool,
+}
+
+impl Pages {
+    fn open(disks: &Disks, open: &OpenOptions) -> Result<Self, OpenError> {
+        let repaired = Arc::new(AtomicBool::new(false));
+        let progress: Arc<dyn Fn(f64) + Send + Sync> = {
+            let (repaired, progress) = (Arc::clone(&repaired), Arc::clone(&open.progress));
+            Arc::new(move |done| {
+                repaired.store(true, Ordering::Relaxed);
+                progress(done);
+            })
+        };
+        let mut pages = Self::look(disks, open, &progress)?;
+        let len = disks.log.len();
+        let len = len.map_err(|error| StorageError::io("the log", &error))?;
+        // A repair has looked at every page already.
+        let is_due = !repaired.load(Ordering::Relaxed) && len <= open.options.check_pages_bytes;
+        if is_due && !pages.db.is_sound()? {
+            // The check may have begun to repair: what is there is looked at once more, as it is.
+            pages.db.distrust();
+            pages = Self::look(disks, open, &progress)?;
+            pages.db.distrust();
+            pages.damaged = true;
+        }
+        Ok(pages)
+    }
+
+    fn look(
+        disks: &Disks,
+        open: &OpenOptions,
+        progress: &Arc<dyn Fn(f64) + Send + Sync>,
+    ) -> Result<Self, OpenError> {
+        let held = HeldDisk::new(Arc::clone(&disks.log));
+        let held = Arc::new(held.map_err(|error| StorageError::io("the log", &error))?);
+        let disk = Arc::<HeldDisk>::clone(&held);
+        Ok(Self {
+            db: Db::open(disk, open.options.cache_bytes, progress)?,
+            held,
+            damaged: false,
+        })
     }
 }
 
@@ -289,7 +329,7 @@ fn identity(
     genesis: &Genesis,
     keys: KeyStore,
     options: LogOptions,
-    read_only: Option<String>,
+    read_only: Option<&str>,
 ) -> Identity {
     Identity {
         log_id: genesis.log_id,
@@ -300,7 +340,8 @@ fn identity(
         mac: *keys.mac().as_bytes(),
         keys: Arc::new(keys),
         options,
-        read_only,
+        read_only: read_only.map(str::to_owned),
+        damaged: false,
     }
 }
 

@@ -2,10 +2,13 @@
 
 use crate::fold::Payload;
 use crate::identity::Identity;
+use crate::keys::KeyError;
+use runstone_codec::keys::DataKey;
 use runstone_codec::{Header, OpenError, seal};
+use std::sync::Arc;
 
-/// Opens the content of one event. An absent envelope reads as erased: that an erasure covers it
-/// is what verification checks.
+/// Opens the content of one event for a fold. An absent envelope reads as erased: that an erasure
+/// covers it is what verification checks.
 pub(crate) fn open_payload(
     identity: &Identity,
     header_bytes: &[u8],
@@ -16,13 +19,28 @@ pub(crate) fn open_payload(
     if envelope.is_empty() {
         return Payload::Erased;
     }
-    match try_open(identity, header_bytes, header, envelope, commit) {
-        Ok(payload) => payload,
+    let key = match key_of(identity, header) {
+        Ok(key) => key,
+        // The table says that there is no such key.
+        Err(error @ KeyError::Missing { .. }) => return Payload::Undecodable(error.to_string()),
+        // Anything else says nothing about the event.
+        Err(error) => return Payload::Unavailable(error.to_string()),
+    };
+    let opened = seal::open(
+        &identity.log_id,
+        header_bytes,
+        header,
+        envelope,
+        commit,
+        key.as_deref(),
+    );
+    match opened {
+        Ok(bytes) => Payload::Open(bytes),
         Err(error) => Payload::Undecodable(error.to_string()),
     }
 }
 
-/// As [`open_payload`], with the reason as an error.
+/// Opens the content of one event, with the reason as an error.
 pub(crate) fn try_open(
     identity: &Identity,
     header_bytes: &[u8],
@@ -30,20 +48,10 @@ pub(crate) fn try_open(
     envelope: &[u8],
     commit: &[u8; 32],
 ) -> Result<Payload, PayloadFailure> {
-    let key = match &header.key_id {
-        None => None,
-        Some(key_id) => {
-            Some(
-                identity
-                    .keys
-                    .data_key(key_id)
-                    .map_err(|error| PayloadFailure::Key {
-                        code: error.code(),
-                        message: error.to_string(),
-                    })?,
-            )
-        }
-    };
+    let key = key_of(identity, header).map_err(|error| PayloadFailure::Key {
+        code: error.code(),
+        message: error.to_string(),
+    })?;
     seal::open(
         &identity.log_id,
         header_bytes,
@@ -54,6 +62,12 @@ pub(crate) fn try_open(
     )
     .map(Payload::Open)
     .map_err(PayloadFailure::Open)
+}
+
+/// The key that the header names, if it names one.
+fn key_of(identity: &Identity, header: &Header) -> Result<Option<Arc<DataKey>>, KeyError> {
+    let key_id = header.key_id.as_ref();
+    key_id.map(|id| identity.keys.data_key(id)).transpose()
 }
 
 /// Why content cannot be opened.

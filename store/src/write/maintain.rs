@@ -6,7 +6,7 @@ use crate::chunk::{CHUNK_TARGET, Chunk, ChunkBuilder, Head};
 use crate::engine::{Change, NumberTable, RowTable, Snapshot};
 use crate::error::StorageError;
 use crate::fold::FoldHost;
-use crate::index::RowOp;
+use crate::index::{IndexError, RowOp};
 
 /// Bytes of index work in one slice.
 const SLICE_BYTES: u64 = 64 << 10;
@@ -14,6 +14,8 @@ const SLICE_BYTES: u64 = 64 << 10;
 const SLICE_BYTES_PER_EVENT: u64 = 256;
 /// Events that make a slice due whatever the number of commits.
 const SLICE_EVENTS: u64 = 4096;
+/// Bytes that a slice of the index may take on the disk, when a flush is overdue.
+const INDEX_ROOM: u64 = 16 << 20;
 /// Chunks looked at in one slice of merging.
 const MERGE_CHUNKS: usize = 256;
 /// Checkpoints kept besides the last one of each day.
@@ -29,6 +31,9 @@ pub(crate) struct Maintenance {
     events: u64,
     /// Chunks below this are full or merged.
     pub(crate) merged: u64,
+    /// Why the index is not written any more: it is damaged. Events are recorded all the same, and
+    /// the next open indexes them again.
+    pub(crate) index_stopped: Option<String>,
     slice: Option<Slice>,
 }
 
@@ -73,21 +78,16 @@ impl Writer {
         }
     }
 
-    /// One slice; without a budget the index is brought to rest.
+    /// One slice, or nothing if the disk has no room for it; without a budget the index is brought
+    /// to rest.
     fn slice(
         &mut self,
         folds: &FoldHost,
         snapshot: &Snapshot,
         index_budget: Option<u64>,
     ) -> Result<Vec<Change>, StorageError> {
-        let rows = match index_budget {
-            Some(budget) => self.index.maintain(snapshot, budget),
-            None => self.index.flush_all(snapshot),
-        }
-        .map_err(|error| index_error(&error))?;
-        let mut changes: Vec<_> = rows.into_iter().map(index_change).collect();
+        let mut changes = folds.flush()?;
         changes.extend(self.tree.changes());
-        changes.extend(folds.flush()?);
         let merged = merge_chunks(snapshot, self.maintenance.merged, &mut changes)?;
         if merged != self.maintenance.merged {
             changes.push(Change::PutRow(
@@ -97,8 +97,44 @@ impl Writer {
             ));
         }
         changes.extend(self.checkpoint_changes(snapshot)?);
+        let bytes: usize = changes.iter().map(Change::bytes).sum();
+        if !self.has_room(bytes as u64)? {
+            return Ok(Vec::new());
+        }
+        changes.extend(self.index_changes(snapshot, index_budget)?);
         self.maintenance.slice = Some(Slice { merged });
         Ok(changes)
+    }
+
+    /// Whether the disk has room for so many bytes and a slice of the index.
+    fn has_room(&self, bytes: u64) -> Result<bool, StorageError> {
+        let margin = self.identity.options.disk_margin_bytes;
+        let needed = bytes.saturating_mul(2).saturating_add(INDEX_ROOM);
+        let available = self.db.available()?;
+        Ok(available.is_none_or(|available| available >= needed.saturating_add(margin)))
+    }
+
+    /// Rows of the index; a damaged one is left as it is.
+    fn index_changes(
+        &mut self,
+        snapshot: &Snapshot,
+        budget: Option<u64>,
+    ) -> Result<Vec<Change>, StorageError> {
+        if self.maintenance.index_stopped.is_some() {
+            return Ok(Vec::new());
+        }
+        let rows = match budget {
+            Some(budget) => self.index.maintain(snapshot, budget),
+            None => self.index.flush_all(snapshot),
+        };
+        match rows {
+            Ok(rows) => Ok(rows.into_iter().map(index_change).collect()),
+            Err(IndexError::Storage(error)) => Err(error),
+            Err(error) => {
+                self.maintenance.index_stopped = Some(error.to_string());
+                Ok(Vec::new())
+            }
+        }
     }
 
     /// The transaction that carried the slice is committed.
@@ -174,12 +210,6 @@ pub(crate) fn index_change(row: RowOp) -> Change {
     match row {
         RowOp::Put(key, value) => Change::PutRow(RowTable::Index, key, value),
         RowOp::Delete(key) => Change::DeleteRow(RowTable::Index, key),
-    }
-}
-
-fn index_error(error: &crate::index::IndexError) -> StorageError {
-    StorageError::Damaged {
-        message: error.to_string(),
     }
 }
 

@@ -208,7 +208,8 @@ impl Writer {
                 let unknown = tickets(&answers);
                 for (ticket, answer) in answers {
                     if answer.is_err() {
-                        ticket.give(answer);
+                        // What it was refused for may not be recorded.
+                        ticket.give(Err(AppendError::Reopening));
                     }
                 }
                 Err(CommitFailed {
@@ -296,6 +297,7 @@ impl Writer {
             }
             Work::Import => self.import(group, folds, snapshot, request.events),
             Work::Command(decider) => {
+                self.check_unknown(&request.events, snapshot)?;
                 let mut context = DecideContext {
                     now_us: group.recorded_at_us,
                     next_position: self.tree.size(),
@@ -336,9 +338,12 @@ impl Writer {
         snapshot: &Snapshot,
         events: Vec<Prepared>,
     ) -> Answer {
+        for event in &events {
+            self.position_of(&event.header.event_id, snapshot)?;
+        }
         let mut positions = Vec::with_capacity(events.len());
         for event in events {
-            // Looked up one by one: a record may name one id twice.
+            // Looked up again one by one: a record may name one id twice.
             if let Some(position) = self.position_of(&event.header.event_id, snapshot)? {
                 positions.push((position, true));
             } else {
@@ -364,9 +369,17 @@ impl Writer {
             {
                 return Ok(false);
             }
+            // What recording looks up is looked up before anything is recorded: an index that is
+            // damaged there fails this request alone.
+            let head = self.index.head(snapshot, &index::stream(&header.stream))?;
             let scope = match self.scopes.get(&header.stream) {
                 Some(scope) => Some(scope.to_owned()),
-                None => self.stored_scope(&header.stream, snapshot)?,
+                None if head.is_none() => None,
+                None => match self.stored_scope(&header.stream, snapshot)? {
+                    Some(scope) => Some(scope),
+                    // It began in this group, and is not remembered: the next one finds it.
+                    None => return Ok(false),
+                },
             };
             match scope {
                 Some(scope) if scope == header.scope => {}
@@ -383,14 +396,12 @@ impl Writer {
         Ok(true)
     }
 
+    /// The scope of a stream that is in the snapshot.
     fn stored_scope(
         &mut self,
         stream: &str,
         snapshot: &Snapshot,
     ) -> Result<Option<String>, AppendError> {
-        if self.index.head(snapshot, &index::stream(stream))?.is_none() {
-            return Ok(None);
-        }
         let scope = stream_scope(&self.index.view(self.tree.size()), snapshot, stream)?;
         if let Some(scope) = &scope {
             self.scopes.set(stream, scope);
@@ -428,6 +439,25 @@ impl Writer {
             known: positions.len(),
             total: events.len(),
         })
+    }
+
+    /// A command is not decided twice: none of the ids that its caller gave may be recorded.
+    fn check_unknown(
+        &mut self,
+        events: &[Prepared],
+        snapshot: &Snapshot,
+    ) -> Result<(), AppendError> {
+        let mut given = BTreeSet::new();
+        for event in events.iter().filter(|event| event.given_id) {
+            let id = event.header.event_id;
+            if !given.insert(id) {
+                return Err(AppendError::DuplicateId { id });
+            }
+            if let Some(position) = self.position_of(&id, snapshot)? {
+                return Err(AppendError::EventIdKnown { id, position });
+            }
+        }
+        Ok(())
     }
 
     /// Checks expectations and conditions.

@@ -15,7 +15,7 @@ mod work;
 pub use machine::{Crash, Fault, Machine};
 
 use crate::tamper::{Outcome, Seeded, SeededEntropy, folds};
-use model::Model;
+use model::{Model, Since};
 use runstone_codec::{Entropy, LogId};
 use runstone_store::keys::KeyStore;
 use runstone_store::{
@@ -47,7 +47,7 @@ pub struct Tally {
     pub events: u64,
 }
 
-/// Runs one seed.
+/// Runs one seed; a trace of it goes to standard error.
 ///
 /// # Errors
 ///
@@ -56,8 +56,9 @@ pub struct Tally {
 /// # Panics
 ///
 /// If the log breaks a promise.
-pub fn run(seed: u64) -> Outcome<Tally> {
+pub fn run(seed: u64, trace: bool) -> Outcome<Tally> {
     let mut simulation = Simulation::new(seed)?;
+    simulation.trace = trace;
     let lives = 2 + simulation.numbers.below(4);
     for _ in 0..lives {
         simulation.live()?;
@@ -66,6 +67,7 @@ pub fn run(seed: u64) -> Outcome<Tally> {
 }
 
 /// One log and its clients.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 #[derive(Debug)]
 struct Simulation {
     numbers: Seeded,
@@ -81,10 +83,14 @@ struct Simulation {
     log: Option<Log>,
     model: Model,
     tally: Tally,
-    /// Something that was buffered may be gone.
+    /// The process was ended since the log was compared last.
     crashed: bool,
+    /// A commit failed since then.
+    failed: bool,
     /// The disk has little room.
     is_full: bool,
+    /// Says what happens.
+    trace: bool,
 }
 
 impl Simulation {
@@ -116,13 +122,21 @@ impl Simulation {
             model: Model::default(),
             tally: Tally::default(),
             crashed: false,
+            failed: false,
             is_full: false,
+            trace: false,
             numbers,
         };
         let log = Log::create_on(simulation.disks(), keys, &create, simulation.opening())?;
         simulation.model.own = log.size();
         simulation.log = Some(log);
         Ok(simulation)
+    }
+
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            eprintln!("{}", what());
+        }
     }
 
     fn disks(&self) -> Disks {
@@ -178,12 +192,12 @@ impl Simulation {
             if self.machine.is_down() || self.log().health().is_err() {
                 break;
             }
-            if self.crashed {
+            if self.failed {
                 // The log has left out a failed commit and goes on with the positions after.
                 self.machine.calm();
                 let log = self.log().clone();
-                self.model.compare(&log, true)?;
-                self.crashed = false;
+                self.model.compare(&log, Since::Failure)?;
+                self.failed = false;
             }
         }
         self.tally.faults += self.machine.struck() - struck;
@@ -207,6 +221,7 @@ impl Simulation {
     fn crash(&mut self) {
         let crash = [Crash::Killed, Crash::PowerLost][self.numbers.below(2)];
         self.log = None;
+        self.say(|| format!("{crash:?}"));
         self.machine.restart(crash);
         self.crashed = true;
         self.tally.crashes += 1;
@@ -222,6 +237,7 @@ impl Simulation {
                 self.machine.crash_after(after);
             }
             let opened = self.try_open();
+            self.say(|| format!("opened: {:?}", opened.as_ref().map(Log::size)));
             if !self.machine.is_down() {
                 self.log = Some(opened?);
                 self.machine.calm();
@@ -235,6 +251,14 @@ impl Simulation {
         Ok(())
     }
 
+    fn since(&self) -> Since {
+        if self.crashed {
+            Since::Crash
+        } else {
+            Since::Close
+        }
+    }
+
     fn log(&self) -> &Log {
         self.log.as_ref().expect("the process is up")
     }
@@ -242,8 +266,8 @@ impl Simulation {
     /// What must hold whenever the log is open and the disk works.
     fn check(&mut self) -> Outcome {
         let log = self.log.clone().expect("the process is up");
-        self.model.compare(&log, self.crashed)?;
-        self.crashed = false;
+        self.model.compare(&log, self.since())?;
+        (self.crashed, self.failed) = (false, false);
         let report = log.verify(VerifyLevel::Commitments, &|_, _| {});
         assert!(report.valid, "{report:?}");
         for fold in log.check_folds(None, &|_, _| {})? {
@@ -318,7 +342,7 @@ impl Simulation {
             Ok(log) => {
                 let is_whole = log.verify(VerifyLevel::Commitments, &|_, _| {}).valid;
                 if is_whole {
-                    self.model.compare(&log, self.crashed)?;
+                    self.model.compare(&log, self.since())?;
                 } else {
                     self.tally.detected += 1;
                     // Each event reads as it was, or not at all.

@@ -46,6 +46,17 @@ pub(super) struct Sent {
     pub(super) fate: Fate,
 }
 
+/// What happened to the log since it was compared last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Since {
+    /// The process was closed and started again.
+    Close,
+    /// The process was ended by a crash and started again.
+    Crash,
+    /// A commit failed, and the process goes on.
+    Failure,
+}
+
 /// Whether a refusal means for certain that nothing was recorded.
 pub(super) fn fate_of(error: &AppendError) -> Fate {
     match error {
@@ -77,9 +88,17 @@ impl Model {
         assert!(known, "nobody sent the event at {}", record.position);
     }
 
-    /// Compares with everything that the log holds. After a crash (`settled`) what nobody knew is
-    /// known.
-    pub(super) fn compare(&mut self, log: &Log, crashed: bool) -> Outcome {
+    /// A commit failed: what was buffered may be gone, and its positions taken by others.
+    pub(super) fn doubt(&mut self) {
+        for sent in &mut self.sent {
+            if matches!(sent.fate, Fate::Buffered(_)) {
+                sent.fate = Fate::Unknown;
+            }
+        }
+    }
+
+    /// Compares with everything that the log holds.
+    pub(super) fn compare(&mut self, log: &Log, since: Since) -> Outcome {
         let records: Vec<Record> = log
             .read(Read::new(Query::everything()))?
             .collect::<Result<_, _>>()?;
@@ -140,14 +159,14 @@ impl Model {
         }
         for (number, sent) in self.sent.iter_mut().enumerate() {
             let found = found.get(&number).map_or(&[][..], Vec::as_slice);
-            settle(number, sent, found, size, crashed);
+            settle(number, sent, found, size, since);
         }
         Ok(())
     }
 }
 
 /// Compares one request with the events of it that are there.
-fn settle(number: usize, sent: &mut Sent, found: &[(usize, u64)], size: u64, crashed: bool) {
+fn settle(number: usize, sent: &mut Sent, found: &[(usize, u64)], size: u64, since: Since) {
     let positions: Vec<u64> = found.iter().map(|(_, position)| *position).collect();
     let whole = found.len() == sent.parts.len();
     let parts: BTreeSet<usize> = found.iter().map(|(part, _)| *part).collect();
@@ -182,18 +201,20 @@ fn settle(number: usize, sent: &mut Sent, found: &[(usize, u64)], size: u64, cra
         Fate::Buffered(told) => {
             if found.is_empty() {
                 // Only a crash loses it, and everything after it too.
-                assert!(crashed, "{number} was recorded and is gone");
+                assert!(since == Since::Crash, "{number} was recorded and is gone");
                 Fate::Lost
             } else {
                 assert_eq!(positions, *told, "{number} was recorded");
                 // What a crash has left is on the medium.
-                if crashed {
+                if since == Since::Crash {
                     Fate::Durable(positions)
                 } else {
                     return;
                 }
             }
         }
+        // As long as the process lives it may still wait in the queue.
+        Fate::Unknown if found.is_empty() && since == Since::Failure => return,
         Fate::Unknown if found.is_empty() => Fate::Lost,
         Fate::Unknown if sent.is_import && !whole => {
             panic!("import {number} is torn: {found:?} of {size}")

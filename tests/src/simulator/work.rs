@@ -29,7 +29,13 @@ type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 impl Simulation {
     /// One thing that happens.
     pub(super) fn work(&mut self) -> Outcome {
-        match self.numbers.below(24) {
+        let what = self.numbers.below(24);
+        self.say(|| {
+            let (log, struck) = (self.log(), self.machine.struck());
+            let (size, durable) = (log.size(), log.durable_size());
+            format!("{what}: {size} events, {durable} durable, {struck} faults")
+        });
+        match what {
             0..=9 => self.clients(Durability::Synced),
             10..=11 => self.clients(Durability::Buffered),
             12..=13 => self.import(),
@@ -140,6 +146,7 @@ impl Simulation {
 
     fn note(&mut self, number: usize, told: Told) {
         self.tally.requests += 1;
+        let mut failed = false;
         let sent = &mut self.model.sent[number];
         sent.fate = match told {
             Told::Appended(Ok(appended)) => {
@@ -157,10 +164,14 @@ impl Simulation {
                 Fate::Refused
             }
             Told::Appended(Err(error)) | Told::Decided(Err(error)) => {
-                self.crashed |= matches!(error, AppendError::OutcomeUnknown { .. });
+                failed = matches!(error, AppendError::OutcomeUnknown { .. });
                 fate_of(&error)
             }
         };
+        if failed {
+            self.fail();
+        }
+        self.say(|| format!("  {number}: {:?}", self.model.sent[number].fate));
         self.synced_before(number);
     }
 
@@ -220,9 +231,11 @@ impl Simulation {
                 sent.fate = Fate::Somewhere;
             }
             Err(error) => {
-                self.crashed |= matches!(error, AppendError::OutcomeUnknown { .. });
                 if !again {
                     sent.fate = fate_of(&error);
+                }
+                if matches!(error, AppendError::OutcomeUnknown { .. }) {
+                    self.fail();
                 }
             }
         }
@@ -238,8 +251,13 @@ impl Simulation {
                     }
                 }
             }
-            Err(_) => self.crashed = true,
+            Err(_) => self.fail(),
         }
+    }
+
+    fn fail(&mut self) {
+        self.failed = true;
+        self.model.doubt();
     }
 
     /// Sends a request again that nobody knows the outcome of, or that is recorded.
@@ -290,7 +308,10 @@ impl Simulation {
     fn rebuild(&mut self) {
         match self.log().rebuild_folds(None, &|_, _| {}) {
             Ok(checks) => assert!(checks.iter().all(runstone_store::FoldCheck::is_equal)),
-            Err(error) => assert!(self.is_excused(), "{error}"),
+            Err(error) => {
+                assert!(self.is_excused(), "{error}");
+                self.fail();
+            }
         }
     }
 
@@ -370,6 +391,10 @@ impl Simulation {
                 self.crash();
                 self.recover()?;
             }
+        }
+        if self.crashed {
+            self.machine.calm();
+            self.check()?;
         }
         Ok(())
     }

@@ -246,6 +246,13 @@ impl Log {
         let mut report = pass.report;
         let seal = row_seal(&reader.identity);
         report.foreign(foreign_rows(&reader.snapshot, Some(&seal), head.size));
+        if reader.identity.damaged {
+            report.tampered(Corruption::table(
+                "database",
+                "pages that have their checksums",
+                "damaged pages",
+            ));
+        }
         drop(reader);
         self.verify_folds(&mut report);
         report
