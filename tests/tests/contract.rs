@@ -70,7 +70,7 @@ properties! {
         decisions_see_earlier_requests_of_the_group
         decisions_see_folds
         decisions_are_told_that_a_fold_stopped
-        a_decision_that_panics_fails_alone;
+        a_decision_that_panics_fails_alone a_command_is_not_decided_twice;
     conditions:
         conditions_fail_if_an_event_matches
         after_is_exclusive
@@ -151,6 +151,7 @@ properties_of_files! {
         buffered_events_survive_a_close
         a_closed_log_says_so
         a_dropped_log_is_free
+        a_command_that_is_given_up_keeps_nothing_open
         files_are_not_overwritten
         a_read_only_log_is_not_written
         a_backup_is_whole_while_writing_goes_on

@@ -5,6 +5,7 @@ use crate::folds::{Fragile, Tally};
 use runstone_codec::{Control, Draft, NewEvent, Position};
 use runstone_store::{AppendError, DecideContext, Decision, OpenOptions, Query, Read};
 use std::sync::Arc;
+use uuid::Uuid;
 
 type Decided = Result<Decision<Result<u64, u64>>, AppendError>;
 
@@ -197,5 +198,30 @@ pub fn a_decision_that_panics_fails_alone(make: Make<'_>) {
         }
     });
     assert_eq!(log.size(), 42);
+    check_sound(&log);
+}
+
+/// A command whose ids are recorded is not decided again.
+pub fn a_command_is_not_decided_twice(make: Make<'_>) {
+    let log = make(plainly());
+    let id = Uuid::from_u128(42);
+    let command = || {
+        let candidate = numbered("s", 1).id(id);
+        log.command_blocking(vec![candidate.into()], |_| {
+            Ok(Decision::record(0, Control::new(), ()))
+        })
+    };
+    let ((), positions) = command().unwrap();
+    let error = command().unwrap_err();
+    assert!(
+        matches!(error, AppendError::EventIdKnown { position, .. } if position == positions[0].get()),
+        "{error}"
+    );
+    let twice = vec![numbered("s", 2).id(Uuid::from_u128(43)).into(); 2];
+    let error = log
+        .command_blocking(twice, |_| Ok(Decision::nothing(())))
+        .unwrap_err();
+    assert_eq!(error.code(), "duplicate_id");
+    assert_eq!(log.size(), 2);
     check_sound(&log);
 }

@@ -3,9 +3,12 @@
 use super::{Place, check_sound, everything, numbered, plainly, refused};
 use runstone_codec::NewEvent;
 use runstone_store::{
-    Append, Condition, Durability, Expected, Log, OpenError, OpenOptions, Query, Read, Record,
+    Append, Condition, DecideContext, Decision, Durability, Expected, Log, OpenError, OpenOptions,
+    Query, Read, Record,
 };
+use std::future::Future as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use uuid::Uuid;
 
 fn assert_same(one: &[Record], other: &[Record]) {
@@ -134,6 +137,35 @@ pub fn a_dropped_log_is_free(place: &Place) {
         drop(log);
     }
     assert_eq!(place.open(plainly()).size(), 51);
+}
+
+/// A command that nobody waits for any more, and that holds a handle itself, keeps nothing open.
+pub fn a_command_that_is_given_up_keeps_nothing_open(place: &Place) {
+    drop(place.create(plainly()));
+    for _ in 0..20 {
+        // The one before may be on its way out.
+        let log = std::iter::repeat_with(|| {
+            std::thread::yield_now();
+            Log::open(&place.path(), plainly())
+        })
+        .take(100_000)
+        .find_map(Result::ok);
+        let log = log.unwrap();
+        assert_eq!(log.size(), 1);
+        let (sent, decided) = std::sync::mpsc::channel();
+        let held = log.clone();
+        let decide = move |_: &mut DecideContext<'_>| {
+            let _ = (held.size(), sent.send(()));
+            Ok(Decision::nothing(()))
+        };
+        let mut given_up = Box::pin(log.command(Vec::new(), decide));
+        let _ = given_up
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        drop(given_up);
+        drop(log);
+        while decided.recv().is_ok() {}
+    }
 }
 
 /// What is there already is not overwritten, and what is not there is not found.

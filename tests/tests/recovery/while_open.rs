@@ -3,10 +3,13 @@
 use super::{closed, event, is_valid, with_fold};
 use runstone_codec::NewEvent;
 use runstone_store::{
-    Append, AppendError, Durability, Log, MemoryDisk, ProblemKind, Query, Read, Sealing,
-    VerifyLevel,
+    Append, AppendError, Disks, Durability, Expected, Log, MemoryDisk, OpenOptions, ProblemKind,
+    Query, Read, Sealing, VerifyLevel,
 };
-use runstone_tests::tamper::{Answers, Counter, Ending, Faulty, Outcome, Recorder, Sample, Seeded};
+use runstone_tests::tamper::{
+    Answers, Counter, Ending, Faulty, Outcome, Recorder, Sample, Seeded, Table,
+};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn faulty() -> Outcome<(Sample, Faulty, Log)> {
@@ -194,5 +197,101 @@ fn buffered_events_are_lost_whole_and_newest_first() -> Outcome {
         assert!(ends.contains(&log.size()), "part of an append is left");
         is_valid(&log);
     }
+    Ok(())
+}
+
+#[test]
+fn poison_closed_lets_go_of_everything() -> Outcome {
+    let (_, disk, log) = faulty()?;
+    let mut follower = log.subscribe(Read::new(Query::everything()).from(log.size()))?;
+    let waiting = std::thread::spawn(move || follower.next_blocking().is_none());
+    disk.set_broken(true);
+    assert!(log.append_blocking(event("s")).is_err());
+    assert!(log.health().is_err());
+    let closed = log.close_blocking().err();
+    assert_eq!(closed.map(|error| error.code()), Some("poisoned"));
+    assert!(
+        waiting.join().map_err(|_| "it panicked")?,
+        "a follower waits on"
+    );
+    let again = log.append_blocking(event("s")).err();
+    assert_eq!(again.map(|error| error.code()), Some("closed"));
+    Ok(())
+}
+
+#[test]
+fn poison_takes_back_refusals_that_rest_on_it() -> Outcome {
+    let (_, disk, log) = faulty()?;
+    disk.fail_syncs(1);
+    let once = || Append::new([event("new")]).expect("new", Expected::NoStream);
+    let answers = log.append_many_blocking(vec![once(), once()]);
+    let codes: Vec<_> = answers
+        .iter()
+        .map(|answer| answer.as_ref().err().map(AppendError::code))
+        .collect();
+    assert_eq!(codes, [Some("outcome_unknown"), Some("reopening")]);
+    Ok(())
+}
+
+#[test]
+fn poison_by_a_failed_close_releases_nothing() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let copy = folder.path().join("copy");
+    let sample = Sample::new(Sealing::Required, Ending::Closed)?;
+    let disk = Faulty::with_bytes(sample.log.clone());
+    let head = MemoryDisk::with_bytes(sample.head.clone());
+    let disks = Disks::new(Arc::new(disk.clone()), Arc::new(head.clone()));
+    let mut open = OpenOptions::default();
+    open.options.checkpoint_copies = vec![copy.clone()];
+    let log = Log::open_on(disks, open, |_| sample.keys())?;
+    let size = log.size();
+    log.append_blocking(Append::new([event("s")]).durability(Durability::Buffered))?;
+    disk.set_broken(true);
+    assert!(log.close_blocking().is_err());
+    drop(log);
+    let released = std::fs::read_to_string(&copy).unwrap_or_default();
+    let released = released.lines().nth(1).map_or(Ok(0), str::parse::<u64>)?;
+    assert!(
+        released <= size,
+        "a checkpoint of {released}, of {size} durable events"
+    );
+    Ok(())
+}
+
+#[test]
+fn index_damaged_in_a_block_fails_no_commit() -> Outcome {
+    let sample = Sample::new(Sealing::Required, Ending::Closed)?;
+    let site = sample.install()?;
+    site.edit(|rows| {
+        for (key, mut value) in rows.all(Table::Index)? {
+            let middle = value.len() / 2;
+            value[middle] ^= 0x10;
+            if key[0] == b'r' {
+                rows.set(Table::Index, &key, Some(&value))?;
+            }
+        }
+        Ok(())
+    })?;
+    let mut opening = site.opening();
+    opening.options.maintenance_commits = 1;
+    opening.options.index.freeze_events = 2;
+    opening.options.index.fan_in = 2;
+    let log = Log::open(&site.path(), opening)?;
+    let size = log.size();
+    let mut recorded = 0;
+    for n in 0..200 {
+        // What has to be looked up in a damaged block fails, and nothing else does.
+        match log.append_blocking(event(&format!("new-{n}"))) {
+            Ok(_) => recorded += 1,
+            Err(error) => assert_eq!(error.code(), "corrupt"),
+        }
+        assert!(log.health().is_ok());
+    }
+    assert!(recorded > 0);
+    assert_eq!(log.size(), size + recorded);
+    assert!(log.stats()?.index_stopped.is_some());
+    log.close_blocking()?;
+    drop(log);
+    assert_eq!(site.open()?.size(), size + recorded);
     Ok(())
 }
