@@ -6,7 +6,6 @@ use crate::error::AppendError;
 use crate::fold::Payload;
 use crate::log::Log;
 use crate::options::Sealing;
-use crate::read::stream_scope;
 use crate::write::{Prepared, Request};
 use runstone_codec::keys::keyed_digest;
 use runstone_codec::{
@@ -169,9 +168,10 @@ impl Log {
         if let Some(scope) = local.0.get(&event.stream) {
             return Ok(scope.clone());
         }
-        let reader = self.shared.reader()?;
-        let stored = stream_scope(&reader.published.index, &reader.snapshot, &event.stream)?;
-        let scope = stored.unwrap_or_else(|| DEFAULT_SCOPE.to_owned());
+        let scope = match self.shared.stream_scope(&event.stream)? {
+            Some(scope) => scope,
+            None => DEFAULT_SCOPE.to_owned(),
+        };
         local.0.insert(event.stream.clone(), scope.clone());
         Ok(scope)
     }

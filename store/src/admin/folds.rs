@@ -114,6 +114,16 @@ impl Log {
             if let Err(error) = self.catch_up(&mut rebuilds, size, progress) {
                 return Ok(Err(AppendError::from(error)));
             }
+            // Rows that are right are not replaced by what stopped short.
+            for rebuild in &rebuilds {
+                if let Err(error) = rebuild.check_keys() {
+                    return Ok(Err(AppendError::FoldStopped {
+                        fold: rebuild.name().to_owned(),
+                        position: rebuild.applied(),
+                        why: error.to_string(),
+                    }));
+                }
+            }
             let mut host = self
                 .shared
                 .fold_host

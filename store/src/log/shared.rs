@@ -8,9 +8,11 @@ use crate::identity::Identity;
 use crate::open::{Disks, load};
 use crate::options::Durability;
 use crate::prepare::Actor;
-use crate::read::{Published, Reader};
+use crate::read::{Published, Reader, stream_scope};
 use crate::signing::Signing;
-use crate::write::{Answer, CommitFailed, Committed, Queue, Request, Ticket, Work, Writer};
+use crate::write::{
+    Answer, CommitFailed, Committed, Queue, Request, ScopeCache, Ticket, Work, Writer,
+};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,6 +53,8 @@ pub(crate) struct Shared {
     pub(super) durable: watch::Sender<u64>,
     pub(super) signing: Arc<Signing>,
     subscribers: AtomicUsize,
+    /// What callers have looked up, to seal by; the writer decides by what it finds itself.
+    scopes: RwLock<ScopeCache>,
     /// Nobody outside holds the log any more.
     abandoned: AtomicBool,
 }
@@ -158,6 +162,7 @@ impl Log {
             health: RwLock::new(Health::Open),
             signing,
             subscribers: AtomicUsize::new(0),
+            scopes: RwLock::default(),
             abandoned: AtomicBool::new(false),
         });
         if shared.identity.options.background {
@@ -242,6 +247,22 @@ impl Shared {
         let reader = Reader::new(Arc::clone(&self.identity), Arc::clone(&published))?;
         drop(published);
         Ok(reader)
+    }
+
+    /// The scope of a stream, if there is one.
+    pub(crate) fn stream_scope(&self, stream: &str) -> Result<Option<String>, ReadError> {
+        let known = self.scopes.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(scope) = known.get(stream) {
+            return Ok(Some(scope.to_owned()));
+        }
+        drop(known);
+        let reader = self.reader()?;
+        let scope = stream_scope(&reader.published.index, &reader.snapshot, stream)?;
+        if let Some(scope) = &scope {
+            let mut known = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+            known.set(stream, scope);
+        }
+        Ok(scope)
     }
 
     pub(crate) fn watch_durable(&self) -> watch::Receiver<u64> {
@@ -385,6 +406,8 @@ impl Shared {
     ) {
         self.set_health(Health::Reopening);
         self.signing.discard();
+        // Streams that were only buffered may be gone.
+        *self.scopes.write().unwrap_or_else(PoisonError::into_inner) = ScopeCache::default();
         let why = failed.error.to_string();
         let clock_floor = slot.as_ref().map(|writer| writer.durable);
         *slot = None;

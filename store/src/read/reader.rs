@@ -188,9 +188,9 @@ impl Reader {
             position: entry.position(),
             revision: entry.revision(),
             recorded_at_us: entry.recorded_at_us(),
-            header: header.clone(),
             control,
             payload,
+            header: entry.into_header(),
         })
     }
 

@@ -205,10 +205,7 @@ impl Simulation {
             self.crash();
         } else {
             let closed = self.log().close_blocking();
-            assert!(
-                closed.is_ok() || self.machine.is_down() || self.machine.struck() > 0,
-                "{closed:?}"
-            );
+            assert!(closed.is_ok() || self.is_excused(), "{closed:?}");
             if closed.is_err() {
                 self.crash();
             }

@@ -400,7 +400,7 @@ impl Simulation {
     }
 
     /// Whether something that was planned may be why something failed.
-    fn is_excused(&self) -> bool {
+    pub(super) fn is_excused(&self) -> bool {
         self.machine.is_down() || self.machine.struck() > 0 || self.is_full
     }
 
