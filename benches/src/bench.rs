@@ -35,10 +35,10 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) const FULL: Self = Self {
-        round: Duration::from_secs(3),
+        round: Duration::from_secs(1),
         log_events: 1_000_000,
         reads: 2000,
-        imports: 4,
+        imports: 10,
     };
     pub(crate) const QUICK: Self = Self {
         round: Duration::from_millis(400),

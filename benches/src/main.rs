@@ -62,7 +62,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// All rounds of one workload, interleaved over the contenders.
+/// All rounds of one workload, interleaved over the contenders. One that fails has no row.
 fn run(bench: &Bench, args: &Args, workload: &'static Workload) -> Result<Vec<Row>> {
     let mut contenders = args.contenders();
     contenders.retain(|contender| contender.can(workload.need));
@@ -75,24 +75,36 @@ fn run(bench: &Bench, args: &Args, workload: &'static Workload) -> Result<Vec<Ro
         writeln!(stderr(), "{}: left out, {missing}", workload.name)?;
         return Ok(Vec::new());
     }
-    let mut samples = vec![Vec::new(); contenders.len()];
+    let mut samples = vec![Some(Vec::new()); contenders.len()];
     for round in 0..args.rounds() as usize {
         for turn in 0..contenders.len() {
             let at = (round + turn) % contenders.len();
-            let (Some(contender), Some(samples)) = (contenders.get(at), samples.get_mut(at)) else {
+            let (Some(contender), Some(slot)) = (contenders.get(at), samples.get_mut(at)) else {
                 continue;
             };
-            let sample = (workload.round)(bench, workload, contender)
-                .with_context(|| format!("{} with {}", workload.name, contender.name))?;
-            progress(workload, contender, round, sample.value)?;
-            samples.push(sample);
+            let Some(samples) = slot else {
+                continue;
+            };
+            match (workload.round)(bench, workload, contender) {
+                Ok(sample) => {
+                    progress(workload, contender, round, sample.value)?;
+                    samples.push(sample);
+                }
+                Err(error) => {
+                    let (name, contender) = (workload.name, contender.name);
+                    writeln!(stderr(), "{name} {contender}: left out, {error:#}")?;
+                    *slot = None;
+                }
+            }
         }
     }
     let rows = contenders.into_iter().zip(samples);
-    let rows = rows.map(|(contender, samples)| Row {
-        workload,
-        contender,
-        summary: Summary::of(&samples),
+    let rows = rows.filter_map(|(contender, samples)| {
+        Some(Row {
+            workload,
+            contender,
+            summary: Summary::of(&samples?),
+        })
     });
     Ok(rows.collect())
 }

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use runstone::codec::Draft;
 use runstone::import::{DETECT_BYTES, Importer, Options, detect};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -32,9 +33,11 @@ impl Recordings {
     }
 
     /// The records of every file whose format is known, under streams with this prefix. What
-    /// cannot be imported is left out.
+    /// cannot be imported is left out, and events that came before: sessions are there at several
+    /// lengths.
     pub(crate) fn records(&self, prefix: &str) -> Result<Vec<Vec<Draft>>> {
         let mut records = Vec::new();
+        let mut known = BTreeSet::new();
         for file in &self.files {
             let bytes = fs::read(file)?;
             let head = bytes.get(..DETECT_BYTES).unwrap_or(&bytes);
@@ -42,7 +45,9 @@ impl Recordings {
                 continue;
             };
             let options = Options::new().stream_prefix(prefix);
-            for record in Importer::new(format, bytes.as_slice(), options).flatten() {
+            for mut record in Importer::new(format, bytes.as_slice(), options).flatten() {
+                let drafts = &mut record.drafts;
+                drafts.retain(|draft| draft.event.event_id.is_none_or(|id| known.insert(id)));
                 if !record.drafts.is_empty() {
                     records.push(record.drafts);
                 }

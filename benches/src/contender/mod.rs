@@ -151,7 +151,7 @@ pub(crate) const CONTENDERS: [Contender; 9] = [
         name: "umadb",
         needs: ALL,
         open: umadb::open,
-        compact: |_| Ok(()),
+        compact: umadb::cut,
     },
     Contender {
         name: "runstone-plain",

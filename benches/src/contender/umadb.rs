@@ -7,6 +7,7 @@
 use super::{Reply, Seen, Store};
 use crate::event::{Event, Request, Unless};
 use anyhow::{Context as _, Result, anyhow};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -33,10 +34,7 @@ struct Uma {
 }
 
 pub(crate) fn open(folder: &Path) -> Result<Box<dyn Store>> {
-    let options = StorageOptions::default()
-        .db_path(folder.join("uma.db"))
-        .page_cache_max_mb(super::CACHE_BYTES >> 20);
-    let mvcc = Arc::new(Mvcc::new(false, options)?);
+    let mvcc = Arc::new(Mvcc::new(false, options(folder))?);
     let (queue, requests) = mpsc::channel(QUEUE);
     let (head, _) = watch::channel(None);
     let thread = std::thread::Builder::new().name("umadb-writer".to_owned());
@@ -49,6 +47,23 @@ pub(crate) fn open(folder: &Path) -> Result<Box<dyn Store>> {
         queue: Some(queue),
         thread: Some(thread),
     }))
+}
+
+/// Cuts off the pages that the file has reserved and never used; it has no compaction.
+pub(crate) fn cut(folder: &Path) -> Result<()> {
+    let options = options(folder);
+    let (path, page_size) = (options.db_path.clone(), options.page_size as u64);
+    let header = Mvcc::new(false, options)?.get_latest_header_page()?;
+    let pages = header.as_header_node()?.next_page_id.0;
+    let file = File::options().write(true).open(path)?;
+    file.set_len(pages * page_size)?;
+    Ok(())
+}
+
+fn options(folder: &Path) -> StorageOptions {
+    StorageOptions::default()
+        .db_path(folder.join("uma.db"))
+        .page_cache_max_mb(super::CACHE_BYTES >> 20)
 }
 
 fn event(event: Event) -> DcbEvent {
