@@ -1,5 +1,6 @@
 //! What one round measured, and what all rounds come to.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
 /// One round of one workload with one contender.
@@ -9,6 +10,9 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
     /// Of every request, in microseconds.
     pub(crate) latencies_us: Vec<f64>,
+    /// What an event, or a run that is read, cost all threads, in microseconds. On a machine that
+    /// others use it says more than a rate.
+    pub(crate) cpu_us: Option<f64>,
     /// Length of the files, where it matters.
     pub(crate) gigabytes: Option<f64>,
 }
@@ -19,8 +23,15 @@ impl Sample {
         Self {
             value: amount / elapsed.as_secs_f64(),
             latencies_us,
-            gigabytes: None,
+            ..Self::default()
         }
+    }
+
+    /// What all that was measured cost, for each of so many.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    pub(crate) fn cpu(mut self, spent: Duration, of: u64) -> Self {
+        self.cpu_us = Some(micros(spent) / of as f64);
+        self
     }
 
     /// The median of latencies.
@@ -28,9 +39,15 @@ impl Sample {
         Self {
             value: quantile(&mut latencies_us.clone(), 0.5),
             latencies_us,
-            gigabytes: None,
+            ..Self::default()
         }
     }
+}
+
+/// Processor time that all threads of this process have used.
+pub(crate) fn processor_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(used).unwrap_or_default()
 }
 
 pub(crate) fn micros(elapsed: Duration) -> f64 {
@@ -45,12 +62,15 @@ pub(crate) struct Summary {
     pub(crate) high: f64,
     /// Of the latencies of all rounds, in microseconds.
     pub(crate) p99_us: Option<f64>,
+    /// Median of the rounds.
+    pub(crate) cpu_us: Option<f64>,
     pub(crate) gigabytes: Option<f64>,
 }
 
 impl Summary {
     pub(crate) fn of(samples: &[Sample]) -> Self {
         let mut values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
+        let mut cpu: Vec<f64> = samples.iter().filter_map(|sample| sample.cpu_us).collect();
         let latencies = samples.iter().flat_map(|sample| &sample.latencies_us);
         let mut latencies: Vec<f64> = latencies.copied().collect();
         Self {
@@ -58,6 +78,7 @@ impl Summary {
             low: quantile(&mut values, 0.0),
             high: quantile(&mut values, 1.0),
             p99_us: (!latencies.is_empty()).then(|| quantile(&mut latencies, 0.99)),
+            cpu_us: (!cpu.is_empty()).then(|| quantile(&mut cpu, 0.5)),
             gigabytes: samples.iter().find_map(|sample| sample.gigabytes),
         }
     }

@@ -24,6 +24,8 @@ struct JsonRow {
     unit: &'static str,
     ratio_to_raw: Option<f64>,
     ratio_to: BTreeMap<&'static str, f64>,
+    /// Of all threads, for each event (or run that is read), in microseconds.
+    cpu_us: Option<f64>,
     low: f64,
     high: f64,
     bars: Vec<JsonBar>,
@@ -68,6 +70,7 @@ fn json_row(report: &Report, row: &Row) -> JsonRow {
         unit: row.workload.unit.as_str(),
         ratio_to_raw: report.ratio(row, "raw"),
         ratio_to,
+        cpu_us: row.summary.cpu_us,
         low: row.summary.low,
         high: row.summary.high,
         bars: verdicts

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 /// Contenders that every row is compared with in a column of its own.
 const COMPARED: [&str; 4] = ["raw", "redb-bare", "sqlite", "umadb"];
 /// Columns of text; the others hold numbers.
-const TEXT_COLUMNS: [usize; 4] = [0, 1, 7, 12];
+const TEXT_COLUMNS: [usize; 4] = [0, 1, 8, 13];
 
 pub(crate) fn table(report: &Report) -> String {
     let mut table = Table::new();
@@ -20,6 +20,7 @@ pub(crate) fn table(report: &Report) -> String {
         "median",
         "spread",
         "p99 us",
+        "cpu us",
         "unit",
     ];
     let head = head.into_iter().map(str::to_owned);
@@ -46,6 +47,7 @@ fn cells(report: &Report, row: &Row) -> Vec<String> {
         number(summary.median),
         format!("{}..{}", number(summary.low), number(summary.high)),
         summary.p99_us.map_or_else(String::new, number),
+        summary.cpu_us.map_or_else(String::new, number),
         row.workload.unit.as_str().to_owned(),
     ];
     let ratios = COMPARED.iter().map(|other| report.ratio(row, other));

@@ -7,7 +7,7 @@ use super::Workload;
 use crate::bench::{Bench, PAYLOAD_BYTES};
 use crate::contender::{Contender, Store};
 use crate::event::{Request, Synthetic, Unless};
-use crate::sample::{Sample, micros};
+use crate::sample::{Sample, micros, processor_time};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use std::path::Path;
 use std::sync::{Arc, Barrier};
@@ -78,7 +78,8 @@ fn short(
     };
     let measured = measure(bench, workload, contender, folder, asking)?;
     let events = measured.latencies_us.len() * workload.batch;
-    Ok(measured.rate(events))
+    let cpu = measured.cpu;
+    Ok(measured.rate(events).cpu(cpu, events as u64))
 }
 
 pub(super) fn long_64k(
@@ -104,12 +105,18 @@ fn long(bench: &Bench, workload: &Workload, contender: &Contender, bytes: usize)
     };
     let folder = bench.on_disk()?;
     let measured = measure(bench, workload, contender, folder.path(), asking)?;
-    let written = measured.latencies_us.len() * (lengths / LONG_PAYLOADS);
-    Ok(measured.rate(written >> 20))
+    let events = measured.latencies_us.len();
+    let written = events * (lengths / LONG_PAYLOADS);
+    let cpu = measured.cpu;
+    Ok(measured.rate(written >> 20).cpu(cpu, events as u64))
 }
+
+/// How long it took, and each request, in microseconds.
+type Timed = (Duration, Vec<f64>);
 
 struct Measured {
     elapsed: Duration,
+    cpu: Duration,
     latencies_us: Vec<f64>,
 }
 
@@ -131,24 +138,27 @@ fn measure(
     // Keys, tables and files are made at the first append.
     let first = asking.request(usize::MAX, 0);
     ensure!(store.append_alone(first)?, "the first append was refused");
-    match workload.clients {
+    let before = processor_time();
+    let (elapsed, latencies_us) = match workload.clients {
         1 => alone(store.as_ref(), bench.sizes.round, &asking),
         clients if clients <= MOST_THREADS => {
             threads(store.as_ref(), clients, bench.sizes.round, &asking)
         }
         clients => tasks(&store, clients, bench.sizes.round, asking),
-    }
+    }?;
+    Ok(Measured {
+        elapsed,
+        cpu: processor_time().saturating_sub(before),
+        latencies_us,
+    })
 }
 
-fn alone(store: &dyn Store, time: Duration, asking: &Asking) -> Result<Measured> {
+fn alone(store: &dyn Store, time: Duration, asking: &Asking) -> Result<Timed> {
     let start = Instant::now();
     let latencies_us = client(0, start + time, asking, |request| {
         store.append_alone(request)
     })?;
-    Ok(Measured {
-        elapsed: start.elapsed(),
-        latencies_us,
-    })
+    Ok((start.elapsed(), latencies_us))
 }
 
 fn client(
@@ -170,7 +180,7 @@ fn client(
     Ok(latencies)
 }
 
-fn threads(store: &dyn Store, clients: usize, time: Duration, asking: &Asking) -> Result<Measured> {
+fn threads(store: &dyn Store, clients: usize, time: Duration, asking: &Asking) -> Result<Timed> {
     let ready = Barrier::new(clients + 1);
     std::thread::scope(|scope| {
         let ready = &ready;
@@ -189,19 +199,11 @@ fn threads(store: &dyn Store, clients: usize, time: Duration, asking: &Asking) -
             let latencies = thread.join().map_err(|_| anyhow!("a client panicked"))?;
             latencies_us.append(&mut latencies?);
         }
-        Ok(Measured {
-            elapsed: start.elapsed(),
-            latencies_us,
-        })
+        Ok((start.elapsed(), latencies_us))
     })
 }
 
-fn tasks(
-    store: &Arc<dyn Store>,
-    clients: usize,
-    time: Duration,
-    asking: Asking,
-) -> Result<Measured> {
+fn tasks(store: &Arc<dyn Store>, clients: usize, time: Duration, asking: Asking) -> Result<Timed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
     let asking = Arc::new(asking);
     let start = Instant::now();
@@ -233,9 +235,6 @@ fn tasks(
         for task in running {
             latencies_us.append(&mut task.await??);
         }
-        Ok(Measured {
-            elapsed: start.elapsed(),
-            latencies_us,
-        })
+        Ok((start.elapsed(), latencies_us))
     })
 }

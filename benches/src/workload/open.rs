@@ -23,7 +23,7 @@ pub(super) fn after_crash(bench: &Bench, _: &Workload, contender: &Contender) ->
     ensure!(seen.events == RUN_EVENTS, "the last run is not whole");
     Ok(Sample {
         value: elapsed.as_secs_f64(),
-        latencies_us: Vec::new(),
         gigabytes: Some(gigabytes),
+        ..Sample::default()
     })
 }

@@ -5,7 +5,7 @@ use super::size::import;
 use crate::bench::Bench;
 use crate::contender::{Contender, Store};
 use crate::event::{RUN_EVENTS, Random, run_name, whole_runs};
-use crate::sample::{Sample, micros};
+use crate::sample::{Sample, micros, processor_time};
 use anyhow::{Result, ensure};
 use std::time::Instant;
 
@@ -32,11 +32,12 @@ pub(super) fn scan_real(bench: &Bench, _: &Workload, contender: &Contender) -> R
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn timed_scan(store: &dyn Store, at_least: u64) -> Result<Sample> {
     store.scan()?;
-    let start = Instant::now();
+    let (before, start) = (processor_time(), Instant::now());
     let seen = store.scan()?;
     let elapsed = start.elapsed();
+    let cpu = processor_time().saturating_sub(before);
     ensure!(seen.events >= at_least, "only {} events", seen.events);
-    Ok(Sample::rate(seen.events as f64, elapsed, Vec::new()))
+    Ok(Sample::rate(seen.events as f64, elapsed, Vec::new()).cpu(cpu, seen.events))
 }
 
 /// Runs of 60 events that lie between those of others.
@@ -46,7 +47,11 @@ pub(super) fn runs(bench: &Bench, _: &Workload, contender: &Contender) -> Result
     let runs = whole_runs(bench.sizes.log_events);
     let mut random = Random::new(60);
     let mut latencies = Vec::new();
+    let mut before = processor_time();
     for read in 0..WARM_READS + bench.sizes.reads {
+        if read == WARM_READS {
+            before = processor_time();
+        }
         let stream = run_name(random.next() % runs);
         let start = Instant::now();
         let seen = store.read_run(&stream)?;
@@ -56,5 +61,6 @@ pub(super) fn runs(bench: &Bench, _: &Workload, contender: &Contender) -> Result
             latencies.push(micros(elapsed));
         }
     }
-    Ok(Sample::latency(latencies))
+    let cpu = processor_time().saturating_sub(before);
+    Ok(Sample::latency(latencies).cpu(cpu, bench.sizes.reads))
 }
