@@ -1,6 +1,6 @@
 //! SQLite: an event table with its indexes and a tag table.
 //!
-//! WAL with `synchronous=FULL`: one `fdatasync` of the WAL a commit, and more at a checkpoint.
+//! WAL with `synchronous=FULL`: one `fsync` of the WAL a commit, and more at a checkpoint.
 
 use super::grouped::{Committer, Grouped};
 use super::{Seen, Store};
