@@ -1,0 +1,168 @@
+//! The stores that are compared: each in this process, durable, given the same events.
+
+mod fjall;
+mod grouped;
+mod raw;
+mod redb_bare;
+mod redb_naive;
+mod row;
+mod runstone;
+mod sqlite;
+mod umadb;
+
+use crate::event::{Event, Request};
+use ::runstone::codec::Draft;
+use anyhow::Result;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// Page cache of each store that lets it be chosen: Runstone's default.
+const CACHE_BYTES: usize = 256 << 20;
+
+/// Whether a request was recorded; `false` if its condition failed.
+pub(crate) type Reply = Pin<Box<dyn Future<Output = Result<bool>> + Send>>;
+
+/// An open store. Every append is answered after the disk has it.
+pub(crate) trait Store: Send + Sync {
+    /// Appends for a client that is alone, in the way that suits the store best then.
+    fn append_alone(&self, request: Request) -> Result<bool>;
+
+    /// Appends for one of many clients, each a thread that may block.
+    fn append_shared(&self, request: Request) -> Result<bool>;
+
+    /// Appends for one of many clients, each a task of a runtime.
+    fn submit(&self, request: Request) -> Reply;
+
+    /// Reads every event, headers and payloads, in order.
+    fn scan(&self) -> Result<Seen>;
+
+    /// Reads the events of a run, headers and payloads, in order.
+    fn read_run(&self, stream: &str) -> Result<Seen>;
+
+    /// Takes records of a recording, each whole, in one commit.
+    fn import(&self, records: Vec<Vec<Draft>>) -> Result<()> {
+        let events = records.into_iter().flatten().map(Event::of_draft).collect();
+        self.append_alone(Request::new(events)).map(|_| ())
+    }
+
+    /// Shuts down in order.
+    fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// What a read gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) events: u64,
+    pub(crate) payload_bytes: u64,
+}
+
+impl Seen {
+    /// Counts an event, whose bytes have really been looked at.
+    pub(crate) fn event(&mut self, payload: &[u8]) {
+        self.events += 1;
+        self.payload_bytes += std::hint::black_box(payload).len() as u64;
+    }
+}
+
+/// What a workload needs of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Durable appends: every contender.
+    Append,
+    /// Conditions on tags.
+    Condition,
+    /// Conditions on a type alone.
+    TypeCondition,
+    /// Reading runs and whole logs.
+    Read,
+}
+
+/// A store that is compared.
+#[derive(Clone, Copy)]
+pub(crate) struct Contender {
+    pub(crate) name: &'static str,
+    needs: &'static [Need],
+    open: fn(&Path) -> Result<Box<dyn Store>>,
+    compact: fn(&Path) -> Result<()>,
+}
+
+impl Contender {
+    pub(crate) fn can(&self, need: Need) -> bool {
+        need == Need::Append || self.needs.contains(&need)
+    }
+
+    /// Opens the store in a folder, or makes it there.
+    pub(crate) fn open(&self, folder: &Path) -> Result<Arc<dyn Store>> {
+        self.open_boxed(folder).map(Arc::from)
+    }
+
+    pub(crate) fn open_boxed(&self, folder: &Path) -> Result<Box<dyn Store>> {
+        (self.open)(folder)
+    }
+
+    /// Makes the closed store in a folder as small as it can be.
+    pub(crate) fn compact(&self, folder: &Path) -> Result<()> {
+        (self.compact)(folder)
+    }
+}
+
+const ALL: &[Need] = &[Need::Condition, Need::TypeCondition, Need::Read];
+
+/// Every contender, in the order of the table.
+pub(crate) const CONTENDERS: [Contender; 9] = [
+    Contender {
+        name: "raw",
+        needs: &[],
+        open: raw::growing,
+        compact: |_| Ok(()),
+    },
+    Contender {
+        name: "raw-preallocated",
+        needs: &[],
+        open: raw::preallocated,
+        compact: |_| Ok(()),
+    },
+    Contender {
+        name: "redb-bare",
+        needs: &[],
+        open: redb_bare::open,
+        compact: |_| Ok(()),
+    },
+    Contender {
+        name: "redb",
+        needs: &[Need::Condition, Need::Read],
+        open: redb_naive::open,
+        compact: redb_naive::compact,
+    },
+    Contender {
+        name: "fjall",
+        needs: &[Need::Condition, Need::Read],
+        open: fjall::open,
+        compact: fjall::compact,
+    },
+    Contender {
+        name: "sqlite",
+        needs: ALL,
+        open: sqlite::open,
+        compact: sqlite::compact,
+    },
+    Contender {
+        name: "umadb",
+        needs: ALL,
+        open: umadb::open,
+        compact: umadb::cut,
+    },
+    Contender {
+        name: "runstone-plain",
+        needs: ALL,
+        open: runstone::plain,
+        compact: runstone::compact,
+    },
+    Contender {
+        name: "runstone",
+        needs: ALL,
+        open: runstone::whole,
+        compact: runstone::compact,
+    },
+];

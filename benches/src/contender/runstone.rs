@@ -1,0 +1,116 @@
+//! Runstone, whole and plain.
+//!
+//! Whole: AES-256-GCM, commitments, Merkle tree, signed checkpoint, every index, the run index fold.
+//! Plain: the same without encryption. Both answer after one `fdatasync` (`Durability::Synced`); a
+//! key's first use syncs the key table besides.
+
+use super::{Reply, Seen, Store};
+use crate::event::{Event, Request, Unless};
+use anyhow::{Result, anyhow};
+use runstone::codec::Draft;
+use runstone::{
+    Append, AppendError, Appended, Condition, Log, NewEvent, Position, Query, Read, Runstone,
+};
+use std::path::{Path, PathBuf};
+
+struct Whole {
+    log: Log,
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join("log")
+}
+
+pub(crate) fn whole(folder: &Path) -> Result<Box<dyn Store>> {
+    let log = Runstone::options().open_or_create(path(folder))?;
+    Ok(Box::new(Whole { log }))
+}
+
+pub(crate) fn plain(folder: &Path) -> Result<Box<dyn Store>> {
+    let log = Runstone::options().plain().open_or_create(path(folder))?;
+    Ok(Box::new(Whole { log }))
+}
+
+pub(crate) fn compact(folder: &Path) -> Result<()> {
+    let (_, open) = Runstone::options().into_store();
+    Log::compact(&path(folder), open, &|_, _| {})?;
+    Ok(())
+}
+
+fn event(event: Event) -> NewEvent {
+    let new = NewEvent::new(event.event_type, event.stream)
+        .tags(event.tags)
+        .payload(event.payload);
+    match event.id {
+        Some(id) => new.id(id),
+        None => new,
+    }
+}
+
+fn append(request: Request) -> Append {
+    let append = Append::new(request.events.into_iter().map(event));
+    match request.unless {
+        None => append,
+        Some(Unless::Tag(tag)) => append.condition(Condition::none(Query::tag(tag))),
+        Some(Unless::TypeAfter { event_type, after }) => append.condition(Condition::none_after(
+            Query::of_type(event_type),
+            Position::new(after),
+        )),
+    }
+}
+
+fn answered(answer: Result<Appended, AppendError>) -> Result<bool> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(AppendError::ConditionFailed { .. }) => Ok(false),
+        Err(error) => Err(anyhow!(error)),
+    }
+}
+
+impl Whole {
+    fn read(&self, query: Query) -> Result<Seen> {
+        let mut seen = Seen::default();
+        for record in self.log.read(Read::new(query))? {
+            let record = record?;
+            let bytes = record.payload.bytes();
+            seen.event(bytes.ok_or_else(|| anyhow!("a payload is not open"))?);
+        }
+        Ok(seen)
+    }
+}
+
+impl Store for Whole {
+    fn append_alone(&self, request: Request) -> Result<bool> {
+        answered(self.log.append_blocking(append(request)))
+    }
+
+    fn append_shared(&self, request: Request) -> Result<bool> {
+        answered(self.log.append_blocking(append(request)))
+    }
+
+    fn submit(&self, request: Request) -> Reply {
+        let log = self.log.clone();
+        Box::pin(async move { answered(log.append(append(request)).await) })
+    }
+
+    /// The log's own events count: they are read like any other.
+    fn scan(&self) -> Result<Seen> {
+        self.read(Query::everything())
+    }
+
+    fn read_run(&self, stream: &str) -> Result<Seen> {
+        self.read(Query::stream(stream))
+    }
+
+    /// As recorded elsewhere: with the ids, times and control fields of the recording.
+    fn import(&self, records: Vec<Vec<Draft>>) -> Result<()> {
+        for imported in self.log.import_blocking(records) {
+            imported?;
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(self.log.close_blocking()?)
+    }
+}

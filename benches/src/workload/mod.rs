@@ -1,0 +1,224 @@
+//! What is measured.
+
+mod append;
+mod condition;
+mod open;
+mod read;
+mod size;
+
+use crate::bench::Bench;
+use crate::contender::{Contender, Need};
+use crate::sample::Sample;
+use anyhow::Result;
+
+/// A workload. Its round is one measurement of one contender.
+#[derive(Clone, Copy)]
+pub(crate) struct Workload {
+    pub(crate) name: &'static str,
+    pub(crate) clients: usize,
+    /// Events of one commit of one client.
+    pub(crate) batch: usize,
+    pub(crate) unit: Unit,
+    pub(crate) need: Need,
+    pub(crate) place: Place,
+    pub(crate) bars: &'static [Bar],
+    pub(crate) round: fn(&Bench, &Self, &Contender) -> Result<Sample>,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    EventsPerSecond,
+    MebibytesPerSecond,
+    Microseconds,
+    Seconds,
+    BytesPerEvent,
+}
+
+impl Unit {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::EventsPerSecond => "events/s",
+            Self::MebibytesPerSecond => "MiB/s",
+            Self::Microseconds => "us",
+            Self::Seconds => "s",
+            Self::BytesPerEvent => "bytes/event",
+        }
+    }
+}
+
+/// What a workload runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Disk,
+    /// Memory: what is left when syncing costs nothing.
+    Tmpfs,
+    /// The disk, with recordings.
+    Recordings,
+}
+
+/// What is demanded of a contender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bar {
+    pub(crate) contender: &'static str,
+    pub(crate) demand: Demand,
+}
+
+/// The demands. A ratio is the contender's median divided by the other's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Demand {
+    AtLeast(f64),
+    AtMost(f64),
+    RatioAtLeast(&'static str, f64),
+    RatioAtMost(&'static str, f64),
+    /// Of the value, for each gigabyte of the files.
+    AtMostPerGigabyte(f64),
+}
+
+const fn whole(demand: Demand) -> Bar {
+    Bar {
+        contender: "runstone",
+        demand,
+    }
+}
+
+const fn plain(demand: Demand) -> Bar {
+    Bar {
+        contender: "runstone-plain",
+        demand,
+    }
+}
+
+const APPEND: Workload = Workload {
+    name: "",
+    clients: 1,
+    batch: 1,
+    unit: Unit::EventsPerSecond,
+    need: Need::Append,
+    place: Place::Disk,
+    bars: &[],
+    round: append::on_disk,
+};
+
+/// Every workload, in the order of the table.
+pub(crate) const WORKLOADS: [Workload; 15] = [
+    Workload {
+        name: "append-1",
+        bars: &[
+            whole(Demand::RatioAtLeast("redb-bare", 0.80)),
+            whole(Demand::RatioAtLeast("sqlite", 1.0)),
+        ],
+        ..APPEND
+    },
+    Workload {
+        name: "append-64",
+        clients: 64,
+        ..APPEND
+    },
+    Workload {
+        name: "append-1024",
+        clients: 1024,
+        ..APPEND
+    },
+    Workload {
+        name: "append-if-64",
+        clients: 64,
+        need: Need::Condition,
+        bars: &[whole(Demand::RatioAtLeast("umadb", 2.0))],
+        round: append::conditional,
+        ..APPEND
+    },
+    Workload {
+        name: "append-if-1024",
+        clients: 1024,
+        need: Need::Condition,
+        bars: &[whole(Demand::RatioAtLeast("umadb", 3.0))],
+        round: append::conditional,
+        ..APPEND
+    },
+    Workload {
+        name: "bulk-tmpfs",
+        clients: 2,
+        batch: 1000,
+        place: Place::Tmpfs,
+        bars: &[
+            whole(Demand::RatioAtLeast("umadb", 2.0)),
+            plain(Demand::RatioAtLeast("umadb", 5.0)),
+        ],
+        round: append::on_tmpfs,
+        ..APPEND
+    },
+    Workload {
+        name: "bulk-disk",
+        clients: 2,
+        batch: 1000,
+        ..APPEND
+    },
+    Workload {
+        name: "long-64k",
+        unit: Unit::MebibytesPerSecond,
+        place: Place::Recordings,
+        round: append::long_64k,
+        ..APPEND
+    },
+    Workload {
+        name: "long-1m",
+        unit: Unit::MebibytesPerSecond,
+        place: Place::Recordings,
+        round: append::long_1m,
+        ..APPEND
+    },
+    Workload {
+        name: "scan",
+        need: Need::Read,
+        bars: &[whole(Demand::AtLeast(900_000.0))],
+        round: read::scan,
+        ..APPEND
+    },
+    Workload {
+        name: "scan-real",
+        need: Need::Read,
+        place: Place::Recordings,
+        bars: &[whole(Demand::AtLeast(300_000.0))],
+        round: read::scan_real,
+        ..APPEND
+    },
+    Workload {
+        name: "read-run",
+        unit: Unit::Microseconds,
+        need: Need::Read,
+        bars: &[plain(Demand::AtMost(60.0))],
+        round: read::runs,
+        ..APPEND
+    },
+    Workload {
+        name: "type-condition",
+        unit: Unit::Microseconds,
+        need: Need::TypeCondition,
+        place: Place::Tmpfs,
+        bars: &[whole(Demand::AtMost(200.0))],
+        round: condition::type_only,
+        ..APPEND
+    },
+    Workload {
+        name: "open-crash",
+        unit: Unit::Seconds,
+        need: Need::Read,
+        bars: &[whole(Demand::AtMostPerGigabyte(1.0))],
+        round: open::after_crash,
+        ..APPEND
+    },
+    Workload {
+        name: "bytes-real",
+        batch: size::GROUP_EVENTS,
+        unit: Unit::BytesPerEvent,
+        need: Need::Read,
+        place: Place::Recordings,
+        bars: &[
+            whole(Demand::RatioAtMost("umadb", 0.4)),
+            whole(Demand::RatioAtMost("sqlite", 0.5)),
+        ],
+        round: size::imported,
+        ..APPEND
+    },
+];
