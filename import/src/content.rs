@@ -19,8 +19,15 @@ pub(crate) fn part(block: &Object<'_>) -> Part {
     })
 }
 
-/// `{"source": {"type": "base64", "media_type": .., "data": ..}}` or `{"source": {"url": ..}}`.
+/// `{"source": {"type": "base64", "media_type": .., "data": ..}}`, `{"source": {"url": ..}}` or
+/// `{"data": .., "mimeType": ..}`.
 fn image(block: &Object<'_>) -> Option<Part> {
+    if let (Some(mime), Some(data)) = (block.text("mimeType"), block.text("data")) {
+        return Some(Part::Image {
+            data: data.into_owned(),
+            mime: mime.into_owned(),
+        });
+    }
     let source = block.object("source").ok().flatten()?;
     if let Some(url) = source.text("url") {
         return Some(Part::uri(url));
@@ -80,6 +87,10 @@ mod tests {
         let base64 = r#"{"type":"base64","media_type":"image/png","data":"AA=="}"#;
         assert_eq!(
             read(&format!(r#"{{"type":"image","source":{base64}}}"#)),
+            image
+        );
+        assert_eq!(
+            read(r#"{"type":"image","data":"AA==","mimeType":"image/png"}"#),
             image
         );
         let url = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}"#;

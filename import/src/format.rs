@@ -18,6 +18,8 @@ pub enum Format {
     Messages,
     /// Session transcripts of Claude Code, JSONL.
     ClaudeCode,
+    /// Sessions of the coding agent pi, JSONL.
+    Pi,
 }
 
 impl Format {
@@ -26,6 +28,7 @@ impl Format {
         match self {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude-code",
+            Self::Pi => "pi",
         }
     }
 
@@ -34,12 +37,13 @@ impl Format {
         match self {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude_code",
+            Self::Pi => "pi",
         }
     }
 
     /// Every format.
     pub const fn all() -> &'static [Self] {
-        &[Self::Messages, Self::ClaudeCode]
+        &[Self::Messages, Self::ClaudeCode, Self::Pi]
     }
 }
 
@@ -93,6 +97,9 @@ fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
     if !in_array && has("type") && any(&["sessionId", "parentUuid", "leafUuid", "isSnapshotUpdate"])
     {
         return Some(Format::ClaudeCode);
+    }
+    if !in_array && has("type") && has("timestamp") && any(&["cwd", "message", "parentId"]) {
+        return Some(Format::Pi);
     }
     let message = has("role") && any(&["content", "tool_calls", "function_call"]);
     let run = any(&["traj", "messages"]) || (has("task_id") && has("reward"));
@@ -224,6 +231,17 @@ mod tests {
             r#"{"type":"session","id":1}"#,
         ] {
             assert_eq!(detect(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn pi_is_told_by_its_header_or_its_tree() {
+        for pi in [
+            r#"{"type":"session","version":3,"id":"s","timestamp":"2025-12-09T00:53:29Z","cwd":"/"}"#,
+            r#"{"type":"message","timestamp":"2025-12-09T00:53:29Z","message":{"role":"user"}}"#,
+            r#"{"type":"label","id":"b","parentId":"a","timestamp":"2025-12-09T00:53:29Z"}"#,
+        ] {
+            assert_eq!(detect(pi.as_bytes()), Some(Format::Pi), "{pi}");
         }
     }
 

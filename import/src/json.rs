@@ -63,6 +63,15 @@ impl<'a> Object<'a> {
             .transpose()
     }
 
+    /// A member that must be there and be a string.
+    pub(crate) fn required(&self, name: &'static str) -> Result<String, RejectReason> {
+        let wrong = RejectReason::WrongType {
+            field: name,
+            expected: "a string",
+        };
+        self.string(name)?.map(String::from).ok_or(wrong)
+    }
+
     /// A member, if it is a string.
     pub(crate) fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name).and_then(string)

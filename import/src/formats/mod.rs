@@ -2,6 +2,7 @@
 
 mod claude_code;
 mod messages;
+mod pi;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,10 @@ pub(crate) fn open(format: Format, options: Options) -> (Framing, Box<dyn Readin
         Format::ClaudeCode => {
             let framing = Framing::Lines(Lines::new(max));
             (framing, Box::new(claude_code::ClaudeCode::new(options)))
+        }
+        Format::Pi => {
+            let framing = Framing::Lines(Lines::new(max));
+            (framing, Box::new(pi::Pi::new(options)))
         }
     }
 }

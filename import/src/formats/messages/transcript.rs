@@ -11,14 +11,12 @@ use crate::events::{
     ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 use crate::format::Format;
-use crate::identity::{hex, hex_digest, short_digest};
+use crate::identity::{hex, name_part, short_digest};
 use crate::json::{Object, array, is_array, keep, keep_or_null, raw, string};
 use crate::numbers::{unix_us, usd_micros};
 use crate::output::Output;
 use crate::reject::RejectReason;
 
-/// Longest id of a run that is used as it stands.
-const MAX_ID_BYTES: usize = 80;
 /// Members that may hold the id of a run.
 const IDS: [&str; 5] = ["id", "run_id", "conversation_id", "session_id", "trace_id"];
 /// The one id of the simulated user's calls, of which the whole price is recorded.
@@ -94,13 +92,7 @@ fn scalar(value: &RawValue) -> Option<String> {
         None if is_array(value) || value.get().starts_with('{') => return None,
         None => value.get().to_owned(),
     };
-    let plain = !text.is_empty() && text.len() <= MAX_ID_BYTES;
-    let printable = !text.chars().any(|one| one.is_control() || one == '/');
-    Some(if plain && printable {
-        text
-    } else {
-        hex_digest(text.as_bytes(), 16)
-    })
+    Some(name_part(&text))
 }
 
 /// A run whose messages become events one after the other.
@@ -223,17 +215,13 @@ impl Transcript {
 
     fn message(&mut self, message: &RawValue, at: u64) -> Result<(Uuid, Drafts), RejectReason> {
         let object = Object::parse(message.get(), "message")?;
-        let wrong = RejectReason::WrongType {
-            field: "role",
-            expected: "a string",
-        };
-        let role = object.string("role")?.ok_or(wrong)?;
+        let role = object.required("role")?;
         let model = object
             .text("model")
             .map(String::from)
             .or_else(|| self.model.clone());
         let name = object.text("name").map(String::from);
-        let is_result = matches!(role.as_ref(), "tool" | "function");
+        let is_result = matches!(role.as_str(), "tool" | "function");
         let digest = hex(&short_digest(message.get().as_bytes()));
         let record = format!("{at}:{digest}");
         let stream = self.stream.clone();
@@ -242,7 +230,7 @@ impl Transcript {
         drafting.occurred_at_us = times
             .into_iter()
             .find_map(|time| object.get(time).and_then(unix_us));
-        drafting.source = match role.as_ref() {
+        drafting.source = match role.as_str() {
             "assistant" => model.as_deref(),
             _ if is_result => name.as_deref(),
             _ => None,
@@ -269,7 +257,7 @@ impl Transcript {
         }
         let original = Some(keep(message));
         let payload = ChatMessage {
-            role: role.into_owned(),
+            role,
             content: turn.parts,
             original,
         };
@@ -382,11 +370,7 @@ impl Turn<'_> {
         nth: usize,
         calls: &mut OpenCalls,
     ) -> Result<(), RejectReason> {
-        let wrong = RejectReason::WrongType {
-            field: "name",
-            expected: "a string",
-        };
-        let name = function.string("name")?.ok_or(wrong)?.into_owned();
+        let name = function.required("name")?;
         let part = format!("tool/{nth}");
         calls.request(&call_id, self.drafting.id(&part));
         self.parts.push(Part::ToolCall {
