@@ -1,7 +1,28 @@
 //! What was said in a turn.
 
+use serde_json::value::RawValue;
+
 use crate::events::Part;
-use crate::json::Object;
+use crate::json::{Object, array, string};
+use crate::reject::RejectReason;
+
+/// Content without calls and results of tools: a string, or a list of strings and blocks.
+pub(crate) fn parts(content: &RawValue) -> Result<Vec<Part>, RejectReason> {
+    let text = |text: std::borrow::Cow<'_, str>| Part::Text {
+        text: text.into_owned(),
+    };
+    if let Some(said) = string(content) {
+        return Ok(vec![text(said)]);
+    }
+    let mut parts = Vec::new();
+    for block in array(content.get(), "content")? {
+        parts.push(match string(block) {
+            Some(said) => text(said),
+            None => part(&Object::parse(block.get(), "content")?),
+        });
+    }
+    Ok(parts)
+}
 
 /// A block of content as a part. Calls and results of tools are their format's to read.
 pub(crate) fn part(block: &Object<'_>) -> Part {

@@ -20,6 +20,8 @@ pub enum Format {
     ClaudeCode,
     /// Sessions of the coding agent pi, JSONL.
     Pi,
+    /// Trajectories of SWE-agent: a run, an array of runs, or one a line.
+    SweAgent,
 }
 
 impl Format {
@@ -29,6 +31,7 @@ impl Format {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude-code",
             Self::Pi => "pi",
+            Self::SweAgent => "swe-agent",
         }
     }
 
@@ -38,12 +41,13 @@ impl Format {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude_code",
             Self::Pi => "pi",
+            Self::SweAgent => "swe_agent",
         }
     }
 
     /// Every format.
     pub const fn all() -> &'static [Self] {
-        &[Self::Messages, Self::ClaudeCode, Self::Pi]
+        &[Self::Messages, Self::ClaudeCode, Self::Pi, Self::SweAgent]
     }
 }
 
@@ -100,6 +104,9 @@ fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
     }
     if !in_array && has("type") && has("timestamp") && any(&["cwd", "message", "parentId"]) {
         return Some(Format::Pi);
+    }
+    if any(&["trajectory", "history"]) && !any(&["role", "traj", "messages"]) {
+        return Some(Format::SweAgent);
     }
     let message = has("role") && any(&["content", "tool_calls", "function_call"]);
     let run = any(&["traj", "messages"]) || (has("task_id") && has("reward"));
@@ -242,6 +249,16 @@ mod tests {
             r#"{"type":"label","id":"b","parentId":"a","timestamp":"2025-12-09T00:53:29Z"}"#,
         ] {
             assert_eq!(detect(pi.as_bytes()), Some(Format::Pi), "{pi}");
+        }
+    }
+
+    #[test]
+    fn trajectories_are_told_by_their_parts() {
+        for run in [
+            r#"{"environment": "main", "trajectory": [{"action": "#,
+            r#"[{"history": [{"role": "user", "content": "x"}]}]"#,
+        ] {
+            assert_eq!(detect(run.as_bytes()), Some(Format::SweAgent), "{run}");
         }
     }
 

@@ -598,6 +598,10 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
         let path = files(&folder.join("dev")).remove(0);
         samples.push((Format::Pi, head(&path, 60, 0)));
     }
+    if let Some(folder) = data("swe-agent") {
+        let path = folder.join("dev/function_calling_simple.traj");
+        samples.push((Format::SweAgent, fs::read(path).unwrap()));
+    }
     samples
 }
 

@@ -1,7 +1,7 @@
-//! Recordings of pi.
+//! Recordings of pi and SWE-agent.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use runstone_codec::event::Draft;
 use runstone_import::Format;
@@ -12,6 +12,14 @@ use super::{Counts, data, drafts, files, read, read_bytes, same, stated};
 fn of_type(events: &[Draft], name: &str) -> u64 {
     let found = events.iter().filter(|one| one.event.event_type == name);
     found.count() as u64
+}
+
+/// What is in a folder, whatever it is called.
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut all: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    all.sort();
+    all
 }
 
 /// Counts by the names that other READMEs use for them.
@@ -85,6 +93,131 @@ fn pi_as_stated() {
         counts.get("unanswered_calls").to_string(),
         unanswered.to_string()
     );
+}
+
+/// What the README says of one trajectory: `- dev/NAME: 30693 B, 5 steps, 4 tool_calls, ..`.
+fn trajectory(readme: &str, name: &str) -> (u64, u64, Option<String>) {
+    let line = readme.lines().find(|line| line.contains(name)).unwrap();
+    let (_, said) = line.split_once(": ").unwrap();
+    let before = |what: &str| -> u64 {
+        let (head, _) = said.split_once(what).unwrap();
+        head.rsplit_once(", ").unwrap().1.parse().unwrap()
+    };
+    let status = said.rsplit_once(", ").unwrap().1;
+    let status = (status != "None").then(|| status.to_owned());
+    (before(" steps"), before(" tool_calls"), status)
+}
+
+#[test]
+fn swe_agent_as_stated() {
+    let Some(folder) = data("swe-agent") else {
+        return;
+    };
+    let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
+    let (mut all, mut structured, mut timed, mut with_cost) = (Vec::new(), 0, 0, 0);
+    for path in sorted(&folder.join("dev")) {
+        let events = drafts(read(&path, Format::SweAgent));
+        let name = path.file_name().unwrap().to_string_lossy();
+        let (steps, tool_calls, status) = trajectory(&readme, &name);
+        let of = |name: &'static str| {
+            let is_it = move |one: &&Draft| one.event.event_type == name;
+            events.iter().filter(is_it)
+        };
+        assert_eq!(of("harness.swe_agent.step").count() as u64, steps, "{name}");
+        // A step is a call; without steps the history tells the calls.
+        let calls = of("tool.call.requested").count() as u64;
+        assert_eq!(calls, if steps == 0 { tool_calls } else { steps }, "{name}");
+        let member = |one: &Draft, name: &str| -> Option<serde_json::Value> {
+            let payload: serde_json::Value = serde_json::from_slice(&one.event.payload).unwrap();
+            payload
+                .get(name)
+                .or_else(|| payload["original"].get(name))
+                .cloned()
+        };
+        let named = of("tool.call.requested").filter(|one| {
+            let id = member(one, "call_id").unwrap();
+            id.as_str().unwrap().starts_with("call_")
+        });
+        let named = named.count() as u64;
+        assert_eq!(named, tool_calls, "{name}");
+        structured += named;
+        timed += of("harness.swe_agent.step")
+            .filter(|one| member(one, "execution_time").is_some())
+            .count();
+        let ended = of("run.finished")
+            .next()
+            .and_then(|one| member(one, "reason"));
+        assert_eq!(
+            ended.as_ref().and_then(|one| one.as_str()),
+            status.as_deref()
+        );
+        with_cost += u64::from(Counts::of(&events).get("usd_micros") > 0);
+        all.extend(events);
+    }
+    let counts = Counts::of(&all);
+    let mut stated = stated(&folder);
+    stated.insert("usd_micros".to_owned(), stated["cost_usd"] * 1e6);
+    counts.check(&stated, &["runs", "usd_micros"]);
+    let found = [
+        ("steps", of_type(&all, "harness.swe_agent.step")),
+        ("structured_tool_calls", structured),
+        ("runs_with_cost", with_cost),
+        ("steps_with_execution_time", timed as u64),
+    ];
+    for (name, count) in found {
+        assert_eq!(count.to_string(), stated[name].to_string(), "{name}");
+    }
+    assert_eq!(counts.get("unanswered_calls"), 0);
+    let mut streams: Vec<&str> = all.iter().map(|one| one.event.stream.as_str()).collect();
+    streams.dedup();
+    streams.sort_unstable();
+    streams.dedup();
+    assert_eq!(streams.len().to_string(), stated["runs"].to_string());
+}
+
+/// A trajectory as it was written after each of its steps.
+#[test]
+fn a_growing_trajectory_goes_on_in_its_stream() {
+    let Some(folder) = data("swe-agent") else {
+        return;
+    };
+    for path in sorted(&folder.join("dev")) {
+        let whole: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let steps = whole["trajectory"].as_array().map_or(0, Vec::len);
+        let (mut known, mut last) = (BTreeMap::new(), 0);
+        for after in 1..=steps {
+            let mut snapshot = whole.clone();
+            let (mut answers, mut said) = (0, Vec::new());
+            for message in whole["history"].as_array().unwrap() {
+                answers += usize::from(message["role"] == "assistant");
+                if answers <= after {
+                    said.push(message.clone());
+                }
+            }
+            snapshot["history"] = said.into();
+            snapshot["trajectory"]
+                .as_array_mut()
+                .unwrap()
+                .truncate(after);
+            if after < steps {
+                snapshot["info"] = serde_json::json!({"model_stats": {"api_calls": after}});
+            }
+            let events = drafts(read_bytes(
+                snapshot.to_string().as_bytes(),
+                Format::SweAgent,
+            ));
+            last = events.len();
+            for event in events {
+                let id = event.event.event_id.unwrap();
+                let before = known.entry(id).or_insert_with(|| event.clone());
+                assert!(same(before, &event), "{}", path.display());
+            }
+        }
+        // Only what was said of the unfinished run is left over.
+        let left_over = steps.saturating_sub(1) * 2;
+        assert_eq!(known.len(), last + left_over, "{}", path.display());
+    }
 }
 
 /// Every shorter recording gives the beginning of what the whole one gives.

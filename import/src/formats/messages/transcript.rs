@@ -12,7 +12,7 @@ use crate::events::{
 };
 use crate::format::Format;
 use crate::identity::{hex, name_part, short_digest};
-use crate::json::{Object, array, is_array, keep, keep_or_null, raw, string};
+use crate::json::{Object, is_array, keep, keep_or_null, string, unquoted};
 use crate::numbers::{unix_us, usd_micros};
 use crate::output::Output;
 use crate::reject::RejectReason;
@@ -70,18 +70,7 @@ impl<'a> Run<'a> {
         let Some((object, messages)) = self.object else {
             return Ok(None);
         };
-        let mut text = String::from("{");
-        for (name, value) in object.members().filter(|(name, _)| *name != messages) {
-            let comma = if text.len() > 1 { "," } else { "" };
-            let name = serde_json::Value::from(name);
-            text.extend([comma, &name.to_string(), ":", value.get()]);
-        }
-        text.push('}');
-        if text == "{}" {
-            Ok(None)
-        } else {
-            raw(text).map(Some)
-        }
+        object.without(&[messages])
     }
 }
 
@@ -281,21 +270,7 @@ impl Turn<'_> {
         let Some(content) = message.get("content") else {
             return Ok(());
         };
-        if let Some(text) = string(content) {
-            self.parts.push(Part::Text {
-                text: text.into_owned(),
-            });
-            return Ok(());
-        }
-        for block in array(content.get(), "content")? {
-            let part = match string(block) {
-                Some(text) => Part::Text {
-                    text: text.into_owned(),
-                },
-                None => content::part(&Object::parse(block.get(), "content")?),
-            };
-            self.parts.push(part);
-        }
+        self.parts = content::parts(content)?;
         Ok(())
     }
 
@@ -378,7 +353,7 @@ impl Turn<'_> {
             name: name.clone(),
         });
         let given = function.get("arguments").or_else(|| function.get("input"));
-        let arguments = given.map_or_else(|| keep_or_null(None), arguments);
+        let arguments = given.map_or_else(|| keep_or_null(None), unquoted);
         let payload = ToolCallRequested {
             call_id,
             name,
@@ -388,12 +363,6 @@ impl Turn<'_> {
             .push(self.drafting.draft(&part, Some(self.primary), &payload)?);
         Ok(())
     }
-}
-
-/// Arguments, which are JSON within a string where the recording follows the interface.
-fn arguments(given: &RawValue) -> Box<RawValue> {
-    let inner = string(given).and_then(|text| RawValue::from_string(text.trim().to_owned()).ok());
-    inner.unwrap_or_else(|| keep(given))
 }
 
 /// What a message says about its model call.
