@@ -20,8 +20,12 @@ pub enum Format {
     ClaudeCode,
     /// Sessions of the coding agent pi, JSONL.
     Pi,
+    /// Telemetry of `OpenClaw`'s gateway, JSONL.
+    OpenClaw,
     /// Trajectories of SWE-agent: a run, an array of runs, or one a line.
     SweAgent,
+    /// `CloudEvents` 1.0 in their JSON format: one, one a line, or a batch.
+    CloudEvents,
 }
 
 impl Format {
@@ -31,7 +35,9 @@ impl Format {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude-code",
             Self::Pi => "pi",
+            Self::OpenClaw => "openclaw",
             Self::SweAgent => "swe-agent",
+            Self::CloudEvents => "cloudevents",
         }
     }
 
@@ -41,13 +47,22 @@ impl Format {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude_code",
             Self::Pi => "pi",
+            Self::OpenClaw => "openclaw",
             Self::SweAgent => "swe_agent",
+            Self::CloudEvents => "cloudevents",
         }
     }
 
     /// Every format.
     pub const fn all() -> &'static [Self] {
-        &[Self::Messages, Self::ClaudeCode, Self::Pi, Self::SweAgent]
+        &[
+            Self::Messages,
+            Self::ClaudeCode,
+            Self::Pi,
+            Self::OpenClaw,
+            Self::SweAgent,
+            Self::CloudEvents,
+        ]
     }
 }
 
@@ -98,9 +113,16 @@ pub fn detect(head: &[u8]) -> Option<Format> {
 fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
     let has = |name: &str| names.contains(&name.as_bytes());
     let any = |list: &[&str]| list.iter().any(|name| has(name));
+    if has("specversion") && any(&["id", "source", "type"]) {
+        return Some(Format::CloudEvents);
+    }
     if !in_array && has("type") && any(&["sessionId", "parentUuid", "leafUuid", "isSnapshotUpdate"])
     {
         return Some(Format::ClaudeCode);
+    }
+    let on_channel = has("channel") && any(&["from", "to"]);
+    if !in_array && has("type") && (has("sessionKey") || on_channel) {
+        return Some(Format::OpenClaw);
     }
     if !in_array && has("type") && has("timestamp") && any(&["cwd", "message", "parentId"]) {
         return Some(Format::Pi);
@@ -249,6 +271,20 @@ mod tests {
             r#"{"type":"label","id":"b","parentId":"a","timestamp":"2025-12-09T00:53:29Z"}"#,
         ] {
             assert_eq!(detect(pi.as_bytes()), Some(Format::Pi), "{pi}");
+        }
+    }
+
+    #[test]
+    fn telemetry_is_told_by_its_sessions_or_channels() {
+        for record in [
+            r#"{"type":"message.in","channel":"telegram","from":"x","content":"hi","timestamp":1}"#,
+            r#"{"type":"tool.start","toolName":"exec","params":{},"sessionKey":"agent:main:main"}"#,
+        ] {
+            assert_eq!(
+                detect(record.as_bytes()),
+                Some(Format::OpenClaw),
+                "{record}"
+            );
         }
     }
 

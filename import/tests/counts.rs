@@ -554,7 +554,7 @@ fn sound(bytes: &[u8], format: Format) {
             by_id.insert(id, draft);
         }
     }
-    if matches!(format, Format::ClaudeCode | Format::Pi) {
+    if matches!(format, Format::ClaudeCode | Format::Pi | Format::OpenClaw) {
         for (line, text) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             let reported = text.trim_ascii().is_empty() || covered.contains(&line);
             assert!(reported, "line {line} is not reported");
@@ -597,6 +597,10 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
     if let Some(folder) = data("pi-sessions") {
         let path = files(&folder.join("dev")).remove(0);
         samples.push((Format::Pi, head(&path, 60, 0)));
+    }
+    if let Some(folder) = data("openclaw-telemetry") {
+        let path = files(&folder.join("dev")).remove(0);
+        samples.push((Format::OpenClaw, head(&path, 60, 0)));
     }
     if let Some(folder) = data("swe-agent") {
         let path = folder.join("dev/function_calling_simple.traj");

@@ -1,7 +1,9 @@
 //! The formats, one a file.
 
 mod claude_code;
+mod cloudevents;
 mod messages;
+mod openclaw;
 mod pi;
 mod swe_agent;
 #[cfg(test)]
@@ -87,6 +89,14 @@ pub(crate) fn open(format: Format, options: Options) -> (Framing, Box<dyn Readin
         Format::Pi => {
             let framing = Framing::Lines(Lines::new(max));
             (framing, Box::new(pi::Pi::new(options)))
+        }
+        Format::CloudEvents => {
+            let framing = Framing::Values(Values::new(max));
+            (framing, Box::new(cloudevents::CloudEvents::new(options)))
+        }
+        Format::OpenClaw => {
+            let framing = Framing::Lines(Lines::new(max));
+            (framing, Box::new(openclaw::OpenClaw::new(options)))
         }
         Format::SweAgent => {
             let framing = Framing::Values(Values::new(max));

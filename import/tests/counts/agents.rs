@@ -1,6 +1,6 @@
-//! Recordings of pi and SWE-agent.
+//! Recordings of pi, SWE-agent and `OpenClaw`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use runstone_codec::event::Draft;
@@ -237,5 +237,74 @@ fn a_growing_pi_session_gives_what_it_gave_before() {
     if let Some(folder) = data("pi-sessions") {
         let path = files(&folder.join("dev")).remove(0);
         grows(&path, Format::Pi, &[1, 2, 100, 360, 1002]);
+    }
+}
+
+#[test]
+fn openclaw_as_stated() {
+    let Some(folder) = data("openclaw-telemetry") else {
+        return;
+    };
+    let path = files(&folder.join("dev")).remove(0);
+    let items = read(&path, Format::OpenClaw);
+    let lines: BTreeSet<u64> = items.iter().map(|one| one.as_ref().unwrap().line).collect();
+    let events = drafts(items);
+    let counts = Counts::of(&events);
+    let mut stated = stated(&folder);
+    renamed(
+        &mut stated,
+        &[
+            ("tool_calls", "type_tool.start"),
+            ("tool_results", "type_tool.end"),
+        ],
+    );
+    counts.check(&stated, &["tool_calls", "tool_results"]);
+    assert_eq!(counts.get("tool_errors"), 0);
+    assert_eq!(counts.get("unanswered_calls"), 0);
+    let on_channel = |role: &str| -> u64 {
+        let said = events.iter().filter(|one| {
+            one.event.stream == "openclaw/channel/telegram"
+                && one.event.event_type == "chat.message"
+        });
+        let roles = said.filter(|one| {
+            let said: serde_json::Value = serde_json::from_slice(&one.event.payload).unwrap();
+            said["role"] == role
+        });
+        roles.count() as u64
+    };
+    let found = [
+        ("runs", counts.get("runs") + counts.get("agents")),
+        ("lines", lines.len() as u64),
+        ("type_message.in", on_channel("user")),
+        ("type_message.out", on_channel("assistant")),
+        (
+            "type_message.sending",
+            of_type(&events, "harness.openclaw.message.sending"),
+        ),
+        (
+            "type_agent.start",
+            of_type(&events, "harness.openclaw.agent.start"),
+        ),
+        (
+            "type_tool.start",
+            of_type(&events, "harness.openclaw.tool.start"),
+        ),
+        (
+            "type_tool.end",
+            of_type(&events, "harness.openclaw.tool.end"),
+        ),
+    ];
+    for (name, count) in found {
+        assert_eq!(count.to_string(), stated[name].to_string(), "{name}");
+    }
+    // Of 78 messages that are shown, 6 are answers of the model.
+    assert_eq!((counts.get("agents"), counts.get("api_calls")), (3, 6));
+}
+
+#[test]
+fn growing_telemetry_gives_what_it_gave_before() {
+    if let Some(folder) = data("openclaw-telemetry") {
+        let path = files(&folder.join("dev")).remove(0);
+        grows(&path, Format::OpenClaw, &[1, 10, 20, 40, 56]);
     }
 }
