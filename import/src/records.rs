@@ -12,6 +12,8 @@ pub(crate) struct Records<T> {
     named: BTreeMap<[u8; 16], (u64, T)>,
     /// How many records without id have the same bytes in one scope.
     others: BTreeMap<[u8; 16], u32>,
+    /// How many records had the id of another and other bytes.
+    changed: usize,
     max: usize,
 }
 
@@ -21,6 +23,7 @@ impl<T: Copy> Records<T> {
         Self {
             named: BTreeMap::new(),
             others: BTreeMap::new(),
+            changed: 0,
             max,
         }
     }
@@ -36,7 +39,7 @@ impl<T: Copy> Records<T> {
         text: &str,
         value: T,
     ) -> Result<Option<String>, RejectReason> {
-        if self.named.len() + self.others.len() >= self.max {
+        if self.named.len() + self.others.len() + self.changed >= self.max {
             return Err(RejectReason::TooManyRecords { max: self.max });
         }
         let digest = short_digest(text.as_bytes());
@@ -50,7 +53,10 @@ impl<T: Copy> Records<T> {
         let bytes = half(digest);
         match self.named.get(&scoped(scope, &id)) {
             Some((before, _)) if *before == bytes => Ok(None),
-            Some(_) => Ok(Some(format!("{id}:{}", hex(&digest)))),
+            Some(_) => {
+                self.changed += 1;
+                Ok(Some(format!("{id}:{}", hex(&digest))))
+            }
             None => {
                 self.named.insert(scoped(scope, &id), (bytes, value));
                 Ok(Some(id))
@@ -109,5 +115,8 @@ mod tests {
         let mut identity = |id: &str| records.identity("s", Some(id.to_owned()), id, ());
         assert!(identity("1").is_ok() && identity("2").is_ok());
         assert_eq!(identity("3"), Err(RejectReason::TooManyRecords { max: 2 }));
+        let mut records = Records::new(2);
+        let mut changed = |text| records.identity("s", Some("1".to_owned()), text, ());
+        assert!(changed("1").is_ok() && changed("2").is_ok() && changed("3").is_err());
     }
 }

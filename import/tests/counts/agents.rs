@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use runstone_codec::event::Draft;
-use runstone_import::Format;
+use runstone_import::{Format, detect};
 
 use super::{Counts, data, drafts, files, read, read_bytes, same, stated};
 
@@ -217,6 +217,57 @@ fn a_growing_trajectory_goes_on_in_its_stream() {
         // Only what was said of the unfinished run is left over.
         let left_over = steps.saturating_sub(1) * 2;
         assert_eq!(known.len(), last + left_over, "{}", path.display());
+    }
+}
+
+/// Files in a folder and below it.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let inside = sorted(folder).into_iter();
+    inside
+        .flat_map(|path| {
+            if path.is_dir() {
+                below(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn every_recording_is_told_by_its_content() {
+    let own = [
+        ("claude-code", Some(Format::ClaudeCode)),
+        ("claude-code-viewer", Some(Format::ClaudeCode)),
+        ("tau-bench", Some(Format::Messages)),
+        ("pi-sessions", Some(Format::Pi)),
+        ("openclaw-telemetry", Some(Format::OpenClaw)),
+        ("swe-agent", Some(Format::SweAgent)),
+        // Not one of these.
+        ("inspect-logs", None),
+        ("otel-genai-any-agent", None),
+        ("prior-art", None),
+    ];
+    for (folder, format) in own {
+        let Some(folder) = data(folder) else { continue };
+        for path in below(&folder) {
+            let bytes = std::fs::read(&path).unwrap();
+            let head = &bytes[..bytes.len().min(runstone_import::DETECT_BYTES)];
+            let found = detect(head);
+            let name = path.to_string_lossy();
+            let is_note = name.ends_with(".md") || name.ends_with(".metadata.json");
+            match format {
+                _ if is_note => assert_eq!(found, None),
+                Some(format) => assert_eq!(found, Some(format), "{}", path.display()),
+                None => {
+                    let others = own.iter().filter_map(|(_, format)| *format);
+                    let taken = others
+                        .chain([Format::CloudEvents])
+                        .find(|one| found == Some(*one));
+                    assert_eq!(taken, None, "{}", path.display());
+                }
+            }
+        }
     }
 }
 

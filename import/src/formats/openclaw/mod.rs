@@ -41,6 +41,8 @@ const SPAWNING: &str = "sessions_spawn";
 /// Most calls that are remembered to have asked for a sub-agent, and most bytes of a task.
 const MAX_ASKED: usize = 256;
 const MAX_TASK_BYTES: usize = 1 << 16;
+/// Most bytes of a prompt that is searched for a task.
+const MAX_PROMPT_BYTES: usize = 1 << 20;
 
 type Digest = [u8; 16];
 
@@ -162,6 +164,7 @@ impl OpenClaw {
             return Ok(None);
         }
         let prompt = entry.object.text("prompt");
+        let prompt = prompt.filter(|prompt| prompt.len() <= MAX_PROMPT_BYTES);
         let spawn = prompt.and_then(|prompt| {
             let at = self
                 .asked

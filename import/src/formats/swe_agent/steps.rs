@@ -6,6 +6,7 @@ use uuid::Uuid;
 use crate::drafting::{Drafting, PRIMARY};
 use crate::events::{ToolCallCompleted, ToolCallRequested};
 use crate::formats::{LineOf, Record};
+use crate::identity::short_digest;
 use crate::json::{Object, keep_or_null, raw, unquoted};
 use crate::reject::RejectReason;
 
@@ -48,27 +49,32 @@ pub(super) struct Step<'a> {
 #[derive(Debug)]
 pub(super) struct Steps<'a> {
     left: &'a [&'a RawValue],
-    at: u64,
+    /// Digests of the actions of all steps.
+    actions: Vec<[u8; 16]>,
+    taken: usize,
     lines: LineOf<'a>,
 }
 
 impl<'a> Steps<'a> {
     pub(super) fn new(record: &Record<'a>, steps: &'a [&'a RawValue]) -> Self {
+        let action = |step: &&RawValue| {
+            let step = Object::parse(step.get(), "step").unwrap_or_default();
+            digest(step.text("action").as_deref())
+        };
         Self {
             left: steps,
-            at: 0,
+            actions: steps.iter().map(action).collect(),
+            taken: 0,
             lines: LineOf::new(record),
         }
     }
 
     /// The steps up to the one with this action; none if it is not among the next.
     pub(super) fn up_to(&mut self, action: Option<&str>) -> Vec<Step<'a>> {
-        let is_it = |step: &&RawValue| {
-            let step = Object::parse(step.get(), "step");
-            step.is_ok_and(|step| step.text("action").as_deref() == action)
-        };
-        let found = self.left.iter().take(AHEAD).position(is_it);
-        self.take(found.map_or(0, |at| at + 1))
+        let wanted = digest(action);
+        let next = self.actions.iter().skip(self.taken).take(AHEAD);
+        let found = next.enumerate().find(|(_, action)| **action == wanted);
+        self.take(found.map_or(0, |(at, _)| at + 1))
     }
 
     /// The steps that are left.
@@ -83,14 +89,19 @@ impl<'a> Steps<'a> {
         for (nth, value) in taken.iter().enumerate() {
             steps.push(Step {
                 value,
-                at: self.at,
+                at: u64::try_from(self.taken).unwrap_or(u64::MAX),
                 line: self.lines.of(value.get()),
                 is_last: nth + 1 == count,
             });
-            self.at = self.at.saturating_add(1);
+            self.taken += 1;
         }
         steps
     }
+}
+
+/// Tells actions apart; without an action it is that of an empty one.
+fn digest(action: Option<&str>) -> [u8; 16] {
+    short_digest(action.unwrap_or_default().as_bytes())
 }
 
 /// The calls that a message asks for by their names.
