@@ -334,6 +334,33 @@ fn recordings_of_other_agents_are_counted_as_stated() {
     }
 }
 
+#[test]
+fn cloud_events_are_imported_in_batches_and_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |id: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/orders","type":"com.example.paid","total":1e400,"data":{{"n":340282366920938463463374607431768211455}}}}"#
+        )
+    };
+    let batch = folder.path().join("batch");
+    std::fs::write(&batch, format!("[{}, {}]", event("1"), event("2"))).unwrap();
+    let lines = folder.path().join("lines");
+    std::fs::write(&lines, [event("2"), event("3"), String::new()].join("\n")).unwrap();
+    let imported = Imported::new();
+    assert_eq!(imported.import("", [&batch]), (3, 0));
+    assert_eq!(imported.import("", [&lines]), (1, 2));
+    assert_eq!(imported.import("", [&batch, &lines]), (0, 6));
+    let records = imported.records();
+    assert_eq!(records.len(), 4);
+    let bytes = records[3].payload.bytes().unwrap().to_vec();
+    let kept = format!(r#"{{"original":{}}}"#, event("3"));
+    assert_eq!(String::from_utf8(bytes).unwrap(), kept);
+    assert_eq!(
+        records[3].header.event_type,
+        "harness.cloudevents.com.example.paid"
+    );
+}
+
 fn pi_sessions(log: &Log, stated: &Stated) {
     let (runs, totals) = totals(log, "pi/");
     let (counts, usage) = (totals.counts, totals.usage);

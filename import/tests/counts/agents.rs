@@ -271,6 +271,48 @@ fn every_recording_is_told_by_its_content() {
     }
 }
 
+/// The records that events kept, byte for byte, in their order.
+fn originals(events: &[Draft]) -> Vec<String> {
+    let original = |draft: &Draft| {
+        let members: BTreeMap<String, Box<serde_json::value::RawValue>> =
+            serde_json::from_slice(&draft.event.payload).unwrap();
+        members.get("original").map(|kept| kept.get().to_owned())
+    };
+    events.iter().filter_map(original).collect()
+}
+
+#[test]
+fn bytes_of_all_records_are_kept() {
+    for (folder, format) in [
+        ("pi-sessions", Format::Pi),
+        ("openclaw-telemetry", Format::OpenClaw),
+    ] {
+        let Some(folder) = data(folder) else { continue };
+        let path = files(&folder.join("dev")).remove(0);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let kept = originals(&drafts(read(&path, format)));
+        assert_eq!(kept, text.lines().collect::<Vec<_>>());
+    }
+    let Some(folder) = data("swe-agent") else {
+        return;
+    };
+    for path in sorted(&folder.join("dev")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let whole: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let length = |name: &str| whole[name].as_array().map_or(0, Vec::len);
+        let mut kept = originals(&drafts(read(&path, Format::SweAgent)));
+        if whole.get("info").is_some() {
+            // The rest of the run, of which every value is kept.
+            let rest: BTreeMap<String, Box<serde_json::value::RawValue>> =
+                serde_json::from_str(&kept.pop().unwrap()).unwrap();
+            assert_eq!(rest.len(), whole.as_object().unwrap().len() - 2);
+            assert!(rest.values().all(|value| text.contains(value.get())));
+        }
+        assert_eq!(kept.len(), length("history") + length("trajectory"));
+        assert!(kept.iter().all(|part| text.contains(part)));
+    }
+}
+
 /// Every shorter recording gives the beginning of what the whole one gives.
 fn grows(path: &Path, format: Format, lengths: &[usize]) {
     let bytes = std::fs::read(path).unwrap();

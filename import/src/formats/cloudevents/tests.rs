@@ -255,6 +255,18 @@ fn what_is_no_event_is_skipped() {
 
 proptest! {
     #[test]
+    fn order_and_repetition_change_nothing(order in prop::collection::vec(0..4_usize, 1..12)) {
+        let known = cloud(&EXAMPLES.join("\n"));
+        let lines: Vec<&str> = order.iter().map(|nth| EXAMPLES[*nth]).collect();
+        let events = cloud(&lines.join("\n"));
+        let distinct: std::collections::BTreeSet<_> = order.iter().collect();
+        prop_assert_eq!(events.len(), 1 + distinct.len());
+        for one in events {
+            prop_assert!(known.iter().any(|other| other.event == one.event));
+        }
+    }
+
+    #[test]
     fn damage_is_reported(at in any::<prop::sample::Index>(), byte: u8, cut: bool) {
         let mut bytes = EXAMPLES.join("\n").into_bytes();
         let at = at.index(bytes.len());
