@@ -3,7 +3,7 @@
 # into one encrypted log, queried and verified.
 #
 #   ./tour.sh                  the sample run in examples/
-#   ./tour.sh FILE_OR_DIR ...  recordings of your own (chat transcripts with tool calls, Claude Code sessions)
+#   ./tour.sh FILE_OR_DIR ...  recordings of your own, in any format that `runstone import` knows
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cargo build --release --locked --quiet --manifest-path "$here/Cargo.toml" -p runstone-cli

@@ -1,7 +1,28 @@
 //! What was said in a turn.
 
+use serde_json::value::RawValue;
+
 use crate::events::Part;
-use crate::json::Object;
+use crate::json::{Object, array, string};
+use crate::reject::RejectReason;
+
+/// Content without calls and results of tools: a string, or a list of strings and blocks.
+pub(crate) fn parts(content: &RawValue) -> Result<Vec<Part>, RejectReason> {
+    let text = |text: std::borrow::Cow<'_, str>| Part::Text {
+        text: text.into_owned(),
+    };
+    if let Some(said) = string(content) {
+        return Ok(vec![text(said)]);
+    }
+    let mut parts = Vec::new();
+    for block in array(content.get(), "content")? {
+        parts.push(match string(block) {
+            Some(said) => text(said),
+            None => part(&Object::parse(block.get(), "content")?),
+        });
+    }
+    Ok(parts)
+}
 
 /// A block of content as a part. Calls and results of tools are their format's to read.
 pub(crate) fn part(block: &Object<'_>) -> Part {
@@ -19,8 +40,15 @@ pub(crate) fn part(block: &Object<'_>) -> Part {
     })
 }
 
-/// `{"source": {"type": "base64", "media_type": .., "data": ..}}` or `{"source": {"url": ..}}`.
+/// `{"source": {"type": "base64", "media_type": .., "data": ..}}`, `{"source": {"url": ..}}` or
+/// `{"data": .., "mimeType": ..}`.
 fn image(block: &Object<'_>) -> Option<Part> {
+    if let (Some(mime), Some(data)) = (block.text("mimeType"), block.text("data")) {
+        return Some(Part::Image {
+            data: data.into_owned(),
+            mime: mime.into_owned(),
+        });
+    }
     let source = block.object("source").ok().flatten()?;
     if let Some(url) = source.text("url") {
         return Some(Part::uri(url));
@@ -80,6 +108,10 @@ mod tests {
         let base64 = r#"{"type":"base64","media_type":"image/png","data":"AA=="}"#;
         assert_eq!(
             read(&format!(r#"{{"type":"image","source":{base64}}}"#)),
+            image
+        );
+        assert_eq!(
+            read(r#"{"type":"image","data":"AA==","mimeType":"image/png"}"#),
             image
         );
         let url = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}"#;

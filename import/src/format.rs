@@ -18,6 +18,14 @@ pub enum Format {
     Messages,
     /// Session transcripts of Claude Code, JSONL.
     ClaudeCode,
+    /// Sessions of the coding agent pi, JSONL.
+    Pi,
+    /// Telemetry of `OpenClaw`'s gateway, JSONL.
+    OpenClaw,
+    /// Trajectories of SWE-agent: a run, an array of runs, or one a line.
+    SweAgent,
+    /// `CloudEvents` 1.0 in their JSON format: one, one a line, or a batch.
+    CloudEvents,
 }
 
 impl Format {
@@ -26,6 +34,10 @@ impl Format {
         match self {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude-code",
+            Self::Pi => "pi",
+            Self::OpenClaw => "openclaw",
+            Self::SweAgent => "swe-agent",
+            Self::CloudEvents => "cloudevents",
         }
     }
 
@@ -34,12 +46,23 @@ impl Format {
         match self {
             Self::Messages => "messages",
             Self::ClaudeCode => "claude_code",
+            Self::Pi => "pi",
+            Self::OpenClaw => "openclaw",
+            Self::SweAgent => "swe_agent",
+            Self::CloudEvents => "cloudevents",
         }
     }
 
     /// Every format.
     pub const fn all() -> &'static [Self] {
-        &[Self::Messages, Self::ClaudeCode]
+        &[
+            Self::Messages,
+            Self::ClaudeCode,
+            Self::Pi,
+            Self::OpenClaw,
+            Self::SweAgent,
+            Self::CloudEvents,
+        ]
     }
 }
 
@@ -90,9 +113,22 @@ pub fn detect(head: &[u8]) -> Option<Format> {
 fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
     let has = |name: &str| names.contains(&name.as_bytes());
     let any = |list: &[&str]| list.iter().any(|name| has(name));
+    if has("specversion") && any(&["id", "source", "type"]) {
+        return Some(Format::CloudEvents);
+    }
     if !in_array && has("type") && any(&["sessionId", "parentUuid", "leafUuid", "isSnapshotUpdate"])
     {
         return Some(Format::ClaudeCode);
+    }
+    let on_channel = has("channel") && any(&["from", "to"]);
+    if !in_array && has("type") && (has("sessionKey") || on_channel) {
+        return Some(Format::OpenClaw);
+    }
+    if !in_array && has("type") && has("timestamp") && any(&["cwd", "message", "parentId"]) {
+        return Some(Format::Pi);
+    }
+    if any(&["trajectory", "history"]) && !any(&["role", "traj", "messages"]) {
+        return Some(Format::SweAgent);
     }
     let message = has("role") && any(&["content", "tool_calls", "function_call"]);
     let run = any(&["traj", "messages"]) || (has("task_id") && has("reward"));
@@ -224,6 +260,41 @@ mod tests {
             r#"{"type":"session","id":1}"#,
         ] {
             assert_eq!(detect(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn pi_is_told_by_its_header_or_its_tree() {
+        for pi in [
+            r#"{"type":"session","version":3,"id":"s","timestamp":"2025-12-09T00:53:29Z","cwd":"/"}"#,
+            r#"{"type":"message","timestamp":"2025-12-09T00:53:29Z","message":{"role":"user"}}"#,
+            r#"{"type":"label","id":"b","parentId":"a","timestamp":"2025-12-09T00:53:29Z"}"#,
+        ] {
+            assert_eq!(detect(pi.as_bytes()), Some(Format::Pi), "{pi}");
+        }
+    }
+
+    #[test]
+    fn telemetry_is_told_by_its_sessions_or_channels() {
+        for record in [
+            r#"{"type":"message.in","channel":"telegram","from":"x","content":"hi","timestamp":1}"#,
+            r#"{"type":"tool.start","toolName":"exec","params":{},"sessionKey":"agent:main:main"}"#,
+        ] {
+            assert_eq!(
+                detect(record.as_bytes()),
+                Some(Format::OpenClaw),
+                "{record}"
+            );
+        }
+    }
+
+    #[test]
+    fn trajectories_are_told_by_their_parts() {
+        for run in [
+            r#"{"environment": "main", "trajectory": [{"action": "#,
+            r#"[{"history": [{"role": "user", "content": "x"}]}]"#,
+        ] {
+            assert_eq!(detect(run.as_bytes()), Some(Format::SweAgent), "{run}");
         }
     }
 

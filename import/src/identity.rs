@@ -8,6 +8,9 @@ use crate::format::Format;
 /// First of what is hashed into an id.
 const LABEL: &str = "runstone/import/v1";
 
+/// Longest id that is part of a stream's name as it stands.
+const MAX_ID_BYTES: usize = 80;
+
 /// The id of one event of a record: version 8 (RFC 9562), from SHA-256 over length-prefixed parts.
 ///
 /// `domain` is the stream within which `record` is unique; `part` tells the events of one record
@@ -32,6 +35,17 @@ pub(crate) fn hex_digest(bytes: &[u8], digits: usize) -> String {
     let mut text = hex(&short_digest(bytes));
     text.truncate(digits);
     text
+}
+
+/// An id as part of a stream's name: as it stands, or a digest of it where it does not fit.
+pub(crate) fn name_part(id: &str) -> String {
+    let fits = (1..=MAX_ID_BYTES).contains(&id.len());
+    let plain = !id.chars().any(|one| one.is_control() || one == '/');
+    if fits && plain {
+        id.to_owned()
+    } else {
+        hex_digest(id.as_bytes(), 16)
+    }
 }
 
 /// Bytes in hexadecimal.
@@ -77,5 +91,13 @@ mod tests {
     fn hexadecimal() {
         assert_eq!(hex(&[0, 15, 0xa0]), "000fa0");
         assert_eq!(hex_digest(b"", 8), "e3b0c442");
+    }
+
+    #[test]
+    fn ids_become_parts_of_names() {
+        assert_eq!(name_part("agent:main"), "agent:main");
+        for odd in ["", "a/b", "a\n", &"x".repeat(81)] {
+            assert_eq!(name_part(odd), hex_digest(odd.as_bytes(), 16));
+        }
     }
 }

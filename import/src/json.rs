@@ -15,7 +15,7 @@ use crate::reject::RejectReason;
 pub(crate) const MAX_WIDTH: usize = 65_536;
 
 /// The members of an object, in their order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Object<'a> {
     members: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
@@ -44,6 +44,23 @@ impl<'a> Object<'a> {
             .map(|(name, value)| (name.as_ref(), *value))
     }
 
+    /// All but the members of these names as an object, every value byte for byte; none if there
+    /// are no others.
+    pub(crate) fn without(&self, names: &[&str]) -> Result<Option<Box<RawValue>>, RejectReason> {
+        let mut text = String::from("{");
+        for (name, value) in self.members().filter(|(name, _)| !names.contains(name)) {
+            let comma = if text.len() > 1 { "," } else { "" };
+            let name = serde_json::Value::from(name);
+            text.extend([comma, &name.to_string(), ":", value.get()]);
+        }
+        text.push('}');
+        if text == "{}" {
+            Ok(None)
+        } else {
+            raw(text).map(Some)
+        }
+    }
+
     /// A member that is not null. Of several with one name the last counts.
     pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let found = self.members.iter().rev().find(|(one, _)| one == name);
@@ -61,6 +78,15 @@ impl<'a> Object<'a> {
         self.get(name)
             .map(|value| string(value).ok_or(wrong))
             .transpose()
+    }
+
+    /// A member that must be there and be a string.
+    pub(crate) fn required(&self, name: &'static str) -> Result<String, RejectReason> {
+        let wrong = RejectReason::WrongType {
+            field: name,
+            expected: "a string",
+        };
+        self.string(name)?.map(String::from).ok_or(wrong)
     }
 
     /// A member, if it is a string.
@@ -145,6 +171,12 @@ pub(crate) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
 /// Owned copy of a value, byte for byte.
 pub(crate) fn keep(value: &RawValue) -> Box<RawValue> {
     value.to_owned()
+}
+
+/// The JSON that a string spells; of another value a copy, byte for byte.
+pub(crate) fn unquoted(value: &RawValue) -> Box<RawValue> {
+    let inner = string(value).and_then(|text| RawValue::from_string(text.trim().to_owned()).ok());
+    inner.unwrap_or_else(|| keep(value))
 }
 
 /// Owned copy of a value, byte for byte; null if there is none.

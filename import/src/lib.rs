@@ -43,6 +43,7 @@ mod json;
 mod numbers;
 mod options;
 mod output;
+mod records;
 mod reject;
 
 pub use format::{DETECT_BYTES, Format, UnknownFormat, detect};

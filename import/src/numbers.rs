@@ -31,6 +31,26 @@ pub(crate) fn usd_micros(usd: f64) -> Option<u64> {
     Some(micros + u64::from(rest > 500 || (rest == 500 && micros % 2 == 1)))
 }
 
+/// Prices in millionths of a dollar whose sum is exact: what rounding one price takes or adds, the
+/// next one has more or less.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Prices {
+    /// Billionths of a dollar that are still to be counted, from -500 to 499.
+    rest: i64,
+}
+
+impl Prices {
+    /// The next price.
+    pub(crate) fn usd_micros(&mut self, usd: f64) -> Option<u64> {
+        let nanos = i64::try_from(whole(usd * 1e9)?)
+            .ok()?
+            .checked_add(self.rest)?;
+        let micros = nanos.checked_add(500)?.div_euclid(1000);
+        self.rest = nanos - micros * 1000;
+        u64::try_from(micros).ok()
+    }
+}
+
 /// The nearest whole number, if it is one that floating point tells apart from its neighbours.
 fn whole(number: f64) -> Option<u64> {
     const EXACT: f64 = 9_007_199_254_740_992.0 * 1024.0;
@@ -71,6 +91,19 @@ mod tests {
             "{}",
         ] {
             assert_eq!(time(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sums_of_prices_are_exact() {
+        let mut prices = Prices::default();
+        let mut next = |usd| prices.usd_micros(usd).unwrap();
+        let three = [next(0.000_000_4), next(0.000_000_4), next(0.000_000_4)];
+        assert_eq!(three, [0, 1, 0]);
+        assert_eq!([next(0.0), next(0.000_000_3)], [0, 1]);
+        assert_eq!([next(1.0), next(0.000_000_5)], [1_000_000, 0]);
+        for odd in [-1.0, f64::NAN, 1e300] {
+            assert_eq!(prices.usd_micros(odd), None);
         }
     }
 

@@ -11,6 +11,9 @@
     reason = "a test may fail on whatever is not as expected"
 )]
 
+#[path = "counts/agents.rs"]
+mod agents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufReader, Write};
@@ -551,7 +554,7 @@ fn sound(bytes: &[u8], format: Format) {
             by_id.insert(id, draft);
         }
     }
-    if format == Format::ClaudeCode {
+    if matches!(format, Format::ClaudeCode | Format::Pi | Format::OpenClaw) {
         for (line, text) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
             let reported = text.trim_ascii().is_empty() || covered.contains(&line);
             assert!(reported, "line {line} is not reported");
@@ -590,6 +593,18 @@ fn samples() -> Vec<(Format, Vec<u8>)> {
     if let Some(folder) = data("tau-bench") {
         let path = folder.join("dev/gpt-4o-airline.tasks-00-33.json");
         samples.push((Format::Messages, head(&path, 700, 0)));
+    }
+    if let Some(folder) = data("pi-sessions") {
+        let path = files(&folder.join("dev")).remove(0);
+        samples.push((Format::Pi, head(&path, 60, 0)));
+    }
+    if let Some(folder) = data("openclaw-telemetry") {
+        let path = files(&folder.join("dev")).remove(0);
+        samples.push((Format::OpenClaw, head(&path, 60, 0)));
+    }
+    if let Some(folder) = data("swe-agent") {
+        let path = folder.join("dev/function_calling_simple.traj");
+        samples.push((Format::SweAgent, fs::read(path).unwrap()));
     }
     samples
 }

@@ -290,6 +290,124 @@ fn claude_code_viewer(log: &Log, stated: &Stated) {
     assert_eq!(counts.tool_errors, stated.get("tool_errors"));
 }
 
+/// Files with this ending in a folder, without the notes beside them.
+fn ending(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut all = sorted(folder);
+    all.retain(|path| path.to_string_lossy().ends_with(ending));
+    all
+}
+
+#[test]
+fn recordings_of_other_agents_are_counted_as_stated() {
+    let (Some(pi), Some(swe), Some(claw)) = (
+        recordings("pi-sessions"),
+        recordings("swe-agent"),
+        recordings("openclaw-telemetry"),
+    ) else {
+        return;
+    };
+    let imported = Imported::new();
+    let added = [
+        imported.import("pi/", [&pi]),
+        imported.import("swe/", [&swe]),
+        imported.import("claw/", [&claw]),
+    ];
+    assert!(added.iter().all(|(events, _)| *events > 0), "{added:?}");
+    let log = imported.open();
+    pi_sessions(&log, &Stated::of(&pi));
+    swe_agent(&log, &Stated::of(&swe));
+    openclaw(&log, &Stated::of(&claw));
+    check_causes(&log);
+    let size = log.size();
+    log.close_blocking().unwrap();
+    for (prefix, folder) in [("pi/", &pi), ("swe/", &swe), ("claw/", &claw)] {
+        assert_eq!(imported.import(prefix, [folder]).0, 0, "{prefix}");
+    }
+    assert_eq!(imported.open().size(), size);
+    imported.runstone.check();
+    // Each is told by its content, and the notes beside it are not taken for one.
+    for (folder, end) in [(&pi, ".jsonl"), (&swe, ".traj"), (&claw, ".jsonl")] {
+        let args = ["import".to_owned(), folder.display().to_string()];
+        let told = imported.runstone.value(args);
+        let files = ending(&folder.join("dev"), end).len();
+        assert_eq!(told["files"], files, "{told}");
+    }
+}
+
+#[test]
+fn cloud_events_are_imported_in_batches_and_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = |id: &str| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{id}","source":"/orders","type":"com.example.paid","total":1e400,"data":{{"n":340282366920938463463374607431768211455}}}}"#
+        )
+    };
+    let batch = folder.path().join("batch");
+    std::fs::write(&batch, format!("[{}, {}]", event("1"), event("2"))).unwrap();
+    let lines = folder.path().join("lines");
+    std::fs::write(&lines, [event("2"), event("3"), String::new()].join("\n")).unwrap();
+    let imported = Imported::new();
+    assert_eq!(imported.import("", [&batch]), (3, 0));
+    assert_eq!(imported.import("", [&lines]), (1, 2));
+    assert_eq!(imported.import("", [&batch, &lines]), (0, 6));
+    let records = imported.records();
+    assert_eq!(records.len(), 4);
+    let bytes = records[3].payload.bytes().unwrap().to_vec();
+    let kept = format!(r#"{{"original":{}}}"#, event("3"));
+    assert_eq!(String::from_utf8(bytes).unwrap(), kept);
+    assert_eq!(
+        records[3].header.event_type,
+        "harness.cloudevents.com.example.paid"
+    );
+}
+
+fn pi_sessions(log: &Log, stated: &Stated) {
+    let (runs, totals) = totals(log, "pi/");
+    let (counts, usage) = (totals.counts, totals.usage);
+    assert_eq!(runs, stated.get("runs"));
+    assert_eq!(counts.tool_calls, stated.get("tool_calls"));
+    assert_eq!(counts.tool_errors, stated.get("tool_errors"));
+    assert_eq!(
+        counts.tool_results + counts.tool_errors,
+        stated.get("tool_results")
+    );
+    assert_eq!(counts.llm_calls, stated.get("api_calls"));
+    assert_eq!(usage.usd_micros, stated.micros("cost_usd"));
+    assert_eq!(usage.input_tokens, stated.get("tok_input"));
+    assert_eq!(usage.output_tokens, stated.get("tok_output"));
+    assert_eq!(usage.cache_read_tokens, stated.get("tok_cacheRead"));
+    assert_eq!(usage.cache_write_tokens, stated.get("tok_cacheWrite"));
+    for kind in ["compaction", "model_change", "thinking_level_change"] {
+        let found = payloads(log, "pi/", &format!("harness.pi.{kind}"));
+        assert_eq!(found.len() as u64, stated.get(&format!("type_{kind}")));
+    }
+}
+
+fn swe_agent(log: &Log, stated: &Stated) {
+    let (runs, totals) = totals(log, "swe/");
+    assert_eq!(runs, stated.get("runs"));
+    assert_eq!(totals.usage.usd_micros, stated.micros("cost_usd"));
+    let steps = payloads(log, "swe/", "harness.swe_agent.step");
+    assert_eq!(steps.len() as u64, stated.get("steps"));
+    assert_eq!(totals.counts.tool_calls, totals.counts.tool_results);
+    let calls = payloads(log, "swe/", "tool.call.requested");
+    let structured = calls
+        .iter()
+        .filter(|call| call["call_id"].as_str().unwrap().starts_with("call_"));
+    let structured = structured.count() as u64;
+    assert_eq!(structured, stated.get("structured_tool_calls"));
+}
+
+fn openclaw(log: &Log, stated: &Stated) {
+    let (_, totals) = totals(log, "claw/");
+    let started = payloads(log, "claw/", "run.started");
+    assert_eq!(started.len() as u64, stated.get("runs"));
+    assert_eq!(totals.counts.tool_calls, stated.get("type_tool.start"));
+    assert_eq!(totals.counts.tool_results, stated.get("type_tool.end"));
+    let starts = payloads(log, "claw/", "harness.openclaw.agent.start");
+    assert_eq!(starts.len() as u64, stated.get("type_agent.start"));
+}
+
 /// `runs --json` says the same as the fold, and as the READMEs.
 fn check_runs_command(imported: &Imported, stated: &[Stated]) {
     let lines = imported.runstone.values(["runs"]);

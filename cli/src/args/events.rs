@@ -87,13 +87,22 @@ fn parse_query(text: &str) -> Result<Query, String> {
     Query::parse(text).map_err(|error| error.to_string())
 }
 
+const FORMATS: &str = "Formats:
+  messages     chat transcripts with tool calls, in the manner of OpenAI
+  claude-code  session transcripts of Claude Code, JSONL
+  pi           sessions of the coding agent pi, JSONL
+  openclaw     telemetry of OpenClaw, JSONL
+  swe-agent    trajectories of SWE-agent
+  cloudevents  CloudEvents 1.0 as JSON: one, one a line, or a batch";
+
 /// Read recordings made elsewhere. Importing the same file again adds nothing.
 #[derive(Debug, Args)]
+#[command(after_long_help = FORMATS)]
 pub(crate) struct ImportArgs {
     /// Files, and folders with everything in them
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// The format [default: told by the content]
+    /// The format; --help lists them [default: told by the content]
     #[arg(long, value_name = "F", value_parser = parse_format)]
     pub(crate) format: Option<Format>,
     /// Put before the name of every stream

@@ -1,7 +1,11 @@
 //! The formats, one a file.
 
 mod claude_code;
+mod cloudevents;
 mod messages;
+mod openclaw;
+mod pi;
+mod swe_agent;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +23,42 @@ pub(crate) struct Record<'a> {
     pub(crate) text: &'a str,
     pub(crate) line: u64,
     pub(crate) place: Place,
+}
+
+/// Lines on which the parts of a record begin, asked for in their order.
+#[derive(Debug)]
+pub(crate) struct LineOf<'a> {
+    text: &'a str,
+    at: usize,
+    line: u64,
+}
+
+impl<'a> LineOf<'a> {
+    pub(crate) fn new(record: &Record<'a>) -> Self {
+        Self {
+            text: record.text,
+            at: 0,
+            line: record.line,
+        }
+    }
+
+    pub(crate) fn of(&mut self, part: &str) -> u64 {
+        let at = part
+            .as_ptr()
+            .addr()
+            .saturating_sub(self.text.as_ptr().addr());
+        let lines = self
+            .text
+            .get(self.at..at)
+            .unwrap_or_default()
+            .matches('\n')
+            .count();
+        self.line = self
+            .line
+            .saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
+        self.at = at;
+        self.line
+    }
 }
 
 /// Turns the records of one recording into events.
@@ -45,6 +85,22 @@ pub(crate) fn open(format: Format, options: Options) -> (Framing, Box<dyn Readin
         Format::ClaudeCode => {
             let framing = Framing::Lines(Lines::new(max));
             (framing, Box::new(claude_code::ClaudeCode::new(options)))
+        }
+        Format::Pi => {
+            let framing = Framing::Lines(Lines::new(max));
+            (framing, Box::new(pi::Pi::new(options)))
+        }
+        Format::CloudEvents => {
+            let framing = Framing::Values(Values::new(max));
+            (framing, Box::new(cloudevents::CloudEvents::new(options)))
+        }
+        Format::OpenClaw => {
+            let framing = Framing::Lines(Lines::new(max));
+            (framing, Box::new(openclaw::OpenClaw::new(options)))
+        }
+        Format::SweAgent => {
+            let framing = Framing::Values(Values::new(max));
+            (framing, Box::new(swe_agent::SweAgent::new(options)))
         }
     }
 }

@@ -9,17 +9,17 @@ use serde_json::Value;
 use crate::events::control;
 use crate::{Format, Imported, Importer, Options, RejectReason, Rejected};
 
-type Item = Result<Imported, Rejected>;
+pub(super) type Item = Result<Imported, Rejected>;
 
-fn import_with(format: Format, recording: &str, options: Options) -> Vec<Item> {
+pub(super) fn import_with(format: Format, recording: &str, options: Options) -> Vec<Item> {
     Importer::new(format, recording.as_bytes(), options).collect()
 }
 
-fn import(format: Format, recording: &str) -> Vec<Item> {
+pub(super) fn import(format: Format, recording: &str) -> Vec<Item> {
     import_with(format, recording, Options::default())
 }
 
-fn drafts(items: Vec<Item>) -> Vec<Draft> {
+pub(super) fn drafts(items: Vec<Item>) -> Vec<Draft> {
     items
         .into_iter()
         .flat_map(|item| item.unwrap().drafts)
@@ -34,7 +34,7 @@ fn messages(recording: &str) -> Vec<Draft> {
     drafts(import(Format::Messages, recording))
 }
 
-fn rejections(items: &[Item]) -> Vec<(u64, &'static str)> {
+pub(super) fn rejections(items: &[Item]) -> Vec<(u64, &'static str)> {
     items
         .iter()
         .filter_map(|item| item.as_ref().err())
@@ -42,18 +42,18 @@ fn rejections(items: &[Item]) -> Vec<(u64, &'static str)> {
         .collect()
 }
 
-fn types(drafts: &[Draft]) -> Vec<&str> {
+pub(super) fn types(drafts: &[Draft]) -> Vec<&str> {
     drafts
         .iter()
         .map(|draft| draft.event.event_type.as_str())
         .collect()
 }
 
-fn payload(draft: &Draft) -> Value {
+pub(super) fn payload(draft: &Draft) -> Value {
     serde_json::from_slice(&draft.event.payload).unwrap()
 }
 
-fn of_type<'a>(drafts: &'a [Draft], name: &str) -> Vec<&'a Draft> {
+pub(super) fn of_type<'a>(drafts: &'a [Draft], name: &str) -> Vec<&'a Draft> {
     drafts
         .iter()
         .filter(|draft| draft.event.event_type == name)
@@ -597,7 +597,7 @@ fn messages_that_cannot_be_read_are_skipped() {
 }
 
 /// Whatever comes in, every item says where it is from and is acceptable to a log.
-fn sound(bytes: &[u8], format: Format) {
+pub(super) fn sound(bytes: &[u8], format: Format) {
     let last = bytes.split(|byte| *byte == b'\n').count() as u64;
     let items: Vec<Item> = Importer::new(format, bytes, Options::new().records(64)).collect();
     assert!(!items.is_empty());

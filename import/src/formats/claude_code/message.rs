@@ -144,7 +144,7 @@ impl<'a> Reader<'a> {
     }
 
     fn request(&mut self, block: &Object<'_>, drafting: &Drafting<'_>) -> Result<(), RejectReason> {
-        let (call_id, name) = (required(block, "id")?, required(block, "name")?);
+        let (call_id, name) = (block.required("id")?, block.required("name")?);
         let part = self.part("tool", &call_id);
         let call = drafting.id(&part);
         self.calls.request(&call_id, call);
@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
     }
 
     fn result(&mut self, block: &Object<'_>, drafting: &Drafting<'_>) -> Result<(), RejectReason> {
-        let call_id = required(block, "tool_use_id")?;
+        let call_id = block.required("tool_use_id")?;
         let part = self.part("result", &call_id);
         self.parts.push(Part::ToolResult {
             call_id: call_id.clone(),
@@ -241,14 +241,6 @@ impl<'a> Reader<'a> {
             format!("{what}#{count}/{call_id}")
         }
     }
-}
-
-fn required(block: &Object<'_>, field: &'static str) -> Result<String, RejectReason> {
-    let wrong = RejectReason::WrongType {
-        field,
-        expected: "a string",
-    };
-    block.string(field)?.map(String::from).ok_or(wrong)
 }
 
 fn usage_of(

@@ -17,12 +17,12 @@ use uuid::Uuid;
 
 use self::agents::{Agents, Spawn};
 use self::message::Reader;
-use self::streams::{Seen, StreamId, Streams};
+use self::streams::{StreamId, Streams, uuid_record};
 use super::{Reading, Record};
 use crate::drafting::{Drafting, PRIMARY, segment};
 use crate::events::{HarnessRecord, RunFinished, RunStarted};
 use crate::format::Format;
-use crate::identity::{event_id, hex, short_digest};
+use crate::identity::event_id;
 use crate::json::{Object, keep, raw, string};
 use crate::numbers::unix_us;
 use crate::options::Options;
@@ -125,16 +125,9 @@ impl ClaudeCode {
         output: &mut Output,
     ) -> Result<(), RejectReason> {
         let stream = self.stream_of(line, session)?;
-        let digest = short_digest(line.text.as_bytes());
-        let seen = self.streams.see(line.uuid.as_deref(), digest, stream)?;
-        let record = match (&line.uuid, seen) {
-            (_, Seen::Again) => {
-                return output.emit(line.number, self.streams.name(stream), Vec::new());
-            }
-            (Some(uuid), Seen::First) => uuid_record(uuid),
-            (Some(uuid), Seen::Changed) => format!("{}:{}", uuid_record(uuid), hex(&digest)),
-            (Some(_) | None, Seen::Ordinal(nth)) => format!("line:{}:{nth}", hex(&digest)),
-            (None, Seen::First | Seen::Changed) => format!("line:{}:0", hex(&digest)),
+        let uuid = line.uuid.as_deref();
+        let Some(record) = self.streams.see(uuid, line.text, stream)? else {
+            return output.emit(line.number, self.streams.name(stream), Vec::new());
         };
         if self.streams.begin(stream) {
             self.begin(line, stream, output)?;
@@ -322,11 +315,6 @@ impl Reading for ClaudeCode {
             output.reject(line, RejectReason::NoSession);
         }
     }
-}
-
-/// The identity of a record that has a uuid.
-fn uuid_record(uuid: &str) -> String {
-    format!("uuid:{uuid}")
 }
 
 /// What a message says, as it stands.

@@ -3,28 +3,18 @@
 use std::collections::BTreeMap;
 
 use crate::format::Format;
-use crate::identity::short_digest;
+use crate::records::Records;
 use crate::reject::RejectReason;
 
 /// Longest name of a session or a sub-agent.
 const MAX_NAME_BYTES: usize = 80;
 
+/// Uuids tell records apart whatever stream they are in.
+const ANY_STREAM: &str = "";
+
 /// Number of a stream within a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct StreamId(usize);
-
-/// Whether a record was there before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
-    /// Its uuid is new.
-    First,
-    /// Uuid and bytes were there before.
-    Again,
-    /// Its uuid was there before, with other bytes.
-    Changed,
-    /// It has no uuid; so many records like it were in its stream before.
-    Ordinal(u32),
-}
 
 /// The streams of a recording.
 #[derive(Debug)]
@@ -32,10 +22,8 @@ pub(super) struct Streams {
     prefix: String,
     list: Vec<Stream>,
     by_name: BTreeMap<String, StreamId>,
-    /// Digests of bytes and stream of every record that has a uuid, by digests of uuids.
-    uuids: BTreeMap<[u8; 16], (u64, StreamId)>,
-    /// How many records without uuid have the same bytes in one stream.
-    others: BTreeMap<(StreamId, [u8; 16]), u32>,
+    /// The records, with the streams of those that have a uuid.
+    records: Records<StreamId>,
     max: usize,
 }
 
@@ -52,8 +40,7 @@ impl Streams {
             prefix,
             list: Vec::new(),
             by_name: BTreeMap::new(),
-            uuids: BTreeMap::new(),
-            others: BTreeMap::new(),
+            records: Records::new(max),
             max,
         }
     }
@@ -117,39 +104,27 @@ impl Streams {
         !std::mem::replace(&mut stream.begun, true)
     }
 
-    /// Notes a record.
+    /// Notes a record. Answers its identity; none if uuid and bytes were there before.
     pub(super) fn see(
         &mut self,
         uuid: Option<&str>,
-        digest: [u8; 16],
+        text: &str,
         stream: StreamId,
-    ) -> Result<Seen, RejectReason> {
-        if self.uuids.len() + self.others.len() + self.list.len() > self.max {
+    ) -> Result<Option<String>, RejectReason> {
+        if self.list.len() > self.max {
             return Err(RejectReason::TooManyRecords { max: self.max });
         }
-        let Some(uuid) = uuid else {
-            let count = self.others.entry((stream, digest)).or_default();
-            let before = *count;
-            *count = count.saturating_add(1);
-            return Ok(Seen::Ordinal(before));
+        let scope = match uuid {
+            Some(_) => ANY_STREAM,
+            None => self.list.get(stream.0).map_or(ANY_STREAM, |one| &one.name),
         };
-        let bytes = half(digest);
-        match self.uuids.get(&short_digest(uuid.as_bytes())) {
-            Some((before, _)) if *before == bytes => Ok(Seen::Again),
-            Some(_) => Ok(Seen::Changed),
-            None => {
-                self.uuids
-                    .insert(short_digest(uuid.as_bytes()), (bytes, stream));
-                Ok(Seen::First)
-            }
-        }
+        self.records
+            .identity(scope, uuid.map(uuid_record), text, stream)
     }
 
     /// The stream of the record with this uuid.
     pub(super) fn of_uuid(&self, uuid: &str) -> Option<StreamId> {
-        self.uuids
-            .get(&short_digest(uuid.as_bytes()))
-            .map(|(_, stream)| *stream)
+        self.records.get(ANY_STREAM, &uuid_record(uuid))
     }
 
     /// The stream within which the record with this uuid is unique: its session's, which is
@@ -172,11 +147,9 @@ fn check(name: &str, field: &'static str) -> Result<(), RejectReason> {
     }
 }
 
-fn half(digest: [u8; 16]) -> u64 {
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
+/// The identity of a record that has a uuid.
+pub(super) fn uuid_record(uuid: &str) -> String {
+    format!("uuid:{uuid}")
 }
 
 #[cfg(test)]
@@ -191,14 +164,11 @@ mod tests {
         assert_eq!(streams.name(agent), "p/claude-code/s/agent-a");
         assert!(streams.is_agent(agent) && !streams.is_agent(session));
         assert_eq!(streams.agent(session, "a").unwrap(), agent);
-        let mut see = |uuid, digest| streams.see(uuid, [digest; 16], agent).unwrap();
-        assert_eq!(see(Some("u"), 1), Seen::First);
-        assert_eq!(see(Some("u"), 1), Seen::Again);
-        assert_eq!(see(Some("u"), 2), Seen::Changed);
-        assert_eq!(
-            (see(None, 1), see(None, 1), see(None, 2)),
-            (Seen::Ordinal(0), Seen::Ordinal(1), Seen::Ordinal(0))
-        );
+        let mut see = |uuid, text| streams.see(uuid, text, agent).unwrap();
+        assert_eq!(see(Some("u"), "1").unwrap(), "uuid:u");
+        assert_eq!(see(Some("u"), "1"), None);
+        assert!(see(Some("u"), "2").unwrap().starts_with("uuid:u:"));
+        assert!(see(None, "1").unwrap().ends_with(":0"));
         assert_eq!(streams.of_uuid("u"), Some(agent));
         assert_eq!(streams.domain_of("u", agent), "p/claude-code/s");
         assert!(streams.begin(agent) && !streams.begin(agent));
@@ -208,10 +178,10 @@ mod tests {
     fn what_is_remembered_is_bounded() {
         let mut streams = Streams::new(String::new(), 2);
         let session = streams.session_named("s").unwrap();
-        assert!(streams.see(Some("1"), [1; 16], session).is_ok());
-        assert!(streams.see(Some("2"), [2; 16], session).is_ok());
+        assert!(streams.see(Some("1"), "1", session).is_ok());
+        assert!(streams.see(Some("2"), "2", session).is_ok());
         assert_eq!(
-            streams.see(Some("3"), [3; 16], session),
+            streams.see(Some("3"), "3", session),
             Err(RejectReason::TooManyRecords { max: 2 })
         );
         assert!(streams.session_named("").is_err());

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use self::naming::{Names, base_name};
 use self::transcript::{Run, Transcript};
-use super::{Reading, Record};
+use super::{LineOf, Reading, Record};
 use crate::framing::Place;
 use crate::json::{Object, array, is_array, raw};
 use crate::options::Options;
@@ -66,11 +66,7 @@ impl Messages {
         let base = base_name(&self.prefix, run.id().as_deref(), opening);
         let stream = self.names.of_run(base, messages)?;
         let mut transcript = Transcript::begin(stream, run, record.line, output)?;
-        let mut lines = LineOf {
-            text: record.text,
-            at: 0,
-            line: record.line,
-        };
+        let mut lines = LineOf::new(record);
         for message in messages {
             let line = lines.of(message.get());
             transcript.push(message, line, output);
@@ -181,31 +177,4 @@ fn opening_length(messages: &[&RawValue]) -> usize {
     };
     let first = messages.iter().take(OPENING).position(is_user);
     first.map_or_else(|| OPENING.min(messages.len()), |at| at + 1)
-}
-
-/// Lines on which the parts of a record begin, asked for in their order.
-struct LineOf<'a> {
-    text: &'a str,
-    at: usize,
-    line: u64,
-}
-
-impl LineOf<'_> {
-    fn of(&mut self, part: &str) -> u64 {
-        let at = part
-            .as_ptr()
-            .addr()
-            .saturating_sub(self.text.as_ptr().addr());
-        let lines = self
-            .text
-            .get(self.at..at)
-            .unwrap_or_default()
-            .matches('\n')
-            .count();
-        self.line = self
-            .line
-            .saturating_add(u64::try_from(lines).unwrap_or(u64::MAX));
-        self.at = at;
-        self.line
-    }
 }

@@ -11,14 +11,12 @@ use crate::events::{
     ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 use crate::format::Format;
-use crate::identity::{hex, hex_digest, short_digest};
-use crate::json::{Object, array, is_array, keep, keep_or_null, raw, string};
+use crate::identity::{hex, name_part, short_digest};
+use crate::json::{Object, is_array, keep, keep_or_null, string, unquoted};
 use crate::numbers::{unix_us, usd_micros};
 use crate::output::Output;
 use crate::reject::RejectReason;
 
-/// Longest id of a run that is used as it stands.
-const MAX_ID_BYTES: usize = 80;
 /// Members that may hold the id of a run.
 const IDS: [&str; 5] = ["id", "run_id", "conversation_id", "session_id", "trace_id"];
 /// The one id of the simulated user's calls, of which the whole price is recorded.
@@ -72,18 +70,7 @@ impl<'a> Run<'a> {
         let Some((object, messages)) = self.object else {
             return Ok(None);
         };
-        let mut text = String::from("{");
-        for (name, value) in object.members().filter(|(name, _)| *name != messages) {
-            let comma = if text.len() > 1 { "," } else { "" };
-            let name = serde_json::Value::from(name);
-            text.extend([comma, &name.to_string(), ":", value.get()]);
-        }
-        text.push('}');
-        if text == "{}" {
-            Ok(None)
-        } else {
-            raw(text).map(Some)
-        }
+        object.without(&[messages])
     }
 }
 
@@ -94,13 +81,7 @@ fn scalar(value: &RawValue) -> Option<String> {
         None if is_array(value) || value.get().starts_with('{') => return None,
         None => value.get().to_owned(),
     };
-    let plain = !text.is_empty() && text.len() <= MAX_ID_BYTES;
-    let printable = !text.chars().any(|one| one.is_control() || one == '/');
-    Some(if plain && printable {
-        text
-    } else {
-        hex_digest(text.as_bytes(), 16)
-    })
+    Some(name_part(&text))
 }
 
 /// A run whose messages become events one after the other.
@@ -223,17 +204,13 @@ impl Transcript {
 
     fn message(&mut self, message: &RawValue, at: u64) -> Result<(Uuid, Drafts), RejectReason> {
         let object = Object::parse(message.get(), "message")?;
-        let wrong = RejectReason::WrongType {
-            field: "role",
-            expected: "a string",
-        };
-        let role = object.string("role")?.ok_or(wrong)?;
+        let role = object.required("role")?;
         let model = object
             .text("model")
             .map(String::from)
             .or_else(|| self.model.clone());
         let name = object.text("name").map(String::from);
-        let is_result = matches!(role.as_ref(), "tool" | "function");
+        let is_result = matches!(role.as_str(), "tool" | "function");
         let digest = hex(&short_digest(message.get().as_bytes()));
         let record = format!("{at}:{digest}");
         let stream = self.stream.clone();
@@ -242,7 +219,7 @@ impl Transcript {
         drafting.occurred_at_us = times
             .into_iter()
             .find_map(|time| object.get(time).and_then(unix_us));
-        drafting.source = match role.as_ref() {
+        drafting.source = match role.as_str() {
             "assistant" => model.as_deref(),
             _ if is_result => name.as_deref(),
             _ => None,
@@ -269,7 +246,7 @@ impl Transcript {
         }
         let original = Some(keep(message));
         let payload = ChatMessage {
-            role: role.into_owned(),
+            role,
             content: turn.parts,
             original,
         };
@@ -293,21 +270,7 @@ impl Turn<'_> {
         let Some(content) = message.get("content") else {
             return Ok(());
         };
-        if let Some(text) = string(content) {
-            self.parts.push(Part::Text {
-                text: text.into_owned(),
-            });
-            return Ok(());
-        }
-        for block in array(content.get(), "content")? {
-            let part = match string(block) {
-                Some(text) => Part::Text {
-                    text: text.into_owned(),
-                },
-                None => content::part(&Object::parse(block.get(), "content")?),
-            };
-            self.parts.push(part);
-        }
+        self.parts = content::parts(content)?;
         Ok(())
     }
 
@@ -382,11 +345,7 @@ impl Turn<'_> {
         nth: usize,
         calls: &mut OpenCalls,
     ) -> Result<(), RejectReason> {
-        let wrong = RejectReason::WrongType {
-            field: "name",
-            expected: "a string",
-        };
-        let name = function.string("name")?.ok_or(wrong)?.into_owned();
+        let name = function.required("name")?;
         let part = format!("tool/{nth}");
         calls.request(&call_id, self.drafting.id(&part));
         self.parts.push(Part::ToolCall {
@@ -394,7 +353,7 @@ impl Turn<'_> {
             name: name.clone(),
         });
         let given = function.get("arguments").or_else(|| function.get("input"));
-        let arguments = given.map_or_else(|| keep_or_null(None), arguments);
+        let arguments = given.map_or_else(|| keep_or_null(None), unquoted);
         let payload = ToolCallRequested {
             call_id,
             name,
@@ -404,12 +363,6 @@ impl Turn<'_> {
             .push(self.drafting.draft(&part, Some(self.primary), &payload)?);
         Ok(())
     }
-}
-
-/// Arguments, which are JSON within a string where the recording follows the interface.
-fn arguments(given: &RawValue) -> Box<RawValue> {
-    let inner = string(given).and_then(|text| RawValue::from_string(text.trim().to_owned()).ok());
-    inner.unwrap_or_else(|| keep(given))
 }
 
 /// What a message says about its model call.
