@@ -42,9 +42,14 @@ impl Unsynced {
 
 impl RewritingDisk {
     pub(crate) fn new(base: Arc<dyn Disk>) -> Self {
+        // Somebody before may have written anything and died.
+        let everything = Unsynced {
+            ranges: vec![(0, u64::MAX)],
+            failed: false,
+        };
         Self {
             base,
-            unsynced: Mutex::default(),
+            unsynced: Mutex::new(everything),
         }
     }
 
@@ -79,8 +84,12 @@ impl Disk for RewritingDisk {
         self.base.read(offset, out)
     }
 
+    /// A file that grows is synced at once: a header that speaks of the new length may reach the
+    /// medium before the length does, and then the database cannot be opened.
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.base.set_len(len)
+        let grows = len > self.base.len()?;
+        self.base.set_len(len)?;
+        if grows { self.sync_data() } else { Ok(()) }
     }
 
     fn sync_data(&self) -> io::Result<()> {

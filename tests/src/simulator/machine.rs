@@ -41,6 +41,9 @@ enum Name {
     Head,
 }
 
+/// The page cache takes over bytes by the page.
+const PAGE: u64 = 4096;
+
 #[derive(Clone, Debug)]
 enum Change {
     Write(u64, Vec<u8>),
@@ -96,11 +99,16 @@ impl File {
             if !kept {
                 continue;
             }
-            if let Change::Write(_, data) = &mut change
+            if let Change::Write(offset, data) = &mut change
                 && numbers.below(8) == 0
             {
-                // A sector is written whole or not; some disks tear at any byte.
-                let unit = [512, 1][numbers.below(2)];
+                // A sector is written whole or not; some disks tear at any byte, which the
+                // database cannot bear where its header is.
+                let unit = if *offset < PAGE {
+                    512
+                } else {
+                    [512, 1][numbers.below(2)]
+                };
                 let units = data.len().div_ceil(unit);
                 data.truncate(numbers.below(units + 1) * unit);
             }
@@ -116,8 +124,8 @@ struct State {
     head: File,
     /// Operations since the process started.
     operations: u64,
-    /// The process ends at this operation.
-    crash_at: Option<u64>,
+    /// The process ends so at this operation.
+    crash_at: Option<(u64, Crash)>,
     /// The next operation of the kind after this many goes wrong.
     fault: Option<(Fault, u64)>,
     /// How many faults have struck.
@@ -126,7 +134,7 @@ struct State {
     room: Option<u64>,
     /// Whether the file system says how much room is left.
     tells_room: bool,
-    down: bool,
+    down: Option<Crash>,
 }
 
 /// The machine. Clones share it.
@@ -146,7 +154,7 @@ impl Machine {
             struck: 0,
             room: None,
             tells_room: true,
-            down: false,
+            down: None,
         })))
     }
 
@@ -164,9 +172,9 @@ impl Machine {
     }
 
     /// The process ends after so many more operations.
-    pub fn crash_after(&self, operations: u64) {
+    pub fn crash_after(&self, operations: u64, crash: Crash) {
         let mut state = self.lock();
-        state.crash_at = Some(state.operations + operations);
+        state.crash_at = Some((state.operations + operations, crash));
     }
 
     /// One fault, after so many more operations of its kind.
@@ -197,6 +205,11 @@ impl Machine {
 
     /// Whether the process has ended by a crash.
     pub fn is_down(&self) -> bool {
+        self.lock().down.is_some()
+    }
+
+    /// The crash that has ended it.
+    pub fn crash(&self) -> Option<Crash> {
         self.lock().down
     }
 
@@ -215,7 +228,7 @@ impl Machine {
         state.crash_at = None;
         state.fault = None;
         state.room = None;
-        state.down = false;
+        state.down = None;
     }
 
     /// The power goes after a lie: what the disk said it had is gone, what else it got stays.
@@ -255,12 +268,13 @@ impl State {
 
     /// Counts an operation; whether the process dies in it.
     fn dies(&mut self) -> io::Result<bool> {
-        if self.down {
+        if self.down.is_some() {
             return Err(io::Error::other("the machine is down"));
         }
         self.operations += 1;
-        self.down = self.crash_at.is_some_and(|at| self.operations >= at);
-        Ok(self.down)
+        let due = self.crash_at.filter(|(at, _)| self.operations >= *at);
+        self.down = due.map(|(_, crash)| crash);
+        Ok(self.down.is_some())
     }
 
     /// Whether the planned fault strikes now.
@@ -309,7 +323,7 @@ impl Disk for MachineDisk {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut state = self.machine.lock();
-        if state.down {
+        if state.down.is_some() {
             return Err(io::Error::other("the machine is down"));
         }
         if self.name == Name::Log && state.strikes(Fault::Read) {
@@ -340,8 +354,16 @@ impl Disk for MachineDisk {
         let fails = self.name == Name::Log && state.strikes(Fault::Write);
         let mut data = data.to_vec();
         if dies || fails {
-            let done = state.numbers.below(data.len() + 1);
-            data.truncate(done);
+            // Whole pages of it were taken over.
+            let first = PAGE - offset % PAGE;
+            let pages = (data.len() as u64).saturating_sub(first).div_ceil(PAGE) + 1;
+            let pages = state.numbers.below(usize::try_from(pages).unwrap() + 1) as u64;
+            let done = if pages == 0 {
+                0
+            } else {
+                first + (pages - 1) * PAGE
+            };
+            data.truncate(usize::try_from(done).unwrap());
         }
         state.file(self.name).change(Change::Write(offset, data));
         match (dies, fails) {

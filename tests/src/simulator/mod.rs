@@ -178,7 +178,8 @@ impl Simulation {
     fn live(&mut self) -> Outcome {
         if self.numbers.below(10) < 6 {
             let after = 1 + self.numbers.below(300) as u64;
-            self.machine.crash_after(after);
+            let crash = self.any_crash();
+            self.machine.crash_after(after, crash);
         }
         if self.numbers.below(10) < 4 {
             let fault =
@@ -215,8 +216,13 @@ impl Simulation {
         self.check()
     }
 
+    fn any_crash(&mut self) -> Crash {
+        [Crash::Killed, Crash::PowerLost][self.numbers.below(2)]
+    }
+
     fn crash(&mut self) {
-        let crash = [Crash::Killed, Crash::PowerLost][self.numbers.below(2)];
+        let crash = self.any_crash();
+        let crash = self.machine.crash().unwrap_or(crash);
         self.log = None;
         self.say(|| format!("{crash:?}"));
         self.machine.restart(crash);
@@ -231,7 +237,8 @@ impl Simulation {
         for _ in 0..RECOVERY_CRASHES {
             if self.numbers.below(10) < 3 {
                 let after = 1 + self.numbers.below(60) as u64;
-                self.machine.crash_after(after);
+                let crash = self.any_crash();
+                self.machine.crash_after(after, crash);
             }
             let opened = self.try_open();
             self.say(|| format!("opened: {:?}", opened.as_ref().map(Log::size)));

@@ -349,7 +349,10 @@ impl Simulation {
                 assert!(found.valid, "{found:?}");
                 std::fs::remove_file(&path)?;
             }
-            Err(error) => assert!(self.is_excused(), "{error}"),
+            Err(error) => {
+                assert!(self.is_excused(), "{error}");
+                self.fail();
+            }
         }
         Ok(())
     }
