@@ -234,6 +234,12 @@ impl Pages {
                 progress(done);
             })
         };
+        if !open.read_only {
+            // What somebody wrote and died is read here, and may not be on the medium. Before
+            // anything is concluded from it, it is.
+            let synced = disks.log.sync_data();
+            synced.map_err(|error| StorageError::io("the log", &error))?;
+        }
         let mut pages = Self::look(disks, open, &progress)?;
         let len = disks.log.len();
         let len = len.map_err(|error| StorageError::io("the log", &error))?;
