@@ -59,6 +59,7 @@ impl Log {
         open: OpenOptions,
         keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
     ) -> Result<CompactReport, OpenError> {
+        let disks = disks.clone().rewriting();
         let len = || {
             let len = disks.log.len();
             len.map_err(|error| StorageError::io("the log", &error))
@@ -79,14 +80,19 @@ impl Log {
                 path: "the log".into(),
             });
         }
-        let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
-        let mut db = Db::open(Arc::clone(&disks.log), cache_bytes, &silent)?;
-        while db.compact()? {}
-        drop(db);
+        let compacted = compacted(&disks, cache_bytes);
         disks.log.unlock();
+        compacted?;
         Ok(CompactReport {
             before_bytes,
             after_bytes: len()?,
         })
     }
+}
+
+fn compacted(disks: &Disks, cache_bytes: usize) -> Result<(), StorageError> {
+    let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
+    let mut db = Db::open(Arc::clone(&disks.log), cache_bytes, &silent)?;
+    while db.compact()? {}
+    Ok(())
 }

@@ -293,7 +293,7 @@ impl OverlayDisk {
         let start = page.saturating_mul(PAGE as u64);
         let mut bytes = vec![0; PAGE];
         let have = usize::try_from(base_len.saturating_sub(start)).map_or(PAGE, |n| n.min(PAGE));
-        if let Some(part) = bytes.get_mut(..have) {
+        if let Some(part) = bytes.get_mut(..have).filter(|part| !part.is_empty()) {
             self.base.read(start, part)?;
         }
         Ok(bytes)

@@ -60,6 +60,7 @@ impl RewritingDisk {
     fn rewrite(&self, ranges: &[(u64, u64)]) -> io::Result<()> {
         const PART: u64 = 1 << 20;
         let len = self.base.len()?;
+        self.base.set_len(len)?;
         let mut buffer = Vec::new();
         for (from, to) in ranges {
             let (mut at, end) = (*from, (*to).min(len));
@@ -121,7 +122,13 @@ impl Disk for RewritingDisk {
         self.base.try_lock(exclusive)
     }
 
+    /// Whoever opens it next believes what is read: so what a failed sync may have lost is written
+    /// once more before.
     fn unlock(&self) {
+        if self.lock().failed {
+            // If this fails too, nothing more can be done here.
+            let _ = self.sync_data();
+        }
         self.base.unlock();
     }
 }

@@ -125,7 +125,7 @@ impl Disks {
     }
 
     /// The same disks, with failed syncs of the database made good.
-    fn rewriting(self) -> Self {
+    pub(crate) fn rewriting(self) -> Self {
         Self {
             log: Arc::new(RewritingDisk::new(self.log)),
             head: self.head,

@@ -200,8 +200,8 @@ fn settle(number: usize, sent: &mut Sent, found: &[(usize, u64)], size: u64, sin
         }
         Fate::Buffered(told) => {
             if found.is_empty() {
-                // Only a crash loses it, and everything after it too.
-                assert!(since == Since::Crash, "{number} was recorded and is gone");
+                // Only a crash or a failed commit loses it, and everything after it too.
+                assert!(since != Since::Close, "{number} was recorded and is gone");
                 Fate::Lost
             } else {
                 assert_eq!(positions, *told, "{number} was recorded");

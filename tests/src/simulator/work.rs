@@ -283,13 +283,17 @@ impl Simulation {
             }
             (Fate::Durable(_), Err(error)) => {
                 // It is known whatever it expects; only a fault keeps that from being found.
-                let excused = self.machine.is_down() || self.machine.struck() > 0 || self.is_full;
-                assert!(excused, "{number}: {error}");
+                assert!(self.is_excused(), "{number}: {error}");
+                if matches!(error, AppendError::OutcomeUnknown { .. }) {
+                    self.fail();
+                }
             }
             (_, answer) => {
                 // What was refused now may have been recorded then.
-                if let Ok(appended) = answer {
-                    self.note(number, Told::Appended(Ok(appended)));
+                match answer {
+                    Ok(appended) => self.note(number, Told::Appended(Ok(appended))),
+                    Err(AppendError::OutcomeUnknown { .. }) => self.fail(),
+                    Err(_) => {}
                 }
             }
         }
