@@ -31,6 +31,7 @@ pub(crate) fn part(block: &Object<'_>) -> Part {
     let found = match kind.as_ref() {
         "text" | "input_text" | "output_text" => text("text").map(|text| Part::Text { text }),
         "thinking" => text("thinking").map(|text| Part::Thinking { text }),
+        "reasoning" => text("reasoning").map(|text| Part::Thinking { text }),
         "image" => image(block),
         "image_url" => image_url(block),
         _ => None,
@@ -40,14 +41,17 @@ pub(crate) fn part(block: &Object<'_>) -> Part {
     })
 }
 
-/// `{"source": {"type": "base64", "media_type": .., "data": ..}}`, `{"source": {"url": ..}}` or
-/// `{"data": .., "mimeType": ..}`.
+/// `{"source": {"type": "base64", "media_type": .., "data": ..}}`, `{"source": {"url": ..}}`,
+/// `{"data": .., "mimeType": ..}` or `{"image": URL}`.
 fn image(block: &Object<'_>) -> Option<Part> {
     if let (Some(mime), Some(data)) = (block.text("mimeType"), block.text("data")) {
         return Some(Part::Image {
             data: data.into_owned(),
             mime: mime.into_owned(),
         });
+    }
+    if let Some(url) = block.text("image") {
+        return Some(by_url(&url));
     }
     let source = block.object("source").ok().flatten()?;
     if let Some(url) = source.text("url") {
@@ -60,23 +64,28 @@ fn image(block: &Object<'_>) -> Option<Part> {
     })
 }
 
-/// `{"image_url": {"url": ..}}`, where the URL may hold the image itself (RFC 2397).
+/// `{"image_url": {"url": ..}}`.
 fn image_url(block: &Object<'_>) -> Option<Part> {
     let inner = block.object("image_url").ok().flatten();
     let url = match &inner {
         Some(image) => image.text("url"),
         None => block.text("image_url"),
     }?;
+    Some(by_url(&url))
+}
+
+/// An image by its URL, which may hold the image itself (RFC 2397).
+fn by_url(url: &str) -> Part {
     let data = url
         .strip_prefix("data:")
         .and_then(|rest| rest.split_once(";base64,"));
-    Some(match data {
+    match data {
         Some((mime, data)) => Part::Image {
             data: data.to_owned(),
             mime: mime.to_owned(),
         },
         None => Part::uri(url),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -113,6 +122,16 @@ mod tests {
         assert_eq!(
             read(r#"{"type":"image","data":"AA==","mimeType":"image/png"}"#),
             image
+        );
+        assert_eq!(
+            read(r#"{"type":"image","image":"data:image/png;base64,AA=="}"#),
+            image
+        );
+        assert_eq!(
+            read(r#"{"type":"reasoning","reasoning":"hm"}"#),
+            Part::Thinking {
+                text: "hm".to_owned()
+            }
         );
         let url = r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}"#;
         assert_eq!(read(url), image);

@@ -9,6 +9,15 @@ pub const DETECT_BYTES: usize = 64 << 10;
 /// How many records of the head are looked at.
 const DETECT_RECORDS: usize = 16;
 
+/// How the names of members begin that stand first in a container of Inspect.
+const INSPECT_MEMBERS: [&[u8]; 5] = [
+    b"_journal/",
+    b"samples/",
+    b"header.json",
+    b"summaries.json",
+    b"reductions.json",
+];
+
 /// A format of recordings.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -26,6 +35,10 @@ pub enum Format {
     SweAgent,
     /// `CloudEvents` 1.0 in their JSON format: one, one a line, or a batch.
     CloudEvents,
+    /// OpenTelemetry spans of agents, as any-agent writes them.
+    OtelGenai,
+    /// Logs of Inspect evaluations: JSON, or the zip container `.eval`.
+    Inspect,
 }
 
 impl Format {
@@ -38,6 +51,8 @@ impl Format {
             Self::OpenClaw => "openclaw",
             Self::SweAgent => "swe-agent",
             Self::CloudEvents => "cloudevents",
+            Self::OtelGenai => "otel-genai",
+            Self::Inspect => "inspect",
         }
     }
 
@@ -50,6 +65,8 @@ impl Format {
             Self::OpenClaw => "openclaw",
             Self::SweAgent => "swe_agent",
             Self::CloudEvents => "cloudevents",
+            Self::OtelGenai => "otel_genai",
+            Self::Inspect => "inspect",
         }
     }
 
@@ -62,6 +79,8 @@ impl Format {
             Self::OpenClaw,
             Self::SweAgent,
             Self::CloudEvents,
+            Self::OtelGenai,
+            Self::Inspect,
         ]
     }
 }
@@ -104,15 +123,33 @@ impl FromStr for Format {
 /// The head may end anywhere: only names of members are looked at, of the first few records. The
 /// first record that speaks for a format decides.
 pub fn detect(head: &[u8]) -> Option<Format> {
+    if let Some(name) = first_member(head) {
+        let known = INSPECT_MEMBERS.iter().any(|known| name.starts_with(known));
+        return known.then_some(Format::Inspect);
+    }
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let mut scan = Scan { bytes: head, at: 0 };
     let in_array = scan.enter_array();
     (0..DETECT_RECORDS).find_map(|_| scan.record().and_then(|names| judge(&names, in_array)))
 }
 
+/// The name of the first member, if the recording is a zip file (APPNOTE 4.3.7).
+fn first_member(head: &[u8]) -> Option<&[u8]> {
+    let header = head.strip_prefix(b"PK\x03\x04")?;
+    let (header, rest) = header.split_at_checked(26)?;
+    let length = header.get(22..24)?.try_into().map(u16::from_le_bytes);
+    rest.get(..usize::from(length.ok()?))
+}
+
 fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
     let has = |name: &str| names.contains(&name.as_bytes());
     let any = |list: &[&str]| list.iter().any(|name| has(name));
+    if has("eval") && any(&["version", "plan", "samples", "status"]) {
+        return Some(Format::Inspect);
+    }
+    if has("spans") && !any(&["role", "messages", "traj"]) {
+        return Some(Format::OtelGenai);
+    }
     if has("specversion") && any(&["id", "source", "type"]) {
         return Some(Format::CloudEvents);
     }
@@ -295,6 +332,29 @@ mod tests {
             r#"[{"history": [{"role": "user", "content": "x"}]}]"#,
         ] {
             assert_eq!(detect(run.as_bytes()), Some(Format::SweAgent), "{run}");
+        }
+    }
+
+    #[test]
+    fn evaluations_and_spans_are_told_by_their_parts() {
+        let zip = |name: &str| {
+            let mut bytes = b"PK\x03\x04".to_vec();
+            bytes.extend([0; 22]);
+            bytes.extend([u8::try_from(name.len()).unwrap(), 0, 0, 0]);
+            bytes.extend(name.as_bytes());
+            bytes
+        };
+        let eval = r#"{"version": 2, "status": "error", "eval": {"run_id""#;
+        let spans = r#"{ "spans": [ {"name": "call_llm", "attributes": {"messages": ["#;
+        for (head, format) in [
+            (eval.as_bytes().to_vec(), Some(Format::Inspect)),
+            (zip("_journal/start.json"), Some(Format::Inspect)),
+            (zip("samples/1_epoch_1.json"), Some(Format::Inspect)),
+            (zip("word/document.xml"), None),
+            (b"PK\x03\x04".to_vec(), None),
+            (spans.as_bytes().to_vec(), Some(Format::OtelGenai)),
+        ] {
+            assert_eq!(detect(&head), format, "{}", String::from_utf8_lossy(&head));
         }
     }
 

@@ -88,7 +88,7 @@ impl<'r> Importer<'r> {
         self.stage = Stage::Within;
         self.bytes_read = self.bytes_read.saturating_add(frame.bytes);
         self.line = frame.line;
-        self.output.begin(self.bytes_read);
+        self.output.begin(self.bytes_read, self.framing.member());
         if let Err(reason) = self.read(frame) {
             if reason.is_terminal() {
                 self.stage = Stage::End;
@@ -98,22 +98,24 @@ impl<'r> Importer<'r> {
     }
 
     fn read(&mut self, frame: &Frame) -> Result<(), RejectReason> {
-        match frame.state {
+        match &frame.state {
             State::Whole => {}
             State::TooLarge { bytes } => {
                 return Err(RejectReason::TooLarge {
-                    bytes,
+                    bytes: *bytes,
                     max: self.record_bytes,
                 });
             }
             State::Unbalanced => return Err(RejectReason::Unbalanced),
             State::Truncated => return Err(RejectReason::Truncated),
+            State::Refused(reason) => return Err(reason.clone()),
         }
         let text = std::str::from_utf8(&self.record).map_err(|error| RejectReason::NotUtf8 {
             at: error.valid_up_to(),
         })?;
         let record = Record {
             text,
+            member: self.framing.member(),
             line: frame.line,
             place: frame.place,
         };
@@ -121,7 +123,7 @@ impl<'r> Importer<'r> {
     }
 
     fn ended(&mut self) {
-        self.output.begin(self.bytes_read);
+        self.output.begin(self.bytes_read, None);
         if self.stage == Stage::Empty {
             self.output.reject(1, RejectReason::Empty);
         }
@@ -130,7 +132,7 @@ impl<'r> Importer<'r> {
     }
 
     fn failed(&mut self, kind: ErrorKind) {
-        self.output.begin(self.bytes_read);
+        self.output.begin(self.bytes_read, None);
         self.reading.finish(&mut self.output);
         self.output
             .reject(self.line.saturating_add(1), RejectReason::Read { kind });

@@ -5,8 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::json::string;
 
-/// A time in Unix microseconds: RFC 3339 text, or a count of seconds, milliseconds or microseconds
-/// since 1970, told apart by its size. What cannot be read as a time is none.
+/// A time in Unix microseconds: RFC 3339 text, or a count of seconds, milliseconds,
+/// microseconds or nanoseconds since 1970, told apart by its size. What cannot be read as a time is none.
 pub(crate) fn unix_us(value: &RawValue) -> Option<u64> {
     if let Some(text) = string(value) {
         let time: Timestamp = text.parse().ok()?;
@@ -15,10 +15,16 @@ pub(crate) fn unix_us(value: &RawValue) -> Option<u64> {
     let number: f64 = serde_json::from_str(value.get()).ok()?;
     // 1e11 seconds are the year 5138, 1e11 milliseconds 1973; likewise one step further.
     let scale = match number {
-        _ if !(0.0..1e17).contains(&number) => return None,
+        _ if number < 0.0 => return None,
         _ if number < 1e11 => 1e6,
         _ if number < 1e14 => 1e3,
-        _ => 1.0,
+        _ if number < 1e17 => 1.0,
+        // Floating point does not hold so many digits.
+        _ => {
+            return serde_json::from_str::<u64>(value.get())
+                .ok()
+                .map(|ns| ns / 1000);
+        }
     };
     whole(number * scale)
 }
@@ -82,6 +88,7 @@ mod tests {
         assert_eq!(time("1770622585.434"), want);
         assert_eq!(time("1770622585434"), want);
         assert_eq!(time("1770622585434000"), want);
+        assert_eq!(time("1770622585434000999"), want);
         for bad in [
             r#""yesterday""#,
             r#""1969-01-01T00:00:00Z""#,

@@ -16,6 +16,11 @@ pub struct Options {
     /// Most records of one recording whose identity is remembered, at about 60 bytes each; default
     /// 1,048,576. Only formats whose records refer to each other remember any.
     pub records: usize,
+    /// Most members of one container; default 1,048,576.
+    pub members: u64,
+    /// Most bytes that one byte of a container's member may expand to, once the member has 1 MiB;
+    /// default 1,000. What it may expand to at all is [`record_bytes`](Self::record_bytes).
+    pub member_ratio: u64,
 }
 
 impl Default for Options {
@@ -25,6 +30,8 @@ impl Default for Options {
             record_bytes: 64 << 20,
             limits: Limits::default(),
             records: 1 << 20,
+            members: 1 << 20,
+            member_ratio: 1000,
         }
     }
 }
@@ -60,6 +67,20 @@ impl Options {
     #[must_use]
     pub fn records(mut self, records: usize) -> Self {
         self.records = records;
+        self
+    }
+
+    /// Sets the most members of one container.
+    #[must_use]
+    pub fn members(mut self, members: u64) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// Sets the most bytes that one byte of a container's member may expand to.
+    #[must_use]
+    pub fn member_ratio(mut self, ratio: u64) -> Self {
+        self.member_ratio = ratio;
         self
     }
 }

@@ -18,6 +18,8 @@ pub struct Imported {
     /// Its events, to be appended as one. None where the record repeats an earlier one of the
     /// recording.
     pub drafts: Vec<Draft>,
+    /// The member of the container in which the record stands, if there is one.
+    pub member: Option<String>,
     /// The line on which the record begins, from 1.
     pub line: u64,
     /// How far the recording had been read, in bytes.
@@ -30,6 +32,7 @@ pub(crate) struct Output {
     items: VecDeque<Result<Imported, Rejected>>,
     limits: Limits,
     bytes_read: u64,
+    member: Option<String>,
     events: usize,
 }
 
@@ -39,14 +42,21 @@ impl Output {
             items: VecDeque::new(),
             limits,
             bytes_read: 0,
+            member: None,
             events: 0,
         }
     }
 
-    /// Begins with the next record.
-    pub(crate) fn begin(&mut self, bytes_read: u64) {
+    /// Begins with the next record, which stands in `member`.
+    pub(crate) fn begin(&mut self, bytes_read: u64, member: Option<&str>) {
         self.bytes_read = bytes_read;
+        self.member = member.map(str::to_owned);
         self.events = 0;
+    }
+
+    /// Goes to a record that stands in another member. Answers where the one before stood.
+    pub(crate) fn go_to(&mut self, member: Option<String>) -> Option<String> {
+        std::mem::replace(&mut self.member, member)
     }
 
     pub(crate) fn next(&mut self) -> Option<Result<Imported, Rejected>> {
@@ -70,18 +80,19 @@ impl Output {
         for draft in &mut drafts {
             draft.event.check(&self.limits)?;
         }
-        let (stream, bytes_read) = (stream.to_owned(), self.bytes_read);
         self.items.push_back(Ok(Imported {
-            stream,
+            stream: stream.to_owned(),
             drafts,
+            member: self.member.clone(),
             line,
-            bytes_read,
+            bytes_read: self.bytes_read,
         }));
         Ok(())
     }
 
     pub(crate) fn reject(&mut self, line: u64, reason: RejectReason) {
         self.items.push_back(Err(Rejected {
+            member: self.member.clone(),
             line,
             bytes_read: self.bytes_read,
             reason,

@@ -7,9 +7,11 @@ use runstone_codec::event::EventError;
 /// A record that was skipped. The records after it are read on, unless the reason is
 /// [terminal](RejectReason::is_terminal).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
+#[error("{}line {line}: {reason}", within(member.as_deref()))]
 #[non_exhaustive]
 pub struct Rejected {
+    /// The member of the container in which the record stands, if there is one.
+    pub member: Option<String>,
     /// The line on which the record begins, from 1.
     pub line: u64,
     /// How far the recording had been read, in bytes.
@@ -40,7 +42,7 @@ pub enum RejectReason {
         kind: io::ErrorKind,
     },
     /// The record is longer than allowed; it was passed over without being held.
-    #[error("the record has {bytes} bytes, at most {max} are allowed")]
+    #[error("the record has {bytes} bytes, at most {max} are allowed (option record_bytes)")]
     TooLarge {
         /// Its length.
         bytes: u64,
@@ -92,6 +94,24 @@ pub enum RejectReason {
         /// The most there may be.
         max: usize,
     },
+    /// A member of the container is packed more densely than recordings are; it was not expanded.
+    #[error("the member expands to more than {max} times its size (option member_ratio)")]
+    TooDense {
+        /// The most there may be.
+        max: u64,
+    },
+    /// The container has more members than allowed; reading stops.
+    #[error("more than {max} members in one container (option members)")]
+    TooManyMembers {
+        /// The most there may be.
+        max: u64,
+    },
+    /// A member of the container cannot be unpacked.
+    #[error("the member cannot be unpacked: {why}")]
+    BadMember {
+        /// What is wrong with it.
+        why: String,
+    },
     /// The log would refuse an event made of the record.
     #[error("an event of the record breaks a rule: {0}")]
     Event(#[source] EventError),
@@ -112,6 +132,9 @@ impl RejectReason {
             Self::TooMany { .. } => "import_record_too_wide",
             Self::NoSession => "import_no_session",
             Self::TooManyRecords { .. } => "import_too_many_records",
+            Self::TooDense { .. } => "import_member_too_dense",
+            Self::TooManyMembers { .. } => "import_too_many_members",
+            Self::BadMember { .. } => "import_bad_member",
             Self::Event(_) => "import_event_refused",
         }
     }
@@ -120,7 +143,10 @@ impl RejectReason {
     pub const fn is_terminal(&self) -> bool {
         matches!(
             self,
-            Self::Empty | Self::Read { .. } | Self::TooManyRecords { .. }
+            Self::Empty
+                | Self::Read { .. }
+                | Self::TooManyRecords { .. }
+                | Self::TooManyMembers { .. }
         )
     }
 
@@ -128,6 +154,11 @@ impl RejectReason {
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Read { .. })
     }
+}
+
+/// The member before a line, as people read it.
+fn within(member: Option<&str>) -> String {
+    member.map_or_else(String::new, |member| format!("{member} "))
 }
 
 impl From<EventError> for RejectReason {

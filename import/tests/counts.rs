@@ -13,6 +13,8 @@
 
 #[path = "counts/agents.rs"]
 mod agents;
+#[path = "counts/traces.rs"]
+mod traces;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

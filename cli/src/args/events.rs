@@ -2,7 +2,7 @@
 
 use super::values::{parse_expected, parse_time, parse_which};
 use clap::{ArgGroup, Args};
-use runstone::import::Format;
+use runstone::import::{Format, Options};
 use runstone::{Expected, Query};
 use std::path::PathBuf;
 use uuid::Uuid;
@@ -93,7 +93,9 @@ const FORMATS: &str = "Formats:
   pi           sessions of the coding agent pi, JSONL
   openclaw     telemetry of OpenClaw, JSONL
   swe-agent    trajectories of SWE-agent
-  cloudevents  CloudEvents 1.0 as JSON: one, one a line, or a batch";
+  cloudevents  CloudEvents 1.0 as JSON: one, one a line, or a batch
+  otel-genai   OpenTelemetry GenAI spans, as any-agent writes them
+  inspect      logs of Inspect evaluations, JSON or .eval";
 
 /// Read recordings made elsewhere. Importing the same file again adds nothing.
 #[derive(Debug, Args)]
@@ -111,6 +113,26 @@ pub(crate) struct ImportArgs {
     /// Stop at the first record that cannot be read
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Most bytes of one record
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(crate) record_bytes: Option<usize>,
+    /// Most members of a container
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(crate) members: Option<u64>,
+    /// Most bytes that one byte of a container's member may expand to
+    #[arg(long, value_name = "N", hide_short_help = true)]
+    pub(crate) member_ratio: Option<u64>,
+}
+
+impl ImportArgs {
+    /// What was chosen about the import.
+    pub(crate) fn options(&self) -> Options {
+        let mut options = Options::new().stream_prefix(self.stream_prefix.clone());
+        options.record_bytes = self.record_bytes.unwrap_or(options.record_bytes);
+        options.members = self.members.unwrap_or(options.members);
+        options.member_ratio = self.member_ratio.unwrap_or(options.member_ratio);
+        options
+    }
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {

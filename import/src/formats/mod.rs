@@ -2,8 +2,10 @@
 
 mod claude_code;
 mod cloudevents;
+mod inspect;
 mod messages;
 mod openclaw;
+mod otel_genai;
 mod pi;
 mod swe_agent;
 #[cfg(test)]
@@ -12,7 +14,7 @@ mod tests;
 use std::fmt::Debug;
 
 use crate::format::Format;
-use crate::framing::{Framing, Lines, Place, Values};
+use crate::framing::{Bounds, Container, Framing, Lines, Members, Place, Values};
 use crate::options::Options;
 use crate::output::Output;
 use crate::reject::RejectReason;
@@ -21,6 +23,8 @@ use crate::reject::RejectReason;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Record<'a> {
     pub(crate) text: &'a str,
+    /// The member of the container in which it stands.
+    pub(crate) member: Option<&'a str>,
     pub(crate) line: u64,
     pub(crate) place: Place,
 }
@@ -101,6 +105,15 @@ pub(crate) fn open(format: Format, options: Options) -> (Framing, Box<dyn Readin
         Format::SweAgent => {
             let framing = Framing::Values(Values::new(max));
             (framing, Box::new(swe_agent::SweAgent::new(options)))
+        }
+        Format::OtelGenai => {
+            let framing = Framing::Members(Members::new(max, otel_genai::SPANS));
+            (framing, Box::new(otel_genai::OtelGenai::new(options)))
+        }
+        Format::Inspect => {
+            let bounds = Bounds::from(&options);
+            let framing = Framing::Container(Container::new(bounds, inspect::SAMPLES));
+            (framing, Box::new(inspect::Inspect::new(options)))
         }
     }
 }

@@ -1,12 +1,18 @@
 //! Where records begin and end, found without holding more than one of them.
 
+mod container;
 mod lines;
+mod members;
 mod values;
 
 use std::io::{self, BufRead};
 
+pub(crate) use container::{Bounds, Container};
 pub(crate) use lines::Lines;
+pub(crate) use members::Members;
 pub(crate) use values::Values;
+
+use crate::reject::RejectReason;
 
 /// Memory kept from one record to the next.
 const KEPT_BYTES: usize = 1 << 20;
@@ -18,6 +24,10 @@ pub(crate) enum Framing {
     Lines(Lines),
     /// JSON values one after the other, and the elements of arrays at the top.
     Values(Values),
+    /// The members of objects at the top.
+    Members(Members),
+    /// Members of a zip file, each a record; or without one, of objects at the top.
+    Container(Container),
 }
 
 impl Framing {
@@ -32,12 +42,22 @@ impl Framing {
         match self {
             Self::Lines(lines) => lines.next(reader, record),
             Self::Values(values) => values.next(reader, record),
+            Self::Members(members) => members.next(reader, record),
+            Self::Container(container) => container.next(reader, record),
+        }
+    }
+
+    /// The member of a container in which the last record stands.
+    pub(crate) fn member(&self) -> Option<&str> {
+        match self {
+            Self::Container(container) => container.member(),
+            Self::Lines(_) | Self::Values(_) | Self::Members(_) => None,
         }
     }
 }
 
 /// A record that was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// The line on which it begins, from 1.
     pub(crate) line: u64,
@@ -57,12 +77,13 @@ pub(crate) enum Place {
 }
 
 /// What could be read of a record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Whole,
     TooLarge { bytes: u64 },
     Unbalanced,
     Truncated,
+    Refused(RejectReason),
 }
 
 /// A record's bytes, as far as they may be held.

@@ -32,6 +32,20 @@ pub(crate) struct Values {
     /// Whether the last record at the top stood on one line, as in JSONL.
     one_a_line: bool,
     open: Option<Open>,
+    scope: Scope,
+    /// What was passed over since the last record.
+    passed_bytes: u64,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// Whatever stands in the recording.
+    Recording,
+    /// The elements of one array.
+    List,
+    /// The value of one member of an object.
+    Member,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +77,8 @@ enum Step {
     Within,
     /// It ends a record.
     Last,
+    /// It ends the list of which the elements are read.
+    End,
     /// The record ended before it. It is to be looked at again.
     Before,
 }
@@ -78,22 +94,47 @@ impl Values {
             layout: None,
             one_a_line: false,
             open: None,
+            scope: Scope::Recording,
+            passed_bytes: 0,
         }
     }
 
+    /// Passes over a byte that stands around records.
+    pub(super) fn pass(&mut self, byte: u8) {
+        self.count(byte);
+        self.passed_bytes = self.passed_bytes.saturating_add(1);
+    }
+
+    /// Begins with a list, or with the value of a member. The member's name, if it begins a line,
+    /// shows how those of further members do.
+    pub(super) fn enter(&mut self, scope: Scope, name_margin: Option<Vec<u8>>) {
+        self.scope = scope;
+        self.layout = name_margin.map(|margin| Layout {
+            margin,
+            first: b'"',
+        });
+    }
+
+    /// White space before the next byte, if there is nothing else on its line.
+    pub(super) fn margin(&self) -> Option<Vec<u8>> {
+        self.margin.clone()
+    }
+
+    /// The next record; none at the end of the recording or of the list that is read.
     pub(super) fn next(
         &mut self,
         reader: &mut dyn BufRead,
         record: &mut Vec<u8>,
     ) -> io::Result<Option<Frame>> {
         let mut room = Room::new(self.max);
-        let mut bytes = 0_u64;
+        let mut bytes = std::mem::take(&mut self.passed_bytes);
         loop {
             let Some(chunk) = fill(reader)? else { continue };
             if chunk.is_empty() {
                 return Ok(self.at_end(room, bytes));
             }
-            let (mut from, mut used, mut found) = (0, chunk.len(), false);
+            let (mut from, mut used) = (0, chunk.len());
+            let (mut found, mut ended) = (false, false);
             for (at, byte) in chunk.iter().enumerate() {
                 match self.step(*byte) {
                     Step::Between => from = at + 1,
@@ -107,6 +148,10 @@ impl Values {
                         (used, found) = (at, true);
                         break;
                     }
+                    Step::End => {
+                        (from, used, ended) = (at + 1, at + 1, true);
+                        break;
+                    }
                 }
             }
             room.take(record, chunk.get(from..used).unwrap_or_default());
@@ -114,6 +159,10 @@ impl Values {
             reader.consume(used);
             if found {
                 return Ok(self.close(room, bytes, false));
+            }
+            if ended {
+                self.passed_bytes = bytes;
+                return Ok(None);
             }
         }
     }
@@ -139,7 +188,7 @@ impl Values {
             State::Whole
         };
         let place = self.array.map_or(Place::Top, Place::Array);
-        if place == Place::Top && state == State::Whole {
+        if place == Place::Top && state == State::Whole && self.scope == Scope::Recording {
             self.one_a_line = open.line == self.line;
         }
         Some(Frame {
@@ -157,6 +206,12 @@ impl Values {
             Some(open) if open.is_scalar() && self.ends_scalar(byte) => return Step::Before,
             Some(_) => self.within(byte),
         };
+        self.count(byte);
+        step
+    }
+
+    /// Keeps count of lines and of what stands before the first byte of one.
+    fn count(&mut self, byte: u8) {
         if byte == b'\n' {
             self.line = self.line.saturating_add(1);
             self.margin = Some(Vec::new());
@@ -167,7 +222,6 @@ impl Values {
                 self.margin = None;
             }
         }
-        step
     }
 
     fn between(&mut self, byte: u8) -> Step {
@@ -176,9 +230,13 @@ impl Values {
             b']' if self.array.is_some() => {
                 self.array = None;
                 self.layout = None;
-                Step::Between
+                if self.scope == Scope::List {
+                    Step::End
+                } else {
+                    Step::Between
+                }
             }
-            b'[' if self.array.is_none() => {
+            b'[' if self.array.is_none() && self.scope != Scope::Member => {
                 self.array = Some(self.arrays);
                 self.arrays = self.arrays.saturating_add(1);
                 self.layout = None;
@@ -250,7 +308,11 @@ impl Values {
 
     /// Whether a bare word or number ends before this byte.
     fn ends_scalar(&self, byte: u8) -> bool {
-        byte == b'\n' || (self.array.is_some() && matches!(byte, b',' | b']'))
+        match self.scope {
+            _ if byte == b'\n' => true,
+            Scope::Member => matches!(byte, b',' | b'}'),
+            _ => self.array.is_some() && matches!(byte, b',' | b']'),
+        }
     }
 }
 

@@ -9,9 +9,10 @@ use crate::session::{Access, Session};
 use files::{Source, collect, head};
 use runstone::Log;
 use runstone::codec::Draft;
-use runstone::import::{DETECT_BYTES, Format, Importer, Options, Rejected, detect};
+use runstone::import::{DETECT_BYTES, Format, Importer, Rejected, detect};
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::BufReader;
@@ -64,6 +65,21 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> Result<Exit, Failure>
     })
 }
 
+/// Where in a file a record stands, to be written after its path.
+struct Place {
+    member: Option<String>,
+    line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(member) = &self.member {
+            write!(f, ":{member}")?;
+        }
+        write!(f, ":{}", self.line)
+    }
+}
+
 /// An import under way.
 struct Import<'a> {
     log: &'a Log,
@@ -77,7 +93,7 @@ struct Import<'a> {
     /// Bytes of the files before this one.
     before_bytes: u64,
     records: Vec<Vec<Draft>>,
-    lines: Vec<u64>,
+    places: Vec<Place>,
     bytes: usize,
     /// Files found in folders that are no recordings.
     passed_over: Vec<PathBuf>,
@@ -97,7 +113,7 @@ impl<'a> Import<'a> {
             hasher: RandomState::new(),
             before_bytes: 0,
             records: Vec::new(),
-            lines: Vec::new(),
+            places: Vec::new(),
             bytes: 0,
             passed_over: Vec::new(),
             stopped: false,
@@ -112,9 +128,8 @@ impl<'a> Import<'a> {
         };
         self.summary.files += 1;
         let file = File::open(path).map_err(|error| Report::file(path, &error))?;
-        let options = Options::new().stream_prefix(self.args.stream_prefix.clone());
         let reader = BufReader::with_capacity(1 << 17, file);
-        for item in Importer::new(format, reader, options) {
+        for item in Importer::new(format, reader, self.args.options()) {
             match item {
                 Ok(record) => {
                     self.bar
@@ -125,7 +140,10 @@ impl<'a> Import<'a> {
                     self.streams.insert(self.hasher.hash_one(&record.stream));
                     self.bytes += record.drafts.iter().map(weight).sum::<usize>();
                     self.records.push(record.drafts);
-                    self.lines.push(record.line);
+                    self.places.push(Place {
+                        member: record.member,
+                        line: record.line,
+                    });
                     if self.bytes >= BATCH_BYTES || self.records.len() >= BATCH_RECORDS {
                         self.commit(path)?;
                     }
@@ -171,9 +189,9 @@ impl<'a> Import<'a> {
     /// fails, so does the import.
     fn commit(&mut self, path: &Path) -> Result<(), Failure> {
         self.bytes = 0;
-        let lines = std::mem::take(&mut self.lines);
+        let places = std::mem::take(&mut self.places);
         let outcomes = self.log.import_blocking(std::mem::take(&mut self.records));
-        for (line, outcome) in lines.into_iter().zip(outcomes) {
+        for (place, outcome) in places.into_iter().zip(outcomes) {
             match outcome {
                 Ok(imported) => {
                     self.summary.events += imported.added as u64;
@@ -182,11 +200,11 @@ impl<'a> Import<'a> {
                 Err(error) => {
                     let report = Report::from(error);
                     if matches!(report.exit, Exit::Storage | Exit::Keys | Exit::Corrupt) {
-                        let message = format!("{}:{line}: {}", path.display(), report.message);
+                        let message = format!("{}{place}: {}", path.display(), report.message);
                         let hint = "importing the same files again goes on where this stopped";
                         return Err(Report { message, ..report }.hint(hint).into());
                     }
-                    self.reject(path, line, report.code, &report.message);
+                    self.reject(path, &place, report.code, &report.message);
                 }
             }
         }
@@ -196,18 +214,17 @@ impl<'a> Import<'a> {
     fn reject_record(&mut self, path: &Path, rejected: &Rejected) {
         self.bar
             .at(self.before_bytes.saturating_add(rejected.bytes_read));
-        self.reject(
-            path,
-            rejected.line,
-            rejected.code(),
-            &rejected.reason.to_string(),
-        );
+        let place = Place {
+            member: rejected.member.clone(),
+            line: rejected.line,
+        };
+        self.reject(path, &place, rejected.code(), &rejected.reason.to_string());
     }
 
-    fn reject(&mut self, path: &Path, line: u64, code: &str, reason: &str) {
+    fn reject(&mut self, path: &Path, place: &Place, code: &str, reason: &str) {
         self.summary.rejected += 1;
         self.stopped = self.args.strict;
-        let message = format!("{}:{line}: {reason}", path.display());
+        let message = format!("{}{place}: {reason}", path.display());
         self.bar.pause(|| self.output.warn(code, &message));
     }
 
