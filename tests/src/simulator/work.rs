@@ -24,6 +24,16 @@ enum Told {
     Decided(Result<(bool, Vec<Position>), AppendError>),
 }
 
+impl Told {
+    fn is_unknown(&self) -> bool {
+        let error = match self {
+            Self::Appended(told) => told.as_ref().err(),
+            Self::Decided(told) => told.as_ref().err(),
+        };
+        matches!(error, Some(AppendError::OutcomeUnknown { .. }))
+    }
+}
+
 type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 
 impl Simulation {
@@ -125,6 +135,7 @@ impl Simulation {
         }
         let mut context = Context::from_waker(Waker::noop());
         let mut left = clients.len();
+        let mut all_told = Vec::new();
         while left > 0 {
             let at = self.numbers.below(clients.len());
             let Some(client) = clients.get_mut(at).and_then(Option::as_mut) else {
@@ -139,8 +150,13 @@ impl Simulation {
             if let Poll::Ready(told) = client.as_mut().poll(&mut context) {
                 clients[at] = None;
                 left -= 1;
-                self.note(first + at, told);
+                all_told.push((first + at, told));
             }
+        }
+        // A commit that failed comes before those that took its positions, whoever was polled first.
+        all_told.sort_by_key(|(_, told)| !told.is_unknown());
+        for (number, told) in all_told {
+            self.note(number, told);
         }
     }
 
