@@ -135,6 +135,8 @@ struct State {
     /// Whether the file system says how much room is left.
     tells_room: bool,
     down: Option<Crash>,
+    /// A sync failed, and none has succeeded since.
+    lost: bool,
 }
 
 /// The machine. Clones share it.
@@ -155,6 +157,7 @@ impl Machine {
             room: None,
             tells_room: true,
             down: None,
+            lost: false,
         })))
     }
 
@@ -216,10 +219,13 @@ impl Machine {
     /// Ends the process and starts the machine again, without faults.
     pub fn restart(&self, crash: Crash) {
         let mut state = self.lock();
+        let lost = std::mem::take(&mut state.lost);
         let State {
             numbers, log, head, ..
         } = &mut *state;
-        if crash == Crash::PowerLost {
+        // What a failed sync has lost and nobody has written again is evicted sooner or later: the
+        // next process then reads what is on the medium.
+        if crash == Crash::PowerLost || lost {
             for file in [log, head] {
                 file.settle(numbers);
                 file.cache.clone_from(&file.medium);
@@ -385,12 +391,16 @@ impl Disk for MachineDisk {
         if self.name == Name::Log && state.strikes(Fault::Sync) {
             let State { numbers, log, .. } = &mut *state;
             log.settle(numbers);
+            state.lost = true;
             return Err(io::Error::from_raw_os_error(5));
         }
         if self.name == Name::Log && state.strikes(Fault::Lie) {
             return Ok(());
         }
         state.file(self.name).sync();
+        if self.name == Name::Log {
+            state.lost = false;
+        }
         Ok(())
     }
 
