@@ -7,6 +7,7 @@ use runstone_store::{Item, Log, OpenOptions, Query, Read, Record};
 use runstone_tests::command::{Runstone, recordings};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The counts of a README: `- **dev** (..): runs 18, tool_calls 458, ..`.
@@ -396,6 +397,72 @@ fn swe_agent(log: &Log, stated: &Stated) {
         .filter(|call| call["call_id"].as_str().unwrap().starts_with("call_"));
     let structured = structured.count() as u64;
     assert_eq!(structured, stated.get("structured_tool_calls"));
+}
+
+#[test]
+fn traces_and_evaluations_are_counted_as_stated() {
+    let (Some(otel), Some(inspect)) = (
+        recordings("otel-genai-any-agent"),
+        recordings("inspect-logs"),
+    ) else {
+        return;
+    };
+    let imported = Imported::new();
+    let prefixes = [("otel/", &otel), ("inspect/", &inspect)];
+    let added = prefixes.map(|(prefix, folder)| imported.import(prefix, [folder]));
+    assert!(added.iter().all(|(events, _)| *events > 0), "{added:?}");
+    let log = imported.open();
+    otel_genai(&log, &Stated::of(&otel));
+    inspect_logs(&log, &Stated::of(&inspect));
+    log.close_blocking().unwrap();
+    for (prefix, folder) in prefixes {
+        assert_eq!(imported.import(prefix, [folder]).0, 0, "{prefix}");
+    }
+    imported.runstone.check();
+
+    // A container that was still being written gives what it has, and the rest when it is whole.
+    let path = inspect.join("dev/log_streaming.eval");
+    let bytes = std::fs::read(&path).unwrap();
+    let cut = imported.path.with_file_name("cut");
+    std::fs::write(&cut, &bytes[..4000]).unwrap();
+    let output = imported
+        .runstone
+        .run([OsStr::new("import"), cut.as_os_str()]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    let place = format!("{}:samples/1_epoch_1.json:1: ", cut.display());
+    assert!(told.contains(&place), "{told}");
+    let (rest, before) = imported.import("", [&path]);
+    assert!(before > 0 && rest > 0, "{before} {rest}");
+}
+
+fn otel_genai(log: &Log, stated: &Stated) {
+    let (runs, totals) = totals(log, "otel/");
+    let (counts, usage) = (totals.counts, totals.usage);
+    assert_eq!(
+        (runs, totals.runs),
+        (stated.get("runs"), stated.get("runs"))
+    );
+    assert_eq!(counts.llm_calls, stated.get("op_call_llm"));
+    assert_eq!(counts.tool_calls, stated.get("op_execute_tool"));
+    assert_eq!(counts.tool_results, stated.get("op_execute_tool"));
+    assert_eq!(usage.input_tokens, stated.get("in_tok"));
+    assert_eq!(usage.output_tokens, stated.get("out_tok"));
+    assert_eq!(usage.usd_micros, stated.micros("cost_usd"));
+}
+
+fn inspect_logs(log: &Log, stated: &Stated) {
+    let (evaluations, totals) = totals(log, "inspect/");
+    assert_eq!(evaluations, stated.get("files"));
+    assert_eq!(totals.runs, stated.get("files") + stated.get("samples"));
+    assert_eq!(totals.counts.turns, stated.get("messages"));
+    assert_eq!(totals.counts.llm_calls, stated.get("ev_model"));
+    assert_eq!(totals.counts.tool_calls, stated.get("tool_calls"));
+    assert_eq!(totals.counts.tool_results, stated.get("ev_tool"));
+    for kind in ["state", "store", "score", "sandbox", "span_begin"] {
+        let found = payloads(log, "inspect/", &format!("harness.inspect.{kind}"));
+        assert_eq!(found.len() as u64, stated.get(&format!("ev_{kind}")));
+    }
 }
 
 fn openclaw(log: &Log, stated: &Stated) {
