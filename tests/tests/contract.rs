@@ -70,7 +70,8 @@ properties! {
         decisions_see_earlier_requests_of_the_group
         decisions_see_folds
         decisions_are_told_that_a_fold_stopped
-        a_decision_that_panics_fails_alone a_command_is_not_decided_twice;
+        a_decision_that_panics_fails_alone
+        a_command_is_not_decided_twice;
     conditions:
         conditions_fail_if_an_event_matches
         after_is_exclusive

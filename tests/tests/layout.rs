@@ -4,7 +4,7 @@ use runstone_tests::command::workspace;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-const MOST_LINES: usize = 900;
+const MOST_LINES: usize = 800;
 /// What tools write, and the format, which is to be in one place.
 const MAY_BE_LONGER: [&str; 2] = ["Cargo.lock", "docs/FORMAT.md"];
 

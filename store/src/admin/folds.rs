@@ -1,10 +1,9 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
-use crate::fold::{FoldCheck, FoldRecord, FoldRow, FoldStatus, Rebuild, clear};
+use crate::fold::{FoldCheck, FoldRow, FoldStatus, Rebuild, clear};
 use crate::log::Log;
-use crate::read::{Reader, open_control, open_payload, parse_entry};
-use runstone_codec::Position;
+use crate::read::{Reader, parse_entry, with_fold_record};
 use std::sync::{PoisonError, RwLockReadGuard};
 
 /// Events folded between two calls of the progress function.
@@ -193,29 +192,11 @@ fn fold_one(
 ) -> Result<(), ReadError> {
     reader.raw(position, |reader, raw| {
         let entry = parse_entry(raw)?;
-        let identity = &reader.identity;
-        let control = open_control(identity, &entry)?;
-        let open = || {
-            open_payload(
-                identity,
-                entry.header_bytes(),
-                entry.header(),
-                raw.envelope,
-                entry.commit(),
-            )
-        };
-        let record = FoldRecord {
-            position: Position::new(position),
-            revision: entry.revision(),
-            recorded_at_us: entry.recorded_at_us(),
-            header: entry.header(),
-            control: &control,
-            open: &open,
-        };
-        for rebuild in rebuilds.iter_mut() {
-            rebuild.apply(seal, &record);
-        }
-        Ok(())
+        with_fold_record(&reader.identity, raw, &entry, |record| {
+            for rebuild in rebuilds.iter_mut() {
+                rebuild.apply(seal, record);
+            }
+        })
     })
 }
 

@@ -6,16 +6,15 @@ use crate::chunk::{Chunk, Head};
 use crate::clock::Timekeeper;
 use crate::engine::{Db, Disk, NumberTable, RowTable, Snapshot};
 use crate::error::{Corruption, OpenError, StorageError};
-use crate::fold::{Fold, FoldHost, FoldRecord};
+use crate::fold::{Fold, FoldHost};
 use crate::headfile::{Found, HeadFile};
 use crate::identity::Identity;
 use crate::index::{Index, TermBuffer, terms_of};
 use crate::log::Loaded;
-use crate::read::{open_control, open_payload, parse_entry};
+use crate::read::{parse_entry, with_fold_record};
 use crate::signing::Signing;
 use crate::tree::{self, Tree};
 use crate::write::{MERGE_ROW, Maintenance, ScopeCache, Writer, index_change};
-use runstone_codec::Position;
 use runstone_codec::hash::leaf_hash;
 use runstone_receipt::head::verify_head_mac;
 use std::sync::Arc;
@@ -276,25 +275,9 @@ impl Replay<'_> {
             .replay_from()
             .is_some_and(|next| next <= position)
         {
-            let control = open_control(self.identity, &entry).map_err(corrupt_of)?;
-            let open = || {
-                open_payload(
-                    self.identity,
-                    entry.header_bytes(),
-                    entry.header(),
-                    raw.envelope,
-                    entry.commit(),
-                )
-            };
-            let record = FoldRecord {
-                position: Position::new(position),
-                revision: entry.revision(),
-                recorded_at_us: entry.recorded_at_us(),
-                header: entry.header(),
-                control: &control,
-                open: &open,
-            };
-            self.folds.apply(self.db, &record);
+            let (db, folds) = (self.db, &mut *self.folds);
+            with_fold_record(self.identity, raw, &entry, |record| folds.apply(db, record))
+                .map_err(corrupt_of)?;
         }
         Ok(())
     }

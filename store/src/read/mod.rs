@@ -6,7 +6,7 @@ mod records;
 mod select;
 mod subscribe;
 
-pub(crate) use payload::{PayloadFailure, open_payload, try_open};
+pub(crate) use payload::{PayloadFailure, open_payload, try_open, with_fold_record};
 pub(crate) use reader::{Published, Reader, check_digest, open_control, parse_entry, stream_scope};
 pub(crate) use select::any_match;
 

@@ -1,10 +1,13 @@
 //! Opening what is sealed.
 
-use crate::fold::Payload;
+use super::reader::open_control;
+use crate::chunk::RawEvent;
+use crate::error::ReadError;
+use crate::fold::{FoldRecord, Payload};
 use crate::identity::Identity;
 use crate::keys::KeyError;
 use runstone_codec::keys::DataKey;
-use runstone_codec::{Header, OpenError, seal};
+use runstone_codec::{Entry, Header, OpenError, seal};
 use std::sync::Arc;
 
 /// Opens the content of one event for a fold. An absent envelope reads as erased: that an erasure
@@ -77,4 +80,32 @@ pub(crate) enum PayloadFailure {
     Key { code: &'static str, message: String },
     #[error(transparent)]
     Open(OpenError),
+}
+
+/// An event as folds see it.
+pub(crate) fn with_fold_record(
+    identity: &Identity,
+    raw: RawEvent<'_>,
+    entry: &Entry<'_>,
+    action: impl FnOnce(&FoldRecord<'_>),
+) -> Result<(), ReadError> {
+    let control = open_control(identity, entry)?;
+    let open = || {
+        open_payload(
+            identity,
+            entry.header_bytes(),
+            entry.header(),
+            raw.envelope,
+            entry.commit(),
+        )
+    };
+    action(&FoldRecord {
+        position: entry.position(),
+        revision: entry.revision(),
+        recorded_at_us: entry.recorded_at_us(),
+        header: entry.header(),
+        control: &control,
+        open: &open,
+    });
+    Ok(())
 }
