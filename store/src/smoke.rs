@@ -82,3 +82,28 @@ fn known_ids_answer_as_before() {
     let other = log.append_blocking(event("s", 2).id(id)).unwrap_err();
     assert_eq!(other.code(), "event_id_conflict");
 }
+
+/// A key may be destroyed after events were sealed with it and before it is their turn: then they are
+/// sealed again, and nothing is recorded that nobody can read.
+#[test]
+fn a_key_destroyed_in_between_is_not_used() {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+    let mut open = OpenOptions::default();
+    open.options.background = false;
+    let log = Log::memory(&CreateOptions::default(), open).unwrap();
+    let keys = Arc::clone(&log.shared.identity.keys);
+    log.append_blocking(event("s", 0).scope("ann")).unwrap();
+    let mut appending = Box::pin(log.append(event("s", 1)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(appending.as_mut().poll(&mut context).is_pending());
+    let destroyed = keys.erase_scope("ann").unwrap();
+    let appended = loop {
+        if let Poll::Ready(answer) = appending.as_mut().poll(&mut context) {
+            break answer.unwrap();
+        }
+    };
+    let record = log.record(appended.first).unwrap();
+    assert_eq!(record.payload.bytes().unwrap(), b"{\"n\":1}");
+    assert!(!destroyed.contains(&record.header.key_id.unwrap()));
+}
