@@ -1,6 +1,8 @@
 //! What is found when a log is opened, and what is done: one test for each row of
 //! docs/RECOVERY.md, under the names that the page gives.
 
+#[path = "recovery/creation.rs"]
+mod creation;
 #[path = "recovery/while_open.rs"]
 mod while_open;
 
@@ -383,8 +385,9 @@ fn copy_unreachable_for_longer_than_the_grace() -> Outcome {
     let clock = Arc::new(ManualClock::new(START_US));
     let mut open = with_copy(&site, &site.beside("nowhere").join("copy"));
     open.options.clock = Arc::<ManualClock>::clone(&clock);
+    // Without threads of its own the log tries the copy before it answers.
+    open.options.background = false;
     let log = Log::open(&site.path(), open)?;
-    // The copy is tried on another thread, after the answer.
     let mut refused = None;
     for _ in 0..400 {
         if let Err(error) = log.append_blocking(event("s")) {
@@ -392,7 +395,6 @@ fn copy_unreachable_for_longer_than_the_grace() -> Outcome {
             break;
         }
         clock.advance(60 * 60 * 1_000_000);
-        std::thread::sleep(std::time::Duration::from_millis(2));
     }
     let refused = refused.ok_or("it went on for ever")?;
     assert_eq!(refused.code(), "read_only");
@@ -776,87 +778,5 @@ fn read_only_writes_no_file() -> Outcome {
     drop(log);
     assert!(std::fs::read(site.path())? == sample.log);
     assert!(std::fs::read(site.head_path())? == sample.head);
-    Ok(())
-}
-
-#[test]
-fn unfinished_creation_is_begun_again() -> Outcome {
-    let create = CreateOptions::default();
-    let (_, made) = closed()?;
-    let keys = default_keys_path(&made.path());
-    // Before the database had its first page, and after.
-    for pages in [&b""[..], b"half of a database"] {
-        let site = Site::empty()?;
-        let its_keys = default_keys_path(&site.path());
-        std::fs::create_dir(&its_keys)?;
-        for name in ["ring", "table"] {
-            std::fs::copy(keys.join(name), its_keys.join(name))?;
-        }
-        std::fs::write(its_keys.join("unfinished"), b"")?;
-        std::fs::write(site.beside("log.new"), pages)?;
-        std::fs::write(site.head_path(), b"")?;
-        let error = site.open().err().ok_or("it opened")?;
-        assert_eq!(error.code(), "log_not_found");
-        let log = Log::create(&site.path(), &create, OpenOptions::default())?;
-        assert_ne!(log.info().log_id, made.open()?.info().log_id);
-        assert!(!site.beside("log.new").exists());
-        assert!(!its_keys.join("unfinished").exists());
-    }
-    Ok(())
-}
-
-#[test]
-fn unfinished_creation_that_lacks_its_name_gets_it() -> Outcome {
-    let (_, site) = closed()?;
-    let whole = Answers::of(&site.open()?)?;
-    std::fs::rename(site.path(), site.beside("log.new"))?;
-    let create = CreateOptions::default();
-    let error = Log::create(&site.path(), &create, OpenOptions::default()).err();
-    assert_eq!(error.ok_or("another one was made")?.code(), "log_exists");
-    std::fs::rename(site.path(), site.beside("log.new"))?;
-    assert_eq!(Answers::of(&site.open()?)?, whole);
-    assert!(!site.beside("log.new").exists());
-    Ok(())
-}
-
-#[test]
-fn unfinished_creation_never_takes_what_another_log_left() -> Outcome {
-    let create = CreateOptions::default();
-    let site = Site::empty()?;
-    std::fs::write(site.head_path(), b"head of a log that is gone")?;
-    let error = Log::create(&site.path(), &create, OpenOptions::default()).err();
-    let error = error.ok_or("it was made beside another's head")?;
-    assert_eq!(error.code(), "log_exists");
-    assert!(error.to_string().contains("log.head"), "{error}");
-    std::fs::remove_file(site.head_path())?;
-    let keys = default_keys_path(&site.path());
-    std::fs::create_dir(&keys)?;
-    std::fs::write(keys.join("ring"), b"keys of a log that is gone")?;
-    let error = Log::create(&site.path(), &create, OpenOptions::default()).err();
-    assert_eq!(error.ok_or("it took other keys")?.code(), "keyring_exists");
-    assert_eq!(
-        std::fs::read(keys.join("ring"))?,
-        b"keys of a log that is gone"
-    );
-    assert!(!site.beside("log.new").exists());
-    assert!(!site.head_path().exists());
-    std::fs::remove_dir_all(&keys)?;
-    Log::create(&site.path(), &create, OpenOptions::default())?;
-    Ok(())
-}
-
-#[test]
-fn key_table_being_replaced() -> Outcome {
-    let (_, site) = closed()?;
-    let folder = default_keys_path(&site.path());
-    let whole = Answers::of(&site.open()?)?;
-    std::fs::write(folder.join("table.new"), b"half of the new one")?;
-    let log = site.open()?;
-    assert_eq!(Answers::of(&log)?, whole);
-    // A key for another scope: the table is replaced.
-    log.append_blocking(event("fresh").scope("fresh"))?;
-    drop(log);
-    assert!(!folder.join("table.new").exists());
-    assert!(site.open()?.keys().iter().any(|key| key.scope == "fresh"));
     Ok(())
 }
