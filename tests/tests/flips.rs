@@ -22,10 +22,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
 
 /// A trial of milliseconds that takes this long hangs.
 const HANG_US: u64 = 60_000_000;
+/// Between two looks at whether one does.
+const LOOK: Duration = Duration::from_millis(500);
 /// Of the trials that cannot matter since nobody reads the byte, one in so many runs all the same.
 const UNREAD_RUN: u64 = 16;
 
@@ -375,6 +379,7 @@ struct Watchdog {
     state: Arc<(AtomicU64, AtomicU64)>,
     clock: Arc<SystemClock>,
     note: std::fs::File,
+    _alive: mpsc::Sender<()>,
 }
 
 impl Watchdog {
@@ -383,19 +388,27 @@ impl Watchdog {
         let clock = Arc::new(SystemClock::default());
         let state = Arc::new((AtomicU64::new(0), AtomicU64::new(0)));
         let (watched, time) = (Arc::downgrade(&state), Arc::clone(&clock));
+        let (alive, gone) = mpsc::channel();
         std::thread::spawn(move || {
-            while let Some(state) = watched.upgrade() {
+            // Ends when the trials do.
+            while gone.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+                && let Some(state) = watched.upgrade()
+            {
                 let since = state.1.load(Ordering::SeqCst);
                 if now_us(&time).saturating_sub(since) > HANG_US {
                     eprintln!("{name}: trial {} hangs", state.0.load(Ordering::SeqCst));
                     std::process::abort();
                 }
                 drop(state);
-                std::thread::sleep(std::time::Duration::from_millis(500));
             }
         });
         let note = std::fs::File::create(path)?;
-        Ok(Self { state, clock, note })
+        Ok(Self {
+            state,
+            clock,
+            note,
+            _alive: alive,
+        })
     }
 
     fn trial(&self, trial: u64) -> io::Result<()> {
