@@ -230,11 +230,11 @@ pub enum OpenError {
     /// The index rows cannot be read.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// A checkpoint copy cannot be read or written.
-    #[error("the checkpoint copy {path} cannot be used: {why}", path = .path.display())]
+    /// A checkpoint copy is none.
+    #[error("the checkpoint copy {copy} cannot be used: {why}")]
     Copy {
-        /// The copy.
-        path: PathBuf,
+        /// The file, or the command.
+        copy: String,
         /// Why not.
         why: String,
     },

@@ -2,9 +2,10 @@
 
 use crate::keys::KeyStore;
 use crate::options::{LogOptions, Sealing};
+use crate::own::History;
 use runstone_codec::keys::OperationsKey;
 use runstone_codec::{CODEC_PLAIN, Header, LogId, namespace};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Facts that hold as long as a log is open.
 #[derive(Debug)]
@@ -21,6 +22,24 @@ pub(crate) struct Identity {
     pub(crate) read_only: Option<String>,
     /// Pages of the file are damaged.
     pub(crate) damaged: bool,
+    /// What the log's own events say of it; grows with them.
+    pub(crate) history: RwLock<Arc<History>>,
+}
+
+impl Identity {
+    pub(crate) fn history(&self) -> Arc<History> {
+        Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_history(&self, history: History) {
+        *self.history.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(history);
+    }
+
+    /// Whether the content of the event at `position` was erased, whatever is left of it.
+    pub(crate) fn is_erased(&self, position: u64, header: &Header) -> bool {
+        let history = self.history.read().unwrap_or_else(PoisonError::into_inner);
+        history.covers(position, header)
+    }
 }
 
 /// Whether an event of an encrypted log is in the clear and may not be: whoever can replace a

@@ -30,15 +30,19 @@ mod clock;
 mod copies;
 mod engine;
 mod error;
+mod evidence;
 mod fold;
 mod headfile;
+mod hex;
 mod identity;
 mod index;
 pub mod keys;
 mod log;
 mod open;
 mod options;
+mod own;
 mod prepare;
+mod process;
 mod query;
 mod read;
 mod signing;
@@ -51,8 +55,11 @@ pub use admin::{
 };
 pub use append::{Append, Appended, Condition, Expected, Imported};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use engine::{Disk, FileDisk, MemoryDisk, OverlayDisk, panic_is_contained};
+pub use engine::{Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained};
 pub use error::{AppendError, Corruption, ErrorKind, OpenError, ReadError, StorageError};
+pub use evidence::{
+    EpochStart, Erase, EraseError, Erasure, KekRotation, RewriteReport, StartedEpoch,
+};
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, RowDifference, Rows,
 };

@@ -66,6 +66,12 @@ pub struct LogOptions {
     pub disk_margin_bytes: u64,
     /// Signed checkpoint copies on other volumes, compared at open. Default none.
     pub checkpoint_copies: Vec<PathBuf>,
+    /// Commands that keep signed checkpoints elsewhere, compared at open too. Each is a program and
+    /// its arguments, started without a shell: with `put` added it takes a checkpoint on standard
+    /// input, with `get` it answers the last one, or nothing. Default none.
+    pub checkpoint_commands: Vec<Vec<String>>,
+    /// How long one of these commands may take. Default 20 seconds.
+    pub checkpoint_command_limit_us: u64,
     /// How long appends go on while a checkpoint copy cannot be reached. Default 24 hours.
     pub copy_grace_us: u64,
     /// Subscriptions open at once. Default 10,000.
@@ -98,6 +104,8 @@ impl Default for LogOptions {
             maintenance_commits: 64,
             disk_margin_bytes: 8 << 20,
             checkpoint_copies: Vec::new(),
+            checkpoint_commands: Vec::new(),
+            checkpoint_command_limit_us: 20_000_000,
             copy_grace_us: 86_400_000_000,
             subscribers: 10_000,
             background: true,

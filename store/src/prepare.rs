@@ -4,6 +4,7 @@
 use crate::append::Append;
 use crate::error::AppendError;
 use crate::fold::Payload;
+use crate::hex::hex;
 use crate::log::Log;
 use crate::options::Sealing;
 use crate::write::{Prepared, Request};
@@ -349,15 +350,6 @@ fn same_header(event: &NewEvent, header: &Header, keyed_tags: bool) -> bool {
             .as_ref()
             .is_none_or(|scope| *scope == header.scope)
         && tags_match
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

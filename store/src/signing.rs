@@ -6,6 +6,7 @@
 use crate::chunk::Head;
 use crate::clock::Clock;
 use crate::copies::CheckpointCopies;
+use crate::keys::KeyStore;
 use runstone_receipt::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use runstone_receipt::note::Signer;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -45,7 +46,7 @@ impl Inner {
 pub(crate) struct Signing {
     inner: Arc<Inner>,
     origin: String,
-    signer: Arc<Signer>,
+    keys: Arc<KeyStore>,
     copies: CheckpointCopies,
     clock: Arc<dyn Clock>,
     /// Without one, callers sign and copy.
@@ -55,7 +56,7 @@ pub(crate) struct Signing {
 impl Signing {
     pub(crate) fn start(
         origin: String,
-        signer: Arc<Signer>,
+        keys: Arc<KeyStore>,
         copies: CheckpointCopies,
         clock: Arc<dyn Clock>,
         background: bool,
@@ -65,11 +66,11 @@ impl Signing {
             wanted: Condvar::new(),
         });
         let thread = if background {
-            let (shared, key, paths) = (Arc::clone(&inner), Arc::clone(&signer), copies.clone());
+            let (shared, keys, paths) = (Arc::clone(&inner), Arc::clone(&keys), copies.clone());
             let clock = Arc::clone(&clock);
             let thread = std::thread::Builder::new()
                 .name("runstone-sign".to_owned())
-                .spawn(move || work(&shared, &key, &paths, clock.as_ref()))?;
+                .spawn(move || work(&shared, &keys, &paths, clock.as_ref()))?;
             Some(thread)
         } else {
             None
@@ -77,7 +78,7 @@ impl Signing {
         Ok(Self {
             inner,
             origin,
-            signer,
+            keys,
             copies,
             clock,
             thread,
@@ -125,7 +126,7 @@ impl Signing {
         } else {
             let clock = self.clock.as_ref();
             let state = self.inner.lock();
-            drop(step(&self.inner, state, &self.signer, &self.copies, clock));
+            drop(step(&self.inner, state, &self.keys, &self.copies, clock));
         }
     }
 
@@ -168,7 +169,7 @@ impl Signing {
                 }
             }
         }
-        let signed = SignedCheckpoint::sign(&self.checkpoint(head), &[&self.signer])?;
+        let signed = sign(&self.keys, &self.checkpoint(head))?;
         let mut state = self.inner.lock();
         state.released = Some((head.size, signed.clone()));
         Ok(signed)
@@ -199,10 +200,10 @@ impl Drop for Signing {
     }
 }
 
-fn work(inner: &Inner, signer: &Signer, copies: &CheckpointCopies, clock: &dyn Clock) {
+fn work(inner: &Inner, keys: &KeyStore, copies: &CheckpointCopies, clock: &dyn Clock) {
     let mut state = inner.lock();
     while !state.closed {
-        state = step(inner, state, signer, copies, clock);
+        state = step(inner, state, keys, copies, clock);
         if state.wanted.is_none() && !state.closed {
             state = inner
                 .wanted
@@ -212,11 +213,18 @@ fn work(inner: &Inner, signer: &Signer, copies: &CheckpointCopies, clock: &dyn C
     }
 }
 
+/// Everybody who signs now does.
+fn sign(keys: &KeyStore, checkpoint: &Checkpoint) -> Result<SignedCheckpoint, CheckpointError> {
+    let signers = keys.signers();
+    let signers: Vec<&Signer> = signers.iter().map(Arc::as_ref).collect();
+    SignedCheckpoint::sign(checkpoint, &signers)
+}
+
 /// Signs what is wanted, and brings the copies to what is durable.
 fn step<'a>(
     inner: &'a Inner,
     mut state: MutexGuard<'a, State>,
-    signer: &Signer,
+    keys: &KeyStore,
     copies: &CheckpointCopies,
     clock: &dyn Clock,
 ) -> MutexGuard<'a, State> {
@@ -225,7 +233,7 @@ fn step<'a>(
         drop(state);
         let size = checkpoint.size;
         // An origin that cannot be signed is refused when the log is made or opened.
-        let outcome = SignedCheckpoint::sign(&checkpoint, &[signer]);
+        let outcome = sign(keys, &checkpoint);
         state = inner.lock();
         if let (Ok(signed), true) = (outcome, state.failures == failures) {
             state.signed = Some((size, signed));

@@ -97,7 +97,8 @@ fn a_key_destroyed_in_between_is_not_used() {
     let mut appending = Box::pin(log.append(event("s", 1)));
     let mut context = Context::from_waker(Waker::noop());
     assert!(appending.as_mut().poll(&mut context).is_pending());
-    let destroyed = keys.erase_scope("ann").unwrap();
+    let destroyed = keys.scope_keys("ann");
+    keys.erase(&destroyed).unwrap();
     let appended = loop {
         if let Poll::Ready(answer) = appending.as_mut().poll(&mut context) {
             break answer.unwrap();

@@ -4,7 +4,7 @@ use crate::engine::{Db, LogPaths};
 use crate::error::{OpenError, StorageError};
 use crate::keys::KeyStore;
 use crate::log::Log;
-use crate::open::{Disks, OpenOptions, default_keys_path, disks_of, name_file};
+use crate::open::{Disks, OpenOptions, disks_of, keys_of, name_file};
 use crate::options::Sealing;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,13 +38,10 @@ impl Log {
             });
         }
         let disks = disks_of(&paths, false)?;
-        let keys_path = open.keys.clone().unwrap_or_else(|| default_keys_path(path));
-        let (sources, entropy) = (open.sources.clone(), Arc::clone(&open.options.entropy));
+        let keys = keys_of(path, &open);
         progress(0, 1);
-        let report = Self::compact_on(&disks, open, |sealing| {
-            KeyStore::open(&keys_path, sealing, &sources, entropy).map_err(OpenError::from)
-        })
-        .map_err(|error| name_file(error, path))?;
+        let report = Self::compact_on(&disks, open, keys);
+        let report = report.map_err(|error| name_file(error, path))?;
         progress(1, 1);
         Ok(report)
     }

@@ -10,6 +10,8 @@ mod rederive;
 mod stats;
 mod verify;
 
+pub(crate) use copy::Copier;
+
 pub use backup::BackupReport;
 pub use compact::CompactReport;
 pub use principals::{Principal, RecordedSettings};

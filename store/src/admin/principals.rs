@@ -5,19 +5,17 @@
 use crate::Durability;
 use crate::append::{Condition, Expected};
 use crate::error::{AppendError, ReadError};
+use crate::hex::{hex, unhex};
 use crate::keys::{Credential, challenge, verify_proof};
 use crate::log::Log;
-use crate::prepare::{Actor, LOG_STREAM, Owner, hex};
+use crate::own::{CONFIGURED, PRINCIPAL_ADDED, PrincipalAdded};
+use crate::prepare::{Actor, LOG_STREAM, Owner};
 use crate::query::{Item, Query};
 use crate::read::Read;
 use crate::write::{Outcome, Request, Work};
 use runstone_codec::field::{Field, check_name};
 use runstone_codec::{Authority, Draft, EventError, NewEvent, Position};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-
-const PRINCIPAL_ADDED: &str = "log.principal_added";
-const CONFIGURED: &str = "log.configured";
 
 /// Somebody who is enrolled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +41,6 @@ pub struct RecordedSettings {
     pub sha256: [u8; 32],
     /// The settings as JSON.
     pub bytes: Vec<u8>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PrincipalAdded {
-    id: String,
-    authority: String,
-    public_key: String,
 }
 
 fn tag_of(id: &str) -> String {
@@ -101,7 +91,8 @@ impl Log {
         )
     }
 
-    fn record_own(
+    /// Records an event of the log itself.
+    pub(crate) fn record_own(
         &self,
         event: NewEvent,
         condition: Option<Condition>,
@@ -193,15 +184,4 @@ impl Log {
     pub fn principal(&self) -> (&str, Authority) {
         (&self.actor.principal, self.actor.authority)
     }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut out = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, at) in out.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
-    }
-    Some(out)
 }

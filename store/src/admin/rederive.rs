@@ -3,9 +3,8 @@
 use super::copy::Copier;
 use crate::engine::{Db, FileDisk, HeldDisk, LogPaths, NumberTable, RowTable, sync_folder};
 use crate::error::{OpenError, StorageError};
-use crate::keys::KeyStore;
 use crate::log::Log;
-use crate::open::{Disks, OpenOptions, default_keys_path, disks_of, name_file};
+use crate::open::{Disks, OpenOptions, disks_of, keys_of, name_file};
 use crate::tree::COVERED_ROW;
 use std::path::Path;
 use std::sync::Arc;
@@ -73,12 +72,9 @@ fn rederived(
     copier.rows(RowTable::Meta, &|key| key != COVERED_ROW)?;
     copier.flush()?;
     drop((snapshot, from, to));
-    let keys_path = open.keys.clone().unwrap_or_else(|| default_keys_path(path));
-    let (sources, entropy) = (open.sources.clone(), Arc::clone(&open.options.entropy));
+    let keys = keys_of(path, &open);
     let disks = Disks::new(new, Arc::clone(&old.head));
-    let log = Log::open_on(disks, open, |sealing| {
-        KeyStore::open(&keys_path, sealing, &sources, entropy).map_err(OpenError::from)
-    })?;
+    let log = Log::open_on(disks, open, keys)?;
     log.close_blocking()
         .map_err(|error| StorageError::Database {
             message: error.to_string(),

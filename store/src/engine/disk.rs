@@ -80,6 +80,89 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn unlock(&self) {}
 }
 
+/// Where the database of a log lies, and can be replaced.
+pub trait Place: Debug + Send + Sync + 'static {
+    /// An empty disk beside the database, held by this process; what an earlier attempt left is
+    /// removed.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the medium says.
+    fn begin(&self) -> io::Result<Arc<dyn Disk>>;
+
+    /// Puts the disk that was begun in the place of the database: at every moment one of the two
+    /// is there whole, and when this answers it is the new one, for good.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the medium says; which of the two is there is then not known.
+    fn replace(&self) -> io::Result<()>;
+
+    /// Removes what was begun and came to nothing.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the medium says.
+    fn discard(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file's name.
+#[derive(Debug)]
+pub(crate) struct FilePlace {
+    path: PathBuf,
+    beside: PathBuf,
+}
+
+impl FilePlace {
+    pub(crate) fn new(path: &Path) -> Self {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".rewritten");
+        Self {
+            path: path.to_owned(),
+            beside: beside.into(),
+        }
+    }
+}
+
+impl Place for FilePlace {
+    fn discard(&self) -> io::Result<()> {
+        match std::fs::remove_file(&self.beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&self) -> io::Result<Arc<dyn Disk>> {
+        self.discard()?;
+        let disk = FileDisk::create_new(&self.beside)?;
+        if !disk.try_lock(true)? {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        Ok(Arc::new(disk))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        std::fs::rename(&self.beside, &self.path)?;
+        sync_folder(&self.path)
+    }
+}
+
+/// Memory needs no name.
+#[derive(Debug)]
+pub(crate) struct MemoryPlace;
+
+impl Place for MemoryPlace {
+    fn begin(&self) -> io::Result<Arc<dyn Disk>> {
+        Ok(Arc::new(MemoryDisk::new()))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A file.
 #[derive(Debug)]
 pub struct FileDisk {

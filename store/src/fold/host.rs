@@ -222,12 +222,20 @@ impl FoldHost {
 pub(crate) fn clear(db: &Db, name: &str) -> Result<(), StorageError> {
     let cursor = Change::DeleteRow(RowTable::Folds, cursor_key(name));
     db.commit(&[cursor], true)?;
-    let prefix = row_key(name, b"");
-    let mut from = prefix.clone();
+    clear_rows(db, &row_key(name, b""))
+}
+
+/// Removes what every fold has, also those that this binary does not know. Cursors sort before rows.
+pub(crate) fn clear_all(db: &Db) -> Result<(), StorageError> {
+    clear_rows(db, b"")
+}
+
+fn clear_rows(db: &Db, prefix: &[u8]) -> Result<(), StorageError> {
+    let mut from = prefix.to_vec();
     loop {
         let page = db
             .snapshot()?
-            .rows_from(RowTable::Folds, &prefix, &from, 4096)?;
+            .rows_from(RowTable::Folds, prefix, &from, 4096)?;
         let Some((last, _)) = page.last() else { break };
         // Behind the last one, whether or not it can be deleted.
         from.clone_from(last);

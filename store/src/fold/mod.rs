@@ -14,7 +14,7 @@ mod rows;
 mod state;
 
 pub(crate) use check::Rebuild;
-pub(crate) use host::{FoldHost, clear};
+pub(crate) use host::{FoldHost, clear, clear_all};
 pub(crate) use rows::{RowSeal, fold_of_row};
 
 use runstone_codec::{Control, Header, Position, Revision};

@@ -71,6 +71,8 @@ impl KeyStore {
     fn count(&self, scope: &str, messages: u64, now_us: u64) -> Option<(KeyId, u64)> {
         let state = self.state();
         let active = state.active(scope)?;
+        // An erasure may have taken the one and not the other, which was made meanwhile.
+        state.lookup(scope)?;
         if now_us.saturating_sub(active.created_us) >= MAX_KEY_AGE_US {
             return None;
         }

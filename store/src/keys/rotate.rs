@@ -24,34 +24,42 @@ impl KeyStore {
             .collect()
     }
 
-    /// Drops a scope's keys from the table and from memory, and answers their ids; none if they
-    /// are gone already, so that an interrupted erasure can be repeated. The former table may
-    /// still lie on the medium: [`KeyStore::rotate_kek`] is what makes it worthless.
+    /// Drops keys from the table and from memory; those that are gone already are passed over, so
+    /// that an interrupted erasure can be repeated. The former table may still lie on the medium:
+    /// [`KeyStore::rotate_kek`] is what makes it worthless.
     ///
     /// # Errors
     ///
-    /// [`KeyError::ScopeProtected`], [`KeyError::Io`].
+    /// [`KeyError::ScopeProtected`] if one is of the log's own scope or of no scope, and then none
+    /// is dropped; [`KeyError::Io`].
     ///
     /// # Durability
     ///
     /// The table without them is on disk when this answers.
-    pub fn erase_scope(&self, scope: &str) -> Result<Vec<KeyId>, KeyError> {
-        if scope == PROTECTED_SCOPE {
-            return Err(KeyError::ScopeProtected {
-                scope: scope.to_owned(),
-            });
-        }
+    pub fn erase<'a>(&self, ids: impl IntoIterator<Item = &'a KeyId>) -> Result<(), KeyError> {
         let change = self.lock();
-        let ids = self.scope_keys(scope);
-        if ids.is_empty() {
-            return Ok(ids);
-        }
         let mut table = self.state().next_table();
-        for id in &ids {
-            table.remove(id);
+        let mut gone = 0;
+        for id in ids {
+            let Some(row) = table.remove(id) else {
+                continue;
+            };
+            if !row.kind.is_scoped() || row.scope == PROTECTED_SCOPE {
+                return Err(KeyError::ScopeProtected { scope: row.scope });
+            }
+            gone += 1;
         }
-        self.install(&change, table)?;
-        Ok(ids)
+        if gone == 0 {
+            return Ok(());
+        }
+        self.install(&change, table)
+    }
+
+    /// The key-encryption keys that wrap these keys.
+    pub(crate) fn keks_of(&self, ids: &[KeyId]) -> BTreeSet<String> {
+        let state = self.state();
+        let rows = ids.iter().filter_map(|id| state.row(id));
+        rows.map(|row| row.kek_id.clone()).collect()
     }
 
     /// Makes a new key-encryption key, wraps every key under it, and destroys those before it:
@@ -130,7 +138,7 @@ impl KeyStore {
     }
 
     /// Key-encryption keys that some key is wrapped under.
-    fn wrapping_keks(&self) -> BTreeSet<String> {
+    pub(crate) fn wrapping_keks(&self) -> BTreeSet<String> {
         let mut keks: BTreeSet<String> = self
             .state()
             .rows()

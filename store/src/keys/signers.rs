@@ -8,7 +8,7 @@ use runstone_receipt::note::Signer;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Made from the ring's seeds and origin.
+/// Made from the ring's seeds.
 #[derive(Debug)]
 pub(super) struct Signers {
     pub(super) current: Arc<Signer>,
@@ -17,20 +17,19 @@ pub(super) struct Signers {
 }
 
 impl Signers {
-    pub(super) fn load(ring: &RingFile, provider: &dyn KeyProvider) -> Result<Self, KeyError> {
-        let (log_id, origin, signing, retiring) = {
+    pub(super) fn load(
+        ring: &RingFile,
+        origin: &str,
+        provider: &dyn KeyProvider,
+    ) -> Result<Self, KeyError> {
+        let (log_id, signing, retiring) = {
             let ring = ring.lock();
             let retiring = ring.retiring.as_ref().map(RingSeed::duplicate);
-            (
-                ring.log_id,
-                ring.origin.clone(),
-                ring.signing.duplicate(),
-                retiring,
-            )
+            (ring.log_id, ring.signing.duplicate(), retiring)
         };
         let signer = |seed: &RingSeed| {
             let seed = open_seed(seed, provider, &log_id)?;
-            let signer = Signer::new(&origin, &seed);
+            let signer = Signer::new(origin, &seed);
             signer
                 .map(Arc::new)
                 .map_err(|source| KeyError::Origin { source })

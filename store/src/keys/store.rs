@@ -50,6 +50,8 @@ pub struct KeyStore {
     operations: Option<Arc<OperationsKey>>,
     mac: MacKey,
     signers: RwLock<Signers>,
+    /// The name that the signers sign under.
+    signing_as: RwLock<String>,
     /// Held by whoever changes the table, also while a provider is asked, so that `state` never
     /// waits for one. Taken before `state`.
     change: Mutex<()>,
@@ -212,7 +214,8 @@ impl KeyStore {
                 OperationsKey::from_slice(key.as_bytes()).map_err(short)?,
             )),
         };
-        let signers = RwLock::new(Signers::load(&ring, provider.as_ref())?);
+        let origin = ring.lock().origin.clone();
+        let signers = RwLock::new(Signers::load(&ring, &origin, provider.as_ref())?);
         Ok(Self {
             dir,
             log_id,
@@ -223,6 +226,7 @@ impl KeyStore {
             operations,
             mac,
             signers,
+            signing_as: RwLock::new(origin),
             change: Mutex::new(()),
             state: RwLock::new(state),
             data: Cache::new(CAPACITY),
@@ -240,7 +244,7 @@ impl KeyStore {
         self.sealing
     }
 
-    /// The log's name in its checkpoints.
+    /// The log's name in its checkpoints, as the ring has it.
     pub fn origin(&self) -> String {
         self.ring.lock().origin.clone()
     }
@@ -305,10 +309,25 @@ impl KeyStore {
     ///
     /// [`KeyError::Origin`] when the name breaks the rules of origins.
     pub fn set_origin(&self, origin: &str) -> Result<(), KeyError> {
+        self.sign_as(origin)?;
+        let _change = self.lock();
+        if self.ring.lock().origin != origin {
+            self.ring
+                .update(|ring| origin.clone_into(&mut ring.origin))?;
+        }
+        Ok(())
+    }
+
+    /// Signs under this name from now on, without writing it down.
+    pub(crate) fn sign_as(&self, origin: &str) -> Result<(), KeyError> {
         check_origin(origin)?;
         let _change = self.lock();
-        self.ring
-            .update(|ring| origin.clone_into(&mut ring.origin))?;
+        origin.clone_into(
+            &mut self
+                .signing_as
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         self.load_signers()
     }
 
@@ -353,7 +372,9 @@ impl KeyStore {
 
     /// Makes the signers anew from the ring's seeds and origin.
     pub(super) fn load_signers(&self) -> Result<(), KeyError> {
-        let next = Signers::load(&self.ring, self.provider.as_ref())?;
+        let origin = self.signing_as.read();
+        let origin = origin.unwrap_or_else(PoisonError::into_inner).clone();
+        let next = Signers::load(&self.ring, &origin, self.provider.as_ref())?;
         *self.signers.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }

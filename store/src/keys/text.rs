@@ -94,19 +94,10 @@ fn from_hex(text: &str) -> Option<SecretBytes> {
     Some(SecretBytes::new(std::mem::take(&mut *bytes)))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hex::hex;
 
     #[test]
     fn keys_read_from_hex_and_base64_of_32_bytes_only() {

@@ -3,7 +3,7 @@
 mod append;
 mod shared;
 
-pub(crate) use shared::{CLOSED, Held, Loaded};
+pub(crate) use shared::{CLOSED, Exclusive, Held, Loaded};
 
 use shared::Health;
 

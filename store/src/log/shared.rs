@@ -1,11 +1,11 @@
 //! What all handles of an open log share: the queue, the one writer, what readers see.
 
 use super::Log;
-use crate::engine::{Db, panic_text};
+use crate::engine::{Db, Disk, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
 use crate::identity::Identity;
-use crate::open::{Disks, load};
+use crate::open::{Contents, Disks, load};
 use crate::options::Durability;
 use crate::prepare::Actor;
 use crate::read::{Published, Reader, stream_scope};
@@ -41,7 +41,8 @@ pub(super) enum Health {
 pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
     pub(crate) folds: Vec<Arc<dyn Fold>>,
-    disks: Disks,
+    /// The first is another one after the file was rewritten.
+    disks: RwLock<Disks>,
     pub(super) queue: Arc<Queue>,
     /// Held during a group commit: one writer at a time.
     writer: Mutex<Option<Writer>>,
@@ -154,7 +155,7 @@ impl Log {
             durable: watch::Sender::new(loaded.published.durable),
             identity,
             folds,
-            disks,
+            disks: RwLock::new(disks),
             queue: Arc::clone(&queue),
             writer: Mutex::new(Some(loaded.writer)),
             fold_host: RwLock::new(loaded.folds),
@@ -180,6 +181,11 @@ impl Log {
 }
 
 impl Shared {
+    pub(crate) fn disks(&self) -> Disks {
+        let disks = self.disks.read().unwrap_or_else(PoisonError::into_inner);
+        disks.clone()
+    }
+
     fn lock_writer(&self) -> MutexGuard<'_, Option<Writer>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -401,17 +407,36 @@ impl Shared {
     fn recover(
         &self,
         slot: &mut Option<Writer>,
-        mut folds: RwLockWriteGuard<'_, FoldHost>,
+        folds: RwLockWriteGuard<'_, FoldHost>,
         failed: CommitFailed,
     ) {
+        let why = failed.error.to_string();
+        // What becomes of the log is in its health.
+        let _ = self.start_over(slot, folds, &why, || Ok(()));
+        for ticket in failed.tickets {
+            ticket.give(Err(AppendError::OutcomeUnknown { why: why.clone() }));
+        }
+    }
+
+    /// Drops everything that is in memory and opens the log as at start; `between` runs while its
+    /// file is nobody's.
+    fn start_over(
+        &self,
+        slot: &mut Option<Writer>,
+        mut folds: RwLockWriteGuard<'_, FoldHost>,
+        why: &str,
+        between: impl FnOnce() -> Result<(), StorageError>,
+    ) -> Result<(), AppendError> {
         self.set_health(Health::Reopening);
         self.signing.discard();
         // Streams that were only buffered may be gone.
         *self.scopes.write().unwrap_or_else(PoisonError::into_inner) = ScopeCache::default();
-        let why = failed.error.to_string();
-        let clock_floor = slot.as_ref().map(|writer| writer.durable);
+        let durable_before = slot.as_ref().map(|writer| writer.durable);
         *slot = None;
-        let reloaded = self.reload(clock_floor);
+        self.current().db.close();
+        let reloaded = between()
+            .map_err(OpenError::from)
+            .and_then(|()| self.reload(durable_before));
         match reloaded {
             Ok(loaded) => {
                 let head = loaded.published.head.clone();
@@ -424,39 +449,40 @@ impl Shared {
                 self.signing.durable(head.size);
                 self.durable.send_replace(head.size);
                 self.set_health(Health::Open);
+                Ok(())
             }
             Err(error) => {
                 folds.forget();
-                self.set_health(Health::Poisoned(format!("{why}; then {error}")));
+                let why = format!("{why}; then {error}");
+                self.set_health(Health::Poisoned(why.clone()));
+                Err(AppendError::Poisoned { why })
             }
-        }
-        drop(folds);
-        for ticket in failed.tickets {
-            ticket.give(Err(AppendError::OutcomeUnknown { why: why.clone() }));
         }
     }
 
-    /// Opens the database again. The old one is closed first, since two databases must not look at
+    /// Opens the database again. The old one is closed before, since two databases must not look at
     /// one file; whoever still holds a snapshot of it is told to read again.
     fn reload(&self, durable_before: Option<u64>) -> Result<Loaded, OpenError> {
-        self.current().db.close();
+        let disks = self.disks();
         // What is read back now and what is on the medium may differ until a sync has succeeded.
-        let synced = self.disks.log.sync_data();
+        let synced = disks.log.sync_data();
         synced.map_err(|error| StorageError::io("the log", &error))?;
         let progress: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
-        let db = Db::open(
-            Arc::clone(&self.disks.log),
-            self.identity.options.cache_bytes,
-            &progress,
-        )?;
-        let loaded = load(
+        let options = &self.identity.options;
+        let db = Db::open(Arc::clone(&disks.log), options.cache_bytes, &progress)?;
+        let contents = Contents::read(&self.identity.log_id, &db, &options.index)?;
+        let opened = load(
             Arc::clone(&self.identity),
             &self.folds,
             Arc::new(db),
-            Arc::clone(&self.disks.head),
+            contents,
+            Arc::clone(&disks.head),
             &self.signing,
-        )?
-        .settled(&self.identity, &self.disks)?;
+        )?;
+        if let Some(dispute) = opened.disputes.into_iter().next() {
+            return Err(dispute.error);
+        }
+        let loaded = opened.loaded.settled(&self.identity, &disks)?;
         if let Some(durable) = durable_before
             && loaded.published.head.size < durable
         {
@@ -537,7 +563,7 @@ impl Shared {
     fn let_go(&self) {
         self.set_health(Health::Closed);
         self.current().db.close();
-        self.disks.log.unlock();
+        self.disks().log.unlock();
         self.durable.send_replace(CLOSED);
     }
 
@@ -579,6 +605,70 @@ impl Shared {
         // Whoever found the writer taken waits for somebody to look at the queue again.
         self.queue.wake_writer();
         outcome
+    }
+}
+
+/// The log while it stands still: nobody else appends.
+pub(crate) struct Exclusive<'a> {
+    shared: &'a Shared,
+    slot: Slot<'a>,
+}
+
+impl Shared {
+    /// Waits for the writer and keeps it.
+    pub(crate) fn exclusive(&self) -> Result<Exclusive<'_>, AppendError> {
+        let mut slot = self.writer();
+        if let Some(why) = &self.identity.read_only {
+            return Err(AppendError::ReadOnly { why: why.clone() });
+        }
+        self.check_appendable()?;
+        self.sync_buffered(&mut slot)?;
+        Ok(Exclusive { shared: self, slot })
+    }
+}
+
+impl Exclusive<'_> {
+    pub(crate) fn disks(&self) -> Disks {
+        self.shared.disks()
+    }
+
+    pub(crate) fn writer(&mut self) -> Result<&mut Writer, AppendError> {
+        self.slot.get().as_mut().ok_or(AppendError::Reopening)
+    }
+
+    /// One request, decided and made durable before anything that waits.
+    pub(crate) fn record(&mut self, request: Request) -> Answer {
+        let ticket = Arc::clone(&request.ticket);
+        self.shared.commit_group(self.slot.get(), vec![request]);
+        ticket.wait()
+    }
+
+    /// Opens the log as at start, so that nothing in memory or derived outlives what it came from.
+    /// With `disk`, that one is put in the place of the file.
+    pub(crate) fn reopen(&mut self, disk: Option<Arc<dyn Disk>>) -> Result<(), AppendError> {
+        let shared = self.shared;
+        let folds = shared
+            .fold_host
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        shared.start_over(self.slot.get(), folds, "the log was opened again", || {
+            let Some(disk) = disk else { return Ok(()) };
+            let mut disks = shared.disks.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(place) = &disks.place {
+                place
+                    .replace()
+                    .map_err(|error| StorageError::io("the rewritten log", &error))?;
+            }
+            disks.log = disk;
+            Ok(())
+        })
+    }
+}
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        // Whoever found the writer taken waits for somebody to look at the queue again.
+        self.shared.queue.wake_writer();
     }
 }
 

@@ -1,7 +1,8 @@
 //! What is wrong when the tree is not the one of the head.
 
-use crate::chunk::{Chunk, Head};
-use crate::engine::{NumberTable, Snapshot};
+use super::load::each_chunk;
+use crate::chunk::Head;
+use crate::engine::Snapshot;
 use crate::error::{Corruption, OpenError};
 use crate::tree::{TILE, tile};
 use runstone_codec::hash::leaf_hash;
@@ -38,16 +39,8 @@ fn entries(snapshot: &Snapshot, head: &Head) -> Result<(Frontier, Option<u64>), 
     let mut tree = Frontier::new();
     let mut different = None;
     let mut stored = Vec::new();
-    let mut next = 0;
-    while next < head.size {
-        let (key, value) = snapshot
-            .number_at_or_below(NumberTable::Chunks, next)?
-            .ok_or_else(|| Corruption::at(next, "an event", "nothing"))?;
-        let chunk = Chunk::parse(key, value.bytes())?;
-        if !chunk.contains(next) {
-            return Err(Corruption::at(next, "an event", "nothing").into());
-        }
-        for position in next..chunk.end() {
+    each_chunk(snapshot, (0, head.size), &mut |chunk, positions| {
+        for position in positions {
             if position.is_multiple_of(TILE) {
                 stored = tile(snapshot, 0, position / TILE)?.unwrap_or_default();
             }
@@ -63,7 +56,7 @@ fn entries(snapshot: &Snapshot, head: &Head) -> Result<(Frontier, Option<u64>), 
             }
             tree.push(leaf);
         }
-        next = chunk.end();
-    }
+        Ok(())
+    })?;
     Ok((tree, different))
 }

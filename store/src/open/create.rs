@@ -8,11 +8,11 @@
 //! one who makes or opens it; cut short after it, only the name is missing, and is given then.
 
 use super::{
-    Disks, FORMAT, FORMAT_ROW, Genesis, OpenOptions, default_keys_path, identity, io_error, loaded,
+    Disks, FORMAT, FORMAT_ROW, OpenOptions, default_keys_path, identity, io_error, loaded,
     row_seal, start_signing,
 };
 use crate::clock::Timekeeper;
-use crate::engine::{Change, Db, Disk, FileDisk, LogPaths, RowTable, sync_folder};
+use crate::engine::{Change, Db, Disk, FileDisk, FilePlace, LogPaths, RowTable, sync_folder};
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost};
 use crate::headfile::HeadFile;
@@ -21,6 +21,7 @@ use crate::index::{Index, TermBuffer};
 use crate::keys::{KeyStore, ProviderConfig};
 use crate::log::{Loaded, Log};
 use crate::options::{LogOptions, Sealing};
+use crate::own::{GENESIS, Genesis};
 use crate::prepare::{Actor, LOG_STREAM, Owner};
 use crate::signing::Signing;
 use crate::tree::Tree;
@@ -148,7 +149,13 @@ impl Log {
             },
             fields: create.fields,
         };
-        let identity = Arc::new(identity(&genesis, keys, open.options, None));
+        let identity = Arc::new(identity(
+            &genesis,
+            genesis.origin.clone(),
+            keys,
+            open.options,
+            None,
+        ));
         let signing = start_signing(&identity)?;
         let loaded = empty(
             Arc::clone(&identity),
@@ -158,7 +165,7 @@ impl Log {
             &signing,
         )?;
         let log = Self::start(identity, open.folds, disks, signing, loaded)?;
-        let event = NewEvent::new("log.genesis", LOG_STREAM)
+        let event = NewEvent::new(GENESIS, LOG_STREAM)
             .source("runstone")
             .json(&genesis)
             .map_err(|error| Corruption::table("chunks", "a genesis", error.to_string()))?;
@@ -167,6 +174,8 @@ impl Log {
             .map_err(|error| failed(&error))?;
         log.submit_work(Work::Append, events)
             .map_err(|error| failed(&error))?;
+        log.learn_history()
+            .map_err(|error| Corruption::at(0, "the event log.genesis", error.to_string()))?;
         Ok(log)
     }
 }
@@ -252,7 +261,9 @@ impl Unnamed {
         let head = &self.paths.head;
         let head = FileDisk::create_new(head).map_err(|error| io_error(head, &error))?;
         let disk: Arc<dyn Disk> = Arc::<FileDisk>::clone(&self.disk);
-        let log = Log::create_on(Disks::new(disk, Arc::new(head)), keys, create, open)?;
+        let place = FilePlace::new(&self.paths.log);
+        let disks = Disks::new(disk, Arc::new(head)).at(Arc::new(place));
+        let log = Log::create_on(disks, keys, create, open)?;
         log.shared.identity.keys.finish()?;
         self.give_name()?;
         Ok(log)

@@ -6,21 +6,48 @@ use crate::chunk::{Chunk, Head};
 use crate::clock::Timekeeper;
 use crate::engine::{Db, Disk, NumberTable, RowTable, Snapshot};
 use crate::error::{Corruption, OpenError, StorageError};
-use crate::fold::{Fold, FoldHost};
+use crate::fold::{Fold, FoldHost, clear_all};
 use crate::headfile::{Found, HeadFile};
 use crate::identity::Identity;
-use crate::index::{Index, TermBuffer, terms_of};
+use crate::index::{Index, IndexOptions, TermBuffer, terms_of};
 use crate::log::Loaded;
+use crate::own::History;
 use crate::read::{parse_entry, with_fold_record};
 use crate::signing::Signing;
 use crate::tree::{self, Tree};
 use crate::write::{MERGE_ROW, Maintenance, ScopeCache, Writer, index_change};
+use runstone_codec::LogId;
 use runstone_codec::hash::leaf_hash;
 use runstone_receipt::head::verify_head_mac;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A tail of so many tables of the index is written to index and tiles while it is replayed.
 const SETTLE_TABLES: u64 = 8;
+
+/// What is read before anything is believed: the index as it is stored, and what the log says of
+/// itself.
+pub(crate) struct Contents {
+    index: Index,
+    pub(crate) history: History,
+}
+
+impl Contents {
+    pub(crate) fn read(log_id: &LogId, db: &Db, options: &IndexOptions) -> Result<Self, OpenError> {
+        let snapshot = db.snapshot()?;
+        let index = Index::open(&snapshot, options.clone())?;
+        let covered = index.covered();
+        let history = History::read(log_id, &snapshot, &index.view(covered), covered);
+        let history = history.map_err(corrupt_of)?;
+        Ok(Self { index, history })
+    }
+}
+
+/// A log as it was found.
+pub(crate) struct Opened {
+    pub(crate) loaded: Loaded,
+    pub(crate) disputes: Vec<Dispute>,
+}
 
 /// Brings a log to where it was: checks its head against everything that knows it, and replays
 /// the tail into tree, index and folds.
@@ -28,12 +55,12 @@ pub(crate) fn load(
     identity: Arc<Identity>,
     folds: &[Arc<dyn Fold>],
     db: Arc<Db>,
+    contents: Contents,
     head_disk: Arc<dyn Disk>,
     signing: &Arc<Signing>,
-) -> Result<Loaded, OpenError> {
+) -> Result<Opened, OpenError> {
     let (head_file, found) = HeadFile::open(head_disk, &identity.log_id)
         .map_err(|error| StorageError::io("LOG.head", &error))?;
-    let mut host = FoldHost::open(folds, row_seal(&identity), &db)?;
     let snapshot = db.snapshot()?;
     let head = last_head(&snapshot)?;
     let mac_holds = verify_head_mac(
@@ -52,7 +79,6 @@ pub(crate) fn load(
         )
         .into());
     }
-    host.bound(head.size, &db)?;
     let covered = tree::covered(&snapshot)?;
     if covered > head.size {
         return Err(Corruption::table(
@@ -63,7 +89,7 @@ pub(crate) fn load(
         .into());
     }
     let mut tree = Tree::load(&snapshot, covered)?;
-    let mut index = Index::open(&snapshot, identity.options.index.clone())?;
+    let Contents { mut index, history } = contents;
     if index.covered() > head.size {
         return Err(Corruption::table(
             "index",
@@ -72,22 +98,25 @@ pub(crate) fn load(
         )
         .into());
     }
-    let from = covered
-        .min(index.covered())
-        .min(host.replay_from().unwrap_or(u64::MAX));
-    let mut replay = Replay {
-        identity: &identity,
+    let mut derived = Derived {
         db: &db,
         tree: &mut tree,
         index: &mut index,
         terms: TermBuffer::default(),
-        folds: &mut host,
+        settle_events: identity
+            .options
+            .index
+            .freeze_events
+            .saturating_mul(SETTLE_TABLES),
     };
-    replay.run(&snapshot, from, &head)?;
+    derived.replay(&snapshot, &head)?;
     if tree.size() != head.size || tree.root() != head.root || tree.peaks() != head.peaks {
         return Err(blame(&snapshot, &head).into());
     }
-    check_witnesses(&identity, &snapshot, &head, &found, signing)?;
+    let disputes = find_disputes(&identity, &history, &snapshot, &head, &found, signing)?;
+    identity.set_history(history);
+    drop_erased_keys(&identity)?;
+    let host = replayed_folds(&identity, folds, &db, &snapshot, &head)?;
     let merged = snapshot
         .row(RowTable::Meta, MERGE_ROW)?
         .and_then(|row| row.try_into().ok())
@@ -108,7 +137,10 @@ pub(crate) fn load(
         durable: head.size,
         newest_us: head.recorded_at_us,
     };
-    Ok(loaded(writer, host, head))
+    Ok(Opened {
+        loaded: loaded(writer, host, head),
+        disputes,
+    })
 }
 
 /// The head after the last event.
@@ -122,14 +154,39 @@ pub(crate) fn last_head(snapshot: &Snapshot) -> Result<Head, OpenError> {
     })
 }
 
+/// Somebody knows of a head that this log does not have.
+#[derive(Debug)]
+pub(crate) struct Dispute {
+    pub(crate) error: OpenError,
+    /// It is `LOG.head` that knows it.
+    pub(crate) is_of_head: bool,
+    /// The head that is known: size and root.
+    pub(crate) known: (u64, [u8; 32]),
+}
+
 /// Compares with `LOG.head` and with every checkpoint copy.
-fn check_witnesses(
+fn find_disputes(
     identity: &Identity,
+    history: &History,
     snapshot: &Snapshot,
     head: &Head,
     found: &Found,
     signing: &Signing,
-) -> Result<(), OpenError> {
+) -> Result<Vec<Dispute>, OpenError> {
+    let mut disputes = Vec::new();
+    let mut compare = |witness: &str, is_of_head: bool, known: (u64, [u8; 32])| match compare(
+        snapshot, head, witness, known,
+    ) {
+        Err(error @ (OpenError::Behind { .. } | OpenError::Diverged { .. })) => {
+            disputes.push(Dispute {
+                error,
+                is_of_head,
+                known,
+            });
+            Ok(())
+        }
+        outcome => outcome,
+    };
     if let Found::Head(slot) = found {
         let mac_holds = verify_head_mac(
             &identity.mac,
@@ -147,23 +204,24 @@ fn check_witnesses(
             )
             .into());
         }
-        compare(snapshot, head, "LOG.head", slot.size, &slot.root)?;
+        compare("LOG.head", true, (slot.size, slot.root))?;
     }
-    for (name, checkpoint) in signing
-        .copies()
-        .read(&identity.origin, &identity.keys.vkeys())?
-    {
-        compare(snapshot, head, &name, checkpoint.size, &checkpoint.root)?;
+    let mut vkeys = history.vkeys();
+    vkeys.extend(identity.keys.vkeys());
+    for (name, checkpoint) in signing.copies().read(&vkeys)? {
+        let known = (checkpoint.size, checkpoint.root);
+        if !history.is_superseded(&checkpoint.origin, known) {
+            compare(&name, false, known)?;
+        }
     }
-    Ok(())
+    Ok(disputes)
 }
 
 fn compare(
     snapshot: &Snapshot,
     head: &Head,
     witness: &str,
-    size: u64,
-    root: &[u8; 32],
+    (size, root): (u64, [u8; 32]),
 ) -> Result<(), OpenError> {
     if size > head.size {
         return Err(OpenError::Behind {
@@ -177,11 +235,11 @@ fn compare(
     } else {
         root_at(snapshot, size)?
     };
-    if ours != *root {
+    if ours != root {
         return Err(OpenError::Diverged {
             witness: witness.to_owned(),
             size,
-            expected: base64_of(root),
+            expected: base64_of(&root),
             found: base64_of(&ours),
         });
     }
@@ -197,58 +255,48 @@ fn base64_of(bytes: &[u8]) -> String {
 fn root_at(snapshot: &Snapshot, size: u64) -> Result<[u8; 32], OpenError> {
     let covered = tree::covered(snapshot)?.min(size);
     let mut tree = Tree::load(snapshot, covered)?;
-    let mut next = covered;
-    while next < size {
-        let (key, value) = snapshot
-            .number_at_or_below(NumberTable::Chunks, next)?
-            .ok_or_else(|| Corruption::at(next, "an event", "nothing"))?;
-        let chunk = Chunk::parse(key, value.bytes())?;
-        if !chunk.contains(next) {
-            return Err(Corruption::at(next, "an event", "nothing").into());
-        }
-        for position in next..chunk.end().min(size) {
+    each_chunk(snapshot, (covered, size), &mut |chunk, positions| {
+        for position in positions {
             tree.push(leaf_hash(chunk.event(position)?.entry));
         }
-        next = chunk.end();
-    }
+        Ok(())
+    })?;
     Ok(tree.root())
 }
 
-/// Feeds the tail to whatever has not seen it.
-struct Replay<'a> {
-    identity: &'a Identity,
-    db: &'a Arc<Db>,
+/// What follows from entries alone.
+struct Derived<'a> {
+    db: &'a Db,
     tree: &'a mut Tree,
     index: &'a mut Index,
     terms: TermBuffer,
-    folds: &'a mut FoldHost,
+    /// A tail of so many events is written while it is replayed, so that memory stays bounded.
+    settle_events: u64,
 }
 
-impl Replay<'_> {
-    fn run(&mut self, snapshot: &Snapshot, from: u64, head: &Head) -> Result<(), OpenError> {
-        let mut next = from;
-        while next < head.size {
-            let (key, value) = snapshot
-                .number_at_or_below(NumberTable::Chunks, next)?
-                .ok_or_else(|| Corruption::at(next, "an event", "nothing"))?;
-            let chunk = Chunk::parse(key, value.bytes())?;
-            if !chunk.contains(next) {
-                return Err(Corruption::at(next, "an event", "nothing").into());
+impl Derived<'_> {
+    /// Feeds the tail to tree and index.
+    fn replay(&mut self, snapshot: &Snapshot, head: &Head) -> Result<(), OpenError> {
+        let from = self.tree.size().min(self.index.covered());
+        each_chunk(snapshot, (from, head.size), &mut |chunk, positions| {
+            for position in positions {
+                let raw = chunk.event(position)?;
+                if position == self.tree.size() {
+                    self.tree.push(leaf_hash(raw.entry));
+                }
+                if position >= self.index.covered() {
+                    let entry = parse_entry(raw).map_err(corrupt_of)?;
+                    terms_of(entry.header(), &mut self.terms);
+                    self.index.insert(position, self.terms.iter())?;
+                }
             }
-            for position in next..chunk.end() {
-                self.event(chunk.event(position)?)?;
-            }
-            next = chunk.end();
-            self.settle()?;
-        }
-        Ok(())
+            self.settle()
+        })
     }
 
-    /// Writes what was derived from a long tail, so that memory stays bounded.
+    /// Writes what was derived from a long tail.
     fn settle(&mut self) -> Result<(), OpenError> {
-        let table = self.identity.options.index.freeze_events;
-        let behind = self.index.next() - self.index.covered();
-        if behind < table.saturating_mul(SETTLE_TABLES) {
+        if self.index.next() - self.index.covered() < self.settle_events {
             return Ok(());
         }
         let rows = self.index.maintain(&self.db.snapshot()?, u64::MAX)?;
@@ -259,26 +307,64 @@ impl Replay<'_> {
         self.tree.stored();
         Ok(())
     }
+}
 
-    fn event(&mut self, raw: crate::chunk::RawEvent<'_>) -> Result<(), OpenError> {
-        let entry = parse_entry(raw).map_err(corrupt_of)?;
-        let position = raw.position;
-        if position == self.tree.size() {
-            self.tree.push(leaf_hash(raw.entry));
-        }
-        if position >= self.index.covered() {
-            terms_of(entry.header(), &mut self.terms);
-            self.index.insert(position, self.terms.iter())?;
-        }
-        if self
-            .folds
-            .replay_from()
-            .is_some_and(|next| next <= position)
-        {
-            let (db, folds) = (self.db, &mut *self.folds);
-            with_fold_record(self.identity, raw, &entry, |record| folds.apply(db, record))
+/// Keys that an erasure names are gone for good, also if somebody put an older table back or the
+/// erasure was cut short.
+fn drop_erased_keys(identity: &Identity) -> Result<(), OpenError> {
+    if identity.read_only.is_none() {
+        identity.keys.erase(identity.history().erased_keys())?;
+    }
+    Ok(())
+}
+
+/// The folds, with the tail taken in.
+fn replayed_folds(
+    identity: &Arc<Identity>,
+    folds: &[Arc<dyn Fold>],
+    db: &Arc<Db>,
+    snapshot: &Snapshot,
+    head: &Head,
+) -> Result<FoldHost, OpenError> {
+    if identity.history().pending().next().is_some() {
+        // An erasure was cut short: what folds took from the content may still be in their rows.
+        clear_all(db)?;
+    }
+    let mut host = FoldHost::open(folds, row_seal(identity), db)?;
+    host.bound(head.size, db)?;
+    let Some(from) = host.replay_from() else {
+        return Ok(host);
+    };
+    each_chunk(snapshot, (from, head.size), &mut |chunk, positions| {
+        for position in positions {
+            let raw = chunk.event(position)?;
+            let entry = parse_entry(raw).map_err(corrupt_of)?;
+            with_fold_record(identity, raw, &entry, |record| host.apply(db, record))
                 .map_err(corrupt_of)?;
         }
         Ok(())
+    })?;
+    Ok(host)
+}
+
+/// Visits the chunks that hold `from..to`, in order, each with the positions of it that are meant.
+pub(super) fn each_chunk(
+    snapshot: &Snapshot,
+    (from, to): (u64, u64),
+    visit: &mut dyn FnMut(&Chunk<'_>, Range<u64>) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
+    let mut next = from;
+    while next < to {
+        let lost = || Corruption::at(next, "an event", "nothing");
+        let (key, value) = snapshot
+            .number_at_or_below(NumberTable::Chunks, next)?
+            .ok_or_else(lost)?;
+        let chunk = Chunk::parse(key, value.bytes())?;
+        if !chunk.contains(next) {
+            return Err(lost().into());
+        }
+        visit(&chunk, next..chunk.end().min(to))?;
+        next = chunk.end();
     }
+    Ok(())
 }

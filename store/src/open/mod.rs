@@ -5,13 +5,13 @@ mod create;
 mod load;
 
 pub use create::CreateOptions;
-pub(crate) use load::{last_head, load};
+pub(crate) use load::{Contents, Dispute, Opened, last_head, load};
 
 use crate::chunk::{Chunk, Head};
 use crate::copies::CheckpointCopies;
 use crate::engine::{
-    Db, Disk, FileDisk, HeldDisk, LogPaths, MemoryDisk, NumberTable, OverlayDisk, RewritingDisk,
-    RowTable, Snapshot,
+    Db, Disk, FileDisk, FilePlace, HeldDisk, LogPaths, MemoryDisk, MemoryPlace, NumberTable,
+    OverlayDisk, Place, RewritingDisk, RowTable, Snapshot, sync_folder,
 };
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost, RowSeal};
@@ -19,16 +19,16 @@ use crate::identity::Identity;
 use crate::keys::{KeyStore, ProviderSources};
 use crate::log::{Loaded, Log};
 use crate::options::{LogOptions, Sealing};
+use crate::own::{GENESIS, Genesis, History};
 use crate::read::{Published, parse_entry};
 use crate::signing::Signing;
 use crate::tree::TreeError;
 use crate::write::Writer;
 use runstone_codec::{Entry, LogId, envelope_digest, seal};
-use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, RwLock};
 
 /// Format of the database tables. A log of another format is refused.
 pub(crate) const FORMAT: &str = "runstone/1";
@@ -79,28 +79,6 @@ impl Default for OpenOptions {
     }
 }
 
-/// Content of `log.genesis`, the event at position 0.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Genesis {
-    pub(crate) log_id: LogId,
-    pub(crate) origin: String,
-    pub(crate) vkey: String,
-    pub(crate) format: String,
-    pub(crate) sealing: String,
-    #[serde(default)]
-    pub(crate) fields: bool,
-}
-
-impl Genesis {
-    pub(crate) fn sealing(&self) -> Sealing {
-        match self.sealing.as_str() {
-            "plain" => Sealing::Plain,
-            _ => Sealing::Required,
-        }
-    }
-}
-
 /// The key folder of a log.
 pub fn default_keys_path(log: &Path) -> PathBuf {
     let mut path = log.as_os_str().to_owned();
@@ -116,25 +94,39 @@ pub struct Disks {
     pub log: Arc<dyn Disk>,
     /// `LOG.head`.
     pub head: Arc<dyn Disk>,
+    /// Where a rewritten database can take the place of `log`.
+    pub place: Option<Arc<dyn Place>>,
 }
 
 impl Disks {
     /// Two disks.
     pub fn new(log: Arc<dyn Disk>, head: Arc<dyn Disk>) -> Self {
-        Self { log, head }
+        Self {
+            log,
+            head,
+            place: None,
+        }
+    }
+
+    /// The same disks, of which the first can be replaced.
+    #[must_use]
+    pub fn at(mut self, place: Arc<dyn Place>) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// The same disks, with failed syncs of the database made good.
     pub(crate) fn rewriting(self) -> Self {
         Self {
             log: Arc::new(RewritingDisk::new(self.log)),
-            head: self.head,
+            ..self
         }
     }
 
     /// Two empty disks in memory.
     pub fn memory() -> Self {
-        Self::new(Arc::new(MemoryDisk::new()), Arc::new(MemoryDisk::new()))
+        let (log, head) = (MemoryDisk::new(), MemoryDisk::new());
+        Self::new(Arc::new(log), Arc::new(head)).at(Arc::new(MemoryPlace))
     }
 }
 
@@ -146,9 +138,8 @@ impl Log {
     /// [`OpenError`] says what was found and what to do; a refused file is left as it is.
     pub fn open(path: &Path, open: OpenOptions) -> Result<Self, OpenError> {
         let paths = LogPaths::new(path);
-        let keys_path = open.keys.clone().unwrap_or_else(|| default_keys_path(path));
         if !paths.log.exists() && !open.read_only {
-            create::name_if_whole(path, &keys_path)?;
+            create::name_if_whole(path, &keys_path(path, &open))?;
         }
         if !paths.log.exists() {
             return Err(OpenError::NotFound {
@@ -156,12 +147,8 @@ impl Log {
             });
         }
         let disks = disks_of(&paths, open.read_only)?;
-        let entropy = Arc::clone(&open.options.entropy);
-        let sources = open.sources.clone();
-        Self::open_on(disks, open, |sealing| {
-            KeyStore::open(&keys_path, sealing, &sources, entropy).map_err(OpenError::from)
-        })
-        .map_err(|error| name_file(error, &paths.log))
+        let keys = keys_of(path, &open);
+        Self::open_on(disks, open, keys).map_err(|error| name_file(error, &paths.log))
     }
 
     /// Opens a log on given disks; the caller holds their lock. `keys` is asked once it is known
@@ -175,6 +162,18 @@ impl Log {
         open: OpenOptions,
         keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
     ) -> Result<Self, OpenError> {
+        Self::open_for(disks, open, keys, None).map(|(log, _)| log)
+    }
+
+    /// Opens a log. For a successor a replica is writable too, and so is a log that is contradicted,
+    /// if that is accepted; what contradicts it is answered. Else that is an error, and nothing is
+    /// written.
+    pub(crate) fn open_for(
+        disks: Disks,
+        open: OpenOptions,
+        keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
+        successor: Option<&Successor<'_>>,
+    ) -> Result<(Self, Vec<Dispute>), OpenError> {
         let io_error = |error: &io::Error| StorageError::io("the log", error);
         let disks = disks.rewriting();
         let Pages { db, held, damaged } = Pages::open(&disks, &open)?;
@@ -189,7 +188,9 @@ impl Log {
                 keys: *keys.log_id(),
             });
         }
-        let read_only = match (open.read_only, replica, damaged) {
+        let contents = Contents::read(&genesis.log_id, &db, &open.options.index)?;
+        let replica = replica.filter(|_| successor.is_none());
+        let read_only = match (open.read_only, &replica, damaged) {
             (_, _, true) => Some("pages of its file are damaged; verify it"),
             (_, Some(_), _) => {
                 Some("it is a replica, written by backup; it can be read, verified and copied")
@@ -197,23 +198,61 @@ impl Log {
             (true, None, _) => Some("it was opened read-only"),
             (false, None, _) => None,
         };
-        let mut identity = identity(&genesis, keys, open.options, read_only);
+        let origin = match successor {
+            Some(successor) => (successor.origin)(&contents.history),
+            None => match contents.history.origin() {
+                Some(origin) => origin.to_owned(),
+                None => keys.origin(),
+            },
+        };
+        if read_only.is_none() && successor.is_none() {
+            keys.set_origin(&origin)?;
+        } else {
+            keys.sign_as(&origin)?;
+        }
+        let mut identity = identity(&genesis, origin, keys, open.options, read_only);
         identity.damaged = damaged;
         let identity = Arc::new(identity);
         let signing = start_signing(&identity)?;
-        let loaded = load(
+        let opened = load(
             Arc::clone(&identity),
             &open.folds,
             Arc::new(db),
+            contents,
             Arc::clone(&disks.head),
             &signing,
         )?;
+        let Opened {
+            loaded,
+            mut disputes,
+        } = opened;
+        if replica.is_some() {
+            // It never claimed to be as far as the log that it was copied from.
+            disputes.retain(|dispute| dispute.is_of_head);
+        }
+        let is_accepted = successor.is_some_and(|successor| successor.accept_loss);
+        if !is_accepted && !disputes.is_empty() {
+            return Err(disputes.swap_remove(0).error);
+        }
         if !damaged {
             held.release().map_err(|error| io_error(&error))?;
         }
         let loaded = loaded.settled(&identity, &disks)?;
-        Self::start(identity, open.folds, disks, signing, loaded)
+        if let (Some(place), None) = (&disks.place, &identity.read_only) {
+            // What a rewriting that was cut short left.
+            place.discard().map_err(|error| io_error(&error))?;
+        }
+        let log = Self::start(identity, open.folds, disks, signing, loaded)?;
+        Ok((log, disputes))
     }
+}
+
+/// What a copy of a log is opened for that is to begin a new epoch.
+pub(crate) struct Successor<'a> {
+    /// The new origin.
+    pub(crate) origin: &'a dyn Fn(&History) -> String,
+    /// Whether events that somebody knows of may be given up.
+    pub(crate) accept_loss: bool,
 }
 
 /// The database of a log, with its pages looked at.
@@ -302,8 +341,26 @@ pub(crate) fn disks_of(paths: &LogPaths, read_only: bool) -> Result<Disks, OpenE
         };
         Ok(Disks::new(overlay(Box::new(disk))?, overlay(head)?))
     } else {
-        Ok(Disks::new(Arc::new(disk), Arc::from(head)))
+        // Its name may be newer than what is on the medium of the folder.
+        sync_folder(&paths.log).map_err(|error| io_error(&paths.log, &error))?;
+        let place = FilePlace::new(&paths.log);
+        Ok(Disks::new(Arc::new(disk), Arc::from(head)).at(Arc::new(place)))
     }
+}
+
+fn keys_path(log: &Path, open: &OpenOptions) -> PathBuf {
+    let given = open.keys.clone();
+    given.unwrap_or_else(|| default_keys_path(log))
+}
+
+/// Opens the key folder of a log, once it is known whether the log is encrypted.
+pub(crate) fn keys_of(
+    log: &Path,
+    open: &OpenOptions,
+) -> impl FnOnce(Sealing) -> Result<KeyStore, OpenError> + use<> {
+    let path = keys_path(log, open);
+    let (sources, entropy) = (open.sources.clone(), Arc::clone(&open.options.entropy));
+    move |sealing| Ok(KeyStore::open(&path, sealing, &sources, entropy)?)
 }
 
 fn io_error(path: &Path, error: &io::Error) -> StorageError {
@@ -333,13 +390,14 @@ pub(crate) fn name_file(error: OpenError, path: &Path) -> OpenError {
 
 fn identity(
     genesis: &Genesis,
+    origin: String,
     keys: KeyStore,
     options: LogOptions,
     read_only: Option<&str>,
 ) -> Identity {
     Identity {
         log_id: genesis.log_id,
-        origin: genesis.origin.clone(),
+        origin,
         sealing: keys.sealing(),
         fields: genesis.fields,
         operations: keys.operations(),
@@ -348,14 +406,15 @@ fn identity(
         options,
         read_only: read_only.map(str::to_owned),
         damaged: false,
+        history: RwLock::default(),
     }
 }
 
 fn start_signing(identity: &Identity) -> Result<Arc<Signing>, OpenError> {
-    let copies = CheckpointCopies::new(&identity.options.checkpoint_copies);
+    let copies = CheckpointCopies::new(&identity.options);
     let signing = Signing::start(
         identity.origin.clone(),
-        identity.keys.signer(),
+        Arc::clone(&identity.keys),
         copies,
         Arc::clone(&identity.options.clock),
         identity.options.background,
@@ -412,7 +471,7 @@ pub(crate) fn read_genesis(snapshot: &Snapshot) -> Result<Genesis, OpenError> {
     let chunk = Chunk::parse(key, value.bytes())?;
     let raw = chunk.event(0)?;
     let entry = parse_entry(raw).map_err(corrupt_of)?;
-    let is_genesis = entry.header().event_type == "log.genesis";
+    let is_genesis = entry.header().event_type == GENESIS;
     let genesis = is_genesis
         .then(|| genesis_of(&entry, raw.envelope))
         .flatten();

@@ -8,7 +8,7 @@ mod subscribe;
 
 pub(crate) use payload::{PayloadFailure, open_payload, try_open, with_fold_record};
 pub(crate) use reader::{Published, Reader, check_digest, open_control, parse_entry, stream_scope};
-pub(crate) use select::any_match;
+pub(crate) use select::{Candidates, any_match, positions};
 
 pub use records::{Read, Record, Records};
 pub use subscribe::Subscription;

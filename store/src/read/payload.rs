@@ -14,12 +14,13 @@ use std::sync::Arc;
 /// covers it is what verification checks.
 pub(crate) fn open_payload(
     identity: &Identity,
+    position: u64,
     header_bytes: &[u8],
     header: &Header,
     envelope: &[u8],
     commit: &[u8; 32],
 ) -> Payload {
-    if envelope.is_empty() {
+    if envelope.is_empty() || identity.is_erased(position, header) {
         return Payload::Erased;
     }
     let key = match key_of(identity, header) {
@@ -46,11 +47,15 @@ pub(crate) fn open_payload(
 /// Opens the content of one event, with the reason as an error.
 pub(crate) fn try_open(
     identity: &Identity,
+    position: u64,
     header_bytes: &[u8],
     header: &Header,
     envelope: &[u8],
     commit: &[u8; 32],
 ) -> Result<Payload, PayloadFailure> {
+    if envelope.is_empty() || identity.is_erased(position, header) {
+        return Ok(Payload::Erased);
+    }
     let key = key_of(identity, header).map_err(|error| PayloadFailure::Key {
         code: error.code(),
         message: error.to_string(),
@@ -93,6 +98,7 @@ pub(crate) fn with_fold_record(
     let open = || {
         open_payload(
             identity,
+            raw.position,
             entry.header_bytes(),
             entry.header(),
             raw.envelope,

@@ -159,11 +159,10 @@ impl Reader {
             check_digest(&identity.log_id, &entry, raw)?;
         }
         let control = open_control(identity, &entry)?;
-        let payload = if raw.envelope.is_empty() {
-            Payload::Erased
-        } else if payloads {
+        let payload = if payloads || raw.envelope.is_empty() {
             match try_open(
                 identity,
+                position,
                 entry.header_bytes(),
                 header,
                 raw.envelope,

@@ -536,7 +536,7 @@ impl Writer {
         self.index.insert(position, self.terms.iter())?;
         self.scopes.set(&header.stream, &header.scope);
         if !folds.is_empty() {
-            let open = || self.open_payload(&header, &sealed);
+            let open = || self.open_payload(position, &header, &sealed);
             let record = FoldRecord {
                 position: Position::new(position),
                 revision: Revision::new(revision),
@@ -552,11 +552,13 @@ impl Writer {
 
     fn open_payload(
         &self,
+        position: u64,
         header: &runstone_codec::Header,
         sealed: &runstone_codec::Sealed,
     ) -> Payload {
         crate::read::open_payload(
             &self.identity,
+            position,
             &sealed.header,
             header,
             &sealed.envelope,

@@ -241,6 +241,7 @@ impl Log {
             pass.report.failed(&error);
         }
         pass.check_checkpoints();
+        pass.check_erasures();
         pass.conclude(&head);
         pass.check_index();
         let mut report = pass.report;

@@ -3,21 +3,20 @@
 use super::{ProblemKind, VerifyLevel, VerifyReport};
 use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{NumberTable, Snapshot};
-use crate::error::{Corruption, OpenError, ReadError};
+use crate::error::{Corruption, ReadError};
 use crate::fold::Payload;
 use crate::identity::{Identity, is_downgraded};
 use crate::index::{TermBuffer, terms_of, verify_runs};
-use crate::open::Genesis;
 use crate::options::Sealing;
+use crate::own::{Genesis, History};
 use crate::read::{PayloadFailure, check_digest, open_control, parse_entry, try_open};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Digest32, Entry, LogId, seal};
+use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, seal};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
-use runstone_receipt::note::Vkey;
 use runstone_receipt::tree::{Frontier, Tile, TileSink};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -27,9 +26,7 @@ const STEP: u64 = 1024;
 /// What is known of the log before it is looked at.
 pub(super) struct Facts {
     log_id: LogId,
-    origin: String,
     sealing: Sealing,
-    vkeys: Vec<Vkey>,
     /// Its keys, if they are at hand.
     identity: Option<Arc<Identity>>,
 }
@@ -38,25 +35,35 @@ impl Facts {
     pub(super) fn with_keys(identity: &Arc<Identity>) -> Self {
         Self {
             log_id: identity.log_id,
-            origin: identity.origin.clone(),
             sealing: identity.sealing,
-            vkeys: identity.keys.vkeys(),
             identity: Some(Arc::clone(identity)),
         }
     }
 
     /// What the log says of itself.
-    pub(super) fn without_keys(genesis: &Genesis) -> Result<Self, OpenError> {
-        let vkey = genesis.vkey.parse::<Vkey>();
-        let vkey = vkey.map_err(|error| Corruption::at(0, "a verifier key", error.to_string()))?;
-        Ok(Self {
+    pub(super) fn without_keys(genesis: &Genesis) -> Self {
+        Self {
             log_id: genesis.log_id,
-            origin: genesis.origin.clone(),
             sealing: genesis.sealing(),
-            vkeys: vec![vkey],
             identity: None,
-        })
+        }
     }
+}
+
+/// What an erasure names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Erased {
+    Key(KeyId),
+    /// Of an event that has no key.
+    Scope(String),
+}
+
+/// Events of one key or scope that have no content.
+#[derive(Clone, Copy, Debug)]
+struct Absent {
+    first: u64,
+    last: u64,
+    count: u64,
 }
 
 /// One walk over the chunks.
@@ -81,10 +88,15 @@ pub(super) struct Pass<'a> {
     /// An event could not be read, so what came before the next ones of its stream is not known.
     unread: bool,
     newest_us: u64,
-    checkpoints: BTreeMap<u64, SignedCheckpoint>,
+    /// Stored checkpoints as they are; who may sign is known when the walk is over.
+    checkpoints: BTreeMap<u64, String>,
     roots: BTreeMap<u64, Digest32>,
     /// A size whose root is asked for besides those of the checkpoints.
     pub(super) witnessed: Option<u64>,
+    /// What the events say of the log itself.
+    history: History,
+    /// Events without content, by what an erasure of them would name.
+    absent: BTreeMap<Erased, Absent>,
     hasher: RandomState,
     terms: TermBuffer,
     /// Sum over (term, position) of every event below the index's end; equal sums mean equal sets,
@@ -119,6 +131,8 @@ impl<'a> Pass<'a> {
             checkpoints: BTreeMap::new(),
             roots: BTreeMap::new(),
             witnessed: None,
+            history: History::default(),
+            absent: BTreeMap::new(),
             hasher: RandomState::new(),
             terms: TermBuffer::default(),
             index_end: u64::MAX,
@@ -300,21 +314,16 @@ impl<'a> Pass<'a> {
         if let Some(identity) = &self.facts.identity {
             open_control(identity, &entry)?;
         }
+        if !raw.envelope.is_empty() {
+            self.history.take(&self.facts.log_id, raw, &entry)?;
+        }
         self.payload(raw, &entry)
     }
 
     fn payload(&mut self, raw: RawEvent<'_>, entry: &Entry<'_>) -> Result<(), ReadError> {
         let position = raw.position;
         if raw.envelope.is_empty() {
-            self.report.erased += 1;
-            self.report.problem(
-                ProblemKind::Incomplete,
-                Corruption::at(
-                    position,
-                    "a payload, or a certificate of erasure",
-                    "nothing",
-                ),
-            );
+            self.is_absent(position, entry.header());
             return Ok(());
         }
         if self.level >= VerifyLevel::Payloads {
@@ -329,6 +338,7 @@ impl<'a> Pass<'a> {
         let header = entry.header();
         let opened = try_open(
             identity,
+            position,
             entry.header_bytes(),
             header,
             raw.envelope,
@@ -336,7 +346,10 @@ impl<'a> Pass<'a> {
         );
         match opened {
             Ok(Payload::Open(_)) => {}
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                self.is_absent(position, header);
+                return Ok(());
+            }
             Err(PayloadFailure::Key { code, message }) => {
                 return Err(ReadError::Keys {
                     position,
@@ -361,6 +374,57 @@ impl<'a> Pass<'a> {
             key.as_deref(),
         )
         .map_err(|error| ReadError::payload(position, &error))
+    }
+
+    fn is_absent(&mut self, position: u64, header: &Header) {
+        self.report.erased += 1;
+        let erased = match header.key_id {
+            Some(key_id) => Erased::Key(key_id),
+            None => Erased::Scope(header.scope.clone()),
+        };
+        let absent = self.absent.entry(erased).or_insert(Absent {
+            first: position,
+            last: position,
+            count: 0,
+        });
+        absent.last = position;
+        absent.count += 1;
+    }
+
+    /// Whatever has no content must have been erased, and every erasure must be complete.
+    pub(super) fn check_erasures(&mut self) {
+        let mut unfinished = BTreeSet::new();
+        for (erased, absent) in &self.absent {
+            let covering = match erased {
+                Erased::Key(key_id) => self.history.erasure_of_key(key_id),
+                Erased::Scope(scope) => self
+                    .history
+                    .erasure_of_scope(scope)
+                    .filter(|(at, _)| absent.last < *at),
+            };
+            let Some((at, state)) = covering else {
+                let expected = "a payload, or a certificate of erasure";
+                let found = match absent.count {
+                    1 => "nothing".to_owned(),
+                    more => format!("nothing, here and at {} more positions", more - 1),
+                };
+                let missing = Corruption::at(absent.first, expected, found);
+                self.report.problem(ProblemKind::Incomplete, missing);
+                continue;
+            };
+            if state.completed.is_none() {
+                unfinished.insert(at);
+            }
+        }
+        unfinished.extend(self.history.pending().map(|(at, _)| at));
+        for at in unfinished {
+            let pending = Corruption::at(
+                at,
+                "the completion of the erasure that is requested here",
+                "an erasure that is pending; `runstone erase --resume` finishes it",
+            );
+            self.report.problem(ProblemKind::Incomplete, pending);
+        }
     }
 
     /// A stored tile against the derived one, of which it must be as much as the covered leaves
@@ -418,24 +482,9 @@ impl<'a> Pass<'a> {
             else {
                 break;
             };
-            let text = value
-                .bytes()
-                .get(8..)
-                .and_then(|text| std::str::from_utf8(text).ok());
-            let signed = text.and_then(|text| {
-                let facts = self.facts;
-                SignedCheckpoint::parse_verify(text, &facts.origin, &facts.vkeys).ok()
-            });
-            match signed.filter(|signed| signed.checkpoint().size == size) {
-                Some(signed) => {
-                    self.checkpoints.insert(size, signed);
-                }
-                None => self.report.tampered(Corruption::table(
-                    "checkpoints",
-                    format!("the checkpoint of size {size} as it was signed"),
-                    "another one",
-                )),
-            }
+            let text = value.bytes().get(8..).unwrap_or_default();
+            let text = String::from_utf8_lossy(text).into_owned();
+            self.checkpoints.insert(size, text);
             next = size.checked_add(1);
         }
         Ok(())
@@ -458,9 +507,24 @@ impl<'a> Pass<'a> {
     }
 
     pub(super) fn check_checkpoints(&mut self) {
-        for (size, signed) in &self.checkpoints {
-            let root = self.roots.get(size);
-            if root != Some(&signed.checkpoint().root) {
+        let mut vkeys = self.history.vkeys();
+        if let Some(identity) = &self.facts.identity {
+            // One that was made and is not recorded yet signs beside its predecessor.
+            vkeys.extend(identity.keys.vkeys());
+        }
+        for (size, text) in &self.checkpoints {
+            let origin = text.split('\n').next().unwrap_or_default();
+            let signed = SignedCheckpoint::parse_verify(text, origin, &vkeys).ok();
+            let signed = signed.filter(|signed| signed.checkpoint().size == *size);
+            let Some(signed) = signed else {
+                self.report.tampered(Corruption::table(
+                    "checkpoints",
+                    format!("the checkpoint of size {size} as it was signed"),
+                    "another one",
+                ));
+                continue;
+            };
+            if self.roots.get(size) != Some(&signed.checkpoint().root) {
                 self.report.tampered(Corruption::table(
                     "checkpoints",
                     format!("the root that was signed at size {size}"),

@@ -15,25 +15,18 @@
 use super::super::ring::{RingFile, RingProvider};
 use super::super::text::{SecretString, from_base64, push_base64};
 use super::ring_unwritable;
+use crate::process::{self, CommandError};
 use runstone_codec::keys::{
     Destroyed, KEY_LEN, KeyProvider, MAX_KEK_ID_LEN, MAX_WRAPPED_LEN, NONCE_LEN, Outage,
     ProviderError, SecretBytes,
 };
 use serde::Deserialize;
-use std::io::{self, Read as _, Write as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
-use std::thread;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Longest answer in bytes.
 const MAX_ANSWER_LEN: usize = 64 << 10;
-/// Between two looks at a command that has answered and not ended yet.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(10);
-
 /// Asks a command for everything.
 #[derive(Debug)]
 pub struct CommandProvider {
@@ -105,109 +98,7 @@ impl CommandProvider {
 
     /// One run of the command: its output, if it ended well within the limit.
     fn run(&self, request: Zeroizing<String>) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
-        let away = |reason, source| ProviderError::Unavailable { reason, source };
-        let Some((program, arguments)) = self.argv.split_first() else {
-            return Err(away(Outage::NotStarted, None));
-        };
-        // Its errors may quote what it was given, so nobody sees them.
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| away(Outage::NotStarted, Some(error)))?;
-        let output = self.talk(&mut child, request);
-        if output.is_err() {
-            // A command that has ended already cannot be killed; waiting is what matters then.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let output = output?;
-        let status = self.wait(&mut child)?;
-        if !status.success() {
-            return Err(away(
-                Outage::Failed {
-                    exit_code: status.code(),
-                },
-                None,
-            ));
-        }
-        Ok(output)
-    }
-
-    fn talk(
-        &self,
-        child: &mut Child,
-        request: Zeroizing<String>,
-    ) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
-        let away = |source| ProviderError::Unavailable {
-            reason: Outage::Io,
-            source,
-        };
-        let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(away(None));
-        };
-        // On threads of their own: a command that neither reads nor writes must not hold the
-        // caller beyond the limit. Both end when the command does.
-        let start = |work: Box<dyn FnOnce() + Send>| {
-            thread::Builder::new()
-                .name("runstone-kms".to_owned())
-                .spawn(work)
-        };
-        let (answered, answer) = sync_channel(1);
-        start(Box::new(move || {
-            // A command may answer without reading everything.
-            let _ = input.write_all(request.as_bytes());
-        }))
-        .map_err(|error| away(Some(error)))?;
-        start(Box::new(move || {
-            let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_ANSWER_LEN + 2));
-            let read = output
-                .take(MAX_ANSWER_LEN as u64 + 1)
-                .read_to_end(&mut bytes);
-            let _ = answered.send(read.map(|_| bytes));
-        }))
-        .map_err(|error| away(Some(error)))?;
-        match answer.recv_timeout(self.limit) {
-            Ok(Ok(bytes)) if bytes.len() <= MAX_ANSWER_LEN => Ok(bytes),
-            Ok(Ok(_)) => Err(ProviderError::BadAnswer {
-                what: "it is longer than 64 KiB",
-            }),
-            Ok(Err(error)) => Err(away(Some(error))),
-            Err(RecvTimeoutError::Timeout) => Err(self.late()),
-            Err(RecvTimeoutError::Disconnected) => Err(away(None)),
-        }
-    }
-
-    /// Waits for a command that has closed its output, usually because it has ended.
-    fn wait(&self, child: &mut Child) -> Result<ExitStatus, ProviderError> {
-        let failed = |error: io::Error| ProviderError::Unavailable {
-            reason: Outage::Io,
-            source: Some(error),
-        };
-        let (mut waited, mut pause) = (Duration::ZERO, SHORTEST_PAUSE);
-        loop {
-            if let Some(status) = child.try_wait().map_err(failed)? {
-                return Ok(status);
-            }
-            if waited >= self.limit {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(self.late());
-            }
-            thread::sleep(pause);
-            waited += pause;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
-
-    fn late(&self) -> ProviderError {
-        let limit_ms = u64::try_from(self.limit.as_millis()).unwrap_or(u64::MAX);
-        ProviderError::Unavailable {
-            reason: Outage::TimedOut { limit_ms },
-            source: None,
-        }
+        process::run(&self.argv, request, self.limit, MAX_ANSWER_LEN).map_err(provider_error)
     }
 
     fn data(answer: &Answer) -> Result<SecretBytes, ProviderError> {
@@ -248,6 +139,22 @@ impl CommandProvider {
             RingProvider::Command { current, .. } => current.clone(),
             _ => None,
         }
+    }
+}
+
+fn provider_error(error: CommandError) -> ProviderError {
+    let away = |reason, source| ProviderError::Unavailable { reason, source };
+    match error {
+        CommandError::NotStarted(source) => away(Outage::NotStarted, source),
+        CommandError::Io(source) => away(Outage::Io, source),
+        CommandError::Failed(exit_code) => away(Outage::Failed { exit_code }, None),
+        CommandError::TimedOut(limit) => {
+            let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            away(Outage::TimedOut { limit_ms }, None)
+        }
+        CommandError::TooLong(_) => ProviderError::BadAnswer {
+            what: "it is longer than 64 KiB",
+        },
     }
 }
 
@@ -424,10 +331,13 @@ mod tests {
             failed(Some(3))
         );
         assert_eq!(outage(&sh("kill -9 $$")), failed(None));
-        let none = CommandProvider::new(vec!["/no/such/command".to_owned()], LONGEST_PAUSE);
+        let none = CommandProvider::new(
+            vec!["/no/such/command".to_owned()],
+            Duration::from_millis(10),
+        );
         assert_eq!(outage(&none), Outage::NotStarted);
         assert_eq!(
-            outage(&CommandProvider::new(Vec::new(), LONGEST_PAUSE)),
+            outage(&CommandProvider::new(Vec::new(), Duration::from_millis(10))),
             Outage::NotStarted
         );
         // The first never closes its output, the second never ends.

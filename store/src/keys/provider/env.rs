@@ -1,6 +1,7 @@
 //! A key-encryption key in an environment variable, which the caller reads.
 
-use super::super::text::{SecretString, hex, key_from_text};
+use super::super::text::{SecretString, key_from_text};
+use crate::hex::hex;
 use runstone_codec::keys::{
     Destroyed, KEY_LEN, KeyEncryptionKey, KeyProvider, LookupKey, NONCE_LEN, Outage, ProviderError,
     SecretBytes, keyed_digest, unwrap, wrap,

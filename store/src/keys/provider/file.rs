@@ -1,8 +1,8 @@
 //! Key-encryption keys that lie in the ring file.
 
 use super::super::ring::{RingFile, RingKek, RingProvider};
-use super::super::text::hex;
 use super::ring_unwritable;
+use crate::hex::hex;
 use runstone_codec::Entropy;
 use runstone_codec::keys::{
     Destroyed, KEY_LEN, KeyEncryptionKey, KeyProvider, NONCE_LEN, ProviderError, SecretBytes,

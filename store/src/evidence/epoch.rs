@@ -1,0 +1,182 @@
+//! Epochs: a replica becomes a log of its own, under another origin.
+//!
+//! Two writable copies would sign different histories with one name. So a copy is a replica until
+//! somebody decides that it is the successor, and the log says so: genesis, id and leaves stay,
+//! later checkpoints carry the new origin.
+
+use crate::engine::{Change, LogPaths, RowTable};
+use crate::error::{OpenError, StorageError};
+use crate::hex::hex;
+use crate::keys::KeyStore;
+use crate::log::Log;
+use crate::open::{
+    Disks, Dispute, OpenOptions, REPLICA_ROW, Successor, disks_of, keys_of, name_file,
+};
+use crate::options::Sealing;
+use crate::own::{EPOCH_STARTED, EpochStarted, History, KnownHead};
+use crate::prepare::LOG_STREAM;
+use runstone_codec::{NewEvent, Position};
+use runstone_receipt::checkpoint::{Checkpoint, SignedCheckpoint};
+use std::path::Path;
+
+/// How an epoch is started.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct EpochStart {
+    /// The new origin. Default: the former one, `/epoch-`, its number and eight random digits.
+    pub origin: Option<String>,
+    /// The newest signed checkpoint of the log that this copy succeeds, as anybody holds it.
+    pub known: Option<String>,
+    /// Go on although somebody knows of events that are not here, or of others: they are given up,
+    /// and the log says so.
+    pub accept_loss: bool,
+}
+
+/// A log in its new epoch.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct StartedEpoch {
+    /// The log, writable.
+    pub log: Log,
+    /// Its number; the genesis began epoch 1.
+    pub epoch: u64,
+    /// The origin of its checkpoints from now on.
+    pub origin: String,
+    /// Where it was recorded.
+    pub position: Position,
+    /// Size of the newest head that is known of the epoch before.
+    pub known_size: Option<u64>,
+}
+
+impl Log {
+    /// Makes a replica, or a log that is behind what others know of it, writable under a new origin.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Behind`] or [`OpenError::Diverged`] if somebody knows of events that are not
+    /// here, unless that is accepted; else as [`open`](Self::open). A log that is writable already
+    /// and contradicted by nobody may start an epoch too.
+    pub fn start_epoch(
+        path: &Path,
+        start: &EpochStart,
+        open: OpenOptions,
+    ) -> Result<StartedEpoch, OpenError> {
+        if !path.exists() {
+            return Err(OpenError::NotFound {
+                path: path.to_owned(),
+            });
+        }
+        let disks = disks_of(&LogPaths::new(path), false)?;
+        let keys = keys_of(path, &open);
+        Self::start_epoch_on(disks, start, open, keys).map_err(|error| name_file(error, path))
+    }
+
+    /// [`start_epoch`](Self::start_epoch) on given disks; the caller holds their lock.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_epoch`](Self::start_epoch).
+    pub fn start_epoch_on(
+        disks: Disks,
+        start: &EpochStart,
+        mut open: OpenOptions,
+        keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
+    ) -> Result<StartedEpoch, OpenError> {
+        open.read_only = false;
+        let mut random = [0; 4];
+        let entropy = &open.options.entropy;
+        entropy
+            .fill(&mut random)
+            .map_err(|error| database(&error))?;
+        let origin = |history: &History| {
+            start.origin.clone().unwrap_or_else(|| {
+                let number = history.epochs().len() + 1;
+                let first = history.epochs().first();
+                let first = first.map_or("runstone.local", |epoch| &epoch.origin);
+                format!("{first}/epoch-{number}-{}", hex(&random))
+            })
+        };
+        let successor = Successor {
+            origin: &origin,
+            accept_loss: start.accept_loss,
+        };
+        let (log, disputes) = Self::open_for(disks, open, keys, Some(&successor))?;
+        log.begin_epoch(start, &disputes)
+    }
+
+    fn begin_epoch(
+        &self,
+        start: &EpochStart,
+        disputes: &[Dispute],
+    ) -> Result<StartedEpoch, OpenError> {
+        let identity = &self.shared.identity;
+        let history = identity.history();
+        if let Some(why) = &identity.read_only {
+            return Err(StorageError::Database {
+                message: format!("the log is read-only: {why}"),
+            }
+            .into());
+        }
+        let mut known: Vec<(u64, [u8; 32])> =
+            disputes.iter().map(|dispute| dispute.known).collect();
+        if let Some(text) = &start.known {
+            let checkpoint = self.known_checkpoint(text)?;
+            known.push((checkpoint.size, checkpoint.root));
+            if checkpoint.size > self.size() && !start.accept_loss {
+                return Err(OpenError::Behind {
+                    witness: "the known checkpoint".to_owned(),
+                    size: self.size(),
+                    known_size: checkpoint.size,
+                });
+            }
+        }
+        let known = known.into_iter().max_by_key(|(size, _)| *size);
+        let epoch = history.epochs().last().map_or(1, |epoch| epoch.number) + 1;
+        let content = EpochStarted {
+            epoch,
+            origin: identity.origin.clone(),
+            size: self.size(),
+            known_checkpoint: known.map(|(size, root)| KnownHead {
+                size,
+                root: hex(&root),
+            }),
+        };
+        let event = NewEvent::new(EPOCH_STARTED, LOG_STREAM)
+            .json(&content)
+            .map_err(|error| database(&error))?;
+        let position = self
+            .record_own(event, None)
+            .map_err(|error| database(&error))?;
+        identity.keys.set_origin(&identity.origin)?;
+        let mark = Change::DeleteRow(RowTable::Meta, REPLICA_ROW.to_vec());
+        self.shared
+            .with_writer(|writer| writer.db.commit(&[mark], true))
+            .and_then(|()| self.learn_history())
+            .map_err(|error| database(&error))?;
+        Ok(StartedEpoch {
+            log: self.clone(),
+            epoch,
+            origin: identity.origin.clone(),
+            position,
+            known_size: known.map(|(size, _)| size),
+        })
+    }
+
+    /// A checkpoint that somebody brings, signed by a key of this log under a name that it had.
+    fn known_checkpoint(&self, text: &str) -> Result<Checkpoint, OpenError> {
+        let origin = text.split('\n').next().unwrap_or_default();
+        let signed = SignedCheckpoint::parse_verify(text, origin, &self.vkeys());
+        signed
+            .map(|signed| signed.checkpoint().clone())
+            .map_err(|error| OpenError::Copy {
+                copy: "the known checkpoint".to_owned(),
+                why: error.to_string(),
+            })
+    }
+}
+
+fn database(error: &dyn std::fmt::Display) -> StorageError {
+    StorageError::Database {
+        message: error.to_string(),
+    }
+}

@@ -1,0 +1,114 @@
+//! Why nothing, or not everything, was erased.
+
+use crate::error::{AppendError, ErrorKind, ReadError};
+use crate::keys::KeyError;
+use runstone_codec::Position;
+
+/// An erasure was refused, or is not complete.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EraseError {
+    /// Nothing was named.
+    #[error("name at least one scope to erase")]
+    Empty,
+    /// The basis is no code.
+    #[error(
+        "`{basis}` is not a basis: it is recorded for ever, so it is a code of 1 to 64 letters, digits, `.`, `_` and `-`, as in gdpr-17-1-b"
+    )]
+    Basis {
+        /// What was given.
+        basis: String,
+    },
+    /// It is the log's own scope.
+    #[error("scope `{scope}` is the log's own and is never erased")]
+    Protected {
+        /// The scope.
+        scope: String,
+    },
+    /// There is nothing to erase.
+    #[error("there is no scope `{scope}`: it has no events and no keys")]
+    NotFound {
+        /// The scope.
+        scope: String,
+    },
+    /// It is under legal hold.
+    #[error(
+        "scope `{scope}` is under legal hold since position {position}; release the hold first, with `runstone hold {scope} --release`"
+    )]
+    Held {
+        /// The scope.
+        scope: String,
+        /// Where the hold was placed.
+        position: Position,
+    },
+    /// It must be kept for longer.
+    #[error(
+        "scope `{scope}` has events that must be kept until {until_us} (microseconds since the epoch): the newest is younger than the minimum retention"
+    )]
+    Retained {
+        /// The scope.
+        scope: String,
+        /// When its newest event may be erased, microseconds since the epoch.
+        until_us: u64,
+    },
+    /// The content lies in the file in the clear.
+    #[error("the log is not encrypted: erasing is rewriting its file, which cannot be deferred")]
+    Plain,
+    /// The file cannot be replaced where it lies.
+    #[error("the file of this log cannot be rewritten here; defer it")]
+    NoPlace,
+    /// Somebody else has to provide or destroy a key-encryption key.
+    #[error(
+        "the erasure requested at position {requested} is pending: {why}, then run `runstone erase --resume`"
+    )]
+    Pending {
+        /// Position of the request.
+        requested: Position,
+        /// What somebody has to do.
+        why: &'static str,
+    },
+    /// The keys could not be changed.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log could not be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl EraseError {
+    /// Stable code with a page in docs/errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::Basis { .. } => "erase_request",
+            Self::Protected { .. } => "scope_protected",
+            Self::NotFound { .. } => "scope_unknown",
+            Self::Held { .. } => "scope_held",
+            Self::Retained { .. } => "scope_retained",
+            Self::Plain | Self::NoPlace => "erase_needs_rewrite",
+            Self::Pending { .. } => "erasure_pending",
+            Self::Keys(error) => error.code(),
+            Self::Read(error) => error.code(),
+            Self::Append(error) => error.code(),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Empty | Self::Basis { .. } => ErrorKind::Usage,
+            Self::Protected { .. }
+            | Self::Held { .. }
+            | Self::Retained { .. }
+            | Self::Plain
+            | Self::NoPlace => ErrorKind::Refused,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Pending { .. } => ErrorKind::Incomplete,
+            Self::Keys(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Append(error) => error.kind(),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Changing the key-encryption key and the signing key of an open log.
+
+use crate::error::AppendError;
+use crate::keys::KeyError;
+use crate::log::Log;
+use crate::own::{KEY_ROTATED, KeyRotated};
+use crate::prepare::LOG_STREAM;
+use runstone_codec::NewEvent;
+use runstone_codec::keys::Destroyed;
+use runstone_receipt::note::Vkey;
+
+/// What became of the former key-encryption keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KekRotation {
+    /// Ids of those that were to be destroyed, and how sure it is that they are gone.
+    pub destroyed: Vec<(String, Destroyed)>,
+    /// Ids of those that somebody else has to destroy.
+    pub remaining: Vec<String>,
+}
+
+impl Log {
+    /// Makes a new key-encryption key, wraps every key under it and destroys those before it.
+    /// Payloads are not touched. Interrupted at any point, every key can still be opened, and
+    /// calling it again finishes the work.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if the provider is away, or a person has to make the next key.
+    pub fn rotate_kek(&self) -> Result<KekRotation, KeyError> {
+        let keys = &self.shared.identity.keys;
+        let destroyed = keys.rotate_kek()?;
+        Ok(KekRotation {
+            destroyed,
+            remaining: keys.retired_keks(),
+        })
+    }
+
+    /// Draws a new signing key and records it: the former and the new public key. Both sign until
+    /// [`end_signing_overlap`](Self::end_signing_overlap), so that whoever knows the former one
+    /// can go on verifying meanwhile. Cut short before it was recorded, it is recorded when this is
+    /// called again.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] while an overlap is under way.
+    pub fn rotate_signing(&self) -> Result<(Vkey, Vkey), AppendError> {
+        let identity = &self.shared.identity;
+        if let Some(why) = &identity.read_only {
+            return Err(AppendError::ReadOnly { why: why.clone() });
+        }
+        self.shared.check_appendable()?;
+        let (old, new) = match self.unrecorded_signer() {
+            Some(pair) => pair,
+            None => identity.keys.rotate_signing()?,
+        };
+        let content = KeyRotated {
+            old: old.to_string(),
+            new: new.to_string(),
+        };
+        let event = NewEvent::new(KEY_ROTATED, LOG_STREAM).json(&content)?;
+        self.record_own(event, None)?;
+        self.learn_history()?;
+        Ok((old, new))
+    }
+
+    /// A former and a new key of which the log does not know yet.
+    fn unrecorded_signer(&self) -> Option<(Vkey, Vkey)> {
+        let identity = &self.shared.identity;
+        let vkeys = identity.keys.vkeys();
+        let [new, old] = vkeys.as_slice() else {
+            return None;
+        };
+        let is_known = identity.history().knows_key(&new.public_key());
+        (!is_known).then(|| (old.clone(), new.clone()))
+    }
+
+    /// Forgets the former signing key: from now on the new one signs alone.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if there is no overlap, or the new key is not recorded yet.
+    pub fn end_signing_overlap(&self) -> Result<(), AppendError> {
+        let keys = &self.shared.identity.keys;
+        let refused = |message: &str| AppendError::Keys {
+            code: "no_signing_overlap",
+            message: message.to_owned(),
+        };
+        if keys.signers().len() < 2 {
+            return Err(refused(
+                "one key signs; draw the next one with `runstone keys rotate-signing`",
+            ));
+        }
+        if self.unrecorded_signer().is_some() {
+            return Err(refused(
+                "the new signing key is not recorded yet; run `runstone keys rotate-signing` again",
+            ));
+        }
+        Ok(keys.end_signing_overlap()?)
+    }
+
+    /// Every key that may have signed a checkpoint of this log, under every name that it had, and
+    /// where each came in: what an auditor has to trust.
+    pub fn vkeys(&self) -> Vec<Vkey> {
+        let identity = &self.shared.identity;
+        let mut vkeys = identity.history().vkeys();
+        for vkey in identity.keys.vkeys() {
+            if !vkeys.contains(&vkey) {
+                vkeys.push(vkey);
+            }
+        }
+        vkeys
+    }
+
+    /// Takes in what the log has recorded of itself.
+    pub(crate) fn learn_history(&self) -> Result<(), AppendError> {
+        let reader = self.shared.reader()?;
+        let identity = &self.shared.identity;
+        let history = crate::own::History::read(
+            &identity.log_id,
+            &reader.snapshot,
+            &reader.published.index,
+            reader.size(),
+        )?;
+        identity.set_history(history);
+        Ok(())
+    }
+}
