@@ -292,7 +292,7 @@ fn without_a_certificate_verification_fails() -> Outcome {
     }
     // An erasure of another scope is no certificate for it.
     let log = site.open()?;
-    log.erase(&erase("eve"), &|_, _| {})?;
+    log.erase(&erase("bob"), &|_, _| {})?;
     log.close_blocking()?;
     drop(log);
     let report = site.verify(VerifyLevel::Commitments)?;

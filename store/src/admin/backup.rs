@@ -1,11 +1,13 @@
 //! A consistent copy while writing goes on.
 
 use super::copy::Copier;
-use crate::engine::{Change, Db, FileDisk, NumberTable, RowTable, sync_folder};
-use crate::error::{ReadError, StorageError};
+use crate::engine::{
+    Change, Db, FileDisk, LogPaths, NumberTable, RowTable, sync_folder, write_whole,
+};
+use crate::error::{OpenError, ReadError, StorageError};
 use crate::headfile::HeadFile;
 use crate::log::Log;
-use crate::open::REPLICA_ROW;
+use crate::open::{REPLICA_ROW, disks_of};
 use runstone_codec::Position;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +67,52 @@ impl Log {
         }
     }
 
+    /// Puts a backup in the place of a log that was lost: a replica, to be read, or made writable
+    /// by [`start_epoch`](Self::start_epoch). `LOG.head` of the lost log is left: it knows how far
+    /// that was. The keys have to be there too, see
+    /// [`KeyStore::restore`](crate::keys::KeyStore::restore).
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::AlreadyExists`] leaves what is there untouched; [`OpenError::NotALog`] for a
+    /// file that is none.
+    pub fn restore(backup: &Path, path: &Path) -> Result<(), OpenError> {
+        let io =
+            |path: &Path, error: &std::io::Error| OpenError::from(StorageError::io(path, error));
+        if path.exists() {
+            return Err(OpenError::AlreadyExists {
+                path: path.to_owned(),
+            });
+        }
+        if !backup.exists() {
+            return Err(OpenError::NotFound {
+                path: backup.to_owned(),
+            });
+        }
+        let from = disks_of(&LogPaths::new(backup), true)?;
+        let of = LogPaths::new(path);
+        if !of.head.exists() {
+            let head = LogPaths::new(backup).head;
+            if head.exists() {
+                let bytes = std::fs::read(&head).map_err(|error| io(&head, &error))?;
+                write_whole(&of.head, &bytes).map_err(|error| io(&of.head, &error))?;
+            }
+        }
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".restored");
+        let beside = PathBuf::from(beside);
+        let copied = copy_file(backup, &beside)
+            .and_then(|()| std::fs::rename(&beside, path))
+            .and_then(|()| sync_folder(path));
+        if copied.is_err() {
+            // Worthless; if it cannot be removed either, the first error says more.
+            let _ = std::fs::remove_file(&beside);
+        }
+        copied.map_err(|error| io(path, &error))?;
+        from.log.unlock();
+        Ok(())
+    }
+
     fn copy_to(
         &self,
         path: &Path,
@@ -106,4 +154,18 @@ impl Log {
             last: Position::new(head.size.saturating_sub(1)),
         })
     }
+}
+
+/// Copies a file into one that only its owner can read, and makes it durable.
+fn copy_file(from: &Path, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut source = std::fs::File::open(from)?;
+    let mut target = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(to)?;
+    std::io::copy(&mut source, &mut target)?;
+    target.sync_all()
 }

@@ -158,8 +158,6 @@ pub(crate) fn last_head(snapshot: &Snapshot) -> Result<Head, OpenError> {
 #[derive(Debug)]
 pub(crate) struct Dispute {
     pub(crate) error: OpenError,
-    /// It is `LOG.head` that knows it.
-    pub(crate) is_of_head: bool,
     /// The head that is known: size and root.
     pub(crate) known: (u64, [u8; 32]),
 }
@@ -174,19 +172,14 @@ fn find_disputes(
     signing: &Signing,
 ) -> Result<Vec<Dispute>, OpenError> {
     let mut disputes = Vec::new();
-    let mut compare = |witness: &str, is_of_head: bool, known: (u64, [u8; 32])| match compare(
-        snapshot, head, witness, known,
-    ) {
-        Err(error @ (OpenError::Behind { .. } | OpenError::Diverged { .. })) => {
-            disputes.push(Dispute {
-                error,
-                is_of_head,
-                known,
-            });
-            Ok(())
-        }
-        outcome => outcome,
-    };
+    let mut compare =
+        |witness: &str, known: (u64, [u8; 32])| match compare(snapshot, head, witness, known) {
+            Err(error @ (OpenError::Behind { .. } | OpenError::Diverged { .. })) => {
+                disputes.push(Dispute { error, known });
+                Ok(())
+            }
+            outcome => outcome,
+        };
     if let Found::Head(slot) = found {
         let mac_holds = verify_head_mac(
             &identity.mac,
@@ -204,14 +197,14 @@ fn find_disputes(
             )
             .into());
         }
-        compare("LOG.head", true, (slot.size, slot.root))?;
+        compare("LOG.head", (slot.size, slot.root))?;
     }
     let mut vkeys = history.vkeys();
     vkeys.extend(identity.keys.vkeys());
     for (name, checkpoint) in signing.copies().read(&vkeys)? {
         let known = (checkpoint.size, checkpoint.root);
         if !history.is_superseded(&checkpoint.origin, known) {
-            compare(&name, false, known)?;
+            compare(&name, known)?;
         }
     }
     Ok(disputes)

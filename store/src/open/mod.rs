@@ -228,7 +228,7 @@ impl Log {
         } = opened;
         if replica.is_some() {
             // It never claimed to be as far as the log that it was copied from.
-            disputes.retain(|dispute| dispute.is_of_head);
+            disputes.clear();
         }
         let is_accepted = successor.is_some_and(|successor| successor.accept_loss);
         if !is_accepted && !disputes.is_empty() {
