@@ -150,6 +150,11 @@ impl Checkpoint {
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
         Lines::split(text)?.read()
     }
+
+    /// What a note says, signatures not verified: for whoever issues it with something.
+    pub(crate) fn of_note(note: &str) -> Result<Self, CheckpointError> {
+        Self::parse(SignedNote::parse(note)?.text())
+    }
 }
 
 /// The three lines, not yet read: signatures are looked at first.

@@ -14,7 +14,7 @@ use core::fmt;
 
 use runstone_codec::hash::Digest32;
 
-use crate::checkpoint::{CheckpointError, SignedCheckpoint};
+use crate::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::policy::Policy;
 use crate::receipt::Finding;
 use crate::text::{self, TextError};
@@ -100,7 +100,8 @@ impl Consistency {
     ///
     /// # Errors
     ///
-    /// [`ConsistencyError`] when it could not be read back.
+    /// [`ConsistencyError`] when it could not be read back, or the checkpoint is none or of a
+    /// smaller tree.
     pub fn new(
         old: u64,
         proof: Vec<Digest32>,
@@ -111,11 +112,16 @@ impl Consistency {
             proof,
             checkpoint,
         };
-        if Self::parse(file.to_string().as_bytes())? == file {
-            Ok(file)
-        } else {
-            Err(ConsistencyError::Old)
+        if Self::parse(file.to_string().as_bytes())? != file {
+            return Err(ConsistencyError::Old);
         }
+        let new = Checkpoint::of_note(&file.checkpoint)
+            .map_err(ConsistencyError::Checkpoint)?
+            .size;
+        if old > new {
+            return Err(ConsistencyError::Proof(ProofError::Shrunk { old, new }));
+        }
+        Ok(file)
     }
 
     /// Reads a file.

@@ -24,7 +24,6 @@ pub use error::{Finding, ReceiptError};
 pub use verify::{Checked, Verified, VerifyOptions};
 
 use crate::checkpoint::{Checkpoint, MAX_SIZE};
-use crate::note::SignedNote;
 use crate::policy::Policy;
 use crate::tree::verify_inclusion;
 use crate::{base64, text};
@@ -101,9 +100,7 @@ impl Receipt {
         if Self::parse(receipt.to_string().as_bytes())? != receipt {
             return Err(ReceiptError::Format);
         }
-        let note = SignedNote::parse(&receipt.checkpoint)
-            .map_err(|error| ReceiptError::Checkpoint(error.into()))?;
-        let head = Checkpoint::parse(note.text()).map_err(ReceiptError::Checkpoint)?;
+        let head = Checkpoint::of_note(&receipt.checkpoint).map_err(ReceiptError::Checkpoint)?;
         receipt.prove(&head)?;
         Ok(receipt)
     }
