@@ -50,8 +50,8 @@ pub enum CheckpointError {
     },
     /// Too few of the policy's witnesses have cosigned it.
     #[error(
-        "the quorum {quorum} of the policy is not met, {cosigned} of its witnesses have cosigned; \
-         ask for a checkpoint that more witnesses have cosigned"
+        "the policy asks for the quorum `{quorum}`, and {cosigned} of its witnesses have cosigned; ask \
+         for a checkpoint that more witnesses have cosigned"
     )]
     Quorum {
         /// The policy's name for the quorum.

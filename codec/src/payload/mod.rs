@@ -18,10 +18,10 @@ mod plain;
 
 use std::borrow::Cow;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 
-use crate::hash::{Digest32, mth};
+use crate::hash::{self, Digest32, mth};
 
 #[cfg(feature = "seal")]
 pub(crate) use compress::append as append_frame;
@@ -125,12 +125,7 @@ pub struct Salts(Hmac<Sha256>);
 impl Salts {
     /// Salts under an R.
     pub fn new(blind: &[u8; BLIND_BYTES]) -> Self {
-        // HMAC pads a shorter key with zeros to the hash's block, so this is the key R.
-        let mut block = [0; 64];
-        if let Some(head) = block.first_chunk_mut() {
-            *head = *blind;
-        }
-        let mut keyed = Hmac::<Sha256>::new(&block.into());
+        let mut keyed = hash::hmac(blind);
         keyed.update(b"runstone/salt/v1\0");
         Self(keyed)
     }

@@ -195,7 +195,8 @@ impl fmt::Debug for Plain<'_> {
     }
 }
 
-#[cfg(all(test, feature = "seal"))]
+#[cfg(test)]
+#[cfg(feature = "seal")]
 mod tests {
     use super::*;
     use crate::payload::{MAX_SEGMENTS, PLAIN_PREFIX_BYTES, append_frame, segment_hash};
