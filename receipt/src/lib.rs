@@ -5,11 +5,19 @@
 //!       |                                        ^                     |
 //!       +--256 a tile--> TileSink                |                     v
 //!       +--node reader--> inclusion_proof, consistency_proof --verify--+
+//!
+//!  Receipt = entry + inclusion proof + checkpoint  --verify(Policy)--> who says so, position, entry
+//!  Consistency = proof + later checkpoint          --verify(kept checkpoint, Policy)--> checkpoint
+//!  Disclosure = fields + their paths               --verify(entry)--> parts of the payload
 //! ```
 //!
+//! An auditor starts at [`Receipt`] and [`Policy`]; `examples/verify.rs` is a whole verifier.
+//!
 //! Formats: RFC 9162 section 2.1 (tree and proofs), <https://c2sp.org/tlog-tiles>,
-//! <https://c2sp.org/signed-note>, <https://c2sp.org/tlog-checkpoint>. Nothing here does I/O, reads
-//! a clock or draws randomness, and whatever comes from bytes is checked strictly: one value has
+//! <https://c2sp.org/signed-note>, <https://c2sp.org/tlog-checkpoint>,
+//! <https://c2sp.org/tlog-proof>, <https://c2sp.org/tlog-policy>,
+//! <https://c2sp.org/tlog-cosignature>, and docs/FORMAT.md. Nothing here does I/O, reads a clock or
+//! draws randomness, and whatever comes from bytes is checked strictly: one value has
 //! one encoding.
 //!
 //! ```
@@ -44,8 +52,19 @@
 
 mod base64;
 pub mod checkpoint;
+pub mod consistency;
+pub mod disclosure;
 pub mod head;
 pub mod note;
+pub mod policy;
+pub mod receipt;
+mod text;
 pub mod tree;
+
+pub use consistency::Consistency;
+pub use disclosure::Disclosure;
+pub use policy::Policy;
+pub use receipt::{Finding, Receipt, VerifyOptions};
+pub use text::{MAX_FILE_HASHES, MAX_FILE_LEN, TextError};
 
 pub use runstone_codec::hash::{Digest32, empty_root, leaf_hash, mth, node_hash};

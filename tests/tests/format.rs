@@ -19,8 +19,12 @@ use runstone_codec::{
 };
 use runstone_receipt::checkpoint::{Checkpoint, SignedCheckpoint};
 use runstone_receipt::head::{HeadSlot, head_mac, slot_offset};
-use runstone_receipt::note::{KeyPair, Signer, verify_message};
+use runstone_receipt::note::{Cosigner, KeyPair, SignedNote, Signer, verify_message};
+use runstone_receipt::policy::{Policy, Threshold};
+use runstone_receipt::tree::{consistency_proof, inclusion_proof};
+use runstone_receipt::{Consistency, Disclosure, Receipt, VerifyOptions};
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 
 const PAGE: &str = include_str!("../../docs/FORMAT.md");
 /// Kinds whose bytes only the store reads; its own tests run them.
@@ -144,13 +148,17 @@ fn every_vector_holds() {
             "head-slot" => head_slot(&vector),
             "checkpoint" => checkpoint(&vector),
             "proof" => proof(&vector),
+            "receipt" => receipt(&vector),
+            "policy" => policy(&vector),
+            "consistency" => consistency(&vector),
+            "disclosure" => disclosure(&vector),
             kind if IN_STORE.contains(&kind) => true,
             kind => panic!("no test knows the kind {kind}"),
         };
         assert!(holds, "{name}");
         kinds.insert(kind.to_owned());
     }
-    assert_eq!(kinds.len(), 17, "kinds of vectors on the page: {kinds:?}");
+    assert_eq!(kinds.len(), 21, "kinds of vectors on the page: {kinds:?}");
 }
 
 fn tree(vector: &Vector) -> bool {
@@ -390,4 +398,118 @@ fn proof(vector: &Vector) -> bool {
             &vector.array("signature"),
         )
         .is_ok()
+}
+
+impl Vector {
+    fn signer(&self) -> Signer {
+        Signer::new(&self.text("origin"), &self.array("seed")).unwrap()
+    }
+
+    fn leaf_hashes(&self) -> Vec<[u8; 32]> {
+        self.list("leaves")
+            .iter()
+            .map(|leaf| leaf_hash(leaf))
+            .collect()
+    }
+
+    /// The checkpoint of the first `size` leaves.
+    fn signed(&self, size: usize) -> SignedCheckpoint {
+        let root = mth(&self.leaf_hashes()[..size]);
+        let head = Checkpoint::new(self.text("origin"), size as u64, root).unwrap();
+        SignedCheckpoint::sign(&head, &[&self.signer()]).unwrap()
+    }
+
+    fn node(&self) -> impl Fn(u8, u64) -> Result<[u8; 32], Infallible> {
+        let leaves = self.leaf_hashes();
+        move |level, index| {
+            let start = usize::try_from(index).unwrap() << level;
+            Ok(mth(&leaves[start..start + (1 << level)]))
+        }
+    }
+}
+
+fn receipt(vector: &Vector) -> bool {
+    let (leaves, index) = (vector.list("leaves"), vector.number("index"));
+    let size = leaves.len();
+    let proof = inclusion_proof(index, size as u64, vector.node()).unwrap();
+    let entry = leaves[usize::try_from(index).unwrap()].clone();
+    let checkpoint = vector.signed(size).text().to_owned();
+    let made = Receipt::new(entry, index, proof, checkpoint).unwrap();
+    let bytes = vector.bytes("receipt");
+    let read = Receipt::parse(&bytes).unwrap();
+    let policy = Policy::of_logs([vector.signer().vkey()]).unwrap();
+    let (plain, envelope) = (vector.bytes("plain"), vector.bytes("envelope"));
+    let plain = Plain::parse(&plain).unwrap();
+    let options = VerifyOptions::new()
+        .log_id(vector.log_id())
+        .envelope(&envelope)
+        .plain(&plain);
+    let verified = read.verify(&policy, &options).unwrap();
+    made.encode() == bytes && read == made && verified.position() == index
+}
+
+fn policy(vector: &Vector) -> bool {
+    let names = vector.list("witness_names");
+    let witnesses = names.iter().zip(vector.list("witness_seeds"));
+    let witnesses: Vec<Cosigner> = witnesses
+        .map(|(name, seed)| {
+            let name = std::str::from_utf8(name).unwrap();
+            Cosigner::new(name, &seed.try_into().unwrap()).unwrap()
+        })
+        .collect();
+    let made = Policy::new()
+        .log(vector.signer().vkey(), Some("https://example.com/invoices"))
+        .and_then(|policy| policy.witness("one", witnesses[0].key().clone(), None))
+        .and_then(|policy| {
+            let url = Some("https://witness.example/two");
+            policy.witness("two", witnesses[1].key().clone(), url)
+        })
+        .and_then(|policy| policy.group("both", Threshold::All, &["one", "two"]))
+        .and_then(|policy| policy.quorum("both"))
+        .unwrap();
+    let signed = vector.signed(vector.list("leaves").len());
+    let mut note = SignedNote::parse(signed.text()).unwrap();
+    for (time, witness) in (vector.number("time")..).zip(&witnesses) {
+        let line = witness.cosign(note.text(), time).unwrap();
+        note = note.with_signature(line).unwrap();
+    }
+    let read = Policy::parse(&vector.bytes("policy")).unwrap();
+    let verified = read.verify_checkpoint(&vector.text("note"), None).unwrap();
+    made.to_text() == vector.text("policy")
+        && read == made
+        && note.to_text() == vector.text("note")
+        && verified.cosigned_by().len() == 2
+        && read.verify_checkpoint(signed.text(), None).is_err()
+}
+
+fn consistency(vector: &Vector) -> bool {
+    let (old, size) = (vector.number("old"), vector.list("leaves").len());
+    let proof = consistency_proof(old, size as u64, vector.node()).unwrap();
+    let later = vector.signed(size);
+    let made = Consistency::new(old, proof, later.text().to_owned()).unwrap();
+    let read = Consistency::parse(&vector.bytes("consistency")).unwrap();
+    let earlier = vector.signed(usize::try_from(old).unwrap());
+    let policy = Policy::of_logs([vector.signer().vkey()]).unwrap();
+    made.encode() == vector.bytes("consistency")
+        && read == made
+        && read.verify(&earlier, &policy) == Ok(later)
+}
+
+fn disclosure(vector: &Vector) -> bool {
+    let (entry, plain) = (vector.bytes("entry"), vector.bytes("plain"));
+    let entry = Entry::parse(&entry).unwrap();
+    let plain = Plain::parse(&plain).unwrap();
+    let position = entry.position().get();
+    let made = if vector.has("names") {
+        let names = vector.list("names");
+        let names: Vec<_> = names
+            .iter()
+            .map(|name| std::str::from_utf8(name).unwrap())
+            .collect();
+        Disclosure::fields(position, &plain, &names).unwrap()
+    } else {
+        Disclosure::whole(position, &plain).unwrap()
+    };
+    let read = Disclosure::parse(&vector.bytes("disclosure")).unwrap();
+    made.encode() == vector.bytes("disclosure") && read == made && read.verify(&entry) == Ok(())
 }

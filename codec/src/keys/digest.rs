@@ -1,10 +1,8 @@
 //! Keyed digests: pseudonyms of business keys that only the scope's lookup key can make.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-use zeroize::Zeroizing;
+use hmac::Mac;
 
-use super::{KEY_LEN, LookupKey};
+use super::LookupKey;
 use crate::hash;
 
 /// Length of a keyed digest in bytes.
@@ -19,13 +17,7 @@ pub fn keyed_digest<P: AsRef<[u8]>>(
     label: &str,
     parts: &[P],
 ) -> [u8; KEYED_DIGEST_LEN] {
-    // HMAC pads a short key with zeros to its block of 64 bytes; a whole block cannot fail.
-    let mut block = Zeroizing::new([0; 64]);
-    block
-        .split_at_mut(KEY_LEN)
-        .0
-        .copy_from_slice(lookup.as_bytes());
-    let mut mac = Hmac::<Sha256>::new((&*block).into());
+    let mut mac = hash::hmac(lookup.as_bytes());
     mac.update(&hash::ds(label));
     for (index, part) in parts.iter().enumerate() {
         if index > 0 {

@@ -14,21 +14,19 @@
 #[cfg(feature = "seal")]
 mod compress;
 mod members;
-#[cfg(feature = "seal")]
 mod plain;
 
 use std::borrow::Cow;
 
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 
-use crate::hash::{Digest32, mth};
+use crate::hash::{self, Digest32, mth};
 
 #[cfg(feature = "seal")]
 pub(crate) use compress::append as append_frame;
 #[cfg(feature = "seal")]
 pub(crate) use plain::into_payload;
-#[cfg(feature = "seal")]
 pub use plain::{Plain, PlainError};
 
 /// Most bytes of a payload that the format carries, before compression. It bounds what a reader
@@ -127,12 +125,7 @@ pub struct Salts(Hmac<Sha256>);
 impl Salts {
     /// Salts under an R.
     pub fn new(blind: &[u8; BLIND_BYTES]) -> Self {
-        // HMAC pads a shorter key with zeros to the hash's block, so this is the key R.
-        let mut block = [0; 64];
-        if let Some(head) = block.first_chunk_mut() {
-            *head = *blind;
-        }
-        let mut keyed = Hmac::<Sha256>::new(&block.into());
+        let mut keyed = hash::hmac(blind);
         keyed.update(b"runstone/salt/v1\0");
         Self(keyed)
     }
@@ -186,7 +179,6 @@ pub fn commitment(hashes: &[Digest32]) -> Digest32 {
 }
 
 /// Leaf hashes of a payload's segments under an R, as [`Plain::segment_hashes`] gives them.
-#[cfg(feature = "seal")]
 fn segment_hashes(blind: &[u8; BLIND_BYTES], segments: &[Segment<'_>]) -> Vec<Digest32> {
     let salts = Salts::new(blind);
     (0..)
@@ -196,7 +188,6 @@ fn segment_hashes(blind: &[u8; BLIND_BYTES], segments: &[Segment<'_>]) -> Vec<Di
 }
 
 /// COMMIT of a payload and the mode that it gets.
-#[cfg(feature = "seal")]
 pub(crate) fn commit(blind: &[u8; BLIND_BYTES], payload: &[u8], fields: bool) -> (Mode, Digest32) {
     let (mode, segments) = segments(payload, fields);
     (mode, commitment(&segment_hashes(blind, &segments)))
@@ -221,6 +212,21 @@ mod tests {
         }
         assert_eq!(commitment(&hashes), unhex32(COMMIT_2));
         assert_eq!(commitment_of_root(3, &mth(&hashes)), unhex32(COMMIT_2));
+    }
+
+    #[test]
+    fn an_uncompressed_plain_is_read_by_every_build() {
+        let body = PAYLOAD_2.as_bytes();
+        let bytes = [&counting(0x40)[..], &[Mode::Fields.to_byte()], body].concat();
+        let plain = Plain::parse(&bytes).unwrap();
+        assert_eq!(plain.commitment(), unhex32(COMMIT_2));
+        let compressed = [&counting(0x40)[..], &[MODE_ZSTD], body].concat();
+        let expected = if cfg!(feature = "seal") {
+            PlainError::Frame
+        } else {
+            PlainError::Compressed
+        };
+        assert_eq!(Plain::parse(&compressed), Err(expected));
     }
 
     #[test]

@@ -3,13 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
+#[cfg(feature = "seal")]
+use super::compress::decompress;
 use super::{
-    BLIND_BYTES, MAX_PAYLOAD_BYTES, MODE_DICTIONARY, MODE_ZSTD, Mode, PLAIN_PREFIX_BYTES, Salts,
-    Segment, commit, compress, members, segment_hashes,
+    BLIND_BYTES, MAX_PAYLOAD_BYTES, MODE_DICTIONARY, MODE_ZSTD, Mode, Salts, Segment, commit,
+    members, segment_hashes,
 };
 use crate::hash::Digest32;
 
-/// An authentic P that this version cannot read.
+/// A P that this version cannot read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlainError {
@@ -39,6 +41,9 @@ pub enum PlainError {
     /// Mode 1 with a payload that does not qualify for it.
     #[error("the payload is not an object of 1 to 256 members without duplicate keys")]
     Fields,
+    /// A compressed body, read by a program that was built without the feature `seal`.
+    #[error("the payload is compressed, and this program is built without decompression")]
+    Compressed,
 }
 
 impl PlainError {
@@ -51,6 +56,7 @@ impl PlainError {
             Self::Frame => "plain_frame",
             Self::TooLarge { .. } => "plain_too_large",
             Self::Fields => "plain_fields",
+            Self::Compressed => "plain_compressed",
         }
     }
 }
@@ -93,20 +99,26 @@ impl<'a> Prefix<'a> {
 
     fn payload(&self) -> Result<Cow<'a, [u8]>, PlainError> {
         if self.compressed {
-            compress::decompress(self.body).map(Cow::Owned)
+            decompress(self.body).map(Cow::Owned)
         } else {
             Ok(Cow::Borrowed(self.body))
         }
     }
 }
 
+#[cfg(not(feature = "seal"))]
+fn decompress(_: &[u8]) -> Result<Vec<u8>, PlainError> {
+    Err(PlainError::Compressed)
+}
+
 /// The payload in a P that is owned, without a second allocation where it is not compressed.
+#[cfg(feature = "seal")]
 pub(crate) fn into_payload(mut plain: Vec<u8>) -> Result<Vec<u8>, PlainError> {
     let prefix = Prefix::parse(&plain)?;
     if prefix.compressed {
-        return compress::decompress(prefix.body);
+        return decompress(prefix.body);
     }
-    plain.drain(..PLAIN_PREFIX_BYTES);
+    plain.drain(..super::PLAIN_PREFIX_BYTES);
     Ok(plain)
 }
 
@@ -119,11 +131,11 @@ pub struct Plain<'a> {
 }
 
 impl<'a> Plain<'a> {
-    /// Parses a P, decompressing its body.
+    /// Parses a P, decompressing its body. A plain envelope is one 0x00 byte and P.
     ///
     /// # Errors
     /// A mode that this version does not read, a broken or oversized frame, or mode 1 with a
-    /// payload that does not qualify for it.
+    /// payload that does not qualify for it; without the feature `seal` any compressed body.
     pub fn parse(plain: &'a [u8]) -> Result<Self, PlainError> {
         let prefix = Prefix::parse(plain)?;
         let payload = prefix.payload()?;
@@ -184,9 +196,10 @@ impl fmt::Debug for Plain<'_> {
 }
 
 #[cfg(test)]
+#[cfg(feature = "seal")]
 mod tests {
     use super::*;
-    use crate::payload::{MAX_SEGMENTS, append_frame, segment_hash};
+    use crate::payload::{MAX_SEGMENTS, PLAIN_PREFIX_BYTES, append_frame, segment_hash};
     use crate::vectors::{COMMIT_2, PAYLOAD_2, SEGMENTS_2, counting, payload_3, unhex, unhex32};
 
     fn plain(mode: u8, body: &[u8]) -> Vec<u8> {

@@ -13,9 +13,14 @@ pub enum NoteError {
         /// The part that is wrong.
         part: &'static str,
     },
-    /// A key of a type that is not Ed25519.
-    #[error("keys of type {algorithm:#04x} are not known; type 0x01 (Ed25519) is")]
+    /// A key of another type than has its place there.
+    #[error(
+        "a key of type {algorithm:#04x} cannot stand here, one of type {expected:#04x} can; type \
+         0x01 is Ed25519 of logs, 0x04 is Ed25519 of witnesses"
+    )]
     Algorithm {
+        /// The type that can.
+        expected: u8,
         /// The type's byte.
         algorithm: u8,
     },
@@ -60,6 +65,12 @@ pub enum NoteError {
         /// The key's name.
         name: String,
     },
+    /// A cosignature of a known witness has a time that no signature can have.
+    #[error("the time of the cosignature of {name} is not below 2^63")]
+    Time {
+        /// The witness's key name.
+        name: String,
+    },
     /// None of the signatures is of a key that is known.
     #[error("no signature is of a known key of {name}")]
     NotSigned {
@@ -77,7 +88,7 @@ impl NoteError {
             Self::TooLong { .. } | Self::TooManySignatures { .. } => "note_too_long",
             Self::Text | Self::Shape | Self::SignatureLine { .. } => "note_malformed",
             Self::DuplicateSignature { .. } => "note_duplicate_signature",
-            Self::BadSignature { .. } => "note_bad_signature",
+            Self::BadSignature { .. } | Self::Time { .. } => "note_bad_signature",
             Self::NotSigned { .. } => "note_not_signed",
         }
     }

@@ -94,7 +94,8 @@ impl Signer {
     /// Signs a note's text, with its last newline and without the empty line.
     pub fn sign(&self, text: &str) -> NoteSignature {
         let signature = self.pair.sign_message(text.as_bytes());
-        NoteSignature::new(self.vkey.name.clone(), self.vkey.key_id, signature.to_vec())
+        let name = self.vkey.name().to_owned();
+        NoteSignature::new(name, self.vkey.key_id(), signature.to_vec())
     }
 }
 
@@ -104,13 +105,98 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// A named public key, written `name+hash+base64(0x01 || public key)`.
+/// A name and an Ed25519 key for one type of signature: what a public key in a note is.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Vkey {
+pub(super) struct NamedKey {
+    algorithm: u8,
     name: String,
     key_id: [u8; 4],
     key: VerifyingKey,
 }
+
+impl NamedKey {
+    pub(super) fn new(algorithm: u8, name: &str, public_key: &[u8; 32]) -> Result<Self, NoteError> {
+        check_name(name)?;
+        let key = read_public(public_key)?;
+        Ok(Self {
+            algorithm,
+            name: name.to_owned(),
+            key_id: key_id(algorithm, name, public_key),
+            key,
+        })
+    }
+
+    pub(super) fn parse(expected: u8, text: &str) -> Result<Self, NoteError> {
+        let bad = |part| NoteError::Vkey { part };
+        // The base64 part may hold plus signs, the first two parts cannot.
+        let mut parts = text.splitn(3, '+');
+        let mut next = || parts.next().unwrap_or_default();
+        let (name, hash, data) = (next(), next(), next());
+        let data = base64::decode(data).ok_or_else(|| bad("base64"))?;
+        let (&algorithm, key) = data.split_first().ok_or_else(|| bad("base64"))?;
+        if algorithm != expected {
+            return Err(NoteError::Algorithm {
+                expected,
+                algorithm,
+            });
+        }
+        let key = Self::new(algorithm, name, key.try_into().map_err(|_| bad("base64"))?)?;
+        if format!("{:08x}", u32::from_be_bytes(key.key_id)) != hash {
+            return Err(bad("hash"));
+        }
+        Ok(key)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn key_id(&self) -> [u8; 4] {
+        self.key_id
+    }
+
+    pub(super) fn public_key(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
+    pub(super) fn matches(&self, signature: &NoteSignature) -> bool {
+        self.name == signature.name() && self.key_id == signature.key_id()
+    }
+
+    pub(super) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), NoteError> {
+        let bad = || NoteError::BadSignature {
+            name: self.name.clone(),
+        };
+        let bytes = signature.try_into().map_err(|_| bad())?;
+        self.key
+            .verify_strict(message, &Signature::from_bytes(bytes))
+            .map_err(|_| bad())
+    }
+}
+
+fn key_id(algorithm: u8, name: &str, public_key: &[u8; 32]) -> [u8; 4] {
+    let digest: [u8; 32] = Sha256::new()
+        .chain_update(name)
+        .chain_update([b'\n', algorithm])
+        .chain_update(public_key)
+        .finalize()
+        .into();
+    let [a, b, c, d, ..] = digest;
+    [a, b, c, d]
+}
+
+impl fmt::Display for NamedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = u32::from_be_bytes(self.key_id);
+        let mut data = vec![self.algorithm];
+        data.extend_from_slice(self.key.as_bytes());
+        write!(f, "{}+{id:08x}+{}", self.name, base64::encode(&data))
+    }
+}
+
+/// A named public key, written `name+hash+base64(0x01 || public key)`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Vkey(NamedKey);
 
 impl Vkey {
     /// The public key under a name.
@@ -119,33 +205,27 @@ impl Vkey {
     ///
     /// [`NoteError`] when the name breaks the rules or the key is none.
     pub fn new(name: &str, public_key: &[u8; 32]) -> Result<Self, NoteError> {
-        check_name(name)?;
-        let key = read_public(public_key)?;
-        Ok(Self {
-            name: name.to_owned(),
-            key_id: key_id(name, public_key),
-            key,
-        })
+        NamedKey::new(ED25519, name, public_key).map(Self)
     }
 
     /// The key's name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.0.name()
     }
 
     /// First four bytes of `SHA-256(name || 0x0A || 0x01 || public key)`.
     pub fn key_id(&self) -> [u8; 4] {
-        self.key_id
+        self.0.key_id()
     }
 
     /// The public key.
     pub fn public_key(&self) -> [u8; 32] {
-        self.key.to_bytes()
+        self.0.public_key()
     }
 
     /// Whether a signature line names this key.
     pub fn matches(&self, signature: &NoteSignature) -> bool {
-        self.name == signature.name() && self.key_id == signature.key_id()
+        self.0.matches(signature)
     }
 
     /// Checks the signature of a note's text.
@@ -154,33 +234,13 @@ impl Vkey {
     ///
     /// [`NoteError::BadSignature`] when it is not 64 bytes or does not verify strictly.
     pub fn verify(&self, text: &str, signature: &NoteSignature) -> Result<(), NoteError> {
-        let bad = || NoteError::BadSignature {
-            name: self.name.clone(),
-        };
-        let bytes = signature.signature().try_into().map_err(|_| bad())?;
-        self.key
-            .verify_strict(text.as_bytes(), &Signature::from_bytes(bytes))
-            .map_err(|_| bad())
+        self.0.verify(text.as_bytes(), signature.signature())
     }
-}
-
-fn key_id(name: &str, public_key: &[u8; 32]) -> [u8; 4] {
-    let digest: [u8; 32] = Sha256::new()
-        .chain_update(name)
-        .chain_update([b'\n', ED25519])
-        .chain_update(public_key)
-        .finalize()
-        .into();
-    let [a, b, c, d, ..] = digest;
-    [a, b, c, d]
 }
 
 impl fmt::Display for Vkey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let id = u32::from_be_bytes(self.key_id);
-        let mut data = vec![ED25519];
-        data.extend_from_slice(self.key.as_bytes());
-        write!(f, "{}+{id:08x}+{}", self.name, base64::encode(&data))
+        self.0.fmt(f)
     }
 }
 
@@ -194,23 +254,7 @@ impl FromStr for Vkey {
     type Err = NoteError;
 
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        let bad = |part| NoteError::Vkey { part };
-        // The base64 part may hold plus signs, the first two parts cannot.
-        let mut parts = text.splitn(3, '+');
-        let mut next = || parts.next().unwrap_or_default();
-        let (name, hash, data) = (next(), next(), next());
-        let data = base64::decode(data).ok_or_else(|| bad("base64"))?;
-        let (algorithm, key) = data.split_first().ok_or_else(|| bad("base64"))?;
-        if *algorithm != ED25519 {
-            return Err(NoteError::Algorithm {
-                algorithm: *algorithm,
-            });
-        }
-        let key = Self::new(name, key.try_into().map_err(|_| bad("base64"))?)?;
-        if format!("{:08x}", u32::from_be_bytes(key.key_id)) != hash {
-            return Err(bad("hash"));
-        }
-        Ok(key)
+        NamedKey::parse(ED25519, text).map(Self)
     }
 }
 
@@ -256,7 +300,10 @@ mod tests {
         let text = format!("a+00000000+{}", base64::encode(&other));
         assert_eq!(
             text.parse::<Vkey>(),
-            Err(NoteError::Algorithm { algorithm: 4 })
+            Err(NoteError::Algorithm {
+                expected: 1,
+                algorithm: 4
+            })
         );
     }
 

@@ -6,10 +6,12 @@
 //! <em dash> <key name> <base64(key id(4) || signature)>
 //! ```
 
+mod cosignature;
 mod error;
 mod key;
 mod signed;
 
+pub use cosignature::{Cosignature, Cosigner, CosignerKey};
 pub use error::NoteError;
 pub use key::{KeyPair, Signer, Vkey, verify_message};
 pub use signed::{MAX_NOTE_LEN, MAX_SIGNATURES, NoteSignature, SignedNote};

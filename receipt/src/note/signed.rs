@@ -1,6 +1,6 @@
 //! Reading and writing notes.
 
-use super::{NoteError, Signer, Vkey, check_name};
+use super::{Cosignature, CosignerKey, NoteError, Signer, Vkey, check_name};
 use crate::base64;
 
 /// Longest note in bytes.
@@ -83,9 +83,23 @@ impl SignedNote {
             text: text.to_owned(),
             signatures,
         };
-        // Whoever signs finds out, not whoever reads.
-        if Self::parse(&note.to_text())? == note {
-            Ok(note)
+        note.reread()
+    }
+
+    /// The note with one more signature line, such as a witness's.
+    ///
+    /// # Errors
+    ///
+    /// [`NoteError`] when the key has signed already, or the note grows over a limit.
+    pub fn with_signature(mut self, signature: NoteSignature) -> Result<Self, NoteError> {
+        self.signatures.push(signature);
+        self.reread()
+    }
+
+    /// Whoever signs finds out, not whoever reads.
+    fn reread(self) -> Result<Self, NoteError> {
+        if Self::parse(&self.to_text())? == self {
+            Ok(self)
         } else {
             Err(NoteError::Shape)
         }
@@ -190,6 +204,24 @@ impl SignedNote {
             }
         }
         Ok(signed_by)
+    }
+
+    /// As [`SignedNote::verify`], for cosignatures of witnesses.
+    ///
+    /// # Errors
+    ///
+    /// [`NoteError::BadSignature`] or [`NoteError::Time`]: one that fails rejects the note.
+    pub fn verify_cosigners(&self, keys: &[CosignerKey]) -> Result<Vec<Cosignature>, NoteError> {
+        let mut cosigned_by = Vec::new();
+        for signature in &self.signatures {
+            for key in keys.iter().filter(|key| key.matches(signature)) {
+                let cosignature = key.verify(&self.text, signature)?;
+                if !cosigned_by.contains(&cosignature) {
+                    cosigned_by.push(cosignature);
+                }
+            }
+        }
+        Ok(cosigned_by)
     }
 }
 

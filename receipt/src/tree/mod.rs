@@ -15,7 +15,7 @@ pub use proof::{ProveError, consistency_proof, inclusion_proof, root_at};
 pub use tile::{
     TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileSink, frontier_from_tiles, node_from_tiles,
 };
-pub use verify::{ProofError, verify_consistency, verify_inclusion};
+pub use verify::{ProofError, inclusion_root, verify_consistency, verify_inclusion};
 
 /// Most hashes a proof can have: a tree has at most 2^63 leaves.
 pub const MAX_PROOF_LEN: usize = 64;

@@ -58,6 +58,24 @@ pub fn verify_inclusion(
     proof: &[Digest32],
     root: &Digest32,
 ) -> Result<(), ProofError> {
+    if inclusion_root(leaf, index, size, proof)? == *root {
+        Ok(())
+    } else {
+        Err(ProofError::Root)
+    }
+}
+
+/// The root that an inclusion proof leads to, for where the root itself is committed to.
+///
+/// # Errors
+///
+/// [`ProofError`] when the leaf is not in a tree of that size, or hashes are missing or left over.
+pub fn inclusion_root(
+    leaf: &Digest32,
+    index: u64,
+    size: u64,
+    proof: &[Digest32],
+) -> Result<Digest32, ProofError> {
     let last = match size.checked_sub(1) {
         Some(last) if index <= last => last,
         _ => return Err(ProofError::NoLeaf { index, size }),
@@ -77,13 +95,10 @@ pub fn verify_inclusion(
         node >>= 1;
         edge >>= 1;
     }
-    if edge != 0 {
-        return Err(ProofError::Length);
-    }
-    if hash == *root {
-        Ok(())
+    if edge == 0 {
+        Ok(hash)
     } else {
-        Err(ProofError::Root)
+        Err(ProofError::Length)
     }
 }
 
