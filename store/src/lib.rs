@@ -58,7 +58,8 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use engine::{Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained};
 pub use error::{AppendError, Corruption, ErrorKind, OpenError, ReadError, StorageError};
 pub use evidence::{
-    EpochStart, Erase, EraseError, Erasure, KekRotation, RewriteReport, StartedEpoch,
+    Disclose, EpochStart, Erase, EraseError, Erasure, EvidenceError, KekRotation, Prover,
+    RewriteReport, StartedEpoch,
 };
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, RowDifference, Rows,

@@ -16,7 +16,6 @@ use crate::options::Sealing;
 use crate::own::{EPOCH_STARTED, EpochStarted, History, KnownHead};
 use crate::prepare::LOG_STREAM;
 use runstone_codec::{NewEvent, Position};
-use runstone_receipt::checkpoint::{Checkpoint, SignedCheckpoint};
 use std::path::Path;
 
 /// How an epoch is started.
@@ -120,7 +119,11 @@ impl Log {
         let mut known: Vec<(u64, [u8; 32])> =
             disputes.iter().map(|dispute| dispute.known).collect();
         if let Some(text) = &start.known {
-            let checkpoint = self.known_checkpoint(text)?;
+            let checkpoint = self.own_checkpoint(text);
+            let checkpoint = checkpoint.map_err(|error| OpenError::Copy {
+                copy: "the known checkpoint".to_owned(),
+                why: error.to_string(),
+            })?;
             known.push((checkpoint.size, checkpoint.root));
             if checkpoint.size > self.size() && !start.accept_loss {
                 return Err(OpenError::Behind {
@@ -160,18 +163,6 @@ impl Log {
             position,
             known_size: known.map(|(size, _)| size),
         })
-    }
-
-    /// A checkpoint that somebody brings, signed by a key of this log under a name that it had.
-    fn known_checkpoint(&self, text: &str) -> Result<Checkpoint, OpenError> {
-        let origin = text.split('\n').next().unwrap_or_default();
-        let signed = SignedCheckpoint::parse_verify(text, origin, &self.vkeys());
-        signed
-            .map(|signed| signed.checkpoint().clone())
-            .map_err(|error| OpenError::Copy {
-                copy: "the known checkpoint".to_owned(),
-                why: error.to_string(),
-            })
     }
 }
 

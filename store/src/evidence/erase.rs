@@ -30,8 +30,8 @@ use runstone_codec::{Draft, NewEvent, Position};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// Longest basis in bytes.
-const MAX_BASIS_LEN: usize = 64;
+/// Longest code in bytes.
+const MAX_CODE_LEN: usize = 64;
 
 const NEXT_KEK: &str = "the key provider cannot make the next key-encryption key itself; provide it (for one in the environment: in the variable of the same name with _NEXT appended)";
 const FORMER_KEK: &str = "the key provider cannot destroy the former key-encryption key itself; remove it there (for one in the environment: move the next one over it)";
@@ -173,9 +173,7 @@ impl Log {
         if scopes.is_empty() {
             return Err(EraseError::Empty);
         }
-        let is_code = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        let length = erase.basis.len();
-        if !(1..=MAX_BASIS_LEN).contains(&length) || !erase.basis.chars().all(is_code) {
+        if !is_code(&erase.basis) {
             return Err(EraseError::Basis {
                 basis: erase.basis.clone(),
             });
@@ -358,6 +356,12 @@ impl Log {
         };
         Ok(outcome.as_str().to_owned())
     }
+}
+
+/// Whether it is a code, which may be recorded for ever: no name and no free text.
+pub(super) fn is_code(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=MAX_CODE_LEN).contains(&text.len()) && text.chars().all(is_part)
 }
 
 fn recorded(outcome: Outcome) -> Result<u64, AppendError> {

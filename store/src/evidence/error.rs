@@ -1,8 +1,84 @@
-//! Why nothing, or not everything, was erased.
+//! Why nothing can be proven, shown or erased.
 
-use crate::error::{AppendError, ErrorKind, ReadError};
+use crate::error::{AppendError, ErrorKind, OpenError, ReadError};
 use crate::keys::KeyError;
 use runstone_codec::Position;
+use runstone_receipt::disclosure::DisclosureError;
+
+/// A proof or a disclosure could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvidenceError {
+    /// It is no checkpoint of this log.
+    #[error("this is no checkpoint that this log has signed: {why}")]
+    Checkpoint {
+        /// Why not.
+        why: String,
+    },
+    /// The log has signed it, and has another history now.
+    #[error(transparent)]
+    Contradicted(#[from] OpenError),
+    /// The content was erased.
+    #[error("the content at position {position} was erased; its receipt still verifies")]
+    Erased {
+        /// The event.
+        position: Position,
+    },
+    /// The content cannot be taken apart.
+    #[error("the content at position {position} cannot be read: {why}")]
+    Unreadable {
+        /// The event.
+        position: Position,
+        /// Why not.
+        why: String,
+    },
+    /// It cannot be shown so.
+    #[error(transparent)]
+    Disclosure(#[from] DisclosureError),
+    /// The recipient is no code.
+    #[error(
+        "`{recipient}` is not a code for a recipient: it is recorded for ever, so it is 1 to 64 letters, digits, `.`, `_` and `-`, as in auditor-7"
+    )]
+    Recipient {
+        /// What was given.
+        recipient: String,
+    },
+    /// The log could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The disclosure could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+impl EvidenceError {
+    /// Stable code with a page in docs/errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Checkpoint { .. } => "foreign_checkpoint",
+            Self::Contradicted(error) => error.code(),
+            Self::Erased { .. } => "erased",
+            Self::Unreadable { .. } => "corrupt",
+            Self::Disclosure(error) => error.code(),
+            Self::Recipient { .. } => "recipient",
+            Self::Read(error) => error.code(),
+            Self::Append(error) => error.code(),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Checkpoint { .. } => ErrorKind::Keys,
+            Self::Contradicted(error) => error.kind(),
+            Self::Erased { .. } | Self::Disclosure(_) => ErrorKind::Refused,
+            Self::Unreadable { .. } => ErrorKind::Corrupt,
+            Self::Recipient { .. } => ErrorKind::Usage,
+            Self::Read(error) => error.kind(),
+            Self::Append(error) => error.kind(),
+        }
+    }
+}
 
 /// An erasure was refused, or is not complete.
 #[derive(Debug, thiserror::Error)]

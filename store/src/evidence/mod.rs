@@ -1,15 +1,19 @@
-//! What the log can prove, and what it can forget: erasure and its certificate, legal holds,
-//! rotation of keys, epochs.
+//! What the log can prove, and what it can forget: receipts, consistency, disclosures, erasure and
+//! its certificate, legal holds, rotation of keys, epochs.
 
+mod disclose;
 mod epoch;
 mod erase;
 mod error;
 mod hold;
+mod prove;
 mod rewrite;
 mod rotate;
 
+pub use disclose::Disclose;
 pub use epoch::{EpochStart, StartedEpoch};
 pub use erase::{Erase, Erasure};
-pub use error::EraseError;
+pub use error::{EraseError, EvidenceError};
+pub use prove::Prover;
 pub use rewrite::RewriteReport;
 pub use rotate::KekRotation;

@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     published: RwLock<Arc<Published>>,
     health: RwLock<Health>,
     pub(super) durable: watch::Sender<u64>,
-    pub(super) signing: Arc<Signing>,
+    pub(crate) signing: Arc<Signing>,
     subscribers: AtomicUsize,
     /// What callers have looked up, to seal by; the writer decides by what it finds itself.
     scopes: RwLock<ScopeCache>,

@@ -229,14 +229,24 @@ fn compare(
         root_at(snapshot, size)?
     };
     if ours != root {
-        return Err(OpenError::Diverged {
-            witness: witness.to_owned(),
-            size,
-            expected: base64_of(&root),
-            found: base64_of(&ours),
-        });
+        return Err(diverged(witness, size, &root, &ours));
     }
     Ok(())
+}
+
+/// At a size that `witness` knows, this log has another root.
+pub(crate) fn diverged(
+    witness: &str,
+    size: u64,
+    expected: &[u8; 32],
+    found: &[u8; 32],
+) -> OpenError {
+    OpenError::Diverged {
+        witness: witness.to_owned(),
+        size,
+        expected: base64_of(expected),
+        found: base64_of(found),
+    }
 }
 
 fn base64_of(bytes: &[u8]) -> String {

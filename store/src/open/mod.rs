@@ -5,7 +5,7 @@ mod create;
 mod load;
 
 pub use create::CreateOptions;
-pub(crate) use load::{Contents, Dispute, Opened, last_head, load};
+pub(crate) use load::{Contents, Dispute, Opened, diverged, last_head, load};
 
 use crate::chunk::{Chunk, Head};
 use crate::copies::CheckpointCopies;

@@ -12,6 +12,7 @@ pub(crate) const ERASURE_REQUESTED: &str = "log.erasure_requested";
 pub(crate) const ERASURE_COMPLETED: &str = "log.erasure_completed";
 pub(crate) const PRINCIPAL_ADDED: &str = "log.principal_added";
 pub(crate) const CONFIGURED: &str = "log.configured";
+pub(crate) const DISCLOSED: &str = "log.disclosed";
 pub(crate) const HOLD_PLACED: &str = "log.hold_placed";
 pub(crate) const HOLD_RELEASED: &str = "log.hold_released";
 
@@ -95,6 +96,20 @@ pub(crate) struct ErasureCompleted {
     pub(crate) destroyed: String,
     /// Whether the sealed bytes are gone from the file too.
     pub(crate) rewritten: bool,
+}
+
+/// Content of `log.disclosed`.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Disclosed {
+    /// The event whose content was shown.
+    pub(crate) position: u64,
+    /// Which segments of it, by index.
+    pub(crate) segments: Vec<u32>,
+    /// How many it has.
+    pub(crate) of: u32,
+    /// A code for who got it.
+    pub(crate) recipient: Option<String>,
 }
 
 /// Content of `log.hold_placed` and `log.hold_released`.

@@ -1,0 +1,236 @@
+//! Proofs that leave the house: receipts, consistency files, tiles.
+
+use super::EvidenceError;
+use crate::error::{Corruption, OpenError, ReadError};
+use crate::log::Log;
+use crate::open::diverged;
+use crate::read::Reader;
+use crate::tree::{self, TreeError};
+use runstone_codec::hash::node_hash;
+use runstone_codec::{Digest32, Position};
+use runstone_receipt::checkpoint::{Checkpoint, SignedCheckpoint};
+use runstone_receipt::tree::{
+    ProveError, TILE_HEIGHT, TILE_WIDTH, consistency_proof, inclusion_proof, node_from_tiles,
+    root_at,
+};
+use runstone_receipt::{Consistency, Receipt};
+use std::collections::HashMap;
+
+/// Tiles, and nodes, that are kept between two proofs.
+const KEPT: usize = 1024;
+
+impl Log {
+    /// What makes proofs under the checkpoint of everything up to now. What was only buffered is
+    /// made durable first.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn prover(&self) -> Result<Prover, ReadError> {
+        let reader = self.shared.durable_reader()?;
+        let signing = &self.shared.signing;
+        let checkpoint = signing.release(&reader.published.head);
+        let checkpoint = checkpoint.map_err(|error| ReadError::NotFound {
+            what: format!("that can be signed: {error}"),
+        })?;
+        let covered = tree::covered(&reader.snapshot)?.min(reader.size());
+        Ok(Prover {
+            nodes: Nodes {
+                reader,
+                covered,
+                tiles: HashMap::new(),
+                nodes: HashMap::new(),
+            },
+            checkpoint,
+        })
+    }
+
+    /// The receipt of one event, under the checkpoint of now.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`] past the end; [`ReadError::Corrupt`] if the event or the tree is
+    /// damaged.
+    pub fn receipt(&self, position: Position) -> Result<Receipt, ReadError> {
+        self.prover()?.receipt(position)
+    }
+
+    /// The proof that the log has only grown since an earlier checkpoint of it, under the
+    /// checkpoint of now.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Checkpoint`] for text that is no checkpoint of this log;
+    /// [`EvidenceError::Contradicted`] if the log has another history, or ends before it.
+    pub fn consistency(&self, earlier: &str) -> Result<Consistency, EvidenceError> {
+        let earlier = self.own_checkpoint(earlier)?;
+        Ok(self.prover()?.consistency(&earlier)?)
+    }
+
+    /// A checkpoint that a key of this log signed, under a name that it had then.
+    pub(crate) fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
+        let origin = text.split('\n').next().unwrap_or_default();
+        SignedCheckpoint::parse_verify(text, origin, &self.vkeys())
+            .map(|signed| signed.checkpoint().clone())
+            .map_err(|error| EvidenceError::Checkpoint {
+                why: error.to_string(),
+            })
+    }
+}
+
+/// Makes proofs under one checkpoint. It holds a view of the log as of then, because of which the
+/// file grows as long as it is kept.
+#[derive(Debug)]
+pub struct Prover {
+    nodes: Nodes,
+    checkpoint: SignedCheckpoint,
+}
+
+impl Prover {
+    /// The checkpoint.
+    pub fn checkpoint(&self) -> &SignedCheckpoint {
+        &self.checkpoint
+    }
+
+    /// Events under it.
+    pub fn size(&self) -> u64 {
+        self.checkpoint.checkpoint().size
+    }
+
+    /// The receipt of one event.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`] past the end; [`ReadError::Corrupt`] if the event or the tree is
+    /// damaged: what is made always verifies.
+    pub fn receipt(&mut self, position: Position) -> Result<Receipt, ReadError> {
+        let (index, size) = (position.get(), self.size());
+        if index >= size {
+            return Err(ReadError::NotFound {
+                what: format!("at position {position}; the log has {size}"),
+            });
+        }
+        let entry = self.entry(position)?;
+        let proof = inclusion_proof(index, size, |level, at| self.nodes.node(level, at));
+        let proof = proof.map_err(read_error)?;
+        let text = self.checkpoint.text().to_owned();
+        Receipt::new(entry, index, proof, text).map_err(|error| {
+            Corruption::at(index, "an entry under the checkpoint", error.to_string()).into()
+        })
+    }
+
+    /// The bytes of an entry.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] if it is damaged.
+    pub fn entry(&mut self, position: Position) -> Result<Vec<u8>, ReadError> {
+        let reader = &mut self.nodes.reader;
+        reader.raw(position.get(), |_, raw| Ok(raw.entry.to_vec()))
+    }
+
+    /// The proof that leads from an earlier checkpoint to this one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Behind`] or [`OpenError::Diverged`] if the earlier one is not of this history.
+    pub fn consistency(&mut self, earlier: &Checkpoint) -> Result<Consistency, OpenError> {
+        let size = self.size();
+        let witness = "the earlier checkpoint";
+        if earlier.size > size {
+            return Err(OpenError::Behind {
+                witness: witness.to_owned(),
+                size,
+                known_size: earlier.size,
+            });
+        }
+        let unreadable = |error| match read_error(error) {
+            ReadError::Corrupt(corruption) => OpenError::from(corruption),
+            other => Corruption::table("tiles", "the tree", other.to_string()).into(),
+        };
+        let root = root_at(earlier.size, |level, at| self.nodes.node(level, at));
+        let root = root.map_err(unreadable)?;
+        if root != earlier.root {
+            return Err(diverged(witness, earlier.size, &earlier.root, &root));
+        }
+        let proof = consistency_proof(earlier.size, size, |level, at| self.nodes.node(level, at));
+        let proof = proof.map_err(unreadable)?;
+        let text = self.checkpoint.text().to_owned();
+        Consistency::new(earlier.size, proof, text)
+            .map_err(|error| Corruption::table("tiles", "the tree", error.to_string()).into())
+    }
+
+    /// The hashes of a tile of this tree (<https://c2sp.org/tlog-tiles>), at most 256; empty past
+    /// the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] if the tree is damaged.
+    pub fn tile(&mut self, level: u8, index: u64) -> Result<Vec<Digest32>, ReadError> {
+        let height = level.saturating_mul(TILE_HEIGHT);
+        let nodes = self.size().checked_shr(height.into()).unwrap_or(0);
+        let width = TILE_WIDTH as u64;
+        let from = index.saturating_mul(width).min(nodes);
+        let to = from.saturating_add(width).min(nodes);
+        (from..to).map(|at| self.nodes.node(height, at)).collect()
+    }
+}
+
+fn read_error(error: ProveError<ReadError>) -> ReadError {
+    match error {
+        ProveError::Read(error) => error,
+        other => Corruption::table("tiles", "the tree of the log", other.to_string()).into(),
+    }
+}
+
+/// Nodes of the tree: from stored tiles, and above the leaves that are in none.
+#[derive(Debug)]
+struct Nodes {
+    reader: Reader,
+    /// Leaves that the stored tiles hold.
+    covered: u64,
+    tiles: HashMap<(u8, u64), Option<Vec<u8>>>,
+    nodes: HashMap<(u8, u64), Digest32>,
+}
+
+impl Nodes {
+    fn node(&mut self, level: u8, index: u64) -> Result<Digest32, ReadError> {
+        let end = index.saturating_add(1).checked_shl(level.into());
+        if end.is_some_and(|end| end <= self.covered) {
+            return self.stored(level, index);
+        }
+        if level == 0 {
+            return self.reader.leaf(index);
+        }
+        if let Some(node) = self.nodes.get(&(level, index)) {
+            return Ok(*node);
+        }
+        let left = self.node(level - 1, index * 2)?;
+        let right = self.node(level - 1, index * 2 + 1)?;
+        let node = node_hash(&left, &right);
+        if self.nodes.len() >= KEPT {
+            self.nodes.clear();
+        }
+        self.nodes.insert((level, index), node);
+        Ok(node)
+    }
+
+    fn stored(&mut self, level: u8, index: u64) -> Result<Digest32, ReadError> {
+        let Self { reader, tiles, .. } = self;
+        let mut node = node_from_tiles(|level, index| {
+            if let Some(tile) = tiles.get(&(level, index)) {
+                return Ok(tile.clone());
+            }
+            let tile = tree::tile(&reader.snapshot, level, index)?;
+            if tiles.len() >= KEPT {
+                tiles.clear();
+            }
+            tiles.insert((level, index), tile.clone());
+            Ok(tile)
+        });
+        node(level, index).map_err(|error| match TreeError::from(error) {
+            TreeError::Corrupt(corruption) => corruption.into(),
+            TreeError::Storage(error) => error.into(),
+        })
+    }
+}
