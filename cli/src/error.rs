@@ -134,6 +134,7 @@ from_log_errors!(
     runstone::store::keys::KeyError,
     runstone::AppendError,
     runstone::ReadError,
+    runstone::pack::PackError,
     runstone::projections::settings::SettingsError
 );
 

@@ -24,6 +24,11 @@ fn own(code: &str) -> Hints {
         "file_not_found" => &["check the path"],
         "file_exists" => &["choose another path; nothing was overwritten"],
         "not_a_file" => &["name a file, or - for stdin"],
+        "pack_empty" => &["runstone log with the same filters shows what matches"],
+        "pack_name" => &["name a directory that does not exist yet"],
+        "pack_policy" => &["runstone log --stream log shows how keys and origins came in"],
+        "foreign_checkpoint" => &["name a checkpoint that this log has signed"],
+        "recipient" => &["give it a code of yours, as in auditor-7"],
         "run_not_found" => &["runstone runs lists the runs"],
         "fold_unknown" => &["runstone folds lists the folds"],
         "unknown_format" | "import_unknown_format" => {

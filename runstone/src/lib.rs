@@ -48,11 +48,13 @@
 //! subscriptions are futures and streams for those with one, whichever it is. Opening a log reads
 //! files and blocks.
 //!
-//! This crate holds no logic of its own. What it is made of is here under its own name:
+//! Besides [`pack`], which writes evidence for somebody outside, this crate holds no logic of its
+//! own. What it is made of is here under its own name:
 //! [`codec`] (bytes and values), [`receipt`] (tree and checkpoints), [`store`] (the log),
 //! [`projections`] (agent runs and settings) and [`import`] (recordings made elsewhere).
 
 mod options;
+pub mod pack;
 
 pub use options::{Options, Runstone};
 

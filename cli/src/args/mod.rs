@@ -2,6 +2,7 @@
 
 mod admin;
 mod events;
+mod evidence;
 mod values;
 
 pub(crate) use admin::{
@@ -9,6 +10,7 @@ pub(crate) use admin::{
     RebuildArgs, SchemaArgs, VerifyArgs,
 };
 pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
+pub(crate) use evidence::EvidenceArgs;
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
 use crate::error::{Exit, Report};
@@ -103,6 +105,7 @@ pub(crate) enum Command {
     Checkpoint,
     /// Print the trust file for auditors
     Policy,
+    Evidence(EvidenceArgs),
     /// Fold the log again, or check that the folds are right
     Rebuild(RebuildArgs),
     /// Show how far the folds are

@@ -4,6 +4,7 @@ mod append;
 mod checkpoint;
 mod config;
 mod doctor;
+mod evidence;
 mod folds;
 mod import;
 mod init;
@@ -37,6 +38,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Verify(args) => verify::run(&session, &args),
         Command::Checkpoint => checkpoint::checkpoint(&session),
         Command::Policy => checkpoint::policy(&session),
+        Command::Evidence(args) => evidence::run(&session, &args),
         Command::Rebuild(args) => folds::rebuild(&session, &args),
         Command::Folds => folds::list(&session),
         Command::Backup { file } => storage::backup(&session, &file),

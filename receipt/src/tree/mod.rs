@@ -14,6 +14,7 @@ pub use frontier::{Frontier, PeaksError, root_of};
 pub use proof::{ProveError, consistency_proof, inclusion_proof, root_at};
 pub use tile::{
     TILE_HEIGHT, TILE_WIDTH, Tile, TileError, TileSink, frontier_from_tiles, node_from_tiles,
+    tile_path,
 };
 pub use verify::{ProofError, inclusion_root, verify_consistency, verify_inclusion};
 

@@ -49,19 +49,25 @@ impl Tile {
         self.hashes.len() == TILE_WIDTH
     }
 
-    /// Where the layout puts it: `tile/0/x001/x234/067`, with `.p/W` for a partial one.
+    /// Where the layout puts it, see [`tile_path`].
     pub fn path(&self) -> String {
-        let mut number = format!("{:03}", self.index % 1000);
-        let mut rest = self.index / 1000;
-        while rest > 0 {
-            number = format!("x{:03}/{number}", rest % 1000);
-            rest /= 1000;
-        }
-        if self.is_full() {
-            format!("tile/{}/{number}", self.level)
-        } else {
-            format!("tile/{}/{number}.p/{}", self.level, self.hashes.len())
-        }
+        tile_path(&self.level.to_string(), self.index, self.hashes.len())
+    }
+}
+
+/// Where the layout puts a tile of `width` items: `tile/0/x001/x234/067`, with `.p/W` for a partial
+/// one. `level` is a tile level, or `entries`.
+pub fn tile_path(level: &str, index: u64, width: usize) -> String {
+    let mut number = format!("{:03}", index % 1000);
+    let mut rest = index / 1000;
+    while rest > 0 {
+        number = format!("x{:03}/{number}", rest % 1000);
+        rest /= 1000;
+    }
+    if width == TILE_WIDTH {
+        format!("tile/{level}/{number}")
+    } else {
+        format!("tile/{level}/{number}.p/{width}")
     }
 }
 

@@ -97,7 +97,18 @@ impl Log {
         event: NewEvent,
         condition: Option<Condition>,
     ) -> Result<Position, AppendError> {
-        let drafts = vec![Draft::new(event.source("runstone"))];
+        self.record_all_own(vec![event], condition)
+    }
+
+    /// Records events of the log itself in one append; answers where the first is.
+    pub(crate) fn record_all_own(
+        &self,
+        events: Vec<NewEvent>,
+        condition: Option<Condition>,
+    ) -> Result<Position, AppendError> {
+        let events = events.into_iter();
+        let drafts = events.map(|event| Draft::new(event.source("runstone")));
+        let drafts = drafts.collect();
         let events = self.prepare_as(drafts, &self.actor, Owner::Log)?;
         let mut request = Request::new(Work::Append, events, Durability::Synced);
         request.conditions.extend(condition);

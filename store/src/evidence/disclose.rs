@@ -8,9 +8,14 @@ use crate::own::{DISCLOSED, Disclosed};
 use crate::prepare::LOG_STREAM;
 use crate::read::{check_digest, parse_entry};
 use runstone_codec::payload::Plain;
-use runstone_codec::{NewEvent, Position, seal};
+use runstone_codec::{NewEvent, Position, namespace, seal};
 use runstone_receipt::Disclosure;
 use zeroize::Zeroizing;
+
+/// Disclosures that are recorded in one append, at most.
+const BATCH: usize = 256;
+/// Bytes of content after which a batch is recorded.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What of an event's content is shown, and to whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,27 +69,50 @@ impl Log {
     /// content that can be shown as a whole only, [`EvidenceError::Append`] on a log that is
     /// read-only.
     pub fn disclose(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
-        if let Some(recipient) = disclose.recipient.as_ref().filter(|code| !is_code(code)) {
-            return Err(EvidenceError::Recipient {
-                recipient: recipient.clone(),
+        check_recipient(disclose)?;
+        let disclosure = self.disclosure(disclose)?;
+        self.record_own(event_of(disclose, &disclosure)?, None)?;
+        Ok(disclosure)
+    }
+
+    /// Opens the content of many events, one after the other, and hands over each; `None` where it
+    /// was erased. As with [`disclose`](Self::disclose) each is recorded before it is handed over,
+    /// several in one append, so that no more than a few are held.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`disclose`](Self::disclose) but [`EvidenceError::Erased`], and what `each` and
+    /// `wanted` answer. What was handed over before stays recorded.
+    pub fn disclose_each<E: From<EvidenceError>>(
+        &self,
+        wanted: impl IntoIterator<Item = Result<Disclose, E>>,
+        mut each: impl FnMut(Position, Option<Disclosure>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut batch = Batch::default();
+        for disclose in wanted {
+            batch.add(self, &disclose?)?;
+            if batch.is_full() {
+                batch.hand_over(self, &mut each)?;
+            }
+        }
+        batch.hand_over(self, &mut each)
+    }
+
+    /// Opens the content of an event of the log's own that is never sealed, such as
+    /// `log.erasure_completed`. It is nobody's secret and never erased, so nothing is recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Unreadable`] for any other event.
+    pub fn disclose_own(&self, position: Position) -> Result<Disclosure, EvidenceError> {
+        let header = self.shared.reader()?.record(position.get(), false)?.header;
+        if !namespace::is_evidence(&header.event_type) {
+            return Err(EvidenceError::Unreadable {
+                position,
+                why: "it is no evidence of the log itself, and disclosing it is recorded".into(),
             });
         }
-        let disclosure = self.disclosure(disclose)?;
-        let content = Disclosed {
-            position: disclose.position.get(),
-            segments: disclosure
-                .disclosed()
-                .iter()
-                .map(|field| field.index())
-                .collect(),
-            of: disclosure.segments(),
-            recipient: disclose.recipient.clone(),
-        };
-        let event = NewEvent::new(DISCLOSED, LOG_STREAM)
-            .json(&content)
-            .map_err(AppendError::from)?;
-        self.record_own(event, None)?;
-        Ok(disclosure)
+        self.disclosure(&Disclose::whole(position))
     }
 
     fn disclosure(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
@@ -135,5 +163,71 @@ impl Log {
             }
         };
         Ok(disclosure?)
+    }
+}
+
+fn check_recipient(disclose: &Disclose) -> Result<(), EvidenceError> {
+    match disclose.recipient.as_ref().filter(|code| !is_code(code)) {
+        Some(recipient) => Err(EvidenceError::Recipient {
+            recipient: recipient.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// What is recorded of a disclosure.
+fn event_of(disclose: &Disclose, disclosure: &Disclosure) -> Result<NewEvent, AppendError> {
+    let fields = disclosure.disclosed().iter();
+    let content = Disclosed {
+        position: disclose.position.get(),
+        segments: fields.map(|field| field.index()).collect(),
+        of: disclosure.segments(),
+        recipient: disclose.recipient.clone(),
+    };
+    Ok(NewEvent::new(DISCLOSED, LOG_STREAM).json(&content)?)
+}
+
+/// Disclosures that are recorded together.
+#[derive(Default)]
+struct Batch {
+    opened: Vec<(Position, Option<Disclosure>)>,
+    events: Vec<NewEvent>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, log: &Log, disclose: &Disclose) -> Result<(), EvidenceError> {
+        check_recipient(disclose)?;
+        let disclosure = match log.disclosure(disclose) {
+            Ok(disclosure) => Some(disclosure),
+            Err(EvidenceError::Erased { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(disclosure) = &disclosure {
+            self.events.push(event_of(disclose, disclosure)?);
+            let fields = disclosure.disclosed().iter();
+            self.bytes += fields.map(|field| field.value().len()).sum::<usize>();
+        }
+        self.opened.push((disclose.position, disclosure));
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.opened.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+
+    fn hand_over<E: From<EvidenceError>>(
+        &mut self,
+        log: &Log,
+        each: &mut impl FnMut(Position, Option<Disclosure>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { opened, events, .. } = std::mem::take(self);
+        if !events.is_empty() {
+            log.record_all_own(events, None)
+                .map_err(EvidenceError::from)?;
+        }
+        opened
+            .into_iter()
+            .try_for_each(|(position, disclosure)| each(position, disclosure))
     }
 }

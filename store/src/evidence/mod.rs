@@ -9,6 +9,7 @@ mod hold;
 mod prove;
 mod rewrite;
 mod rotate;
+mod stored;
 
 pub use disclose::Disclose;
 pub use epoch::{EpochStart, StartedEpoch};

@@ -67,8 +67,12 @@ impl Log {
         Ok(self.prover()?.consistency(&earlier)?)
     }
 
-    /// A checkpoint that a key of this log signed, under a name that it had then.
-    pub(crate) fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
+    /// Reads a checkpoint that a key of this log signed, under a name that it had then.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Checkpoint`] for any other text.
+    pub fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
         let origin = text.split('\n').next().unwrap_or_default();
         SignedCheckpoint::parse_verify(text, origin, &self.vkeys())
             .map(|signed| signed.checkpoint().clone())

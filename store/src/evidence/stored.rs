@@ -1,0 +1,44 @@
+//! Signed checkpoints that the log keeps of itself.
+
+use crate::engine::NumberTable;
+use crate::error::{Corruption, ReadError};
+use crate::log::Log;
+use runstone_receipt::checkpoint::SignedCheckpoint;
+
+/// Bytes of the time before the note.
+const TIME_BYTES: usize = 8;
+
+impl Log {
+    /// The newest kept checkpoint of fewer than `below` events, if there is one: the last 64 that
+    /// were released are kept, and the last one of each day. Asked again with the size of the
+    /// answer it gives the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Corrupt`] if none of the log's keys signed what is there.
+    pub fn kept_checkpoint(&self, below: u64) -> Result<Option<SignedCheckpoint>, ReadError> {
+        let Some(last) = below.checked_sub(1) else {
+            return Ok(None);
+        };
+        let reader = self.shared.reader()?;
+        let found = reader
+            .snapshot
+            .number_at_or_below(NumberTable::Checkpoints, last)?;
+        let Some((size, row)) = found else {
+            return Ok(None);
+        };
+        let text = row.bytes().get(TIME_BYTES..).unwrap_or_default();
+        let text = core::str::from_utf8(text).unwrap_or_default();
+        let origin = text.split('\n').next().unwrap_or_default();
+        let signed = SignedCheckpoint::parse_verify(text, origin, &self.vkeys()).ok();
+        match signed.filter(|signed| signed.checkpoint().size == size) {
+            Some(signed) => Ok(Some(signed)),
+            None => Err(Corruption::table(
+                "checkpoints",
+                format!("the checkpoint of size {size} as it was signed"),
+                "another one",
+            )
+            .into()),
+        }
+    }
+}
