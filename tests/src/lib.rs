@@ -4,6 +4,7 @@
 //!  contract/*  one function a property  --> tests/contract.rs  (memory and files, sealed and plain)
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
+//!  pack        evidence packs, and foreign programs that check them
 //!  command     the command `runstone`, built and run
 //!  tamper      damage to the files of a log
 //! ```
@@ -20,5 +21,6 @@ pub mod command;
 pub mod contract;
 pub mod folds;
 pub mod model;
+pub mod pack;
 pub mod simulator;
 pub mod tamper;

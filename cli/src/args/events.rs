@@ -1,6 +1,6 @@
 //! Arguments of what writes and reads events.
 
-use super::values::{parse_expected, parse_query, parse_time, parse_which};
+use super::values::{parse_expected, parse_time, parse_which};
 use clap::{ArgGroup, Args};
 use runstone::import::{Format, Options};
 use runstone::{Expected, Query};
@@ -81,6 +81,10 @@ pub(crate) struct AppendArgs {
     /// Longer lines are skipped and answered with an error
     #[arg(long, value_name = "N", default_value_t = 64 << 20)]
     pub(crate) max_line_bytes: usize,
+}
+
+pub(super) fn parse_query(text: &str) -> Result<Query, String> {
+    Query::parse(text).map_err(|error| error.to_string())
 }
 
 const FORMATS: &str = "Formats:

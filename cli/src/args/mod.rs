@@ -2,7 +2,7 @@
 
 mod admin;
 mod events;
-mod evidence;
+mod pack;
 mod values;
 
 pub(crate) use admin::{
@@ -10,7 +10,7 @@ pub(crate) use admin::{
     RebuildArgs, SchemaArgs, VerifyArgs,
 };
 pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
-pub(crate) use evidence::EvidenceArgs;
+pub(crate) use pack::EvidenceArgs;
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
 use crate::error::{Exit, Report};

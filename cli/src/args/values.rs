@@ -3,7 +3,7 @@
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use runstone::{Expected, Query};
+use runstone::Expected;
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -24,11 +24,6 @@ pub(crate) fn parse_expected(text: &str) -> Result<Expected, String> {
             .map(Expected::Exact)
             .map_err(|_| "it is none, or the number of the stream's last revision".to_owned()),
     }
-}
-
-/// The textual form of a query.
-pub(super) fn parse_query(text: &str) -> Result<Query, String> {
-    Query::parse(text).map_err(|error| error.to_string())
 }
 
 /// A time in microseconds since the epoch: RFC 3339, a date, or how long ago.

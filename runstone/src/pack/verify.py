@@ -679,9 +679,12 @@ class Pack:
         entry = self.receipt("certificates", position)
         need(entry.stream == "log" and entry.key_id is None, "it is no evidence of the log itself")
         count, fields = self.disclosure("certificates", position, entry)
-        need(count == 1 and list(fields) == [""], "it is not shown whole")
+        need(len(fields) == count, "it is not shown whole")
         try:
-            content = json.loads(fields[""].decode("utf-8"), object_pairs_hook=unique)
+            if list(fields) == [""]:
+                content = json.loads(fields[""].decode("utf-8"), object_pairs_hook=unique)
+            else:
+                content = {name: json.loads(value.decode("utf-8")) for name, value in fields.items()}
         except ValueError:
             raise Wrong("its content is not JSON")
         need(isinstance(content, dict), "its content is another")

@@ -1,4 +1,4 @@
-//! Arguments of `evidence`.
+//! Arguments of `evidence`, which writes packs.
 
 use clap::Args;
 use runstone::Query;
@@ -25,7 +25,7 @@ pub(crate) struct EvidenceArgs {
     #[arg(long, value_name = "S", conflicts_with = "query")]
     pub(crate) stream: Option<String>,
     /// Events that match
-    #[arg(long, value_name = "QUERY", value_parser = super::values::parse_query)]
+    #[arg(long, value_name = "QUERY", value_parser = super::events::parse_query)]
     pub(crate) query: Option<Query>,
     /// First position
     #[arg(long, value_name = "P")]
