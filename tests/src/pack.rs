@@ -1,5 +1,7 @@
 //! Evidence packs to be checked, and to be altered, by programs that nobody here wrote.
 
+#![expect(clippy::missing_errors_doc, reason = "any error ends the test")]
+
 use crate::command::workspace;
 use crate::tamper::Outcome;
 use runstone::pack::{Pack, PackReport};
@@ -100,6 +102,7 @@ pub fn copy_folder(from: &Path, to: &Path) -> Outcome {
 /// Lists the files of a pack again, as somebody who altered them would.
 pub fn list_again(pack: &Path) -> Outcome {
     use sha2::{Digest as _, Sha256};
+    use std::fmt::Write as _;
     let mut sums = String::new();
     for file in files(pack)? {
         if file == Path::new("SHA256SUMS") {
@@ -107,7 +110,7 @@ pub fn list_again(pack: &Path) -> Outcome {
         }
         let digest = Sha256::digest(std::fs::read(pack.join(&file))?);
         let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        sums.push_str(&format!("{digest}  {}\n", file.display()));
+        writeln!(sums, "{digest}  {}", file.display())?;
     }
     Ok(std::fs::write(pack.join("SHA256SUMS"), sums)?)
 }

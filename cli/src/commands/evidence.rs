@@ -116,27 +116,28 @@ fn list(dir: &Path) -> Result<(), Failure> {
 }
 
 fn summary(dir: &Path, report: &PackReport) -> String {
-    let mut text = format!(
-        "{}: receipts of {} events of {}",
-        dir.display(),
-        count(report.events),
-        count(report.size)
-    );
     let parts = [
         (report.disclosed, "payloads disclosed"),
         (report.erased, "erased"),
         (report.erasures, "erasures"),
     ];
-    for (number, what) in parts.iter().filter(|(number, _)| *number > 0) {
-        text.push_str(&format!(", {} {what}", count(*number)));
-    }
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let mut parts: Vec<String> = parts
+        .map(|(number, what)| format!(", {} {what}", count(*number)))
+        .collect();
     if let Some(previous) = report.previous {
-        text.push_str(&format!(
+        parts.push(format!(
             ", consistent with {} events before",
             count(previous)
         ));
     }
-    let files = count(report.files);
-    text.push_str(&format!("; {files} files, {}", bytes(report.bytes)));
-    text
+    format!(
+        "{}: receipts of {} events of {}{}; {} files, {}",
+        dir.display(),
+        count(report.events),
+        count(report.size),
+        parts.concat(),
+        count(report.files),
+        bytes(report.bytes)
+    )
 }

@@ -10,6 +10,7 @@ use crate::read::{check_digest, parse_entry};
 use runstone_codec::payload::Plain;
 use runstone_codec::{NewEvent, Position, namespace, seal};
 use runstone_receipt::Disclosure;
+use runstone_receipt::disclosure::DisclosedField;
 use zeroize::Zeroizing;
 
 /// Disclosures that are recorded in one append, at most.
@@ -180,7 +181,7 @@ fn event_of(disclose: &Disclose, disclosure: &Disclosure) -> Result<NewEvent, Ap
     let fields = disclosure.disclosed().iter();
     let content = Disclosed {
         position: disclose.position.get(),
-        segments: fields.map(|field| field.index()).collect(),
+        segments: fields.map(DisclosedField::index).collect(),
         of: disclosure.segments(),
         recipient: disclose.recipient.clone(),
     };
