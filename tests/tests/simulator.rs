@@ -28,6 +28,8 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.recovery_crashes += tally.recovery_crashes;
     total.faults += tally.faults;
     total.detected += tally.detected;
+    total.erasures += tally.erasures;
+    total.epochs += tally.epochs;
     total.events += tally.events;
 }
 
