@@ -31,6 +31,8 @@ mod copies;
 mod engine;
 mod error;
 mod fold;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod headfile;
 mod identity;
 mod index;
