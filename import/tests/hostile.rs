@@ -18,18 +18,14 @@ mod damage;
 #[path = "hostile/huge.rs"]
 mod huge;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use runstone_codec::event::{Draft, Limits};
-use runstone_import::{DETECT_BYTES, Format, Imported, Importer, Options, Rejected, detect};
-use uuid::Uuid;
+use check::{Item, check};
+use runstone_import::{DETECT_BYTES, Format, Importer, Options, detect};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
-
-type Item = Result<Imported, Rejected>;
 
 const CLOUD_EVENTS: &str = r#"[
  {"specversion":"1.0","id":"1","source":"/runs/7","type":"tool.call.requested","time":"2026-02-09T07:36:25Z","data":{"call_id":"c","name":"f","arguments":{"n":1e400}}},

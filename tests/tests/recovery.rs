@@ -463,11 +463,11 @@ fn head_torn_slot_leaves_the_other() -> Outcome {
     append_to(&site, "more", 1)?;
     append_to(&site, "more", 1)?;
     let mut bytes = std::fs::read(site.head_path())?;
-    let newest = newest(&bytes)?;
-    let at = usize::try_from(slot_offset(newest.sequence))?;
+    let newer_slot = newest(&bytes)?;
+    let at = usize::try_from(slot_offset(newer_slot.sequence))?;
     bytes[at + 60] ^= 1;
     let other = newest(&bytes)?;
-    assert_eq!(other.sequence + 1, newest.sequence);
+    assert_eq!(other.sequence + 1, newer_slot.sequence);
     std::fs::write(site.head_path(), &bytes)?;
     let newer = std::fs::read(site.path())?;
     std::fs::write(site.path(), older)?;

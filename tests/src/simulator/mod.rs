@@ -70,7 +70,10 @@ pub fn run(seed: u64, trace: bool) -> Outcome<Tally> {
 ///
 /// If the log breaks a promise.
 pub fn run_guided(choices: &[u8], trace: bool) -> Outcome<Tally> {
-    play(Simulation::new(0, Seeded::guided(0, choices))?, trace)
+    play(
+        Simulation::new(0, Seeded::guided(0, choices.to_vec()))?,
+        trace,
+    )
 }
 
 fn play(mut simulation: Simulation, trace: bool) -> Outcome<Tally> {

@@ -13,14 +13,14 @@ pub struct Seeded {
 impl Seeded {
     /// Numbers that follow from `seed`.
     pub fn new(seed: u64) -> Self {
-        Self::guided(seed, &[])
+        Self::guided(seed, Vec::new())
     }
 
     /// As [`Seeded::new`], but [`Seeded::below`] takes its numbers from `choices` while there are any.
-    pub fn guided(seed: u64, choices: &[u8]) -> Self {
+    pub fn guided(seed: u64, choices: Vec<u8>) -> Self {
         Self {
             state: seed,
-            choices: choices.to_vec().into_iter(),
+            choices: choices.into_iter(),
         }
     }
 
