@@ -17,6 +17,9 @@ mod stats;
 mod storage;
 mod verify;
 
+#[cfg(fuzzing)]
+pub(crate) use append::fuzzing;
+
 use crate::args::{Cli, Command};
 use crate::error::{Exit, Failure};
 use crate::output::Output;

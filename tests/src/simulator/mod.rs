@@ -62,7 +62,26 @@ pub struct Tally {
 ///
 /// If the log breaks a promise.
 pub fn run(seed: u64, trace: bool) -> Outcome<Tally> {
-    let mut simulation = Simulation::new(seed)?;
+    play(Simulation::new(seed, Seeded::new(seed))?, trace)
+}
+
+/// As [`run`], with what is chosen taken from `choices`, and from a generator when they end.
+///
+/// # Errors
+///
+/// Whatever fails that no fault explains.
+///
+/// # Panics
+///
+/// If the log breaks a promise.
+pub fn run_guided(choices: &[u8], trace: bool) -> Outcome<Tally> {
+    play(
+        Simulation::new(0, Seeded::guided(0, choices.to_vec()))?,
+        trace,
+    )
+}
+
+fn play(mut simulation: Simulation, trace: bool) -> Outcome<Tally> {
     simulation.trace = trace;
     let lives = 2 + simulation.numbers.below(4);
     for _ in 0..lives {
@@ -101,8 +120,7 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn new(seed: u64) -> Outcome<Self> {
-        let mut numbers = Seeded::new(seed);
+    fn new(seed: u64, mut numbers: Seeded) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let sealing = [Sealing::Required, Sealing::Required, Sealing::Plain][numbers.below(3)];
         let mut create = CreateOptions::default();
