@@ -5,8 +5,8 @@ use super::model::{Fate, Part, Proof, Sent, fate_of};
 use crate::tamper::Outcome;
 use runstone_codec::{Control, Draft, NewEvent, Position};
 use runstone_store::{
-    Append, AppendError, Appended, Condition, Decision, Durability, Expected, Imported, Log, Query,
-    Read, VerifyLevel, verify_file,
+    Append, AppendError, Appended, Condition, Decision, Durability, Expected, Imported, Log,
+    ProblemKind, Query, Read, VerifyLevel, verify_file,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -137,6 +137,7 @@ impl Simulation {
             }
             self.model.sent.push(sent);
         }
+        let struck = self.machine.struck();
         let mut context = Context::from_waker(Waker::noop());
         let mut left = clients.len();
         let mut all_told = Vec::new();
@@ -156,6 +157,10 @@ impl Simulation {
                 left -= 1;
                 all_told.push((first + at, told));
             }
+        }
+        if self.machine.struck() > struck {
+            // Whoever would have been told that a commit failed may have given up waiting.
+            self.fail();
         }
         // A commit that failed comes before those that took its positions, whoever was polled first.
         all_told.sort_by_key(|(_, told)| !told.is_unknown());
@@ -372,7 +377,11 @@ impl Simulation {
                 let mut open = self.opening();
                 open.keys = Some(self.folder.path().join("keys"));
                 let found = verify_file(&path, open, VerifyLevel::Payloads, &|_, _| {})?;
-                assert!(found.valid, "{found:?}");
+                // One that was cut short is cut short in the copy too.
+                let pending = self.log().erasures().into_iter();
+                let pending = pending.filter(|erasure| erasure.completed.is_none());
+                assert_eq!(found.problems.len(), pending.count(), "{found:?}");
+                assert!(found.worst() != Some(ProblemKind::Tampered), "{found:?}");
                 std::fs::remove_file(&path)?;
             }
             Err(error) => {
