@@ -7,7 +7,11 @@ use crate::tamper::Outcome;
 use runstone_codec::Position;
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::{Consistency, Policy, Receipt, VerifyOptions};
-use runstone_store::{EpochStart, Erase, EraseError, ErrorKind, Log, ProblemKind, VerifyLevel};
+use runstone_store::keys::KeyInfo;
+use runstone_store::{
+    Durability, EpochStart, Erase, EraseError, ErrorKind, Log, ProblemKind, VerifyLevel,
+};
+use std::collections::BTreeSet;
 
 impl Simulation {
     pub(super) fn evidence(&mut self) -> Outcome {
@@ -15,14 +19,21 @@ impl Simulation {
             // Keys are not on the disk that lies, and what it forgets they do not.
             return Ok(());
         }
-        match self.numbers.below(12) {
+        let struck = self.machine.struck();
+        match self.numbers.below(13) {
             0..=2 => self.erase(),
+            // What they sealed is sealed again under keys that are left.
+            12 => self.clients_while(Durability::Synced, Some(Self::erase)),
             3 => self.resume(),
             4 => self.hold()?,
             5 => self.rotate()?,
             6 => self.rewrite(),
             7 => self.start_epoch()?,
             _ => self.prove()?,
+        }
+        if self.machine.struck() > struck {
+            // Whatever was asked may have begun with making durable what was buffered.
+            self.fail();
         }
         Ok(())
     }
@@ -40,6 +51,9 @@ impl Simulation {
         if self.numbers.below(3) == 0 {
             request = request.defer_rewrite();
         }
+        let keks = keks(&log);
+        let keyed = |key: KeyInfo| request.scopes.contains(&key.scope);
+        let had_keys = log.keys().into_iter().any(keyed);
         let answer = log.erase(&request, &|_, _| {});
         self.say(|| format!("  erase {:?}: {answer:?}", request.scopes));
         let is_held = |scope: &String| self.model.held.get(scope).copied();
@@ -48,6 +62,8 @@ impl Simulation {
             Ok(erasure) => {
                 assert!(!held.contains(&Some(true)), "{request:?} was under hold");
                 assert!(erasure.completed.is_some());
+                let is_gone = !had_keys || keks.is_disjoint(&self::keks(&log));
+                assert!(is_gone, "a key that wrapped what was erased is left");
                 self.model.erased.insert(erasure.requested.get());
                 self.tally.erasures += 1;
             }
@@ -217,4 +233,9 @@ impl Simulation {
         self.resume();
         assert!(!is_pending(&log));
     }
+}
+
+/// The key-encryption keys that wrap something.
+fn keks(log: &Log) -> BTreeSet<String> {
+    log.keys().into_iter().map(|key| key.kek_id).collect()
 }

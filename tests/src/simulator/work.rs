@@ -118,6 +118,15 @@ impl Simulation {
 
     /// A few clients at once, whose requests come into few groups.
     fn clients(&mut self, durability: Durability) {
+        self.clients_while(durability, None);
+    }
+
+    /// The same; `meanwhile` happens when every request waits and none has been decided.
+    pub(super) fn clients_while(
+        &mut self,
+        durability: Durability,
+        meanwhile: Option<fn(&mut Self)>,
+    ) {
         let log = self.log().clone();
         let first = self.model.sent.len();
         let mut clients: Vec<Option<Client<'_>>> = Vec::new();
@@ -141,6 +150,12 @@ impl Simulation {
         let mut context = Context::from_waker(Waker::noop());
         let mut left = clients.len();
         let mut all_told = Vec::new();
+        if let Some(meanwhile) = meanwhile {
+            for client in clients.iter_mut().flatten() {
+                assert!(client.as_mut().poll(&mut context).is_pending());
+            }
+            meanwhile(self);
+        }
         while left > 0 {
             let at = self.numbers.below(clients.len());
             let Some(client) = clients.get_mut(at).and_then(Option::as_mut) else {
