@@ -1,0 +1,17 @@
+//! `receipt`: proofs that events stand in the log.
+
+mod issue;
+mod verify;
+
+pub(super) use issue::write_receipt;
+
+use crate::args::{ReceiptArgs, ReceiptCommand};
+use crate::error::{Exit, Failure};
+use crate::session::Session;
+
+pub(crate) fn run(session: &Session, args: &ReceiptArgs) -> Result<Exit, Failure> {
+    match &args.command {
+        Some(ReceiptCommand::Verify(args)) => verify::run(&session.output, args),
+        None => issue::run(session, args),
+    }
+}
