@@ -18,7 +18,7 @@ A file that exists is replaced.";
 
 /// Prove that events stand in the log
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, after_long_help = RECEIPTS)]
+#[command(after_long_help = RECEIPTS)]
 #[command(group = ArgGroup::new("many").args(["stream", "query", "from", "to", "all"]).multiple(true))]
 #[command(group = ArgGroup::new("shown").args(["disclose", "disclose_all"]))]
 pub(crate) struct ReceiptArgs {
@@ -54,6 +54,19 @@ pub(crate) struct ReceiptArgs {
     /// A code for who gets the disclosure, recorded for ever: no name
     #[arg(long, value_name = "CODE", requires = "shown")]
     pub(crate) recipient: Option<String>,
+}
+
+impl ReceiptArgs {
+    /// Whether something is said that concerns issuing.
+    pub(crate) fn is_issuing(&self) -> bool {
+        self.which.is_some()
+            || self.stream.is_some()
+            || self.query.is_some()
+            || self.from.is_some()
+            || self.to.is_some()
+            || self.all
+            || self.output.is_some()
+    }
 }
 
 /// What is done with a receipt.
@@ -95,7 +108,6 @@ pub(crate) struct ReceiptVerifyArgs {
 
 /// Print the current signed checkpoint
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct CheckpointArgs {
     #[command(subcommand)]
     pub(crate) command: Option<CheckpointCommand>,
@@ -120,7 +132,7 @@ pub(crate) enum CheckpointCommand {
 
 /// Prove that the log has only grown since a checkpoint
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(subcommand_negates_reqs = true)]
 pub(crate) struct ConsistencyArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ConsistencyCommand>,
@@ -214,7 +226,7 @@ pub(crate) struct HoldArgs {
     /// The scope
     pub(crate) scope: Option<String>,
     /// Let it be erased again
-    #[arg(long, requires = "scope")]
+    #[arg(long, requires = "scope", conflicts_with = "list")]
     pub(crate) release: bool,
     /// List what is held
     #[arg(long)]

@@ -213,6 +213,61 @@ mod tests {
     }
 
     #[test]
+    fn what_is_issued_and_what_is_verified_are_told_apart() {
+        let verifies = |words: &[&str]| {
+            let cli = Cli::try_parse_from([&["runstone"], words].concat()).unwrap();
+            match cli.command {
+                Command::Receipt(args) => args.command.is_some(),
+                Command::Checkpoint(args) => args.command.is_some(),
+                Command::Consistency(args) => args.command.is_some(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for words in [
+            &["receipt", "--json", "verify", "--policy", "p", "a", "b"][..],
+            &[
+                "receipt", "verify", "a", "--policy", "p", "--json", "--log", "l",
+            ],
+            &["checkpoint", "-q", "verify", "a", "--policy", "p"],
+            &[
+                "consistency",
+                "--json",
+                "verify",
+                "a",
+                "--old",
+                "o",
+                "--policy",
+                "p",
+            ],
+        ] {
+            assert!(verifies(words), "{words:?}");
+        }
+        for words in [
+            &["receipt", "7", "--json"][..],
+            &["receipt", "--stream", "verify", "-o", "d"],
+            &["checkpoint", "--json"],
+            &["consistency", "verified", "-o", "f"],
+        ] {
+            assert!(!verifies(words), "{words:?}");
+        }
+        for words in [
+            &["receipt", "verify", "a"][..],
+            &["receipt", "7", "--all"],
+            &["receipt", "7", "--disclose", "a"],
+            &["receipt", "7", "--recipient", "a", "-o", "f"],
+            &["consistency"],
+            &["erase"],
+            &["erase", "ann"],
+            &["erase", "ann", "--resume", "--basis", "b"],
+            &["hold"],
+            &["hold", "--list", "--release"],
+        ] {
+            let outcome = Cli::try_parse_from([&["runstone"], words].concat());
+            assert!(outcome.is_err(), "{words:?}");
+        }
+    }
+
+    #[test]
     fn an_event_comes_from_flags_or_from_a_file() {
         let parse = |words: &[&str]| Cli::try_parse_from([&["runstone", "append"], words].concat());
         assert!(parse(&[]).is_ok());

@@ -43,8 +43,11 @@ pub(crate) fn checkpoint(session: &Session, args: &CheckpointArgs) -> Result<Exi
 
 /// That the log has only grown, in the shape of a request to a C2SP witness; or whether that holds.
 pub(crate) fn consistency(session: &Session, args: &ConsistencyArgs) -> Result<Exit, Failure> {
-    if let Some(ConsistencyCommand::Verify(args)) = &args.command {
-        return verify_consistency(&session.output, args);
+    if let Some(ConsistencyCommand::Verify(verify)) = &args.command {
+        if args.old.is_some() || args.output.is_some() {
+            return Err(Report::usage("what is to be issued is not said to verify").into());
+        }
+        return verify_consistency(&session.output, verify);
     }
     let old = args.old.as_deref().unwrap_or(Path::new("-"));
     let old = files::read_text(old, MAX_FILE_LEN)?;

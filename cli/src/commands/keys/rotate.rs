@@ -41,7 +41,7 @@ pub(super) fn kek(session: &Session) -> Result<Exit, Failure> {
         remaining: &rotation.remaining,
     };
     session.output.answer(&answer, || {
-        let mut text = "every key is wrapped under a new key-encryption key".to_owned();
+        let mut text = "every key is wrapped under the newest key-encryption key".to_owned();
         // Writing to a string cannot fail.
         for (kek_id, answer) in &rotation.destroyed {
             let _ = write!(text, "\n{kek_id}: {}", meaning(*answer));
