@@ -168,7 +168,6 @@ fn of_proofs(code: &str) -> Hints {
         "receipt_log_id_missing" => &["--log-id HEX: log_id in runstone show 0"],
         "foreign_checkpoint" => &["give a checkpoint that this log has signed, as it was written"],
         "recipient" => &["a recipient reads like auditor-7"],
-        "origin_unknown" => &["runstone policy names the origins that the log had"],
         "erased" => &["runstone erase --list says when and why"],
         "disclosure_whole_only" => &["--disclose-all discloses the whole payload"],
         "disclosure_unknown_field" => &["runstone show POSITION shows the members of the payload"],

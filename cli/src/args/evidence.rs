@@ -163,20 +163,9 @@ pub(crate) struct ConsistencyVerifyArgs {
     /// Whom to trust, as runstone policy prints it
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
-    /// Whom to trust for the earlier checkpoint, if that is another policy
-    #[arg(long, value_name = "FILE")]
-    pub(crate) old_policy: Option<PathBuf>,
     /// The later checkpoint may have the origin of a later epoch
     #[arg(long)]
     pub(crate) across_epochs: bool,
-}
-
-/// Print the trust file for auditors, a C2SP tlog-policy
-#[derive(Debug, Args)]
-pub(crate) struct PolicyArgs {
-    /// For checkpoints of this origin, which the log had in an earlier epoch [default: the origin now]
-    #[arg(long, value_name = "O")]
-    pub(crate) origin: Option<String>,
 }
 
 const ERASURE: &str = "The keys of the scopes are destroyed, the key-encryption key that wrapped them is replaced and \
@@ -241,7 +230,7 @@ pub(crate) enum EpochCommand {
 }
 
 const EPOCH: &str = "Two writable copies would sign different histories with one name. So a backup is a replica until \
-somebody decides that it is the successor: this records the decision, and from then on checkpoints carry another origin. \
+somebody decides that it is the successor: this records the decision, and from then on checkpoints carry another origin and are signed by another key. \
 Auditors need the new runstone policy.";
 
 /// Make a replica writable, under a new origin

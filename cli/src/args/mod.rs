@@ -14,7 +14,7 @@ pub(crate) use command_line::CommandLine;
 pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
 pub(crate) use evidence::{
     CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,
-    EpochCommand, EpochStartArgs, EraseArgs, HoldArgs, PolicyArgs, ReceiptArgs, ReceiptCommand,
+    EpochCommand, EpochStartArgs, EraseArgs, HoldArgs, ReceiptArgs, ReceiptCommand,
     ReceiptVerifyArgs,
 };
 pub(crate) use values::{parse_expected, parse_time, parse_when};
@@ -125,8 +125,8 @@ pub(crate) enum Command {
     Checkpoint(CheckpointArgs),
     /// Prove that the log has only grown since a checkpoint, and verify such proofs
     Consistency(ConsistencyArgs),
-    /// Print the trust file for auditors
-    Policy(PolicyArgs),
+    /// Print the trust file for auditors, a C2SP tlog-policy
+    Policy,
     /// Erase scopes: nobody can read their content any more
     Erase(EraseArgs),
     /// Forbid that a scope is erased

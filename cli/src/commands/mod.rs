@@ -22,6 +22,9 @@ mod storage;
 mod verdict;
 mod verify;
 
+#[cfg(fuzzing)]
+pub(crate) use append::fuzzing;
+
 use crate::args::{Cli, Command};
 use crate::error::{Exit, Failure};
 use crate::output::Output;
@@ -43,7 +46,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),
         Command::Consistency(args) => checkpoint::consistency(&session, &args),
-        Command::Policy(args) => checkpoint::policy(&session, &args),
+        Command::Policy => checkpoint::policy(&session),
         Command::Erase(args) => erase::run(&session, &args),
         Command::Hold(args) => hold::run(&session, &args),
         Command::Rebuild(args) => folds::rebuild(&session, &args),

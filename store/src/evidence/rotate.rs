@@ -86,13 +86,13 @@ impl Log {
     }
 
     /// A former and a new key of which the log does not know yet.
-    fn unrecorded_signer(&self) -> Option<(Vkey, Vkey)> {
+    pub(super) fn unrecorded_signer(&self) -> Option<(Vkey, Vkey)> {
         let identity = &self.shared.identity;
         let vkeys = identity.keys.vkeys();
         let [new, old] = vkeys.as_slice() else {
             return None;
         };
-        let is_known = identity.history().knows_key(&new.public_key());
+        let is_known = identity.history().is_signer(&new.public_key());
         (!is_known).then(|| (old.clone(), new.clone()))
     }
 
@@ -120,8 +120,8 @@ impl Log {
         Ok(keys.end_signing_overlap()?)
     }
 
-    /// Every key that may have signed a checkpoint of this log, under every name that it had, and
-    /// where each came in: what an auditor has to trust.
+    /// Every key that may have signed a checkpoint of this log, under the name that it had then:
+    /// what an auditor has to trust.
     pub fn vkeys(&self) -> Vec<Vkey> {
         let identity = &self.shared.identity;
         let mut vkeys = identity.history().vkeys();
