@@ -184,6 +184,7 @@ An erasure that was cut short is pending (exit 9): the content reads as erased a
 #[derive(Debug, Args)]
 #[command(after_long_help = ERASURE)]
 #[command(group = ArgGroup::new("what").args(["scopes", "resume", "list"]).required(true))]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct EraseArgs {
     /// The scopes
     #[arg(value_name = "SCOPE", requires = "basis")]

@@ -46,8 +46,8 @@ pub(crate) fn consistency(session: &Session, args: &ConsistencyArgs) -> Result<E
         }
         return verify_consistency(&session.output, verify);
     }
-    let old = args.old.as_deref().unwrap_or(Path::new("-"));
-    let old = files::read_text(old, MAX_FILE_LEN)?;
+    let old = args.old.as_deref();
+    let old = files::read_text(old.unwrap_or_else(|| Path::new("-")), MAX_FILE_LEN)?;
     let (proof, size) = session.with(Access::Events, |log| {
         Ok((log.consistency(&old)?, log.size()))
     })?;

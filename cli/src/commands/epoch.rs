@@ -9,6 +9,7 @@ use runstone::codec::Position;
 use runstone::receipt::MAX_FILE_LEN;
 use runstone::{EpochStart, Log};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::path::Path;
 
 #[derive(Serialize)]
@@ -57,16 +58,12 @@ fn start(session: &Session, args: &EpochStartArgs) -> Result<Exit, Failure> {
         let (epoch, position) = (answer.epoch, answer.position);
         let mut text =
             format!("epoch {epoch} begins at position {position}; the log can be written");
+        // Writing to a string cannot fail.
         if let Some(size) = answer.known_size {
-            text.push_str(&format!(
-                "\n{} events are known of the one before",
-                count(size)
-            ));
+            let _ = write!(text, "\n{} events are known of the one before", count(size));
         }
-        text.push_str(&format!(
-            "\norigin  {}\nvkey    {}",
-            answer.origin, answer.vkey
-        ));
+        let (origin, vkey) = (&answer.origin, &answer.vkey);
+        let _ = write!(text, "\norigin  {origin}\nvkey    {vkey}");
         text
     })?;
     output.note("give auditors what runstone policy prints; never write the former log again");

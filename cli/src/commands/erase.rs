@@ -10,7 +10,7 @@ use runstone::codec::Position;
 use runstone::{Erase, EraseError, Erasure, Item, Log, Read, Settings};
 use serde::Serialize;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const DAY_US: u64 = 86_400_000_000;
 
@@ -195,7 +195,7 @@ fn not_written(failure: Failure, position: Position) -> Failure {
     }
 }
 
-fn text(erasure: &Erasure, certificate: &PathBuf) -> String {
+fn text(erasure: &Erasure, certificate: &Path) -> String {
     let keys = match erasure.destroyed.as_deref() {
         Some("proven") => "their keys are destroyed, as the provider proves",
         Some("plain") => "they had no keys",

@@ -18,7 +18,7 @@ impl Simulation {
         match self.numbers.below(12) {
             0..=2 => self.erase(),
             3 => self.resume(),
-            4 => self.hold()?,
+            4 => self.hold(),
             5 => self.rotate()?,
             6 => self.rewrite(),
             7 => self.start_epoch()?,
@@ -79,7 +79,7 @@ impl Simulation {
         }
     }
 
-    fn hold(&mut self) -> Outcome {
+    fn hold(&mut self) {
         let scope = self.scope();
         let log = self.log().clone();
         let known = self.model.held.get(scope).copied();
@@ -104,7 +104,6 @@ impl Simulation {
                 self.fail();
             }
         }
-        Ok(())
     }
 
     fn rotate(&mut self) -> Outcome {

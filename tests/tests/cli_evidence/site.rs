@@ -79,7 +79,8 @@ impl Site {
                 let data = json!({"amount": n, "text": format!("{SECRET}, {scope}"), "note": null});
                 let event = json!({"type": "data.noted", "stream": format!("run-{scope}"),
                                    "scope": scope, "fields": true, "data": data});
-                input.push_str(&format!("{event}\n"));
+                input.push_str(&event.to_string());
+                input.push('\n');
             }
         }
         let mut child = self.command(["append", "-"]).spawn().unwrap();

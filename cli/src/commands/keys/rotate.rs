@@ -63,7 +63,7 @@ fn meaning(answer: Destroyed) -> &'static str {
     match answer {
         Destroyed::Proven => "destroyed, as its provider proves",
         Destroyed::BestEffort => "destroyed, as far as its provider can tell",
-        _ => "its provider cannot destroy it",
+        Destroyed::Unsupported => "its provider cannot destroy it",
     }
 }
 

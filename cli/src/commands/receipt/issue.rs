@@ -8,6 +8,7 @@ use crate::session::{Access, Session};
 use runstone::codec::Position;
 use runstone::{Disclose, Log, Prover, Query, Read};
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 /// How the file of a receipt ends.
@@ -87,10 +88,9 @@ fn text(answer: &Answer<'_>, size: u64) -> String {
     let (file, position) = (answer.receipt.display(), answer.position);
     let mut text = format!("{file}: event {position} among {}", count(size));
     if let Some(disclosure) = answer.disclosure {
-        text.push_str(&format!(
-            "\n{}: what is disclosed of it",
-            disclosure.display()
-        ));
+        let disclosure = disclosure.display();
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{disclosure}: what is disclosed of it");
     }
     text
 }
