@@ -137,9 +137,7 @@ fn restore(session: &Session, file: &Path) -> Result<Exit, Failure> {
     output.answer(&Restored { keys: &keys }, || {
         format!("the keys are in {}", keys.display())
     })?;
-    output.note(
-        "what was erased since that backup was made is erased again at runstone erase --resume",
-    );
+    output.note("keys of what was erased since are dropped again when the log is opened");
     Ok(Exit::Done)
 }
 
