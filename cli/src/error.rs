@@ -134,6 +134,8 @@ from_log_errors!(
     runstone::store::keys::KeyError,
     runstone::AppendError,
     runstone::ReadError,
+    runstone::EvidenceError,
+    runstone::EraseError,
     runstone::projections::settings::SettingsError
 );
 

@@ -11,6 +11,7 @@
 mod args;
 mod commands;
 mod error;
+mod files;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hints;

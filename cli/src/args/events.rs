@@ -83,7 +83,7 @@ pub(crate) struct AppendArgs {
     pub(crate) max_line_bytes: usize,
 }
 
-fn parse_query(text: &str) -> Result<Query, String> {
+pub(super) fn parse_query(text: &str) -> Result<Query, String> {
     Query::parse(text).map_err(|error| error.to_string())
 }
 

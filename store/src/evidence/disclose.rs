@@ -10,6 +10,7 @@ use crate::read::{check_digest, parse_entry};
 use runstone_codec::payload::Plain;
 use runstone_codec::{NewEvent, Position, seal};
 use runstone_receipt::Disclosure;
+use runstone_receipt::disclosure::DisclosedField;
 use zeroize::Zeroizing;
 
 /// What of an event's content is shown, and to whom.
@@ -75,7 +76,7 @@ impl Log {
             segments: disclosure
                 .disclosed()
                 .iter()
-                .map(|field| field.index())
+                .map(DisclosedField::index)
                 .collect(),
             of: disclosure.segments(),
             recipient: disclose.recipient.clone(),

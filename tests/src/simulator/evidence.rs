@@ -25,7 +25,7 @@ impl Simulation {
             // What they sealed is sealed again under keys that are left.
             12 => self.clients_while(Durability::Synced, Some(Self::erase)),
             3 => self.resume(),
-            4 => self.hold()?,
+            4 => self.hold(),
             5 => self.rotate()?,
             6 => self.rewrite(),
             7 => self.start_epoch()?,
@@ -95,7 +95,7 @@ impl Simulation {
         }
     }
 
-    fn hold(&mut self) -> Outcome {
+    fn hold(&mut self) {
         let scope = self.scope();
         let log = self.log().clone();
         let known = self.model.held.get(scope).copied();
@@ -120,7 +120,6 @@ impl Simulation {
                 self.fail();
             }
         }
-        Ok(())
     }
 
     fn rotate(&mut self) -> Outcome {

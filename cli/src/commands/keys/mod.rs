@@ -1,11 +1,13 @@
 //! `keys`: what keys there are, and who may act.
 
+mod rotate;
+
 use crate::args::{KeysCommand, PrincipalCommand};
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, count, now, relative, rfc3339};
 use crate::session::{Access, Session};
 use runstone::codec::{Authority, OsEntropy, Position};
-use runstone::store::keys::{Credential, KeyInfo};
+use runstone::store::keys::{Credential, KeyInfo, KeyStore};
 use runstone::{AppendError, Log};
 use serde::Serialize;
 use std::path::Path;
@@ -14,6 +16,10 @@ pub(crate) fn run(session: &Session, command: &KeysCommand) -> Result<Exit, Fail
     match command {
         KeysCommand::List => list(session),
         KeysCommand::Backup { file } => backup(session, file),
+        KeysCommand::Restore { file } => restore(session, file),
+        KeysCommand::Rotate => rotate::kek(session),
+        KeysCommand::RotateSigning { end: false } => rotate::signing(session),
+        KeysCommand::RotateSigning { end: true } => rotate::end_overlap(session),
         KeysCommand::Principal(PrincipalCommand::Add {
             name,
             authority,
@@ -53,6 +59,11 @@ impl Line {
 #[derive(Serialize)]
 struct Written<'a> {
     file: &'a Path,
+}
+
+#[derive(Serialize)]
+struct Restored<'a> {
+    keys: &'a Path,
 }
 
 #[derive(Serialize)]
@@ -116,6 +127,17 @@ fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {
         format!("the keys are in {}", file.display())
     })?;
     output.note("whoever has this file and a copy of the log reads and signs everything");
+    Ok(Exit::Done)
+}
+
+fn restore(session: &Session, file: &Path) -> Result<Exit, Failure> {
+    let keys = session.keys_path();
+    KeyStore::restore(file, &keys)?;
+    let output = &session.output;
+    output.answer(&Restored { keys: &keys }, || {
+        format!("the keys are in {}", keys.display())
+    })?;
+    output.note("keys of what was erased since are dropped again when the log is opened");
     Ok(Exit::Done)
 }
 
