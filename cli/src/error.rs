@@ -135,6 +135,8 @@ from_log_errors!(
     runstone::AppendError,
     runstone::ReadError,
     runstone::pack::PackError,
+    runstone::EvidenceError,
+    runstone::EraseError,
     runstone::projections::settings::SettingsError
 );
 

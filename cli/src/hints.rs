@@ -6,6 +6,8 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_the_log(code))
         .or_else(|| of_events(code))
         .or_else(|| of_keys(code))
+        .or_else(|| of_erasure(code))
+        .or_else(|| of_proofs(code))
         .unwrap_or_default()
 }
 
@@ -26,9 +28,6 @@ fn own(code: &str) -> Hints {
         "not_a_file" => &["name a file, or - for stdin"],
         "pack_empty" => &["runstone log with the same filters shows what matches"],
         "pack_name" => &["name a directory that does not exist yet"],
-        "pack_policy" => &["runstone log --stream log shows how keys and origins came in"],
-        "foreign_checkpoint" => &["name a checkpoint that this log has signed"],
-        "recipient" => &["give it a code of yours, as in auditor-7"],
         "run_not_found" => &["runstone runs lists the runs"],
         "fold_unknown" => &["runstone folds lists the folds"],
         "unknown_format" | "import_unknown_format" => {
@@ -72,7 +71,10 @@ fn of_the_log(code: &str) -> Hints {
         "poisoned" | "reopening" | "closed" | "contended" => {
             &["run it again; runstone doctor checks the set-up"]
         }
-        "read_only" => &["append to the log that this is a copy of"],
+        "read_only" => &[
+            "append to the log that this is a copy of",
+            "if that is lost for good, runstone epoch start makes a copy its successor",
+        ],
         "fold_stopped" => &["runstone folds says where and why; runstone rebuild folds again"],
         "not_found" => &["runstone log --all --reverse --limit 10 shows the newest events"],
         "settings_syntax" | "settings_value" => {
@@ -131,6 +133,46 @@ fn of_keys(code: &str) -> Hints {
             &["the operating system gives no randomness: run it again"]
         }
         "principal_name" => &["a principal has 1 to 255 bytes and no control characters"],
+        _ => return None,
+    })
+}
+
+/// Errors of erasing.
+fn of_erasure(code: &str) -> Hints {
+    Some(match code {
+        "erase_request" => &["runstone erase SCOPE --basis CODE, as in --basis gdpr-17-1-b"],
+        "scope_unknown" => &["scopes stand in runstone show POSITION and in runstone keys list"],
+        "scope_not_held" => &["runstone hold --list shows what is held"],
+        "scope_retained" => &["runstone config show shows the minimum; changing it is recorded"],
+        "erasure_pending" => &["the content reads as erased already"],
+        "not_confirmed" => &["answer y, or give --yes"],
+        "kek_remains" => &["runstone keys rotate asks the provider again"],
+        "no_signing_overlap" => &["runstone keys rotate-signing begins one"],
+        "signing_overlap" => &["runstone keys rotate-signing --end ends it"],
+        _ => return None,
+    })
+}
+
+/// Errors of proofs and of what is disclosed.
+fn of_proofs(code: &str) -> Hints {
+    Some(match code {
+        "policy_unreadable" => &["runstone policy prints the policy of a log, for its auditors"],
+        "policy_malformed"
+        | "policy_quorum"
+        | "policy_name"
+        | "policy_too_long"
+        | "policy_duplicate_key" => &["give the policy as runstone policy printed it"],
+        "checkpoint_unknown_origin" | "checkpoint_origin" | "note_not_signed" => {
+            &["the policy does not trust this log: get the one that its owner publishes now"]
+        }
+        "consistency_origin" => &["a later epoch of the same log: add --across-epochs"],
+        "consistency_size" => &["give the checkpoint that the file was made for"],
+        "receipt_log_id_missing" => &["--log-id HEX: log_id in runstone show 0"],
+        "foreign_checkpoint" => &["give a checkpoint that this log has signed, as it was written"],
+        "recipient" => &["a recipient reads like auditor-7"],
+        "erased" => &["runstone erase --list says when and why"],
+        "disclosure_whole_only" => &["--disclose-all discloses the whole payload"],
+        "disclosure_unknown_field" => &["runstone show POSITION shows the members of the payload"],
         _ => return None,
     })
 }

@@ -38,6 +38,7 @@ pub(crate) struct Session {
     principal: Option<String>,
     credential: Option<PathBuf>,
     checkpoint_copies: Vec<PathBuf>,
+    checkpoint_commands: Vec<Vec<String>>,
     wait: Duration,
     pub(crate) output: Output,
 }
@@ -50,6 +51,11 @@ impl Session {
             principal: global.principal,
             credential: global.cred,
             checkpoint_copies: global.checkpoint_copies,
+            checkpoint_commands: global
+                .checkpoint_commands
+                .into_iter()
+                .map(|command| command.0)
+                .collect(),
             wait: global.wait.unwrap_or(PATIENCE),
             output,
         }
@@ -74,6 +80,10 @@ impl Session {
             .options
             .checkpoint_copies
             .clone_from(&self.checkpoint_copies);
+        options
+            .options
+            .checkpoint_commands
+            .clone_from(&self.checkpoint_commands);
         options.sources = provider_sources();
         options.progress = self.repair_progress();
         options

@@ -11,23 +11,21 @@
     reason = "a test may fail on whatever is not as expected"
 )]
 
+#[path = "hostile/check.rs"]
+mod check;
 #[path = "hostile/damage.rs"]
 mod damage;
 #[path = "hostile/huge.rs"]
 mod huge;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 
-use runstone_codec::event::{Draft, Limits};
-use runstone_import::{DETECT_BYTES, Format, Imported, Importer, Options, Rejected, detect};
-use uuid::Uuid;
+use check::{Item, check};
+use runstone_import::{DETECT_BYTES, Format, Importer, Options, detect};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
-
-type Item = Result<Imported, Rejected>;
 
 const CLOUD_EVENTS: &str = r#"[
  {"specversion":"1.0","id":"1","source":"/runs/7","type":"tool.call.requested","time":"2026-02-09T07:36:25Z","data":{"call_id":"c","name":"f","arguments":{"n":1e400}}},
@@ -125,43 +123,6 @@ fn recordings() -> Vec<Recording> {
 
 fn import(format: Format, bytes: &[u8]) -> Vec<Item> {
     Importer::new(format, bytes, Options::default()).collect()
-}
-
-fn same(one: &Draft, other: &Draft) -> bool {
-    one.event == other.event && one.control == other.control && one.keyed == other.keyed
-}
-
-/// Everything holds that must hold whatever was read: two events of one id are the same, a log
-/// takes each, and every item says where it is from.
-fn check(items: &[Item], bytes: &[u8]) {
-    assert!(!items.is_empty());
-    let last = bytes.split(|byte| *byte == b'\n').count() as u64;
-    let mut by_id: BTreeMap<Uuid, &Draft> = BTreeMap::new();
-    for item in items {
-        let (member, line, read) = match item {
-            Ok(one) => (&one.member, one.line, one.bytes_read),
-            Err(one) => (&one.member, one.line, one.bytes_read),
-        };
-        assert!(line >= 1 && read <= bytes.len() as u64, "{item:?}");
-        assert!(member.is_some() || line <= last, "line {line} of {last}");
-        match item {
-            Ok(imported) => {
-                for draft in &imported.drafts {
-                    assert_eq!(draft.event.stream, imported.stream);
-                    let mut event = draft.event.clone();
-                    assert_eq!(event.check(&Limits::default()), Ok(()));
-                    if let Some(before) = by_id.insert(draft.event.event_id.unwrap(), draft) {
-                        assert!(same(before, draft), "{before:?}\n{draft:?}");
-                    }
-                }
-            }
-            Err(rejected) => {
-                let told = rejected.to_string();
-                assert!(told.contains(&format!("line {line}: ")), "{told}");
-                assert!(rejected.code().starts_with("import_"));
-            }
-        }
-    }
 }
 
 /// The members of a container, in the order in which they stand.

@@ -194,22 +194,25 @@ pub fn slot_offset(sequence: u64) -> u64 {
     sequence % 2 * STRIDE
 }
 
-/// The newest slot of a file that can be read; a torn one, or one in the other's place, counts
-/// for nothing. `None`: the file has no head.
-pub fn newest_slot(file: &[u8]) -> Option<HeadSlot> {
+/// The newest slot of a log's head file; a torn one, one in the other's place and one of another log
+/// count for nothing. `None`: the file has no head.
+///
+/// A sequence number is followed by the next one modulo 2^64, so that what is written after any
+/// slot is newer than it.
+pub fn newest_slot(file: &[u8], log_id: &LogId) -> Option<HeadSlot> {
     let slot = |sequence: u64| {
         let start = usize::try_from(slot_offset(sequence)).ok()?;
         let bytes = file.get(start..start.checked_add(SLOT_LEN)?)?;
         HeadSlot::decode(bytes)
             .ok()
-            .filter(|slot| slot.sequence % 2 == sequence)
+            .filter(|slot| slot.sequence % 2 == sequence && slot.log_id == *log_id)
     };
     match (slot(0), slot(1)) {
-        (Some(even), Some(odd)) => Some(if even.sequence > odd.sequence {
-            even
-        } else {
-            odd
-        }),
+        (Some(even), Some(odd)) => {
+            let ahead = even.sequence.wrapping_sub(odd.sequence);
+            let even_is_newer = ahead < 1 << 63;
+            Some(if even_is_newer { even } else { odd })
+        }
         (even, odd) => even.or(odd),
     }
 }
@@ -302,21 +305,41 @@ mod tests {
         }
     }
 
+    fn newest(file: &[u8]) -> Option<HeadSlot> {
+        newest_slot(file, &slot(0).log_id)
+    }
+
     #[test]
     fn the_higher_whole_slot_in_its_own_place_counts() {
-        assert_eq!(newest_slot(&[]), None);
-        assert_eq!(newest_slot(&file(&[])), None);
-        assert_eq!(newest_slot(&file(&[slot(4), slot(5)])), Some(slot(5)));
-        assert_eq!(newest_slot(&file(&[slot(6), slot(5)])), Some(slot(6)));
-        assert_eq!(newest_slot(&file(&[slot(5)])), Some(slot(5)));
+        assert_eq!(newest(&[]), None);
+        assert_eq!(newest(&file(&[])), None);
+        assert_eq!(newest(&file(&[slot(4), slot(5)])), Some(slot(5)));
+        assert_eq!(newest(&file(&[slot(6), slot(5)])), Some(slot(6)));
+        assert_eq!(newest(&file(&[slot(5)])), Some(slot(5)));
         let mut torn = file(&[slot(6), slot(5)]);
         torn[100] ^= 1;
-        assert_eq!(newest_slot(&torn), Some(slot(5)));
+        assert_eq!(newest(&torn), Some(slot(5)));
         torn[4096 + 100] ^= 1;
-        assert_eq!(newest_slot(&torn), None);
+        assert_eq!(newest(&torn), None);
         let mut misplaced = file(&[slot(5)]);
         misplaced.copy_within(4096..4096 + SLOT_LEN, 0);
         misplaced[4096..].fill(0);
-        assert_eq!(newest_slot(&misplaced), None);
+        assert_eq!(newest(&misplaced), None);
+    }
+
+    #[test]
+    fn a_slot_of_another_log_hides_none_of_the_log() {
+        let mut foreign = slot(9);
+        foreign.log_id = LogId::new([0; 16]);
+        assert_eq!(newest(&file(&[slot(4), foreign.clone()])), Some(slot(4)));
+        assert_eq!(newest(&file(&[foreign])), None);
+    }
+
+    #[test]
+    fn what_follows_the_highest_sequence_is_newer() {
+        let both = [slot(u64::MAX), slot(0)];
+        assert_eq!(newest(&file(&both)), Some(slot(0)));
+        let before = [slot(u64::MAX), slot(u64::MAX - 1)];
+        assert_eq!(newest(&file(&before)), Some(slot(u64::MAX)));
     }
 }

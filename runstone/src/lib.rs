@@ -50,7 +50,7 @@
 //!
 //! Besides [`pack`], which writes evidence for somebody outside, this crate holds no logic of its
 //! own. What it is made of is here under its own name:
-//! [`codec`] (bytes and values), [`receipt`] (tree and checkpoints), [`store`] (the log),
+//! [`codec`] (bytes and values), [`receipt`] (proofs and their verification), [`store`] (the log),
 //! [`projections`] (agent runs and settings) and [`import`] (recordings made elsewhere).
 
 mod options;
@@ -70,10 +70,12 @@ pub use runstone_codec::{
 };
 pub use runstone_projections::{Settings, events, runs, schemas, settings, standard_folds};
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
+pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};
 pub use runstone_store::{
-    Append, AppendError, Appended, Condition, CreateOptions, DecideContext, Decision, Durability,
-    ErrorKind, Expected, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item, Log,
-    LogInfo, LogOptions, OpenError, OpenOptions, Payload, Problem, ProblemKind, Query, QueryError,
-    Read, ReadError, Record, Records, Rows, Sealing, Stats, Subscription, VerifyLevel,
-    VerifyReport, verify_file,
+    Append, AppendError, Appended, BackupReport, Condition, CreateOptions, DecideContext, Decision,
+    Disclose, Durability, EpochStart, Erase, EraseError, Erasure, ErrorKind, EvidenceError,
+    Expected, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item, KekRotation, Log,
+    LogInfo, LogOptions, OpenError, OpenOptions, Payload, Problem, ProblemKind, Prover, Query,
+    QueryError, Read, ReadError, Record, Records, RewriteReport, Rows, Sealing, StartedEpoch,
+    Stats, Subscription, VerifyLevel, VerifyReport, verify_file,
 };

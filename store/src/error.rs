@@ -224,6 +224,14 @@ pub enum OpenError {
         /// The log that the keys belong to.
         keys: runstone_codec::LogId,
     },
+    /// The keys sign for another copy of the log.
+    #[error(
+        "the keyring signs as {vkey}, which this log does not know: another copy of it began an epoch with these keys; give the keys of this copy with --keys"
+    )]
+    ForeignSigner {
+        /// The public key of the keyring.
+        vkey: String,
+    },
     /// The storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -253,7 +261,7 @@ impl OpenError {
             Self::Diverged { .. } => "log_diverged",
             Self::Corrupt(_) | Self::Index(_) => "corrupt",
             Self::Keys(error) => error.code(),
-            Self::WrongKeys { .. } => "wrong_keys",
+            Self::WrongKeys { .. } | Self::ForeignSigner { .. } => "wrong_keys",
             Self::Storage(error) => error.code(),
             Self::Copy { .. } => "checkpoint_copy",
         }
@@ -271,7 +279,7 @@ impl OpenError {
                 ErrorKind::Corrupt
             }
             Self::Keys(error) => error.kind(),
-            Self::WrongKeys { .. } => ErrorKind::Keys,
+            Self::WrongKeys { .. } | Self::ForeignSigner { .. } => ErrorKind::Keys,
             Self::Storage(error) => error.kind(),
             Self::Copy { .. } => ErrorKind::Storage,
         }

@@ -5,7 +5,6 @@
 
 use crate::chunk::Head;
 use crate::engine::Disk;
-use crate::identity::Identity;
 use runstone_codec::LogId;
 use runstone_receipt::head::{HeadSlot, SLOT_LEN, newest_slot, slot_offset};
 use std::io;
@@ -45,7 +44,7 @@ impl HeadFile {
         }
         let mut bytes = vec![0; usize::try_from(FILE_LEN).unwrap_or(8192)];
         disk.read(0, &mut bytes)?;
-        let newest = newest_slot(&bytes).filter(|slot| slot.log_id == *log_id);
+        let newest = newest_slot(&bytes, log_id);
         let sequence = newest
             .as_ref()
             .map_or(0, |slot| slot.sequence.wrapping_add(1));
@@ -60,13 +59,13 @@ impl HeadFile {
 
     /// Writes the head into the older slot. It is not synced: what it says is durable already,
     /// and a head that is lost with the power is only behind.
-    pub(crate) fn write(&mut self, identity: &Identity, head: &Head) -> io::Result<()> {
+    pub(crate) fn write(&mut self, log_id: &LogId, head: &Head) -> io::Result<()> {
         if self.is_short {
             self.disk.set_len(FILE_LEN)?;
             self.is_short = false;
         }
         let slot = HeadSlot {
-            log_id: identity.log_id,
+            log_id: *log_id,
             size: head.size,
             root: head.root,
             recorded_at_us: head.recorded_at_us,
@@ -82,5 +81,43 @@ impl HeadFile {
     /// Makes the file durable, at close.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.disk.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::MemoryDisk;
+
+    fn head(size: u64) -> Head {
+        Head {
+            size,
+            root: [1; 32],
+            recorded_at_us: 2,
+            mac: [3; 32],
+            peaks: Vec::new(),
+        }
+    }
+
+    fn found(disk: &Arc<dyn Disk>, log_id: &LogId) -> Option<u64> {
+        match HeadFile::open(Arc::clone(disk), log_id).unwrap().1 {
+            Found::Head(slot) => Some(slot.size),
+            Found::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn a_log_finds_its_head_in_the_file_of_another() {
+        let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+        let (other, own) = (LogId::new([1; 16]), LogId::new([2; 16]));
+        let (mut file, _) = HeadFile::open(Arc::clone(&disk), &other).unwrap();
+        for size in 1..8 {
+            file.write(&other, &head(size)).unwrap();
+        }
+        for size in 20..23 {
+            let (mut file, _) = HeadFile::open(Arc::clone(&disk), &own).unwrap();
+            file.write(&own, &head(size)).unwrap();
+            assert_eq!(found(&disk, &own), Some(size));
+        }
     }
 }

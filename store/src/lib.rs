@@ -32,6 +32,8 @@ mod engine;
 mod error;
 mod evidence;
 mod fold;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod headfile;
 mod hex;
 mod identity;

@@ -97,6 +97,7 @@ impl Runstone {
             "RUNSTONE_KEYS",
             "RUNSTONE_CRED",
             "RUNSTONE_CHECKPOINT_COPIES",
+            "RUNSTONE_CHECKPOINT_COMMANDS",
         ] {
             command.env_remove(name);
         }

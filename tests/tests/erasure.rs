@@ -4,8 +4,8 @@ use runstone_codec::NewEvent;
 use runstone_store::keys::{KeyStore, ProviderConfig, ProviderSources, SecretSource, SecretString};
 use runstone_store::{
     CreateOptions, Erase, EraseError, ErrorKind, Fold, FoldError, FoldRecord, Log, ManualClock,
-    OpenError, OpenOptions, Payload, Query, Read, Rows, Sealing, VerifyLevel, VerifyReport,
-    verify_file,
+    OpenError, OpenOptions, Payload, ProblemKind, Query, Read, Rows, Sealing, VerifyLevel,
+    VerifyReport, verify_file,
 };
 use runstone_tests::tamper::{Outcome, RawRows, Table};
 use std::collections::BTreeMap;
@@ -430,7 +430,7 @@ fn an_erasure_waits_for_a_person_who_changes_the_environment() -> Outcome {
     assert!(why.contains("_NEXT"), "{why}");
     assert_erased(&log, "ann", 4)?;
     let report = log.verify(VerifyLevel::Commitments, &|_, _| {});
-    assert_eq!(report.worst().map(|kind| kind.as_str()), Some("incomplete"));
+    assert_eq!(report.worst().map(ProblemKind::as_str), Some("incomplete"));
     log.close_blocking()?;
     drop(log);
     let log = site.open()?;

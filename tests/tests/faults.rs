@@ -1,12 +1,15 @@
-//! What an operating system does to a process that writes a log: terminates it, fills its disk,
-//! takes its file handles away.
+//! What an operating system does to a process that writes a log: terminates it, fills its disk or
+//! takes the right to write to it, takes its file handles away, sets its clock.
 
-use runstone_store::{Log, OpenOptions};
+use runstone_codec::NewEvent;
+use runstone_store::{Log, ManualClock, OpenOptions, Query, Read, VerifyLevel};
 use runstone_tests::command::{Runstone, binary};
 use runstone_tests::tamper::Seeded;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// Lines whose payloads no compression makes small.
 fn lines(count: u64, words: usize) -> String {
@@ -74,6 +77,33 @@ fn termination_loses_nothing_that_was_acknowledged() {
     runstone.check();
 }
 
+/// Whether a file system can be mounted in a name space of its own; says so if not.
+fn can_mount(disk: &Path) -> bool {
+    let mounted = Command::new("unshare")
+        .args(["-rm", "mount", "-t", "tmpfs", "none"])
+        .arg(disk)
+        .output();
+    let can = mounted.is_ok_and(|done| done.status.success());
+    if !can {
+        let text = "SKIPPED: no file system can be mounted in a name space of its own here\n";
+        std::io::stderr().write_all(text.as_bytes()).unwrap();
+    }
+    can
+}
+
+/// Runs a script that mounts `$DISK` and writes its findings into `$OUT`.
+fn mounted(script: &str, disk: &Path, out: &Path) {
+    let done = Command::new("unshare")
+        .args(["-rm", "sh", "-c", script])
+        .env("DISK", disk)
+        .env("OUT", out)
+        .env("RUNSTONE", binary())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{told}");
+}
+
 /// A file system that is full: what does not fit is refused, what was acknowledged stays, and it goes
 /// on when there is room. It needs the right to mount one in a name space of its own.
 #[test]
@@ -94,25 +124,11 @@ fn a_full_file_system_refuses_and_goes_on() {
     let (disk, out) = (folder.path().join("disk"), folder.path().join("out"));
     std::fs::create_dir(&disk).unwrap();
     std::fs::create_dir(&out).unwrap();
-    let can_mount = Command::new("unshare")
-        .args(["-rm", "mount", "-t", "tmpfs", "none"])
-        .arg(&disk)
-        .output();
-    if !can_mount.is_ok_and(|done| done.status.success()) {
-        let text = "SKIPPED: no file system can be mounted in a name space of its own here\n";
-        std::io::stderr().write_all(text.as_bytes()).unwrap();
+    if !can_mount(&disk) {
         return;
     }
     std::fs::write(out.join("lines"), lines(2000, 450)).unwrap();
-    let done = Command::new("unshare")
-        .args(["-rm", "sh", "-c", SCRIPT])
-        .env("DISK", &disk)
-        .env("OUT", &out)
-        .env("RUNSTONE", binary())
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{told}");
+    mounted(SCRIPT, &disk, &out);
     let read = |name: &str| values(&std::fs::read(out.join(name)).unwrap());
     let first = read("first");
     let recorded = first
@@ -178,4 +194,77 @@ fn too_few_file_handles_are_an_error() {
     let size = Log::open(&path, OpenOptions::default()).unwrap().size();
     assert_eq!(size, 1 + worked);
     runstone.check();
+}
+
+/// A file system that was made read-only: appends are refused by name, everything else goes on.
+#[test]
+fn a_read_only_file_is_read_and_verified() {
+    const SCRIPT: &str = r#"
+        set -e
+        mount -t tmpfs -o size=16m none "$DISK"
+        run() { "$RUNSTONE" --json --log "$DISK/log" "$@"; }
+        run init >/dev/null
+        run append "$OUT/lines" >/dev/null
+        mount -o remount,ro "$DISK"
+        code=0; run append "$OUT/lines" >/dev/null 2>"$OUT/refused" || code=$?
+        echo "$code" >"$OUT/code"
+        run verify --level 2 >"$OUT/verified"
+        run log --all >"$OUT/read"
+        mount -o remount,rw "$DISK"
+        run append "$OUT/lines" >"$OUT/again"
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let (disk, out) = (folder.path().join("disk"), folder.path().join("out"));
+    std::fs::create_dir(&disk).unwrap();
+    std::fs::create_dir(&out).unwrap();
+    if !can_mount(&disk) {
+        return;
+    }
+    std::fs::write(out.join("lines"), lines(5, 1)).unwrap();
+    mounted(SCRIPT, &disk, &out);
+    let read = |name: &str| values(&std::fs::read(out.join(name)).unwrap());
+    assert_eq!(read("code"), [json!(7)]);
+    assert_eq!(read("refused")[0]["error"]["code"], "storage_io");
+    assert_eq!(read("verified")[0]["valid"], true);
+    assert_eq!(read("read").len(), 6);
+    assert_eq!(read("again")[0]["first"], 6);
+}
+
+/// The clock of the machine is set back a day and forward a year between processes and under one:
+/// times do not go back, and every event stands.
+#[test]
+fn a_clock_that_is_set_back_and_forward() {
+    const DAY_US: u64 = 86_400_000_000;
+    const START_US: u64 = 1_750_000_000_000_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log.redb");
+    Runstone::on(&path).value(["init"]);
+    let mut appended = 0;
+    for wall in [
+        START_US,
+        START_US - DAY_US,
+        START_US + 365 * DAY_US,
+        START_US,
+    ] {
+        let clock = Arc::new(ManualClock::new(wall));
+        let mut open = OpenOptions::default();
+        open.options.clock = Arc::<ManualClock>::clone(&clock);
+        let log = Log::open(&path, open).unwrap();
+        for set in [wall, wall - DAY_US, wall + 365 * DAY_US, wall] {
+            clock.set_wall(set);
+            log.append_blocking(NewEvent::new("data.noted", "s"))
+                .unwrap();
+            appended += 1;
+        }
+        let times: Vec<u64> = log
+            .read(Read::new(Query::everything()))
+            .unwrap()
+            .map(|record| record.unwrap().recorded_at_us)
+            .collect();
+        assert_eq!(times.len(), 1 + appended);
+        assert!(times.is_sorted(), "{times:?}");
+        assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
+        log.close_blocking().unwrap();
+    }
+    Runstone::on(&path).check();
 }

@@ -211,7 +211,12 @@ fn packs_cross_rotations_and_epochs() -> Outcome {
         assert!(accepted, "{text}");
         assert!(kinds(&text).contains("consistency"));
     }
-    assert!(epoch.join("previous-policy").exists() && !after.join("previous-policy").exists());
+    let keys = |pack: &Path| -> Outcome<usize> {
+        Ok(std::fs::read_to_string(pack.join("policy"))?
+            .matches("log ")
+            .count())
+    };
+    assert_eq!((keys(&during)?, keys(&after)?, keys(&epoch)?), (2, 2, 3));
     Ok(())
 }
 

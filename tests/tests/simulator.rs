@@ -4,7 +4,7 @@
 //! default a fixed slice runs, and a few seeds that nobody has run before, which are printed.
 
 use runstone_codec::{Entropy as _, OsEntropy};
-use runstone_tests::simulator::{Tally, run};
+use runstone_tests::simulator::{Tally, run, run_guided};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Seeds that always run.
@@ -28,6 +28,8 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.recovery_crashes += tally.recovery_crashes;
     total.faults += tally.faults;
     total.detected += tally.detected;
+    total.erasures += tally.erasures;
+    total.epochs += tally.epochs;
     total.events += tally.events;
 }
 
@@ -81,4 +83,14 @@ fn a_seed_repeats_exactly() {
     for seed in [3, 7, 11] {
         assert_eq!(run(seed, false).unwrap(), run(seed, false).unwrap());
     }
+}
+
+/// What a fuzzer chooses decides what happens, again and again.
+#[test]
+fn choices_are_followed() {
+    let tally = |choices: &[u8]| run_guided(choices, false).unwrap();
+    // Sealed, fields, three sizes of maintenance, two lives; no crash and no fault is planned.
+    let calm = [0, 0, 0, 0, 0, 0, 0, 9, 9];
+    assert_eq!(tally(&calm), tally(&calm));
+    assert_ne!(tally(&calm), tally(&[7; 40]));
 }

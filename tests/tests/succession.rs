@@ -214,6 +214,10 @@ fn a_restored_backup_is_a_replica_until_an_epoch_begins() -> Outcome {
     let log = site.open("log")?;
     assert_eq!(events(&log)?, 7);
     assert_eq!(log.vkeys().len(), 2);
+    assert_eq!(
+        runstone_receipt::Policy::of_logs(log.vkeys())?.logs().len(),
+        2
+    );
     append(&log, 1)?;
     // The epoch is on record, with what was known and lost.
     let records: Vec<_> = log
@@ -277,29 +281,46 @@ fn a_checkpoint_of_another_log_is_not_known() -> Outcome {
     Ok(())
 }
 
-/// Two copies that both go on sign under different names.
+/// Two copies that both go on sign under different names and keys; each needs keys of its own.
 #[test]
 fn two_successors_do_not_share_a_name() -> Outcome {
     let site = Site::new()?;
     lost(&site)?;
-    std::fs::copy(site.path("backup"), site.path("twin"))?;
-    std::fs::copy(site.path("backup.head"), site.path("twin.head"))?;
-    let mut origins = Vec::new();
-    for name in ["backup", "twin"] {
-        let log = site.start_epoch(name, &EpochStart::default())?;
-        origins.push(log.info().origin);
-        closed(log)?;
+    let twin = Site::new()?;
+    for (from, to) in [("backup", "backup"), ("backup.head", "backup.head")] {
+        std::fs::copy(site.path(from), twin.path(to))?;
     }
-    assert_ne!(origins[0], origins[1]);
-    // The keys sign for the one that was started last; the other one opens all the same.
-    for name in ["backup", "twin"] {
-        let log = site.open(name)?;
+    let backup = site.path("keys.backup");
+    site.open("log")?.backup_keys(&backup)?;
+    runstone_store::keys::KeyStore::restore(&backup, &twin.path("log.keys"))?;
+    let mut vkeys = Vec::new();
+    for site in [&site, &twin] {
+        let log = site.start_epoch("backup", &EpochStart::default())?;
         append(&log, 1)?;
-        let checkpoint = log.checkpoint()?;
-        assert!(origins.contains(&checkpoint.checkpoint().origin));
+        vkeys.push(log.info().vkey);
         closed(log)?;
-        site.assert_valid(name)?;
+        site.assert_valid("backup")?;
     }
+    assert_ne!(vkeys[0].name(), vkeys[1].name());
+    assert_ne!(vkeys[0].public_key(), vkeys[1].public_key());
+    // With the keys of the one nobody signs for the other.
+    let mut open = OpenOptions::default();
+    open.keys = Some(twin.path("log.keys"));
+    let error = Log::open(&site.path("backup"), open.clone())
+        .err()
+        .ok_or("it opened")?;
+    assert_eq!(
+        (error.code(), error.kind()),
+        ("wrong_keys", ErrorKind::Keys)
+    );
+    open.read_only = true;
+    let log = Log::open(&site.path("backup"), open)?;
+    assert_eq!(events(&log)?, 6);
+    assert!(log.checkpoint().is_err());
+    drop(log);
+    // The log that they were copied from: its keys have gone on with the copy.
+    let error = site.open("log").err().ok_or("it opened")?;
+    assert_eq!(error.code(), "wrong_keys");
     Ok(())
 }
 

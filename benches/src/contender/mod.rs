@@ -10,6 +10,8 @@ mod runstone;
 mod sqlite;
 mod umadb;
 
+pub(crate) use runstone::log as runstone_log;
+
 use crate::event::{Event, Request};
 use ::runstone::codec::Draft;
 use anyhow::Result;
@@ -76,6 +78,8 @@ pub(crate) enum Need {
     TypeCondition,
     /// Reading runs and whole logs.
     Read,
+    /// Receipts.
+    Receipt,
 }
 
 /// A store that is compared.
@@ -108,6 +112,12 @@ impl Contender {
 }
 
 const ALL: &[Need] = &[Need::Condition, Need::TypeCondition, Need::Read];
+const ALL_AND_RECEIPTS: &[Need] = &[
+    Need::Condition,
+    Need::TypeCondition,
+    Need::Read,
+    Need::Receipt,
+];
 
 /// Every contender, in the order of the table.
 pub(crate) const CONTENDERS: [Contender; 9] = [
@@ -155,13 +165,13 @@ pub(crate) const CONTENDERS: [Contender; 9] = [
     },
     Contender {
         name: "runstone-plain",
-        needs: ALL,
+        needs: ALL_AND_RECEIPTS,
         open: runstone::plain,
         compact: runstone::compact,
     },
     Contender {
         name: "runstone",
-        needs: ALL,
+        needs: ALL_AND_RECEIPTS,
         open: runstone::whole,
         compact: runstone::compact,
     },

@@ -31,6 +31,11 @@ pub(crate) fn plain(folder: &Path) -> Result<Box<dyn Store>> {
     Ok(Box::new(Whole { log }))
 }
 
+/// The log itself, for what no other store has.
+pub(crate) fn log(folder: &Path) -> Result<Log> {
+    Ok(Runstone::options().open(path(folder))?)
+}
+
 pub(crate) fn compact(folder: &Path) -> Result<()> {
     let (_, open) = Runstone::options().into_store();
     Log::compact(&path(folder), open, &|_, _| {})?;

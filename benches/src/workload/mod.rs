@@ -4,6 +4,7 @@ mod append;
 mod condition;
 mod open;
 mod read;
+mod receipt;
 mod size;
 
 use crate::bench::Bench;
@@ -33,6 +34,7 @@ pub(crate) enum Unit {
     Microseconds,
     Seconds,
     BytesPerEvent,
+    Bytes,
 }
 
 impl Unit {
@@ -43,6 +45,7 @@ impl Unit {
             Self::Microseconds => "us",
             Self::Seconds => "s",
             Self::BytesPerEvent => "bytes/event",
+            Self::Bytes => "bytes",
         }
     }
 }
@@ -101,7 +104,7 @@ const APPEND: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 15] = [
+pub(crate) const WORKLOADS: [Workload; 18] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -219,6 +222,30 @@ pub(crate) const WORKLOADS: [Workload; 15] = [
             whole(Demand::RatioAtMost("sqlite", 0.5)),
         ],
         round: size::imported,
+        ..APPEND
+    },
+    Workload {
+        name: "receipt-make",
+        unit: Unit::Microseconds,
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtMost(100.0))],
+        round: receipt::make,
+        ..APPEND
+    },
+    Workload {
+        name: "receipt-verify",
+        unit: Unit::Microseconds,
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtMost(100.0))],
+        round: receipt::verify,
+        ..APPEND
+    },
+    Workload {
+        name: "receipt-size",
+        unit: Unit::Bytes,
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtMost(2048.0))],
+        round: receipt::size,
         ..APPEND
     },
 ];

@@ -103,6 +103,19 @@ pub(crate) enum KeysCommand {
         /// The new file
         file: PathBuf,
     },
+    /// Make the key folder from such a copy; there must be none
+    Restore {
+        /// What keys backup wrote
+        file: PathBuf,
+    },
+    /// Make a new key-encryption key, wrap every key under it and destroy the former one
+    Rotate,
+    /// Draw a new signing key; the former one signs too until --end
+    RotateSigning {
+        /// Let the new key sign alone from now on
+        #[arg(long)]
+        end: bool,
+    },
     /// Enrol who may act with a credential
     #[command(subcommand)]
     Principal(PrincipalCommand),

@@ -1,7 +1,9 @@
 //! What can be asked of the command.
 
 mod admin;
+mod command_line;
 mod events;
+mod evidence;
 mod pack;
 mod values;
 
@@ -9,7 +11,13 @@ pub(crate) use admin::{
     ClockCommand, CompletionsArgs, ConfigCommand, InitArgs, KeysCommand, ManArgs, PrincipalCommand,
     RebuildArgs, SchemaArgs, VerifyArgs,
 };
+pub(crate) use command_line::CommandLine;
 pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
+pub(crate) use evidence::{
+    CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,
+    EpochCommand, EpochStartArgs, EraseArgs, HoldArgs, ReceiptArgs, ReceiptCommand,
+    ReceiptVerifyArgs,
+};
 pub(crate) use pack::EvidenceArgs;
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
@@ -68,6 +76,18 @@ pub(crate) struct Global {
     )]
     #[arg(env = "RUNSTONE_CHECKPOINT_COPIES", hide_env_values = true)]
     pub(crate) checkpoint_copies: Vec<PathBuf>,
+    /// A command that keeps the newest signed checkpoint elsewhere: with put added it takes one on
+    /// stdin, with get it prints the last one. Words as a shell splits them, or a JSON array; no
+    /// shell is run. May be given more than once; in the variable one a line
+    #[arg(
+        long = "checkpoint-command",
+        global = true,
+        value_name = "COMMAND",
+        value_delimiter = '\n',
+        value_parser = command_line::parse
+    )]
+    #[arg(env = "RUNSTONE_CHECKPOINT_COMMANDS", hide_env_values = true)]
+    pub(crate) checkpoint_commands: Vec<CommandLine>,
     /// Wait this long for a log that another process holds
     #[arg(long, global = true, value_name = "SECONDS", value_parser = values::parse_seconds)]
     pub(crate) wait: Option<Duration>,
@@ -101,10 +121,18 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
-    /// Print the current signed checkpoint
-    Checkpoint,
-    /// Print the trust file for auditors
+    /// Prove that events stand in the log, and verify such proofs
+    Receipt(ReceiptArgs),
+    /// Print the current signed checkpoint, or verify one
+    Checkpoint(CheckpointArgs),
+    /// Prove that the log has only grown since a checkpoint, and verify such proofs
+    Consistency(ConsistencyArgs),
+    /// Print the trust file for auditors, a C2SP tlog-policy
     Policy,
+    /// Erase scopes: nobody can read their content any more
+    Erase(EraseArgs),
+    /// Forbid that a scope is erased
+    Hold(HoldArgs),
     Evidence(EvidenceArgs),
     /// Fold the log again, or check that the folds are right
     Rebuild(RebuildArgs),
@@ -115,13 +143,21 @@ pub(crate) enum Command {
         /// The new file
         file: PathBuf,
     },
+    /// Put a backup in the place of a log that was lost, as a replica
+    Restore {
+        /// What runstone backup wrote
+        file: PathBuf,
+    },
+    /// Make a replica the log
+    #[command(subcommand)]
+    Epoch(EpochCommand),
     /// Make the file as small as it can be
     Compact,
     /// Show sizes and counts
     Stats,
     /// Check the set-up and say what to fix
     Doctor,
-    /// List and back up keys, enrol principals
+    /// List, back up and rotate keys, enrol principals
     #[command(subcommand)]
     Keys(KeysCommand),
     /// Deal with a clock that jumped
@@ -176,6 +212,61 @@ mod tests {
             assert_eq!(cli.global.log, PathBuf::from("a"));
             assert_eq!(cli.global.wait, Some(Duration::from_millis(1500)));
             assert!(cli.global.json);
+        }
+    }
+
+    #[test]
+    fn what_is_issued_and_what_is_verified_are_told_apart() {
+        let verifies = |words: &[&str]| {
+            let cli = Cli::try_parse_from([&["runstone"], words].concat()).unwrap();
+            match cli.command {
+                Command::Receipt(args) => args.command.is_some(),
+                Command::Checkpoint(args) => args.command.is_some(),
+                Command::Consistency(args) => args.command.is_some(),
+                other => panic!("{other:?}"),
+            }
+        };
+        for words in [
+            &["receipt", "--json", "verify", "--policy", "p", "a", "b"][..],
+            &[
+                "receipt", "verify", "a", "--policy", "p", "--json", "--log", "l",
+            ],
+            &["checkpoint", "-q", "verify", "a", "--policy", "p"],
+            &[
+                "consistency",
+                "--json",
+                "verify",
+                "a",
+                "--old",
+                "o",
+                "--policy",
+                "p",
+            ],
+        ] {
+            assert!(verifies(words), "{words:?}");
+        }
+        for words in [
+            &["receipt", "7", "--json"][..],
+            &["receipt", "--stream", "verify", "-o", "d"],
+            &["checkpoint", "--json"],
+            &["consistency", "verified", "-o", "f"],
+        ] {
+            assert!(!verifies(words), "{words:?}");
+        }
+        for words in [
+            &["receipt", "verify", "a"][..],
+            &["receipt", "7", "--all"],
+            &["receipt", "7", "--disclose", "a"],
+            &["receipt", "7", "--recipient", "a", "-o", "f"],
+            &["consistency"],
+            &["erase"],
+            &["erase", "ann"],
+            &["erase", "ann", "--resume", "--basis", "b"],
+            &["hold"],
+            &["hold", "--list", "--release"],
+        ] {
+            let outcome = Cli::try_parse_from([&["runstone"], words].concat());
+            assert!(outcome.is_err(), "{words:?}");
         }
     }
 

@@ -2,16 +2,16 @@
 
 use crate::args::ConfigCommand;
 use crate::error::{Exit, Failure, Report};
+use crate::files;
 use crate::output::{Output, hex};
 use crate::session::{Access, Session};
 use runstone::codec::Position;
 use runstone::projections::settings::Settings;
 use serde::Serialize;
-use std::io::Read as _;
 use std::path::Path;
 
 /// Most bytes of a settings file that are read; the settings' own bound is smaller.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 pub(crate) fn run(session: &Session, command: &ConfigCommand) -> Result<Exit, Failure> {
     match command {
@@ -70,13 +70,7 @@ fn set(session: &Session, file: &Path) -> Result<Exit, Failure> {
 
 /// Settings from a file, or from stdin if that is called -.
 pub(super) fn read(file: &Path) -> Result<Settings, Failure> {
-    let mut text = String::new();
-    let outcome = if file == Path::new("-") {
-        std::io::stdin().take(MAX_BYTES).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(file).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-    };
-    outcome.map_err(|error| Report::file(file, &error))?;
+    let text = files::read_text(file, MAX_BYTES)?;
     Ok(Settings::from_toml(&text).map_err(|error| {
         let mut report = Report::from(error);
         report.message = format!("{}: {}", file.display(), report.message);

@@ -2,18 +2,17 @@
 
 use crate::args::EvidenceArgs;
 use crate::error::{Exit, Failure, Report};
+use crate::files;
 use crate::output::{Output, Progress, bytes, count};
 use crate::session::{Access, Session};
 use runstone::Query;
 use runstone::pack::{FILES, Pack, PackReport, PackStep};
+use runstone::receipt::MAX_FILE_LEN;
 use serde::Serialize;
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-
-/// Longest checkpoint in bytes.
-const MAX_CHECKPOINT: u64 = 128 << 10;
 
 /// A file of the pack.
 #[derive(Serialize)]
@@ -70,22 +69,12 @@ fn pack_of(args: &EvidenceArgs) -> Result<Pack, Failure> {
     let mut pack = Pack::of(query);
     (pack.from, pack.to) = (args.from, args.to);
     if let Some(path) = &args.since {
-        pack.since = Some(checkpoint(path)?);
+        pack.since = Some(files::read_text(path, MAX_FILE_LEN)?);
     }
     pack.payloads = args.payloads;
     pack.recipient.clone_from(&args.recipient);
     pack.entries = args.entries;
     Ok(pack)
-}
-
-fn checkpoint(path: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    let read =
-        File::open(path).and_then(|file| file.take(MAX_CHECKPOINT).read_to_string(&mut text));
-    match read {
-        Ok(_) => Ok(text),
-        Err(error) => Err(Report::file(path, &error).into()),
-    }
 }
 
 fn bar_of(output: &Output, step: PackStep) -> Progress {

@@ -4,19 +4,27 @@ mod append;
 mod checkpoint;
 mod config;
 mod doctor;
+mod epoch;
+mod erase;
 mod evidence;
 mod folds;
+mod hold;
 mod import;
 mod init;
 mod keys;
 mod log;
 mod meta;
+mod receipt;
 mod runs;
 mod schema;
 mod show;
 mod stats;
 mod storage;
+mod verdict;
 mod verify;
+
+#[cfg(fuzzing)]
+pub(crate) use append::fuzzing;
 
 use crate::args::{Cli, Command};
 use crate::error::{Exit, Failure};
@@ -36,12 +44,18 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => runs::one(&session, &args),
         Command::Verify(args) => verify::run(&session, &args),
-        Command::Checkpoint => checkpoint::checkpoint(&session),
+        Command::Receipt(args) => receipt::run(&session, &args),
+        Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),
+        Command::Consistency(args) => checkpoint::consistency(&session, &args),
         Command::Policy => checkpoint::policy(&session),
+        Command::Erase(args) => erase::run(&session, &args),
+        Command::Hold(args) => hold::run(&session, &args),
         Command::Evidence(args) => evidence::run(&session, &args),
         Command::Rebuild(args) => folds::rebuild(&session, &args),
         Command::Folds => folds::list(&session),
         Command::Backup { file } => storage::backup(&session, &file),
+        Command::Restore { file } => epoch::restore(&session, &file),
+        Command::Epoch(command) => epoch::run(&session, &command),
         Command::Compact => storage::compact(&session),
         Command::Stats => stats::run(&session),
         Command::Doctor => doctor::run(&session),

@@ -2,7 +2,7 @@
 
 use super::rfc3339;
 use crate::error::Report;
-use runstone::codec::Header;
+use runstone::codec::{Header, Position, Revision};
 use runstone::{FoldStatus, Payload, Record};
 use serde::{Serialize, Serializer};
 
@@ -75,6 +75,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// Microseconds since the epoch as RFC 3339; a time that it cannot write stays a number.
+#[derive(Debug)]
 struct Time(u64);
 
 impl Serialize for Time {
@@ -86,9 +87,9 @@ impl Serialize for Time {
     }
 }
 
-/// An event without its content, which follows as bytes.
-#[derive(Serialize)]
-struct Head<'a> {
+/// An event without its content.
+#[derive(Debug, Serialize)]
+pub(crate) struct Head<'a> {
     position: u64,
     id: String,
     stream: &'a str,
@@ -108,15 +109,23 @@ struct Head<'a> {
 
 impl<'a> Head<'a> {
     fn of(record: &'a Record) -> Self {
-        let header: &Header = &record.header;
+        let place = (record.position, record.revision);
+        Self::new(&record.header, place, record.recorded_at_us)
+    }
+
+    pub(crate) fn new(
+        header: &'a Header,
+        (position, revision): (Position, Revision),
+        recorded_at_us: u64,
+    ) -> Self {
         Self {
-            position: record.position.get(),
+            position: position.get(),
             id: header.event_id.to_string(),
             stream: &header.stream,
-            revision: record.revision.get(),
+            revision: revision.get(),
             event_type: &header.event_type,
             schema_version: header.schema_version,
-            recorded_at: Time(record.recorded_at_us),
+            recorded_at: Time(recorded_at_us),
             occurred_at: header.occurred_at_us.map(Time),
             source: &header.source,
             authority: header.authority.as_str(),
@@ -128,25 +137,23 @@ impl<'a> Head<'a> {
     }
 }
 
-/// Writes an event as one line. The bytes of its content go out as they are, but for line breaks:
-/// outside of strings they mean nothing to JSON, inside they cannot be, and here they would tear
-/// the line in two.
+/// JSON without line breaks: outside of strings they mean nothing, inside they cannot be, and in an
+/// answer they would tear its line in two.
+pub(crate) fn on_one_line(json: &[u8]) -> impl Iterator<Item = u8> {
+    json.iter().map(|byte| match byte {
+        b'\n' | b'\r' => b' ',
+        other => *other,
+    })
+}
+
+/// Writes an event as one line. But for line breaks the bytes of its content go out as they are.
 pub(crate) fn write_record(record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
     serde_json::to_writer(&mut *out, &Head::of(record))?;
     // The closing brace gives way to the content.
     out.pop();
     out.extend_from_slice(b",\"data\":");
     match &record.payload {
-        Payload::Open(bytes) => {
-            let one_line = |byte: &u8| {
-                if matches!(byte, b'\n' | b'\r') {
-                    b' '
-                } else {
-                    *byte
-                }
-            };
-            out.extend(bytes.iter().map(one_line));
-        }
+        Payload::Open(bytes) => out.extend(on_one_line(bytes)),
         Payload::Erased => out.extend_from_slice(b"null,\"erased\":true"),
         _ => out.extend_from_slice(b"null"),
     }
@@ -195,7 +202,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use runstone::{CreateOptions, Log, NewEvent, OpenOptions, Position};
+    use runstone::{CreateOptions, Log, NewEvent, OpenOptions};
 
     fn line(payload: &str) -> String {
         let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();

@@ -8,10 +8,10 @@ mod table;
 mod text;
 mod time;
 
-pub(crate) use json::{ErrorLine, Summary, base64, hex, write_record};
+pub(crate) use json::{ErrorLine, Head, Summary, base64, hex, on_one_line, write_record};
 pub(crate) use pretty::indent;
 pub(crate) use progress::Progress;
-pub(crate) use record::{RecordLines, whole_record};
+pub(crate) use record::{Fields, RecordLines, whole_record};
 pub(crate) use table::{Align, Table, Tone, paint};
 pub(crate) use text::{bytes, count, printable, usd};
 pub(crate) use time::{duration, now, relative, rfc3339};

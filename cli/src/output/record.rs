@@ -4,6 +4,7 @@ use super::table::terminal_width;
 use super::text::preview;
 use super::{Output, Tone, count, indent, now, paint, printable, relative, rfc3339};
 use jiff::Timestamp;
+use runstone::codec::{Header, Position, Revision};
 use runstone::{Payload, Record};
 use std::fmt::Write as _;
 
@@ -90,57 +91,90 @@ fn tone_of(event_type: &str) -> Tone {
     }
 }
 
+/// Names and values under each other.
+#[derive(Debug)]
+pub(crate) struct Fields {
+    color: bool,
+    terminal: bool,
+    text: String,
+}
+
+impl Fields {
+    pub(crate) fn new(output: &Output) -> Self {
+        Self {
+            color: output.color,
+            terminal: output.terminal,
+            text: String::new(),
+        }
+    }
+
+    pub(crate) fn line(&mut self, name: &str, value: &str) {
+        let name = paint(self.color, Tone::Dim, &format!("{name:<14}"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{name}  {}", printable(value));
+    }
+
+    /// When something was, with a remark on it.
+    pub(crate) fn time(&mut self, name: &str, unix_us: u64, remark: &str) {
+        let at = match rfc3339(unix_us) {
+            Some(at) if self.terminal => format!("{at} ({})", relative(unix_us, now())),
+            Some(at) => at,
+            None => format!("{unix_us} microseconds since 1970"),
+        };
+        self.line(name, &format!("{at}{remark}"));
+    }
+
+    /// What an event's header says, but for place and time.
+    pub(crate) fn header(&mut self, header: &Header) {
+        if let Some(occurred_at_us) = header.occurred_at_us {
+            self.time("occurred at", occurred_at_us, "");
+        }
+        self.line("source", &header.source);
+        self.line(
+            "principal",
+            &format!("{} (as {})", header.principal, header.authority),
+        );
+        if let Some(id) = header.causation {
+            self.line("caused by", &id.to_string());
+        }
+        if let Some(id) = header.correlation {
+            self.line("belongs to", &id.to_string());
+        }
+        self.line("scope", &header.scope);
+        if !header.tags.is_empty() {
+            self.line("tags", &header.tags.join("  "));
+        }
+    }
+
+    /// Which event it is.
+    pub(crate) fn place(&mut self, header: &Header, position: Position, revision: Revision) {
+        self.line("position", &count(position.get()));
+        self.line("id", &header.event_id.to_string());
+        let (event_type, version) = (&header.event_type, header.schema_version);
+        self.line("type", &format!("{event_type} (schema version {version})"));
+        self.line("stream", &format!("{}@{revision}", header.stream));
+    }
+
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+}
+
 /// One event over several lines.
 pub(crate) fn whole_record(output: &Output, record: &Record) -> String {
-    let header = &record.header;
-    let mut text = String::new();
-    let mut line = |name: &str, value: &str| {
-        let name = paint(output.color, Tone::Dim, &format!("{name:<14}"));
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name}  {}", printable(value));
-    };
-    line("position", &count(record.position.get()));
-    line("id", &header.event_id.to_string());
-    line(
-        "type",
-        &format!(
-            "{} (schema version {})",
-            header.event_type, header.schema_version
-        ),
-    );
-    line("stream", &format!("{}@{}", header.stream, record.revision));
-    let mut time = |name: &str, unix_us: u64| match rfc3339(unix_us) {
-        Some(at) if output.terminal => line(name, &format!("{at} ({})", relative(unix_us, now()))),
-        Some(at) => line(name, &at),
-        None => line(name, &format!("{unix_us} microseconds since 1970")),
-    };
-    time("recorded at", record.recorded_at_us);
-    if let Some(occurred_at_us) = header.occurred_at_us {
-        time("occurred at", occurred_at_us);
-    }
-    line("source", &header.source);
-    line(
-        "principal",
-        &format!("{} (as {})", header.principal, header.authority),
-    );
-    if let Some(id) = header.causation {
-        line("caused by", &id.to_string());
-    }
-    if let Some(id) = header.correlation {
-        line("belongs to", &id.to_string());
-    }
-    line("scope", &header.scope);
-    if !header.tags.is_empty() {
-        line("tags", &header.tags.join("  "));
-    }
+    let mut fields = Fields::new(output);
+    fields.place(&record.header, record.position, record.revision);
+    fields.time("recorded at", record.recorded_at_us, "");
+    fields.header(&record.header);
     for (field, value) in record.control.iter() {
-        line(&format!("control {field}"), &control_text(value));
+        fields.line(&format!("control {field}"), &control_text(value));
     }
     let content = match &record.payload {
         Payload::Open(bytes) => indent(&String::from_utf8_lossy(bytes)),
         Payload::Erased => "(erased)".to_owned(),
         _ => "(cannot be read)".to_owned(),
     };
+    let mut text = fields.into_text();
     text.push('\n');
     text.push_str(&printable(&content));
     text

@@ -10,14 +10,15 @@ use super::{MAX_SEGMENTS, Segment};
 
 /// The members of a payload that qualifies for mode 1: a JSON object of 1 to 256 members, no key
 /// twice, no key above 65,535 bytes. An object without members does not: its commitment would be
-/// the same for every event, unsalted.
+/// the same for every event, unsalted. Nor does one whose only key is empty: the commitment would be
+/// that of its value in mode 0 too.
 pub(super) fn parse(payload: &[u8]) -> Option<Vec<Segment<'_>>> {
     // Most payloads that do not qualify are told by their first byte.
     if payload.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return None;
     }
     let Members(members) = serde_json::from_slice(payload).ok()?;
-    if members.is_empty() {
+    if members.iter().all(|one| one.name.is_empty()) {
         return None;
     }
     let mut names: Vec<&str> = members.iter().map(|one| one.name.as_ref()).collect();

@@ -269,6 +269,8 @@ mod tests {
         for whole in [
             object(257),
             object(0),
+            // It commits to what its value alone commits to.
+            r#"{"":1}"#.to_owned(),
             long_name(65_536),
             r#"{"a":1,"a":1}"#.to_owned(),
             r#"{"a":1,"\u0061":2}"#.to_owned(),

@@ -259,7 +259,15 @@ mod tests {
 
     #[test]
     fn mode_1_must_qualify() {
-        for body in ["", "[]", "{}", r#"{"a":1,"a":2}"#, r#"{"a":1}}"#, "{"] {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            r#"{"":1}"#,
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":1}}"#,
+            "{",
+        ] {
             assert_eq!(error(1, body.as_bytes()), PlainError::Fields, "{body}");
         }
         let list = format!("[{}1]", "1,".repeat(300));

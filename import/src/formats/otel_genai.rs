@@ -187,7 +187,10 @@ impl OtelGenai {
             output.emit(span.line, stream, drafts)?;
         }
         let Some(home) = home else {
-            self.root = Some((own.clone(), drafting.id(PRIMARY)));
+            // Not this record's own: a root that comes again, changed, must not change the cause
+            // of events that come again as they were.
+            let first = event_id(Format::OtelGenai, &trace, &span_record(&span.id), PRIMARY);
+            self.root = Some((own.clone(), first));
             return Ok(());
         };
         self.has_child(&home)
@@ -617,5 +620,18 @@ mod tests {
                 (6, "import_no_session")
             ]
         );
+    }
+
+    #[test]
+    fn a_root_that_comes_again_changed_changes_no_other_event() {
+        let one = |name| format!(r#"{{"spans":[{}],"n":1}}"#, span(1, None, name, "", ""));
+        let text = [one("a"), one("b")].concat();
+        let events = drafts(import(Format::OtelGenai, &text));
+        let members: Vec<_> = events
+            .iter()
+            .filter(|draft| draft.event.event_type == "harness.otel_genai.n")
+            .collect();
+        assert_eq!(members.len(), 2);
+        assert_eq!(members[0].event, members[1].event);
     }
 }

@@ -8,9 +8,10 @@
 //!                              +--to_toml_template--> every key with its meaning and default
 //! ```
 //!
-//! A key that is not given has its default; an unknown key is an error. **Nothing in this version
-//! acts on a setting**: they are checked, recorded and shown. The deciders that go by them are
-//! named here and in the template, so that a log is configured before they come:
+//! A key that is not given has its default; an unknown key is an error. In this version **only
+//! erasure goes by a setting**, [`Retention`]; the others are checked, recorded and shown. The
+//! deciders that go by them are named here and in the template, so that a log is configured before
+//! they come:
 //!
 //! | section | default | goes by it |
 //! |---|---|---|

@@ -26,12 +26,14 @@ pub enum DisclosureError {
     },
     /// JSON that says the same in another form.
     #[error(
-        "the JSON is not in its canonical form (RFC 8785) with one newline behind it; give it as it was issued"
+        "the JSON is not in its canonical form (RFC 8785) with one newline behind it; give it as \
+         it was issued"
     )]
     NotCanonical,
     /// A format that is not known.
     #[error(
-        "the format is not `runstone/disclosure@v1`: this is no disclosure, or of a version that is not known"
+        "the format is not `runstone/disclosure@v1`: this is no disclosure, or of a version that \
+         is not known"
     )]
     Format,
     /// A position that canonical JSON cannot carry.
@@ -97,7 +99,8 @@ pub enum DisclosureError {
     },
     /// It is of another event.
     #[error(
-        "the disclosure is of position {found}, the entry stands at {expected}; give those that belong together"
+        "the disclosure is of position {found}, the entry stands at {expected}; give those that \
+         belong together"
     )]
     OtherPosition {
         /// Position of the entry.
@@ -115,7 +118,8 @@ pub enum DisclosureError {
     },
     /// A segment that the entry does not commit to.
     #[error(
-        "item {item} is not a part of the payload that the entry commits to; it was altered or invented"
+        "item {item} is not a part of the payload that the entry commits to; it was altered or \
+         invented"
     )]
     Commitment {
         /// Which item of `disclosed`, from 0.

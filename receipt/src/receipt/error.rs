@@ -16,12 +16,14 @@ pub enum ReceiptError {
     Text(#[from] TextError),
     /// Step 2: the first line is another one.
     #[error(
-        "the first line is not `c2sp.org/tlog-proof@v1`: this is no receipt, or of a version that is not known"
+        "the first line is not `c2sp.org/tlog-proof@v1`: this is no receipt, or of a version that \
+         is not known"
     )]
     Format,
     /// Step 2: the entry is missing or not in its only encoding.
     #[error(
-        "line 2 is not `extra` and the padded base64 of an entry; ask the log for a receipt with its entry"
+        "line 2 is not `extra` and the padded base64 of an entry; ask the log for a receipt with \
+         its entry"
     )]
     Extra,
     /// Step 2: the index is missing or not in its only form.
@@ -34,7 +36,8 @@ pub enum ReceiptError {
     Checkpoint(CheckpointError),
     /// Step 4: the tree has no such leaf.
     #[error(
-        "the receipt is for position {index}, its checkpoint for the {size} before; ask for a receipt against a later checkpoint"
+        "the receipt is for position {index}, its checkpoint for a tree of {size} entries; ask for \
+         a receipt against a later checkpoint"
     )]
     Beyond {
         /// The index found.
@@ -44,17 +47,20 @@ pub enum ReceiptError {
     },
     /// Step 5: the entry is not a leaf of the tree.
     #[error(
-        "the entry is not in the tree of the checkpoint: {0}; the receipt was altered, ask for a new one and keep this one"
+        "the entry is not in the tree of the checkpoint: {0}; the receipt was altered, ask for a \
+         new one and keep this one"
     )]
     Inclusion(ProofError),
     /// Step 6: what is in the tree is not an entry of a Runstone log.
     #[error(
-        "the leaf is not an entry: {0}; the log holds something else at this position, or is of a later version"
+        "the leaf is not an entry: {0}; the log holds something else at this position, or is of a \
+         later version"
     )]
     Entry(EntryError),
     /// Step 6: the entry says that it stands elsewhere.
     #[error(
-        "the entry says position {entry}, the receipt {index}; the log put it where it does not belong, keep this receipt as proof"
+        "the entry says position {entry}, the receipt {index}; the log put it where it does not \
+         belong, keep this receipt as proof"
     )]
     Position {
         /// The position in the entry.
@@ -75,7 +81,8 @@ pub enum ReceiptError {
     EnvelopeSeal,
     /// Step 7: the envelope is not the one that the entry commits to.
     #[error(
-        "the envelope does not hash to the digest in the entry; it is not the one of this event, of this log, or it was altered"
+        "the envelope does not hash to the digest in the entry; it is not the one of this event, \
+         of this log, or it was altered"
     )]
     EnvelopeDigest,
     /// Step 7: the disclosure does not open the commitment.
@@ -83,7 +90,8 @@ pub enum ReceiptError {
     Disclosure(DisclosureError),
     /// Step 7: the plaintext does not open the commitment.
     #[error(
-        "the plaintext is not the one that the entry commits to; it belongs to another event, or was altered"
+        "the plaintext is not the one that the entry commits to; it belongs to another event, or \
+         was altered"
     )]
     Commitment,
 }

@@ -62,7 +62,7 @@ impl PackError {
             Self::Busy { .. } => "busy",
             Self::Name { .. } => "pack_name",
             Self::Empty => "pack_empty",
-            Self::Policy(_) => "pack_policy",
+            Self::Policy(rule) => rule.code(),
             Self::File { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "storage_full",
                 _ => "storage_io",

@@ -5,7 +5,6 @@
 //! DIR/policy                            whose signature counts (C2SP tlog-policy)
 //!     checkpoint                        size and root, signed (C2SP tlog-checkpoint)
 //!     previous-checkpoint, consistency  an earlier one, and that the log only grew since
-//!     previous-policy                   only if the earlier one is of another epoch
 //!     tile/0/000, tile/1/000.p/7, ..    the tree (C2SP tlog-tiles); tile/entries/.. if asked for
 //!     receipts/41.tlog-proof            a selected event (C2SP tlog-proof)
 //!     disclosures/41.json               its content, if asked for
@@ -43,7 +42,6 @@ pub use error::PackError;
 use folder::{Folder, SUMS, Writing};
 use runstone_receipt::Policy;
 use runstone_receipt::checkpoint::Checkpoint;
-use runstone_receipt::note::Vkey;
 use runstone_store::{Disclose, Erasure, Log, Prover, Query, Read, Record, Records};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -237,15 +235,12 @@ impl Pack {
     ) -> Result<Option<u64>, PackError> {
         let checkpoint = prover.checkpoint();
         let origin = checkpoint.checkpoint().origin.clone();
-        folder.write("policy", policy_of(log, &origin)?.as_bytes())?;
+        let policy = Policy::of_logs(log.vkeys())?;
+        folder.write("policy", policy.to_text().as_bytes())?;
         folder.write("checkpoint", checkpoint.text().as_bytes())?;
         let Some((text, earlier)) = self.earlier(log, &origin, prover.size())? else {
             return Ok(None);
         };
-        if earlier.origin != origin {
-            let policy = policy_of(log, &earlier.origin)?;
-            folder.write("previous-policy", policy.as_bytes())?;
-        }
         folder.write("previous-checkpoint", text.as_bytes())?;
         let consistency = prover.consistency(&earlier)?;
         folder.write("consistency", &consistency.encode())?;
@@ -267,13 +262,6 @@ impl Pack {
         let kept = kept.filter(|kept| kept.checkpoint().origin == origin);
         Ok(kept.map(|kept| (kept.text().to_owned(), kept.checkpoint().clone())))
     }
-}
-
-/// The keys that have signed under one origin, as an auditor takes them.
-fn policy_of(log: &Log, origin: &str) -> Result<String, PackError> {
-    let is_meant = |vkey: &Vkey| vkey.name() == origin;
-    let policy = Policy::of_logs(log.vkeys().into_iter().filter(is_meant))?;
-    Ok(policy.to_text())
 }
 
 /// The events that a pack is about.

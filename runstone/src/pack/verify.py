@@ -565,11 +565,7 @@ class Pack:
     def check_consistency(self):
         self.previous, proven = [], "no earlier checkpoint is in the pack"
         if self.has("previous-checkpoint") or self.has("consistency"):
-            policy = self.policy
-            if self.has("previous-policy"):
-                theirs = Policy(self.read("previous-policy", MAX_POLICY))
-                policy = policy if self.own_policy else theirs
-            earlier = Checkpoint(as_text(self.read("previous-checkpoint")), policy)
+            earlier = Checkpoint(as_text(self.read("previous-checkpoint")), self.policy)
             lines, note = split_proof(self.read("consistency"))
             need(note == self.checkpoint.note, "its checkpoint is not that of the pack")
             need(decimal(field(lines[0], "old")) == earlier.size, "it is from another size")

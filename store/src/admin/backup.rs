@@ -144,7 +144,9 @@ impl Log {
         let io = |error: std::io::Error| StorageError::io(head_path, &error);
         let (mut head_file, _) =
             HeadFile::open(Arc::new(head_disk), &self.shared.identity.log_id).map_err(io)?;
-        head_file.write(&self.shared.identity, &head).map_err(io)?;
+        head_file
+            .write(&self.shared.identity.log_id, &head)
+            .map_err(io)?;
         head_file.sync().map_err(io)?;
         progress(head.size, head.size);
         Ok(BackupReport {

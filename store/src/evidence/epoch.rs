@@ -1,8 +1,8 @@
 //! Epochs: a replica becomes a log of its own, under another origin.
 //!
-//! Two writable copies would sign different histories with one name. So a copy is a replica until
-//! somebody decides that it is the successor, and the log says so: genesis, id and leaves stay,
-//! later checkpoints carry the new origin.
+//! Two writable copies would sign different histories with one name and key. So a copy is a replica
+//! until somebody decides that it is the successor, and the log says so: genesis, id and leaves
+//! stay, later checkpoints carry the new origin and are signed by a new key.
 
 use crate::engine::{Change, LogPaths, RowTable};
 use crate::error::{OpenError, StorageError};
@@ -135,9 +135,11 @@ impl Log {
         }
         let known = known.into_iter().max_by_key(|(size, _)| *size);
         let epoch = history.epochs().last().map_or(1, |epoch| epoch.number) + 1;
+        self.draw_signer()?;
         let content = EpochStarted {
             epoch,
             origin: identity.origin.clone(),
+            vkey: identity.keys.signer().vkey().to_string(),
             size: self.size(),
             known_checkpoint: known.map(|(size, root)| KnownHead {
                 size,
@@ -151,6 +153,7 @@ impl Log {
             .record_own(event, None)
             .map_err(|error| database(&error))?;
         identity.keys.set_origin(&identity.origin)?;
+        identity.keys.end_signing_overlap()?;
         let mark = Change::DeleteRow(RowTable::Meta, REPLICA_ROW.to_vec());
         self.shared
             .with_writer(|writer| writer.db.commit(&[mark], true))
@@ -163,6 +166,18 @@ impl Log {
             position,
             known_size: known.map(|(size, _)| size),
         })
+    }
+}
+
+impl Log {
+    /// Sees to it that a key signs which never did: drawn now, or by an earlier attempt.
+    fn draw_signer(&self) -> Result<(), OpenError> {
+        let keys = &self.shared.identity.keys;
+        if self.unrecorded_signer().is_none() {
+            keys.end_signing_overlap()?;
+            keys.rotate_signing()?;
+        }
+        Ok(())
     }
 }
 

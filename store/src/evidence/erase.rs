@@ -244,16 +244,16 @@ impl Log {
             .iter()
             .flat_map(|scope| keys.scope_keys(scope))
             .collect();
-        let keks = keys.keks_of(&key_ids);
+        let wrapping = keys.keks_of(&key_ids);
         let request = ErasureRequested {
             scopes,
-            keks: keks.iter().map(|kek| kek_digest(kek)).collect(),
+            keks: wrapping.iter().map(|kek| kek_digest(kek)).collect(),
             key_ids,
             basis: erase.basis.clone(),
             actor: self.actor.principal.clone(),
         };
         let request = self.own_request(ERASURE_REQUESTED, &request)?;
-        let requested = recorded(exclusive.record(request)?)?;
+        let requested = recorded(&exclusive.record(request)?)?;
         self.learn_history()?;
         keys.erase(self.shared.identity.history().erased_keys())?;
         // What folds took from the content must not outlive it.
@@ -306,7 +306,7 @@ impl Log {
                 rewritten: !defer_rewrite,
             };
             let request = self.own_request(ERASURE_COMPLETED, &completed)?;
-            recorded(exclusive.record(request)?)?;
+            recorded(&exclusive.record(request)?)?;
         }
         drop(exclusive);
         self.learn_history()?;
@@ -364,9 +364,9 @@ pub(super) fn is_code(text: &str) -> bool {
     (1..=MAX_CODE_LEN).contains(&text.len()) && text.chars().all(is_part)
 }
 
-fn recorded(outcome: Outcome) -> Result<u64, AppendError> {
+fn recorded(outcome: &Outcome) -> Result<u64, AppendError> {
     match outcome {
-        Outcome::Recorded { first, .. } => Ok(first),
+        Outcome::Recorded { first, .. } => Ok(*first),
         _ => Err(AppendError::Contended { times: 1 }),
     }
 }

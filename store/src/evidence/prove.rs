@@ -39,7 +39,7 @@ impl Log {
                 reader,
                 covered,
                 tiles: HashMap::new(),
-                nodes: HashMap::new(),
+                made: HashMap::new(),
             },
             checkpoint,
         })
@@ -194,7 +194,7 @@ struct Nodes {
     /// Leaves that the stored tiles hold.
     covered: u64,
     tiles: HashMap<(u8, u64), Option<Vec<u8>>>,
-    nodes: HashMap<(u8, u64), Digest32>,
+    made: HashMap<(u8, u64), Digest32>,
 }
 
 impl Nodes {
@@ -206,16 +206,16 @@ impl Nodes {
         if level == 0 {
             return self.reader.leaf(index);
         }
-        if let Some(node) = self.nodes.get(&(level, index)) {
+        if let Some(node) = self.made.get(&(level, index)) {
             return Ok(*node);
         }
         let left = self.node(level - 1, index * 2)?;
         let right = self.node(level - 1, index * 2 + 1)?;
         let node = node_hash(&left, &right);
-        if self.nodes.len() >= KEPT {
-            self.nodes.clear();
+        if self.made.len() >= KEPT {
+            self.made.clear();
         }
-        self.nodes.insert((level, index), node);
+        self.made.insert((level, index), node);
         Ok(node)
     }
 

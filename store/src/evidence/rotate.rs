@@ -6,7 +6,7 @@ use crate::log::Log;
 use crate::own::{KEY_ROTATED, KeyRotated};
 use crate::prepare::LOG_STREAM;
 use runstone_codec::NewEvent;
-use runstone_codec::keys::Destroyed;
+use runstone_codec::keys::{Destroyed, ProviderError};
 use runstone_receipt::note::Vkey;
 
 /// What became of the former key-encryption keys.
@@ -22,14 +22,35 @@ pub struct KekRotation {
 impl Log {
     /// Makes a new key-encryption key, wraps every key under it and destroys those before it.
     /// Payloads are not touched. Interrupted at any point, every key can still be opened, and
-    /// calling it again finishes the work.
+    /// calling it again finishes the work; so it does where somebody else had to destroy a former
+    /// one, and has.
     ///
     /// # Errors
     ///
     /// [`KeyError`] if the provider is away, or a person has to make the next key.
     pub fn rotate_kek(&self) -> Result<KekRotation, KeyError> {
         let keys = &self.shared.identity.keys;
-        let destroyed = keys.rotate_kek()?;
+        let destroyed = match keys.rotate_kek() {
+            Ok(destroyed) => destroyed,
+            // Without a next key: the former ones may have been left to somebody else, and be gone.
+            Err(error) => {
+                let is_person_asked = matches!(
+                    &error,
+                    KeyError::Provider {
+                        source: ProviderError::Unsupported { .. }
+                    }
+                );
+                if !is_person_asked {
+                    return Err(error);
+                }
+                let answers = keys.destroy_retired_keks()?;
+                let is_gone = |(_, answer): &(String, Destroyed)| *answer != Destroyed::Unsupported;
+                if !answers.iter().any(is_gone) {
+                    return Err(error);
+                }
+                answers
+            }
+        };
         Ok(KekRotation {
             destroyed,
             remaining: keys.retired_keks(),
@@ -65,13 +86,13 @@ impl Log {
     }
 
     /// A former and a new key of which the log does not know yet.
-    fn unrecorded_signer(&self) -> Option<(Vkey, Vkey)> {
+    pub(super) fn unrecorded_signer(&self) -> Option<(Vkey, Vkey)> {
         let identity = &self.shared.identity;
         let vkeys = identity.keys.vkeys();
         let [new, old] = vkeys.as_slice() else {
             return None;
         };
-        let is_known = identity.history().knows_key(&new.public_key());
+        let is_known = identity.history().is_signer(&new.public_key());
         (!is_known).then(|| (old.clone(), new.clone()))
     }
 
@@ -99,8 +120,8 @@ impl Log {
         Ok(keys.end_signing_overlap()?)
     }
 
-    /// Every key that may have signed a checkpoint of this log, under every name that it had, and
-    /// where each came in: what an auditor has to trust.
+    /// Every key that may have signed a checkpoint of this log, under the name that it had then:
+    /// what an auditor has to trust.
     pub fn vkeys(&self) -> Vec<Vkey> {
         let identity = &self.shared.identity;
         let mut vkeys = identity.history().vkeys();

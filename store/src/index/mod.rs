@@ -27,6 +27,8 @@ mod error;
 mod filter;
 mod finder;
 mod flush;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod garbage;
 mod heads;
 mod key;
@@ -46,7 +48,7 @@ mod varint;
 mod verify;
 mod view;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod sample;
 #[cfg(test)]
 mod tests;

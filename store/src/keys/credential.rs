@@ -88,7 +88,12 @@ impl Credential {
             ));
         };
         check_private_file(path)?;
-        let raw: Raw = super::toml_parse(path, &bytes)?;
+        Self::parse(path, &bytes)
+    }
+
+    /// Reads the text of a credential file.
+    pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Self, KeyError> {
+        let raw: Raw = super::toml_parse(path, bytes)?;
         let bad = |what| KeyError::malformed(path, 0, what);
         if raw.version != 1 {
             return Err(bad("its version is not 1"));

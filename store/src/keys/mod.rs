@@ -17,6 +17,8 @@ mod cache;
 mod credential;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod make;
 mod provider;
 mod ring;

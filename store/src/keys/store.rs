@@ -22,6 +22,7 @@ use runstone_codec::{Entropy, LogId};
 use runstone_receipt::note::{Signer, Vkey, check_name};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// The scope of what the log itself seals; it is never erased.
@@ -52,6 +53,8 @@ pub struct KeyStore {
     signers: RwLock<Signers>,
     /// The name that the signers sign under.
     signing_as: RwLock<String>,
+    /// Nobody signs.
+    is_silent: AtomicBool,
     /// Held by whoever changes the table, also while a provider is asked, so that `state` never
     /// waits for one. Taken before `state`.
     change: Mutex<()>,
@@ -227,6 +230,7 @@ impl KeyStore {
             mac,
             signers,
             signing_as: RwLock::new(origin),
+            is_silent: AtomicBool::new(false),
             change: Mutex::new(()),
             state: RwLock::new(state),
             data: Cache::new(CAPACITY),
@@ -272,6 +276,9 @@ impl KeyStore {
 
     /// Everybody who signs: the current signer first, the former one during an overlap.
     pub fn signers(&self) -> Vec<Arc<Signer>> {
+        if self.is_silent.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         let signers = self.signers.read().unwrap_or_else(PoisonError::into_inner);
         std::iter::once(&signers.current)
             .chain(&signers.retiring)
@@ -316,6 +323,11 @@ impl KeyStore {
                 .update(|ring| origin.clone_into(&mut ring.origin))?;
         }
         Ok(())
+    }
+
+    /// Signs nothing from now on: the log does not know these signing keys.
+    pub(crate) fn sign_nothing(&self) {
+        self.is_silent.store(true, Ordering::Relaxed);
     }
 
     /// Signs under this name from now on, without writing it down.

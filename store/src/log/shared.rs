@@ -131,7 +131,10 @@ impl Loaded {
         if identity.read_only.is_none() {
             let synced = disks.log.sync_data();
             synced.map_err(|error| StorageError::io("the log", &error))?;
-            let written = self.writer.head_file.write(identity, &self.published.head);
+            let written = self
+                .writer
+                .head_file
+                .write(&identity.log_id, &self.published.head);
             written.map_err(|error| StorageError::io("LOG.head", &error))?;
         }
         Ok(self)

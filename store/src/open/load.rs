@@ -350,11 +350,14 @@ fn replayed_folds(
     Ok(host)
 }
 
+/// Told a chunk, and the positions of it that are meant.
+type Visit<'a> = &'a mut dyn FnMut(&Chunk<'_>, Range<u64>) -> Result<(), OpenError>;
+
 /// Visits the chunks that hold `from..to`, in order, each with the positions of it that are meant.
 pub(super) fn each_chunk(
     snapshot: &Snapshot,
     (from, to): (u64, u64),
-    visit: &mut dyn FnMut(&Chunk<'_>, Range<u64>) -> Result<(), OpenError>,
+    visit: Visit<'_>,
 ) -> Result<(), OpenError> {
     let mut next = from;
     while next < to {

@@ -25,6 +25,7 @@ use crate::signing::Signing;
 use crate::tree::TreeError;
 use crate::write::Writer;
 use runstone_codec::{Entry, LogId, envelope_digest, seal};
+use runstone_receipt::note::Vkey;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -205,10 +206,10 @@ impl Log {
                 None => keys.origin(),
             },
         };
-        if read_only.is_none() && successor.is_none() {
-            keys.set_origin(&origin)?;
-        } else {
+        if successor.is_some() {
             keys.sign_as(&origin)?;
+        } else {
+            settle_signers(&keys, &contents.history, &origin, read_only.is_none())?;
         }
         let mut identity = identity(&genesis, origin, keys, open.options, read_only);
         identity.damaged = damaged;
@@ -245,6 +246,39 @@ impl Log {
         let log = Self::start(identity, open.folds, disks, signing, loaded)?;
         Ok((log, disputes))
     }
+}
+
+/// Sees to it that checkpoints are signed under the log's name, by a key that it knows.
+fn settle_signers(
+    keys: &KeyStore,
+    history: &History,
+    origin: &str,
+    writable: bool,
+) -> Result<(), OpenError> {
+    let is_signer = |vkey: &Vkey| history.is_signer(&vkey.public_key());
+    let vkeys = keys.vkeys();
+    if history.origin().is_some() && !vkeys.iter().any(is_signer) {
+        if writable {
+            return Err(OpenError::ForeignSigner {
+                vkey: vkeys.first().map(Vkey::to_string).unwrap_or_default(),
+            });
+        }
+        // Its content can be read all the same.
+        keys.sign_nothing();
+        return Ok(());
+    }
+    if !writable {
+        return Ok(keys.sign_as(origin)?);
+    }
+    keys.set_origin(origin)?;
+    if let [signer, former] = vkeys.as_slice()
+        && is_signer(signer)
+        && !is_signer(former)
+    {
+        // A new epoch was begun, and the process died before the key of the last one was dropped.
+        keys.end_signing_overlap()?;
+    }
+    Ok(())
 }
 
 /// What a copy of a log is opened for that is to begin a new epoch.

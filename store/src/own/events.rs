@@ -48,6 +48,8 @@ pub(crate) struct EpochStarted {
     /// 2 for the first one; the genesis begins epoch 1.
     pub(crate) epoch: u64,
     pub(crate) origin: String,
+    /// The key that signs in it: a copy that goes on by itself has another one.
+    pub(crate) vkey: String,
     /// Events before this one.
     pub(crate) size: u64,
     /// The newest head of the epoch before that anybody is known to hold.

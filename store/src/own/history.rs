@@ -30,6 +30,8 @@ const TYPES: [&str; 4] = [
 pub(crate) struct Epoch {
     pub(crate) number: u64,
     pub(crate) origin: String,
+    /// Public keys that sign in it, oldest first.
+    keys: Vec<[u8; 32]>,
     /// Events before it.
     pub(crate) size: u64,
     /// The newest head of the epoch before that was known when this one began: size and root.
@@ -47,8 +49,6 @@ pub(crate) struct ErasureState {
 /// The log's names, keys and erasures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct History {
-    /// Public keys that have signed, oldest first.
-    keys: Vec<[u8; 32]>,
     epochs: Vec<Epoch>,
     /// By the position of the request.
     erasures: BTreeMap<u64, ErasureState>,
@@ -178,9 +178,9 @@ impl History {
         match event_type {
             GENESIS => {
                 let genesis: Genesis = serde_json::from_slice(payload).ok()?;
-                self.keys.push(public_key(&genesis.vkey)?);
                 self.epochs.push(Epoch {
                     number: 1,
+                    keys: vec![public_key(&genesis.vkey)?],
                     origin: genesis.origin,
                     size: 0,
                     known: None,
@@ -194,6 +194,7 @@ impl History {
                 };
                 self.epochs.push(Epoch {
                     number: started.epoch,
+                    keys: vec![public_key(&started.vkey)?],
                     origin: started.origin,
                     size: started.size,
                     known,
@@ -201,7 +202,8 @@ impl History {
             }
             KEY_ROTATED => {
                 let rotated: KeyRotated = serde_json::from_slice(payload).ok()?;
-                self.keys.push(public_key(&rotated.new)?);
+                let epoch = self.epochs.last_mut()?;
+                epoch.keys.push(public_key(&rotated.new)?);
             }
             ERASURE_REQUESTED => {
                 let request: ErasureRequested = serde_json::from_slice(payload).ok()?;
@@ -248,19 +250,21 @@ impl History {
         &self.epochs
     }
 
-    /// Every key that may have signed a checkpoint of this log, under every name that it had then.
+    /// Every key that may have signed a checkpoint of this log, under the name that it had then.
     pub(crate) fn vkeys(&self) -> Vec<Vkey> {
         let mut vkeys: Vec<Vkey> = Vec::new();
         for epoch in &self.epochs {
-            for key in &self.keys {
+            for key in &epoch.keys {
                 vkeys.extend(Vkey::new(&epoch.origin, key));
             }
         }
         vkeys
     }
 
-    pub(crate) fn knows_key(&self, public_key: &[u8; 32]) -> bool {
-        self.keys.contains(public_key)
+    /// Whether a key signs in the epoch of now, as far as is recorded.
+    pub(crate) fn is_signer(&self, public_key: &[u8; 32]) -> bool {
+        let newest = self.epochs.last();
+        newest.is_some_and(|epoch| epoch.keys.contains(public_key))
     }
 
     pub(crate) fn erasures(&self) -> &BTreeMap<u64, ErasureState> {

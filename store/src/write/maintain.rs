@@ -157,7 +157,7 @@ impl Writer {
         self.maintained(folds);
         self.durable = head.size;
         self.head_file
-            .write(&self.identity, head)
+            .write(&self.identity.log_id, head)
             .and_then(|()| self.head_file.sync())
             .map_err(|error| StorageError::io("LOG.head", &error))
     }

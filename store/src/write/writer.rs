@@ -247,7 +247,7 @@ impl Writer {
         if group.synced {
             self.durable = head.size;
             self.head_file
-                .write(&self.identity, head)
+                .write(&self.identity.log_id, head)
                 .map_err(|error| StorageError::io("LOG.head", &error))?;
         }
         Ok(())

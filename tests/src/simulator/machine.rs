@@ -1,4 +1,4 @@
-//! A machine with two files that crashes and fails as real ones do, reproducibly.
+//! A machine with the files of a log that crashes and fails as real ones do, reproducibly.
 //!
 //! ```text
 //!            write, set_len                 sync
@@ -8,7 +8,7 @@
 //! ```
 
 use crate::tamper::Seeded;
-use runstone_store::Disk;
+use runstone_store::{Disk, Place};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,12 +34,12 @@ pub enum Fault {
     Lie,
 }
 
-/// Which file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    Log,
-    Head,
-}
+/// A file, by its place in the machine's list: whoever opened it keeps it when its name is given to
+/// another one.
+type Number = usize;
+
+/// The number of the head's file.
+const HEAD: Number = 0;
 
 /// The page cache takes over bytes by the page.
 const PAGE: u64 = 4096;
@@ -120,8 +120,11 @@ impl File {
 #[derive(Debug)]
 struct State {
     numbers: Seeded,
-    log: File,
-    head: File,
+    files: Vec<File>,
+    /// The file that has the log's name.
+    log: Number,
+    /// One that is to get it.
+    rewritten: Option<Number>,
     /// Operations since the process started.
     operations: u64,
     /// The process ends so at this operation.
@@ -148,8 +151,9 @@ impl Machine {
     pub fn new(seed: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             numbers: Seeded::new(seed),
-            log: File::default(),
-            head: File::default(),
+            files: vec![File::default(), File::default()],
+            log: HEAD + 1,
+            rewritten: None,
             operations: 0,
             crash_at: None,
             fault: None,
@@ -165,13 +169,16 @@ impl Machine {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file of the log, and that of its head.
-    pub fn disks(&self) -> (Arc<dyn Disk>, Arc<dyn Disk>) {
-        let disk = |name| {
-            let machine = self.clone();
-            Arc::new(MachineDisk { machine, name }) as Arc<dyn Disk>
-        };
-        (disk(Name::Log), disk(Name::Head))
+    /// The file of the log, that of its head, and where the first can be replaced.
+    pub fn disks(&self) -> (Arc<dyn Disk>, Arc<dyn Disk>, Arc<dyn Place>) {
+        let log = self.lock().log;
+        let place = Arc::new(MachinePlace(self.clone()));
+        (self.disk(log), self.disk(HEAD), place)
+    }
+
+    fn disk(&self, number: Number) -> Arc<dyn Disk> {
+        let machine = self.clone();
+        Arc::new(MachineDisk { machine, number })
     }
 
     /// The process ends after so many more operations.
@@ -193,7 +200,7 @@ impl Machine {
     /// Leaves this much room beyond what the files take, or any; the file system may not tell.
     pub fn set_room(&self, more: Option<u64>, tells: bool) {
         let mut state = self.lock();
-        let taken = (state.log.cache.len() + state.head.cache.len()) as u64;
+        let taken = state.taken();
         state.room = more.map(|more| taken + more);
         state.tells_room = tells;
     }
@@ -220,13 +227,11 @@ impl Machine {
     pub fn restart(&self, crash: Crash) {
         let mut state = self.lock();
         let lost = std::mem::take(&mut state.lost);
-        let State {
-            numbers, log, head, ..
-        } = &mut *state;
+        let State { numbers, files, .. } = &mut *state;
         // What a failed sync has lost and nobody has written again is evicted sooner or later: the
         // next process then reads what is on the medium.
         if crash == Crash::PowerLost || lost {
-            for file in [log, head] {
+            for file in files {
                 file.settle(numbers);
                 file.cache.clone_from(&file.medium);
             }
@@ -240,7 +245,7 @@ impl Machine {
     /// The power goes after a lie: what the disk said it had is gone, what else it got stays.
     pub fn restart_after_lie(&self) {
         let mut state = self.lock();
-        state.head.sync();
+        state.files[HEAD].sync();
         drop(state);
         self.restart(Crash::PowerLost);
     }
@@ -248,28 +253,35 @@ impl Machine {
     /// Flips bits of the log at rest.
     pub fn flip(&self, bits: usize) {
         let mut state = self.lock();
-        state.log.sync();
+        let State {
+            numbers,
+            files,
+            log,
+            ..
+        } = &mut *state;
+        let log = &mut files[*log];
+        log.sync();
         for _ in 0..bits {
-            let len = state.log.medium.len();
-            let at = state.numbers.below(len);
-            let bit = state.numbers.below(8);
-            state.log.medium[at] ^= 1 << bit;
+            let at = numbers.below(log.medium.len());
+            log.medium[at] ^= 1 << numbers.below(8);
         }
-        state.log.cache = state.log.medium.clone();
+        log.cache.clone_from(&log.medium);
     }
 
     /// The bytes of the log.
     pub fn bytes(&self) -> Vec<u8> {
-        self.lock().log.cache.clone()
+        let state = self.lock();
+        state.files[state.log].cache.clone()
     }
 }
 
 impl State {
-    fn file(&mut self, name: Name) -> &mut File {
-        match name {
-            Name::Log => &mut self.log,
-            Name::Head => &mut self.head,
-        }
+    /// Bytes of the files that have a name.
+    fn taken(&self) -> u64 {
+        let named = [Some(HEAD), Some(self.log), self.rewritten];
+        let lens = named.into_iter().flatten();
+        lens.map(|number| self.files[number].cache.len() as u64)
+            .sum()
     }
 
     /// Counts an operation; whether the process dies in it.
@@ -299,18 +311,58 @@ impl State {
         }
     }
 
-    fn grows_to(&self, name: Name, len: u64) -> io::Result<()> {
-        let (own, other) = match name {
-            Name::Log => (&self.log, &self.head),
-            Name::Head => (&self.head, &self.log),
-        };
-        let (own, other) = (own.cache.len() as u64, other.cache.len() as u64);
+    fn grows_to(&self, number: Number, len: u64) -> io::Result<()> {
+        let more = len.saturating_sub(self.files[number].cache.len() as u64);
         if self
             .room
-            .is_some_and(|room| len > own && len + other > room)
+            .is_some_and(|room| more > 0 && self.taken() + more > room)
         {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        Ok(())
+    }
+}
+
+/// Where the log's file lies.
+#[derive(Debug)]
+struct MachinePlace(Machine);
+
+impl Place for MachinePlace {
+    fn begin(&self) -> io::Result<Arc<dyn Disk>> {
+        let mut state = self.0.lock();
+        if state.dies()? {
+            return Err(io::Error::other("the machine went down"));
+        }
+        state.files.push(File::default());
+        let number = state.files.len() - 1;
+        state.rewritten = Some(number);
+        drop(state);
+        Ok(self.0.disk(number))
+    }
+
+    fn replace(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        let dies = state.dies()?;
+        let fails = state.strikes(Fault::Write);
+        // One that dies or fails in it was told neither.
+        let done = (!dies && !fails) || state.numbers.below(2) == 0;
+        if let (Some(number), true) = (state.rewritten, done) {
+            state.log = number;
+            state.rewritten = None;
+        }
+        match (dies, fails) {
+            (true, _) => Err(io::Error::other("the machine went down")),
+            (_, true) => Err(io::Error::from_raw_os_error(5)),
+            _ => Ok(()),
+        }
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        let mut state = self.0.lock();
+        if state.dies()? {
+            return Err(io::Error::other("the machine went down"));
+        }
+        state.rewritten = None;
         Ok(())
     }
 }
@@ -319,12 +371,19 @@ impl State {
 #[derive(Debug)]
 struct MachineDisk {
     machine: Machine,
-    name: Name,
+    number: Number,
+}
+
+impl MachineDisk {
+    /// Faults strike the database, whichever file it is in.
+    fn is_log(&self) -> bool {
+        self.number != HEAD
+    }
 }
 
 impl Disk for MachineDisk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.machine.lock().file(self.name).cache.len() as u64)
+        Ok(self.machine.lock().files[self.number].cache.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -332,11 +391,11 @@ impl Disk for MachineDisk {
         if state.down.is_some() {
             return Err(io::Error::other("the machine is down"));
         }
-        if self.name == Name::Log && state.strikes(Fault::Read) {
+        if self.is_log() && state.strikes(Fault::Read) {
             return Err(io::Error::from_raw_os_error(5));
         }
         let start = usize::try_from(offset).unwrap();
-        let bytes = &state.file(self.name).cache;
+        let bytes = &state.files[self.number].cache;
         let found = bytes.get(start..start + out.len());
         out.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
@@ -345,8 +404,8 @@ impl Disk for MachineDisk {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.machine.lock();
         let dies = state.dies()?;
-        state.grows_to(self.name, len)?;
-        state.file(self.name).change(Change::SetLen(len));
+        state.grows_to(self.number, len)?;
+        state.files[self.number].change(Change::SetLen(len));
         if dies {
             return Err(io::Error::other("the machine went down"));
         }
@@ -356,8 +415,8 @@ impl Disk for MachineDisk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.machine.lock();
         let dies = state.dies()?;
-        state.grows_to(self.name, offset + data.len() as u64)?;
-        let fails = self.name == Name::Log && state.strikes(Fault::Write);
+        state.grows_to(self.number, offset + data.len() as u64)?;
+        let fails = self.is_log() && state.strikes(Fault::Write);
         let mut data = data.to_vec();
         if dies || fails {
             // Whole pages of it were taken over.
@@ -371,7 +430,7 @@ impl Disk for MachineDisk {
             };
             data.truncate(usize::try_from(done).unwrap());
         }
-        state.file(self.name).change(Change::Write(offset, data));
+        state.files[self.number].change(Change::Write(offset, data));
         match (dies, fails) {
             (true, _) => Err(io::Error::other("the machine went down")),
             (_, true) => Err(io::Error::from_raw_os_error(5)),
@@ -384,21 +443,21 @@ impl Disk for MachineDisk {
         if state.dies()? {
             // Whether it was done nobody was told.
             if state.numbers.below(2) == 0 {
-                state.file(self.name).sync();
+                state.files[self.number].sync();
             }
             return Err(io::Error::other("the machine went down"));
         }
-        if self.name == Name::Log && state.strikes(Fault::Sync) {
-            let State { numbers, log, .. } = &mut *state;
-            log.settle(numbers);
+        if self.is_log() && state.strikes(Fault::Sync) {
+            let State { numbers, files, .. } = &mut *state;
+            files[self.number].settle(numbers);
             state.lost = true;
             return Err(io::Error::from_raw_os_error(5));
         }
-        if self.name == Name::Log && state.strikes(Fault::Lie) {
+        if self.is_log() && state.strikes(Fault::Lie) {
             return Ok(());
         }
-        state.file(self.name).sync();
-        if self.name == Name::Log {
+        state.files[self.number].sync();
+        if self.is_log() {
             state.lost = false;
         }
         Ok(())
@@ -406,7 +465,7 @@ impl Disk for MachineDisk {
 
     fn available(&self) -> io::Result<Option<u64>> {
         let state = self.machine.lock();
-        let taken = (state.log.cache.len() + state.head.cache.len()) as u64;
+        let taken = state.taken();
         Ok(match state.room {
             Some(room) if state.tells_room => Some(room.saturating_sub(taken)),
             _ => None,

@@ -8,6 +8,7 @@
 //!
 //! A later part of the project adds what its clients ask in `work`, and what must hold in `model`.
 
+mod evidence;
 mod machine;
 mod model;
 mod work;
@@ -43,6 +44,10 @@ pub struct Tally {
     pub faults: u64,
     /// Logs that a lie or flipped bits made refuse, and that said so.
     pub detected: u64,
+    /// Erasures that were completed at once.
+    pub erasures: u64,
+    /// Epochs that were started.
+    pub epochs: u64,
     /// Events at the end.
     pub events: u64,
 }
@@ -57,7 +62,26 @@ pub struct Tally {
 ///
 /// If the log breaks a promise.
 pub fn run(seed: u64, trace: bool) -> Outcome<Tally> {
-    let mut simulation = Simulation::new(seed)?;
+    play(Simulation::new(seed, Seeded::new(seed))?, trace)
+}
+
+/// As [`run`], with what is chosen taken from `choices`, and from a generator when they end.
+///
+/// # Errors
+///
+/// Whatever fails that no fault explains.
+///
+/// # Panics
+///
+/// If the log breaks a promise.
+pub fn run_guided(choices: &[u8], trace: bool) -> Outcome<Tally> {
+    play(
+        Simulation::new(0, Seeded::guided(0, choices.to_vec()))?,
+        trace,
+    )
+}
+
+fn play(mut simulation: Simulation, trace: bool) -> Outcome<Tally> {
     simulation.trace = trace;
     let lives = 2 + simulation.numbers.below(4);
     for _ in 0..lives {
@@ -89,13 +113,14 @@ struct Simulation {
     failed: bool,
     /// The disk has little room.
     is_full: bool,
+    /// A sync is to be acknowledged and not done.
+    lying: bool,
     /// Says what happens.
     trace: bool,
 }
 
 impl Simulation {
-    fn new(seed: u64) -> Outcome<Self> {
-        let mut numbers = Seeded::new(seed);
+    fn new(seed: u64, mut numbers: Seeded) -> Outcome<Self> {
         let folder = tempfile::tempdir()?;
         let sealing = [Sealing::Required, Sealing::Required, Sealing::Plain][numbers.below(3)];
         let mut create = CreateOptions::default();
@@ -124,11 +149,11 @@ impl Simulation {
             crashed: false,
             failed: false,
             is_full: false,
+            lying: false,
             trace: false,
             numbers,
         };
         let log = Log::create_on(simulation.disks(), keys, &create, simulation.opening())?;
-        simulation.model.own = log.size();
         simulation.log = Some(log);
         Ok(simulation)
     }
@@ -140,8 +165,8 @@ impl Simulation {
     }
 
     fn disks(&self) -> Disks {
-        let (log, head) = self.machine.disks();
-        Disks::new(log, head)
+        let (log, head, place) = self.machine.disks();
+        Disks::new(log, head).at(place)
     }
 
     fn opening(&mut self) -> OpenOptions {
@@ -271,6 +296,8 @@ impl Simulation {
     fn check(&mut self) -> Outcome {
         let log = self.log.clone().expect("the process is up");
         self.model.compare(&log, self.since())?;
+        self.finish_erasures();
+        self.check_proofs(&log)?;
         (self.crashed, self.failed) = (false, false);
         let report = log.verify(VerifyLevel::Commitments, &|_, _| {});
         assert!(report.valid, "{report:?}");
@@ -315,6 +342,7 @@ impl Simulation {
     /// A sync is acknowledged and not done, and then the power goes.
     fn lie(&mut self) -> Outcome {
         self.log = Some(self.try_open()?);
+        self.lying = true;
         let after = self.numbers.below(4) as u64;
         self.machine.fail_after(Fault::Lie, after);
         let struck = self.machine.struck();

@@ -2,7 +2,7 @@
 
 use crate::tamper::Outcome;
 use runstone_codec::Position;
-use runstone_store::{AppendError, Expected, Log, Query, Read, Record};
+use runstone_store::{AppendError, Expected, Log, Payload, Query, Read, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -12,8 +12,11 @@ pub(super) struct Part {
     /// Its id, if it was given one.
     pub(super) id: Option<Uuid>,
     pub(super) stream: String,
+    /// The scope that the stream has.
+    pub(super) scope: String,
     pub(super) tags: BTreeSet<String>,
-    /// Told apart from every other event.
+    /// Told apart from every other event, also when its content is erased.
+    pub(super) source: String,
     pub(super) payload: String,
 }
 
@@ -71,21 +74,39 @@ pub(super) struct Model {
     pub(super) sent: Vec<Sent>,
     /// Sizes and roots of the checkpoints that were released.
     pub(super) released: Vec<(u64, [u8; 32])>,
-    /// Events of the log that no request sent: the genesis.
-    pub(super) own: u64,
+    /// Positions of requests of erasures that were told to be complete.
+    pub(super) erased: BTreeSet<u64>,
+    /// Scopes under hold, as far as anybody was told; those that nobody knows of are in neither.
+    pub(super) held: BTreeMap<String, bool>,
+    /// What left the log, as files.
+    pub(super) proofs: Vec<Proof>,
 }
+
+/// A proof that somebody holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The receipt of the event that has this source.
+    Receipt(Vec<u8>),
+    /// A signed checkpoint.
+    Checkpoint(String),
+}
+
+/// The stream of events that nobody sent.
+const OWN_STREAM: &str = "log";
 
 impl Model {
     /// One event of a damaged log: it must be as it was sent.
     pub(super) fn knows(&self, record: &Record) {
-        if record.position.get() < self.own {
+        if record.header.stream == OWN_STREAM {
             return;
         }
-        let payload = record.payload.bytes().unwrap_or_default();
         let mut parts = self.sent.iter().flat_map(|sent| &sent.parts);
-        let known = parts
-            .any(|part| part.payload.as_bytes() == payload && part.stream == record.header.stream);
-        assert!(known, "nobody sent the event at {}", record.position);
+        let known = parts.find(|part| part.source == record.header.source);
+        let known = known.unwrap_or_else(|| panic!("nobody sent {record:?}"));
+        assert_eq!(known.stream, record.header.stream);
+        if let Payload::Open(bytes) = &record.payload {
+            assert_eq!(known.payload.as_bytes(), bytes);
+        }
     }
 
     /// A commit failed: what was buffered may be gone, and its positions taken by others.
@@ -104,12 +125,13 @@ impl Model {
             .collect::<Result<_, _>>()?;
         let size = records.len() as u64;
         assert_eq!(size, log.size(), "events read, and the size");
-        let mut by_payload: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        let mut by_source: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for (number, sent) in self.sent.iter().enumerate() {
             for (part, event) in sent.parts.iter().enumerate() {
-                by_payload.insert(&event.payload, (number, part));
+                by_source.insert(&event.source, (number, part));
             }
         }
+        let erased_before = self.erasures(log);
         let mut found: BTreeMap<usize, Vec<(usize, u64)>> = BTreeMap::new();
         let mut revisions: BTreeMap<&str, u64> = BTreeMap::new();
         let mut tags: BTreeSet<&str> = BTreeSet::new();
@@ -124,17 +146,27 @@ impl Model {
             let revision = revisions.entry(stream).or_default();
             assert_eq!(record.revision.get(), *revision, "revision at {at}");
             *revision += 1;
-            if at < self.own {
+            if stream == OWN_STREAM {
                 continue;
             }
-            let payload = record.payload.bytes().unwrap_or_default();
-            let payload = std::str::from_utf8(payload)?;
-            let (number, part) = *by_payload
-                .get(payload)
-                .unwrap_or_else(|| panic!("nobody sent the event at {at}: {payload}"));
+            let source = record.header.source.as_str();
+            let (number, part) = *by_source
+                .get(source)
+                .unwrap_or_else(|| panic!("nobody sent the event at {at}: {source}"));
             let sent = &self.sent[number];
             let event = &sent.parts[part];
             assert_eq!(record.header.stream, event.stream);
+            let is_erased = erased_before
+                .get(&event.scope)
+                .is_some_and(|before| at < *before);
+            match &record.payload {
+                Payload::Erased => assert!(is_erased, "the content at {at} is gone"),
+                Payload::Open(bytes) => {
+                    assert!(!is_erased, "the content at {at} was erased");
+                    assert_eq!(event.payload.as_bytes(), bytes, "the content at {at}");
+                }
+                other => panic!("the content at {at}: {other:?}"),
+            }
             assert!(event.id.is_none_or(|id| id == record.header.event_id));
             let is_first = found.entry(number).or_default().is_empty();
             if is_first {
@@ -162,6 +194,24 @@ impl Model {
             settle(number, sent, found, size, since);
         }
         Ok(())
+    }
+}
+
+impl Model {
+    /// Up to where each scope is erased, as the log records it: everything that was told to be is.
+    fn erasures(&self, log: &Log) -> BTreeMap<String, u64> {
+        let mut before = BTreeMap::new();
+        let mut complete = BTreeSet::new();
+        for erasure in log.erasures() {
+            let at = erasure.requested.get();
+            complete.extend(erasure.completed.map(|_| at));
+            for scope in erasure.scopes {
+                before.insert(scope, at);
+            }
+        }
+        let lost: Vec<_> = self.erased.difference(&complete).collect();
+        assert!(lost.is_empty(), "erasures that were complete: {lost:?}");
+        before
     }
 }
 

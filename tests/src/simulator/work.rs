@@ -1,12 +1,12 @@
 //! What the clients of a simulated log ask of it.
 
 use super::Simulation;
-use super::model::{Fate, Part, Sent, fate_of};
+use super::model::{Fate, Part, Proof, Sent, fate_of};
 use crate::tamper::Outcome;
 use runstone_codec::{Control, Draft, NewEvent, Position};
 use runstone_store::{
-    Append, AppendError, Appended, Condition, Decision, Durability, Expected, Imported, Log, Query,
-    Read, VerifyLevel, verify_file,
+    Append, AppendError, Appended, Condition, Decision, Durability, Expected, Imported, Log,
+    ProblemKind, Query, Read, VerifyLevel, verify_file,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -14,8 +14,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use uuid::Uuid;
 
-/// Streams and tags are few, so that everything meets.
-const STREAMS: usize = 5;
+/// The scope of each stream. Streams and tags are few, so that everything meets.
+pub(super) const SCOPES: [&str; 5] = ["default", "ann", "ann", "bob", "eve"];
 const CLAIMS: usize = 6;
 
 /// What a client is told.
@@ -39,7 +39,7 @@ type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 impl Simulation {
     /// One thing that happens.
     pub(super) fn work(&mut self) -> Outcome {
-        let what = self.numbers.below(24);
+        let what = self.numbers.below(31);
         self.say(|| {
             let (log, struck) = (self.log(), self.machine.struck());
             let (size, durable) = (log.size(), log.durable_size());
@@ -58,6 +58,7 @@ impl Simulation {
             20 => self.back_up()?,
             21 => self.reopen()?,
             22 => self.compact()?,
+            23..=29 => self.evidence()?,
             _ => self.look(),
         }
         Ok(())
@@ -74,10 +75,13 @@ impl Simulation {
         if self.numbers.below(2) == 0 {
             tags.insert(format!("t:{}", self.numbers.below(4)));
         }
+        let stream = self.numbers.below(SCOPES.len());
         Part {
             id: with_id.then(|| Uuid::from_u64_pair(number, self.model.sent.len() as u64)),
-            stream: format!("run-{}", self.numbers.below(STREAMS)),
+            stream: format!("run-{stream}"),
+            scope: SCOPES[stream].to_owned(),
             tags,
+            source: format!("{number:016x}"),
             payload: format!(
                 "{{\"n\":\"{number:016x}\",\"text\":\"{}\"}}",
                 noise(number, filler)
@@ -114,6 +118,15 @@ impl Simulation {
 
     /// A few clients at once, whose requests come into few groups.
     fn clients(&mut self, durability: Durability) {
+        self.clients_while(durability, None);
+    }
+
+    /// The same; `meanwhile` happens when every request waits and none has been decided.
+    pub(super) fn clients_while(
+        &mut self,
+        durability: Durability,
+        meanwhile: Option<fn(&mut Self)>,
+    ) {
         let log = self.log().clone();
         let first = self.model.sent.len();
         let mut clients: Vec<Option<Client<'_>>> = Vec::new();
@@ -133,9 +146,16 @@ impl Simulation {
             }
             self.model.sent.push(sent);
         }
+        let struck = self.machine.struck();
         let mut context = Context::from_waker(Waker::noop());
         let mut left = clients.len();
         let mut all_told = Vec::new();
+        if let Some(meanwhile) = meanwhile {
+            for client in clients.iter_mut().flatten() {
+                assert!(client.as_mut().poll(&mut context).is_pending());
+            }
+            meanwhile(self);
+        }
         while left > 0 {
             let at = self.numbers.below(clients.len());
             let Some(client) = clients.get_mut(at).and_then(Option::as_mut) else {
@@ -152,6 +172,10 @@ impl Simulation {
                 left -= 1;
                 all_told.push((first + at, told));
             }
+        }
+        if self.machine.struck() > struck {
+            // Whoever would have been told that a commit failed may have given up waiting.
+            self.fail();
         }
         // A commit that failed comes before those that took its positions, whoever was polled first.
         all_told.sort_by_key(|(_, told)| !told.is_unknown());
@@ -271,7 +295,7 @@ impl Simulation {
         }
     }
 
-    fn fail(&mut self) {
+    pub(super) fn fail(&mut self) {
         self.failed = true;
         self.model.doubt();
     }
@@ -322,6 +346,8 @@ impl Simulation {
             let checkpoint = signed.checkpoint();
             assert!(checkpoint.size <= log.durable_size());
             self.model.released.push((checkpoint.size, checkpoint.root));
+            let proof = Proof::Checkpoint(signed.text().to_owned());
+            self.model.proofs.push(proof);
         }
     }
 
@@ -366,7 +392,11 @@ impl Simulation {
                 let mut open = self.opening();
                 open.keys = Some(self.folder.path().join("keys"));
                 let found = verify_file(&path, open, VerifyLevel::Payloads, &|_, _| {})?;
-                assert!(found.valid, "{found:?}");
+                // One that was cut short is cut short in the copy too.
+                let pending = self.log().erasures().into_iter();
+                let pending = pending.filter(|erasure| erasure.completed.is_none());
+                assert_eq!(found.problems.len(), pending.count(), "{found:?}");
+                assert!(found.worst() != Some(ProblemKind::Tampered), "{found:?}");
                 std::fs::remove_file(&path)?;
             }
             Err(error) => {
@@ -406,7 +436,7 @@ impl Simulation {
     }
 
     /// Opens the log within a life, in which a fault may still be planned.
-    fn open_or_crash(&mut self) -> Outcome {
+    pub(super) fn open_or_crash(&mut self) -> Outcome {
         match self.try_open() {
             Ok(log) => self.log = Some(log),
             Err(error) => {
@@ -440,7 +470,7 @@ impl Simulation {
                 return;
             }
         };
-        let stream = format!("run-{}", self.numbers.below(STREAMS));
+        let stream = format!("run-{}", self.numbers.below(SCOPES.len()));
         let tag = format!("t:{}", self.numbers.below(4));
         let of_stream = |record: &&runstone_store::Record| record.header.stream == stream;
         let of_tag = |record: &&runstone_store::Record| record.header.tags.contains(&tag);
@@ -480,9 +510,13 @@ fn noise(seed: u64, length: usize) -> String {
 }
 
 fn event(part: &Part) -> NewEvent {
-    let event = NewEvent::new("tool.called", part.stream.clone())
+    let mut event = NewEvent::new("tool.called", part.stream.clone())
         .tags(part.tags.iter().cloned())
+        .source(part.source.clone())
         .payload(part.payload.clone());
+    if part.scope != SCOPES[0] {
+        event = event.scope(part.scope.clone());
+    }
     match part.id {
         Some(id) => event.id(id),
         None => event,

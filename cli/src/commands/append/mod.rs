@@ -2,6 +2,8 @@
 
 mod answers;
 mod feed;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod line;
 mod written;
 

@@ -19,6 +19,9 @@ pub(super) fn checks(session: &Session) -> Vec<Check> {
     checks.push(clock(&log));
     checks.push(replica(&log));
     checks.push(copies(session));
+    checks.extend(erasures(&log));
+    checks.push(holds(&log));
+    checks.push(signing(&log));
     checks.extend(folds(&log));
     // What is read only has nothing to lose by being dropped.
     let _ = log.close_blocking();
@@ -76,7 +79,9 @@ fn replica(log: &Log) -> Check {
     const NAME: &str = "replica";
     match log.info().read_only {
         Some(why) if why.contains("replica") => {
-            Check::warn(NAME, why, "append to the log that it is a copy of")
+            let fix =
+                "append to the log that it is a copy of; if that is lost, runstone epoch start";
+            Check::warn(NAME, why, fix)
         }
         _ => Check::ok(NAME, "no"),
     }
@@ -85,11 +90,8 @@ fn replica(log: &Log) -> Check {
 /// Whoever holds the keys can rewrite history; that shows only against a checkpoint elsewhere.
 fn copies(session: &Session) -> Check {
     const NAME: &str = "checkpoint copies";
-    let configured = session
-        .options(Access::Folds)
-        .options
-        .checkpoint_copies
-        .len();
+    let options = session.options(Access::Folds).options;
+    let configured = options.checkpoint_copies.len() + options.checkpoint_commands.len();
     if configured > 0 {
         return Check::ok(NAME, format!("{configured} configured"));
     }
@@ -98,6 +100,59 @@ fn copies(session: &Session) -> Check {
         "none configured here",
         "keep what runstone checkpoint prints where nobody who writes this log can change it",
     )
+}
+
+/// What is requested and not done yet: the content reads as erased, and is not gone.
+fn erasures(log: &Log) -> Vec<Check> {
+    const NAME: &str = "erasures";
+    let erasures = log.erasures();
+    let mut checks = Vec::new();
+    for erasure in &erasures {
+        let (at, scopes) = (erasure.requested, erasure.scopes.join(", "));
+        if erasure.completed.is_none() {
+            checks.push(Check::fail(
+                NAME,
+                format!("that of {scopes}, requested at position {at}, is pending"),
+                "runstone erase --resume says what is missing, or finishes it",
+            ));
+        } else if !erasure.rewritten {
+            checks.push(Check::warn(
+                NAME,
+                format!("the sealed bytes of {scopes}, erased at position {at}, are in the file"),
+                "runstone erase --resume writes the file anew",
+            ));
+        }
+    }
+    if checks.is_empty() {
+        checks.push(Check::ok(NAME, format!("{}, all complete", erasures.len())));
+    }
+    checks
+}
+
+fn holds(log: &Log) -> Check {
+    const NAME: &str = "holds";
+    match log.holds() {
+        Ok(holds) if holds.is_empty() => Check::ok(NAME, "none"),
+        Ok(holds) => {
+            let scopes: Vec<_> = holds.into_keys().collect();
+            Check::ok(NAME, format!("not to be erased: {}", scopes.join(", ")))
+        }
+        Err(error) => Check::fail(NAME, error.to_string(), "run runstone verify"),
+    }
+}
+
+/// Whoever has the former key signs as long as it is not ended.
+fn signing(log: &Log) -> Check {
+    const NAME: &str = "signing key";
+    match log.checkpoint() {
+        Ok(signed) if signed.signed_by().len() > 1 => Check::warn(
+            NAME,
+            "the former key signs too",
+            "runstone keys rotate-signing --end, once auditors have the new runstone policy",
+        ),
+        Ok(_) => Check::ok(NAME, "one"),
+        Err(error) => Check::fail(NAME, error.to_string(), "run runstone verify"),
+    }
 }
 
 fn folds(log: &Log) -> Vec<Check> {

@@ -52,6 +52,71 @@ struct Call<'a> {
     data: &'a [u8],
 }
 
+impl Answer {
+    /// Reads what the command wrote.
+    fn read(
+        bytes: &[u8],
+        operation: &'static str,
+        kek_id: Option<&str>,
+    ) -> Result<Self, ProviderError> {
+        let answer: Self = serde_json::from_slice(bytes).map_err(|_| ProviderError::BadAnswer {
+            what: "it is not the JSON object expected",
+        })?;
+        let kek_id = || kek_id.unwrap_or_default().to_owned();
+        match answer.error.as_deref() {
+            None => Ok(answer),
+            Some("unknown_kek") => Err(ProviderError::UnknownKek { kek_id: kek_id() }),
+            Some("rejected") => Err(ProviderError::Rejected { kek_id: kek_id() }),
+            Some("unsupported") => Err(ProviderError::Unsupported { operation }),
+            Some("unavailable") => Err(ProviderError::Unavailable {
+                reason: Outage::Io,
+                source: None,
+            }),
+            Some(_) => Err(ProviderError::BadAnswer {
+                what: "its error is not a known word",
+            }),
+        }
+    }
+
+    fn data(&self) -> Result<SecretBytes, ProviderError> {
+        let bad = ProviderError::BadAnswer {
+            what: "it has no data in base64",
+        };
+        self.data
+            .as_ref()
+            .and_then(|data| from_base64(data.as_str()))
+            .ok_or(bad)
+    }
+
+    fn wrapped(&self) -> Result<Vec<u8>, ProviderError> {
+        let wrapped = self.data()?;
+        if wrapped.as_bytes().is_empty() || wrapped.as_bytes().len() > MAX_WRAPPED_LEN {
+            return Err(ProviderError::BadAnswer {
+                what: "the wrapped key has not 1 to 4096 bytes",
+            });
+        }
+        Ok(wrapped.as_bytes().to_vec())
+    }
+
+    fn kek_id(self) -> Result<String, ProviderError> {
+        self.kek_id
+            .filter(|id| !id.is_empty() && id.len() <= MAX_KEK_ID_LEN)
+            .filter(|id| !id.chars().any(char::is_control))
+            .ok_or(ProviderError::BadAnswer {
+                what: "it has no kek_id of 1 to 255 bytes",
+            })
+    }
+
+    fn destroyed(&self) -> Result<Destroyed, ProviderError> {
+        self.destroyed
+            .as_deref()
+            .and_then(Destroyed::from_word)
+            .ok_or(ProviderError::BadAnswer {
+                what: "it has no known word in destroyed",
+            })
+    }
+}
+
 impl CommandProvider {
     /// A provider that starts `argv`, a program and its arguments, and waits at most `limit`.
     pub fn new(argv: Vec<String>, limit: Duration) -> Self {
@@ -75,51 +140,16 @@ impl CommandProvider {
         kek_id: Option<&str>,
         call: Option<&Call<'_>>,
     ) -> Result<Answer, ProviderError> {
-        let bytes = self.run(request(operation, kek_id, call))?;
-        let answer: Answer =
-            serde_json::from_slice(&bytes).map_err(|_| ProviderError::BadAnswer {
-                what: "it is not the JSON object expected",
-            })?;
-        let kek_id = || kek_id.unwrap_or_default().to_owned();
-        match answer.error.as_deref() {
-            None => Ok(answer),
-            Some("unknown_kek") => Err(ProviderError::UnknownKek { kek_id: kek_id() }),
-            Some("rejected") => Err(ProviderError::Rejected { kek_id: kek_id() }),
-            Some("unsupported") => Err(ProviderError::Unsupported { operation }),
-            Some("unavailable") => Err(ProviderError::Unavailable {
-                reason: Outage::Io,
-                source: None,
-            }),
-            Some(_) => Err(ProviderError::BadAnswer {
-                what: "its error is not a known word",
-            }),
-        }
+        Answer::read(
+            &self.run(request(operation, kek_id, call))?,
+            operation,
+            kek_id,
+        )
     }
 
     /// One run of the command: its output, if it ended well within the limit.
     fn run(&self, request: Zeroizing<String>) -> Result<Zeroizing<Vec<u8>>, ProviderError> {
         process::run(&self.argv, request, self.limit, MAX_ANSWER_LEN).map_err(provider_error)
-    }
-
-    fn data(answer: &Answer) -> Result<SecretBytes, ProviderError> {
-        let bad = ProviderError::BadAnswer {
-            what: "it has no data in base64",
-        };
-        answer
-            .data
-            .as_ref()
-            .and_then(|data| from_base64(data.as_str()))
-            .ok_or(bad)
-    }
-
-    fn kek_id(answer: Answer) -> Result<String, ProviderError> {
-        answer
-            .kek_id
-            .filter(|id| !id.is_empty() && id.len() <= MAX_KEK_ID_LEN)
-            .filter(|id| !id.chars().any(char::is_control))
-            .ok_or(ProviderError::BadAnswer {
-                what: "it has no kek_id of 1 to 255 bytes",
-            })
     }
 
     fn remember(&self, kek_id: &str) -> Result<(), ProviderError> {
@@ -158,6 +188,20 @@ fn provider_error(error: CommandError) -> ProviderError {
     }
 }
 
+/// What a command answers to each operation, for the fuzz targets.
+#[cfg(fuzzing)]
+pub(in super::super) fn fuzz_answer(bytes: &[u8]) {
+    let read = |operation| Answer::read(bytes, operation, Some("kek"));
+    if let Ok(kek_id) = read("current").and_then(Answer::kek_id) {
+        assert!((1..=MAX_KEK_ID_LEN).contains(&kek_id.len()));
+    }
+    if let Ok(wrapped) = read("wrap").and_then(|answer| answer.wrapped()) {
+        assert!((1..=MAX_WRAPPED_LEN).contains(&wrapped.len()));
+    }
+    let _ = read("unwrap").and_then(|answer| answer.data());
+    let _ = read("destroy").and_then(|answer| answer.destroyed());
+}
+
 /// One line of JSON in a buffer that never grows.
 fn request(op: &str, kek_id: Option<&str>, call: Option<&Call<'_>>) -> Zeroizing<String> {
     let room = call.map_or(0, |call| {
@@ -194,7 +238,7 @@ impl KeyProvider for CommandProvider {
     fn current(&self) -> Result<String, ProviderError> {
         match self.remembered() {
             Some(kek_id) => Ok(kek_id),
-            None => Self::kek_id(self.ask("current", None, None)?),
+            None => self.ask("current", None, None)?.kek_id(),
         }
     }
 
@@ -210,13 +254,7 @@ impl KeyProvider for CommandProvider {
             nonce,
             data: plain,
         };
-        let wrapped = Self::data(&self.ask("wrap", Some(kek_id), Some(&call))?)?;
-        if wrapped.as_bytes().is_empty() || wrapped.as_bytes().len() > MAX_WRAPPED_LEN {
-            return Err(ProviderError::BadAnswer {
-                what: "the wrapped key has not 1 to 4096 bytes",
-            });
-        }
-        Ok(wrapped.as_bytes().to_vec())
+        self.ask("wrap", Some(kek_id), Some(&call))?.wrapped()
     }
 
     fn unwrap(
@@ -231,24 +269,17 @@ impl KeyProvider for CommandProvider {
             nonce,
             data: wrapped,
         };
-        Self::data(&self.ask("unwrap", Some(kek_id), Some(&call))?)
+        self.ask("unwrap", Some(kek_id), Some(&call))?.data()
     }
 
     fn create(&self) -> Result<String, ProviderError> {
-        let kek_id = Self::kek_id(self.ask("create", None, None)?)?;
+        let kek_id = self.ask("create", None, None)?.kek_id()?;
         self.remember(&kek_id)?;
         Ok(kek_id)
     }
 
     fn destroy(&self, kek_id: &str) -> Result<Destroyed, ProviderError> {
-        let answer = self.ask("destroy", Some(kek_id), None)?;
-        answer
-            .destroyed
-            .as_deref()
-            .and_then(Destroyed::from_word)
-            .ok_or(ProviderError::BadAnswer {
-                what: "it has no known word in destroyed",
-            })
+        self.ask("destroy", Some(kek_id), None)?.destroyed()
     }
 }
 

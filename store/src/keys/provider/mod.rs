@@ -5,6 +5,8 @@ mod env;
 mod file;
 
 pub use command::CommandProvider;
+#[cfg(fuzzing)]
+pub(super) use command::fuzz_answer;
 pub use env::{EnvProvider, SecretSource};
 pub use file::FileProvider;
 pub(super) use file::new_kek;

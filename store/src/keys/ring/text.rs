@@ -54,7 +54,7 @@ impl Ring {
     }
 
     /// More than the text takes: a TOML string is at most six bytes a byte and its quotes.
-    fn room(&self) -> usize {
+    pub(in super::super) fn room(&self) -> usize {
         let text = |text: &String| 6 * text.len() + 16;
         let seed = |seed: &RingSeed| match seed {
             RingSeed::Open(seed) => 2 * seed.as_bytes().len() + 64,

@@ -1,0 +1,73 @@
+//! Small files that commands read and write.
+
+use crate::error::{Failure, Report};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Mode of files that anybody may see, less what the user's mask takes away.
+pub(crate) const OPEN: u32 = 0o666;
+/// Mode of files with content.
+pub(crate) const SECRET: u32 = 0o600;
+
+/// The bytes of a file, or of stdin if that is called -; one more than `limit` at most, so that
+/// whoever checks the length finds out.
+pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let limit = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        io::stdin().take(limit).read_to_end(&mut bytes)?;
+    } else {
+        File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// As [`read`], for text.
+pub(crate) fn read_text(path: &Path, limit: usize) -> Result<String, Failure> {
+    let bytes = read(path, limit).map_err(|error| Report::file(path, &error))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, error);
+        Report::file(path, &error).into()
+    })
+}
+
+/// Writes a file whole or not at all; one that is there is replaced. What is there and no file, as a
+/// pipe, is written to.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        let written = OpenOptions::new().write(true).open(path);
+        let written = written.and_then(|mut file| file.write_all(bytes));
+        return written.map_err(|error| Report::file(path, &error).into());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.unfinished", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = write_new(&beside, bytes, mode).and_then(|()| std::fs::rename(&beside, path));
+    written.map_err(|error| {
+        // Worthless; if it cannot be removed either, the first error says more.
+        let _ = std::fs::remove_file(&beside);
+        Report::file(path, &error).into()
+    })
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(path)?;
+    file.write_all(bytes)
+}
+
+/// Where to write a file of this name: into a folder, or as the file that was asked for.
+pub(crate) fn place(asked: Option<&Path>, name: &str) -> PathBuf {
+    match asked {
+        None => PathBuf::from(name),
+        Some(folder) if folder.is_dir() => folder.join(name),
+        Some(file) => file.to_owned(),
+    }
+}
