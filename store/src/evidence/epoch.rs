@@ -156,7 +156,7 @@ impl Log {
         let mark = Change::DeleteRow(RowTable::Meta, REPLICA_ROW.to_vec());
         self.shared
             .with_writer(|writer| writer.db.commit(&[mark], true))
-            .and_then(|()| self.learn_history())
+            .and_then(|()| self.learn_history(&self.shared.exclusive()?))
             .map_err(|error| database(&error))?;
         Ok(StartedEpoch {
             log: self.clone(),
