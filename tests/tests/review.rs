@@ -6,7 +6,7 @@ use runstone_store::{
     CreateOptions, EpochStart, Erase, Fold, FoldError, FoldRecord, Log, OpenError, OpenOptions,
     Payload, Query, Read, Rows, Sealing, VerifyLevel,
 };
-use runstone_tests::tamper::Outcome;
+use runstone_tests::tamper::{Outcome, RawRows, Table};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
@@ -217,6 +217,37 @@ fn a_backup_leaves_out_what_is_being_erased() -> Outcome {
     log.backup(&site.path("backup"), &|_, _| {})?;
     assert!(contains(&site.path("backup"), "another")?);
     assert!(!contains(&site.path("backup"), SECRET)?);
+    Ok(())
+}
+
+/// Content that somebody put back belies the certificate, though nobody is shown it.
+#[test]
+fn content_that_is_put_back_fails_verification() -> Outcome {
+    for sealing in [Sealing::Plain, Sealing::Required] {
+        let site = Site::new()?;
+        closed(site.create(sealing)?)?;
+        std::fs::copy(site.path("log"), site.path("older"))?;
+        let log = site.open()?;
+        log.erase(&erase("ann"), &|_, _| {})?;
+        assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
+        closed(log)?;
+        let (older, rows) = (
+            RawRows::open(&site.path("older"))?,
+            RawRows::open(&site.path("log"))?,
+        );
+        for (key, value) in older.all(Table::Chunks)? {
+            rows.set(Table::Chunks, &key, Some(&value))?;
+        }
+        drop((older, rows));
+        let log = site.open()?;
+        assert_eq!(contents(&log, "ann")?, vec![Payload::Erased; 4]);
+        let report = log.verify(VerifyLevel::Headers, &|_, _| {});
+        assert_eq!(
+            report.worst().map(|kind| kind.as_str()),
+            Some("tampered"),
+            "{sealing:?}"
+        );
+    }
     Ok(())
 }
 
