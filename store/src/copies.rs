@@ -13,6 +13,7 @@ use runstone_receipt::checkpoint::{Checkpoint, SignedCheckpoint};
 use runstone_receipt::note::Vkey;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -108,6 +109,10 @@ fn checkpoint_of(bytes: Vec<u8>, vkeys: &[Vkey]) -> Result<Checkpoint, String> {
 
 /// The first bytes of a file, however long it is.
 fn read_at_most(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // Opening a pipe waits for somebody to write into it.
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     let mut bytes = Vec::new();
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)

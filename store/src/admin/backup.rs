@@ -8,6 +8,7 @@ use crate::error::{OpenError, ReadError, StorageError};
 use crate::headfile::HeadFile;
 use crate::log::Log;
 use crate::open::{REPLICA_ROW, disks_of};
+use crate::own::ErasureState;
 use runstone_codec::Position;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -130,7 +131,18 @@ impl Log {
             b"backup".to_vec(),
         )])?;
         let mut copier = Copier::new(&reader.snapshot, &copy);
-        copier.numbers(NumberTable::Chunks, &|key| progress(key, head.size))?;
+        let history = reader.identity.history();
+        if history.erasures().values().any(ErasureState::is_unfinished) {
+            // What the file still holds of it must not go on in a copy that nobody finishes.
+            copier.chunks_without(
+                &|position, header| history.covers(position, header),
+                &|done| {
+                    progress(done, head.size);
+                },
+            )?;
+        } else {
+            copier.numbers(NumberTable::Chunks, &|key| progress(key, head.size))?;
+        }
         copier.numbers(NumberTable::Tiles, &|_| {})?;
         copier.numbers(NumberTable::Checkpoints, &|_| {})?;
         for table in [RowTable::Index, RowTable::Folds, RowTable::Meta] {

@@ -10,7 +10,7 @@ use crate::hex::hex;
 use crate::keys::KeyStore;
 use crate::log::Log;
 use crate::open::{
-    Disks, Dispute, OpenOptions, REPLICA_ROW, Successor, disks_of, keys_of, name_file,
+    Disks, Dispute, OpenOptions, REPLICA_ROW, Successor, compare, disks_of, keys_of, name_file,
 };
 use crate::options::Sealing;
 use crate::own::{EPOCH_STARTED, EpochStarted, History, KnownHead};
@@ -124,13 +124,12 @@ impl Log {
                 copy: "the known checkpoint".to_owned(),
                 why: error.to_string(),
             })?;
-            known.push((checkpoint.size, checkpoint.root));
-            if checkpoint.size > self.size() && !start.accept_loss {
-                return Err(OpenError::Behind {
-                    witness: "the known checkpoint".to_owned(),
-                    size: self.size(),
-                    known_size: checkpoint.size,
-                });
+            let checkpoint = (checkpoint.size, checkpoint.root);
+            known.push(checkpoint);
+            if !start.accept_loss {
+                let reader = self.shared.reader().map_err(|error| database(&error))?;
+                let head = &reader.published.head;
+                compare(&reader.snapshot, head, "the known checkpoint", checkpoint)?;
             }
         }
         let known = known.into_iter().max_by_key(|(size, _)| *size);
@@ -157,7 +156,7 @@ impl Log {
         let mark = Change::DeleteRow(RowTable::Meta, REPLICA_ROW.to_vec());
         self.shared
             .with_writer(|writer| writer.db.commit(&[mark], true))
-            .and_then(|()| self.learn_history())
+            .and_then(|()| self.learn_history(&self.shared.exclusive()?))
             .map_err(|error| database(&error))?;
         Ok(StartedEpoch {
             log: self.clone(),

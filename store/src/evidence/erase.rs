@@ -13,7 +13,6 @@
 use super::EraseError;
 use super::rewrite::rewrite;
 use crate::error::AppendError;
-use crate::fold::clear_all;
 use crate::keys::{KeyError, PROTECTED_SCOPE};
 use crate::log::Log;
 use crate::options::{Durability, Sealing};
@@ -35,6 +34,7 @@ const MAX_CODE_LEN: usize = 64;
 
 const NEXT_KEK: &str = "the key provider cannot make the next key-encryption key itself; provide it (for one in the environment: in the variable of the same name with _NEXT appended)";
 const FORMER_KEK: &str = "the key provider cannot destroy the former key-encryption key itself; remove it there (for one in the environment: move the next one over it)";
+const KEK_IN_FORCE: &str = "a key-encryption key that wrapped the erased keys is the one in force; finish its rotation (for one in the environment: move the next one over it), then provide another next one";
 
 /// What is to be erased, and why.
 #[derive(Clone, Debug)]
@@ -237,14 +237,19 @@ impl Log {
         let keys = &self.shared.identity.keys;
         let mut exclusive = self.shared.exclusive()?;
         for scope in &scopes {
-            // Nobody can place a hold from here on.
+            // Nobody can place a hold or append from here on.
             self.check_hold(scope)?;
+            self.check_retention(scope, erase.minimum_retention_us)?;
         }
         let key_ids: Vec<_> = scopes
             .iter()
             .flat_map(|scope| keys.scope_keys(scope))
             .collect();
-        let wrapping = keys.keks_of(&key_ids);
+        let mut wrapping = keys.keks_of(&key_ids);
+        if !wrapping.is_empty() {
+            // Those that are not gone yet wrapped them in former tables.
+            wrapping.extend(keys.retired_keks());
+        }
         let request = ErasureRequested {
             scopes,
             keks: wrapping.iter().map(|kek| kek_digest(kek)).collect(),
@@ -254,13 +259,9 @@ impl Log {
         };
         let request = self.own_request(ERASURE_REQUESTED, &request)?;
         let requested = recorded(&exclusive.record(request)?)?;
-        self.learn_history()?;
-        keys.erase(self.shared.identity.history().erased_keys())?;
-        // What folds took from the content must not outlive it.
-        let writer = exclusive.writer()?;
-        let cleared = clear_all(&writer.db);
+        // Opening it again drops the keys and begins the folds again. If that fails, nothing more is
+        // acknowledged under these keys: the log is not written until it can be opened.
         exclusive.reopen(None)?;
-        cleared.map_err(AppendError::from)?;
         Ok(requested)
     }
 
@@ -308,8 +309,8 @@ impl Log {
             let request = self.own_request(ERASURE_COMPLETED, &completed)?;
             recorded(&exclusive.record(request)?)?;
         }
+        self.learn_history(&exclusive)?;
         drop(exclusive);
-        self.learn_history()?;
         let mut erasures = self.erasures();
         erasures.retain(|erasure| requested.contains(&erasure.requested.get()));
         Ok(erasures)
@@ -342,6 +343,9 @@ impl Log {
         } else {
             keys.destroy_retired_keks()?
         };
+        if keys.wrapping_keks().iter().any(is_meant) {
+            return Err(pending(KEK_IN_FORCE));
+        }
         if keys.retired_keks().iter().any(is_meant) {
             return Err(pending(FORMER_KEK));
         }

@@ -2,7 +2,7 @@
 
 use crate::error::AppendError;
 use crate::keys::KeyError;
-use crate::log::Log;
+use crate::log::{Exclusive, Log};
 use crate::own::{KEY_ROTATED, KeyRotated};
 use crate::prepare::LOG_STREAM;
 use runstone_codec::NewEvent;
@@ -81,7 +81,7 @@ impl Log {
         };
         let event = NewEvent::new(KEY_ROTATED, LOG_STREAM).json(&content)?;
         self.record_own(event, None)?;
-        self.learn_history()?;
+        self.learn_history(&self.shared.exclusive()?)?;
         Ok((old, new))
     }
 
@@ -133,8 +133,9 @@ impl Log {
         vkeys
     }
 
-    /// Takes in what the log has recorded of itself.
-    pub(crate) fn learn_history(&self) -> Result<(), AppendError> {
+    /// Takes in what the log has recorded of itself, while it stands still: two who do so at once
+    /// could leave what the first of them found.
+    pub(crate) fn learn_history(&self, _standing: &Exclusive<'_>) -> Result<(), AppendError> {
         let reader = self.shared.reader()?;
         let identity = &self.shared.identity;
         let history = crate::own::History::read(

@@ -5,7 +5,7 @@ use crate::engine::{Db, Disk, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
 use crate::identity::Identity;
-use crate::open::{Contents, Disks, load};
+use crate::open::{Contents, Disks, drop_erased_keys, load};
 use crate::options::Durability;
 use crate::prepare::Actor;
 use crate::read::{Published, Reader, stream_scope};
@@ -122,15 +122,19 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Everything that was found is on the medium from now on, and `LOG.head` says so: whoever
-    /// was there before may have died between a write and its sync.
+    /// was there before may have died between a write and its sync. Without `writes_head` the
+    /// next commit says so.
     pub(crate) fn settled(
         mut self,
         identity: &Identity,
         disks: &Disks,
+        writes_head: bool,
     ) -> Result<Self, StorageError> {
         if identity.read_only.is_none() {
             let synced = disks.log.sync_data();
             synced.map_err(|error| StorageError::io("the log", &error))?;
+        }
+        if identity.read_only.is_none() && writes_head {
             let written = self
                 .writer
                 .head_file
@@ -485,7 +489,8 @@ impl Shared {
         if let Some(dispute) = opened.disputes.into_iter().next() {
             return Err(dispute.error);
         }
-        let loaded = opened.loaded.settled(&self.identity, &disks)?;
+        drop_erased_keys(&self.identity)?;
+        let loaded = opened.loaded.settled(&self.identity, &disks, true)?;
         if let Some(durable) = durable_before
             && loaded.published.head.size < durable
         {

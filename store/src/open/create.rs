@@ -174,7 +174,9 @@ impl Log {
             .map_err(|error| failed(&error))?;
         log.submit_work(Work::Append, events)
             .map_err(|error| failed(&error))?;
-        log.learn_history()
+        log.shared
+            .exclusive()
+            .and_then(|standing| log.learn_history(&standing))
             .map_err(|error| Corruption::at(0, "the event log.genesis", error.to_string()))?;
         Ok(log)
     }

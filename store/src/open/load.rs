@@ -115,7 +115,6 @@ pub(crate) fn load(
     }
     let disputes = find_disputes(&identity, &history, &snapshot, &head, &found, signing)?;
     identity.set_history(history);
-    drop_erased_keys(&identity)?;
     let host = replayed_folds(&identity, folds, &db, &snapshot, &head)?;
     let merged = snapshot
         .row(RowTable::Meta, MERGE_ROW)?
@@ -210,7 +209,7 @@ fn find_disputes(
     Ok(disputes)
 }
 
-fn compare(
+pub(crate) fn compare(
     snapshot: &Snapshot,
     head: &Head,
     witness: &str,
@@ -313,8 +312,8 @@ impl Derived<'_> {
 }
 
 /// Keys that an erasure names are gone for good, also if somebody put an older table back or the
-/// erasure was cut short.
-fn drop_erased_keys(identity: &Identity) -> Result<(), OpenError> {
+/// erasure was cut short. Called once nothing contradicts the log: one that is refused has no say.
+pub(crate) fn drop_erased_keys(identity: &Identity) -> Result<(), OpenError> {
     if identity.read_only.is_none() {
         identity.keys.erase(identity.history().erased_keys())?;
     }

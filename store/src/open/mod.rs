@@ -5,7 +5,9 @@ mod create;
 mod load;
 
 pub use create::CreateOptions;
-pub(crate) use load::{Contents, Dispute, Opened, diverged, last_head, load};
+pub(crate) use load::{
+    Contents, Dispute, Opened, compare, diverged, drop_erased_keys, last_head, load,
+};
 
 use crate::chunk::{Chunk, Head};
 use crate::copies::CheckpointCopies;
@@ -238,7 +240,9 @@ impl Log {
         if !damaged {
             held.release().map_err(|error| io_error(&error))?;
         }
-        let loaded = loaded.settled(&identity, &disks)?;
+        drop_erased_keys(&identity)?;
+        // What contradicts a successor is known until the log says that it is given up.
+        let loaded = loaded.settled(&identity, &disks, disputes.is_empty())?;
         if let (Some(place), None) = (&disks.place, &identity.read_only) {
             // What a rewriting that was cut short left.
             place.discard().map_err(|error| io_error(&error))?;
@@ -352,7 +356,8 @@ pub(crate) fn disks_of(paths: &LogPaths, read_only: bool) -> Result<Disks, OpenE
     let locked = disk
         .try_lock(!read_only)
         .map_err(|error| io_error(&paths.log, &error))?;
-    if !locked {
+    // Whoever held it may have put another file in its place before letting go of it.
+    if !locked || !disk.is_at(&paths.log) {
         return Err(OpenError::Busy {
             path: paths.log.clone(),
         });

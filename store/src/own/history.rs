@@ -46,6 +46,14 @@ pub(crate) struct ErasureState {
     pub(crate) completed: Option<(u64, ErasureCompleted)>,
 }
 
+impl ErasureState {
+    /// Whether what it names may still be in the file.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        let completed = self.completed.as_ref();
+        !completed.is_some_and(|(_, completed)| completed.rewritten)
+    }
+}
+
 /// The log's names, keys and erasures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct History {

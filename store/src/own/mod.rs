@@ -12,4 +12,4 @@ pub(crate) use events::{
     HOLD_PLACED, HOLD_RELEASED, Hold, KEY_ROTATED, KeyRotated, KnownHead, PRINCIPAL_ADDED,
     PrincipalAdded, kek_digest,
 };
-pub(crate) use history::History;
+pub(crate) use history::{ErasureState, History};

@@ -97,6 +97,9 @@ pub(super) struct Pass<'a> {
     history: History,
     /// Events without content, by what an erasure of them would name.
     absent: BTreeMap<Erased, Absent>,
+    /// The first event with content of each key, and of each scope those without a key.
+    present_keys: BTreeMap<KeyId, u64>,
+    present_scopes: BTreeMap<String, u64>,
     hasher: RandomState,
     terms: TermBuffer,
     /// Sum over (term, position) of every event below the index's end; equal sums mean equal sets,
@@ -133,6 +136,8 @@ impl<'a> Pass<'a> {
             witnessed: None,
             history: History::default(),
             absent: BTreeMap::new(),
+            present_keys: BTreeMap::new(),
+            present_scopes: BTreeMap::new(),
             hasher: RandomState::new(),
             terms: TermBuffer::default(),
             index_end: u64::MAX,
@@ -326,6 +331,7 @@ impl<'a> Pass<'a> {
             self.is_absent(position, entry.header());
             return Ok(());
         }
+        self.is_present(position, entry.header());
         if self.level >= VerifyLevel::Payloads {
             check_digest(&self.facts.log_id, entry, raw)?;
         }
@@ -376,6 +382,14 @@ impl<'a> Pass<'a> {
         .map_err(|error| ReadError::payload(position, &error))
     }
 
+    fn is_present(&mut self, position: u64, header: &Header) {
+        if let Some(key_id) = header.key_id {
+            self.present_keys.entry(key_id).or_insert(position);
+        } else if !self.present_scopes.contains_key(&header.scope) {
+            self.present_scopes.insert(header.scope.clone(), position);
+        }
+    }
+
     fn is_absent(&mut self, position: u64, header: &Header) {
         self.report.erased += 1;
         let erased = match header.key_id {
@@ -416,6 +430,7 @@ impl<'a> Pass<'a> {
                 unfinished.insert(at);
             }
         }
+        self.check_certificates();
         unfinished.extend(self.history.pending().map(|(at, _)| at));
         for at in unfinished {
             let pending = Corruption::at(
@@ -424,6 +439,28 @@ impl<'a> Pass<'a> {
                 "an erasure that is pending; `runstone erase --resume` finishes it",
             );
             self.report.problem(ProblemKind::Incomplete, pending);
+        }
+    }
+
+    /// What a certificate says is gone from the file must not be in it.
+    fn check_certificates(&mut self) {
+        for (at, state) in self.history.erasures() {
+            let Some((certificate, completed)) = &state.completed else {
+                continue;
+            };
+            if !completed.rewritten {
+                continue;
+            }
+            let keys = state.request.key_ids.iter();
+            let of_keys = keys.filter_map(|key| self.present_keys.get(key));
+            let scopes = state.request.scopes.iter();
+            let of_scopes = scopes.filter_map(|scope| self.present_scopes.get(scope));
+            let of_scopes = of_scopes.filter(|position| *position < at);
+            for position in of_keys.chain(of_scopes) {
+                let expected = format!("nothing, as the certificate at {certificate} says");
+                self.report
+                    .tampered(Corruption::at(*position, expected, "content"));
+            }
         }
     }
 
