@@ -97,17 +97,17 @@ impl TileSink {
     ) -> Result<Self, TileError<E>> {
         let mut open = Vec::new();
         let mut level = 0;
-        let mut hashes = size;
-        while hashes > 0 {
-            let wanted = usize::try_from(hashes % TILE_WIDTH as u64).unwrap_or(0);
+        let mut left = size;
+        while left > 0 {
+            let wanted = usize::try_from(left % TILE_WIDTH as u64).unwrap_or(0);
             let mut tile = Vec::with_capacity(TILE_WIDTH);
             if wanted > 0 {
-                let index = hashes / TILE_WIDTH as u64;
-                tile = read(level, index, wanted, &mut get)?;
-                tile.truncate(wanted);
+                let index = left / TILE_WIDTH as u64;
+                let bytes = read(level, index, &mut get)?;
+                tile.extend(hashes(level, index, wanted, &bytes)?.iter().take(wanted));
             }
             open.push(tile);
-            hashes /= TILE_WIDTH as u64;
+            left /= TILE_WIDTH as u64;
             level += 1;
         }
         Ok(Self { size, open })
@@ -204,15 +204,13 @@ impl<E> TileError<E> {
     }
 }
 
-fn read<E>(
+/// The hashes of a tile that holds at least `wanted` of them.
+fn hashes<E>(
     level: u8,
     index: u64,
     wanted: usize,
-    get: &mut impl FnMut(u8, u64) -> Result<Option<Vec<u8>>, E>,
-) -> Result<Vec<Digest32>, TileError<E>> {
-    let bytes = get(level, index)
-        .map_err(TileError::Read)?
-        .ok_or(TileError::Missing { level, index })?;
+    bytes: &[u8],
+) -> Result<&[Digest32], TileError<E>> {
     let (hashes, rest) = bytes.as_chunks::<32>();
     if hashes.len() < wanted || hashes.len() > TILE_WIDTH || !rest.is_empty() {
         return Err(TileError::Malformed {
@@ -221,21 +219,31 @@ fn read<E>(
             found: bytes.len(),
         });
     }
-    Ok(hashes.to_vec())
+    Ok(hashes)
+}
+
+fn read<E, B>(
+    level: u8,
+    index: u64,
+    get: &mut impl FnMut(u8, u64) -> Result<Option<B>, E>,
+) -> Result<B, TileError<E>> {
+    get(level, index)
+        .map_err(TileError::Read)?
+        .ok_or(TileError::Missing { level, index })
 }
 
 /// A node reader for proofs over stored tiles; a tile may be longer than the tree in question.
-pub fn node_from_tiles<E>(
-    mut get: impl FnMut(u8, u64) -> Result<Option<Vec<u8>>, E>,
+pub fn node_from_tiles<E, B: AsRef<[u8]>>(
+    mut get: impl FnMut(u8, u64) -> Result<Option<B>, E>,
 ) -> impl FnMut(u8, u64) -> Result<Digest32, TileError<E>> {
     move |level, index| {
         let (tile_level, height) = (level / TILE_HEIGHT, level % TILE_HEIGHT);
         let tile = index >> (TILE_HEIGHT - height);
         let width = 1_usize << height;
         let within = usize::try_from(index).unwrap_or(usize::MAX) % (TILE_WIDTH / width) * width;
-        let hashes = read(tile_level, tile, within + width, &mut get)?;
-        let part = hashes.get(within..within + width).unwrap_or_default();
-        Ok(mth(part))
+        let bytes = read(tile_level, tile, &mut get)?;
+        let hashes = hashes(tile_level, tile, within + width, bytes.as_ref())?;
+        Ok(mth(hashes.get(within..within + width).unwrap_or_default()))
     }
 }
 

@@ -15,9 +15,12 @@ use runstone_receipt::tree::{
 };
 use runstone_receipt::{Consistency, Receipt};
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Tiles, and nodes, that are kept between two proofs.
+/// Tiles that are kept between two proofs, of 8 KiB each.
 const KEPT: usize = 1024;
+/// Nodes that are.
+const KEPT_NODES: usize = 65_536;
 
 impl Log {
     /// What makes proofs under the checkpoint of everything up to now. What was only buffered is
@@ -193,26 +196,30 @@ struct Nodes {
     reader: Reader,
     /// Leaves that the stored tiles hold.
     covered: u64,
-    tiles: HashMap<(u8, u64), Option<Vec<u8>>>,
+    tiles: HashMap<(u8, u64), Option<Arc<[u8]>>>,
+    /// Nodes above the leaves' tiles, which many proofs share, and those in no tile.
     made: HashMap<(u8, u64), Digest32>,
 }
 
 impl Nodes {
     fn node(&mut self, level: u8, index: u64) -> Result<Digest32, ReadError> {
         let end = index.saturating_add(1).checked_shl(level.into());
-        if end.is_some_and(|end| end <= self.covered) {
-            return self.stored(level, index);
-        }
-        if level == 0 {
-            return self.reader.leaf(index);
+        let is_stored = end.is_some_and(|end| end <= self.covered);
+        match (is_stored, level) {
+            (true, ..=TILE_HEIGHT) => return self.stored(level, index),
+            (false, 0) => return self.reader.leaf(index),
+            _ => {}
         }
         if let Some(node) = self.made.get(&(level, index)) {
             return Ok(*node);
         }
-        let left = self.node(level - 1, index * 2)?;
-        let right = self.node(level - 1, index * 2 + 1)?;
-        let node = node_hash(&left, &right);
-        if self.made.len() >= KEPT {
+        let node = if is_stored {
+            self.stored(level, index)?
+        } else {
+            let left = self.node(level - 1, index * 2)?;
+            node_hash(&left, &self.node(level - 1, index * 2 + 1)?)
+        };
+        if self.made.len() >= KEPT_NODES {
             self.made.clear();
         }
         self.made.insert((level, index), node);
@@ -225,7 +232,7 @@ impl Nodes {
             if let Some(tile) = tiles.get(&(level, index)) {
                 return Ok(tile.clone());
             }
-            let tile = tree::tile(&reader.snapshot, level, index)?;
+            let tile = tree::tile(&reader.snapshot, level, index)?.map(Arc::from);
             if tiles.len() >= KEPT {
                 tiles.clear();
             }
