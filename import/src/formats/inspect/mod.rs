@@ -107,20 +107,29 @@ impl Inspect {
             return Ok(());
         }
         self.end(output);
-        let drafting = Drafting {
-            occurred_at_us: eval.get("created").and_then(unix_us),
-            ..drafting(&stream, "eval")
-        };
+        let occurred_at_us = eval.get("created").and_then(unix_us);
         let task = eval.text("task").map(String::from);
         let task = task.unwrap_or_else(|| Format::Inspect.as_str().to_owned());
         let payload = RunStarted {
             name: task.clone(),
             ..RunStarted::default()
         };
-        let draft = drafting.started("started", None, None, &payload)?;
-        output.emit(line, &stream, vec![draft])?;
+        // Another evaluation may stand between two parts of one, and these may differ.
+        let text = format!("{task}\n{occurred_at_us:?}");
+        let record = self
+            .records
+            .identity(&stream, Some("eval".into()), &text, ())?;
+        let drafts = record.map(|record| {
+            let drafting = Drafting {
+                occurred_at_us,
+                ..drafting(&stream, &record)
+            };
+            drafting.started("started", None, None, &payload)
+        });
+        output.emit(line, &stream, drafts.into_iter().collect::<Result<_, _>>()?)?;
         self.eval = Some(Eval {
-            started: drafting.id("started"),
+            // What follows from the name alone causes the rest, however the evaluation is told.
+            started: drafting(&stream, "eval").id("started"),
             stream,
             task,
             status: None,

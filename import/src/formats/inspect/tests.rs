@@ -197,3 +197,30 @@ fn events_that_stand_in_each_other_have_a_bound() {
     );
     assert_eq!(rejections(&items), [(1, "import_record_truncated")]);
 }
+
+/// An evaluation that comes again changed, after another one, is told apart and causes nothing else.
+#[test]
+fn an_evaluation_that_comes_again_changed_is_another_event() {
+    let eval = |id: &str, task: &str| format!(r#""eval":{{"eval_id":"{id}","task":"{task}"}}"#);
+    let log = |last: &str| {
+        let evals = [eval("a", "one"), eval("b", "two"), eval("a", last)];
+        format!(
+            "{{{},\"status\":\"success\",\"samples\":[]}}",
+            evals.join(",")
+        )
+    };
+    let started = |last: &str| {
+        let mut events = drafts(import(Format::Inspect, &log(last)));
+        events.retain(|event| event.event.event_type == "run.started");
+        events
+    };
+    let ids = |last: &str| -> Vec<_> {
+        let events = started(last);
+        events.iter().map(|event| event.event.event_id).collect()
+    };
+    let changed = ids("three");
+    assert_eq!(changed.len(), 3);
+    assert_ne!(changed[0], changed[2]);
+    // As it was, it is the same event and not given again.
+    assert_eq!(ids("one"), changed[..2]);
+}
