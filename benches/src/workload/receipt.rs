@@ -25,7 +25,11 @@ impl Desk {
         let images = bench.images(contender)?;
         let log = runstone_log(&images.clean)?;
         let prover = log.prover()?;
-        ensure!(prover.size() > bench.sizes.log_events, "only {}", prover.size());
+        ensure!(
+            prover.size() > bench.sizes.log_events,
+            "only {}",
+            prover.size()
+        );
         Ok(Self {
             log,
             prover,
