@@ -233,6 +233,8 @@ proptest! {
         names in prop::collection::btree_set("(\\PC|[\u{0}-\u{1f}\u{7f}\"\\\\/\u{2028}\u{e000}-\u{ffff}\u{1f600}]){0,8}", 1..6),
         position in 0..=MAX_DISCLOSURE_POSITION,
     ) {
+        // An object whose only name is empty is one segment.
+        prop_assume!(names.iter().any(|name| !name.is_empty()));
         let members: Vec<String> = names
             .iter()
             .map(|name| format!("{}:[1.0]", serde_json::to_string(name).unwrap()))
