@@ -31,8 +31,8 @@ impl Simulation {
             7 => self.start_epoch()?,
             _ => self.prove()?,
         }
-        if self.machine.struck() > struck {
-            // Whatever was asked may have begun with making durable what was buffered.
+        if self.machine.struck() > struck || self.is_full {
+            // Whatever was asked may have begun with making durable what was buffered, and failed.
             self.fail();
         }
         Ok(())

@@ -191,7 +191,7 @@ impl Model {
         }
         for (number, sent) in self.sent.iter_mut().enumerate() {
             let found = found.get(&number).map_or(&[][..], Vec::as_slice);
-            settle(number, sent, found, size, since);
+            settle(number, sent, found, (size, log.durable_size()), since);
         }
         Ok(())
     }
@@ -216,7 +216,13 @@ impl Model {
 }
 
 /// Compares one request with the events of it that are there.
-fn settle(number: usize, sent: &mut Sent, found: &[(usize, u64)], size: u64, since: Since) {
+fn settle(
+    number: usize,
+    sent: &mut Sent,
+    found: &[(usize, u64)],
+    (size, durable): (u64, u64),
+    since: Since,
+) {
     let positions: Vec<u64> = found.iter().map(|(_, position)| *position).collect();
     let whole = found.len() == sent.parts.len();
     let parts: BTreeSet<usize> = found.iter().map(|(part, _)| *part).collect();
@@ -268,6 +274,10 @@ fn settle(number: usize, sent: &mut Sent, found: &[(usize, u64)], size: u64, sin
         Fate::Unknown if found.is_empty() => Fate::Lost,
         Fate::Unknown if sent.is_import && !whole => {
             panic!("import {number} is torn: {found:?} of {size}")
+        }
+        // It may have been buffered after what failed.
+        Fate::Unknown if positions.iter().any(|position| *position >= durable) => {
+            Fate::Buffered(positions)
         }
         Fate::Unknown => Fate::Durable(positions),
     };
