@@ -3,7 +3,7 @@
 //! Each function takes any bytes and panics if what must hold does not: what decodes encodes to
 //! the same bytes (I23), and what was written last is found.
 
-#![allow(clippy::missing_panics_doc, reason = "a panic is how a fuzzer is told")]
+#![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzzer is told")]
 
 pub use crate::index::fuzzing as index;
 pub use crate::keys::fuzzing as keys;

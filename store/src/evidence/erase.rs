@@ -119,6 +119,7 @@ impl Log {
     ///
     /// What is answered survives power loss.
     pub fn erase(&self, erase: &Erase, progress: &dyn Fn(u64, u64)) -> Result<Erasure, EraseError> {
+        let _custody = self.shared.custody();
         let scopes = self.check_erase(erase)?;
         let requested = self.request_erasure(erase, scopes)?;
         let mut finished = self.finish_erasures(&[requested], erase.defer_rewrite, progress)?;
@@ -134,6 +135,7 @@ impl Log {
     ///
     /// As [`erase`](Self::erase).
     pub fn resume_erasures(&self, progress: &dyn Fn(u64, u64)) -> Result<Vec<Erasure>, EraseError> {
+        let _custody = self.shared.custody();
         let open: Vec<u64> = self
             .erasures()
             .iter()
@@ -287,11 +289,12 @@ impl Log {
     ) -> Result<Vec<Erasure>, EraseError> {
         let history = self.shared.identity.history();
         let mut destroyed = Vec::new();
+        let mut answers = Vec::new();
         for position in requested {
             if let Some(state) = history.erasures().get(position) {
                 let outcome = match &state.completed {
                     Some((_, completed)) => completed.destroyed.clone(),
-                    None => self.destroy_keks(*position, &state.request)?,
+                    None => self.destroy_keks(*position, &state.request, &mut answers)?,
                 };
                 destroyed.push((*position, outcome));
             }
@@ -316,11 +319,13 @@ impl Log {
         Ok(erasures)
     }
 
-    /// Sees to it that no key-encryption key that wrapped an erased key is left: how sure that is.
+    /// Sees to it that no key-encryption key that wrapped an erased key is left: how sure that is, by
+    /// the provider's answers now and for the erasures before it.
     fn destroy_keks(
         &self,
         requested: u64,
         request: &ErasureRequested,
+        answers: &mut Vec<(String, Destroyed)>,
     ) -> Result<String, EraseError> {
         let keys = &self.shared.identity.keys;
         keys.erase(&request.key_ids)?;
@@ -332,7 +337,7 @@ impl Log {
             requested: Position::new(requested),
             why,
         };
-        let answers = if keys.wrapping_keks().iter().any(is_meant) {
+        answers.extend(if keys.wrapping_keks().iter().any(is_meant) {
             keys.rotate_kek().map_err(|error| match error {
                 KeyError::Provider {
                     source: ProviderError::Unsupported { .. },
@@ -342,7 +347,7 @@ impl Log {
             })?
         } else {
             keys.destroy_retired_keks()?
-        };
+        });
         if keys.wrapping_keks().iter().any(is_meant) {
             return Err(pending(KEK_IN_FORCE));
         }

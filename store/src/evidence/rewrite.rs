@@ -36,7 +36,9 @@ impl Log {
     /// # Errors
     ///
     /// [`EraseError::NoPlace`] where files cannot be replaced; [`EraseError::Append`] if there is
-    /// no room for a second file or it cannot be written: then the log stays as it is.
+    /// no room for a second file or it cannot be written: then the log stays as it is. If it cannot
+    /// take the place of the first, nobody knows which of the two is there: the log is poisoned
+    /// until it is opened again, and either is whole. `progress` must not append.
     pub fn rewrite(&self, progress: &dyn Fn(u64, u64)) -> Result<RewriteReport, EraseError> {
         rewrite(&mut self.shared.exclusive()?, progress)
     }

@@ -29,6 +29,7 @@ impl Log {
     ///
     /// [`KeyError`] if the provider is away, or a person has to make the next key.
     pub fn rotate_kek(&self) -> Result<KekRotation, KeyError> {
+        let _custody = self.shared.custody();
         let keys = &self.shared.identity.keys;
         let destroyed = match keys.rotate_kek() {
             Ok(destroyed) => destroyed,
@@ -71,6 +72,7 @@ impl Log {
             return Err(AppendError::ReadOnly { why: why.clone() });
         }
         self.shared.check_appendable()?;
+        let _custody = self.shared.custody();
         let (old, new) = match self.unrecorded_signer() {
             Some(pair) => pair,
             None => identity.keys.rotate_signing()?,
@@ -102,6 +104,7 @@ impl Log {
     ///
     /// [`AppendError::Keys`] if there is no overlap, or the new key is not recorded yet.
     pub fn end_signing_overlap(&self) -> Result<(), AppendError> {
+        let _custody = self.shared.custody();
         let keys = &self.shared.identity.keys;
         let refused = |message: &str| AppendError::Keys {
             code: "no_signing_overlap",

@@ -36,7 +36,7 @@ pub(super) enum Health {
 
 /// What all handles of an open log share.
 ///
-/// Locks are taken in this order: writer, folds, published, health.
+/// Locks are taken in this order: custody, writer, folds, published, health.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
@@ -58,6 +58,9 @@ pub(crate) struct Shared {
     scopes: RwLock<ScopeCache>,
     /// Nobody outside holds the log any more.
     abandoned: AtomicBool,
+    /// Held by whoever erases or rotates keys, also while a provider is asked. Taken before the
+    /// writer.
+    custody: Mutex<()>,
 }
 
 /// The log as long as somebody outside holds it: handles, reads, subscriptions. When the last
@@ -172,6 +175,7 @@ impl Log {
             subscribers: AtomicUsize::new(0),
             scopes: RwLock::default(),
             abandoned: AtomicBool::new(false),
+            custody: Mutex::new(()),
         });
         if shared.identity.options.background {
             let weak = Arc::downgrade(&shared);
@@ -188,6 +192,11 @@ impl Log {
 }
 
 impl Shared {
+    /// One erasure or rotation at a time: each goes on from what the one before it left.
+    pub(crate) fn custody(&self) -> MutexGuard<'_, ()> {
+        self.custody.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn disks(&self) -> Disks {
         let disks = self.disks.read().unwrap_or_else(PoisonError::into_inner);
         disks.clone()

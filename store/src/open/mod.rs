@@ -193,8 +193,12 @@ impl Log {
         }
         let contents = Contents::read(&genesis.log_id, &db, &open.options.index)?;
         let replica = replica.filter(|_| successor.is_none());
+        let has_gaps = contents.history.has_gaps();
         let read_only = match (open.read_only, &replica, damaged) {
             (_, _, true) => Some("pages of its file are damaged; verify it"),
+            _ if has_gaps => {
+                Some("events that say who signs and what is erased may be damaged; verify it")
+            }
             (_, Some(_), _) => {
                 Some("it is a replica, written by backup; it can be read, verified and copied")
             }

@@ -91,15 +91,22 @@ impl History {
     /// Looks at every event that can be read.
     fn salvaged(log_id: &LogId, snapshot: &Snapshot) -> Result<Self, ReadError> {
         let mut history = Self::default();
-        let mut next = Some(0);
+        let (mut next, mut end) = (Some(0), 0);
         while let Some(from) = next {
-            let Some((key, _)) = snapshot.number_at_or_above(NumberTable::Chunks, from)? else {
-                break;
-            };
+            let found = snapshot.number_at_or_above(NumberTable::Chunks, from)?;
+            let Some((key, value)) = found else { break };
             next = key.checked_add(1);
-            let end = snapshot.number_at_or_above(NumberTable::Chunks, key.saturating_add(1))?;
-            let end = end.map_or(u64::MAX, |(key, _)| key);
-            history.has_gaps |= history.scan(log_id, snapshot, (key, end)).is_err();
+            history.has_gaps |= key != end;
+            let Ok(chunk) = Chunk::parse(key, value.bytes()) else {
+                history.has_gaps = true;
+                continue;
+            };
+            end = chunk.end();
+            for raw in chunk.events() {
+                let taken = raw.map_err(ReadError::from);
+                let taken = taken.and_then(|raw| history.take_raw(log_id, raw));
+                history.has_gaps |= taken.is_err();
+            }
         }
         Ok(history)
     }
@@ -152,15 +159,18 @@ impl History {
                 break;
             }
             for position in next..chunk.end().min(to) {
-                let raw = chunk.event(position)?;
-                if is_own_evidence(raw.entry) {
-                    let entry = parse_entry(raw)?;
-                    self.take(log_id, raw, &entry)?;
-                }
+                self.take_raw(log_id, chunk.event(position)?)?;
             }
             next = chunk.end();
         }
         Ok(())
+    }
+
+    fn take_raw(&mut self, log_id: &LogId, raw: RawEvent<'_>) -> Result<(), ReadError> {
+        if !is_own_evidence(raw.entry) {
+            return Ok(());
+        }
+        self.take(log_id, raw, &parse_entry(raw)?)
     }
 
     /// Takes one event in, if it says something of the log.
@@ -234,6 +244,12 @@ impl History {
             _ => {}
         }
         Some(())
+    }
+
+    /// Whether some of it could not be read: then nobody knows for certain who signs and what is
+    /// erased.
+    pub(crate) fn has_gaps(&self) -> bool {
+        self.has_gaps
     }
 
     /// The origin of checkpoints now; `None` if it cannot be told for certain.

@@ -12,7 +12,7 @@ use crate::own::{Genesis, History};
 use crate::read::{PayloadFailure, check_digest, open_control, parse_entry, try_open};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, seal};
+use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, namespace, seal};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
 use runstone_receipt::tree::{Frontier, Tile, TileSink};
@@ -328,6 +328,10 @@ impl<'a> Pass<'a> {
     fn payload(&mut self, raw: RawEvent<'_>, entry: &Entry<'_>) -> Result<(), ReadError> {
         let position = raw.position;
         if raw.envelope.is_empty() {
+            if namespace::is_evidence(&entry.header().event_type) {
+                let expected = "the content of an event of the log itself, which is never erased";
+                return Err(Corruption::at(position, expected, "nothing").into());
+            }
             self.is_absent(position, entry.header());
             return Ok(());
         }
