@@ -1,8 +1,8 @@
-//! Rows of derived tables: sealed under the operations key, or in a plain log with a digest in
+//! Rows of derived tables: sealed under the fold key, or in a plain log with a digest in
 //! front, so that a damaged row is noticed and nothing of it is shown.
 //!
 //! ```text
-//! sealed   nonce(12) || AES-256-GCM(operations key, row, AAD = DS("row") || log_id || key)
+//! sealed   nonce(12) || AES-256-GCM(fold key, row, AAD = DS("row") || log_id || key)
 //! plain    SHA-256(DS("row") || log_id || u32 len(key) || key || row)[..16] || row
 //! ```
 
@@ -12,7 +12,7 @@ use crate::aead;
 use crate::envelope::{NONCE_BYTES, TAG_BYTES};
 use crate::hash::ds;
 use crate::ids::LogId;
-use crate::keys::OperationsKey;
+use crate::keys::FoldKey;
 use crate::seal::{OpenError, SealError, Tampering};
 
 const CHECK_BYTES: usize = 16;
@@ -22,7 +22,7 @@ const CHECK_BYTES: usize = 16;
 /// # Errors
 /// [`SealError::Cipher`] above 64 GiB.
 pub fn seal(
-    key: Option<&OperationsKey>,
+    key: Option<&FoldKey>,
     log_id: &LogId,
     row_key: &[u8],
     nonce: [u8; NONCE_BYTES],
@@ -46,7 +46,7 @@ pub fn seal(
 /// # Errors
 /// [`OpenError::Tampered`] if the bytes are not what was sealed for this log and key.
 pub fn open(
-    key: Option<&OperationsKey>,
+    key: Option<&FoldKey>,
     log_id: &LogId,
     row_key: &[u8],
     sealed: &[u8],
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn rows_open_only_as_they_were_sealed() {
         let log_id = LogId::new([7; 16]);
-        let key = OperationsKey::new([9; 32]);
+        let key = FoldKey::new([9; 32]);
         for key in [None, Some(&key)] {
             let sealed = seal(key, &log_id, b"row-key", [3; 12], b"value").unwrap();
             assert_eq!(open(key, &log_id, b"row-key", &sealed).unwrap(), b"value");

@@ -1,11 +1,13 @@
 //! Ways around an erasure, an epoch or a refusal, each of which is closed.
 
-use runstone_codec::NewEvent;
-use runstone_store::keys::{ProviderConfig, ProviderSources, SecretSource, SecretString};
+use runstone_codec::keys::FoldKey;
+use runstone_codec::{NewEvent, row};
+use runstone_store::keys::{KeyStore, ProviderConfig, ProviderSources, SecretSource, SecretString};
 use runstone_store::{
-    CreateOptions, EpochStart, Erase, Fold, FoldError, FoldRecord, Log, OpenError, OpenOptions,
-    Payload, Query, Read, Rows, Sealing, VerifyLevel,
+    CreateOptions, EpochStart, Erase, Log, OpenError, OpenOptions, Payload, Query, Read, Sealing,
+    VerifyLevel,
 };
+use runstone_tests::folds::Last;
 use runstone_tests::tamper::{Outcome, RawRows, Table};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,27 +15,6 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 const SECRET: &str = "the-patient-is-called-Ann-Example";
-
-/// Keeps the content of every stream's last event.
-#[derive(Debug)]
-struct Last;
-
-impl Fold for Last {
-    fn name(&self) -> &'static str {
-        "last"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        if let Payload::Open(bytes) = record.payload() {
-            rows.put(record.header.stream.as_bytes(), bytes.clone());
-        }
-        Ok(())
-    }
-}
 
 struct Site(tempfile::TempDir);
 
@@ -58,6 +39,13 @@ impl Site {
         let log = Log::create(&self.path("log"), &create, Self::opening())?;
         fill(&log)?;
         Ok(log)
+    }
+
+    fn keys(&self) -> Outcome<KeyStore> {
+        let entropy = Self::opening().options.entropy;
+        let sources = ProviderSources::new();
+        let path = self.path("log.keys");
+        Ok(KeyStore::open(&path, Sealing::Required, &sources, entropy)?)
     }
 
     fn open(&self) -> Result<Log, OpenError> {
@@ -183,7 +171,43 @@ fn nothing_is_acknowledged_under_a_key_that_is_to_be_destroyed() -> Outcome {
     Ok(())
 }
 
-/// Rows of folds hold content, and their key survives.
+/// Rows of folds hold content. A copy of the file from before has them, sealed under a key that the
+/// erasure replaced.
+#[test]
+fn an_erasure_reaches_the_fold_rows_of_a_copy() -> Outcome {
+    let site = Site::new()?;
+    closed(site.create(Sealing::Required)?)?;
+    std::fs::copy(site.path("log"), site.path("copy"))?;
+    let log_id = *site.keys()?.log_id();
+    let is_readable = || -> Outcome<Vec<bool>> {
+        let keys = site.keys()?;
+        let rows = RawRows::open(&site.path("copy"))?.all(Table::Folds)?;
+        let operations = keys.operations().unwrap();
+        let operations = FoldKey::new(*operations.as_bytes());
+        let folds = keys.fold_key().unwrap();
+        let opens = |(key, sealed): &(Vec<u8>, Vec<u8>)| {
+            [&operations, folds.as_ref()]
+                .iter()
+                .any(|fold_key| row::open(Some(fold_key), &log_id, key, sealed).is_ok())
+        };
+        assert!(!rows.is_empty());
+        Ok(rows.iter().map(opens).collect())
+    };
+    assert!(is_readable()?.iter().all(|readable| *readable));
+    let log = site.open()?;
+    log.erase(&erase("ann"), &|_, _| {})?;
+    closed(log)?;
+    assert!(is_readable()?.iter().all(|readable| !readable));
+    let mut open = Site::opening();
+    open.keys = Some(site.path("log.keys"));
+    open.read_only = true;
+    let copy = Log::open(&site.path("copy"), open)?;
+    let rows = ["run-ann", "run-bob"].map(|stream| copy.fold_row("last", stream.as_bytes()));
+    let [ann, bob] = rows.map(|row| row.map(|row| row.is_some()));
+    assert!(!ann? && bob?);
+    Ok(())
+}
+
 #[test]
 fn an_erasure_reaches_the_fold_rows_of_a_backup() -> Outcome {
     let site = Site::new()?;

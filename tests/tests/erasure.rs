@@ -3,10 +3,10 @@
 use runstone_codec::NewEvent;
 use runstone_store::keys::{KeyStore, ProviderConfig, ProviderSources, SecretSource, SecretString};
 use runstone_store::{
-    CreateOptions, Erase, EraseError, ErrorKind, Fold, FoldError, FoldRecord, Log, ManualClock,
-    OpenError, OpenOptions, Payload, ProblemKind, Query, Read, Rows, Sealing, VerifyLevel,
-    VerifyReport, verify_file,
+    CreateOptions, Erase, EraseError, ErrorKind, Log, ManualClock, OpenError, OpenOptions, Payload,
+    ProblemKind, Query, Read, Sealing, VerifyLevel, VerifyReport, verify_file,
 };
+use runstone_tests::folds::Last;
 use runstone_tests::tamper::{Outcome, RawRows, Table};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,31 +17,6 @@ const START_US: u64 = 1_750_000_000_000_000;
 const SECRET: &str = "the-patient-is-called-Ann-Example";
 /// A field that has few values, so that a digest of it could be guessed.
 const LOW_ENTROPY: &str = "{\"blood_type\":\"AB-\"}";
-
-/// Keeps the content of every stream's last event.
-#[derive(Debug)]
-struct Last;
-
-impl Fold for Last {
-    fn name(&self) -> &'static str {
-        "last"
-    }
-
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let mut row = record.revision.get().to_be_bytes().to_vec();
-        match record.payload() {
-            Payload::Open(bytes) => row.extend(bytes),
-            Payload::Erased => row.extend(b"erased"),
-            other => return Err(FoldError::Undecodable(format!("{other:?}"))),
-        }
-        rows.put(record.header.stream.as_bytes(), row);
-        Ok(())
-    }
-}
 
 /// A log in a folder, with a clock that stands.
 struct Site {

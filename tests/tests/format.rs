@@ -9,8 +9,8 @@
 
 use runstone_codec::hash::{ds, leaf_hash, mth};
 use runstone_codec::keys::{
-    DataKey, KeyEncryptionKey, KeyKind, KeyTable, LookupKey, OperationsKey, keyed_digest, wrap,
-    wrap_aad,
+    DataKey, FoldKey, KeyEncryptionKey, KeyKind, KeyTable, LookupKey, OperationsKey, keyed_digest,
+    wrap, wrap_aad,
 };
 use runstone_codec::payload::{Mode, Plain, mode_of};
 use runstone_codec::{
@@ -347,8 +347,8 @@ fn key_table(vector: &Vector) -> bool {
 
 fn fold_row(vector: &Vector) -> bool {
     let key = vector
-        .has("operations_key")
-        .then(|| OperationsKey::new(vector.array("operations_key")));
+        .has("fold_key")
+        .then(|| FoldKey::new(vector.array("fold_key")));
     let (row_key, plain) = (vector.bytes("key"), vector.bytes("row"));
     let stored = row::seal(
         key.as_ref(),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! KEK (at a provider)  wraps ->  per scope: a data key a generation, one lookup key
-//!                                per log:   operations key, MAC key
+//!                                per log:   operations key, fold key, MAC key
 //! ```
 //!
 //! Parsing a table needs no cryptography, so it works without the feature `seal`; wrapping
@@ -21,7 +21,7 @@ pub use digest::{KEYED_DIGEST_LEN, keyed_digest};
 pub use provider::{Destroyed, KeyProvider, Outage, ProviderError};
 pub use row::{KeyKind, KeyRow, KeyState, NONCE_LEN, wrap_aad};
 pub use secret::{
-    DataKey, KEY_LEN, KeyEncryptionKey, KeyLengthError, LookupKey, MacKey, OperationsKey,
+    DataKey, FoldKey, KEY_LEN, KeyEncryptionKey, KeyLengthError, LookupKey, MacKey, OperationsKey,
     SecretBytes,
 };
 pub use table::{KeyTable, MAX_KEK_ID_LEN, MAX_TABLE_LEN, MAX_WRAPPED_LEN, TableError};

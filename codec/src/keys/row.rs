@@ -16,10 +16,12 @@ pub enum KeyKind {
     Data = 0,
     /// Makes the keyed digests of one scope.
     Lookup = 1,
-    /// Seals control and fold rows of the log.
+    /// Seals the control of the log's events.
     Operations = 2,
     /// Authenticates the heads of the log.
     Mac = 3,
+    /// Seals the rows of folds; every erasure replaces it.
+    Folds = 4,
 }
 
 impl KeyKind {
@@ -35,6 +37,7 @@ impl KeyKind {
             1 => Some(Self::Lookup),
             2 => Some(Self::Operations),
             3 => Some(Self::Mac),
+            4 => Some(Self::Folds),
             _ => None,
         }
     }
@@ -46,6 +49,7 @@ impl KeyKind {
             Self::Lookup => "lookup",
             Self::Operations => "operations",
             Self::Mac => "mac",
+            Self::Folds => "folds",
         }
     }
 
@@ -201,7 +205,7 @@ mod tests {
         for byte in 0..=255_u8 {
             assert_eq!(
                 KeyKind::from_u8(byte).map(KeyKind::as_u8),
-                (byte < 4).then_some(byte)
+                (byte < 5).then_some(byte)
             );
             assert_eq!(
                 KeyState::from_u8(byte).map(KeyState::as_u8),

@@ -101,8 +101,12 @@ secret_key!(
     LookupKey
 );
 secret_key!(
-    /// Seals control and fold rows of one log; never erased.
+    /// Seals the control of one log's events; never erased.
     OperationsKey
+);
+secret_key!(
+    /// Seals the rows of one log's folds; every erasure replaces it, with what they kept.
+    FoldKey
 );
 secret_key!(
     /// Authenticates a log's heads before they are signed.

@@ -1,8 +1,9 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
-use crate::fold::{FoldCheck, FoldRow, FoldStatus, Rebuild, clear};
+use crate::fold::{FoldCheck, FoldRow, FoldStatus, Rebuild, RowSeal, clear};
 use crate::log::Log;
+use crate::open::row_seal;
 use crate::read::{Reader, parse_entry, with_fold_record};
 use std::sync::{PoisonError, RwLockReadGuard};
 
@@ -161,26 +162,18 @@ impl Log {
         size: u64,
         progress: &dyn Fn(u64, u64),
     ) -> Result<(), ReadError> {
+        let seal = row_seal(&self.shared.identity);
         let mut next = rebuilds.iter().map(Rebuild::applied).min().unwrap_or(size);
         while next < size && !rebuilds.iter().all(Rebuild::is_stopped) {
             let mut reader = self.shared.reader()?;
             let end = size.min(next + STEP);
             for position in next..end {
-                fold_one(&mut reader, rebuilds, position, &self.fold_seal())?;
+                fold_one(&mut reader, rebuilds, position, &seal)?;
             }
             next = end;
             progress(next, size);
         }
         Ok(())
-    }
-
-    fn fold_seal(&self) -> crate::fold::RowSeal {
-        let identity = &self.shared.identity;
-        crate::fold::RowSeal {
-            log_id: identity.log_id,
-            key: identity.operations.clone(),
-            entropy: identity.options.entropy.clone(),
-        }
     }
 }
 
@@ -188,7 +181,7 @@ fn fold_one(
     reader: &mut Reader,
     rebuilds: &mut [Rebuild],
     position: u64,
-    seal: &crate::fold::RowSeal,
+    seal: &RowSeal,
 ) -> Result<(), ReadError> {
     reader.raw(position, |reader, raw| {
         let entry = parse_entry(raw)?;

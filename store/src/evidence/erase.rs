@@ -237,6 +237,7 @@ impl Log {
     /// recorded under a key that is gone.
     fn request_erasure(&self, erase: &Erase, scopes: Vec<String>) -> Result<u64, EraseError> {
         let keys = &self.shared.identity.keys;
+        keys.draw_fold_key(self.shared.identity.options.clock.wall_us())?;
         let mut exclusive = self.shared.exclusive()?;
         for scope in &scopes {
             // Nobody can place a hold or append from here on.
@@ -246,6 +247,7 @@ impl Log {
         let key_ids: Vec<_> = scopes
             .iter()
             .flat_map(|scope| keys.scope_keys(scope))
+            .chain(keys.fold_key_id())
             .collect();
         let mut wrapping = keys.keks_of(&key_ids);
         if !wrapping.is_empty() {

@@ -3,22 +3,22 @@
 //! ```text
 //! key   'c' name                      cursor: u32 version | u64 flushed
 //! key   'r' name 00 row-key           row
-//! value sealed under the operations key, or in a plain log with a digest in front
+//! value sealed under the fold key, or in a plain log with a digest in front
 //! ```
 
 use super::FoldError;
 use crate::engine::Change;
 use crate::engine::RowTable;
 use crate::error::StorageError;
-use runstone_codec::keys::OperationsKey;
+use crate::keys::KeyStore;
 use runstone_codec::{Entropy, LogId, row};
 use std::sync::Arc;
 
 /// Seals and opens rows of one log.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct RowSeal {
     pub(crate) log_id: LogId,
-    pub(crate) key: Option<Arc<OperationsKey>>,
+    pub(crate) keys: Arc<KeyStore>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -70,7 +70,8 @@ impl RowSeal {
         rows: impl ExactSizeIterator<Item = (Vec<u8>, Option<&'a [u8]>)>,
     ) -> Result<Vec<Change>, StorageError> {
         let mut nonces = vec![0; rows.len() * 12];
-        if self.key.is_some() {
+        let fold_key = self.keys.fold_key();
+        if fold_key.is_some() {
             self.entropy
                 .fill(&mut nonces)
                 .map_err(|error| StorageError::Database {
@@ -82,7 +83,7 @@ impl RowSeal {
             .map(|((key, value), nonce)| match value {
                 None => Ok(Change::DeleteRow(RowTable::Folds, key)),
                 Some(value) => {
-                    let sealed = row::seal(self.key.as_deref(), &self.log_id, &key, *nonce, value)
+                    let sealed = row::seal(fold_key.as_deref(), &self.log_id, &key, *nonce, value)
                         .map_err(|error| StorageError::Database {
                             message: error.to_string(),
                         })?;
@@ -93,7 +94,7 @@ impl RowSeal {
     }
 
     pub(crate) fn open(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, FoldError> {
-        row::open(self.key.as_deref(), &self.log_id, key, sealed)
+        row::open(self.keys.fold_key().as_deref(), &self.log_id, key, sealed)
             .map_err(|error| FoldError::Row(error.to_string()))
     }
 }

@@ -7,8 +7,8 @@ use super::ring::{Ring, RingFile, RingProvider, RingSeed, seal_seed};
 use super::store::{FILES, check_origin};
 use crate::options::Sealing;
 use runstone_codec::keys::{
-    KEY_LEN, KeyKind, KeyProvider, KeyRow, KeyState, KeyTable, MacKey, NONCE_LEN, OperationsKey,
-    ProviderError, SecretBytes,
+    FoldKey, KEY_LEN, KeyKind, KeyProvider, KeyRow, KeyState, KeyTable, MacKey, NONCE_LEN,
+    OperationsKey, ProviderError, SecretBytes,
 };
 use runstone_codec::{Entropy, KeyId, LogId};
 use std::fs;
@@ -138,6 +138,8 @@ pub(super) fn draw(
         let operations = OperationsKey::generate(maker.entropy)?;
         let id = maker.id()?;
         table.insert(maker.row(id, KeyKind::Operations, "", 1, operations.as_bytes())?);
+        let folds = FoldKey::generate(maker.entropy)?;
+        table.insert(maker.row(maker.id()?, KeyKind::Folds, "", 1, folds.as_bytes())?);
     }
     Ok((ring, table))
 }

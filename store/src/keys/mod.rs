@@ -17,6 +17,7 @@ mod cache;
 mod credential;
 mod error;
 mod files;
+mod fold;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod make;

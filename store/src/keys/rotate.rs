@@ -6,7 +6,7 @@ use super::ring::{RingProvider, RingSeed, seal_seed};
 use super::signers::open_seed;
 use super::store::{KeyStore, PROTECTED_SCOPE};
 use runstone_codec::KeyId;
-use runstone_codec::keys::{Destroyed, KEY_LEN, KeyRow};
+use runstone_codec::keys::{Destroyed, KEY_LEN, KeyKind, KeyRow};
 use runstone_receipt::note::Vkey;
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
@@ -30,8 +30,8 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`KeyError::ScopeProtected`] if one is of the log's own scope or of no scope, and then none
-    /// is dropped; [`KeyError::Io`].
+    /// [`KeyError::ScopeProtected`] if one is of the log's own scope, or of no scope and not the one
+    /// of fold rows, and then none is dropped; [`KeyError::Io`].
     ///
     /// # Durability
     ///
@@ -47,20 +47,25 @@ impl KeyStore {
         }
         let change = self.lock();
         let mut table = self.state().next_table();
-        let mut gone = 0;
+        let mut gone = Vec::new();
         for id in ids {
             let Some(row) = table.remove(id) else {
                 continue;
             };
-            if !row.kind.is_scoped() || row.scope == PROTECTED_SCOPE {
+            let is_erasable = row.kind.is_scoped() || row.kind == KeyKind::Folds;
+            if !is_erasable || row.scope == PROTECTED_SCOPE {
                 return Err(KeyError::ScopeProtected { scope: row.scope });
             }
-            gone += 1;
+            gone.push(row.kind);
         }
-        if gone == 0 {
+        if gone.is_empty() {
             return Ok(());
         }
-        self.install(&change, table)
+        self.install(&change, table)?;
+        if gone.contains(&KeyKind::Folds) {
+            self.forget_fold_key()?;
+        }
+        Ok(())
     }
 
     /// The key-encryption keys that wrap these keys.
@@ -79,6 +84,7 @@ impl KeyStore {
     /// [`KeyError::Provider`], `Unsupported` where a person has to make the next key.
     pub fn rotate_kek(&self) -> Result<Vec<(String, Destroyed)>, KeyError> {
         let change = self.lock();
+        self.discard_drawn();
         let current = self.provider.create()?;
         // What is to be destroyed is written down before anything stops naming it.
         let former = self.named_keks();

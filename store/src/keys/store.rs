@@ -6,6 +6,7 @@ use super::files::{
     Old, check_private_file, check_private_folder, read_file, remove_folder, remove_if_there,
     replace_file, sync_folder,
 };
+use super::fold::FoldKeys;
 use super::make::{draw, install_folder, unwrap_row};
 use super::provider::{self, ProviderConfig, ProviderSources};
 use super::ring::{MAX_RING_LEN, Ring, RingFile};
@@ -15,8 +16,8 @@ use crate::options::Sealing;
 #[cfg(test)]
 use runstone_codec::KeyId;
 use runstone_codec::keys::{
-    DataKey, KeyKind, KeyProvider, KeyTable, LookupKey, MAX_TABLE_LEN, MacKey, OperationsKey,
-    ProviderError, TableError,
+    DataKey, FoldKey, KeyKind, KeyProvider, KeyTable, LookupKey, MAX_TABLE_LEN, MacKey,
+    OperationsKey, ProviderError, TableError,
 };
 use runstone_codec::{Entropy, LogId};
 use runstone_receipt::note::{Signer, Vkey, check_name};
@@ -49,6 +50,8 @@ pub struct KeyStore {
     pub(super) provider: Arc<dyn KeyProvider>,
     pub(super) ring: Arc<RingFile>,
     operations: Option<Arc<OperationsKey>>,
+    /// None in a plain log.
+    pub(super) folds: RwLock<Option<FoldKeys>>,
     mac: MacKey,
     signers: RwLock<Signers>,
     /// The name that the signers sign under.
@@ -217,6 +220,13 @@ impl KeyStore {
                 OperationsKey::from_slice(key.as_bytes()).map_err(short)?,
             )),
         };
+        let folds = match (&operations, own(KeyKind::Folds)?) {
+            (None, _) => None,
+            (Some(_), stored) => {
+                let stored = stored.map(|key| FoldKey::from_slice(key.as_bytes()).map_err(short));
+                Some(FoldKeys::new(stored.transpose()?, entropy.as_ref())?)
+            }
+        };
         let origin = ring.lock().origin.clone();
         let signers = RwLock::new(Signers::load(&ring, &origin, provider.as_ref())?);
         Ok(Self {
@@ -227,6 +237,7 @@ impl KeyStore {
             provider,
             ring,
             operations,
+            folds: RwLock::new(folds),
             mac,
             signers,
             signing_as: RwLock::new(origin),
@@ -258,7 +269,7 @@ impl KeyStore {
         &self.mac
     }
 
-    /// What seals control and fold rows; none in a plain log.
+    /// What seals control; none in a plain log.
     pub fn operations(&self) -> Option<Arc<OperationsKey>> {
         self.operations.clone()
     }

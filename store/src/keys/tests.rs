@@ -69,6 +69,7 @@ fn bytes_of(store: &KeyStore, ids: &[KeyId]) -> Vec<Vec<u8>> {
         .collect();
     all.push(store.mac().as_bytes().to_vec());
     all.push(store.operations().unwrap().as_bytes().to_vec());
+    all.push(store.fold_key().unwrap().as_bytes().to_vec());
     all
 }
 
@@ -248,7 +249,12 @@ fn damaged_and_foreign_files_are_refused() {
 
     // A table that is whole, but whose keys were exchanged or altered, does not open.
     let rows = KeyTable::decode(&good_table).unwrap();
-    for kind in [KeyKind::Data, KeyKind::Mac, KeyKind::Operations] {
+    for kind in [
+        KeyKind::Data,
+        KeyKind::Mac,
+        KeyKind::Operations,
+        KeyKind::Folds,
+    ] {
         let mut altered = rows.clone();
         let mut row = altered
             .rows()
@@ -357,13 +363,49 @@ fn an_erased_scope_is_gone_and_starts_again_with_other_keys() {
     // Of the log's own keys none goes, nor any that was named beside one.
     store.active("_log", NOW).unwrap();
     let own = store.list().into_iter().filter(|info| info.scope != "bob");
-    for info in own.filter(|info| info.scope != "ada") {
+    let is_own = |info: &KeyInfo| info.scope != "ada" && info.kind != KeyKind::Folds;
+    for info in own.filter(is_own) {
         assert!(matches!(
             store.erase([next.id(), &info.key_id]),
             Err(KeyError::ScopeProtected { .. })
         ));
     }
     assert!(store.has_key(next.id()));
+}
+
+#[test]
+fn another_fold_key_takes_the_place_of_an_erased_one() {
+    let at = folder();
+    let store = create(&at.dir, ProviderConfig::File).unwrap();
+    let seals = |store: &KeyStore| *store.fold_key().unwrap().as_bytes();
+    let mut known = vec![seals(&store)];
+    for is_drawn in [true, false] {
+        let id = store.fold_key_id().unwrap();
+        if is_drawn {
+            store.draw_fold_key(NOW).unwrap();
+        }
+        store.erase([&id]).unwrap();
+        assert_eq!(store.fold_key_id(), None);
+        let next = seals(&store);
+        assert!(!known.contains(&next));
+        // A process that dies here leaves none: the next one has its own.
+        assert_ne!(seals(&open(&at.dir).unwrap()), next);
+        store.store_fold_key(NOW).unwrap();
+        store.store_fold_key(NOW).unwrap();
+        assert_eq!(seals(&open(&at.dir).unwrap()), next);
+        known.push(next);
+    }
+    // What was drawn under a key-encryption key that is gone by now is not used.
+    store.draw_fold_key(NOW).unwrap();
+    store.rotate_kek().unwrap();
+    store.erase([&store.fold_key_id().unwrap()]).unwrap();
+    store.store_fold_key(NOW).unwrap();
+    assert_eq!(seals(&open(&at.dir).unwrap()), seals(&store));
+    // A plain log has none.
+    let plain = memory(Sealing::Plain);
+    plain.draw_fold_key(NOW).unwrap();
+    plain.store_fold_key(NOW).unwrap();
+    assert!(plain.fold_key().is_none() && plain.fold_key_id().is_none());
 }
 
 #[test]

@@ -316,6 +316,9 @@ impl Derived<'_> {
 pub(crate) fn drop_erased_keys(identity: &Identity) -> Result<(), OpenError> {
     if identity.read_only.is_none() {
         identity.keys.erase(identity.history().erased_keys())?;
+        identity
+            .keys
+            .store_fold_key(identity.options.clock.wall_us())?;
     }
     Ok(())
 }

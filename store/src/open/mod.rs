@@ -568,7 +568,7 @@ fn loaded(writer: Writer, folds: FoldHost, head: Head) -> Loaded {
 pub(crate) fn row_seal(identity: &Identity) -> RowSeal {
     RowSeal {
         log_id: identity.log_id,
-        key: identity.operations.clone(),
+        keys: Arc::clone(&identity.keys),
         entropy: Arc::clone(&identity.options.entropy),
     }
 }
