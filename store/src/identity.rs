@@ -4,8 +4,21 @@ use crate::keys::KeyStore;
 use crate::options::{LogOptions, Sealing};
 use crate::own::History;
 use runstone_codec::keys::OperationsKey;
-use runstone_codec::{CODEC_PLAIN, Header, LogId, namespace};
-use std::sync::{Arc, PoisonError, RwLock};
+use runstone_codec::{CODEC_PLAIN, Header, LogId, Position, namespace};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+/// One opening of a log, from open to close. One process has a log open at a time, so who held
+/// something in another opening and could hold it in that one only is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Opening {
+    /// Drawn anew each time.
+    pub id: [u8; 16],
+    /// How many events the log had.
+    pub size: Position,
+    /// The log's clock then, microseconds since the epoch.
+    pub at_us: u64,
+}
 
 /// Facts that hold as long as a log is open.
 #[derive(Debug)]
@@ -24,9 +37,21 @@ pub(crate) struct Identity {
     pub(crate) damaged: bool,
     /// What the log's own events say of it; grows with them.
     pub(crate) history: RwLock<Arc<History>>,
+    /// Set once it is open.
+    pub(crate) opening: OnceLock<Opening>,
 }
 
 impl Identity {
+    /// This opening; while the log is being opened, one that nothing was held in.
+    pub(crate) fn opening(&self) -> Opening {
+        let none = Opening {
+            id: [0; 16],
+            size: Position::new(0),
+            at_us: 0,
+        };
+        self.opening.get().copied().unwrap_or(none)
+    }
+
     pub(crate) fn history(&self) -> Arc<History> {
         Arc::clone(&self.history.read().unwrap_or_else(PoisonError::into_inner))
     }

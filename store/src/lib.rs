@@ -66,6 +66,7 @@ pub use evidence::{
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, RowDifference, Rows,
 };
+pub use identity::Opening;
 pub use index::{IndexError, IndexOptions, IndexRow};
 pub use log::Log;
 pub use open::{CreateOptions, Disks, OpenOptions, default_keys_path};

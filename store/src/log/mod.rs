@@ -9,6 +9,7 @@ use shared::Health;
 
 use crate::clock::Timekeeper;
 use crate::error::{AppendError, ErrorKind, ReadError};
+use crate::identity::Opening;
 use crate::prepare::Actor;
 use crate::read::{Read, Record, Records, Subscription};
 use crate::write::{Ticket, Waiting};
@@ -26,6 +27,19 @@ pub struct Log {
 }
 
 impl Log {
+    /// This opening of the log, the same for all its handles.
+    pub fn opening(&self) -> Opening {
+        self.shared.identity.opening()
+    }
+
+    /// The log's clock as it would stamp an event now, microseconds since the epoch.
+    pub fn now_us(&self) -> u64 {
+        let opening = self.opening();
+        let newest = self.shared.current().head.recorded_at_us;
+        let clock = self.shared.identity.options.clock.as_ref();
+        clock.wall_us().max(newest).max(opening.at_us)
+    }
+
     /// Reads events; see [`Read`]. The range is fixed now: what comes later is not in it.
     ///
     /// # Errors

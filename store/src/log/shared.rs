@@ -4,7 +4,7 @@ use super::Log;
 use crate::engine::{Db, Disk, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
-use crate::identity::Identity;
+use crate::identity::{Identity, Opening};
 use crate::open::{Contents, Disks, drop_erased_keys, load};
 use crate::options::Durability;
 use crate::prepare::Actor;
@@ -13,6 +13,7 @@ use crate::signing::Signing;
 use crate::write::{
     Answer, CommitFailed, Committed, Queue, Request, ScopeCache, Ticket, Work, Writer,
 };
+use runstone_codec::Position;
 use std::cell::Cell;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -161,6 +162,18 @@ impl Log {
             identity.options.queue_bytes,
         ));
         signing.durable(loaded.published.durable);
+        let mut id = [0; 16];
+        let drawn = identity.options.entropy.fill(&mut id);
+        drawn.map_err(|error| StorageError::Database {
+            message: error.to_string(),
+        })?;
+        let mut loaded = loaded;
+        let opening = Opening {
+            id,
+            size: Position::new(loaded.published.head.size),
+            at_us: loaded.writer.time.next(identity.options.clock.as_ref()),
+        };
+        identity.opening.get_or_init(|| opening);
         let shared = Arc::new(Shared {
             durable: watch::Sender::new(loaded.published.durable),
             identity,

@@ -31,7 +31,7 @@ use runstone_receipt::note::Vkey;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 /// Format of the database tables. A log of another format is refused.
 pub(crate) const FORMAT: &str = "runstone/1";
@@ -450,6 +450,7 @@ fn identity(
         read_only: read_only.map(str::to_owned),
         damaged: false,
         history: RwLock::default(),
+        opening: OnceLock::new(),
     }
 }
 

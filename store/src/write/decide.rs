@@ -3,8 +3,10 @@
 use crate::engine::{Db, Snapshot};
 use crate::error::AppendError;
 use crate::fold::FoldHost;
+use crate::identity::Opening;
 use crate::index::{self, Index};
-use runstone_codec::Position;
+use crate::write::Prepared;
+use runstone_codec::{Control, Header, Position};
 
 /// The state at the writer, for one decision.
 pub struct DecideContext<'a> {
@@ -14,6 +16,8 @@ pub struct DecideContext<'a> {
     pub(crate) db: &'a Db,
     pub(crate) index: &'a mut Index,
     pub(crate) snapshot: &'a Snapshot,
+    pub(crate) candidates: &'a [Prepared],
+    pub(crate) opening: Opening,
 }
 
 impl std::fmt::Debug for DecideContext<'_> {
@@ -34,6 +38,19 @@ impl DecideContext<'_> {
     /// Position of the first event that the decision records: a fence that only grows.
     pub fn next_position(&self) -> Position {
         Position::new(self.next_position)
+    }
+
+    /// The opening of the log in which this is decided.
+    pub fn opening(&self) -> Opening {
+        self.opening
+    }
+
+    /// Header and control of a candidate as they would be recorded, keyed digests included; `None`
+    /// past the last one. They may differ when it is decided again: a scope that was erased
+    /// meanwhile has another lookup key.
+    pub fn candidate(&self, candidate: usize) -> Option<(&Header, &Control)> {
+        let prepared = self.candidates.get(candidate)?;
+        Some((&prepared.header, &prepared.control))
     }
 
     /// Last revision of a stream; `None` if it does not exist.
@@ -58,6 +75,19 @@ impl DecideContext<'_> {
         let head = self
             .index
             .head(self.snapshot, &index::tag(tag))
+            .map_err(AppendError::from)?;
+        Ok(head.map(|head| Position::new(head.last)))
+    }
+
+    /// Position of the last event of a type.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Corrupt`] if the index cannot be read.
+    pub fn last_of_type(&mut self, event_type: &str) -> Result<Option<Position>, AppendError> {
+        let head = self
+            .index
+            .head(self.snapshot, &index::type_pattern(event_type))
             .map_err(AppendError::from)?;
         Ok(head.map(|head| Position::new(head.last)))
     }

@@ -305,6 +305,8 @@ impl Writer {
                     db: &self.db,
                     index: &mut self.index,
                     snapshot,
+                    candidates: &request.events,
+                    opening: self.identity.opening(),
                 };
                 let decision = decider(&mut context)?;
                 let chosen = choose(request.events, decision.record)?;
