@@ -43,9 +43,13 @@
 //!
 //! Without the feature `store` (default) the crate is the typed events alone, on bytes and values.
 
+#[cfg(feature = "store")]
+pub mod effects;
 pub mod events;
 #[cfg(feature = "store")]
 mod folds;
+#[cfg(feature = "store")]
+mod lease;
 #[cfg(feature = "store")]
 mod rows;
 #[cfg(feature = "store")]
@@ -56,5 +60,7 @@ pub mod settings;
 pub use events::{EventSchema, upcasters};
 #[cfg(feature = "store")]
 pub use folds::{schemas, standard_folds};
+#[cfg(feature = "store")]
+pub use lease::Hold;
 #[cfg(feature = "store")]
 pub use settings::Settings;

@@ -66,6 +66,44 @@ pub(crate) struct UsageSum {
     pub(crate) usd_micros: u128,
 }
 
+/// A call that happens once, as it stands. Numbers are those of control.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct EffectRow {
+    pub(crate) state: u8,
+    pub(crate) kind: u8,
+    pub(crate) class: u8,
+    pub(crate) name: String,
+    pub(crate) binding: Vec<u8>,
+    pub(crate) attempt: u64,
+    /// Position of the newest claim.
+    pub(crate) fence: u64,
+    pub(crate) stream: String,
+    pub(crate) claimed_at_us: u64,
+    pub(crate) lease: LeaseRow,
+    /// Position of the event that ended the newest attempt.
+    pub(crate) outcome: Option<u64>,
+    pub(crate) outcome_at_us: u64,
+    pub(crate) executed: Option<u8>,
+    /// Keyed digest of the result.
+    pub(crate) result: Option<Vec<u8>>,
+    pub(crate) rejected: bool,
+    pub(crate) fresh_for_us: Option<u64>,
+    /// Code of the last refusal that was recorded, and when.
+    pub(crate) refused: Option<(String, u64)>,
+}
+
+/// Who holds something, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LeaseRow {
+    pub(crate) holder: String,
+    /// The opening of the log in which alone it can be held.
+    pub(crate) opening: Option<[u8; 16]>,
+    /// Position of the claim or of its last renewal.
+    pub(crate) since: u64,
+    pub(crate) lease_us: u64,
+    pub(crate) expires_at_us: u64,
+}
+
 /// The bytes of a row.
 pub(crate) fn encode<T: Encode>(row: &T) -> Result<Vec<u8>, FoldError> {
     bincode::encode_to_vec(row, CONFIG).map_err(|error| FoldError::Row(error.to_string()))

@@ -20,3 +20,49 @@ pub const USD_MICROS: u16 = 6;
 pub const CALL_LABEL: &str = "llm-call";
 /// Key of the tag that every imported event carries; its value is the format of the recording.
 pub const IMPORTED: &str = "imported";
+
+/// `effect.*`: calls that happen once.
+pub mod effect {
+    /// Keyed digest of kind, domain and key, 16 bytes; in the tag `effect:` too.
+    pub const KEY: u16 = 1;
+    /// Position of the claim.
+    pub const FENCE: u16 = 2;
+    /// Keyed digest of what the key is bound to, 16 bytes.
+    pub const BINDING: u16 = 3;
+    /// 0 tool, 1 task.
+    pub const KIND: u16 = 4;
+    /// 0 read, 1 idempotent, 2 write, 3 irreversible.
+    pub const CLASS: u16 = 5;
+    /// Which attempt, from 1.
+    pub const ATTEMPT: u16 = 6;
+    /// Length of the lease in microseconds.
+    pub const LEASE_US: u16 = 7;
+    /// When the lease ends, Unix microseconds.
+    pub const LEASE_EXPIRES_AT_US: u16 = 8;
+    /// Who holds it: a pseudonym.
+    pub const HOLDER: u16 = 9;
+    /// The opening of the log in which alone it can be held, 16 bytes.
+    pub const OPENING: u16 = 10;
+    /// Whether a failed call was executed: 0 no, 1 nobody knows, 2 yes.
+    pub const EXECUTED: u16 = 11;
+    /// What a reconciliation found: 0 it was made, 1 it was not.
+    pub const OUTCOME: u16 = 12;
+    /// What is called, as text.
+    pub const NAME: u16 = 13;
+    /// Keyed digest of the result, 16 bytes.
+    pub const RESULT: u16 = 14;
+    /// How long the result of a read is given again, microseconds.
+    pub const FRESH_FOR_US: u16 = 15;
+    /// Why, as a code.
+    pub const WHY: u16 = 16;
+    /// 1 if the caller does not take the result.
+    pub const REJECTED: u16 = 17;
+    /// 1 where another ledger was taken over: the one kind of import that claims go by.
+    pub const MIGRATED: u16 = 18;
+    /// Label of the keyed digest of a key, and key of its tag.
+    pub const KEY_LABEL: &str = "effect";
+    /// Label of the keyed digest of a binding.
+    pub const BINDING_LABEL: &str = "effect-binding";
+    /// Label of the keyed digest of a result.
+    pub const RESULT_LABEL: &str = "effect-result";
+}

@@ -16,6 +16,7 @@
 
 mod chat;
 pub mod control;
+mod effect;
 mod llm;
 mod part;
 mod registry;
@@ -24,6 +25,10 @@ mod tool;
 mod verdict;
 
 pub use chat::ChatMessage;
+pub use effect::{
+    EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
+    EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, ErrorSaid,
+};
 pub use llm::LlmCallCompleted;
 pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};

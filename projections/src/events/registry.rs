@@ -5,8 +5,9 @@ use runstone_codec::{TypedEvent, Upcasters};
 use serde_json::Value;
 
 use super::{
-    ChatMessage, LlmCallCompleted, RunFinished, RunStarted, ToolCallCompleted, ToolCallFailed,
-    ToolCallRequested, VerdictGiven,
+    ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
+    EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
+    RunFinished, RunStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -36,6 +37,15 @@ impl EventSchema {
 pub fn schemas() -> Vec<EventSchema> {
     vec![
         EventSchema::of::<ChatMessage>(),
+        EventSchema::of::<EffectCancelled>(),
+        EventSchema::of::<EffectClaimed>(),
+        EventSchema::of::<EffectCompleted>(),
+        EventSchema::of::<EffectFailed>(),
+        EventSchema::of::<EffectLeaseRenewed>(),
+        EventSchema::of::<EffectOutcomeUnknown>(),
+        EventSchema::of::<EffectReconciled>(),
+        EventSchema::of::<EffectRefused>(),
+        EventSchema::of::<EffectReleased>(),
         EventSchema::of::<LlmCallCompleted>(),
         EventSchema::of::<RunFinished>(),
         EventSchema::of::<RunStarted>(),
@@ -118,8 +128,33 @@ mod tests {
             severity: word(),
             detail: raw(),
         };
+        let claimed = EffectClaimed {
+            args: Some(raw()),
+            original: Some(raw()),
+            ..Default::default()
+        };
+        let completed = EffectCompleted {
+            result: Some(raw()),
+            rejected: Some(word()),
+        };
+        let unknown = EffectOutcomeUnknown {
+            detail: Some(word()),
+        };
+        let reconciled = EffectReconciled {
+            result: Some(raw()),
+            evidence: Some(word()),
+        };
         vec![
             NewEvent::typed(&said, "s"),
+            NewEvent::typed(&EffectCancelled::default(), "s"),
+            NewEvent::typed(&claimed, "s"),
+            NewEvent::typed(&completed, "s"),
+            NewEvent::typed(&EffectFailed::default(), "s"),
+            NewEvent::typed(&EffectLeaseRenewed::default(), "s"),
+            NewEvent::typed(&unknown, "s"),
+            NewEvent::typed(&reconciled, "s"),
+            NewEvent::typed(&EffectRefused::default(), "s"),
+            NewEvent::typed(&EffectReleased::default(), "s"),
             NewEvent::typed(&call, "s"),
             NewEvent::typed(&ended, "s"),
             NewEvent::typed(&started, "s"),
@@ -162,8 +197,8 @@ mod tests {
                 "{}",
                 known.name
             );
-            let required: BTreeSet<String> =
-                serde_json::from_value(schema["required"].clone()).unwrap();
+            let required = schema.get("required").cloned().unwrap_or(json!([]));
+            let required: BTreeSet<String> = serde_json::from_value(required).unwrap();
             assert!(required.is_subset(&keys(&payload)), "{}", known.name);
         }
     }

@@ -10,10 +10,12 @@ use shared::Health;
 use crate::clock::Timekeeper;
 use crate::error::{AppendError, ErrorKind, ReadError};
 use crate::identity::Opening;
+use crate::keys::KeyError;
 use crate::prepare::Actor;
 use crate::read::{Read, Record, Records, Subscription};
 use crate::write::{Ticket, Waiting};
-use runstone_codec::Position;
+use runstone_codec::keys::keyed_digest;
+use runstone_codec::{Keyed, Position};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -38,6 +40,33 @@ impl Log {
         let newest = self.shared.current().head.recorded_at_us;
         let clock = self.shared.identity.options.clock.as_ref();
         clock.wall_us().max(newest).max(opening.at_us)
+    }
+
+    /// The scope of a stream; `None` if there is no such stream.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the index cannot be read.
+    pub fn scope_of_stream(&self, stream: &str) -> Result<Option<String>, ReadError> {
+        self.shared.stream_scope(stream)
+    }
+
+    /// A keyed digest as the events of a scope carry it; `None` if the scope has no lookup key,
+    /// because nothing was recorded in it or it was erased.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if the key cannot be had.
+    pub fn keyed_digest(
+        &self,
+        scope: &str,
+        keyed: &Keyed,
+    ) -> Result<Option<[u8; 16]>, AppendError> {
+        match self.shared.identity.keys.lookup(scope) {
+            Ok(lookup) => Ok(Some(keyed_digest(&lookup, &keyed.label, &keyed.parts))),
+            Err(KeyError::ScopeUnknown { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads events; see [`Read`]. The range is fixed now: what comes later is not in it.

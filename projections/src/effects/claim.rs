@@ -1,0 +1,312 @@
+//! What is asked of the ledger, and what it answers.
+
+use super::{Class, Effect, EffectError, EffectId, Executed, KeySource, Kind, json};
+use crate::events::ErrorSaid;
+use crate::lease::Hold;
+use runstone_codec::Position;
+use serde::Serialize;
+
+/// A call that somebody wants to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a claim is nothing until it is made"]
+pub struct Claim {
+    pub(super) stream: String,
+    pub(super) scope: Option<String>,
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) key: KeySource,
+    pub(super) is_bound_to_key_only: bool,
+    pub(super) class: Class,
+    pub(super) args: Option<Vec<u8>>,
+    pub(super) holder: String,
+    pub(super) hold: Hold,
+    pub(super) fresh: Fresh,
+}
+
+impl Claim {
+    /// A call of a tool, recorded in a stream. Its key is its arguments unless another is given;
+    /// its class is [`Class::Write`] unless it says that it bears repeating.
+    pub fn tool(stream: impl Into<String>, name: impl Into<String>) -> Self {
+        Self::new(Kind::Tool, stream.into(), name.into())
+    }
+
+    /// The execution of a task, recorded in a stream.
+    pub fn task(stream: impl Into<String>, name: impl Into<String>) -> Self {
+        Self::new(Kind::Task, stream.into(), name.into())
+    }
+
+    fn new(kind: Kind, stream: String, name: String) -> Self {
+        Self {
+            stream,
+            scope: None,
+            kind,
+            name,
+            key: KeySource::Arguments,
+            is_bound_to_key_only: false,
+            class: Class::Write,
+            args: None,
+            holder: "unnamed".to_owned(),
+            hold: Hold::Default,
+            fresh: Fresh::Forever,
+        }
+    }
+
+    /// What makes two calls the same one.
+    pub fn key(mut self, key: KeySource) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The key is an id, one for the whole scope.
+    pub fn request(self, id: impl Into<String>) -> Self {
+        self.key(KeySource::Request(id.into()))
+    }
+
+    /// The key is the id that a model gave its call, one in its run.
+    pub fn call_id(self, id: impl Into<String>) -> Self {
+        self.key(KeySource::Call {
+            id: id.into(),
+            ordinal: 0,
+        })
+    }
+
+    /// Other arguments under the same key are the same call: the key alone says what it is.
+    pub fn bound_to_key_only(mut self) -> Self {
+        self.is_bound_to_key_only = true;
+        self
+    }
+
+    /// What it means to make it twice.
+    pub fn class(mut self, class: Class) -> Self {
+        self.class = class;
+        self
+    }
+
+    /// The arguments by name: a value that serialises to JSON.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError::Args`] if it does not.
+    pub fn args<T: Serialize + ?Sized>(self, args: &T) -> Result<Self, EffectError> {
+        Ok(self.args_json(json(args)?))
+    }
+
+    /// The arguments by name, as JSON.
+    pub fn args_json(mut self, args: impl Into<Vec<u8>>) -> Self {
+        self.args = Some(args.into());
+        self
+    }
+
+    /// Scope of a stream that is not there yet.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Who claims it: a pseudonym, at most 128 bytes.
+    pub fn holder(mut self, holder: impl Into<String>) -> Self {
+        self.holder = holder.into();
+        self
+    }
+
+    /// How long it is held without a word. Default: as long as the settings say.
+    pub fn hold(mut self, hold: Hold) -> Self {
+        self.hold = hold;
+        self
+    }
+
+    /// How long the result of a read is given again. Default: for ever, as of every other class.
+    pub fn fresh(mut self, fresh: Fresh) -> Self {
+        self.fresh = fresh;
+        self
+    }
+
+    /// The stream that it is recorded in.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// What is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// How long the result of a read is given again before it is made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fresh {
+    /// For ever.
+    Forever,
+    /// As long as the settings say.
+    Default,
+    /// So many microseconds.
+    For(u64),
+}
+
+/// What a claim is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a claim is granted, or done already"
+)]
+pub enum Claimed {
+    /// The caller holds it: make the call.
+    Held(Held),
+    /// It was made: do not make it, and take this.
+    Completed(Outcome),
+}
+
+/// A claim in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// Which call.
+    pub id: EffectId,
+    /// Where it is recorded.
+    pub stream: String,
+    /// What is called.
+    pub name: String,
+    /// What it means to make it twice.
+    pub class: Class,
+    /// Who holds it.
+    pub holder: String,
+    /// Position of the claim.
+    pub fence: Position,
+    /// Which attempt, from 1.
+    pub attempt: u64,
+    /// When the lease ends, Unix microseconds; `None`: as long as this opening of the log lasts.
+    pub lease_expires_at_us: Option<u64>,
+}
+
+impl Held {
+    /// What its outcome is addressed to.
+    pub fn target(&self) -> Target {
+        Target {
+            id: self.id.clone(),
+            stream: self.stream.clone(),
+            class: self.class,
+            fence: Some(self.fence),
+        }
+    }
+}
+
+/// Which call a change is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Target {
+    pub(super) id: EffectId,
+    pub(super) stream: String,
+    pub(super) class: Class,
+    /// The claim; operators name none.
+    pub(super) fence: Option<Position>,
+}
+
+impl Target {
+    /// Names the claim that it is about; another one in force is an error.
+    #[must_use]
+    pub fn fence(mut self, fence: Position) -> Self {
+        self.fence = Some(fence);
+        self
+    }
+}
+
+/// What a completed call answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// How it stands.
+    pub effect: Effect,
+    /// Where the outcome is recorded: a receipt of this position proves it.
+    pub position: Position,
+    /// The result as JSON, byte for byte as it was stored; `None` if it had none.
+    pub result: Option<Vec<u8>>,
+    /// Why its caller did not take it.
+    pub rejected: Option<String>,
+}
+
+/// What is done to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// It was made and answered.
+    Complete {
+        /// The answer as JSON.
+        result: Option<Vec<u8>>,
+        /// Why its caller does not take it.
+        rejected: Option<String>,
+    },
+    /// It failed.
+    Fail {
+        /// How.
+        error: ErrorSaid,
+        /// Whether it was executed all the same; `None`: as its class says.
+        executed: Option<Executed>,
+    },
+    /// It is given up.
+    Cancel {
+        /// Why.
+        reason: String,
+        /// Whether it had begun: then what became of it is unknown unless its class bears
+        /// repeating.
+        begun: bool,
+    },
+    /// Nobody can say what became of it.
+    Unknown {
+        /// A code for why.
+        code: &'static str,
+        /// Details.
+        detail: Option<String>,
+    },
+    /// Its holder goes on.
+    Renew(Hold),
+    /// Somebody found out what became of it.
+    Reconcile {
+        /// What.
+        found: Found,
+        /// How that is known.
+        evidence: Option<String>,
+        /// Whether a program asked the other side: then no person is needed.
+        by_program: bool,
+    },
+    /// A person lets it be made again.
+    Release {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What became of a call whose outcome was unknown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "it was made or it was not")]
+pub enum Found {
+    /// It was made, and answered this JSON.
+    Completed(Vec<u8>),
+    /// It was not.
+    NotExecuted,
+}
+
+impl Change {
+    /// It was made and answered this.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError::Args`] if the value does not serialise to JSON.
+    pub fn completed<T: Serialize + ?Sized>(result: &T) -> Result<Self, EffectError> {
+        Ok(Self::Complete {
+            result: Some(json(result)?),
+            rejected: None,
+        })
+    }
+
+    /// It failed; its class says whether it may be made again.
+    pub fn failed(error_type: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Fail {
+            error: ErrorSaid {
+                error_type: error_type.into(),
+                message: message.into(),
+            },
+            executed: None,
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! What may follow what. Each function runs at the writer: it sees everything before, and what it
+//! chooses is recorded in the same step.
+
+use super::fold::{FOLD, LEASE, effect_key};
+use super::words::{Class, Executed, State};
+use super::{Effect, EffectId};
+use crate::events::control::effect as field;
+use crate::lease::Hold;
+use crate::rows::{self, EffectRow};
+use crate::settings::Settings;
+use runstone_codec::{Authority, Control, Position};
+use runstone_store::{AppendError, DecideContext, Decision};
+
+/// Equal refusals of one key within this many microseconds are recorded once.
+const REFUSAL_WINDOW_US: u64 = 1_000_000;
+
+/// Candidates of a claim, by their place.
+pub(super) const CLAIMED: usize = 0;
+pub(super) const UNKNOWN: usize = 1;
+pub(super) const REFUSED: usize = 2;
+
+/// Code of an outcome that is unknown because its holder let the lease pass, or is gone.
+const LEASE_OVER: &str = "lease_over";
+
+/// What a claim comes to.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    Claimed {
+        id: EffectId,
+        fence: Position,
+        attempt: u64,
+        lease_expires_at_us: Option<u64>,
+    },
+    /// It stands as it is, and why that refuses the claim.
+    Stands(Box<Effect>, Why),
+    /// Other settings came into force meanwhile.
+    Reconfigured,
+}
+
+/// Why a claim is not granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    Completed,
+    InFlight,
+    Unknown,
+    Exhausted,
+    FailedForGood,
+    KeyConflict,
+}
+
+impl Why {
+    /// The code of what is recorded; waiting and replaying are daily business and are not.
+    fn recorded(self) -> Option<&'static str> {
+        match self {
+            Self::Completed | Self::InFlight => None,
+            Self::Unknown => Some("outcome_unknown"),
+            Self::Exhausted => Some("attempts_exhausted"),
+            Self::FailedForGood => Some("failed_for_good"),
+            Self::KeyConflict => Some("key_conflict"),
+        }
+    }
+}
+
+/// What a claim goes by.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// The settings that it was made under.
+    pub(super) settings_at: Option<Position>,
+    pub(super) hold: Hold,
+    pub(super) default_lease_us: u64,
+    pub(super) max_attempts: u64,
+    pub(super) fresh_for_us: Option<u64>,
+}
+
+impl Terms {
+    pub(super) fn lease_us(&self, hold: Hold) -> Option<u64> {
+        match hold {
+            Hold::Opening => None,
+            Hold::For(lease_us) => Some(lease_us),
+            Hold::Default => Some(self.default_lease_us),
+        }
+    }
+}
+
+fn row_of(context: &DecideContext<'_>, id: &EffectId) -> Result<Option<EffectRow>, AppendError> {
+    let stopped = |error: runstone_store::FoldError| AppendError::FoldStopped {
+        fold: FOLD.to_owned(),
+        position: context.next_position().get(),
+        why: error.to_string(),
+    };
+    let row = context.fold_row(FOLD, &effect_key(&id.digest, &id.scope))?;
+    row.map(|row| rows::decode(&row))
+        .transpose()
+        .map_err(stopped)
+}
+
+/// Scope, key and binding of the claim, as they were digested for this decision.
+fn claimed_id(context: &DecideContext<'_>) -> Result<(EffectId, Vec<u8>), AppendError> {
+    let (header, control) = context.candidate(CLAIMED).ok_or(AppendError::Empty)?;
+    let digest = control.get_bytes(field::KEY).unwrap_or_default();
+    let id = EffectId {
+        digest: digest.try_into().map_err(|_| AppendError::Empty)?,
+        scope: header.scope.clone(),
+    };
+    let binding = control.get_bytes(field::BINDING).unwrap_or_default();
+    Ok((id, binding.to_vec()))
+}
+
+/// Whether somebody may begin.
+pub(super) fn claim(
+    context: &mut DecideContext<'_>,
+    terms: &Terms,
+) -> Result<Decision<Verdict>, AppendError> {
+    if context.last_of_type(<Settings as runstone_codec::TypedEvent>::TYPE)? != terms.settings_at {
+        return Ok(Decision::nothing(Verdict::Reconfigured));
+    }
+    let (id, binding) = claimed_id(context)?;
+    let (opening, now_us) = (context.opening(), context.now_us());
+    let row = row_of(context, &id)?;
+    let Some(row) = row else {
+        return Ok(grant(context, terms, id, 1));
+    };
+    let is_over = row.lease.is_over(&opening, now_us);
+    let effect = |why| {
+        let effect = Effect::of(id.clone(), &row, &opening, now_us);
+        Verdict::Stands(Box::new(effect), why)
+    };
+    let why = match row.state() {
+        _ if row.binding != binding => Why::KeyConflict,
+        State::Completed if is_stale(&row, now_us) => return Ok(grant(context, terms, id, 1)),
+        State::Completed => Why::Completed,
+        State::Unknown => Why::Unknown,
+        State::InFlight if !is_over => Why::InFlight,
+        State::InFlight if !row.class().bears_repeating() => {
+            // The claim is settled by this decision, and refused by it.
+            let control = ended(&id, row.fence).text(field::WHY, LEASE_OVER);
+            let mut unknown = row.clone();
+            unknown.state = u8::try_from(State::Unknown.number()).unwrap_or_default();
+            unknown.outcome = Some(context.next_position().get());
+            let effect = Effect::of(id.clone(), &unknown, &opening, now_us);
+            let verdict = Verdict::Stands(Box::new(effect), Why::Unknown);
+            return Ok(Decision::record(UNKNOWN, control, verdict));
+        }
+        State::Failed if row.executed() == Some(Executed::Yes) => Why::FailedForGood,
+        State::InFlight | State::Failed | State::Cancelled if row.attempt < terms.max_attempts => {
+            return Ok(grant(context, terms, id, row.attempt + 1));
+        }
+        State::InFlight | State::Failed | State::Cancelled => Why::Exhausted,
+    };
+    let Some(code) = why.recorded() else {
+        return Ok(Decision::nothing(effect(why)));
+    };
+    let is_known = row.refused.as_ref().is_some_and(|(last, at_us)| {
+        last == code && now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US
+    });
+    if is_known {
+        return Ok(Decision::nothing(effect(why)));
+    }
+    let control = Control::new()
+        .bytes(field::KEY, id.digest)
+        .text(field::WHY, code);
+    Ok(Decision::record(REFUSED, control, effect(why)))
+}
+
+fn is_stale(row: &EffectRow, now_us: u64) -> bool {
+    row.class() == Class::Read
+        && row
+            .fresh_for_us
+            .is_some_and(|fresh| now_us >= row.outcome_at_us.saturating_add(fresh))
+}
+
+fn grant(
+    context: &DecideContext<'_>,
+    terms: &Terms,
+    id: EffectId,
+    attempt: u64,
+) -> Decision<Verdict> {
+    let (now_us, opening) = (context.now_us(), context.opening());
+    let lease_us = terms.lease_us(terms.hold);
+    let mut control = LEASE
+        .control(lease_us, now_us, &opening)
+        .u64(field::ATTEMPT, attempt);
+    if let Some(fresh) = terms.fresh_for_us {
+        control = control.u64(field::FRESH_FOR_US, fresh);
+    }
+    let verdict = Verdict::Claimed {
+        id,
+        fence: context.next_position(),
+        attempt,
+        lease_expires_at_us: lease_us.map(|lease_us| now_us.saturating_add(lease_us)),
+    };
+    Decision::record(CLAIMED, control, verdict)
+}
+
+fn ended(id: &EffectId, fence: u64) -> Control {
+    Control::new()
+        .bytes(field::KEY, id.digest)
+        .u64(field::FENCE, fence)
+}
+
+/// What a holder or an operator does to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Complete,
+    Fail(Executed),
+    /// Whether the call had begun.
+    Cancel {
+        begun: bool,
+    },
+    Unknown,
+    Renew(Option<u64>),
+    /// Whether it was made, and whether a person says so.
+    Reconcile {
+        was_made: bool,
+        by_program: bool,
+    },
+    Release,
+}
+
+/// What it comes to.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// It is recorded at the next position, or was before.
+    At(Option<Position>),
+    Stale(Option<Box<Effect>>),
+    /// It does not stand so that this could be done to it.
+    NotSo(Box<Effect>),
+    NotAllowed(Authority),
+}
+
+/// Candidates of a change: the event itself, and, for what is given up after it was begun, the
+/// event that says that its outcome is unknown.
+pub(super) const CHANGE: usize = 0;
+pub(super) const GIVEN_UP: usize = 1;
+
+/// Whether a change may be recorded. `fence` is the claim that it is about; operators name none.
+pub(super) fn change(
+    context: &mut DecideContext<'_>,
+    id: &EffectId,
+    fence: Option<Position>,
+    act: Act,
+) -> Result<Decision<Done>, AppendError> {
+    let (opening, now_us) = (context.opening(), context.now_us());
+    let Some(row) = row_of(context, id)? else {
+        return Ok(Decision::nothing(Done::Stale(None)));
+    };
+    let effect = || Box::new(Effect::of(id.clone(), &row, &opening, now_us));
+    if fence.is_some_and(|fence| fence.get() != row.fence) {
+        return Ok(Decision::nothing(Done::Stale(Some(effect()))));
+    }
+    let (header, control) = context.candidate(CHANGE).ok_or(AppendError::Empty)?;
+    let is_entitled = matches!(header.authority, Authority::Human | Authority::Commander);
+    let (is_in_flight, is_unknown) = match row.state() {
+        State::InFlight => (true, false),
+        State::Unknown => (false, true),
+        State::Completed if act == Act::Complete => {
+            let is_same = control.get_bytes(field::RESULT) == row.result.as_deref();
+            let done = if is_same {
+                Done::At(row.outcome.map(Position::new))
+            } else {
+                Done::Stale(Some(effect()))
+            };
+            return Ok(Decision::nothing(done));
+        }
+        _ => (false, false),
+    };
+    let needs_person = match act {
+        Act::Release => true,
+        Act::Reconcile { by_program, .. } => !by_program,
+        _ => false,
+    };
+    let is_possible = match act {
+        Act::Release => is_in_flight || is_unknown,
+        Act::Reconcile { .. } => is_unknown,
+        _ => is_in_flight,
+    };
+    if !is_possible {
+        let done = match act {
+            Act::Release | Act::Reconcile { .. } => Done::NotSo(effect()),
+            _ => Done::Stale(Some(effect())),
+        };
+        return Ok(Decision::nothing(done));
+    }
+    if needs_person && !is_entitled {
+        return Ok(Decision::nothing(Done::NotAllowed(header.authority)));
+    }
+    let done = Done::At(Some(context.next_position()));
+    let control = ended(id, row.fence);
+    Ok(match act {
+        Act::Cancel { begun: true } if !row.class().bears_repeating() => {
+            Decision::record(GIVEN_UP, control.text(field::WHY, "given_up"), done)
+        }
+        Act::Complete | Act::Cancel { .. } | Act::Unknown | Act::Release => {
+            Decision::record(CHANGE, control, done)
+        }
+        Act::Fail(executed) => Decision::record(
+            CHANGE,
+            control.u64(field::EXECUTED, executed.number()),
+            done,
+        ),
+        Act::Reconcile { was_made, .. } => {
+            let outcome = u64::from(!was_made);
+            Decision::record(CHANGE, control.u64(field::OUTCOME, outcome), done)
+        }
+        Act::Renew(lease_us) => {
+            let lease = LEASE.control(lease_us, now_us, &opening);
+            Decision::record(CHANGE, control.merge(lease), done)
+        }
+    })
+}

@@ -1,0 +1,159 @@
+//! Why something is not done.
+
+use super::Effect;
+use crate::settings::SettingsError;
+use runstone_codec::{Authority, EventError, Position};
+use runstone_store::{AppendError, ReadError};
+
+/// Why a call is not claimed, or a change of it is not recorded. Nothing was executed for it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EffectError {
+    /// The key cannot be one.
+    #[error("the key of the call: {why}")]
+    Key {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The arguments are not JSON that has a canonical form (RFC 8785).
+    #[error("the arguments of the call are not JSON with a canonical form (RFC 8785)")]
+    Args,
+    /// Somebody holds it.
+    #[error("`{}` is in flight: {} holds it{}", .0.name, .0.holder, until(.0))]
+    InFlight(Box<Effect>),
+    /// Nobody can say whether it was executed.
+    #[error(
+        "nobody can say whether `{}` was executed (claimed at position {}); find out, then reconcile or release it",
+        .0.name, .0.fence
+    )]
+    Unknown(Box<Effect>),
+    /// It was attempted as often as the settings allow.
+    #[error(
+        "`{}` was attempted {} times, as often as the settings allow (effects.max_attempts)",
+        .0.name, .0.attempt
+    )]
+    AttemptsExhausted(Box<Effect>),
+    /// It was executed and failed: it is not done again.
+    #[error("`{}` was executed and failed for good{}", .0.name, at(.0))]
+    FailedForGood(Box<Effect>),
+    /// The key stands for another call.
+    #[error(
+        "the key stands for another call: `{}` with other arguments or another name was claimed with it at position {}, this is `{name}`; a call that means something else needs a key of its own",
+        .effect.name, .effect.fence
+    )]
+    KeyConflict {
+        /// The call that the key stands for.
+        effect: Box<Effect>,
+        /// The name that was given.
+        name: String,
+    },
+    /// The claim is not the one in force: somebody else holds the call, or it ended.
+    #[error("the claim at position {fence} is not in force{}", now(.effect.as_deref()))]
+    StaleClaim {
+        /// The claim.
+        fence: Position,
+        /// How the call stands.
+        effect: Option<Box<Effect>>,
+    },
+    /// Only a call whose outcome is unknown is reconciled, and only an open one released.
+    #[error("`{}` is {}; there is nothing to settle", .0.name, .0.state)]
+    NothingToSettle(Box<Effect>),
+    /// It needs a person or a commander.
+    #[error(
+        "this needs a person or a commander, and the caller acts as {authority}; prove a credential"
+    )]
+    NotAllowed {
+        /// As what the caller acts.
+        authority: Authority,
+    },
+    /// There is no such call.
+    #[error("there is no such call")]
+    NotFound,
+    /// It was executed, and its result was erased. It is not executed again.
+    #[error("the result at position {position} was erased; the call is not made again")]
+    ResultErased {
+        /// Where it was.
+        position: Position,
+    },
+    /// The result cannot be read.
+    #[error("the result at position {position} cannot be read: {why}")]
+    Result {
+        /// Where it is.
+        position: Position,
+        /// Why.
+        why: String,
+    },
+    /// The log did not record it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The settings cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// What is to be recorded breaks a rule.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+impl EffectError {
+    /// Stable name of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Key { .. } => "bad_key",
+            Self::Args => "bad_arguments",
+            Self::InFlight(_) => "in_flight",
+            Self::Unknown(_) => "outcome_unknown",
+            Self::AttemptsExhausted(_) => "attempts_exhausted",
+            Self::FailedForGood(_) => "failed_for_good",
+            Self::KeyConflict { .. } => "key_conflict",
+            Self::StaleClaim { .. } => "stale_claim",
+            Self::NothingToSettle(_) => "nothing_to_settle",
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::NotFound => "effect_not_found",
+            Self::ResultErased { .. } => "result_erased",
+            Self::Result { .. } => "result_unreadable",
+            Self::Append(error) => error.code(),
+            Self::Read(error) => error.code(),
+            Self::Settings(error) => error.code(),
+            Self::Event(error) => error.code(),
+        }
+    }
+
+    /// How the call stands, where that is the reason.
+    pub fn effect(&self) -> Option<&Effect> {
+        match self {
+            Self::InFlight(effect)
+            | Self::Unknown(effect)
+            | Self::AttemptsExhausted(effect)
+            | Self::FailedForGood(effect)
+            | Self::NothingToSettle(effect)
+            | Self::KeyConflict { effect, .. } => Some(effect),
+            Self::StaleClaim { effect, .. } => effect.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+fn until(effect: &Effect) -> String {
+    match effect.lease_expires_at_us {
+        Some(us) => format!(" until {us} (Unix microseconds)"),
+        None => " as long as its process has the log open".to_owned(),
+    }
+}
+
+fn at(effect: &Effect) -> String {
+    let at = |position: Position| format!(" (position {position})");
+    effect.outcome.map(at).unwrap_or_default()
+}
+
+fn now(effect: Option<&Effect>) -> String {
+    match effect {
+        Some(effect) => format!(
+            ": `{}` is {}, claimed last at position {}",
+            effect.name, effect.state, effect.fence
+        ),
+        None => ": the log knows no such call".to_owned(),
+    }
+}

@@ -1,0 +1,232 @@
+//! From records to rows.
+//!
+//! ```text
+//!  'e' digest(16) scope     how the call stands
+//!  'o' fence(8) digest(16) scope   an open one: in flight or unknown
+//! ```
+
+use super::words::{Class, Executed, Kind, State};
+use crate::events::control::{self, effect as field};
+use crate::lease::LeaseFields;
+use crate::rows::{self, EffectRow};
+use runstone_codec::{Control, Header};
+use runstone_store::{Fold, FoldError, FoldRecord, Rows};
+
+/// Name of the fold.
+pub(super) const FOLD: &str = "effects";
+/// First byte of the key of a call's row.
+pub(super) const EFFECT_ROW: u8 = b'e';
+/// First byte of the key of an open call.
+pub(super) const OPEN_ROW: u8 = b'o';
+pub(super) const DIGEST_BYTES: usize = 16;
+
+pub(super) const LEASE: LeaseFields = LeaseFields {
+    holder: field::HOLDER,
+    opening: field::OPENING,
+    lease_us: field::LEASE_US,
+    expires_at_us: field::LEASE_EXPIRES_AT_US,
+};
+
+/// The fold of the idempotency ledger.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct EffectsFold;
+
+impl EffectsFold {
+    /// The fold.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Fold for EffectsFold {
+    fn name(&self) -> &'static str {
+        FOLD
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        if let Some(change) = record.header.event_type.strip_prefix("effect.") {
+            let at = At {
+                position: record.position.get(),
+                now_us: record.recorded_at_us,
+                header: record.header,
+                control: record.control,
+            };
+            take(rows, change, &at)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the fold looks at.
+struct At<'a> {
+    position: u64,
+    now_us: u64,
+    header: &'a Header,
+    control: &'a Control,
+}
+
+/// Key of the row of a call.
+pub(super) fn effect_key(digest: &[u8], scope: &str) -> Vec<u8> {
+    [&[EFFECT_ROW], digest, scope.as_bytes()].concat()
+}
+
+fn open_key(fence: u64, digest: &[u8], scope: &str) -> Vec<u8> {
+    [
+        &[OPEN_ROW],
+        &fence.to_be_bytes()[..],
+        digest,
+        scope.as_bytes(),
+    ]
+    .concat()
+}
+
+/// A recording tells what happened elsewhere; only a ledger that was taken over is gone by.
+fn counts(at: &At<'_>) -> bool {
+    let is_import = |tag: &String| {
+        tag.split_once(':')
+            .is_some_and(|(key, _)| key == control::IMPORTED)
+    };
+    at.control.get_u64(field::MIGRATED) == Some(1) || !at.header.tags.iter().any(is_import)
+}
+
+fn take(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
+    let digest = at.control.get_bytes(field::KEY).unwrap_or_default();
+    if digest.len() != DIGEST_BYTES || !counts(at) {
+        return Ok(());
+    }
+    let scope = at.header.scope.as_str();
+    let key = effect_key(digest, scope);
+    let before: Option<EffectRow> = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
+    if let Some(before) = &before {
+        rows.remove(&open_key(before.fence, digest, scope));
+    }
+    let Some(next) = next(before, change, at) else {
+        return Ok(());
+    };
+    if is_open(next.state) {
+        rows.put(&open_key(next.fence, digest, scope), Vec::new());
+    }
+    rows.put(&key, rows::encode(&next)?);
+    Ok(())
+}
+
+fn is_open(state: u8) -> bool {
+    let open = [State::InFlight, State::Unknown];
+    open.iter().any(|open| open.number() == u64::from(state))
+}
+
+/// The row after an event. The decider sees to it that only what may follow is recorded.
+fn next(before: Option<EffectRow>, change: &str, at: &At<'_>) -> Option<EffectRow> {
+    if change == "claimed" {
+        return Some(claimed(at, before));
+    }
+    let mut row = before?;
+    match change {
+        "completed" => {
+            end(&mut row, State::Completed, at);
+            row.result = at.control.get_bytes(field::RESULT).map(<[u8]>::to_vec);
+            row.rejected = at.control.get_u64(field::REJECTED) == Some(1);
+        }
+        "failed" => {
+            let executed = at.control.get_u64(field::EXECUTED);
+            let executed = executed.and_then(Executed::from_number);
+            let executed = executed.unwrap_or(Executed::Unknown);
+            let state = match executed {
+                Executed::Unknown => State::Unknown,
+                Executed::No | Executed::Yes => State::Failed,
+            };
+            end(&mut row, state, at);
+            row.executed = byte(executed.number());
+        }
+        "cancelled" => end(&mut row, State::Cancelled, at),
+        "outcome_unknown" => end(&mut row, State::Unknown, at),
+        "reconciled" if at.control.get_u64(field::OUTCOME) == Some(0) => {
+            end(&mut row, State::Completed, at);
+            row.result = at.control.get_bytes(field::RESULT).map(<[u8]>::to_vec);
+        }
+        "reconciled" | "released" => {
+            end(&mut row, State::Failed, at);
+            row.executed = byte(Executed::No.number());
+        }
+        "lease_renewed" => {
+            let holder = std::mem::take(&mut row.lease.holder);
+            row.lease = LEASE.read(at.control, at.position);
+            row.lease.holder = holder;
+        }
+        "refused" => {
+            let why = at.control.get_text(field::WHY).unwrap_or_default();
+            row.refused = Some((why.to_owned(), at.now_us));
+        }
+        _ => {}
+    }
+    Some(row)
+}
+
+fn claimed(at: &At<'_>, before: Option<EffectRow>) -> EffectRow {
+    let number = |field| at.control.get_u64(field).and_then(byte);
+    EffectRow {
+        state: byte(State::InFlight.number()).unwrap_or_default(),
+        kind: number(field::KIND).unwrap_or_default(),
+        class: number(field::CLASS)
+            .or_else(|| byte(Class::Write.number()))
+            .unwrap_or_default(),
+        name: at
+            .control
+            .get_text(field::NAME)
+            .unwrap_or_default()
+            .to_owned(),
+        binding: at
+            .control
+            .get_bytes(field::BINDING)
+            .unwrap_or_default()
+            .to_vec(),
+        attempt: at.control.get_u64(field::ATTEMPT).unwrap_or(1),
+        fence: at.position,
+        stream: at.header.stream.clone(),
+        claimed_at_us: at.now_us,
+        lease: LEASE.read(at.control, at.position),
+        outcome: None,
+        outcome_at_us: 0,
+        executed: None,
+        result: None,
+        rejected: false,
+        fresh_for_us: at.control.get_u64(field::FRESH_FOR_US),
+        refused: before.and_then(|row| row.refused),
+    }
+}
+
+fn end(row: &mut EffectRow, state: State, at: &At<'_>) {
+    row.state = byte(state.number()).unwrap_or_default();
+    row.outcome = Some(at.position);
+    row.outcome_at_us = at.now_us;
+    row.executed = None;
+    row.result = None;
+}
+
+fn byte(number: u64) -> Option<u8> {
+    u8::try_from(number).ok()
+}
+
+impl EffectRow {
+    pub(super) fn state(&self) -> State {
+        State::from_number(self.state.into()).unwrap_or(State::Unknown)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        Kind::from_number(self.kind.into()).unwrap_or(Kind::Tool)
+    }
+
+    pub(super) fn class(&self) -> Class {
+        Class::from_number(self.class.into()).unwrap_or(Class::Write)
+    }
+
+    pub(super) fn executed(&self) -> Option<Executed> {
+        self.executed
+            .and_then(|number| Executed::from_number(number.into()))
+    }
+}

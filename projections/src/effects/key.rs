@@ -1,0 +1,180 @@
+//! What makes two calls the same one.
+//!
+//! ```text
+//!  tool   request id                  scope   ID
+//!         business fields             scope   FIELD=VALUE:FIELD=VALUE
+//!         id of the model's call      run     ID, or ID#ORDINAL
+//!         digest of the arguments     run     HEX
+//!  task   task id                     scope   ID
+//!         run id                      scope   NAME:ID
+//!         business fields             scope   NAME:FIELD=VALUE:FIELD=VALUE
+//!         digest of the arguments     scope   NAME:HEX
+//! ```
+//!
+//! In the log stands a keyed digest of kind, domain and key, which only the holder of the scope's
+//! lookup key can guess.
+
+use super::{Claim, EffectError};
+use crate::events::control::effect as field;
+use runstone_codec::Keyed;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// Longest key in bytes.
+pub const MAX_KEY_LEN: usize = 1024;
+
+/// What a key is made of; see [`Claim::key`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySource {
+    /// An id of the request or task, one for the whole scope.
+    Request(String),
+    /// The id that a model gave its call, one in its run. Models reuse ids: the ordinal tells apart
+    /// what the caller knows to be different calls.
+    Call {
+        /// The id.
+        id: String,
+        /// Which call of that id, from 0.
+        ordinal: u32,
+    },
+    /// A task once in a run of this id.
+    Run(String),
+    /// Fields of the business, such as an invoice's number.
+    Business(Vec<(String, String)>),
+    /// The arguments themselves: in its run for a tool, in its scope for a task.
+    Arguments,
+    /// Recorded and never found again.
+    Random([u8; 16]),
+}
+
+/// A key as it is digested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Key {
+    domain: String,
+    pub(super) text: String,
+    /// Whether the arguments may differ from call to call.
+    is_loose: bool,
+}
+
+impl Key {
+    pub(super) fn of(claim: &Claim) -> Result<Self, EffectError> {
+        let is_task = claim.kind == super::Kind::Task;
+        let run = format!("run:{}", claim.stream);
+        let scope = || "scope".to_owned();
+        let named = |text: String| {
+            if is_task {
+                format!("{}:{text}", claim.name)
+            } else {
+                text
+            }
+        };
+        let (domain, text) = match &claim.key {
+            KeySource::Request(id) => (scope(), given(id)?.to_owned()),
+            KeySource::Call { id, ordinal: 0 } => (run, given(id)?.to_owned()),
+            KeySource::Call { id, ordinal } => (run, format!("{}#{ordinal}", given(id)?)),
+            KeySource::Run(id) => (scope(), format!("{}:{}", claim.name, given(id)?)),
+            KeySource::Business(fields) => (scope(), named(business(fields)?)),
+            KeySource::Arguments => {
+                let digest = hex(&args_digest(claim.args.as_deref())?);
+                let domain = if is_task {
+                    scope()
+                } else {
+                    format!("args:{}", claim.stream)
+                };
+                (domain, named(digest))
+            }
+            KeySource::Random(random) => ("random".to_owned(), hex(random)),
+        };
+        if text.len() > MAX_KEY_LEN {
+            return Err(EffectError::Key {
+                why: "it is longer than 1,024 bytes",
+            });
+        }
+        Ok(Self {
+            domain,
+            text,
+            is_loose: claim.is_bound_to_key_only,
+        })
+    }
+
+    pub(super) fn digests(&self, claim: &Claim) -> Result<[Keyed; 3], EffectError> {
+        let parts = || {
+            [
+                claim.kind.as_str().as_bytes(),
+                self.domain.as_bytes(),
+                self.text.as_bytes(),
+            ]
+        };
+        let args = if self.is_loose {
+            Vec::new()
+        } else {
+            args_digest(claim.args.as_deref())?.to_vec()
+        };
+        let binding = [claim.name.as_bytes(), &args];
+        Ok([
+            Keyed::tag(field::KEY_LABEL, field::KEY_LABEL, parts()),
+            Keyed::control(field::KEY, field::KEY_LABEL, parts()),
+            Keyed::control(field::BINDING, field::BINDING_LABEL, binding),
+        ])
+    }
+}
+
+fn given(id: &str) -> Result<&str, EffectError> {
+    if id.is_empty() {
+        return Err(EffectError::Key {
+            why: "it is given and empty; leave it out, or say what the call is",
+        });
+    }
+    if id.contains('\0') {
+        return Err(EffectError::Key {
+            why: "it has a zero byte",
+        });
+    }
+    Ok(id)
+}
+
+/// Fields in the order given; what separates them is escaped, so that no two lists read the same.
+fn business(fields: &[(String, String)]) -> Result<String, EffectError> {
+    if fields.is_empty() {
+        return Err(EffectError::Key {
+            why: "it names no fields",
+        });
+    }
+    let mut text = String::new();
+    for (field, value) in fields {
+        if !text.is_empty() {
+            text.push(':');
+        }
+        escape(given(field)?, &mut text);
+        text.push('=');
+        escape(given(value)?, &mut text);
+    }
+    Ok(text)
+}
+
+fn escape(part: &str, into: &mut String) {
+    for c in part.chars() {
+        if matches!(c, '\\' | ':' | '=') {
+            into.push('\\');
+        }
+        into.push(c);
+    }
+}
+
+/// SHA-256 over the RFC 8785 canonical JSON of the arguments by name; of `{}` if there are none.
+pub(super) fn args_digest(args: Option<&[u8]>) -> Result<[u8; 32], EffectError> {
+    let args: Value = match args {
+        None => Value::Object(serde_json::Map::new()),
+        Some(args) => serde_json::from_slice(args).map_err(|_| EffectError::Args)?,
+    };
+    let canonical = serde_json_canonicalizer::to_vec(&args).map_err(|_| EffectError::Args)?;
+    Ok(Sha256::digest(canonical).into())
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,190 @@
+//! Looking at the ledger.
+
+use super::fold::{DIGEST_BYTES, EFFECT_ROW, FOLD, OPEN_ROW, effect_key};
+use super::key::Key;
+use super::{Claim, Effect, EffectError, EffectId, Effects, State};
+use crate::rows::{self, EffectRow};
+use runstone_codec::Position;
+use runstone_store::{Log, ReadError};
+
+/// Rows fetched at once.
+const PAGE: usize = 256;
+
+/// Which calls are meant: those for which everything that is set holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EffectFilter {
+    /// How they stand.
+    pub state: Option<State>,
+    /// Stream of their newest claim.
+    pub stream: Option<String>,
+    /// Only those whose holder let the lease pass.
+    pub expired: bool,
+}
+
+impl EffectFilter {
+    /// Every call.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only calls that stand so.
+    #[must_use]
+    pub fn state(mut self, state: State) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Only calls that were claimed last in this stream.
+    #[must_use]
+    pub fn stream(mut self, stream: impl Into<String>) -> Self {
+        self.stream = Some(stream.into());
+        self
+    }
+
+    /// Only calls whose holder let the lease pass.
+    #[must_use]
+    pub fn expired(mut self) -> Self {
+        self.expired = true;
+        self
+    }
+
+    fn is_open(&self) -> bool {
+        self.expired || matches!(self.state, Some(State::InFlight | State::Unknown))
+    }
+
+    fn matches(&self, effect: &Effect) -> bool {
+        self.state.is_none_or(|state| state == effect.state)
+            && self
+                .stream
+                .as_ref()
+                .is_none_or(|stream| *stream == effect.stream)
+            && (!self.expired || effect.is_expired)
+    }
+}
+
+/// Calls that are meant; open ones in the order of their claims, others in none. It holds them all
+/// in memory.
+///
+/// # Errors
+///
+/// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
+pub fn list(log: &Log, filter: &EffectFilter) -> Result<Vec<Effect>, ReadError> {
+    check(log)?;
+    let (prefix, skip) = if filter.is_open() {
+        (OPEN_ROW, 1 + size_of::<u64>())
+    } else {
+        (EFFECT_ROW, 1)
+    };
+    let (mut found, mut from) = (Vec::new(), vec![prefix]);
+    loop {
+        let page = log.fold_rows(FOLD, &[prefix], &from, PAGE)?;
+        for (key, row) in &page {
+            let id = id_of(key.get(skip..).unwrap_or_default())?;
+            let effect = if prefix == EFFECT_ROW {
+                Some(view(log, id, row)?)
+            } else {
+                // One that was settled since the page was read is passed over.
+                get(log, &id)?
+            };
+            found.extend(effect.filter(|effect| filter.matches(effect)));
+        }
+        let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
+            return Ok(found);
+        };
+        from.clone_from(last);
+        from.push(0);
+    }
+}
+
+fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {
+    let row = log.fold_row(FOLD, &effect_key(&id.digest, &id.scope))?;
+    row.map(|row| view(log, id.clone(), &row)).transpose()
+}
+
+fn view(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
+    let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+    Ok(Effect::of(id, &row, &log.opening(), log.now_us()))
+}
+
+fn id_of(bytes: &[u8]) -> Result<EffectId, ReadError> {
+    let id = bytes
+        .split_first_chunk::<DIGEST_BYTES>()
+        .and_then(|(digest, scope)| {
+            Some(EffectId {
+                digest: *digest,
+                scope: std::str::from_utf8(scope).ok()?.to_owned(),
+            })
+        });
+    id.ok_or_else(|| failed("the key of a row names no call".to_owned()))
+}
+
+/// A fold that has stopped knows nothing of what came after.
+fn check(log: &Log) -> Result<(), ReadError> {
+    let stopped = log
+        .fold_status()
+        .into_iter()
+        .find(|status| status.name == FOLD)
+        .and_then(|status| status.stopped);
+    match stopped {
+        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn failed(why: String) -> ReadError {
+    ReadError::Fold {
+        fold: FOLD.to_owned(),
+        why,
+    }
+}
+
+impl Effects {
+    /// How the call stands that a claim would be for; `None` if nobody ever claimed it.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError`] if the key cannot be one, or the log cannot be read.
+    pub fn find(&self, claim: &Claim) -> Result<Option<Effect>, EffectError> {
+        let [_, digest, _] = Key::of(claim)?.digests(claim)?;
+        let scope = self.log.scope_of_stream(&claim.stream)?;
+        let scope = claim
+            .scope
+            .clone()
+            .or(scope)
+            .unwrap_or_else(|| "default".to_owned());
+        let Some(digest) = self.log.keyed_digest(&scope, &digest)? else {
+            return Ok(None);
+        };
+        check(&self.log)?;
+        Ok(get(&self.log, &EffectId { digest, scope })?)
+    }
+
+    /// How a call stands.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError::Read`] if the log cannot be read.
+    pub fn get(&self, id: &EffectId) -> Result<Option<Effect>, EffectError> {
+        check(&self.log)?;
+        Ok(get(&self.log, id)?)
+    }
+
+    /// How the call stands that an event of the ledger is about.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError::NotFound`] if it is about none.
+    pub fn at(&self, position: Position) -> Result<Effect, EffectError> {
+        let record = self.log.record(position)?;
+        let digest = record
+            .control
+            .get_bytes(crate::events::control::effect::KEY);
+        let digest = digest.and_then(|digest| digest.try_into().ok());
+        let is_effect = record.header.event_type.starts_with("effect.");
+        let digest = digest.filter(|_| is_effect).ok_or(EffectError::NotFound)?;
+        let scope = record.header.scope;
+        self.get(&EffectId { digest, scope })?
+            .ok_or(EffectError::NotFound)
+    }
+}

@@ -1,0 +1,517 @@
+//! The idempotency ledger: calls of tools and executions of tasks that happen once.
+//!
+//! ```text
+//!  claim --> Claimed::Held      call it, then Change::Complete, Fail, Cancel
+//!        --> Claimed::Completed the stored result; nothing is called
+//!        --> Err                in flight, unknown, exhausted, another call under the key
+//! ```
+//!
+//! A claim is durable before the call is made, and only the holder of the newest claim (its
+//! **fence** is the position of that claim) can say what came of it. A call whose holder is gone
+//! is claimed again if its class bears that; else its outcome is unknown until somebody finds out.
+//!
+//! ```
+//! use runstone_projections::effects::{Change, Claim, Claimed, Effects};
+//! use runstone_store::{CreateOptions, Log, OpenOptions};
+//!
+//! let mut options = OpenOptions::default();
+//! options.folds = runstone_projections::standard_folds();
+//! let log = Log::memory(&CreateOptions::default(), options)?;
+//! let effects = Effects::new(&log);
+//!
+//! let claim = Claim::tool("run-7", "pay").request("inv-42").args(&serde_json::json!({"usd": 12}))?;
+//! let Claimed::Held(held) = effects.claim_blocking(&claim)? else { panic!("nobody claimed it") };
+//! assert_eq!(effects.claim_blocking(&claim).unwrap_err().code(), "in_flight");
+//!
+//! // Here the tool is called.
+//! effects.change_blocking(&held.target(), &Change::completed(&"paid")?)?;
+//! let Claimed::Completed(outcome) = effects.claim_blocking(&claim)? else { panic!("it is done") };
+//! assert_eq!(outcome.result.as_deref(), Some(&b"\"paid\""[..]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod claim;
+mod decide;
+mod error;
+mod fold;
+mod key;
+mod list;
+mod words;
+
+pub use claim::{Change, Claim, Claimed, Found, Fresh, Held, Outcome, Target};
+pub use error::EffectError;
+pub use fold::EffectsFold;
+pub use key::{KeySource, MAX_KEY_LEN};
+pub use list::{EffectFilter, list};
+pub use words::{Class, Executed, Kind, State};
+
+use crate::events::control::effect as field;
+use crate::events::{
+    EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
+    EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased,
+};
+use crate::rows::EffectRow;
+use crate::settings::{InForce, Settings};
+use crate::upcasters;
+use decide::{Act, Done, Terms, Verdict, Why};
+use key::Key;
+use runstone_codec::{Draft, Keyed, NewEvent, Position};
+use runstone_store::{AppendError, DecideContext, Decision, Log, Opening, Payload};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::sync::{Mutex, PoisonError};
+
+const SECOND_US: u64 = 1_000_000;
+/// How often a claim is decided again because the settings changed meanwhile.
+const REDECIDED: usize = 16;
+
+/// A call: keyed digest of what makes it the same one, and its scope.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct EffectId {
+    /// The digest; in the tag `effect:HEX` of its events.
+    pub digest: [u8; 16],
+    /// The scope.
+    pub scope: String,
+}
+
+impl EffectId {
+    /// The tag that its events carry.
+    pub fn tag(&self) -> String {
+        format!("{}:{}", field::KEY_LABEL, key::hex(&self.digest))
+    }
+}
+
+/// How a call stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Effect {
+    /// Which call.
+    pub id: EffectId,
+    /// How it stands.
+    pub state: State,
+    /// Of a tool or of a task.
+    pub kind: Kind,
+    /// What is called.
+    pub name: String,
+    /// What it means to do it twice.
+    pub class: Class,
+    /// Which attempt, from 1.
+    pub attempt: u64,
+    /// Position of the newest claim.
+    pub fence: Position,
+    /// Stream of the newest claim.
+    pub stream: String,
+    /// When it was claimed, Unix microseconds.
+    pub claimed_at_us: u64,
+    /// Who holds it, or held it.
+    pub holder: String,
+    /// When its lease ends, Unix microseconds; `None`: as long as this opening of the log lasts.
+    pub lease_expires_at_us: Option<u64>,
+    /// It is in flight and its lease is over; the next claim records that.
+    pub is_expired: bool,
+    /// Position of the event that ended the newest attempt.
+    pub outcome: Option<Position>,
+    /// Whether a failed attempt was executed.
+    pub executed: Option<Executed>,
+    /// Whether the caller does not take the result.
+    pub rejected: bool,
+}
+
+impl Effect {
+    fn of(id: EffectId, row: &EffectRow, opening: &Opening, now_us: u64) -> Self {
+        Self {
+            id,
+            state: row.state(),
+            kind: row.kind(),
+            name: row.name.clone(),
+            class: row.class(),
+            attempt: row.attempt,
+            fence: Position::new(row.fence),
+            stream: row.stream.clone(),
+            claimed_at_us: row.claimed_at_us,
+            holder: row.lease.holder.clone(),
+            lease_expires_at_us: row.lease.expires_at_us(opening),
+            is_expired: row.state() == State::InFlight && row.lease.is_over(opening, now_us),
+            outcome: row.outcome.map(Position::new),
+            executed: row.executed(),
+            rejected: row.rejected,
+        }
+    }
+
+    /// What a change of it is addressed to, whoever holds it.
+    pub fn target(&self) -> Target {
+        Target {
+            id: self.id.clone(),
+            stream: self.stream.clone(),
+            class: self.class,
+            fence: None,
+        }
+    }
+}
+
+/// The ledger of a log.
+#[derive(Debug)]
+pub struct Effects {
+    log: Log,
+    /// What was in force when it was looked up last.
+    settings: Mutex<Option<InForce>>,
+}
+
+/// A command, ready to be decided.
+struct Command<A> {
+    candidates: Vec<Draft>,
+    decide: Decider<A>,
+}
+
+type Decider<A> = Box<dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send>;
+
+impl<A: Send + 'static> Command<A> {
+    async fn run(self, log: &Log) -> Result<A, AppendError> {
+        let (answer, _) = log.command(self.candidates, self.decide).await?;
+        Ok(answer)
+    }
+
+    fn run_blocking(self, log: &Log) -> Result<A, AppendError> {
+        let (answer, _) = log.command_blocking(self.candidates, self.decide)?;
+        Ok(answer)
+    }
+}
+
+impl Effects {
+    /// The ledger of a log that was opened with [`EffectsFold`].
+    pub fn new(log: &Log) -> Self {
+        Self {
+            log: log.clone(),
+            settings: Mutex::new(None),
+        }
+    }
+
+    /// Claims a call, if nobody holds it and it may be made.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError`]; nothing may be executed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// A claim whose future is dropped may be recorded, and holds until its lease or opening ends.
+    ///
+    /// # Durability
+    ///
+    /// A claim that is answered survives power loss.
+    pub async fn claim(&self, claim: &Claim) -> Result<Claimed, EffectError> {
+        for _ in 0..REDECIDED {
+            let verdict = self.claiming(claim)?.run(&self.log).await?;
+            if let Some(claimed) = self.claimed(claim, verdict)? {
+                return Ok(claimed);
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    /// [`claim`](Self::claim) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim`](Self::claim).
+    pub fn claim_blocking(&self, claim: &Claim) -> Result<Claimed, EffectError> {
+        for _ in 0..REDECIDED {
+            let verdict = self.claiming(claim)?.run_blocking(&self.log)?;
+            if let Some(claimed) = self.claimed(claim, verdict)? {
+                return Ok(claimed);
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    /// Records what came of a call, or what is done to it; answers where that stands. What was
+    /// completed with the same result already is not recorded again.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError`]; then nothing changed.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn change(&self, target: &Target, change: &Change) -> Result<Position, EffectError> {
+        let done = self.changing(target, change)?.run(&self.log).await?;
+        done_at(target, done)
+    }
+
+    /// [`change`](Self::change) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`change`](Self::change).
+    pub fn change_blocking(
+        &self,
+        target: &Target,
+        change: &Change,
+    ) -> Result<Position, EffectError> {
+        let done = self.changing(target, change)?.run_blocking(&self.log)?;
+        done_at(target, done)
+    }
+
+    fn claiming(&self, claim: &Claim) -> Result<Command<Verdict>, EffectError> {
+        let key = Key::of(claim)?;
+        let digests = key.digests(claim)?;
+        let in_force = self.in_force()?;
+        let effects = &in_force.settings.effects;
+        let terms = Terms {
+            settings_at: in_force.position,
+            hold: claim.hold,
+            default_lease_us: in_force.settings.leases.effect_s.saturating_mul(SECOND_US),
+            max_attempts: effects.max_attempts,
+            fresh_for_us: match claim.fresh {
+                Fresh::Forever => None,
+                Fresh::Default => Some(effects.fresh_for_s.saturating_mul(SECOND_US)),
+                Fresh::For(micros) => Some(micros),
+            },
+        };
+        let claimed = EffectClaimed {
+            kind: claim.kind.as_str().to_owned(),
+            name: claim.name.clone(),
+            key: key.text.clone(),
+            args: claim.args.as_deref().map(raw).transpose()?,
+            class: claim.class.as_str().to_owned(),
+            original: None,
+        };
+        let refused = EffectRefused {
+            name: claim.name.clone(),
+            key: key.text,
+        };
+        let control = runstone_codec::Control::new()
+            .u64(field::KIND, claim.kind.number())
+            .u64(field::CLASS, claim.class.number())
+            .text(field::NAME, claim.name.as_str())
+            .text(field::HOLDER, claim.holder.as_str());
+        let [tag, digest, binding] = digests;
+        let draft = |event: NewEvent| {
+            let event = match &claim.scope {
+                Some(scope) => event.scope(scope.clone()),
+                None => event,
+            };
+            Draft::new(event).keyed(tag.clone())
+        };
+        let of = |event| NewEvent::typed(event, claim.stream.as_str());
+        let candidates = vec![
+            draft(of(&claimed)?)
+                .control(control)
+                .keyed(digest)
+                .keyed(binding),
+            draft(NewEvent::typed(
+                &EffectOutcomeUnknown::default(),
+                claim.stream.as_str(),
+            )?),
+            draft(NewEvent::typed(&refused, claim.stream.as_str())?),
+        ];
+        Ok(Command {
+            candidates,
+            decide: Box::new(move |context| decide::claim(context, &terms)),
+        })
+    }
+
+    fn claimed(&self, claim: &Claim, verdict: Verdict) -> Result<Option<Claimed>, EffectError> {
+        let (effect, why) = match verdict {
+            Verdict::Reconfigured => {
+                self.forget_settings();
+                return Ok(None);
+            }
+            Verdict::Claimed {
+                id,
+                fence,
+                attempt,
+                lease_expires_at_us,
+            } => {
+                return Ok(Some(Claimed::Held(Held {
+                    id,
+                    stream: claim.stream.clone(),
+                    name: claim.name.clone(),
+                    class: claim.class,
+                    holder: claim.holder.clone(),
+                    fence,
+                    attempt,
+                    lease_expires_at_us,
+                })));
+            }
+            Verdict::Stands(effect, why) => (effect, why),
+        };
+        Err(match why {
+            Why::Completed => return Ok(Some(Claimed::Completed(self.outcome(*effect)?))),
+            Why::InFlight => EffectError::InFlight(effect),
+            Why::Unknown => EffectError::Unknown(effect),
+            Why::Exhausted => EffectError::AttemptsExhausted(effect),
+            Why::FailedForGood => EffectError::FailedForGood(effect),
+            Why::KeyConflict => EffectError::KeyConflict {
+                effect,
+                name: claim.name.clone(),
+            },
+        })
+    }
+
+    /// What a completed call answered.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError::ResultErased`]; [`EffectError::Result`] if it cannot be read.
+    pub fn outcome(&self, effect: Effect) -> Result<Outcome, EffectError> {
+        let position = effect.outcome.ok_or(EffectError::NotFound)?;
+        let record = self.log.record(position)?;
+        let unreadable = |why: String| EffectError::Result { position, why };
+        let payload = match &record.payload {
+            Payload::Open(payload) => payload,
+            Payload::Erased => return Err(EffectError::ResultErased { position }),
+            other => return Err(unreadable(format!("{other:?}"))),
+        };
+        let upcasters = upcasters();
+        let (result, rejected) = if record.header.event_type == "effect.reconciled" {
+            let found = upcasters.decode::<EffectReconciled>(&record.header, payload);
+            found.map(|found| (found.result, None))
+        } else {
+            let done = upcasters.decode::<EffectCompleted>(&record.header, payload);
+            done.map(|done| (done.result, done.rejected))
+        }
+        .map_err(|error| unreadable(error.to_string()))?;
+        Ok(Outcome {
+            effect,
+            position,
+            result: result.map(|result| result.get().as_bytes().to_vec()),
+            rejected,
+        })
+    }
+
+    fn changing(&self, target: &Target, change: &Change) -> Result<Command<Done>, EffectError> {
+        let stream = target.stream.as_str();
+        let with_result = |event: NewEvent, result: Option<&[u8]>| {
+            let keyed =
+                result.map(|result| Keyed::control(field::RESULT, field::RESULT_LABEL, [result]));
+            let draft = Draft::new(event);
+            match keyed {
+                Some(keyed) => draft.keyed(keyed),
+                None => draft,
+            }
+        };
+        let why = |code: &str| runstone_codec::Control::new().text(field::WHY, code);
+        let (act, draft) = match change {
+            Change::Complete { result, rejected } => {
+                let event = EffectCompleted {
+                    result: result.as_deref().map(raw).transpose()?,
+                    rejected: rejected.clone(),
+                };
+                let mut draft = with_result(NewEvent::typed(&event, stream)?, result.as_deref());
+                if rejected.is_some() {
+                    draft.control = draft.control.u64(field::REJECTED, 1);
+                }
+                (Act::Complete, draft)
+            }
+            Change::Fail { error, executed } => {
+                let executed = executed.unwrap_or_else(|| target.class.executed_by_default());
+                let event = EffectFailed {
+                    error: error.clone(),
+                };
+                (Act::Fail(executed), NewEvent::typed(&event, stream)?.into())
+            }
+            Change::Cancel { reason, begun } => {
+                let event = EffectCancelled {
+                    reason: reason.clone(),
+                };
+                let act = Act::Cancel { begun: *begun };
+                (act, NewEvent::typed(&event, stream)?.into())
+            }
+            Change::Unknown { code, detail } => {
+                let event = EffectOutcomeUnknown {
+                    detail: detail.clone(),
+                };
+                let draft = Draft::new(NewEvent::typed(&event, stream)?).control(why(code));
+                (Act::Unknown, draft)
+            }
+            Change::Renew(hold) => {
+                let settings = self.in_force()?.settings;
+                let lease_us = match hold {
+                    crate::Hold::Opening => None,
+                    crate::Hold::For(lease_us) => Some(*lease_us),
+                    crate::Hold::Default => {
+                        Some(settings.leases.effect_s.saturating_mul(SECOND_US))
+                    }
+                };
+                let event = NewEvent::typed(&EffectLeaseRenewed {}, stream)?;
+                (Act::Renew(lease_us), event.into())
+            }
+            Change::Reconcile {
+                found,
+                evidence,
+                by_program,
+            } => {
+                let result = match found {
+                    Found::Completed(result) => Some(result.as_slice()),
+                    Found::NotExecuted => None,
+                };
+                let event = EffectReconciled {
+                    result: result.map(raw).transpose()?,
+                    evidence: evidence.clone(),
+                };
+                let act = Act::Reconcile {
+                    was_made: result.is_some(),
+                    by_program: *by_program,
+                };
+                (act, with_result(NewEvent::typed(&event, stream)?, result))
+            }
+            Change::Release { reason } => {
+                let event = EffectReleased {
+                    reason: reason.clone(),
+                };
+                (Act::Release, NewEvent::typed(&event, stream)?.into())
+            }
+        };
+        let given_up = Draft::new(NewEvent::typed(&EffectOutcomeUnknown::default(), stream)?);
+        let candidates = [draft, given_up].map(|mut draft| {
+            draft.event = draft.event.tag(target.id.tag());
+            draft
+        });
+        let (id, fence) = (target.id.clone(), target.fence);
+        Ok(Command {
+            candidates: candidates.into(),
+            decide: Box::new(move |context| decide::change(context, &id, fence, act)),
+        })
+    }
+
+    fn in_force(&self) -> Result<InForce, EffectError> {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref() {
+            return Ok(known.clone());
+        }
+        let in_force = Settings::in_force(&self.log)?;
+        *known = Some(in_force.clone());
+        Ok(in_force)
+    }
+
+    fn forget_settings(&self) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+fn done_at(target: &Target, done: Done) -> Result<Position, EffectError> {
+    match done {
+        Done::At(Some(position)) => Ok(position),
+        Done::At(None) => Err(EffectError::NotFound),
+        Done::Stale(None) if target.fence.is_none() => Err(EffectError::NotFound),
+        Done::Stale(effect) => Err(EffectError::StaleClaim {
+            fence: target.fence.unwrap_or_else(|| Position::new(0)),
+            effect,
+        }),
+        Done::NotSo(effect) => Err(EffectError::NothingToSettle(effect)),
+        Done::NotAllowed(authority) => Err(EffectError::NotAllowed { authority }),
+    }
+}
+
+/// JSON as it stands.
+fn raw(json: &[u8]) -> Result<Box<RawValue>, EffectError> {
+    serde_json::from_slice(json).map_err(|_| EffectError::Args)
+}
+
+/// JSON of a value.
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EffectError> {
+    serde_json::to_vec(value).map_err(|_| EffectError::Args)
+}

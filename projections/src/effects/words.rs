@@ -1,0 +1,118 @@
+//! The words of the ledger, and their numbers in control.
+
+use std::fmt;
+
+/// Defines an enum of words whose numbers are in control.
+macro_rules! words {
+    ($(#[$meta:meta])* $type:ident { $($(#[$doc:meta])* $variant:ident = $number:literal $word:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum $type { $($(#[$doc])* $variant,)* }
+
+        impl $type {
+            /// Every one, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The word for it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+
+            /// The one that a word names.
+            pub fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.as_str() == word)
+            }
+
+            /// The number in control.
+            pub(crate) fn number(self) -> u64 {
+                match self { $(Self::$variant => $number,)* }
+            }
+
+            /// The one that a number in control is.
+            pub(crate) fn from_number(number: u64) -> Option<Self> {
+                Self::ALL.iter().copied().find(|one| one.number() == number)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.pad(self.as_str())
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+words!(
+    /// What is done once.
+    Kind {
+        /// A call of a tool.
+        Tool = 0 "tool",
+        /// The execution of a task.
+        Task = 1 "task",
+    }
+);
+
+words!(
+    /// What it means to do it twice.
+    Class {
+        /// Nothing: it changes nothing.
+        Read = 0 "read",
+        /// Nothing: the other side takes the second for the first.
+        Idempotent = 1 "idempotent",
+        /// It is done twice.
+        Write = 2 "write",
+        /// It is done twice and cannot be undone.
+        Irreversible = 3 "irreversible",
+    }
+);
+
+impl Class {
+    /// Whether it may be done again although nobody knows whether it was done.
+    pub fn bears_repeating(self) -> bool {
+        matches!(self, Self::Read | Self::Idempotent)
+    }
+
+    /// Whether a call that failed was executed, where nobody says.
+    pub fn executed_by_default(self) -> Executed {
+        if self.bears_repeating() {
+            Executed::No
+        } else {
+            Executed::Unknown
+        }
+    }
+}
+
+words!(
+    /// Whether a call that failed was executed all the same.
+    Executed {
+        /// It was not: it may be made again.
+        No = 0 "no",
+        /// Nobody knows.
+        Unknown = 1 "unknown",
+        /// It was: it failed for good.
+        Yes = 2 "yes",
+    }
+);
+
+words!(
+    /// How a call stands.
+    State {
+        /// Somebody holds it.
+        InFlight = 0 "in-flight",
+        /// It was made, and its result is stored.
+        Completed = 1 "completed",
+        /// It was not made, or it failed for good.
+        Failed = 2 "failed",
+        /// It was given up before it was made.
+        Cancelled = 3 "cancelled",
+        /// Nobody can say whether it was made.
+        Unknown = 4 "unknown",
+    }
+);

@@ -1,0 +1,607 @@
+//! Calls that happen once: what a claim is answered in every state, and that only its holder ends
+//! it.
+
+use runstone_codec::{Authority, Draft, NewEvent, OsEntropy, Position};
+use runstone_projections::effects::{
+    Change, Claim, Claimed, Class, EffectError, EffectFilter, Effects, Executed, Found, Fresh,
+    Held, KeySource, State, list,
+};
+use runstone_projections::events::{EffectCompleted, ErrorSaid};
+use runstone_projections::{Hold, Settings, standard_folds};
+use runstone_store::keys::Credential;
+use runstone_store::{
+    CreateOptions, Erase, Log, ManualClock, OpenOptions, Query, Read, Sealing, VerifyLevel,
+};
+use runstone_tests::tamper::Outcome;
+use serde_json::json;
+use std::sync::{Arc, Barrier};
+
+const SECOND: u64 = 1_000_000;
+const LEASE: Hold = Hold::For(60 * SECOND);
+
+struct Site {
+    folder: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Site {
+    fn new() -> Outcome<Self> {
+        Ok(Self {
+            folder: tempfile::tempdir()?,
+            clock: Arc::new(ManualClock::new(1_750_000_000_000_000)),
+        })
+    }
+
+    fn opening(&self) -> OpenOptions {
+        let mut open = OpenOptions::default();
+        open.options.clock = Arc::<ManualClock>::clone(&self.clock);
+        open.folds = standard_folds();
+        open
+    }
+
+    fn create(&self, sealing: Sealing) -> Outcome<Log> {
+        let mut create = CreateOptions::default();
+        create.sealing = sealing;
+        let path = self.folder.path().join("log");
+        Ok(Log::create(&path, &create, self.opening())?)
+    }
+
+    fn reopen(&self, log: Log) -> Outcome<Log> {
+        log.close_blocking()?;
+        drop(log);
+        Ok(Log::open(&self.folder.path().join("log"), self.opening())?)
+    }
+
+    /// A handle of a person.
+    fn person(&self, log: &Log) -> Outcome<Log> {
+        let path = self.folder.path().join("ada");
+        let credential = Credential::create(&path, "ada", Authority::Human, &OsEntropy)?;
+        log.enrol("ada", Authority::Human, &credential.public_key())?;
+        Ok(log.with_credential(&credential)?)
+    }
+}
+
+fn memory() -> Outcome<(Log, Arc<ManualClock>)> {
+    let clock = Arc::new(ManualClock::new(1_750_000_000_000_000));
+    let mut open = OpenOptions::default();
+    open.options.clock = Arc::<ManualClock>::clone(&clock);
+    open.folds = standard_folds();
+    Ok((Log::memory(&CreateOptions::default(), open)?, clock))
+}
+
+fn pay(id: &str) -> Claim {
+    Claim::tool("run-1", "pay")
+        .request(id)
+        .holder("worker-a")
+        .hold(LEASE)
+}
+
+fn held(claimed: Result<Claimed, EffectError>) -> Outcome<Held> {
+    match claimed? {
+        Claimed::Held(held) => Ok(held),
+        Claimed::Completed(outcome) => Err(format!("{outcome:?}").into()),
+    }
+}
+
+fn code<T: std::fmt::Debug>(outcome: Result<T, EffectError>) -> &'static str {
+    outcome.unwrap_err().code()
+}
+
+fn result(claimed: Result<Claimed, EffectError>) -> Outcome<Option<String>> {
+    match claimed? {
+        Claimed::Completed(outcome) => Ok(outcome
+            .result
+            .map(|result| String::from_utf8_lossy(&result).into_owned())),
+        Claimed::Held(held) => Err(format!("{held:?}").into()),
+    }
+}
+
+fn failed(executed: Executed) -> Change {
+    Change::Fail {
+        error: ErrorSaid {
+            error_type: "Refused".to_owned(),
+            message: "the gateway is closed".to_owned(),
+        },
+        executed: Some(executed),
+    }
+}
+
+fn gave_up(begun: bool) -> Change {
+    let reason = "time-out".to_owned();
+    Change::Cancel { reason, begun }
+}
+
+/// Rows are what the log says, now and when it is opened again.
+fn assert_sound(log: &Log) -> Outcome {
+    for check in log.check_folds(None, &|_, _| {})? {
+        assert!(check.is_equal(), "{check:?}");
+    }
+    assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
+    Ok(())
+}
+
+#[test]
+fn a_result_is_stored_once_and_given_for_ever() -> Outcome {
+    let site = Site::new()?;
+    let log = site.create(Sealing::Required)?;
+    let effects = Effects::new(&log);
+    let claim = pay("inv-1").args(&json!({"usd": 12}))?;
+    let first = held(effects.claim_blocking(&claim))?;
+    assert_eq!((first.attempt, first.fence.get()), (1, 1));
+    assert_eq!(code(effects.claim_blocking(&claim)), "in_flight");
+    let at = effects.change_blocking(&first.target(), &Change::completed(&json!({"id": 7}))?)?;
+    assert_eq!(
+        result(effects.claim_blocking(&claim))?.as_deref(),
+        Some("{\"id\":7}")
+    );
+    // Twice the same is once; another one is refused.
+    let again = effects.change_blocking(&first.target(), &Change::completed(&json!({"id": 7}))?)?;
+    assert_eq!(again, at);
+    let other = effects.change_blocking(&first.target(), &Change::completed(&json!({"id": 8}))?);
+    assert_eq!(code(other), "stale_claim");
+    let size = log.size();
+    drop(effects);
+    let log = site.reopen(log)?;
+    let effects = Effects::new(&log);
+    assert_eq!(
+        result(effects.claim_blocking(&claim))?.as_deref(),
+        Some("{\"id\":7}")
+    );
+    assert_eq!(log.size(), size, "a replay records nothing");
+    assert_sound(&log)
+}
+
+/// Spelled in another order or with other spaces they are the same arguments; others are another
+/// call, and so is another name.
+#[test]
+fn a_key_is_bound_to_name_and_arguments() -> Outcome {
+    let (log, clock) = memory()?;
+    let effects = Effects::new(&log);
+    let args = |text: &str| pay("inv-1").args_json(text);
+    let first = held(effects.claim_blocking(&args(r#"{"a":1.0,"b":"x"}"#)))?;
+    effects.change_blocking(&first.target(), &Change::completed(&1)?)?;
+    let same = effects.claim_blocking(&args("{ \"b\":\"\\u0078\", \"a\":1e0 }"));
+    assert_eq!(result(same)?.as_deref(), Some("1"));
+    let before = log.size();
+    for other in [
+        args(r#"{"a":2,"b":"x"}"#),
+        args("{}"),
+        Claim::tool("run-1", "refund")
+            .request("inv-1")
+            .args_json(r#"{"a":1,"b":"x"}"#),
+    ] {
+        let error = effects.claim_blocking(&other).unwrap_err();
+        assert_eq!(error.code(), "key_conflict");
+        assert_eq!(error.effect().map(|effect| effect.fence), Some(first.fence));
+    }
+    // A refusal is on record, an equal one of the same second is not again.
+    assert_eq!(log.size(), before + 1);
+    clock.advance(SECOND);
+    assert_eq!(code(effects.claim_blocking(&args("{}"))), "key_conflict");
+    assert_eq!(log.size(), before + 2);
+    // Another run has its own calls of a model, and the same requests.
+    let elsewhere = Claim::tool("run-2", "pay")
+        .request("inv-1")
+        .args_json(r#"{"a":1,"b":"x"}"#);
+    assert_eq!(
+        result(effects.claim_blocking(&elsewhere))?.as_deref(),
+        Some("1")
+    );
+    for stream in ["run-1", "run-2"] {
+        held(effects.claim_blocking(&Claim::tool(stream, "pay").call_id("call_1")))?;
+    }
+    // A model that reuses an id for another call is told apart by the caller or not at all.
+    let reused = Claim::tool("run-1", "pay")
+        .call_id("call_1")
+        .args_json("{\"b\":2}");
+    assert_eq!(code(effects.claim_blocking(&reused)), "key_conflict");
+    let told = reused.key(KeySource::Call {
+        id: "call_1".to_owned(),
+        ordinal: 1,
+    });
+    held(effects.claim_blocking(&told))?;
+    // Tasks and tools are apart, and so are two tasks with one run id.
+    for (name, key) in [("a", "inv-1"), ("b", "run-9"), ("c", "run-9")] {
+        let key = match key {
+            "inv-1" => KeySource::Request(key.to_owned()),
+            run => KeySource::Run(run.to_owned()),
+        };
+        held(effects.claim_blocking(&Claim::task("run-1", name).key(key)))?;
+    }
+    assert_sound(&log)
+}
+
+#[test]
+fn keys_that_say_nothing_are_errors() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    let fields = |fields: &[(&str, &str)]| {
+        let fields = fields
+            .iter()
+            .map(|(a, b)| ((*a).to_owned(), (*b).to_owned()));
+        KeySource::Business(fields.collect())
+    };
+    for key in [
+        KeySource::Request(String::new()),
+        KeySource::Run(String::new()),
+        KeySource::Call {
+            id: String::new(),
+            ordinal: 3,
+        },
+        KeySource::Request("a\0b".to_owned()),
+        KeySource::Request("x".repeat(1025)),
+        fields(&[]),
+        fields(&[("invoice", "")]),
+    ] {
+        let claim = Claim::task("run-1", "pay").key(key);
+        assert_eq!(code(effects.claim_blocking(&claim)), "bad_key");
+    }
+    let claim = pay("x").args_json("{\"a\":");
+    assert_eq!(code(effects.claim_blocking(&claim)), "bad_arguments");
+    assert_eq!(log.size(), 1);
+    // What separates fields does not make two lists one.
+    let two = [fields(&[("a", "b:c=d")]), fields(&[("a", "b"), ("c", "d")])];
+    for key in two {
+        held(effects.claim_blocking(&Claim::tool("run-1", "pay").key(key)))?;
+    }
+    Ok(())
+}
+
+/// Arguments alone are a key: in its run for a tool.
+#[test]
+fn without_a_key_the_arguments_are_one() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    let claim = |stream: &str| Claim::tool(stream, "look").args_json("{\"q\":1}");
+    let first = held(effects.claim_blocking(&claim("run-1")))?;
+    effects.change_blocking(&first.target(), &Change::completed(&1)?)?;
+    assert_eq!(
+        result(effects.claim_blocking(&claim("run-1")))?.as_deref(),
+        Some("1")
+    );
+    held(effects.claim_blocking(&claim("run-2")))?;
+    held(effects.claim_blocking(&Claim::tool("run-1", "look").args_json("{\"q\":2}")))?;
+    for random in [[1; 16], [2; 16]] {
+        held(effects.claim_blocking(&claim("run-1").key(KeySource::Random(random))))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn attempts_are_counted_and_end() -> Outcome {
+    let (log, _) = memory()?;
+    let mut settings = Settings::default();
+    settings.effects.max_attempts = 2;
+    let effects = Effects::new(&log);
+    held(effects.claim_blocking(&pay("other")))?;
+    // Settings that came after the ledger was first asked count all the same.
+    settings.record(&log)?;
+    for attempt in 1..=2 {
+        let held = held(effects.claim_blocking(&pay("inv-1")))?;
+        assert_eq!(held.attempt, attempt);
+        let change = if attempt == 1 {
+            failed(Executed::No)
+        } else {
+            gave_up(false)
+        };
+        effects.change_blocking(&held.target(), &change)?;
+    }
+    assert_eq!(
+        code(effects.claim_blocking(&pay("inv-1"))),
+        "attempts_exhausted"
+    );
+    let held = held(effects.claim_blocking(&pay("inv-2")))?;
+    effects.change_blocking(&held.target(), &failed(Executed::Yes))?;
+    assert_eq!(
+        code(effects.claim_blocking(&pay("inv-2"))),
+        "failed_for_good"
+    );
+    assert_sound(&log)
+}
+
+/// A failure, a cancellation and a lease that passed leave it unknown whether a write was made,
+/// and then nobody makes it again.
+#[test]
+fn doubtful_writes_are_unknown_and_what_bears_repeating_is_not() -> Outcome {
+    let doubts: [fn(&Effects, &Held, &ManualClock) -> Outcome; 4] = [
+        |effects, held, _| {
+            effects.change_blocking(&held.target(), &Change::failed("Timeout", "no answer"))?;
+            Ok(())
+        },
+        |effects, held, _| {
+            effects.change_blocking(&held.target(), &gave_up(true))?;
+            Ok(())
+        },
+        |_, _, clock| {
+            clock.advance(60 * SECOND);
+            Ok(())
+        },
+        |effects, held, clock| {
+            clock.advance(59 * SECOND);
+            effects.change_blocking(&held.target(), &Change::Renew(LEASE))?;
+            clock.advance(59 * SECOND);
+            assert!(
+                effects
+                    .get(&held.id)?
+                    .is_some_and(|effect| !effect.is_expired)
+            );
+            clock.advance(SECOND);
+            assert!(
+                effects
+                    .get(&held.id)?
+                    .is_some_and(|effect| effect.is_expired)
+            );
+            Ok(())
+        },
+    ];
+    for class in [
+        Class::Read,
+        Class::Idempotent,
+        Class::Write,
+        Class::Irreversible,
+    ] {
+        for (at, doubt) in doubts.iter().enumerate() {
+            let (log, clock) = memory()?;
+            let effects = Effects::new(&log);
+            let claim = pay("inv-1").class(class);
+            let first = held(effects.claim_blocking(&claim))?;
+            doubt(&effects, &first, &clock)?;
+            let second = effects.claim_blocking(&claim);
+            if class.bears_repeating() {
+                let second = held(second)?;
+                assert_eq!(second.attempt, 2, "{class} {at}");
+                // Whoever comes late does not speak for the call any more.
+                let late = effects.change_blocking(&first.target(), &Change::completed(&1)?);
+                assert_eq!(code(late), "stale_claim");
+                effects.change_blocking(&second.target(), &Change::completed(&2)?)?;
+            } else {
+                assert_eq!(code(second), "outcome_unknown", "{class} {at}");
+                let unknown = list(&log, &EffectFilter::new().state(State::Unknown))?;
+                assert_eq!(unknown.len(), 1);
+                let late = effects.change_blocking(&first.target(), &Change::completed(&1)?);
+                assert_eq!(code(late), "stale_claim");
+            }
+            assert_sound(&log)?;
+        }
+    }
+    Ok(())
+}
+
+/// A holder in this process is gone when another opening sees its claim; a holder elsewhere has
+/// the whole lease again, because nobody knows how long the log was closed.
+#[test]
+fn what_is_held_when_the_log_is_opened_again() -> Outcome {
+    let site = Site::new()?;
+    let log = site.create(Sealing::Required)?;
+    let effects = Effects::new(&log);
+    let claims = [
+        pay("here").hold(Hold::Opening).class(Class::Idempotent),
+        pay("here-write").hold(Hold::Opening),
+        pay("there").class(Class::Idempotent),
+    ];
+    for claim in &claims {
+        held(effects.claim_blocking(claim))?;
+    }
+    site.clock.advance(30 * SECOND);
+    for claim in &claims {
+        assert_eq!(code(effects.claim_blocking(claim)), "in_flight");
+    }
+    site.clock.advance(29 * SECOND);
+    drop(effects);
+    let log = site.reopen(log)?;
+    let effects = Effects::new(&log);
+    assert_eq!(list(&log, &EffectFilter::new().expired())?.len(), 2);
+    assert_eq!(held(effects.claim_blocking(&claims[0]))?.attempt, 2);
+    assert_eq!(code(effects.claim_blocking(&claims[1])), "outcome_unknown");
+    site.clock.advance(59 * SECOND);
+    assert_eq!(code(effects.claim_blocking(&claims[2])), "in_flight");
+    site.clock.advance(SECOND);
+    assert_eq!(held(effects.claim_blocking(&claims[2]))?.attempt, 2);
+    assert_sound(&log)
+}
+
+/// Only a person or a commander settles what nobody knows; a program that asked the other side
+/// says so.
+#[test]
+fn an_unknown_outcome_is_settled_by_people() -> Outcome {
+    let site = Site::new()?;
+    let log = site.create(Sealing::Required)?;
+    let person = Effects::new(&site.person(&log)?);
+    let effects = Effects::new(&log);
+    let doubt = |id: &str| -> Outcome<Held> {
+        let held = held(effects.claim_blocking(&pay(id)))?;
+        effects.change_blocking(&held.target(), &gave_up(true))?;
+        Ok(held)
+    };
+    let found = |found: Found, by_program: bool| Change::Reconcile {
+        found,
+        evidence: Some("statement of account".to_owned()),
+        by_program,
+    };
+    let release = Change::Release {
+        reason: "the gateway lost it".to_owned(),
+    };
+    let paid = doubt("paid")?;
+    let target = effects.get(&paid.id)?.ok_or("there is one")?.target();
+    let made = found(Found::Completed(b"7".to_vec()), false);
+    for change in [&made, &release] {
+        assert_eq!(
+            code(effects.change_blocking(&target, change)),
+            "not_allowed"
+        );
+    }
+    person.change_blocking(&target, &made)?;
+    assert_eq!(
+        result(effects.claim_blocking(&pay("paid")))?.as_deref(),
+        Some("7")
+    );
+    for change in [&made, &release] {
+        assert_eq!(
+            code(person.change_blocking(&target, change)),
+            "nothing_to_settle"
+        );
+    }
+    let unpaid = doubt("unpaid")?;
+    person.change_blocking(&unpaid.target(), &found(Found::NotExecuted, false))?;
+    assert_eq!(held(effects.claim_blocking(&pay("unpaid")))?.attempt, 2);
+    let asked = doubt("asked")?;
+    effects.change_blocking(
+        &asked.target(),
+        &found(Found::Completed(b"8".to_vec()), true),
+    )?;
+    assert_eq!(
+        result(effects.claim_blocking(&pay("asked")))?.as_deref(),
+        Some("8")
+    );
+    // One that is in flight can be released too: its holder will not come back.
+    let stuck = held(effects.claim_blocking(&pay("stuck")))?;
+    person.change_blocking(&stuck.target(), &release)?;
+    let late = effects.change_blocking(&stuck.target(), &Change::completed(&1)?);
+    assert_eq!(code(late), "stale_claim");
+    assert_eq!(held(effects.claim_blocking(&pay("stuck")))?.attempt, 2);
+    assert_sound(&log)
+}
+
+#[test]
+fn a_read_is_made_again_when_it_is_no_longer_fresh() -> Outcome {
+    let (log, clock) = memory()?;
+    let effects = Effects::new(&log);
+    let look = Claim::tool("run-1", "look")
+        .class(Class::Read)
+        .fresh(Fresh::Default)
+        .hold(LEASE);
+    let write = pay("inv-1").fresh(Fresh::For(1));
+    for claim in [&look, &write] {
+        let held = held(effects.claim_blocking(claim))?;
+        effects.change_blocking(&held.target(), &Change::completed(&1)?)?;
+    }
+    clock.advance(299 * SECOND);
+    assert_eq!(result(effects.claim_blocking(&look))?.as_deref(), Some("1"));
+    clock.advance(SECOND);
+    assert_eq!(held(effects.claim_blocking(&look))?.attempt, 1);
+    assert_eq!(
+        result(effects.claim_blocking(&write))?.as_deref(),
+        Some("1")
+    );
+    Ok(())
+}
+
+#[test]
+fn a_refused_result_is_stored_and_not_asked_for_again() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    let held = held(effects.claim_blocking(&pay("inv-1")))?;
+    let change = Change::Complete {
+        result: Some(b"{\"bad\":1}".to_vec()),
+        rejected: Some("schema".to_owned()),
+    };
+    effects.change_blocking(&held.target(), &change)?;
+    let Claimed::Completed(outcome) = effects.claim_blocking(&pay("inv-1"))? else {
+        return Err("it was made".into());
+    };
+    assert_eq!(outcome.rejected.as_deref(), Some("schema"));
+    assert!(outcome.effect.rejected);
+    Ok(())
+}
+
+/// In a plain log the call is found again after its result is gone. In an encrypted one the key
+/// that finds it is gone too.
+#[test]
+fn an_erased_result_is_not_asked_for_again() -> Outcome {
+    let site = Site::new()?;
+    let log = site.create(Sealing::Plain)?;
+    let effects = Effects::new(&log);
+    let claim = pay("inv-1").scope("ann");
+    let held = held(effects.claim_blocking(&claim))?;
+    effects.change_blocking(&held.target(), &Change::completed(&"Ann")?)?;
+    log.erase(&Erase::new("ann", "gdpr-17-1-b"), &|_, _| {})?;
+    assert_eq!(code(effects.claim_blocking(&claim)), "result_erased");
+    assert_sound(&log)
+}
+
+/// What was recorded elsewhere is history, not a claim; a ledger that was taken over is one.
+#[test]
+fn recordings_claim_nothing() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    let held = held(effects.claim_blocking(&pay("inv-1")))?;
+    let forged = NewEvent::typed(&EffectCompleted::default(), "run-1")?
+        .tag(held.id.tag())
+        .tag("imported:zu-jsonl");
+    let control = runstone_codec::Control::new()
+        .bytes(1, held.id.digest)
+        .u64(2, held.fence.get());
+    log.import_blocking(vec![vec![Draft::new(forged).control(control)]])
+        .remove(0)?;
+    assert_eq!(code(effects.claim_blocking(&pay("inv-1"))), "in_flight");
+    let written = log.append_blocking(NewEvent::new("effect.completed", "run-1"));
+    assert_eq!(written.unwrap_err().code(), "owned_namespace");
+    Ok(())
+}
+
+#[test]
+fn of_many_callers_one_executes() -> Outcome {
+    let site = Site::new()?;
+    let log = site.create(Sealing::Required)?;
+    let barrier = Arc::new(Barrier::new(64));
+    let threads: Vec<_> = (0..64)
+        .map(|n| {
+            let (log, barrier) = (log.clone(), Arc::clone(&barrier));
+            std::thread::spawn(move || {
+                let effects = Effects::new(&log);
+                let claim = pay("inv-1").holder(format!("worker-{n}"));
+                barrier.wait();
+                match effects.claim_blocking(&claim) {
+                    Ok(Claimed::Held(held)) => {
+                        let done = Change::completed(&n).unwrap();
+                        effects.change_blocking(&held.target(), &done).unwrap();
+                        "held"
+                    }
+                    Ok(Claimed::Completed(_)) => "completed",
+                    Err(error) => error.code(),
+                }
+            })
+        })
+        .collect();
+    let answers: Vec<_> = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
+    let held = answers.iter().filter(|answer| **answer == "held").count();
+    assert_eq!(held, 1, "{answers:?}");
+    assert!(
+        answers
+            .iter()
+            .all(|answer| ["held", "completed", "in_flight"].contains(answer))
+    );
+    let claims = Read::new(Query::of_type("effect.claimed"));
+    assert_eq!(log.read(claims)?.count(), 1);
+    assert_sound(&log)
+}
+
+#[test]
+fn calls_are_found_by_key_by_event_and_by_state() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    assert_eq!(effects.find(&pay("inv-1"))?, None);
+    let first = held(effects.claim_blocking(&pay("inv-1")))?;
+    let second = held(effects.claim_blocking(&pay("inv-2")))?;
+    let at = effects.change_blocking(&second.target(), &Change::completed(&1)?)?;
+    assert_eq!(
+        effects.find(&pay("inv-1"))?.map(|effect| effect.id),
+        Some(first.id.clone())
+    );
+    for position in [second.fence, at] {
+        assert_eq!(effects.at(position)?.id, second.id);
+    }
+    assert_eq!(code(effects.at(Position::new(0))), "effect_not_found");
+    let names = |filter: &EffectFilter| -> Outcome<Vec<u64>> {
+        let found = list(&log, filter)?;
+        Ok(found.iter().map(|effect| effect.fence.get()).collect())
+    };
+    assert_eq!(names(&EffectFilter::new().state(State::InFlight))?, [1]);
+    assert_eq!(names(&EffectFilter::new().state(State::Completed))?, [2]);
+    assert_eq!(names(&EffectFilter::new().stream("run-2"))?, [0; 0]);
+    assert_eq!(names(&EffectFilter::new())?.len(), 2);
+    Ok(())
+}
