@@ -55,9 +55,22 @@ mod rows;
 #[cfg(feature = "store")]
 pub mod runs;
 #[cfg(feature = "store")]
+pub mod sessions;
+#[cfg(feature = "store")]
 pub mod settings;
 
 pub use events::{EventSchema, upcasters};
+
+/// Bytes in lower-case hexadecimal.
+#[cfg(feature = "store")]
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 #[cfg(feature = "store")]
 pub use folds::{schemas, standard_folds};
 #[cfg(feature = "store")]

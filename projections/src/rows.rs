@@ -21,6 +21,13 @@ pub(crate) struct RunRow {
     pub(crate) started: Option<u64>,
     pub(crate) parent: Option<String>,
     pub(crate) finished: Option<FinishedRow>,
+    /// Position of `run.started` or of the last `run.resumed`.
+    pub(crate) fence: u64,
+    /// Who holds it, if somebody does.
+    pub(crate) lease: Option<LeaseRow>,
+    pub(crate) paused: bool,
+    /// How its last holder let go of it.
+    pub(crate) let_go: Option<String>,
     pub(crate) events: u64,
     pub(crate) steps: u64,
     pub(crate) turns: u64,
@@ -146,6 +153,10 @@ mod tests {
             started: Some(1),
             parent: None,
             finished: Some(finished),
+            fence: 1,
+            lease: None,
+            paused: false,
+            let_go: Some("aborted".to_owned()),
             events: 300,
             steps: 2,
             turns: 3,

@@ -16,6 +16,7 @@
 
 use super::{Claim, EffectError};
 use crate::events::control::effect as field;
+use crate::hex;
 use runstone_codec::Keyed;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -169,12 +170,4 @@ pub(super) fn args_digest(args: Option<&[u8]>) -> Result<[u8; 32], EffectError> 
     };
     let canonical = serde_json_canonicalizer::to_vec(&args).map_err(|_| EffectError::Args)?;
     Ok(Sha256::digest(canonical).into())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

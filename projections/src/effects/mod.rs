@@ -78,7 +78,7 @@ pub struct EffectId {
 impl EffectId {
     /// The tag that its events carry.
     pub fn tag(&self) -> String {
-        format!("{}:{}", field::KEY_LABEL, key::hex(&self.digest))
+        format!("{}:{}", field::KEY_LABEL, crate::hex(&self.digest))
     }
 }
 

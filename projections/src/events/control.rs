@@ -2,8 +2,26 @@
 
 /// `run.started`: the stream of the run that spawned this one, as text.
 pub const PARENT: u16 = 1;
-/// `run.finished`: how it ended, as text.
+/// `run.finished`, `session.ended`: how it ended, as text.
 pub const STATUS: u16 = 1;
+/// `run.started`, `run.resumed`: who holds the run: a pseudonym.
+pub const RUN_HOLDER: u16 = 2;
+/// `run.started`, `run.resumed`: the opening of the log in which alone it can be held, 16 bytes.
+pub const RUN_OPENING: u16 = 3;
+/// `run.started`, `run.resumed`: length of the lease in microseconds.
+pub const RUN_LEASE_US: u16 = 4;
+/// `run.started`, `run.resumed`: when the lease ends, Unix microseconds.
+pub const RUN_LEASE_EXPIRES_AT_US: u16 = 5;
+/// `session.ended`: why, as a code.
+pub const REASON: u16 = 2;
+/// `step.*`: keyed digest of the node, 16 bytes; in the tag `step:` too.
+pub const NODE: u16 = 1;
+/// `step.*`: which attempt, from 1.
+pub const STEP_ATTEMPT: u16 = 2;
+/// `step.completed`: grams of carbon dioxide equivalent, in thousandths.
+pub const GCO2_MG: u16 = 3;
+/// Label of the keyed digest of a step's node, and key of its tag.
+pub const STEP_LABEL: &str = "step";
 /// `llm.call.completed`: keyed digest of the call's id, 16 bytes.
 pub const CALL: u16 = 1;
 /// `llm.call.completed`: tokens read.

@@ -21,6 +21,8 @@ mod llm;
 mod part;
 mod registry;
 mod run;
+mod session;
+mod step;
 mod tool;
 mod verdict;
 
@@ -32,6 +34,8 @@ pub use effect::{
 pub use llm::LlmCallCompleted;
 pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};
-pub use run::{RunFinished, RunStarted, SettingsInForce};
+pub use run::{RunFinished, RunPaused, RunResumed, RunStarted, SettingsInForce};
+pub use session::{SessionAppended, SessionEnded, SessionPatched};
+pub use step::{StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, step_keys};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;

@@ -7,7 +7,9 @@ use serde_json::Value;
 use super::{
     ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
-    RunFinished, RunStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded, SessionPatched,
+    StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, ToolCallCompleted,
+    ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -48,7 +50,17 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<EffectReleased>(),
         EventSchema::of::<LlmCallCompleted>(),
         EventSchema::of::<RunFinished>(),
+        EventSchema::of::<RunPaused>(),
+        EventSchema::of::<RunResumed>(),
         EventSchema::of::<RunStarted>(),
+        EventSchema::of::<SessionAppended>(),
+        EventSchema::of::<SessionEnded>(),
+        EventSchema::of::<SessionPatched>(),
+        EventSchema::of::<StepBlocked>(),
+        EventSchema::of::<StepCompleted>(),
+        EventSchema::of::<StepFailed>(),
+        EventSchema::of::<StepSkipped>(),
+        EventSchema::of::<StepStarted>(),
         EventSchema::of::<ToolCallCompleted>(),
         EventSchema::of::<ToolCallFailed>(),
         EventSchema::of::<ToolCallRequested>(),
@@ -66,7 +78,7 @@ pub fn upcasters() -> Upcasters {
 mod tests {
     use super::*;
     use runstone_codec::namespace::is_owned;
-    use runstone_codec::{Limits, NewEvent, Schema};
+    use runstone_codec::{EventError, Limits, NewEvent, Schema};
     use serde_json::value::RawValue;
     use serde_json::{Value, json};
     use std::collections::BTreeSet;
@@ -128,6 +140,41 @@ mod tests {
             severity: word(),
             detail: raw(),
         };
+        let told = vec![
+            NewEvent::typed(&said, "s"),
+            NewEvent::typed(&call, "s"),
+            NewEvent::typed(&ended, "s"),
+            NewEvent::typed(&started, "s"),
+            NewEvent::typed(&done, "s"),
+            NewEvent::typed(&failed, "s"),
+            NewEvent::typed(&asked, "s"),
+            NewEvent::typed(&verdict, "s"),
+        ];
+        let mut all: Vec<NewEvent> = told
+            .into_iter()
+            .chain(by_commands())
+            .map(Result::unwrap)
+            .collect();
+        all.sort_by(|one, other| one.event_type.cmp(&other.event_type));
+        all
+    }
+
+    /// Those that commands alone record.
+    fn by_commands() -> Vec<Result<NewEvent, EventError>> {
+        let word = || "x".to_owned();
+        let paused = RunPaused {
+            node: Some(word()),
+            approval_id: Some(word()),
+        };
+        let stepped = StepCompleted {
+            output: Some(raw()),
+            confidence: Some(0.5),
+            ..Default::default()
+        };
+        let stepping = StepStarted {
+            kind: Some(word()),
+            ..Default::default()
+        };
         let claimed = EffectClaimed {
             args: Some(raw()),
             original: Some(raw()),
@@ -145,7 +192,6 @@ mod tests {
             evidence: Some(word()),
         };
         vec![
-            NewEvent::typed(&said, "s"),
             NewEvent::typed(&EffectCancelled::default(), "s"),
             NewEvent::typed(&claimed, "s"),
             NewEvent::typed(&completed, "s"),
@@ -155,17 +201,17 @@ mod tests {
             NewEvent::typed(&reconciled, "s"),
             NewEvent::typed(&EffectRefused::default(), "s"),
             NewEvent::typed(&EffectReleased::default(), "s"),
-            NewEvent::typed(&call, "s"),
-            NewEvent::typed(&ended, "s"),
-            NewEvent::typed(&started, "s"),
-            NewEvent::typed(&done, "s"),
-            NewEvent::typed(&failed, "s"),
-            NewEvent::typed(&asked, "s"),
-            NewEvent::typed(&verdict, "s"),
+            NewEvent::typed(&paused, "s"),
+            NewEvent::typed(&RunResumed::default(), "s"),
+            NewEvent::typed(&SessionAppended::default(), "s"),
+            NewEvent::typed(&SessionEnded::default(), "s"),
+            NewEvent::typed(&SessionPatched::default(), "s"),
+            NewEvent::typed(&StepBlocked::default(), "s"),
+            NewEvent::typed(&stepped, "s"),
+            NewEvent::typed(&StepFailed::default(), "s"),
+            NewEvent::typed(&StepSkipped::default(), "s"),
+            NewEvent::typed(&stepping, "s"),
         ]
-        .into_iter()
-        .map(Result::unwrap)
-        .collect()
     }
 
     fn keys(object: &Value) -> BTreeSet<String> {
@@ -192,7 +238,7 @@ mod tests {
             assert!(schema["description"].is_string(), "{}", known.name);
             let payload: Value = serde_json::from_slice(&event.payload).unwrap();
             assert_eq!(
-                keys(&schema["properties"]),
+                schema.get("properties").map(keys).unwrap_or_default(),
                 keys(&payload),
                 "{}",
                 known.name

@@ -51,6 +51,39 @@ impl TypedEvent for RunStarted {
     const VERSION: u32 = 1;
 }
 
+/// A run waits for somebody.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunPaused {
+    /// Where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// The approval that it waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_id: Option<String>,
+}
+
+impl TypedEvent for RunPaused {
+    const TYPE: &'static str = "run.paused";
+    const VERSION: u32 = 1;
+}
+
+/// Somebody goes on with a run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunResumed {}
+
+impl TypedEvent for RunResumed {
+    const TYPE: &'static str = "run.resumed";
+    const VERSION: u32 = 1;
+}
+
 /// Which settings were in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(

@@ -4,6 +4,7 @@ use runstone_codec::{Control, Header};
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 use crate::events::control;
+use crate::lease::LeaseFields;
 use crate::rows::{self, FinishedRow, RunRow, UsageRow, UsageSum};
 
 /// Name of the fold, and prefix of its rows.
@@ -15,6 +16,13 @@ pub(super) const CALL_ROW: u8 = b'c';
 
 /// The stream of the log's own events.
 const LOG_STREAM: &str = "log";
+/// Where control tells the lease of a run.
+pub(super) const LEASE: LeaseFields = LeaseFields {
+    holder: control::RUN_HOLDER,
+    opening: control::RUN_OPENING,
+    lease_us: control::RUN_LEASE_US,
+    expires_at_us: control::RUN_LEASE_EXPIRES_AT_US,
+};
 /// Length of the digest by which calls are told apart.
 const DIGEST_BYTES: usize = 16;
 
@@ -36,7 +44,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -97,7 +105,23 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
     }
     match header.event_type.as_str() {
         "run.started" => started(&mut run, seen),
-        "run.finished" => run.finished = Some(finished(seen)),
+        "run.finished" => {
+            run.finished = Some(finished(seen));
+            run.lease = None;
+        }
+        "run.resumed" => {
+            held(&mut run, seen);
+            run.paused = false;
+            run.let_go = None;
+        }
+        "run.paused" => {
+            run.paused = true;
+            run.lease = None;
+        }
+        "session.ended" => {
+            run.let_go = seen.control.get_text(control::STATUS).map(str::to_owned);
+            run.lease = None;
+        }
         "step.started" => run.steps = run.steps.saturating_add(1),
         "chat.message" => run.turns = run.turns.saturating_add(1),
         "tool.call.requested" => run.tool_calls = run.tool_calls.saturating_add(1),
@@ -123,6 +147,10 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
         started: None,
         parent: None,
         finished: None,
+        fence: 0,
+        lease: None,
+        paused: false,
+        let_go: None,
         events: 0,
         steps: 0,
         turns: 0,
@@ -143,7 +171,15 @@ fn started(run: &mut RunRow, seen: &Seen<'_>) {
     if run.started.is_none() {
         run.started = Some(seen.position);
         run.parent = seen.control.get_text(control::PARENT).map(str::to_owned);
+        held(run, seen);
     }
+}
+
+/// Somebody holds the run from here on. What was recorded elsewhere is held by nobody.
+fn held(run: &mut RunRow, seen: &Seen<'_>) {
+    run.fence = seen.position;
+    let is_held = seen.control.get_text(control::RUN_HOLDER).is_some();
+    run.lease = is_held.then(|| LEASE.read(seen.control, seen.position));
 }
 
 fn finished(seen: &Seen<'_>) -> FinishedRow {

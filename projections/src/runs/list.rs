@@ -149,7 +149,9 @@ impl Iterator for Runs {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let run = self.next_row()?.and_then(|(key, row)| summary(&key, &row));
+            let run = self
+                .next_row()?
+                .and_then(|(key, row)| summary(&self.log, &key, &row));
             match run {
                 Ok(run) if !self.filter.matches(&run) => {}
                 wanted => return Some(wanted),
@@ -192,7 +194,7 @@ pub fn get(log: &Log, stream: &str) -> Result<Option<RunSummary>, ReadError> {
     check(log)?;
     let key = stream_key(stream);
     log.fold_row(FOLD, &key)?
-        .map(|row| summary(&key, &row))
+        .map(|row| summary(log, &key, &row))
         .transpose()
 }
 
@@ -269,14 +271,19 @@ fn check(log: &Log) -> Result<(), ReadError> {
     }
 }
 
-fn summary(key: &[u8], row: &[u8]) -> Result<RunSummary, ReadError> {
+fn summary(log: &Log, key: &[u8], row: &[u8]) -> Result<RunSummary, ReadError> {
     let stream = key
         .get(1..)
         .and_then(|stream| std::str::from_utf8(stream).ok())
         .ok_or_else(|| failed("the key of a row names no stream".to_owned()))?;
     let row: RunRow = rows::decode(row)
         .map_err(|error| failed(format!("the row of stream `{stream}`: {error}")))?;
-    Ok(RunSummary::of(stream.to_owned(), row))
+    Ok(RunSummary::of(
+        stream.to_owned(),
+        row,
+        &log.opening(),
+        log.now_us(),
+    ))
 }
 
 fn failed(why: String) -> ReadError {

@@ -1,7 +1,7 @@
 //! The run index: what each stream did, what it cost, and how it ended.
 //!
 //! ```text
-//!  fold "runs", version 1
+//!  fold "runs", version 2
 //!    's' stream                     what is known of the stream: counts, usage, times, status
 //!    'c' stream 00 digest(16)       the last report of one model call
 //! ```
@@ -14,10 +14,14 @@
 //! name of a run is content: the index has the position of `run.started`, and [`name`] reads it
 //! there. The stream `log` is no run and is left out.
 
+mod command;
+mod error;
 mod fold;
 mod list;
 mod summary;
 
+pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, record, record_blocking};
+pub use error::RunError;
 pub use fold::RunsFold;
 pub use list::{RunFilter, Runs, get, list, name, totals, tree_totals};
 pub use summary::{Counts, Finished, RunStatus, RunSummary, Totals, Usage};

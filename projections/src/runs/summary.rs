@@ -3,9 +3,10 @@
 use std::fmt;
 
 use runstone_codec::Position;
+use runstone_store::Opening;
 use serde::Serialize;
 
-use crate::rows::{RunRow, UsageSum};
+use crate::rows::{LeaseRow, RunRow, UsageSum};
 
 /// A run: one stream, without the runs that it spawned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,6 +26,10 @@ pub struct RunSummary {
     pub finished: Option<Finished>,
     /// How it stands.
     pub status: RunStatus,
+    /// Position of `run.started` or of the last `run.resumed`: who holds it knows it.
+    pub fence: Position,
+    /// Who holds it, or held it when it crashed.
+    pub holder: Option<String>,
     /// What it did.
     pub counts: Counts,
     /// What its calls of models used.
@@ -60,6 +65,12 @@ pub struct Finished {
 pub enum RunStatus {
     /// Recorded here, and not ended.
     Running,
+    /// It waits for somebody.
+    Paused,
+    /// Whoever held it is gone without a word. It can be resumed.
+    Crashed,
+    /// Whoever held it was stopped, and let go of it. It can be resumed.
+    Aborted,
     /// Imported without an end, or ended without saying how.
     Unknown,
     /// It did what it was to do.
@@ -81,6 +92,9 @@ impl RunStatus {
     pub fn as_str(&self) -> &str {
         match self {
             Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Crashed => "crashed",
+            Self::Aborted => "aborted",
             Self::Unknown => "unknown",
             Self::Success => "success",
             Self::Error => "error",
@@ -96,6 +110,9 @@ impl From<&str> for RunStatus {
     fn from(word: &str) -> Self {
         match word {
             "running" => Self::Running,
+            "paused" => Self::Paused,
+            "crashed" => Self::Crashed,
+            "aborted" => Self::Aborted,
             "unknown" => Self::Unknown,
             "success" => Self::Success,
             "error" => Self::Error,
@@ -201,14 +218,20 @@ impl Totals {
 }
 
 impl RunSummary {
-    pub(super) fn of(stream: String, row: RunRow) -> Self {
+    pub(super) fn of(stream: String, row: RunRow, opening: &Opening, now_us: u64) -> Self {
+        let is_over = |lease: &LeaseRow| lease.is_over(opening, now_us);
         let status = match (&row.finished, row.imported) {
             (Some(finished), _) => finished
                 .status
                 .as_deref()
                 .map_or(RunStatus::Unknown, RunStatus::from),
             (None, true) => RunStatus::Unknown,
-            (None, false) => RunStatus::Running,
+            (None, false) if row.paused => RunStatus::Paused,
+            (None, false) if row.lease.as_ref().is_some_and(is_over) => RunStatus::Crashed,
+            (None, false) => match row.let_go.as_deref() {
+                Some(word) => RunStatus::from(word),
+                None => RunStatus::Running,
+            },
         };
         let finished = row.finished.map(|finished| Finished {
             position: Position::new(finished.position),
@@ -232,6 +255,8 @@ impl RunSummary {
             started: row.started.map(Position::new),
             finished,
             status,
+            fence: Position::new(row.fence),
+            holder: row.lease.map(|lease| lease.holder),
             counts,
             usage: Usage::from(row.usage),
             first_recorded_at_us: row.first_recorded_at_us,

@@ -6,7 +6,9 @@ use crate::events::{ChatMessage, LlmCallCompleted, RunFinished, RunStarted, cont
 use crate::standard_folds;
 use proptest::prelude::*;
 use runstone_codec::{Authority, Control, Draft, Header, NewEvent, Position, TypedEvent, Uuid};
-use runstone_store::{CreateOptions, ErrorKind, FoldError, Log, OpenOptions, ReadError, Rows};
+use runstone_store::{
+    CreateOptions, ErrorKind, FoldError, Log, OpenOptions, Opening, ReadError, Rows,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Stored = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -71,7 +73,14 @@ fn summary_of(rows: &Stored, stream: &str) -> Option<RunSummary> {
     Some(RunSummary::of(
         stream.to_owned(),
         crate::rows::decode(row).unwrap(),
+        &opening(),
+        0,
     ))
+}
+
+fn opening() -> Opening {
+    let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+    log.opening()
 }
 
 /// What the index must say of a stream, worked out from all of its events at once.
@@ -162,6 +171,8 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
             occurred_at_us: end.header.occurred_at_us,
         }),
         status,
+        fence: Position::new(started.map_or(0, |(position, _)| *position)),
+        holder: None,
         counts,
         usage,
         first_recorded_at_us: first.1.recorded_at_us,

@@ -1,0 +1,278 @@
+//! Beginning a run, resuming it, and recording what happens in it.
+//!
+//! Whoever begins or resumes a run holds it; its **fence** is the position of that event. Only who
+//! knows the fence in force records in it, so that one who was taken for dead changes nothing.
+
+use super::fold::{FOLD, LEASE, stream_key};
+use super::{RunError, RunSummary};
+use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
+use crate::lease::Hold;
+use crate::rows::{self, RunRow};
+use crate::settings::Settings;
+use runstone_codec::{Control, Draft, NewEvent, Position};
+use runstone_store::{AppendError, DecideContext, Decision, Log};
+
+const SECOND_US: u64 = 1_000_000;
+
+/// A run that somebody wants to hold.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Begin {
+    /// Its stream.
+    pub stream: String,
+    /// How it begins, if it does.
+    pub started: RunStarted,
+    /// Stream of the run that spawns it.
+    pub parent: Option<String>,
+    /// Scope of its stream.
+    pub scope: Option<String>,
+    /// Who holds it: a pseudonym, at most 128 bytes.
+    pub holder: String,
+    /// How long it is held without a word.
+    pub hold: Hold,
+    /// Whether one that is not there is started.
+    pub may_start: bool,
+    /// Whether one that is there is resumed.
+    pub may_resume: bool,
+}
+
+impl Begin {
+    /// Starts a run, or goes on with it.
+    pub fn new(stream: impl Into<String>, name: impl Into<String>) -> Self {
+        let started = RunStarted {
+            name: name.into(),
+            ..RunStarted::default()
+        };
+        Self {
+            stream: stream.into(),
+            started,
+            parent: None,
+            scope: None,
+            holder: "unnamed".to_owned(),
+            hold: Hold::Default,
+            may_start: true,
+            may_resume: true,
+        }
+    }
+}
+
+/// A run that the caller holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunHeld {
+    /// Its stream.
+    pub stream: String,
+    /// Where it was begun or resumed.
+    pub fence: Position,
+}
+
+/// What [`begin`] answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a run is new or it is not")]
+pub enum Begun {
+    /// It is new.
+    Started(RunHeld),
+    /// It was there.
+    Resumed(RunHeld),
+}
+
+impl Begun {
+    /// The run.
+    pub fn into_held(self) -> RunHeld {
+        match self {
+            Self::Started(held) | Self::Resumed(held) => held,
+        }
+    }
+}
+
+/// Why it is not held.
+#[derive(Debug, Clone, Copy)]
+enum Why {
+    Held,
+    Finished,
+    Exists,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Begun(Begun),
+    Refused(Box<RunSummary>, Why),
+    NotFound,
+}
+
+const STARTED: usize = 0;
+const RESUMED: usize = 1;
+
+/// Begins a run or goes on with it, and holds it.
+///
+/// # Errors
+///
+/// [`RunError`]; then nothing is recorded.
+///
+/// # Durability
+///
+/// What is answered survives power loss.
+pub async fn begin(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
+    let (candidates, decide) = beginning(log, begin)?;
+    let (verdict, _) = log.command(candidates, decide).await?;
+    begun(begin, verdict)
+}
+
+/// [`begin`] for callers without a runtime.
+///
+/// # Errors
+///
+/// As [`begin`].
+pub fn begin_blocking(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
+    let (candidates, decide) = beginning(log, begin)?;
+    let (verdict, _) = log.command_blocking(candidates, decide)?;
+    begun(begin, verdict)
+}
+
+/// Records events of a run that the caller holds; all or none.
+///
+/// # Errors
+///
+/// [`RunError::Stale`] if somebody else holds it meanwhile, or it ended.
+///
+/// # Durability
+///
+/// What is answered survives power loss.
+pub async fn record(
+    log: &Log,
+    held: &RunHeld,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Position>, RunError> {
+    let decide = recording(held, drafts.len());
+    let (is_held, positions) = log.command(drafts, decide).await?;
+    recorded(held, is_held, positions)
+}
+
+/// [`record`] for callers without a runtime.
+///
+/// # Errors
+///
+/// As [`record`].
+pub fn record_blocking(
+    log: &Log,
+    held: &RunHeld,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Position>, RunError> {
+    let decide = recording(held, drafts.len());
+    let (is_held, positions) = log.command_blocking(drafts, decide)?;
+    recorded(held, is_held, positions)
+}
+
+fn row_of(context: &DecideContext<'_>, stream: &str) -> Result<Option<RunRow>, AppendError> {
+    let row = context.fold_row(FOLD, &stream_key(stream))?;
+    let row = row.map(|row| rows::decode(&row)).transpose();
+    row.map_err(|error| AppendError::FoldStopped {
+        fold: FOLD.to_owned(),
+        position: context.next_position().get(),
+        why: error.to_string(),
+    })
+}
+
+type Decide<A> = dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send;
+
+fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict>>), RunError> {
+    let in_force = Settings::in_force(log)?;
+    let lease_us = match begin.hold {
+        Hold::Opening => None,
+        Hold::For(lease_us) => Some(lease_us),
+        Hold::Default => Some(in_force.settings.leases.run_s.saturating_mul(SECOND_US)),
+    };
+    let mut started = begin.started.clone();
+    started.settings = Some(SettingsInForce {
+        position: in_force.position.map(Position::get),
+        sha256: crate::hex(&in_force.sha256),
+    });
+    let holder = Control::new().text(control::RUN_HOLDER, begin.holder.as_str());
+    let of = |event: NewEvent| match &begin.scope {
+        Some(scope) => event.scope(scope.clone()),
+        None => event,
+    };
+    let stream = begin.stream.as_str();
+    let first = RunStarted::control(begin.parent.as_deref()).merge(holder.clone());
+    let candidates = vec![
+        Draft::new(of(NewEvent::typed(&started, stream)?)).control(first),
+        Draft::new(of(NewEvent::typed(&RunResumed {}, stream)?)).control(holder),
+    ];
+    let (may_start, may_resume) = (begin.may_start, begin.may_resume);
+    let stream = begin.stream.clone();
+    let decide = move |context: &mut DecideContext<'_>| {
+        let (opening, now_us) = (context.opening(), context.now_us());
+        let row = row_of(context, &stream)?;
+        let held = || RunHeld {
+            stream: stream.clone(),
+            fence: context.next_position(),
+        };
+        let lease = LEASE.control(lease_us, now_us, &opening);
+        let Some(row) = row.filter(|row| row.started.is_some() || row.imported) else {
+            return Ok(if may_start {
+                Decision::record(STARTED, lease, Verdict::Begun(Begun::Started(held())))
+            } else {
+                Decision::nothing(Verdict::NotFound)
+            });
+        };
+        let is_held = row
+            .lease
+            .as_ref()
+            .is_some_and(|lease| !lease.is_over(&opening, now_us));
+        let why = match (&row.finished, is_held) {
+            _ if !may_resume => Why::Exists,
+            (Some(_), _) => Why::Finished,
+            (None, true) => Why::Held,
+            (None, false) => {
+                let verdict = Verdict::Begun(Begun::Resumed(held()));
+                return Ok(Decision::record(RESUMED, lease, verdict));
+            }
+        };
+        let summary = RunSummary::of(stream.clone(), row, &opening, now_us);
+        Ok(Decision::nothing(Verdict::Refused(Box::new(summary), why)))
+    };
+    Ok((candidates, Box::new(decide)))
+}
+
+fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
+    match verdict {
+        Verdict::Begun(run) => Ok(run),
+        Verdict::NotFound => Err(RunError::NotFound {
+            stream: wanted.stream.clone(),
+        }),
+        Verdict::Refused(run, why) => Err(match why {
+            Why::Held => RunError::Held(run),
+            Why::Finished => RunError::Finished(run),
+            Why::Exists => RunError::Exists(run),
+        }),
+    }
+}
+
+fn recording(held: &RunHeld, count: usize) -> Box<Decide<bool>> {
+    let held = held.clone();
+    Box::new(move |context| {
+        let row = row_of(context, &held.stream)?;
+        let is_held = row.is_some_and(|row| {
+            row.fence == held.fence.get() && row.lease.is_some() && row.finished.is_none()
+        });
+        let mut decision = Decision::nothing(is_held);
+        if is_held {
+            decision.record = (0..count).map(|at| (at, Control::new())).collect();
+        }
+        Ok(decision)
+    })
+}
+
+fn recorded(
+    held: &RunHeld,
+    is_held: bool,
+    positions: Vec<Position>,
+) -> Result<Vec<Position>, RunError> {
+    if is_held {
+        return Ok(positions);
+    }
+    Err(RunError::Stale {
+        stream: held.stream.clone(),
+        fence: held.fence,
+    })
+}

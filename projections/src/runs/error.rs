@@ -1,0 +1,69 @@
+//! Why a run is not begun, or not gone on with.
+
+use super::RunSummary;
+use crate::settings::SettingsError;
+use runstone_codec::{EventError, Position};
+use runstone_store::{AppendError, ReadError};
+
+/// Why a run is not begun, or an event of it not recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// Somebody holds it.
+    #[error(
+        "run `{}` is held by {}; it can be resumed when its holder is gone",
+        .0.stream, .0.holder.as_deref().unwrap_or("somebody")
+    )]
+    Held(Box<RunSummary>),
+    /// It ended.
+    #[error("run `{}` has ended: {}", .0.stream, .0.status)]
+    Finished(Box<RunSummary>),
+    /// It exists, and was to be started.
+    #[error("run `{}` exists and is {}; resume it, or start one of another name", .0.stream, .0.status)]
+    Exists(Box<RunSummary>),
+    /// There is no such run. The words are those that mycelium's users know.
+    #[error("No flushed state found for run '{stream}'")]
+    NotFound {
+        /// The stream.
+        stream: String,
+    },
+    /// Somebody else holds it meanwhile, or it ended.
+    #[error(
+        "run `{stream}` is not held by this claim (position {fence}) any more; resume it to go on"
+    )]
+    Stale {
+        /// The stream.
+        stream: String,
+        /// Where it was begun or resumed.
+        fence: Position,
+    },
+    /// The log did not record it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The settings cannot be read.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// What is to be recorded breaks a rule.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+impl RunError {
+    /// Stable name of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Held(_) => "run_held",
+            Self::Finished(_) => "run_finished",
+            Self::Exists(_) => "run_exists",
+            Self::NotFound { .. } => "run_not_found",
+            Self::Stale { .. } => "stale_run",
+            Self::Append(error) => error.code(),
+            Self::Read(error) => error.code(),
+            Self::Settings(error) => error.code(),
+            Self::Event(error) => error.code(),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Sessions: the JSON document of a run, changed event by event.
+//!
+//! ```text
+//!  session.patched   merge patch (RFC 7396)           {"plan": null, "step": 3}
+//!  session.appended  path (RFC 6901) and items        /messages  [{...}]
+//! ```
+//!
+//! The document is a fold over its stream: it is read at any revision, and what a turn appends
+//! costs one small event, however long the session is. It is content, so it is never kept in rows.
+//!
+//! ```
+//! use runstone_projections::sessions::Document;
+//! use serde_json::json;
+//!
+//! let mut document = Document::new();
+//! document.append("/messages", vec![json!("hello")])?;
+//! document.patch(&json!({"topic": "greetings"}));
+//! document.append("/messages", vec![json!("goodbye")])?;
+//! assert_eq!(document.value(), &json!({"messages": ["hello", "goodbye"], "topic": "greetings"}));
+//! # Ok::<(), runstone_projections::sessions::SessionError>(())
+//! ```
+
+mod document;
+
+pub use document::{Document, SessionError};
+
+use crate::events::{SessionAppended, SessionPatched};
+use crate::upcasters;
+use runstone_codec::{Position, TypedEvent};
+use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
+use serde_json::Value;
+
+/// The document of a run at a point, and what of it could not be read.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Session {
+    /// The document.
+    pub document: Document,
+    /// Changes that it was folded from.
+    pub changes: u64,
+    /// Changes whose content was erased or cannot be read: the document is without them.
+    pub missing: u64,
+    /// Position of the last change.
+    pub last: Option<Position>,
+}
+
+/// The document of a run, as it is now.
+///
+/// # Errors
+///
+/// [`ReadError`] if the stream cannot be read.
+pub fn state(log: &Log, stream: &str) -> Result<Session, ReadError> {
+    state_before(log, stream, None)
+}
+
+/// The document of a run before a position.
+///
+/// # Errors
+///
+/// As [`state`].
+pub fn state_before(log: &Log, stream: &str, end: Option<Position>) -> Result<Session, ReadError> {
+    let mut session = Session {
+        document: Document::new(),
+        changes: 0,
+        missing: 0,
+        last: None,
+    };
+    for record in log.read(changes(stream, end))? {
+        let record = record?;
+        session.changes += 1;
+        session.last = Some(record.position);
+        match change_of(&record) {
+            Some(Change::Patched(patch)) => session.document.patch(&patch),
+            // A command checks the path; one that an import gave may lead nowhere.
+            Some(Change::Appended(path, items)) => {
+                let appended = session.document.append(&path, items);
+                session.missing += u64::from(appended.is_err());
+            }
+            None => session.missing += 1,
+        }
+    }
+    Ok(session)
+}
+
+/// Items that were appended at a path, `from` on, at most `limit`: a turn of a long session is read
+/// without building its document. What a patch put at the path is not seen.
+///
+/// # Errors
+///
+/// As [`state`].
+pub fn items(
+    log: &Log,
+    stream: &str,
+    path: &str,
+    (from, limit): (usize, usize),
+) -> Result<Vec<Value>, ReadError> {
+    let (mut skip, mut found) = (from, Vec::new());
+    for record in log.read(changes(stream, None))? {
+        let Some(Change::Appended(at, items)) = change_of(&record?) else {
+            continue;
+        };
+        if at != path {
+            continue;
+        }
+        let len = items.len();
+        found.extend(items.into_iter().skip(skip).take(limit - found.len()));
+        skip = skip.saturating_sub(len);
+        if found.len() == limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+fn changes(stream: &str, end: Option<Position>) -> Read {
+    let item = Item::new()
+        .stream(stream)
+        .of_type(SessionPatched::TYPE)
+        .of_type(SessionAppended::TYPE);
+    let read = Read::new(Query::from(item));
+    match end {
+        Some(end) => read.to(end),
+        None => read,
+    }
+}
+
+enum Change {
+    Patched(Value),
+    Appended(String, Vec<Value>),
+}
+
+fn change_of(record: &Record) -> Option<Change> {
+    let Payload::Open(payload) = &record.payload else {
+        return None;
+    };
+    if record.header.event_type == SessionPatched::TYPE {
+        let patched = upcasters().decode::<SessionPatched>(&record.header, payload);
+        Some(Change::Patched(patched.ok()?.patch))
+    } else {
+        let appended = upcasters().decode::<SessionAppended>(&record.header, payload);
+        let appended = appended.ok()?;
+        Some(Change::Appended(appended.path, appended.items))
+    }
+}
