@@ -78,3 +78,27 @@ pub(crate) fn place(asked: Option<&Path>, name: &str) -> PathBuf {
         Some(file) => file.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["receipt", "other"].map(|name| folder.path().join(name));
+        let beside = format!("receipt.{}.unfinished", std::process::id());
+        let beside = folder.path().join(beside);
+        std::fs::write(&other, "somebody's").unwrap();
+        std::os::unix::fs::symlink(&other, &beside).unwrap();
+        write(&path, b"one", SECRET).unwrap();
+        std::fs::write(&beside, "what a killed process left, and longer").unwrap();
+        write(&path, b"two", SECRET).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read(&other).unwrap(), b"somebody's");
+        assert!(!beside.exists());
+        // A stream is written to as it is.
+        assert!(is_stream(Path::new("/dev/null")) && !is_stream(&path));
+        write(Path::new("/dev/null"), b"three", OPEN).unwrap();
+    }
+}
