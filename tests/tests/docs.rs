@@ -74,11 +74,14 @@ fn every_command_in_the_documentation_exists() -> Outcome {
             let mut path: Vec<&str> = Vec::new();
             let mut text = String::new();
             for word in &command {
-                let below = text
-                    .lines()
-                    .any(|line| line.trim().starts_with(&format!("{word} ")));
-                let is_first = path.is_empty() && !word.starts_with('-');
-                if !is_first && !(below && text.contains("\nCommands:")) {
+                let mut lines = text.lines().map(str::trim);
+                let below = lines.any(|line| line.starts_with(&format!("{word} ")));
+                let is_group = text.contains("\nCommands:") && !word.starts_with('-');
+                let is_next = path.is_empty() || is_group && below;
+                let mut usages = text.lines().filter(|line| line.starts_with("Usage:"));
+                let is_wanted = usages.any(|usage| usage.contains("<COMMAND>"));
+                assert!(is_next || !is_wanted, "{at}: no such command");
+                if !is_next {
                     break;
                 }
                 path.push(word);
