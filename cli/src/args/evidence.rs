@@ -15,7 +15,7 @@ leaves the house. It stands beside its receipt as POSITION.disclosure.json, read
 is recorded in the log before it is written, so that recipients can be told of an erasure.
 
 An envelope is the stored form of the content, POSITION.envelope beside the receipt. Sealed, it shows nothing to whoever \
-has no key. In a log that is not encrypted it is the content: writing it is recorded as a disclosure. What the log says \
+has no key, and is not recorded. In a log that is not encrypted it is the content: writing it is recorded as a disclosure. What the log says \
 of an erasure is never sealed and never erased: the envelope of log.erasure_requested and log.erasure_completed stands \
 beside their receipts without being asked for.
 

@@ -211,9 +211,14 @@ fn text(erasure: &Erasure, certificate: &Path) -> String {
     } else {
         "their sealed bytes are still in the file: runstone erase --resume"
     };
+    let beside = if files::is_stream(certificate) {
+        ""
+    } else {
+        ", and beside it what it says and the request"
+    };
     let scopes = erasure.scopes.join(", ");
     format!(
-        "erased {scopes}\n{keys}\n{file}\ncertificate  {}, and beside it what it says and the request",
+        "erased {scopes}\n{keys}\n{file}\ncertificate  {}{beside}",
         certificate.display()
     )
 }
