@@ -33,10 +33,15 @@ pub(crate) fn read_text(path: &Path, limit: usize) -> Result<String, Failure> {
     })
 }
 
+/// Whether it is there and no file, as a pipe or a terminal.
+pub(crate) fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|meta| !meta.is_file())
+}
+
 /// Writes a file whole or not at all; one that is there is replaced. What is there and no file, as a
 /// pipe, is written to.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
-    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+    if is_stream(path) {
         let written = OpenOptions::new().write(true).open(path);
         let written = written.and_then(|mut file| file.write_all(bytes));
         return written.map_err(|error| Report::file(path, &error).into());
@@ -44,7 +49,14 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure>
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.unfinished", std::process::id()));
     let beside = PathBuf::from(beside);
-    let written = write_new(&beside, bytes, mode).and_then(|()| std::fs::rename(&beside, path));
+    // A killed process may have left it, or somebody put a link there: it is not followed.
+    let removed = match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let written = removed
+        .and_then(|()| write_new(&beside, bytes, mode))
+        .and_then(|()| std::fs::rename(&beside, path));
     written.map_err(|error| {
         // Worthless; if it cannot be removed either, the first error says more.
         let _ = std::fs::remove_file(&beside);
@@ -54,12 +66,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure>
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(path)?;
+    let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)
 }
 
@@ -69,5 +76,29 @@ pub(crate) fn place(asked: Option<&Path>, name: &str) -> PathBuf {
         None => PathBuf::from(name),
         Some(folder) if folder.is_dir() => folder.join(name),
         Some(file) => file.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_beside_a_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other] = ["receipt", "other"].map(|name| folder.path().join(name));
+        let beside = format!("receipt.{}.unfinished", std::process::id());
+        let beside = folder.path().join(beside);
+        std::fs::write(&other, "somebody's").unwrap();
+        std::os::unix::fs::symlink(&other, &beside).unwrap();
+        write(&path, b"one", SECRET).unwrap();
+        std::fs::write(&beside, "what a killed process left, and longer").unwrap();
+        write(&path, b"two", SECRET).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read(&other).unwrap(), b"somebody's");
+        assert!(!beside.exists());
+        // A stream is written to as it is.
+        assert!(is_stream(Path::new("/dev/null")) && !is_stream(&path));
+        write(Path::new("/dev/null"), b"three", OPEN).unwrap();
     }
 }

@@ -127,6 +127,9 @@ fn of_keys(code: &str) -> Hints {
             &["the folder is LOG.keys by default; --keys PATH or RUNSTONE_KEYS names another"]
         }
         "keyring_io" => &["check that the folder exists and that you may read and write it"],
+        "key_provider_unavailable" => {
+            &["the file ring in the keyring folder names the variable or the command"]
+        }
         "bad_origin" => &["an origin reads like example.com/invoices"],
         "key_missing" => &["what was sealed under an erased key is gone; the event itself stands"],
         "entropy" | "entropy_unavailable" => {

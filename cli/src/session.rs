@@ -84,7 +84,7 @@ impl Session {
             .options
             .checkpoint_commands
             .clone_from(&self.checkpoint_commands);
-        options.sources = provider_sources();
+        options.sources = ProviderSources::default().env(secret_source());
         options.progress = self.repair_progress();
         options
     }
@@ -188,15 +188,15 @@ impl Session {
 }
 
 /// Key-encryption keys that stand in environment variables: the library does not read those.
-fn provider_sources() -> ProviderSources {
-    ProviderSources::default().env(SecretSource::new(|name| {
+pub(crate) fn secret_source() -> SecretSource {
+    SecretSource::new(|name| {
         #[expect(
             clippy::disallowed_methods,
             reason = "the command line reads the environment"
         )]
         let value = std::env::var(name);
         value.ok().map(SecretString::new)
-    }))
+    })
 }
 
 #[expect(

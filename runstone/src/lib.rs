@@ -76,6 +76,6 @@ pub use runstone_store::{
     Disclose, Durability, EpochStart, Erase, EraseError, Erasure, ErrorKind, EvidenceError,
     Expected, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item, KekRotation, Log,
     LogInfo, LogOptions, OpenError, OpenOptions, Payload, Problem, ProblemKind, Prover, Query,
-    QueryError, Read, ReadError, Record, Records, RewriteReport, Rows, Sealing, StartedEpoch,
-    Stats, Subscription, VerifyLevel, VerifyReport, verify_file,
+    QueryError, Read, ReadError, Record, Records, RewriteReport, Rows, Sealing, SigningKey,
+    SigningState, StartedEpoch, Stats, Subscription, VerifyLevel, VerifyReport, verify_file,
 };

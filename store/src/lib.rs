@@ -61,7 +61,7 @@ pub use engine::{Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contai
 pub use error::{AppendError, Corruption, ErrorKind, OpenError, ReadError, StorageError};
 pub use evidence::{
     Disclose, EpochStart, Erase, EraseError, Erasure, EvidenceError, KekRotation, Prover,
-    RewriteReport, StartedEpoch,
+    RewriteReport, SigningKey, SigningState, StartedEpoch,
 };
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, RowDifference, Rows,

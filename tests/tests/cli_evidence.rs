@@ -3,6 +3,8 @@
 
 #[path = "cli_evidence/erase.rs"]
 mod erase;
+#[path = "cli_evidence/kek.rs"]
+mod kek;
 #[path = "cli_evidence/killed.rs"]
 mod killed;
 #[path = "cli_evidence/proofs.rs"]

@@ -536,8 +536,17 @@ fn the_commands_of_the_documentation_work() -> Outcome {
     let folder = tempfile::tempdir()?;
     let log = runstone_tests::command::Runstone::on(folder.path().join("runstone.redb"));
     log.value(["init"]);
-    for run in ["run-7", "run-8", "run-7"] {
-        log.value(["append", "--type", "tool.called", "--stream", run]);
+    for customer in ["7", "8", "7"] {
+        let (run, scope) = (format!("run-{customer}"), format!("customer-{customer}"));
+        let event = [
+            "append",
+            "--type",
+            "tool.called",
+            "--stream",
+            &run,
+            "--scope",
+        ];
+        log.value(event.into_iter().chain([scope.as_str()]));
     }
     let page = runstone_tests::command::workspace().join("docs/EVIDENCE.md");
     let script = blocks(&std::fs::read_to_string(page)?, "sh").concat();
@@ -550,8 +559,15 @@ fn the_commands_of_the_documentation_work() -> Outcome {
     let text = told(&output);
     assert!(output.status.success(), "{text}");
     assert_eq!(text.matches("all checks hold").count(), 2, "{text}");
-    for says in ["Signature Verified Successfully", "=> OK"] {
-        assert!(text.contains(says), "{text}");
+    for says in [
+        "Signature Verified Successfully",
+        "=> OK",
+        "\"scopes\":[\"customer-7\"]",
+        "\"destroyed\":\"best_effort\"",
+        "retired",
+        "may be erased again",
+    ] {
+        assert!(text.contains(says), "{says}: {text}");
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Evidence packs: what is in them, and that the program in them finds every alteration.
 
 use runstone::pack::{Pack, PackError, PackStep};
-use runstone::store::EpochStart;
+use runstone::store::keys::{ProviderConfig, ProviderSources, SecretSource, SecretString};
+use runstone::store::{EpochStart, Erase};
 use runstone::{ErrorKind, Log, NewEvent, OpenOptions, Query, Runstone};
 use runstone_tests::command;
 use runstone_tests::pack::{Sample, copy_folder, files, list_again, newest_receipt, verify};
-use runstone_tests::tamper::Outcome;
+use runstone_tests::tamper::{Outcome, RawRows, Table};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -304,6 +305,168 @@ fn a_full_disk_leaves_nothing_behind() -> Outcome {
     };
     assert_eq!(full.code(), "storage_full");
     assert_eq!(std::fs::read_dir(folder.path())?.count(), 0);
+    Ok(())
+}
+
+/// A few events of two people.
+fn fill(log: &Log) -> Outcome {
+    for n in 0..6 {
+        let scope = if n % 2 == 0 { "ann" } else { "bob" };
+        let payload = format!("{{\"amount\":{n},\"of\":\"{scope}\"}}");
+        log.append_blocking(NewEvent::new("a.b", scope).scope(scope).payload(payload))?;
+    }
+    Ok(())
+}
+
+/// Lines of a file of a pack.
+fn lines(pack: &Path, name: &str) -> Outcome<Vec<String>> {
+    let text = std::fs::read_to_string(pack.join(name))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// In a log without keys an erasure is of scopes, and what is said later in one of them is there.
+#[test]
+fn a_plain_log_has_packs_too() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let log = Runstone::options().plain();
+    let log = log.create(folder.path().join("log"))?;
+    fill(&log)?;
+    let erasure = log.erase(&Erase::new("ann", "b"), &|_, _| {})?;
+    fill(&log)?;
+    let pack = folder.path().join("pack");
+    let all = Pack::of(Query::of_type("a.b")).payloads().entries();
+    let report = all.write(&log, &pack, &|_| {})?;
+    assert_eq!((report.events, report.disclosed), (12, 9));
+    assert_eq!((report.erased, report.withheld, report.erasures), (3, 0, 1));
+    let (accepted, text) = verify(&pack, [])?;
+    assert!(accepted, "{text}");
+    assert!(text.contains("keys destroyed: 'plain'"), "{text}");
+    let completed = erasure.completed.ok_or("it is not complete")?;
+    let expected = [1, 3, 5].map(|at| format!("{at} {} {completed}", erasure.requested));
+    assert_eq!(lines(&pack, "erased")?, expected);
+    // An erasure does not account for what was said after it, nor for somebody else.
+    for other in ["4", "9"] {
+        let altered = folder.path().join(format!("altered-{other}"));
+        copy_folder(&pack, &altered)?;
+        let erased = expected.join("\n").replacen('5', other, 1) + "\n";
+        std::fs::write(altered.join("erased"), erased)?;
+        let disclosed = altered.join(format!("disclosures/{other}.json"));
+        if disclosed.exists() {
+            std::fs::remove_file(disclosed)?;
+        }
+        list_again(&altered)?;
+        let (accepted, text) = verify(&altered, [])?;
+        assert!(!accepted && text.contains("FAIL  erased"), "{text}");
+    }
+    Ok(())
+}
+
+/// Content that somebody took away, and that no erasure accounts for, is told.
+#[test]
+fn what_is_withheld_is_told() -> Outcome {
+    for plain in [false, true] {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("log");
+        let options = Runstone::options();
+        let options = if plain { options.plain() } else { options };
+        let log = options.create(&path)?;
+        fill(&log)?;
+        log.close_blocking()?;
+        drop(log);
+        let rows = RawRows::open(&path)?;
+        let mut chunk = rows.chunk(3)?;
+        let at = usize::try_from(3 - chunk.first)?;
+        chunk.events[at].1.clear();
+        let key = chunk.first.to_be_bytes();
+        rows.set(Table::Chunks, &key, Some(&chunk.encode()))?;
+        drop(rows);
+        let log = Runstone::open(&path)?;
+        let pack = folder.path().join("pack");
+        let all = Pack::of(Query::of_type("a.b")).payloads();
+        let report = all.write(&log, &pack, &|_| {})?;
+        assert_eq!((report.events, report.disclosed), (6, 5));
+        assert_eq!((report.erased, report.withheld, report.erasures), (0, 1, 0));
+        assert_eq!(lines(&pack, "withheld")?, ["3"]);
+        let (accepted, text) = verify(&pack, [])?;
+        assert!(accepted, "{text}");
+        assert!(text.contains("NO ERASURE ACCOUNTS FOR IT"), "{text}");
+
+        // An erasure afterwards accounts for it: nobody could read it any more.
+        log.erase(&Erase::new("ann", "b"), &|_, _| {})?;
+        let later = folder.path().join("later");
+        let report = all.write(&log, &later, &|_| {})?;
+        assert_eq!((report.erased, report.withheld), (3, 0));
+        assert!(verify(&later, [])?.0);
+    }
+    Ok(())
+}
+
+/// An erasure that is not complete: a pack of the log, and of the replica that a backup makes.
+#[test]
+fn a_pending_erasure_is_told_as_such() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let source =
+        || SecretSource::new(|name| (name == "KEK").then(|| SecretString::new("0c".repeat(32))));
+    let provider = ProviderConfig::Env {
+        variable: "KEK".to_owned(),
+        source: source(),
+    };
+    let sources = || ProviderSources::new().env(source());
+    let options = Runstone::options().provider(provider);
+    let log = options
+        .sources(sources())
+        .create(folder.path().join("log"))?;
+    fill(&log)?;
+    // Nobody provides the next key.
+    let error = log.erase(&Erase::new("ann", "b"), &|_, _| {});
+    let error = error.err().ok_or("it was completed")?;
+    assert_eq!(error.code(), "erasure_pending");
+    let copy = folder.path().join("copy");
+    log.backup(&copy, &|_, _| {})?;
+    let all = Pack::of(Query::of_type("a.b"));
+    let shown = |log: &Log, name: &str, pack: &Pack, disclosed: u64| -> Outcome {
+        let dir = folder.path().join(name);
+        let report = pack.write(log, &dir, &|_| {})?;
+        assert_eq!((report.events, report.disclosed), (6, disclosed), "{name}");
+        assert_eq!((report.erased, report.withheld, report.erasures), (3, 0, 1));
+        let expected = [1, 3, 5].map(|at| format!("{at} 7 pending"));
+        assert_eq!(lines(&dir, "erased")?, expected);
+        let (accepted, text) = verify(&dir, [])?;
+        assert!(accepted, "{text}");
+        assert_eq!(text.matches("NOT COMPLETED").count(), 3, "{text}");
+        Ok(())
+    };
+    shown(&log, "headers", &all, 0)?;
+    shown(&log, "payloads", &all.clone().payloads(), 3)?;
+    log.close_blocking()?;
+    drop(log);
+    let replica = Runstone::options().sources(sources());
+    let replica = replica.keys(folder.path().join("log.keys")).open(&copy)?;
+    shown(&replica, "replica", &all, 0)
+}
+
+/// Somebody erases while a pack is written: what was disclosed before is disclosed, and a
+/// certificate that the checkpoint does not cover is not in it.
+#[test]
+fn an_erasure_while_a_pack_is_written_does_not_spoil_it() -> Outcome {
+    for (step, disclosed) in [(PackStep::Disclosures, 6), (PackStep::Tiles, 6)] {
+        let folder = tempfile::tempdir()?;
+        let log = Runstone::create(folder.path().join("log"))?;
+        fill(&log)?;
+        let (pack, erased) = (folder.path().join("pack"), RefCell::new(false));
+        let all = Pack::of(Query::of_type("a.b")).payloads();
+        let report = all.write(&log, &pack, &|progress| {
+            let is_last = progress.done == progress.all;
+            if progress.step == step && is_last && !erased.replace(true) {
+                log.erase(&Erase::new("bob", "b"), &|_, _| {}).unwrap();
+            }
+        })?;
+        assert!(*erased.borrow());
+        let (accepted, text) = verify(&pack, [])?;
+        assert!(accepted, "{text}");
+        assert!(report.disclosed <= disclosed && report.withheld == 0);
+        assert_eq!(report.disclosed + report.erased, 6);
+    }
     Ok(())
 }
 

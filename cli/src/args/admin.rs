@@ -1,13 +1,23 @@
 //! Arguments of what operators and auditors do.
 
+use super::command_line::{self, Kek};
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use runstone::VerifyLevel;
 use runstone::codec::Authority;
 use std::path::PathBuf;
 
+const KEKS: &str = "The key-encryption key wraps all other keys. By default it lies with them in the keyring folder. \
+With --kek env:NAME it stands in that environment variable: 64 hexadecimal digits or base64 of 32 bytes; every command that \
+opens the log needs it, and to replace it the next one goes into NAME_NEXT. With --kek command:COMMAND a program keeps it, \
+as one that asks a key management service: it is started without a shell for each request, which is one JSON object on its \
+stdin, and answers one on its stdout; docs/FORMAT.md of Runstone has them all. Words as a shell splits them, or a JSON array.
+
+Only the name of the variable, or the command, is kept in the keyring.";
+
 /// Make a new log and its keys. An existing file is refused.
 #[derive(Debug, Args)]
+#[command(after_long_help = KEKS)]
 pub(crate) struct InitArgs {
     /// Do not encrypt payloads
     #[arg(long)]
@@ -15,6 +25,10 @@ pub(crate) struct InitArgs {
     /// Let single members of every payload be disclosed
     #[arg(long)]
     pub(crate) fields: bool,
+    /// Who holds the key-encryption key
+    #[arg(long, value_name = "keyring|env:NAME|command:COMMAND")]
+    #[arg(default_value = "keyring", value_parser = command_line::parse_kek)]
+    pub(crate) kek: Kek,
     /// Name of the log in its checkpoints [default: runstone.local/ and its id]
     #[arg(long, value_name = "O")]
     pub(crate) origin: Option<String>,
@@ -96,7 +110,7 @@ pub(crate) struct RebuildArgs {
 /// Keys and principals.
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysCommand {
-    /// List the keys, without their secrets
+    /// List the keys, without their secrets, and who signs and signed checkpoints
     List,
     /// Write a copy of all keys
     Backup {

@@ -1,4 +1,4 @@
-//! A program and its arguments, written as one value.
+//! A program and its arguments, written as one value, and what may name one.
 
 /// A program and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,35 @@ pub(super) fn parse(text: &str) -> Result<CommandLine, String> {
         Some(program) if !program.is_empty() => Ok(CommandLine(words)),
         _ => Err("it names no program".to_owned()),
     }
+}
+
+/// Who holds the key-encryption key of a new log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kek {
+    /// The keyring folder.
+    Keyring,
+    /// An environment variable of this name.
+    Env(String),
+    /// A program.
+    Command(CommandLine),
+}
+
+/// `keyring`, `env:NAME` or `command:COMMAND`.
+pub(super) fn parse_kek(text: &str) -> Result<Kek, String> {
+    if let Some(command) = text.strip_prefix("command:") {
+        return parse(command).map(Kek::Command);
+    }
+    match text.strip_prefix("env:") {
+        Some(name) if is_variable(name) => Ok(Kek::Env(name.to_owned())),
+        Some(_) => Err("a variable has letters, digits and _, and no digit first".to_owned()),
+        None if text == "keyring" => Ok(Kek::Keyring),
+        None => Err("it is keyring, env:NAME or command:COMMAND".to_owned()),
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && name.chars().all(is_part) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 /// Words parted by white space; '..' as it is; ".." but for \" and \\; \ before anything else.
@@ -85,6 +114,21 @@ mod tests {
             words("sh -c 'cat > $HOME; `x`'"),
             ["sh", "-c", "cat > $HOME; `x`"]
         );
+    }
+
+    #[test]
+    fn a_key_encryption_key_is_held_in_three_ways() {
+        assert_eq!(parse_kek("keyring"), Ok(Kek::Keyring));
+        assert_eq!(parse_kek("env:KEY_1"), Ok(Kek::Env("KEY_1".to_owned())));
+        let command = CommandLine(vec!["kms".to_owned(), "a b".to_owned()]);
+        for text in ["command:kms 'a b'", "command:[\"kms\",\"a b\"]"] {
+            assert_eq!(parse_kek(text), Ok(Kek::Command(command.clone())));
+        }
+        for text in [
+            "", "env", "env:", "env:1", "env:A B", "env:A=1", "command:", "file", "Keyring",
+        ] {
+            assert!(parse_kek(text).is_err(), "{text}");
+        }
     }
 
     #[test]

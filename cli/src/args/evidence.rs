@@ -14,13 +14,18 @@ A disclosure shows content of the event, or single fields of it, to whoever has 
 leaves the house. It stands beside its receipt as POSITION.disclosure.json, readable by its owner only. Every disclosure \
 is recorded in the log before it is written, so that recipients can be told of an erasure.
 
+An envelope is the stored form of the content, POSITION.envelope beside the receipt. Sealed, it shows nothing to whoever \
+has no key, and is not recorded. In a log that is not encrypted it is the content: writing it is recorded as a disclosure. What the log says \
+of an erasure is never sealed and never erased: the envelope of log.erasure_requested and log.erasure_completed stands \
+beside their receipts without being asked for.
+
 A file that exists is replaced.";
 
 /// Prove that events stand in the log
 #[derive(Debug, Args)]
 #[command(after_long_help = RECEIPTS)]
 #[command(group = ArgGroup::new("many").args(["stream", "query", "from", "to", "all"]).multiple(true))]
-#[command(group = ArgGroup::new("shown").args(["disclose", "disclose_all"]))]
+#[command(group = ArgGroup::new("shown").args(["disclose", "disclose_all", "envelope"]).multiple(true))]
 pub(crate) struct ReceiptArgs {
     #[command(subcommand)]
     pub(crate) command: Option<ReceiptCommand>,
@@ -49,8 +54,11 @@ pub(crate) struct ReceiptArgs {
     #[arg(long, value_name = "FIELD", requires = "output")]
     pub(crate) disclose: Vec<String>,
     /// Disclose the whole payload too
-    #[arg(long, requires = "output")]
+    #[arg(long, requires = "output", conflicts_with = "disclose")]
     pub(crate) disclose_all: bool,
+    /// Write the envelope too: the payload as it is stored
+    #[arg(long, requires = "output")]
+    pub(crate) envelope: bool,
     /// A code for who gets the disclosure, recorded for ever: no name
     #[arg(long, value_name = "CODE", requires = "shown")]
     pub(crate) recipient: Option<String>,
@@ -95,10 +103,12 @@ pub(crate) struct ReceiptVerifyArgs {
     /// The log that it must be of; else any log of the policy
     #[arg(long, value_name = "O")]
     pub(crate) origin: Option<String>,
-    /// The stored form of the payload, which must be the one that the receipt commits to
+    /// The stored form of the payload, which must be the one that the receipt commits to; what it
+    /// says is shown if it is not encrypted
     #[arg(long, value_name = "FILE")]
     pub(crate) envelope: Option<PathBuf>,
-    /// Id of the log, without which an envelope that is not encrypted cannot be checked
+    /// Id of the log, without which only the content of an envelope that is not encrypted can be
+    /// checked, not its stored form
     #[arg(long, value_name = "HEX", value_parser = parse_log_id)]
     pub(crate) log_id: Option<LogId>,
     /// A disclosure, which must be a part of the payload; what it discloses is shown
@@ -176,7 +186,9 @@ have to be destroyed by hand.
 Refused while a scope is under hold or younger than the setting retention.minimum_days.
 
 The certificate is the receipt of the event log.erasure_completed. It is written to erasure-POSITION.tlog-proof in the \
-current folder, or where -o says; POSITION is that of this event. runstone receipt POSITION issues it again.
+current folder, or where -o says; POSITION is that of this event. Beside it stand what that event says \
+(erasure-POSITION.envelope) and the same two files of the request, which names all the scopes that were erased together \
+(erasure-POSITION.request.tlog-proof and .request.envelope). runstone receipt POSITION -o FILE issues each again.
 
 An erasure that was cut short is pending (exit 9): the content reads as erased already, and erase --resume finishes it.";
 

@@ -11,7 +11,7 @@ pub(crate) use admin::{
     ClockCommand, CompletionsArgs, ConfigCommand, InitArgs, KeysCommand, ManArgs, PrincipalCommand,
     RebuildArgs, SchemaArgs, VerifyArgs,
 };
-pub(crate) use command_line::CommandLine;
+pub(crate) use command_line::{CommandLine, Kek};
 pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
 pub(crate) use evidence::{
     CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,

@@ -1,6 +1,6 @@
 //! `erase`: nobody can read a scope any more, and a certificate says so.
 
-use super::receipt::write_receipt;
+use super::receipt::Certificate;
 use crate::args::EraseArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::files;
@@ -27,6 +27,9 @@ struct Line<'a> {
     rewritten: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<&'a Path>,
+    /// What stands beside it.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    beside: Option<Certificate>,
 }
 
 impl<'a> Line<'a> {
@@ -41,6 +44,7 @@ impl<'a> Line<'a> {
             destroyed: erasure.destroyed.as_deref(),
             rewritten: erasure.rewritten,
             certificate: None,
+            beside: None,
         }
     }
 }
@@ -157,7 +161,8 @@ fn resume(session: &Session, log: &Log, asked: Option<&Path>) -> Result<Vec<Eras
     Ok(log.resume_erasures(&|done, all| bar.set(done, all))?)
 }
 
-/// Writes the certificates: receipts of what completed the erasures.
+/// Writes the certificates: receipts of what requested and completed the erasures, and what that
+/// says.
 fn certify(
     session: &Session,
     log: &Log,
@@ -174,9 +179,9 @@ fn certify(
             continue;
         };
         let file = files::place(asked, &format!("erasure-{position}.tlog-proof"));
-        if let Err(failure) = write_receipt(&mut prover, position, &file) {
-            return Err(not_written(failure, position));
-        }
+        let of = (erasure.requested, position);
+        let written = Certificate::write(log, &mut prover, of, &file);
+        line.beside = Some(written.map_err(|failure| not_written(failure, position))?);
         line.certificate = Some(&file);
         session.output.answer(&line, || text(erasure, &file))?;
     }
@@ -206,9 +211,14 @@ fn text(erasure: &Erasure, certificate: &Path) -> String {
     } else {
         "their sealed bytes are still in the file: runstone erase --resume"
     };
+    let beside = if files::is_stream(certificate) {
+        ""
+    } else {
+        ", and beside it what it says and the request"
+    };
     let scopes = erasure.scopes.join(", ");
     format!(
-        "erased {scopes}\n{keys}\n{file}\ncertificate  {}",
+        "erased {scopes}\n{keys}\n{file}\ncertificate  {}{beside}",
         certificate.display()
     )
 }

@@ -1,10 +1,11 @@
 //! `init`: a new log and its keys.
 
 use super::{config, keys};
-use crate::args::InitArgs;
+use crate::args::{InitArgs, Kek};
 use crate::error::{Exit, Failure, Report};
-use crate::session::{Access, Session};
+use crate::session::{Access, Session, secret_source};
 use runstone::codec::Authority;
+use runstone::store::keys::{DEFAULT_COMMAND_LIMIT, ProviderConfig};
 use runstone::{CreateOptions, Log, Sealing};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -29,6 +30,17 @@ pub(crate) fn run(session: &Session, args: InitArgs) -> Result<Exit, Failure> {
     create.origin = args.origin;
     create.fields = args.fields;
     create.keys = Some(session.keys_path());
+    create.provider = match &args.kek {
+        Kek::Keyring => ProviderConfig::File,
+        Kek::Env(variable) => ProviderConfig::Env {
+            variable: variable.clone(),
+            source: secret_source(),
+        },
+        Kek::Command(command) => ProviderConfig::Command {
+            argv: command.0.clone(),
+            limit: DEFAULT_COMMAND_LIMIT,
+        },
+    };
     if args.plain {
         create.sealing = Sealing::Plain;
     }
@@ -65,6 +77,15 @@ pub(crate) fn run(session: &Session, args: InitArgs) -> Result<Exit, Failure> {
         let _ = write!(text, "\norigin  {}\nvkey    {}", answer.origin, answer.vkey);
         text
     })?;
+    match &args.kek {
+        Kek::Keyring => {}
+        Kek::Env(variable) => output.note(&format!(
+            "the key-encryption key stays in {variable} alone: without it the log cannot be opened"
+        )),
+        Kek::Command(_) => output.note(
+            "the key-encryption key stays with the command: without it the log cannot be opened",
+        ),
+    }
     if args.plain {
         output.note("payloads are not encrypted, and digests of keys can be guessed");
     } else {

@@ -40,6 +40,7 @@ mod tiles;
 pub use error::PackError;
 
 use folder::{Folder, SUMS, Writing};
+use runstone_codec::Position;
 use runstone_receipt::Policy;
 use runstone_receipt::checkpoint::Checkpoint;
 use runstone_store::{Disclose, Erasure, Log, Prover, Query, Read, Record, Records};
@@ -333,7 +334,7 @@ impl Selection<'_> {
         missing: Option<&Missing>,
         folder: &mut Folder,
     ) -> Result<PackReport, PackError> {
-        let erasures = Erasures::of(self.log);
+        let erasures = Erasures::of(self.log, prover.size());
         let (mut erased, mut withheld) = (List::new("erased"), List::new("withheld"));
         let (mut requests, mut certified) = (BTreeSet::new(), BTreeSet::new());
         let mut events = 0;
@@ -346,6 +347,11 @@ impl Selection<'_> {
                 &receipt.encode(),
             )?;
             events += 1;
+            let is_disclosed = missing.is_some_and(|missing| !missing.contains(&position.get()));
+            if is_disclosed {
+                // It was there when it was opened, though it may have been erased since.
+                continue;
+            }
             if let Some(erasure) = erasures.covering(&record) {
                 let completed = erasure.completed;
                 let completed = completed.map_or_else(|| "pending".to_owned(), |at| at.to_string());
@@ -353,7 +359,7 @@ impl Selection<'_> {
                 erased.add(folder, &line)?;
                 requests.insert(erasure.requested);
                 certified.extend(erasure.completed);
-            } else if missing.is_some_and(|missing| missing.contains(&position.get())) {
+            } else if missing.is_some() {
                 withheld.add(folder, &format!("{position}\n"))?;
             }
         }
@@ -389,8 +395,14 @@ struct Erasures {
 }
 
 impl Erasures {
-    fn of(log: &Log) -> Self {
-        let all = log.erasures();
+    /// Those that were requested under a checkpoint of this size, as far as they were then.
+    fn of(log: &Log, size: u64) -> Self {
+        let is_under = |position: Position| position.get() < size;
+        let mut all = log.erasures();
+        all.retain(|erasure| is_under(erasure.requested));
+        for erasure in &mut all {
+            erasure.completed = erasure.completed.filter(|position| is_under(*position));
+        }
         let mut of_scope: HashMap<String, Vec<usize>> = HashMap::new();
         for (at, erasure) in all.iter().enumerate() {
             for scope in &erasure.scopes {

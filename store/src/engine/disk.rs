@@ -486,19 +486,18 @@ impl Disk for OverlayDisk {
     }
 }
 
-/// Replaces a file whole: write beside it, fsync, rename, fsync the folder.
+/// Replaces a file whole: write beside it, fsync, rename, fsync the folder. What lies beside it was
+/// left by a write that was cut short; a link that somebody put there is not followed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
-    use std::os::unix::fs::OpenOptionsExt as _;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = private_file().create_new(true).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&beside, path)?;
@@ -535,6 +534,25 @@ impl LogPaths {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_whatever_lies_beside_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let [path, beside, other] =
+            ["copy", "copy.new", "other"].map(|name| folder.path().join(name));
+        std::fs::write(&other, "somebody's").unwrap();
+        std::fs::write(&beside, "what a killed process left, and longer").unwrap();
+        write_whole(&path, b"one").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        std::os::unix::fs::symlink(&other, &beside).unwrap();
+        write_whole(&path, b"two").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"two");
+        assert_eq!(std::fs::read(&other).unwrap(), b"somebody's");
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        assert!(meta.is_file() && meta.permissions().mode() & 0o777 == 0o600);
+        assert!(!beside.exists());
+    }
 
     #[test]
     fn an_overlay_leaves_its_base_alone() {

@@ -2,13 +2,15 @@
 
 use super::EvidenceError;
 use super::erase::is_code;
+use crate::chunk::RawEvent;
 use crate::error::{AppendError, ReadError};
+use crate::identity::Identity;
 use crate::log::Log;
 use crate::own::{DISCLOSED, Disclosed};
 use crate::prepare::LOG_STREAM;
 use crate::read::{check_digest, parse_entry};
 use runstone_codec::payload::Plain;
-use runstone_codec::{NewEvent, Position, namespace, seal};
+use runstone_codec::{Entry, NewEvent, Position, namespace, seal};
 use runstone_receipt::Disclosure;
 use runstone_receipt::disclosure::DisclosedField;
 use zeroize::Zeroizing;
@@ -116,8 +118,43 @@ impl Log {
         self.disclosure(&Disclose::whole(position))
     }
 
-    fn disclosure(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
-        let at = disclose.position.get();
+    /// The stored form of an event's content, whose digest is in its entry. A sealed one shows
+    /// nothing without the key. One that is not sealed is the content: that it is handed over is
+    /// recorded as with [`disclose`](Self::disclose), unless the event is evidence of the log
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Erased`]; those of [`disclose`](Self::disclose) where it is recorded.
+    pub fn envelope(
+        &self,
+        position: Position,
+        recipient: Option<String>,
+    ) -> Result<Vec<u8>, EvidenceError> {
+        let disclose = Disclose {
+            recipient,
+            ..Disclose::whole(position)
+        };
+        check_recipient(&disclose)?;
+        let (envelope, shows) = self.stored(position, |_, entry, raw| {
+            let header = entry.header();
+            let shows = header.key_id.is_none() && !namespace::is_evidence(&header.event_type);
+            Ok((raw.envelope.to_vec(), shows))
+        })?;
+        if shows {
+            let disclosure = self.disclosure(&disclose)?;
+            self.record_own(event_of(&disclose, &disclosure)?, None)?;
+        }
+        Ok(envelope)
+    }
+
+    /// Looks at an event whose content is there and has the digest of its entry.
+    fn stored<T>(
+        &self,
+        position: Position,
+        look: impl FnOnce(&Identity, &Entry<'_>, RawEvent<'_>) -> Result<T, ReadError>,
+    ) -> Result<T, EvidenceError> {
+        let at = position.get();
         let mut reader = self.shared.reader()?;
         if at >= reader.size() {
             return Err(ReadError::NotFound {
@@ -125,13 +162,21 @@ impl Log {
             }
             .into());
         }
-        let plain = reader.raw(at, |reader, raw| {
+        let found = reader.raw(at, |reader, raw| {
             let (identity, entry) = (&reader.identity, parse_entry(raw)?);
-            let header = entry.header();
-            if raw.envelope.is_empty() || identity.is_erased(at, header) {
+            if raw.envelope.is_empty() || identity.is_erased(at, entry.header()) {
                 return Ok(None);
             }
             check_digest(&identity.log_id, &entry, raw)?;
+            look(identity, &entry, raw).map(Some)
+        })?;
+        found.ok_or(EvidenceError::Erased { position })
+    }
+
+    fn disclosure(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
+        let at = disclose.position.get();
+        let plain = self.stored(disclose.position, |identity, entry, raw| {
+            let header = entry.header();
             let key = header.key_id.as_ref().map(|id| identity.keys.data_key(id));
             let key = key.transpose().map_err(|error| ReadError::Keys {
                 position: at,
@@ -147,10 +192,7 @@ impl Log {
                 key.as_deref(),
             );
             let plain = opened.map_err(|error| ReadError::payload(at, &error))?;
-            Ok(Some(Zeroizing::new(plain)))
-        })?;
-        let plain = plain.ok_or(EvidenceError::Erased {
-            position: disclose.position,
+            Ok(Zeroizing::new(plain))
         })?;
         let plain = Plain::parse(&plain).map_err(|error| EvidenceError::Unreadable {
             position: disclose.position,

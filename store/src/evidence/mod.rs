@@ -17,4 +17,4 @@ pub use erase::{Erase, Erasure};
 pub use error::{EraseError, EvidenceError};
 pub use prove::Prover;
 pub use rewrite::RewriteReport;
-pub use rotate::KekRotation;
+pub use rotate::{KekRotation, SigningKey, SigningState};

@@ -5,8 +5,8 @@ use crate::keys::KeyError;
 use crate::log::{Exclusive, Log};
 use crate::own::{KEY_ROTATED, KeyRotated};
 use crate::prepare::LOG_STREAM;
-use runstone_codec::NewEvent;
 use runstone_codec::keys::{Destroyed, ProviderError};
+use runstone_codec::{NewEvent, Position};
 use runstone_receipt::note::Vkey;
 
 /// What became of the former key-encryption keys.
@@ -19,7 +19,68 @@ pub struct KekRotation {
     pub remaining: Vec<String>,
 }
 
+/// A key that signs checkpoints of the log, or did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SigningKey {
+    /// Its public key, under the name that the log had then.
+    pub vkey: Vkey,
+    /// Whether it signs.
+    pub state: SigningState,
+    /// The event that says so. `None`: a rotation was cut short before it was recorded, or these are
+    /// the keys of another copy.
+    pub recorded: Option<Position>,
+}
+
+/// Whether a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SigningState {
+    /// It signs.
+    Current,
+    /// The former one, which signs too until the overlap is ended.
+    Overlap,
+    /// It signed.
+    Retired,
+}
+
+impl SigningState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Overlap => "overlap",
+            Self::Retired => "retired",
+        }
+    }
+}
+
 impl Log {
+    /// Every key that signs checkpoints of this log or ever did, oldest first.
+    pub fn signing_keys(&self) -> Vec<SigningKey> {
+        let identity = &self.shared.identity;
+        let signing = identity.keys.vkeys();
+        let state_of = |vkey: &Vkey| match signing.iter().position(|one| one == vkey) {
+            Some(0) => SigningState::Current,
+            Some(_) => SigningState::Overlap,
+            None => SigningState::Retired,
+        };
+        let history = identity.history();
+        let recorded = history.signers().map(|(vkey, at)| (vkey, Some(at)));
+        let mut keys: Vec<(Vkey, Option<u64>)> = recorded.collect();
+        for vkey in signing.iter().rev() {
+            if keys.iter().all(|(known, _)| known != vkey) {
+                keys.push((vkey.clone(), None));
+            }
+        }
+        let keys = keys.into_iter().map(|(vkey, recorded)| SigningKey {
+            state: state_of(&vkey),
+            vkey,
+            recorded: recorded.map(Position::new),
+        });
+        keys.collect()
+    }
+
     /// Makes a new key-encryption key, wraps every key under it and destroys those before it.
     /// Payloads are not touched. Interrupted at any point, every key can still be opened, and
     /// calling it again finishes the work; so it does where somebody else had to destroy a former

@@ -6,7 +6,7 @@ use super::ring::{RingProvider, RingSeed, seal_seed};
 use super::signers::open_seed;
 use super::store::{KeyStore, PROTECTED_SCOPE};
 use runstone_codec::KeyId;
-use runstone_codec::keys::{Destroyed, KEY_LEN, KeyKind, KeyRow};
+use runstone_codec::keys::{Destroyed, KEY_LEN, KeyKind, KeyRow, ProviderError};
 use runstone_receipt::note::Vkey;
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
@@ -141,7 +141,12 @@ impl KeyStore {
             .into_iter()
             .filter(|id| !still.contains(id))
         {
-            let answer = self.provider.destroy(&id)?;
+            let answer = match self.provider.destroy(&id) {
+                // It opened this log's keys, so it is the provider; the key is not there, and
+                // nobody says how it went.
+                Err(ProviderError::UnknownKek { .. }) => Destroyed::BestEffort,
+                answer => answer?,
+            };
             if answer != Destroyed::Unsupported {
                 self.ring
                     .update(|ring| ring.retired_keks.retain(|retired| *retired != id))?;

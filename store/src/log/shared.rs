@@ -5,7 +5,7 @@ use crate::engine::{Db, Disk, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
 use crate::identity::{Identity, Opening};
-use crate::open::{Contents, Disks, drop_erased_keys, load};
+use crate::open::{Contents, Disks, Witness, drop_erased_keys, load};
 use crate::options::Durability;
 use crate::prepare::Actor;
 use crate::read::{Published, Reader, stream_scope};
@@ -506,7 +506,7 @@ impl Shared {
             Arc::new(db),
             contents,
             Arc::clone(&disks.head),
-            &self.signing,
+            (&self.signing, Witness::Process),
         )?;
         if let Some(dispute) = opened.disputes.into_iter().next() {
             return Err(dispute.error);

@@ -57,7 +57,7 @@ pub(crate) fn load(
     db: Arc<Db>,
     contents: Contents,
     head_disk: Arc<dyn Disk>,
-    signing: &Arc<Signing>,
+    (signing, witness): (&Arc<Signing>, Witness),
 ) -> Result<Opened, OpenError> {
     let (head_file, found) = HeadFile::open(head_disk, &identity.log_id)
         .map_err(|error| StorageError::io("LOG.head", &error))?;
@@ -113,7 +113,14 @@ pub(crate) fn load(
     if tree.size() != head.size || tree.root() != head.root || tree.peaks() != head.peaks {
         return Err(blame(&snapshot, &head).into());
     }
-    let disputes = find_disputes(&identity, &history, &snapshot, &head, &found, signing)?;
+    let disputes = find_disputes(
+        &identity,
+        &history,
+        &snapshot,
+        &head,
+        &found,
+        (signing, witness),
+    )?;
     identity.set_history(history);
     let host = replayed_folds(&identity, folds, &db, &snapshot, &head)?;
     let merged = snapshot
@@ -161,14 +168,24 @@ pub(crate) struct Dispute {
     pub(crate) known: (u64, [u8; 32]),
 }
 
-/// Compares with `LOG.head` and with every checkpoint copy.
+/// Who knows of the log besides `LOG.head`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Witness {
+    /// Every checkpoint copy, commands included.
+    Copies,
+    /// This process, which has had the log open: nobody else has written it since, and copies know
+    /// of nothing that this process did not sign. Nobody waits for a command meanwhile.
+    Process,
+}
+
+/// Compares with `LOG.head` and with what the witness knows.
 fn find_disputes(
     identity: &Identity,
     history: &History,
     snapshot: &Snapshot,
     head: &Head,
     found: &Found,
-    signing: &Signing,
+    (signing, witness): (&Signing, Witness),
 ) -> Result<Vec<Dispute>, OpenError> {
     let mut disputes = Vec::new();
     let mut compare =
@@ -198,12 +215,21 @@ fn find_disputes(
         }
         compare("LOG.head", (slot.size, slot.root))?;
     }
-    let mut vkeys = history.vkeys();
-    vkeys.extend(identity.keys.vkeys());
-    for (name, checkpoint) in signing.copies().read(&vkeys)? {
-        let known = (checkpoint.size, checkpoint.root);
-        if !history.is_superseded(&checkpoint.origin, known) {
-            compare(&name, known)?;
+    match witness {
+        Witness::Copies => {
+            let mut vkeys = history.vkeys();
+            vkeys.extend(identity.keys.vkeys());
+            for (name, checkpoint) in signing.copies().read(&vkeys)? {
+                let known = (checkpoint.size, checkpoint.root);
+                if !history.is_superseded(&checkpoint.origin, known) {
+                    compare(&name, known)?;
+                }
+            }
+        }
+        Witness::Process => {
+            if let Some((size, signed)) = signing.newest() {
+                compare("this process", (size, signed.checkpoint().root))?;
+            }
         }
     }
     Ok(disputes)

@@ -6,7 +6,7 @@ mod load;
 
 pub use create::CreateOptions;
 pub(crate) use load::{
-    Contents, Dispute, Opened, compare, diverged, drop_erased_keys, last_head, load,
+    Contents, Dispute, Opened, Witness, compare, diverged, drop_erased_keys, last_head, load,
 };
 
 use crate::chunk::{Chunk, Head};
@@ -227,7 +227,7 @@ impl Log {
             Arc::new(db),
             contents,
             Arc::clone(&disks.head),
-            &signing,
+            (&signing, Witness::Copies),
         )?;
         let Opened {
             loaded,

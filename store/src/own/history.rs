@@ -30,8 +30,8 @@ const TYPES: [&str; 4] = [
 pub(crate) struct Epoch {
     pub(crate) number: u64,
     pub(crate) origin: String,
-    /// Public keys that sign in it, oldest first.
-    keys: Vec<[u8; 32]>,
+    /// Public keys that sign in it, oldest first, and where each was recorded.
+    keys: Vec<([u8; 32], u64)>,
     /// Events before it.
     pub(crate) size: u64,
     /// The newest head of the epoch before that was known when this one began: size and root.
@@ -198,7 +198,7 @@ impl History {
                 let genesis: Genesis = serde_json::from_slice(payload).ok()?;
                 self.epochs.push(Epoch {
                     number: 1,
-                    keys: vec![public_key(&genesis.vkey)?],
+                    keys: vec![(public_key(&genesis.vkey)?, position)],
                     origin: genesis.origin,
                     size: 0,
                     known: None,
@@ -212,7 +212,7 @@ impl History {
                 };
                 self.epochs.push(Epoch {
                     number: started.epoch,
-                    keys: vec![public_key(&started.vkey)?],
+                    keys: vec![(public_key(&started.vkey)?, position)],
                     origin: started.origin,
                     size: started.size,
                     known,
@@ -221,7 +221,7 @@ impl History {
             KEY_ROTATED => {
                 let rotated: KeyRotated = serde_json::from_slice(payload).ok()?;
                 let epoch = self.epochs.last_mut()?;
-                epoch.keys.push(public_key(&rotated.new)?);
+                epoch.keys.push((public_key(&rotated.new)?, position));
             }
             ERASURE_REQUESTED => {
                 let request: ErasureRequested = serde_json::from_slice(payload).ok()?;
@@ -276,19 +276,21 @@ impl History {
 
     /// Every key that may have signed a checkpoint of this log, under the name that it had then.
     pub(crate) fn vkeys(&self) -> Vec<Vkey> {
-        let mut vkeys: Vec<Vkey> = Vec::new();
-        for epoch in &self.epochs {
-            for key in &epoch.keys {
-                vkeys.extend(Vkey::new(&epoch.origin, key));
-            }
-        }
-        vkeys
+        self.signers().map(|(vkey, _)| vkey).collect()
+    }
+
+    /// Those keys, oldest first, and where each was recorded.
+    pub(crate) fn signers(&self) -> impl Iterator<Item = (Vkey, u64)> {
+        self.epochs.iter().flat_map(|epoch| {
+            let keys = epoch.keys.iter();
+            keys.filter_map(|(key, at)| Some((Vkey::new(&epoch.origin, key).ok()?, *at)))
+        })
     }
 
     /// Whether a key signs in the epoch of now, as far as is recorded.
     pub(crate) fn is_signer(&self, public_key: &[u8; 32]) -> bool {
         let newest = self.epochs.last();
-        newest.is_some_and(|epoch| epoch.keys.contains(public_key))
+        newest.is_some_and(|epoch| epoch.keys.iter().any(|(key, _)| key == public_key))
     }
 
     pub(crate) fn erasures(&self) -> &BTreeMap<u64, ErasureState> {

@@ -1,8 +1,6 @@
 //! Erasure from the command line: what it does, what it refuses, what somebody else has to do first.
 
 use super::site::{SECRET, Site, auditor};
-use runstone_store::keys::{ProviderConfig, SecretSource, SecretString};
-use runstone_store::{CreateOptions, Log, OpenOptions};
 use serde_json::{Value, json};
 
 impl Site {
@@ -51,8 +49,44 @@ fn an_erasure_leaves_a_certificate_and_nothing_else() {
     assert_eq!(site.verified(), 0);
 
     // The certificate verifies for a stranger, and so does the receipt from before.
-    let auditor = auditor(&[&policy, &before, &site.path("erasure-42.tlog-proof")]);
+    let beside = [
+        "erasure-42.tlog-proof",
+        "erasure-42.envelope",
+        "erasure-42.request.tlog-proof",
+        "erasure-42.request.envelope",
+    ];
+    let told_of = ["certificate", "envelope", "request", "request_envelope"];
+    assert_eq!(told_of.map(|name| told[name].clone()), beside);
+    let [receipt, envelope, request, request_envelope] = beside.map(|name| site.path(name));
+    let auditor = auditor(&[
+        &policy,
+        &before,
+        &receipt,
+        &envelope,
+        &request,
+        &request_envelope,
+    ]);
     let verify = |file| auditor.done(["receipt", "verify", file, "--policy", "policy"]);
+    let says = |receipt, envelope| {
+        let args = ["receipt", "verify", receipt, "--policy", "policy"];
+        auditor.done(args.into_iter().chain(["--envelope", envelope]))["content"].clone()
+    };
+    assert_eq!(
+        says(beside[0], beside[1]),
+        json!({"requested": 41, "destroyed": "best_effort", "rewritten": true})
+    );
+    let requested = says(beside[2], beside[3]);
+    assert_eq!(
+        (&requested["scopes"], &requested["basis"]),
+        (&json!(["ann"]), &json!("gdpr-17-1-b"))
+    );
+    let swapped = ["receipt", "verify", beside[0], "--policy", "policy"];
+    let swapped = auditor.run(swapped.into_iter().chain(["--envelope", beside[3]]));
+    assert_eq!(swapped.exit, 4, "{swapped:?}");
+    // Issued again, it has its content beside it too.
+    let again = site.done(["receipt", "42", "-o", "again.tlog-proof"]);
+    assert_eq!(again["envelope"], "again.envelope");
+    assert_eq!(site.read("again.envelope"), site.read(beside[1]));
     let header = &verify("erasure-42.tlog-proof")["header"];
     assert_eq!(
         (&header["type"], &header["position"]),
@@ -194,18 +228,8 @@ fn what_must_not_be_erased_is_refused_and_nothing_happens() {
 /// A log whose key-encryption key is in an environment variable, which nobody can destroy from here.
 fn with_key_in_environment(first: &str) -> Site {
     let mut site = Site::empty();
-    let value = first.to_owned();
-    let source =
-        SecretSource::new(move |name| (name == "KEY").then(|| SecretString::new(value.clone())));
-    let mut create = CreateOptions::default();
-    create.provider = ProviderConfig::Env {
-        variable: "KEY".to_owned(),
-        source,
-    };
-    let log = Log::create(&site.log(), &create, OpenOptions::default()).unwrap();
-    log.close_blocking().unwrap();
-    drop(log);
     site.variables = vec![("KEY", first.to_owned())];
+    site.done(["init", "--kek", "env:KEY"]);
     site.fill();
     site
 }
@@ -256,7 +280,8 @@ fn an_erasure_waits_for_somebody_who_holds_the_key() {
 #[test]
 fn a_rotation_says_what_became_of_the_former_keys() {
     let wrapped = |site: &Site| -> Vec<Value> {
-        let keys = site.run(["keys", "list"]).lines;
+        let mut keys = site.run(["keys", "list"]).lines;
+        keys.retain(|key| key["kind"] != "signing");
         assert!(
             keys.iter()
                 .all(|key| key["generation"].is_u64() && key["state"].is_string())

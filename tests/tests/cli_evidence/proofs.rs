@@ -16,7 +16,7 @@ fn a_receipt_verifies_where_there_is_no_log() {
     let told = site.done(["receipt", ANN, "-o", "ann.tlog-proof"]);
     assert_eq!(
         told,
-        json!({"receipt": "ann.tlog-proof", "disclosure": null, "position": 1})
+        json!({"receipt": "ann.tlog-proof", "disclosure": null, "envelope": null, "position": 1})
     );
     // The same on stdout, and by the event's id.
     assert_eq!(
@@ -334,10 +334,82 @@ fn an_envelope_is_the_one_that_is_committed_to() {
             auditor.run([&args[..], more].concat())
         };
         let verified = verify(&["envelope", "--log-id", &log_id]).done();
+        let content = if plain {
+            json!({"amount": 0, "text": format!("{SECRET}, bob"), "note": null})
+        } else {
+            Value::Null
+        };
         assert_eq!(verified["envelope"], true);
+        assert_eq!(verified["content"], content);
         assert_eq!(verify(&["altered", "--log-id", &log_id]).exit, 4);
-        assert_eq!(verify(&["envelope"]).exit, if plain { 8 } else { 0 });
+        assert_eq!(verify(&["altered"]).exit, 4);
+        // Without the id the content of a plain one is checked, and its stored form is not.
+        let verified = verify(&["envelope"]).done();
+        assert_eq!(verified["envelope"], !plain);
+        assert_eq!(verified["content"], content);
         assert_eq!(verify(&["envelope", "--log-id", "xyz"]).exit, 2);
+        std::fs::write(auditor.path("altered"), b"\0short").unwrap();
+        assert_eq!(verify(&["altered"]).exit, 4);
+        assert_eq!(verify(&["altered", "--log-id", &log_id]).exit, 4);
+    }
+}
+
+#[test]
+fn an_envelope_leaves_the_house_and_is_recorded_where_it_shows_content() {
+    let envelope = ["receipt", "2", "-o", "2.tlog-proof", "--envelope"];
+    for plain in [false, true] {
+        let site = Site::empty();
+        site.done(["init", "--plain"].into_iter().take(1 + usize::from(plain)));
+        site.fill();
+        let told = site.done(envelope.into_iter().chain(["--recipient", "auditor-7"]));
+        assert_eq!(told["envelope"], "2.envelope");
+        let finds = |file: &str| {
+            let bytes = site.read(file);
+            let mut windows = bytes.windows(SECRET.len());
+            windows.any(|window| window == SECRET.as_bytes())
+        };
+        assert_eq!(finds("2.envelope"), plain);
+        let rows = RawRows::open(&site.log()).unwrap();
+        let chunk = rows.chunk(2).unwrap();
+        let at = usize::try_from(2 - chunk.first).unwrap();
+        assert_eq!(site.read("2.envelope"), chunk.events[at].1);
+        drop(rows);
+        let recorded = site.run(["log", "--type", "log.disclosed"]).lines;
+        let recorded: Vec<&Value> = recorded.iter().map(|line| &line["data"]).collect();
+        let expected =
+            json!({"position": 2, "segments": [0, 1, 2], "of": 3, "recipient": "auditor-7"});
+        let expected = if plain { vec![&expected] } else { Vec::new() };
+        assert_eq!(recorded, expected);
+        // What the log says of itself is nobody's secret.
+        site.done(["receipt", "0", "-o", "0.tlog-proof", "--envelope"]);
+        let policy = site.keep("policy", ["policy"]);
+        let genesis = ["0.tlog-proof", "0.envelope"].map(|name| site.path(name));
+        let auditor = auditor(&[&policy, &genesis[0], &genesis[1]]);
+        let args = ["receipt", "verify", "0.tlog-proof", "--policy", "policy"];
+        let verified = auditor.done(args.into_iter().chain(["--envelope", "0.envelope"]));
+        assert_eq!(verified["content"], site.done(["show", "0"])["data"]);
+        assert_eq!(
+            site.run(["log", "--type", "log.disclosed"]).lines.len(),
+            expected.len()
+        );
+        // Content that is sealed is not proven by an envelope that claims to be plain.
+        if !plain {
+            let mut forged = auditor.read("0.envelope");
+            let args = ["receipt", "verify", "2.tlog-proof", "--policy", "policy"];
+            std::fs::copy(site.path("2.tlog-proof"), auditor.path("2.tlog-proof")).unwrap();
+            std::fs::copy(site.keep("now", ["policy"]), auditor.path("policy")).unwrap();
+            forged[0] = 0;
+            std::fs::write(auditor.path("forged"), forged).unwrap();
+            let ended = auditor.run(args.into_iter().chain(["--envelope", "forged"]));
+            assert_eq!(
+                (ended.exit, &ended.lines[0]["content"]),
+                (4, &Value::Null),
+                "{ended:?}"
+            );
+        }
+        site.done(["erase", "bob", "--basis", "b"]);
+        let ended = site.run(envelope);
+        assert_eq!((ended.exit, ended.code().as_str()), (1, "erased"));
     }
 }
 

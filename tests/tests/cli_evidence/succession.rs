@@ -2,7 +2,23 @@
 
 use super::site::{Site, auditor};
 use runstone_receipt::Policy;
-use serde_json::json;
+use serde_json::{Value, json};
+
+impl Site {
+    /// Who signs, who does too, who did, and the events that say so.
+    fn signers(&self) -> Vec<(&'static str, Value)> {
+        let keys = self.run(["keys", "list"]).lines;
+        let keys = keys.iter().filter(|key| key["kind"] == "signing");
+        let keys = keys.map(|key| {
+            let vkey = key["vkey"].as_str().unwrap();
+            assert_eq!(vkey.split('+').nth(1), key["key_id"].as_str());
+            let state = ["current", "overlap", "retired"];
+            let state = state.into_iter().find(|state| key["state"] == *state);
+            (state.unwrap(), key["recorded"].clone())
+        });
+        keys.collect()
+    }
+}
 
 #[test]
 fn signing_keys_follow_each_other_and_old_receipts_stay_good() {
@@ -17,12 +33,28 @@ fn signing_keys_follow_each_other_and_old_receipts_stay_good() {
     assert_eq!(site.doctor("signing key").0, "ok");
     let told = site.done(["keys", "rotate-signing"]);
     assert_ne!(told["old"], told["new"]);
+    let overlap = [("overlap", json!(0)), ("current", json!(41))];
+    assert_eq!(site.signers(), overlap);
+    let keys = site.run(["keys", "list"]).lines;
+    let vkeys = keys.iter().filter_map(|key| key["vkey"].as_str());
+    assert_eq!(vkeys.collect::<Vec<_>>(), [&told["old"], &told["new"]]);
     assert_eq!(site.doctor("signing key").0, "warn");
     let ended = site.run(["keys", "rotate-signing"]);
     assert_eq!(ended.code(), "signing_overlap");
     let both = site.keep("both", ["checkpoint"]);
     let ended = site.done(["keys", "rotate-signing", "--end"]);
     assert_eq!(ended["vkey"], told["new"]);
+    assert_eq!(
+        site.signers(),
+        [("retired", json!(0)), ("current", json!(41))]
+    );
+    // People see them too.
+    let mut people = std::process::Command::new(runstone_tests::command::binary());
+    people.args(["--log", "log.redb", "keys", "list"]);
+    let text = people.current_dir(site.path("")).output().unwrap().stdout;
+    let text = String::from_utf8(text).unwrap();
+    let new = told["new"].as_str().unwrap();
+    assert!(text.contains("retired") && text.contains(new), "{text}");
     assert_eq!(site.doctor("signing key").0, "ok");
     let alone = site.keep("alone", ["receipt", "1"]);
     let now = site.keep("now", ["policy"]);
@@ -60,6 +92,7 @@ fn a_lost_log_is_succeeded_by_its_backup() {
     site.done(["keys", "backup", "keys"]);
     let early = site.keep("early", ["checkpoint"]);
     site.done(["backup", "copy"]);
+    assert_eq!(site.signers(), [("current", json!(0))]);
     let former = site.keep("former", ["policy"]);
     assert_eq!(append().exit, 0);
     site.keep("newest", ["checkpoint"]);
@@ -105,6 +138,10 @@ fn a_lost_log_is_succeeded_by_its_backup() {
         (&json!("example.com/next"), &json!(42))
     );
     assert_eq!(append().exit, 0);
+    assert_eq!(
+        site.signers(),
+        [("retired", json!(0)), ("current", json!(41))]
+    );
     assert_eq!(site.doctor("replica").0, "ok");
     assert_eq!(site.verified(), 0);
 
@@ -136,8 +173,9 @@ fn a_lost_log_is_succeeded_by_its_backup() {
     assert_eq!((ended.exit, ended.code().as_str()), (4, "log_diverged"));
 }
 
-/// Keeps what it is given in a file beside it.
+/// Keeps what it is given in a file beside it, and a list of what it was asked.
 const KEEPER: &str = r#"
+echo "$2" >> verbs
 case "$2" in
     put) cat > "$1.new" && mv "$1.new" "$1" ;;
     get) if [ -e "$1" ]; then cat "$1"; fi ;;
@@ -149,6 +187,12 @@ fn a_command_keeps_checkpoints_and_notices_a_rollback() {
     let mut site = Site::new();
     std::fs::create_dir(site.path("else where")).unwrap();
     std::fs::write(site.path("else where/keep.sh"), KEEPER).unwrap();
+    // While it is open nobody else writes it: opening it anew for an erasure asks nobody.
+    let words = ["--checkpoint-command", "sh 'else where/keep.sh' first"];
+    let erase = ["erase", "ann", "--basis", "b"];
+    site.done(erase.into_iter().chain(words));
+    let verbs = String::from_utf8(site.read("verbs")).unwrap();
+    assert_eq!(verbs.matches("get").count(), 1, "{verbs}");
     let append = |site: &Site, command: &[&str]| {
         let args = ["append", "--type", "a.b", "--stream", "s"];
         site.run([&args[..], command].concat())

@@ -8,7 +8,7 @@ use crate::output::{Align, Output, Table, Tone, count, now, relative, rfc3339};
 use crate::session::{Access, Session};
 use runstone::codec::{Authority, OsEntropy, Position};
 use runstone::store::keys::{Credential, KeyInfo, KeyStore};
-use runstone::{AppendError, Log};
+use runstone::{AppendError, Log, SigningKey, SigningState};
 use serde::Serialize;
 use std::path::Path;
 
@@ -56,6 +56,30 @@ impl Line {
     }
 }
 
+/// A key that signs checkpoints, or did.
+#[derive(Serialize)]
+struct SigningLine {
+    key_id: String,
+    kind: &'static str,
+    state: &'static str,
+    /// Position of the event that says so.
+    recorded: Option<Position>,
+    vkey: String,
+}
+
+impl SigningLine {
+    fn of(key: &SigningKey) -> Self {
+        let [a, b, c, d] = key.vkey.key_id();
+        Self {
+            key_id: format!("{a:02x}{b:02x}{c:02x}{d:02x}"),
+            kind: "signing",
+            state: key.state.as_str(),
+            recorded: key.recorded,
+            vkey: key.vkey.to_string(),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Written<'a> {
     file: &'a Path,
@@ -76,11 +100,15 @@ struct Enrolled<'a> {
 
 fn list(session: &Session) -> Result<Exit, Failure> {
     let output = &session.output;
-    let keys = session.with(Access::Events, |log| Ok(log.keys()))?;
+    let look = |log: &Log| Ok((log.keys(), log.signing_keys()));
+    let (keys, signing) = session.with(Access::Events, look)?;
     if output.json {
         let mut results = Output::results();
         for key in &keys {
             results.json(&Line::of(key))?;
+        }
+        for key in &signing {
+            results.json(&SigningLine::of(key))?;
         }
         results.flush()?;
         return Ok(Exit::Done);
@@ -116,8 +144,38 @@ fn list(session: &Session) -> Result<Exit, Failure> {
         ];
         table.row(cells.into_iter().map(|cell| (cell, Tone::Plain)).collect());
     }
-    Output::text(&format!("{}\n", table.text()))?;
+    let (table, signing) = (table.text(), signing_table(output, &signing));
+    Output::text(&format!("{table}\n\n{signing}\n"))?;
     Ok(Exit::Done)
+}
+
+fn signing_table(output: &Output, keys: &[SigningKey]) -> String {
+    let columns = [
+        ("kind", Align::Left),
+        ("state", Align::Left),
+        ("recorded", Align::Right),
+        ("key", Align::Left),
+        ("vkey", Align::Left),
+    ];
+    let mut table = Table::new(output, &columns);
+    for key in keys {
+        let line = SigningLine::of(key);
+        let tone = match key.state {
+            SigningState::Overlap => Tone::Warn,
+            SigningState::Retired => Tone::Dim,
+            _ => Tone::Plain,
+        };
+        let recorded = line.recorded.map(|position| position.to_string());
+        let cells = [
+            line.kind.to_owned(),
+            line.state.to_owned(),
+            recorded.unwrap_or_else(|| "-".to_owned()),
+            line.key_id,
+            line.vkey,
+        ];
+        table.row(cells.into_iter().map(|cell| (cell, tone)).collect());
+    }
+    table.text()
 }
 
 fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {

@@ -6,27 +6,40 @@ use crate::files;
 use crate::output::{Output, Progress, Results, count};
 use crate::session::{Access, Session};
 use runstone::codec::Position;
-use runstone::{Disclose, Log, Prover, Query, Read};
+use runstone::{Disclose, Log, Prover, Query, Read, Sealing};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 /// How the file of a receipt ends.
 const RECEIPT: &str = ".tlog-proof";
 /// How the file of a disclosure ends, in place of that.
 const DISCLOSURE: &str = ".disclosure.json";
+/// How the file of an envelope ends, in place of that.
+const ENVELOPE: &str = ".envelope";
+/// What says of an erasure what it erased and that it is complete: nobody's secret.
+const CERTIFICATES: [&str; 2] = ["log.erasure_requested", "log.erasure_completed"];
 
 #[derive(Serialize)]
 struct Answer<'a> {
     receipt: &'a Path,
     disclosure: Option<&'a Path>,
+    envelope: Option<&'a Path>,
     position: Position,
 }
 
 pub(crate) fn run(session: &Session, args: &ReceiptArgs) -> Result<Exit, Failure> {
     let shows = args.disclose_all || !args.disclose.is_empty();
-    // A disclosure is recorded.
-    let access = if shows { Access::Write } else { Access::Events };
+    // What shows content is recorded, and where nothing is encrypted an envelope does.
+    let is_recorded =
+        shows || args.envelope && session.with(Access::Events, |log| Ok(is_plain(log)))?;
+    let access = if is_recorded {
+        Access::Write
+    } else {
+        Access::Events
+    };
     let Some(which) = args.which else {
         let (read, folder) = selection(args)?;
         std::fs::create_dir_all(folder).map_err(|error| Report::file(folder, &error))?;
@@ -39,6 +52,10 @@ pub(crate) fn run(session: &Session, args: &ReceiptArgs) -> Result<Exit, Failure
         };
         one(log, &session.output, args, position)
     })
+}
+
+fn is_plain(log: &Log) -> bool {
+    log.info().sealing == Sealing::Plain
 }
 
 /// What receipts are wanted of, and where they go.
@@ -75,9 +92,12 @@ fn one(
     let file = files::place(Some(asked), &format!("{position}{RECEIPT}"));
     write_receipt(&mut prover, position, &file)?;
     let disclosure = disclose(log, args, position, &file)?;
+    let event_type = log.record(position)?.header.event_type;
+    let envelope = show_envelope(log, args, position, &event_type, &file)?;
     let answer = Answer {
         receipt: &file,
         disclosure: disclosure.as_deref(),
+        envelope: envelope.as_deref(),
         position,
     };
     output.answer(&answer, || text(&answer, prover.size()))?;
@@ -92,15 +112,15 @@ fn text(answer: &Answer<'_>, size: u64) -> String {
         // Writing to a string cannot fail.
         let _ = write!(text, "\n{disclosure}: what is disclosed of it");
     }
+    if let Some(envelope) = answer.envelope {
+        let envelope = envelope.display();
+        let _ = write!(text, "\n{envelope}: its content as it is stored");
+    }
     text
 }
 
 /// The receipt of an event, in a file.
-pub(in crate::commands) fn write_receipt(
-    prover: &mut Prover,
-    position: Position,
-    file: &Path,
-) -> Result<(), Failure> {
+fn write_receipt(prover: &mut Prover, position: Position, file: &Path) -> Result<(), Failure> {
     files::write(file, &prover.receipt(position)?.encode(), files::OPEN)
 }
 
@@ -120,14 +140,89 @@ fn disclose(
     };
     disclose.recipient.clone_from(&args.recipient);
     let disclosure = log.disclose(&disclose)?;
-    let receipt = receipt.as_os_str().to_string_lossy();
-    let file = format!(
-        "{}{DISCLOSURE}",
-        receipt.strip_suffix(RECEIPT).unwrap_or(&receipt)
-    );
-    let file = PathBuf::from(file);
+    let file = beside(receipt, DISCLOSURE);
     files::write(&file, &disclosure.encode(), files::SECRET)?;
     Ok(Some(file))
+}
+
+/// A file that stands beside a receipt.
+fn beside(receipt: &Path, ending: &str) -> PathBuf {
+    let receipt = receipt.as_os_str().as_bytes();
+    let mut name = receipt
+        .strip_suffix(RECEIPT.as_bytes())
+        .unwrap_or(receipt)
+        .to_owned();
+    name.extend_from_slice(ending.as_bytes());
+    OsString::from_vec(name).into()
+}
+
+/// Writes the envelope of an event beside its receipt if it is asked for, or if the event is what
+/// a certificate consists of.
+fn show_envelope(
+    log: &Log,
+    args: &ReceiptArgs,
+    position: Position,
+    event_type: &str,
+    receipt: &Path,
+) -> Result<Option<PathBuf>, Failure> {
+    let is_certificate = CERTIFICATES.contains(&event_type) && !files::is_stream(receipt);
+    if !args.envelope && !is_certificate {
+        return Ok(None);
+    }
+    let mode = if is_certificate {
+        files::OPEN
+    } else {
+        files::SECRET
+    };
+    write_envelope(log, position, args.recipient.clone(), receipt, mode).map(Some)
+}
+
+/// The envelope of an event, beside its receipt.
+fn write_envelope(
+    log: &Log,
+    position: Position,
+    recipient: Option<String>,
+    receipt: &Path,
+    mode: u32,
+) -> Result<PathBuf, Failure> {
+    let file = beside(receipt, ENVELOPE);
+    files::write(&file, &log.envelope(position, recipient)?, mode)?;
+    Ok(file)
+}
+
+/// The certificate of an erasure: receipts of its completion and of its request, and what both say.
+#[derive(Debug, Default, Serialize)]
+pub(in crate::commands) struct Certificate {
+    /// What the completion says.
+    envelope: Option<PathBuf>,
+    /// The receipt of the request, which names the scopes.
+    request: Option<PathBuf>,
+    /// What the request says.
+    request_envelope: Option<PathBuf>,
+}
+
+impl Certificate {
+    /// Writes it; `receipt` is the file of the first receipt, and the others stand beside it.
+    pub(in crate::commands) fn write(
+        log: &Log,
+        prover: &mut Prover,
+        (requested, completed): (Position, Position),
+        receipt: &Path,
+    ) -> Result<Self, Failure> {
+        write_receipt(prover, completed, receipt)?;
+        if files::is_stream(receipt) {
+            return Ok(Self::default());
+        }
+        let envelope = write_envelope(log, completed, None, receipt, files::OPEN)?;
+        let request = beside(receipt, &format!(".request{RECEIPT}"));
+        write_receipt(prover, requested, &request)?;
+        let request_envelope = write_envelope(log, requested, None, &request, files::OPEN)?;
+        Ok(Self {
+            envelope: Some(envelope),
+            request: Some(request),
+            request_envelope: Some(request_envelope),
+        })
+    }
 }
 
 /// Receipts of many events under one checkpoint. An event that cannot be proven or shown is told,
@@ -161,13 +256,17 @@ fn many(
             write_receipt(&mut prover, position, &file)?;
             told.written += 1;
             let disclosure = disclose(log, args, position, &file);
+            let event_type = &record.header.event_type;
+            let envelope = show_envelope(log, args, position, event_type, &file);
             let answer = Answer {
                 receipt: &file,
                 disclosure: disclosure.as_ref().ok().and_then(Option::as_deref),
+                envelope: envelope.as_ref().ok().and_then(Option::as_deref),
                 position,
             };
             answer_line(output, &mut results, &answer)?;
             disclosure
+                .and(envelope)
                 .map(drop)
                 .map_err(|failure| at(failure, position))
         });

@@ -3,7 +3,7 @@
 mod issue;
 mod verify;
 
-pub(super) use issue::write_receipt;
+pub(super) use issue::Certificate;
 
 use crate::args::{ReceiptArgs, ReceiptCommand};
 use crate::error::{Exit, Failure, Report};

@@ -5,9 +5,11 @@ use crate::args::ReceiptVerifyArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::files;
 use crate::output::{Fields, Head, Output, Results, on_one_line};
+use runstone::codec::Entry;
+use runstone::codec::payload::Plain;
 use runstone::receipt::MAX_FILE_LEN;
 use runstone::receipt::disclosure::{DisclosedField, MAX_DISCLOSURE_LEN};
-use runstone::receipt::receipt::Verified;
+use runstone::receipt::receipt::{ReceiptError, Verified};
 use runstone::{Disclosure, Policy, Receipt, VerifyOptions};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -28,6 +30,8 @@ struct Answer<'a> {
     cosigned_by: Vec<String>,
     /// Whether an envelope was given, and is the one that the receipt commits to.
     envelope: bool,
+    /// What the envelope says, if it is not encrypted and opens what the receipt commits to.
+    content: Option<Box<RawValue>>,
     disclosed: Option<Vec<Shown<'a>>>,
     code: Option<&'a str>,
     why: Option<&'a str>,
@@ -45,24 +49,30 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(field: &'a DisclosedField) -> Self {
-        let line: Vec<u8> = on_one_line(field.value()).collect();
-        let text = String::from_utf8_lossy(&line).into_owned();
-        let value = RawValue::from_string(text)
-            .or_else(|_| serde_json::value::to_raw_value(&String::from_utf8_lossy(field.value())))
-            .unwrap_or_default();
         Self {
             index: field.index(),
             name: field.name(),
-            value,
+            value: value_of(field.value()),
         }
     }
+}
+
+/// JSON as it was recorded; else text.
+fn value_of(bytes: &[u8]) -> Box<RawValue> {
+    let line: Vec<u8> = on_one_line(bytes).collect();
+    let text = String::from_utf8_lossy(&line).into_owned();
+    RawValue::from_string(text)
+        .or_else(|_| serde_json::value::to_raw_value(&String::from_utf8_lossy(bytes)))
+        .unwrap_or_default()
 }
 
 /// What is given besides the receipts.
 struct Given<'a> {
     policy: Policy,
     origin: Option<&'a str>,
-    envelope: Option<Vec<u8>>,
+    envelope: Option<&'a [u8]>,
+    /// What is in the envelope, where it is not encrypted.
+    plain: Option<&'a Plain<'a>>,
     /// The disclosure, or why it is none.
     disclosure: Option<Result<Disclosure, Rejection>>,
     args: &'a ReceiptVerifyArgs,
@@ -74,10 +84,13 @@ pub(crate) fn run(output: &Output, args: &ReceiptVerifyArgs) -> Result<Exit, Fai
         let message = "an envelope and a disclosure belong to one receipt";
         return Err(Report::usage(message).hint("verify that one alone").into());
     }
+    let envelope = read(args.envelope.as_deref(), MAX_ENVELOPE_LEN)?;
+    let plain = envelope.as_deref().and_then(opened);
     let given = Given {
         policy: verdict::policy(&args.policy)?,
         origin: args.origin.as_deref(),
-        envelope: read(args.envelope.as_deref(), MAX_ENVELOPE_LEN)?,
+        envelope: envelope.as_deref(),
+        plain: plain.as_ref(),
         disclosure: read(args.disclosure.as_deref(), MAX_DISCLOSURE_LEN)?.map(|bytes| {
             let disclosure = Disclosure::parse(&bytes).map_err(Rejection::from);
             disclosure.map_err(|rejection| match &args.disclosure {
@@ -133,11 +146,11 @@ fn one(
         .and_then(|read| read.as_ref().ok());
     let shown = disclosure.filter(|_| verified.is_some());
     if output.json {
-        results.json(&answer(file, verified, rejection, shown))?;
+        results.json(&answer(given, file, verified, rejection, shown))?;
     } else {
         let mut text = verdict::headline(output, file, rejection);
         if let Some(verified) = verified {
-            text.push_str(&describe(output, verified, shown));
+            text.push_str(&describe(output, given, verified, shown));
         }
         results.line(text.trim_end_matches('\n'))?;
     }
@@ -152,7 +165,15 @@ fn verify<'a>(receipt: &'a Receipt, given: &Given<'_>) -> Result<Verified<'a>, R
     if let Some(log_id) = given.args.log_id {
         options = options.log_id(log_id);
     }
-    if let Some(envelope) = &given.envelope {
+    let is_sealed =
+        Entry::parse(receipt.entry_bytes()).map_or(true, |entry| entry.header().key_id.is_some());
+    let plain = given.plain.filter(|_| !is_sealed);
+    if let Some(plain) = plain {
+        options = options.plain(plain);
+    }
+    // Without the id the stored form of a plain one cannot be checked, but its content can.
+    let is_content_alone = !is_sealed && given.args.log_id.is_none();
+    if let Some(envelope) = given.envelope.filter(|_| !is_content_alone) {
         options = options.envelope(envelope);
     }
     match &given.disclosure {
@@ -165,10 +186,21 @@ fn verify<'a>(receipt: &'a Receipt, given: &Given<'_>) -> Result<Verified<'a>, R
             });
         }
     }
-    Ok(receipt.verify(&given.policy, &options)?)
+    let verified = receipt.verify(&given.policy, &options)?;
+    if is_content_alone && given.envelope.is_some() && plain.is_none() {
+        return Err(ReceiptError::Commitment.into());
+    }
+    Ok(verified)
+}
+
+/// The content in an envelope that is not encrypted.
+fn opened(envelope: &[u8]) -> Option<Plain<'_>> {
+    let (codec, plain) = envelope.split_first()?;
+    Plain::parse(plain).ok().filter(|_| *codec == 0)
 }
 
 fn answer<'a>(
+    given: &'a Given<'_>,
     file: &'a Path,
     verified: Option<&'a Verified<'_>>,
     rejection: Option<&'a Rejection>,
@@ -195,13 +227,26 @@ fn answer<'a>(
             .map(|one| one.key().to_string())
             .collect(),
         envelope: verified.is_some_and(|verified| verified.checked().envelope),
+        content: content(given, verified).map(value_of),
         disclosed: shown.map(|shown| shown.disclosed().iter().map(Shown::of).collect()),
         code: rejection.map(|rejection| rejection.code),
         why: rejection.map(|rejection| rejection.why.as_str()),
     }
 }
 
-fn describe(output: &Output, verified: &Verified<'_>, shown: Option<&Disclosure>) -> String {
+/// What the envelope says, if it was checked.
+fn content<'a>(given: &'a Given<'_>, verified: Option<&Verified<'_>>) -> Option<&'a [u8]> {
+    let is_checked = verified.is_some_and(|verified| verified.checked().plain);
+    let plain = given.plain.filter(|_| is_checked)?;
+    Some(plain.payload())
+}
+
+fn describe(
+    output: &Output,
+    given: &Given<'_>,
+    verified: &Verified<'_>,
+    shown: Option<&Disclosure>,
+) -> String {
     let (entry, header) = (verified.entry(), verified.header());
     let mut fields = Fields::new(output);
     fields.place(header, entry.position(), entry.revision());
@@ -211,6 +256,12 @@ fn describe(output: &Output, verified: &Verified<'_>, shown: Option<&Disclosure>
     verdict::checkpoint_lines(&mut fields, verified.checkpoint());
     if verified.checked().envelope {
         fields.line("envelope", "the stored form of the payload");
+    } else if given.envelope.is_some() {
+        let remark = "its content is checked, its stored form not: that needs --log-id";
+        fields.line("envelope", remark);
+    }
+    if let Some(content) = content(given, Some(verified)) {
+        fields.line("content", &String::from_utf8_lossy(content));
     }
     for field in shown.map(Disclosure::disclosed).unwrap_or_default() {
         let value = String::from_utf8_lossy(field.value());
