@@ -53,10 +53,14 @@
 //! [`codec`] (bytes and values), [`receipt`] (proofs and their verification), [`store`] (the log),
 //! [`projections`] (agent runs and settings) and [`import`] (recordings made elsewhere).
 
+mod agent;
 mod options;
 pub mod pack;
 
-pub use options::{Options, Runstone};
+pub use agent::{
+    CallError, EffectCall, Run, RunBuilder, Runstone, Session, Status, Step, StepError, Tool,
+};
+pub use options::Options;
 
 pub use runstone_codec as codec;
 pub use runstone_import as import;
@@ -68,7 +72,13 @@ pub use runstone_codec::{
     Authority, Control, Draft, EventError, Header, Limits, LogId, NewEvent, Position, Revision,
     TypedEvent, Upcasters, Uuid,
 };
-pub use runstone_projections::{Settings, events, runs, schemas, settings, standard_folds};
+pub use runstone_projections::effects::{
+    self, Class, Effect, EffectError, Effects, Executed, KeySource, State,
+};
+pub use runstone_projections::runs::RunError;
+pub use runstone_projections::{
+    Hold, Settings, events, runs, schemas, sessions, settings, standard_folds,
+};
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};
 pub use runstone_store::{

@@ -1,5 +1,6 @@
 //! Opening a log with everything attached.
 
+use crate::Runstone;
 use runstone_projections::standard_folds;
 use runstone_store::keys::{ProviderConfig, ProviderSources};
 use runstone_store::{
@@ -7,45 +8,6 @@ use runstone_store::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Where a program begins: a log with the [standard folds](crate::standard_folds) attached.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Runstone;
-
-impl Runstone {
-    /// Opens a log and brings it to where it was.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] says what was found and what to do; a refused file is left as it is.
-    pub fn open(path: impl AsRef<Path>) -> Result<Log, OpenError> {
-        Self::options().open(path)
-    }
-
-    /// Makes an encrypted log with its keys in `PATH.keys`, and opens it.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError::AlreadyExists`] leaves what is there untouched.
-    pub fn create(path: impl AsRef<Path>) -> Result<Log, OpenError> {
-        Self::options().create(path)
-    }
-
-    /// A log in memory: the same engine, gone when the last handle is dropped.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`] if the operating system gives no randomness.
-    pub fn memory() -> Result<Log, OpenError> {
-        Self::options().memory()
-    }
-
-    /// Everything that can be chosen.
-    pub fn options() -> Options {
-        Options::default()
-    }
-}
 
 /// How a log is opened or made. Nothing here decides what is recorded: that is what
 /// [`Settings`](crate::Settings) are for.
@@ -155,8 +117,8 @@ impl Options {
     /// # Errors
     ///
     /// As [`Runstone::open`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Log, OpenError> {
-        Log::open(path.as_ref(), self.open)
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
+        Ok(Log::open(path.as_ref(), self.open)?.into())
     }
 
     /// Makes a log and opens it.
@@ -164,8 +126,8 @@ impl Options {
     /// # Errors
     ///
     /// As [`Runstone::create`].
-    pub fn create(self, path: impl AsRef<Path>) -> Result<Log, OpenError> {
-        Log::create(path.as_ref(), &self.create, self.open)
+    pub fn create(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
+        Ok(Log::create(path.as_ref(), &self.create, self.open)?.into())
     }
 
     /// Opens a log, or makes it if there is none.
@@ -174,7 +136,7 @@ impl Options {
     ///
     /// As [`Runstone::open`] and [`Runstone::create`]; [`OpenError::AlreadyExists`] if somebody else
     /// makes it at the same time.
-    pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Log, OpenError> {
+    pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
         let path = path.as_ref();
         match self.clone().open(path) {
             Err(OpenError::NotFound { .. }) => self.create(path),
@@ -187,8 +149,8 @@ impl Options {
     /// # Errors
     ///
     /// As [`Runstone::memory`].
-    pub fn memory(self) -> Result<Log, OpenError> {
-        Log::memory(&self.create, self.open)
+    pub fn memory(self) -> Result<Runstone, OpenError> {
+        Ok(Log::memory(&self.create, self.open)?.into())
     }
 
     /// These options as the store takes them, for what is done to a log that is not open.

@@ -3,7 +3,7 @@
 use super::{Class, Effect, EffectError, EffectId, Executed, KeySource, Kind, json};
 use crate::events::ErrorSaid;
 use crate::lease::Hold;
-use runstone_codec::Position;
+use runstone_codec::{Position, Uuid};
 use serde::Serialize;
 
 /// A call that somebody wants to make.
@@ -21,6 +21,7 @@ pub struct Claim {
     pub(super) holder: String,
     pub(super) hold: Hold,
     pub(super) fresh: Fresh,
+    pub(super) event_id: Option<Uuid>,
 }
 
 impl Claim {
@@ -48,6 +49,7 @@ impl Claim {
             holder: "unnamed".to_owned(),
             hold: Hold::Default,
             fresh: Fresh::Forever,
+            event_id: None,
         }
     }
 
@@ -118,6 +120,12 @@ impl Claim {
     /// How long the result of a read is given again. Default: for ever, as of every other class.
     pub fn fresh(mut self, fresh: Fresh) -> Self {
         self.fresh = fresh;
+        self
+    }
+
+    /// Id of the event that records the claim, by which its caller finds out whether it was.
+    pub fn event_id(mut self, id: Uuid) -> Self {
+        self.event_id = Some(id);
         self
     }
 

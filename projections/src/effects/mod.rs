@@ -296,11 +296,10 @@ impl Effects {
             Draft::new(event).keyed(tag.clone())
         };
         let of = |event| NewEvent::typed(event, claim.stream.as_str());
+        let mut claimed = of(&claimed)?;
+        claimed.event_id = claim.event_id;
         let candidates = vec![
-            draft(of(&claimed)?)
-                .control(control)
-                .keyed(digest)
-                .keyed(binding),
+            draft(claimed).control(control).keyed(digest).keyed(binding),
             draft(NewEvent::typed(
                 &EffectOutcomeUnknown::default(),
                 claim.stream.as_str(),

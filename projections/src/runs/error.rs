@@ -1,6 +1,7 @@
 //! Why a run is not begun, or not gone on with.
 
 use super::RunSummary;
+use crate::sessions::SessionError;
 use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
 use runstone_store::{AppendError, ReadError};
@@ -37,6 +38,12 @@ pub enum RunError {
         /// Where it was begun or resumed.
         fence: Position,
     },
+    /// Nothing can be appended at a path of the session's document.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// A value does not serialise to JSON.
+    #[error("the value does not serialise to JSON: {0}")]
+    Json(String),
     /// The log did not record it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -60,6 +67,8 @@ impl RunError {
             Self::Exists(_) => "run_exists",
             Self::NotFound { .. } => "run_not_found",
             Self::Stale { .. } => "stale_run",
+            Self::Session(error) => error.code(),
+            Self::Json(_) => "not_json",
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::Settings(error) => error.code(),

@@ -1,0 +1,96 @@
+//! Futures for callers without a runtime, and time for callers with any.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+/// Runs a future to its end on this thread.
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+/// The output of a future, or `None` when it is not there in time. A thread watches the clock, so
+/// that no runtime need have timers.
+pub(super) async fn within<F: Future + Unpin>(mut future: F, time: Duration) -> Option<F::Output> {
+    let alarm = Arc::new(Mutex::new(Alarm::default()));
+    let mut thread: Option<Thread> = None;
+    let output = poll_fn(|context| {
+        if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        let mut state = alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.rang {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(context.waker().clone());
+        drop(state);
+        if thread.is_none() {
+            let alarm = Arc::clone(&alarm);
+            thread = Some(thread::spawn(move || ring(&alarm, time)).thread().clone());
+        }
+        Poll::Pending
+    })
+    .await;
+    alarm.lock().unwrap_or_else(PoisonError::into_inner).rang = true;
+    if let Some(thread) = thread {
+        thread.unpark();
+    }
+    output
+}
+
+#[derive(Default)]
+struct Alarm {
+    rang: bool,
+    waker: Option<Waker>,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a caller's patience is measured by the machine's clock; nothing of it is recorded"
+)]
+fn ring(alarm: &Mutex<Alarm>, time: Duration) {
+    let began = Instant::now();
+    loop {
+        let mut state = alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = time.saturating_sub(began.elapsed());
+        if state.rang || left.is_zero() {
+            state.rang = true;
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
+            return;
+        }
+        drop(state);
+        thread::park_timeout(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    #[test]
+    fn what_is_ready_is_answered_and_what_never_is_ends() {
+        assert_eq!(block_on(within(ready(7), Duration::MAX)), Some(7));
+        let never = block_on(within(pending::<()>(), Duration::from_millis(1)));
+        assert_eq!(never, None);
+    }
+}

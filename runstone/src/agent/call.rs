@@ -1,0 +1,507 @@
+//! A call that happens once.
+
+use super::block::{block_on, within};
+use super::handle::Runstone;
+use super::run::Run;
+use runstone_codec::{Entropy as _, EntropyError, OsEntropy, Position, Uuid};
+use runstone_projections::Hold;
+use runstone_projections::effects::{
+    Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, Held, KeySource,
+    Outcome,
+};
+use runstone_projections::events::ErrorSaid;
+use runstone_store::{AppendError, Query, Read};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::{self, Debug, Display};
+use std::future::{Future, ready};
+use std::pin::Pin;
+use std::time::Duration;
+use tokio_stream::StreamExt as _;
+
+/// Why a call gives no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError<E: Debug + Display> {
+    /// The tool said so. It is recorded, with whether it may be called again.
+    #[error("{0}")]
+    Tool(E),
+    /// It was not called.
+    #[error(transparent)]
+    Effect(#[from] EffectError),
+    /// It was called, and its result is stored, but is not of the type that is asked for.
+    #[error("the stored result at position {position} is not what is asked for: {why}")]
+    Replay {
+        /// Where the result is.
+        position: Position,
+        /// Why.
+        why: String,
+    },
+    /// It was called, and the log did not take its outcome: whether it was is unknown to others.
+    /// It is not called again before that is settled, unless its class bears that.
+    #[error("`{name}` was called, and what came of it is not recorded: {source}")]
+    Unrecorded {
+        /// What was called.
+        name: String,
+        /// Why it is not recorded.
+        source: EffectError,
+    },
+    /// It was called and its result does not serialise to JSON. It is not called again.
+    #[error("the result of `{name}` does not serialise to JSON: {why}")]
+    Result {
+        /// What was called.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// What asked the other side failed: whether it was called is still unknown.
+    #[error("whether `{name}` was called is unknown, and asking failed: {why}")]
+    Reconcile {
+        /// What was called.
+        name: String,
+        /// Why.
+        why: String,
+    },
+    /// No randomness for the claim's id.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
+}
+
+impl<E: Debug + Display> CallError<E> {
+    /// Stable name of the error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Tool(_) => "tool_failed",
+            Self::Effect(error) => error.code(),
+            Self::Replay { .. } => "result_of_other_type",
+            Self::Unrecorded { .. } => "outcome_unrecorded",
+            Self::Result { .. } => "result_not_json",
+            Self::Reconcile { .. } => "reconcile_failed",
+            Self::Entropy(_) => "entropy_unavailable",
+        }
+    }
+}
+
+type Asking = Pin<Box<dyn Future<Output = Result<Found, String>> + Send>>;
+type Reconciler = Box<dyn FnOnce(Effect) -> Asking + Send>;
+
+/// A call of a tool: what it is, and then [`call`](Self::call).
+#[must_use = "nothing is called until `call`"]
+pub struct EffectCall {
+    run: Run,
+    claim: Claim,
+    /// Why the key or the arguments cannot be taken: told when it is called.
+    refused: Option<EffectError>,
+    wait: bool,
+    reconciler: Option<Reconciler>,
+}
+
+impl Debug for EffectCall {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("EffectCall")
+            .field("claim", &self.claim)
+            .field("wait", &self.wait)
+            .finish_non_exhaustive()
+    }
+}
+
+impl EffectCall {
+    pub(super) fn new(run: &Run, name: String) -> Self {
+        let claim = Claim::tool(run.id(), name)
+            .holder(run.inner.runstone.holder())
+            .hold(Hold::Opening);
+        Self {
+            run: run.clone(),
+            claim,
+            refused: None,
+            wait: false,
+            reconciler: None,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(Claim) -> Claim) -> Self {
+        self.claim = change(self.claim);
+        self
+    }
+
+    /// A field of the business that makes two calls the same one, such as `("invoice", "inv-42")`:
+    /// in the whole scope, whichever run makes them.
+    pub fn key(self, (field, value): (&str, &str)) -> Self {
+        self.key_source(KeySource::Business(vec![(
+            field.to_owned(),
+            value.to_owned(),
+        )]))
+    }
+
+    /// The id that the model gave its call, in this run.
+    pub fn call_id(self, id: impl Into<String>) -> Self {
+        self.with(|claim| claim.call_id(id))
+    }
+
+    /// An id of the request, in the whole scope.
+    pub fn request_id(self, id: impl Into<String>) -> Self {
+        self.with(|claim| claim.request(id))
+    }
+
+    /// What else makes two calls the same one. Default: the arguments, in this run.
+    pub fn key_source(self, key: KeySource) -> Self {
+        self.with(|claim| claim.key(key))
+    }
+
+    /// What it means to make it twice. Default [`Class::Write`].
+    pub fn class(self, class: Class) -> Self {
+        self.with(|claim| claim.class(class))
+    }
+
+    /// The arguments by name.
+    pub fn args<T: Serialize + ?Sized>(mut self, args: &T) -> Self {
+        match self.claim.clone().args(args) {
+            Ok(claim) => self.claim = claim,
+            Err(error) => self.refused = Some(error),
+        }
+        self
+    }
+
+    /// Other arguments under the same key are the same call.
+    pub fn bound_to_key_only(self) -> Self {
+        self.with(Claim::bound_to_key_only)
+    }
+
+    /// The result of a read is asked for again after this time.
+    pub fn fresh_for(self, time: Duration) -> Self {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.with(|claim| claim.fresh(Fresh::For(micros)))
+    }
+
+    /// Waits for a call in flight, and takes its result. Else that is an error at once.
+    pub fn wait(mut self) -> Self {
+        self.wait = true;
+        self
+    }
+
+    /// Asks the other side what became of a call whose outcome is unknown: `Some` result if it was
+    /// made, `None` if it was not, and then it is made now.
+    pub fn reconcile<T, E, F, A>(mut self, ask: F) -> Self
+    where
+        T: Serialize,
+        E: Display,
+        F: FnOnce(Effect) -> A + Send + 'static,
+        A: Future<Output = Result<Option<T>, E>> + Send + 'static,
+    {
+        self.reconciler = Some(Box::new(move |effect| {
+            let asked = ask(effect);
+            Box::pin(async move {
+                match asked.await.map_err(|error| error.to_string())? {
+                    Some(result) => serde_json::to_vec(&result)
+                        .map(Found::Completed)
+                        .map_err(|error| error.to_string()),
+                    None => Ok(Found::NotExecuted),
+                }
+            })
+        }));
+        self
+    }
+
+    /// Calls it, unless it was called: then this is the stored result. The first time too the
+    /// result is what was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::Tool`] if it failed, and whether it may be called again is as its class says;
+    /// [`CallError::Effect`] if it is not called.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before the tool is called, the claim is given up, and the call can be made again.
+    /// Dropped after that, what became of it is unknown unless its class bears repeating.
+    pub async fn call<T, E, F, C>(self, call: F) -> Result<T, CallError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Debug + Display,
+        F: FnOnce() -> C,
+        C: Future<Output = Result<T, E>>,
+    {
+        self.call_classified(call, |_| None).await
+    }
+
+    /// [`call`](Self::call) of a tool whose errors tell whether it was executed; `None`: as its
+    /// class says.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub async fn call_classified<T, E, F, C>(
+        self,
+        call: F,
+        executed: impl FnOnce(&E) -> Option<Executed>,
+    ) -> Result<T, CallError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Debug + Display,
+        F: FnOnce() -> C,
+        C: Future<Output = Result<T, E>>,
+    {
+        let mut guard = match self.begin().await? {
+            Begun::Done(outcome) => return replayed(&outcome),
+            Begun::Held(guard) => guard,
+        };
+        guard.begun = true;
+        let answer = call().await;
+        let change = match &answer {
+            Ok(result) => match Change::completed(result) {
+                Ok(change) => change,
+                Err(error) => {
+                    let why = error.to_string();
+                    let change = Change::Complete {
+                        result: None,
+                        rejected: Some(why.clone()),
+                    };
+                    guard.settle(&change).await?;
+                    let name = guard.held.name.clone();
+                    return Err(CallError::Result { name, why });
+                }
+            },
+            Err(error) => Change::Fail {
+                error: ErrorSaid {
+                    error_type: std::any::type_name::<E>().to_owned(),
+                    message: error.to_string(),
+                },
+                executed: executed(error),
+            },
+        };
+        let position = guard.settle(&change).await?;
+        match (answer, change) {
+            (Err(error), _) => Err(CallError::Tool(error)),
+            (Ok(_), Change::Complete { result, .. }) => {
+                decoded(position, result.as_deref().unwrap_or(b"null"))
+            }
+            (Ok(result), _) => Ok(result),
+        }
+    }
+
+    /// [`call`](Self::call) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_blocking<T, E>(self, call: impl FnOnce() -> Result<T, E>) -> Result<T, CallError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Debug + Display,
+    {
+        block_on(self.call(|| ready(call())))
+    }
+
+    async fn begin<E: Debug + Display>(mut self) -> Result<Begun, CallError<E>> {
+        if let Some(error) = self.refused.take() {
+            return Err(error.into());
+        }
+        loop {
+            let error = match Self::claim_once(self.run.clone(), self.claim.clone()).await? {
+                Ok(begun) => return Ok(begun),
+                Err(error) => error,
+            };
+            let name = self.claim.name().to_owned();
+            match (error, self.reconciler.take()) {
+                (EffectError::InFlight(effect), reconciler) if self.wait => {
+                    self.reconciler = reconciler;
+                    let runstone = self.run.inner.runstone.clone();
+                    Self::wait_for(runstone, effect).await?;
+                }
+                (EffectError::Unknown(effect), Some(ask)) => {
+                    let target = effect.target().fence(effect.fence);
+                    let found = ask(*effect).await;
+                    let found = found.map_err(|why| CallError::Reconcile { name, why })?;
+                    let change = Change::Reconcile {
+                        found,
+                        evidence: None,
+                        by_program: true,
+                    };
+                    let effects = self.run.inner.runstone.effects();
+                    match effects.change(&target, &change).await {
+                        // Somebody else settled it meanwhile: look again.
+                        Ok(_)
+                        | Err(EffectError::NothingToSettle(_) | EffectError::StaleClaim { .. }) => {
+                        }
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+                (error, _) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// It takes what it needs: a reconciler must not be shared between threads.
+    async fn claim_once(
+        run: Run,
+        claim: Claim,
+    ) -> Result<Result<Begun, EffectError>, EntropyError> {
+        let mut random = [0; 16];
+        OsEntropy.fill(&mut random)?;
+        let event_id = Uuid::new_v8(random);
+        let runstone = &run.inner.runstone;
+        let mut claiming = Claiming {
+            runstone,
+            event_id,
+            is_answered: false,
+        };
+        let claimed = runstone.effects().claim(&claim.event_id(event_id)).await;
+        claiming.is_answered = true;
+        Ok(claimed.map(|claimed| match claimed {
+            Claimed::Held(held) => {
+                tracing::debug!(effect = held.name, fence = held.fence.get(), "claimed");
+                Begun::Held(Guard {
+                    run: run.clone(),
+                    held,
+                    begun: false,
+                    is_settled: false,
+                })
+            }
+            Claimed::Completed(outcome) => {
+                tracing::debug!(effect = outcome.effect.name, "replayed");
+                Begun::Done(Box::new(outcome))
+            }
+        }))
+    }
+
+    /// Waits until something happens to a call in flight, or its lease ends.
+    async fn wait_for(runstone: Runstone, effect: Box<Effect>) -> Result<(), EffectError> {
+        let log = runstone.log();
+        let after = Read::new(Query::tag(effect.id.tag()))
+            .from(effect.fence.get() + 1)
+            .without_payloads();
+        let mut events = log.subscribe(after)?;
+        let ended = Box::pin(async {
+            while let Some(event) = events.next().await {
+                let is_end = !matches!(
+                    event?.header.event_type.as_str(),
+                    "effect.refused" | "effect.lease_renewed"
+                );
+                if is_end {
+                    return Ok(());
+                }
+            }
+            // The log is closed.
+            Err(EffectError::Append(AppendError::Closed))
+        });
+        match effect.lease_expires_at_us {
+            None => ended.await,
+            Some(at_us) => {
+                let left = Duration::from_micros(at_us.saturating_sub(log.now_us()).max(1000));
+                within(ended, left).await.unwrap_or(Ok(()))
+            }
+        }
+    }
+}
+
+enum Begun {
+    Held(Guard),
+    Done(Box<Outcome>),
+}
+
+/// A claim on its way. Dropped before it is answered, it is looked for and given up.
+struct Claiming<'a> {
+    runstone: &'a Runstone,
+    event_id: Uuid,
+    is_answered: bool,
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        // What was queued before this is decided when it returns.
+        let decided = self.runstone.sync_blocking();
+        let Ok(claim) = self.runstone.record_by_id(self.event_id) else {
+            return;
+        };
+        let effects = self.runstone.effects();
+        let given_up = effects.at(claim.position).and_then(|effect| {
+            let change = Change::Cancel {
+                reason: "dropped".to_owned(),
+                begun: false,
+            };
+            effects.change_blocking(&effect.target().fence(claim.position), &change)
+        });
+        if let (Ok(()), Err(error)) = (decided, given_up) {
+            tracing::warn!(code = error.code(), "a claim was dropped and not given up");
+        }
+    }
+}
+
+/// A claim in force. Dropped unsettled, by a time-out or a panic, it is given up.
+struct Guard {
+    run: Run,
+    held: Held,
+    begun: bool,
+    is_settled: bool,
+}
+
+impl Guard {
+    async fn settle<E: Debug + Display>(
+        &mut self,
+        change: &Change,
+    ) -> Result<Position, CallError<E>> {
+        let effects = self.run.inner.runstone.effects();
+        let settled = effects.change(&self.held.target(), change).await;
+        // Recorded or not, there is nothing more to say: it was called.
+        self.is_settled = true;
+        settled.map_err(|source| CallError::Unrecorded {
+            name: self.held.name.clone(),
+            source,
+        })
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        let why = if std::thread::panicking() {
+            "panicked"
+        } else {
+            "dropped"
+        };
+        let change = Change::Cancel {
+            reason: why.to_owned(),
+            begun: self.begun,
+        };
+        let effects = self.run.inner.runstone.effects();
+        match effects.change_blocking(&self.held.target(), &change) {
+            Ok(_) => tracing::warn!(effect = self.held.name, why, "given up"),
+            Err(error) => {
+                tracing::warn!(
+                    effect = self.held.name,
+                    why,
+                    code = error.code(),
+                    "not given up"
+                );
+            }
+        }
+    }
+}
+
+fn replayed<T: DeserializeOwned, E: Debug + Display>(outcome: &Outcome) -> Result<T, CallError<E>> {
+    if let (None, Some(why)) = (&outcome.result, &outcome.rejected) {
+        return Err(CallError::Result {
+            name: outcome.effect.name.clone(),
+            why: why.clone(),
+        });
+    }
+    decoded(
+        outcome.position,
+        outcome.result.as_deref().unwrap_or(b"null"),
+    )
+}
+
+fn decoded<T: DeserializeOwned, E: Debug + Display>(
+    position: Position,
+    json: &[u8],
+) -> Result<T, CallError<E>> {
+    serde_json::from_slice(json).map_err(|error| CallError::Replay {
+        position,
+        why: error.to_string(),
+    })
+}

@@ -1,0 +1,25 @@
+//! What an agent runtime embeds: runs, and in them calls that happen once, steps and a session.
+//!
+//! ```text
+//!  Runstone --run(name)--> RunBuilder --resume_or_start(id)--> Run
+//!                                                               |-- effect(name)..call(f)   once
+//!                                                               |-- step(node)..run(f)      once a run
+//!                                                               |-- session().append, patch
+//!                                                               |-- llm_call, append
+//!                                                               '-- finish, pause
+//! ```
+
+mod block;
+mod call;
+mod handle;
+mod run;
+mod session;
+mod step;
+mod tool;
+
+pub use call::{CallError, EffectCall};
+pub use handle::Runstone;
+pub use run::{Run, RunBuilder, Status};
+pub use session::Session;
+pub use step::{Step, StepError};
+pub use tool::Tool;

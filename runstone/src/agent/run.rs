@@ -1,0 +1,347 @@
+//! A run that this process holds.
+
+use super::block::block_on;
+use super::call::EffectCall;
+use super::handle::Runstone;
+use super::session::Session;
+use super::step::Step;
+use super::tool::Tool;
+use runstone_codec::{Draft, NewEvent, Position, TypedEvent};
+use runstone_projections::Hold;
+use runstone_projections::events::{LlmCallCompleted, RunFinished, RunPaused, SessionEnded};
+use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
+use runstone_projections::sessions::{self, Document};
+use runstone_store::{AppendError, Appended};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// It did what it was to do.
+    Success,
+    /// It failed.
+    Error,
+    /// Somebody stopped it.
+    Cancelled,
+    /// It stopped at something that it could not get past.
+    Terminal,
+    /// It was handed to somebody else.
+    Escalated,
+}
+
+impl Status {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+            Self::Terminal => "terminal",
+            Self::Escalated => "escalated",
+        }
+    }
+}
+
+/// A run, to be started or resumed.
+#[derive(Debug, Clone)]
+#[must_use = "a run is nothing until it is started or resumed"]
+pub struct RunBuilder {
+    runstone: Runstone,
+    begin: Begin,
+}
+
+impl RunBuilder {
+    pub(super) fn new(runstone: &Runstone, name: String) -> Self {
+        let mut begin = Begin::new("", name);
+        runstone.holder().clone_into(&mut begin.holder);
+        begin.hold = Hold::Opening;
+        Self {
+            runstone: runstone.clone(),
+            begin,
+        }
+    }
+
+    /// What it is given to do.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Event`] if the value does not serialise to JSON.
+    pub fn input<T: Serialize + ?Sized>(mut self, input: &T) -> Result<Self, RunError> {
+        self.begin.started.input = Some(raw(input)?);
+        Ok(self)
+    }
+
+    /// What it works on.
+    pub fn target(mut self, target: impl Into<String>) -> Self {
+        self.begin.started.target = Some(target.into());
+        self
+    }
+
+    /// The run that spawns it.
+    pub fn parent(mut self, parent: &Run) -> Self {
+        self.begin.parent = Some(parent.id().to_owned());
+        self
+    }
+
+    /// What one erasure removes. Default: `default`.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.begin.scope = Some(scope.into());
+        self
+    }
+
+    /// Starts it, or goes on with it where it is: what it did is not done again.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Held`] if somebody is at it; [`RunError::Finished`] if it ended.
+    pub async fn resume_or_start(self, id: impl Into<String>) -> Result<Run, RunError> {
+        self.begin(id.into(), true, true).await
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Exists`] if there is one already.
+    pub async fn start(self, id: impl Into<String>) -> Result<Run, RunError> {
+        self.begin(id.into(), true, false).await
+    }
+
+    /// Goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NotFound`]; else as [`resume_or_start`](Self::resume_or_start).
+    pub async fn resume(self, id: impl Into<String>) -> Result<Run, RunError> {
+        self.begin(id.into(), false, true).await
+    }
+
+    /// [`resume_or_start`](Self::resume_or_start) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume_or_start`](Self::resume_or_start).
+    pub fn resume_or_start_blocking(self, id: impl Into<String>) -> Result<Run, RunError> {
+        block_on(self.resume_or_start(id))
+    }
+
+    async fn begin(
+        mut self,
+        id: String,
+        may_start: bool,
+        may_resume: bool,
+    ) -> Result<Run, RunError> {
+        self.begin.stream = id;
+        (self.begin.may_start, self.begin.may_resume) = (may_start, may_resume);
+        let begun = runs::begin(&self.runstone, &self.begin).await?;
+        let is_resumed = matches!(begun, Begun::Resumed(_));
+        let held = begun.into_held();
+        let mut inner = Inner {
+            runstone: self.runstone,
+            held,
+            is_resumed,
+            document: tokio::sync::Mutex::default(),
+            has_ended: AtomicBool::new(false),
+        };
+        if is_resumed {
+            // Dropped on an error, it lets go of the run again.
+            let session = sessions::state(&inner.runstone, &inner.held.stream)?;
+            *inner.document.get_mut() = session.document;
+        }
+        tracing::info!(run = inner.held.stream, is_resumed, "run begins");
+        Ok(Run {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+/// A run that this process holds. Clones share it; the last one that is dropped lets go of it, so
+/// that it can be resumed: as cancelled, or as failed if it is dropped by a panic. A process that
+/// is killed lets go of it too; its run is listed as crashed and can be resumed at the next open.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) runstone: Runstone,
+    pub(super) held: RunHeld,
+    is_resumed: bool,
+    /// The session's document; held while a change of it is recorded, so that both have one order.
+    pub(super) document: tokio::sync::Mutex<Document>,
+    has_ended: AtomicBool,
+}
+
+impl Run {
+    /// Its id: the stream that it is recorded in.
+    pub fn id(&self) -> &str {
+        &self.inner.held.stream
+    }
+
+    /// Whether it was there before.
+    pub fn is_resumed(&self) -> bool {
+        self.inner.is_resumed
+    }
+
+    /// A call of a tool that happens once.
+    pub fn effect(&self, name: impl Into<String>) -> EffectCall {
+        EffectCall::new(self, name.into())
+    }
+
+    /// A tool whose every call happens once: a function, wrapped.
+    pub fn tool(&self, name: impl Into<String>) -> Tool {
+        Tool::new(self, name.into())
+    }
+
+    /// A step of a workflow.
+    pub fn step(&self, node: impl Into<String>) -> Step {
+        Step::new(self, node.into())
+    }
+
+    /// Its session.
+    pub fn session(&self) -> Session<'_> {
+        Session::new(self)
+    }
+
+    /// Records what a call of a model used. Reported again under its id, the last report counts.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Stale`] if somebody else holds the run meanwhile.
+    pub async fn llm_call(&self, usage: LlmCallCompleted) -> Result<Position, RunError> {
+        let draft = Draft::new(self.event(&usage)?)
+            .control(usage.control())
+            .keyed(usage.keyed());
+        self.record(draft).await
+    }
+
+    /// Appends an event of a free namespace to the run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::append`](crate::Log::append).
+    pub async fn append(&self, mut event: NewEvent) -> Result<Appended, AppendError> {
+        self.id().clone_into(&mut event.stream);
+        self.inner.runstone.append(event).await
+    }
+
+    /// Lets go of it until somebody decides; [`RunBuilder::resume`] goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`llm_call`](Self::llm_call).
+    pub async fn pause(self, node: Option<String>) -> Result<Position, RunError> {
+        let paused = RunPaused {
+            node,
+            approval_id: None,
+        };
+        let at = self.record(Draft::new(self.event(&paused)?)).await?;
+        self.inner.has_ended.store(true, Ordering::Relaxed);
+        Ok(at)
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// As [`llm_call`](Self::llm_call).
+    pub async fn finish(self, status: Status) -> Result<Position, RunError> {
+        self.end(status, None, None).await
+    }
+
+    /// Ends it with what it gives back, or why it ended so.
+    ///
+    /// # Errors
+    ///
+    /// As [`llm_call`](Self::llm_call); [`RunError::Event`] if the value does not serialise.
+    pub async fn finish_with<T: Serialize + ?Sized>(
+        self,
+        status: Status,
+        value: Option<&T>,
+        reason: Option<String>,
+    ) -> Result<Position, RunError> {
+        let value = value.map(raw).transpose()?;
+        self.end(status, value, reason).await
+    }
+
+    /// [`finish`](Self::finish) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_blocking(self, status: Status) -> Result<Position, RunError> {
+        block_on(self.finish(status))
+    }
+
+    async fn end(
+        self,
+        status: Status,
+        value: Option<Box<RawValue>>,
+        reason: Option<String>,
+    ) -> Result<Position, RunError> {
+        let finished = RunFinished {
+            status: status.as_str().to_owned(),
+            value,
+            reason,
+        };
+        let draft = Draft::new(self.event(&finished)?).control(finished.control());
+        let at = self.record(draft).await?;
+        self.inner.has_ended.store(true, Ordering::Relaxed);
+        tracing::info!(run = self.id(), status = status.as_str(), "run ends");
+        Ok(at)
+    }
+
+    pub(super) fn event<T: TypedEvent>(&self, event: &T) -> Result<NewEvent, RunError> {
+        Ok(NewEvent::typed(event, self.id())?)
+    }
+
+    pub(super) async fn record(&self, draft: Draft) -> Result<Position, RunError> {
+        let inner = &self.inner;
+        let positions = runs::record(&inner.runstone, &inner.held, vec![draft]).await?;
+        positions
+            .first()
+            .copied()
+            .ok_or_else(|| AppendError::Empty.into())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if *self.has_ended.get_mut() {
+            return;
+        }
+        let (status, reason) = if std::thread::panicking() {
+            ("error", "error")
+        } else {
+            ("aborted", "cancel")
+        };
+        let ended = SessionEnded {
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let recorded = NewEvent::typed(&ended, self.held.stream.as_str())
+            .map_err(RunError::from)
+            .and_then(|event| {
+                let draft = Draft::new(event).control(ended.control());
+                runs::record_blocking(&self.runstone, &self.held, vec![draft])
+            });
+        // A log that is closed already holds the run no longer than its opening lasted.
+        if let Err(error) = recorded {
+            tracing::warn!(
+                run = self.held.stream,
+                code = error.code(),
+                "run let go of, unrecorded"
+            );
+        }
+    }
+}
+
+/// JSON of a value.
+fn raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, RunError> {
+    serde_json::value::to_raw_value(value).map_err(|error| RunError::Json(error.to_string()))
+}
