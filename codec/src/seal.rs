@@ -342,6 +342,9 @@ fn aad(log_id: &LogId, header_bytes: &[u8], commit: &Digest32) -> Vec<u8> {
 }
 
 #[cfg(test)]
+mod collision;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! What the fuzz targets share.
 
+pub mod evidence;
+
 use sha2::{Digest as _, Sha256};
 
 /// Takes the front off an input: what selects and sizes, before the bytes that are decoded.

@@ -11,7 +11,11 @@ pub use crate::keys::fuzzing as keys;
 use crate::chunk::{Chunk, ChunkBuilder, Head};
 use crate::engine::{Disk, MemoryDisk};
 use crate::headfile::{FILE_LEN, Found, HeadFile};
-use runstone_codec::LogId;
+use crate::own::{
+    EPOCH_STARTED, ERASURE_COMPLETED, ERASURE_REQUESTED, ErasureRequested, ErasureState, GENESIS,
+    History, KEY_ROTATED,
+};
+use runstone_codec::{KeyId, LogId};
 use runstone_receipt::head::{HeadSlot, SLOT_LEN};
 use std::sync::Arc;
 
@@ -78,5 +82,73 @@ pub fn head_file(slots: [&[u8]; 2], log_id: LogId, size: u64) {
             Ok((_, Found::Head(found))) => assert_eq!(found.size, size, "another head is found"),
             other => unreachable!("what was written is not found: {other:?}"),
         }
+    }
+}
+
+/// The events that a history is made of, by number.
+const OWN: [&str; 5] = [
+    GENESIS,
+    EPOCH_STARTED,
+    KEY_ROTATED,
+    ERASURE_REQUESTED,
+    ERASURE_COMPLETED,
+];
+
+/// What the log's own events say of it, from their types, by number, and contents.
+pub fn history(events: &[(u8, &[u8])]) {
+    let mut history = History::default();
+    for (position, (number, content)) in (0..).zip(events) {
+        let event_type = OWN[usize::from(*number) % OWN.len()];
+        let (epochs, erasures) = (history.epochs().len(), history.erasures().len());
+        let taken = history.take_payload(position, event_type, content);
+        let grown = (
+            history.epochs().len() - epochs,
+            history.erasures().len() - erasures,
+        );
+        if taken.is_none() {
+            assert_eq!(grown, (0, 0), "half of it was taken");
+        } else if event_type == ERASURE_REQUESTED {
+            assert_eq!(grown, (0, 1));
+            assert!(history.erasures()[&position].is_unfinished());
+            let request: ErasureRequested = serde_json::from_slice(content).expect("it was taken");
+            covered(&history, position, &request);
+        }
+    }
+    let pending = history.pending().count();
+    let done = |state: &&ErasureState| !state.is_unfinished();
+    let rewritten = history.erasures().values().filter(done).count();
+    assert!(pending + rewritten <= history.erasures().len());
+    let vkeys = history.vkeys();
+    let newest = history.epochs().last();
+    for vkey in vkeys
+        .iter()
+        .filter(|key| newest.is_some_and(|epoch| epoch.origin == key.name()))
+    {
+        assert!(history.is_signer(&vkey.public_key()) || history.epochs().len() > 1);
+    }
+    for epoch in history.epochs() {
+        let is_named = vkeys.iter().any(|vkey| vkey.name() == epoch.origin);
+        assert!(is_named || runstone_receipt::note::check_name(&epoch.origin).is_err());
+        let _ = history.is_superseded(&epoch.origin, (epoch.size, [0; 32]));
+    }
+}
+
+/// What an erasure names is erased from its request on.
+fn covered(history: &History, position: u64, request: &ErasureRequested) {
+    for scope in &request.scopes {
+        assert!(
+            history
+                .erasure_of_scope(scope)
+                .is_some_and(|found| found.0 == position)
+        );
+    }
+    for key in &request.key_ids {
+        assert!(
+            history
+                .erasure_of_key(key)
+                .is_some_and(|found| found.0 == position)
+        );
+        let is_named = |found: &KeyId| found == key;
+        assert!(history.erased_keys().any(is_named));
     }
 }

@@ -78,6 +78,14 @@ impl HeadFile {
         Ok(())
     }
 
+    /// Writes the head into both slots and makes them durable: nothing that was known before, and
+    /// was given up, comes back when the power is lost.
+    pub(crate) fn replace(&mut self, log_id: &LogId, head: &Head) -> io::Result<()> {
+        self.write(log_id, head)?;
+        self.write(log_id, head)?;
+        self.sync()
+    }
+
     /// Makes the file durable, at close.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.disk.sync_data()

@@ -6,7 +6,7 @@ use crate::command::workspace;
 use crate::tamper::Outcome;
 use runstone::pack::{Pack, PackReport};
 use runstone::store::Erase;
-use runstone::{Append, Item, Log, NewEvent, Position, Query, Runstone};
+use runstone::{Append, Item, NewEvent, Position, Query, Runstone};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ pub struct Sample {
     /// Where the log and the pack lie.
     pub folder: tempfile::TempDir,
     /// The log, open.
-    pub log: Log,
+    pub log: Runstone,
     /// What the pack holds.
     pub report: PackReport,
 }

@@ -30,6 +30,8 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.detected += tally.detected;
     total.erasures += tally.erasures;
     total.epochs += tally.epochs;
+    total.replicas_read += tally.replicas_read;
+    total.successions += tally.successions;
     total.events += tally.events;
 }
 

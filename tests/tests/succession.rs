@@ -1,12 +1,14 @@
 //! Keys that follow keys, and logs that follow logs: rotation, replicas, epochs, checkpoints kept
 //! elsewhere.
 
-use runstone_codec::NewEvent;
+use runstone_codec::{LogId, NewEvent};
 use runstone_receipt::checkpoint::SignedCheckpoint;
+use runstone_store::keys::KeyStore;
 use runstone_store::{
-    CreateOptions, EpochStart, ErrorKind, Log, OpenError, OpenOptions, Query, Read, VerifyLevel,
-    verify_file,
+    CreateOptions, Disks, EpochStart, ErrorKind, Log, OpenError, OpenOptions, Query, Read,
+    VerifyLevel, verify_file,
 };
+use runstone_tests::simulator::{Crash, Machine};
 use runstone_tests::tamper::Outcome;
 use std::path::{Path, PathBuf};
 
@@ -122,7 +124,7 @@ fn signing_keys_overlap_and_every_checkpoint_stays_good() -> Outcome {
 fn a_rotation_that_was_cut_short_is_recorded_by_the_next_call() -> Outcome {
     let site = Site::new()?;
     closed(site.create()?)?;
-    let keys = runstone_store::keys::KeyStore::open(
+    let keys = KeyStore::open(
         &site.path("log.keys"),
         runstone_store::Sealing::Required,
         &OpenOptions::default().sources,
@@ -292,7 +294,7 @@ fn two_successors_do_not_share_a_name() -> Outcome {
     }
     let backup = site.path("keys.backup");
     site.open("log")?.backup_keys(&backup)?;
-    runstone_store::keys::KeyStore::restore(&backup, &twin.path("log.keys"))?;
+    KeyStore::restore(&backup, &twin.path("log.keys"))?;
     let mut vkeys = Vec::new();
     for site in [&site, &twin] {
         let log = site.start_epoch("backup", &EpochStart::default())?;
@@ -388,4 +390,79 @@ fn a_command_that_fails_is_out_of_reach_and_nonsense_is_refused() -> Outcome {
 fn size_in(path: &Path) -> Outcome<u64> {
     let text = std::fs::read_to_string(path)?;
     Ok(text.lines().nth(1).ok_or("no size")?.parse()?)
+}
+
+/// What an epoch gives up stays given up when the power goes before anything else was synced.
+#[test]
+fn a_lost_head_does_not_come_back_with_the_power() -> Outcome {
+    for seed in 0..12 {
+        let site = Site::new()?;
+        let machine = Machine::new(seed);
+        let disks = || {
+            let (log, head, place) = machine.disks();
+            Disks::new(log, head).at(place)
+        };
+        let opening = || {
+            let mut open = OpenOptions::default();
+            open.options.background = false;
+            open
+        };
+        let keys = |sealing| {
+            let open = opening();
+            let entropy = open.options.entropy;
+            Ok(KeyStore::open(
+                &site.path("log.keys"),
+                sealing,
+                &open.sources,
+                entropy,
+            )?)
+        };
+        let create = CreateOptions::default();
+        let made = KeyStore::create(
+            &site.path("log.keys"),
+            LogId::new([7; 16]),
+            "runstone.local/lost",
+            create.sealing,
+            create.provider.clone(),
+            opening().options.entropy,
+            1,
+        )?;
+        let log = Log::create_on(disks(), made, &create, opening())?;
+        append(&log, 2)?;
+        log.backup(&site.path("backup"), &|_, _| {})?;
+        append(&log, 7)?;
+        closed(log)?;
+        machine.install(std::fs::read(site.path("backup"))?);
+        let mut start = EpochStart::default();
+        start.accept_loss = true;
+        let started = Log::start_epoch_on(disks(), &start, opening(), keys)?;
+        append(&started.log, u32::try_from(seed % 3)?)?;
+        let size = started.log.size();
+        drop(started);
+        machine.restart(Crash::PowerLost);
+        let log = Log::open_on(disks(), opening(), keys)?;
+        assert_eq!(log.size(), size);
+        append(&log, 1)?;
+    }
+    Ok(())
+}
+
+/// A key that the log began to sign with after it was copied is not taken for one that never signed.
+#[test]
+fn a_key_of_the_lost_log_does_not_sign_for_its_successor() -> Outcome {
+    let site = Site::new()?;
+    let log = site.create()?;
+    log.backup(&site.path("backup"), &|_, _| {})?;
+    let (former, next) = log.rotate_signing()?;
+    append(&log, 1)?;
+    closed(log)?;
+    let log = site.start_epoch("backup", &EpochStart::default())?;
+    let own = log.info().vkey.public_key();
+    assert!(own != former.public_key() && own != next.public_key());
+    append(&log, 1)?;
+    closed(log)?;
+    site.assert_valid("backup")?;
+    let error = site.open("log").err().ok_or("it opened")?;
+    assert_eq!(error.code(), "wrong_keys");
+    Ok(())
 }

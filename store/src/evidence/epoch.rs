@@ -153,9 +153,16 @@ impl Log {
             .map_err(|error| database(&error))?;
         identity.keys.set_origin(&identity.origin)?;
         identity.keys.end_signing_overlap()?;
+        let reader = self.shared.reader().map_err(|error| database(&error))?;
+        let (log_id, head) = (identity.log_id, reader.published.head.clone());
+        drop(reader);
         let mark = Change::DeleteRow(RowTable::Meta, REPLICA_ROW.to_vec());
         self.shared
-            .with_writer(|writer| writer.db.commit(&[mark], true))
+            .with_writer(|writer| {
+                let replaced = writer.head_file.replace(&log_id, &head);
+                replaced.map_err(|error| StorageError::io("LOG.head", &error))?;
+                writer.db.commit(&[mark], true)
+            })
             .and_then(|()| self.learn_history(&self.shared.exclusive()?))
             .map_err(|error| database(&error))?;
         Ok(StartedEpoch {
@@ -169,10 +176,13 @@ impl Log {
 }
 
 impl Log {
-    /// Sees to it that a key signs which never did: drawn now, or by an earlier attempt.
+    /// Sees to it that a key signs which never did. One that this copy has not recorded is no such
+    /// key: the log that it was copied from may have recorded it since.
     fn draw_signer(&self) -> Result<(), OpenError> {
         let keys = &self.shared.identity.keys;
-        if self.unrecorded_signer().is_none() {
+        if self.unrecorded_signer().is_some() {
+            keys.redraw_signing()?;
+        } else {
             keys.end_signing_overlap()?;
             keys.rotate_signing()?;
         }

@@ -231,14 +231,35 @@ impl KeyStore {
             return Err(KeyError::SigningOverlap);
         }
         let former = self.signer().vkey();
-        let mut seed = Zeroizing::new([0; KEY_LEN]);
-        self.entropy.fill(seed.as_mut_slice())?;
-        let next = self.seal_seed(&self.provider.current()?, &seed)?;
+        let next = self.draw_seed()?;
         self.ring.update(|ring| {
             ring.retiring = Some(std::mem::replace(&mut ring.signing, next));
         })?;
         self.load_signers()?;
         Ok((former, self.signer().vkey()))
+    }
+
+    /// Draws the next signing key again, in the place of one that this log has not recorded. The
+    /// former one stays.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Provider`], [`KeyError::Io`].
+    ///
+    /// # Durability
+    ///
+    /// The new key is on disk when this answers.
+    pub(crate) fn redraw_signing(&self) -> Result<(), KeyError> {
+        let _change = self.lock();
+        let next = self.draw_seed()?;
+        self.ring.update(|ring| ring.signing = next)?;
+        self.load_signers()
+    }
+
+    fn draw_seed(&self) -> Result<RingSeed, KeyError> {
+        let mut seed = Zeroizing::new([0; KEY_LEN]);
+        self.entropy.fill(seed.as_mut_slice())?;
+        self.seal_seed(&self.provider.current()?, &seed)
     }
 
     /// Forgets the former signing key.

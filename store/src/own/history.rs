@@ -192,7 +192,13 @@ impl History {
             })
     }
 
-    fn take_payload(&mut self, position: u64, event_type: &str, payload: &[u8]) -> Option<()> {
+    /// Takes in the content of one; `None` if it is other than this version writes.
+    pub(crate) fn take_payload(
+        &mut self,
+        position: u64,
+        event_type: &str,
+        payload: &[u8],
+    ) -> Option<()> {
         match event_type {
             GENESIS => {
                 let genesis: Genesis = serde_json::from_slice(payload).ok()?;

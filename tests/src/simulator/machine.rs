@@ -268,6 +268,18 @@ impl Machine {
         log.cache.clone_from(&log.medium);
     }
 
+    /// Puts another file, which is on the medium, in the place of the log.
+    pub fn install(&self, bytes: Vec<u8>) {
+        let mut state = self.lock();
+        state.files.push(File {
+            cache: bytes.clone(),
+            medium: bytes,
+            pending: Vec::new(),
+        });
+        state.log = state.files.len() - 1;
+        state.rewritten = None;
+    }
+
     /// The bytes of the log.
     pub fn bytes(&self) -> Vec<u8> {
         let state = self.lock();

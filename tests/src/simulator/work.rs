@@ -5,8 +5,8 @@ use super::model::{Fate, Part, Proof, Sent, fate_of};
 use crate::tamper::Outcome;
 use runstone_codec::{Control, Draft, NewEvent, Position};
 use runstone_store::{
-    Append, AppendError, Appended, Condition, Decision, Durability, Expected, Imported, Log,
-    ProblemKind, Query, Read, VerifyLevel, verify_file,
+    Append, AppendError, Appended, Condition, Decision, Durability, Expected, Imported, Log, Query,
+    Read,
 };
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -39,7 +39,7 @@ type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 impl Simulation {
     /// One thing that happens.
     pub(super) fn work(&mut self) -> Outcome {
-        let what = self.numbers.below(31);
+        let what = self.numbers.below(34);
         self.say(|| {
             let (log, struck) = (self.log(), self.machine.struck());
             let (size, durable) = (log.size(), log.durable_size());
@@ -55,7 +55,7 @@ impl Simulation {
             17 => self.rebuild(),
             18 => self.time(),
             19 => self.room(),
-            20 => self.back_up()?,
+            20 | 31..=33 => self.replicas()?,
             21 => self.reopen()?,
             22 => self.compact()?,
             23..=29 => self.evidence()?,
@@ -378,33 +378,6 @@ impl Simulation {
         // A file system that does not tell is found out by the write.
         let tells = self.numbers.below(3) > 0;
         self.machine.set_room(more, tells);
-    }
-
-    fn back_up(&mut self) -> Outcome {
-        let path = self
-            .folder
-            .path()
-            .join(format!("backup-{}", self.numbers.next_u64()));
-        match self.log().backup(&path, &|_, _| {}) {
-            Ok(report) => {
-                assert!(report.events <= self.log().durable_size());
-                self.model.released.push((report.events, report.root));
-                let mut open = self.opening();
-                open.keys = Some(self.folder.path().join("keys"));
-                let found = verify_file(&path, open, VerifyLevel::Payloads, &|_, _| {})?;
-                // One that was cut short is cut short in the copy too.
-                let pending = self.log().erasures().into_iter();
-                let pending = pending.filter(|erasure| erasure.completed.is_none());
-                assert_eq!(found.problems.len(), pending.count(), "{found:?}");
-                assert!(found.worst() != Some(ProblemKind::Tampered), "{found:?}");
-                std::fs::remove_file(&path)?;
-            }
-            Err(error) => {
-                assert!(self.is_excused(), "{error}");
-                self.fail();
-            }
-        }
-        Ok(())
     }
 
     /// Closed and opened again, as a restart does it.
