@@ -15,14 +15,17 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// One charge in so many goes wrong in each way.
 const FAULTS: usize = 24;
 
 fn kill(pid: &str) {
     // It may be gone already.
-    let _ = Command::new("kill").args(["-9", pid]).status();
+    let _ = Command::new("kill")
+        .args(["-9", pid])
+        .stderr(Stdio::null())
+        .status();
 }
 
 fn main() -> Outcome {

@@ -35,7 +35,7 @@ async fn charge(socket: PathBuf, invoice: String, late: &Notify) -> Result<u64, 
         late.notify_one();
         std::future::pending::<()>().await;
     }
-    paid(&answer)?.ok_or_else(|| Refused(answer))
+    paid(&answer)?.ok_or(Refused(answer))
 }
 
 fn paid(answer: &str) -> Result<Option<u64>, Refused> {

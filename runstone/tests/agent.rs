@@ -1,0 +1,408 @@
+//! What an agent does with a log: each call once, whatever happens to the caller.
+
+use anyhow::{Context as _, bail};
+use runstone::events::LlmCallCompleted;
+use runstone::runs::RunStatus;
+use runstone::{
+    CallError, Class, EffectError, Run, RunError, Runstone, State, Status, effects, runs,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{Barrier, Notify};
+
+type Outcome = anyhow::Result<()>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Payment {
+    id: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the gateway is closed")]
+struct Closed;
+
+/// Counts what it charges.
+#[derive(Debug, Default)]
+struct Gateway(AtomicU32);
+
+impl Gateway {
+    async fn charge(&self) -> Result<Payment, Closed> {
+        tokio::task::yield_now().await;
+        let id = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Payment { id })
+    }
+
+    fn count(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+async fn begun(log: &Runstone) -> anyhow::Result<Run> {
+    Ok(log.run("invoice-bot").resume_or_start("run-1").await?)
+}
+
+fn states(log: &Runstone) -> anyhow::Result<Vec<State>> {
+    let all = effects::list(log, &effects::EffectFilter::new())?;
+    Ok(all.iter().map(|effect| effect.state).collect())
+}
+
+fn status(log: &Runstone) -> anyhow::Result<RunStatus> {
+    Ok(runs::get(log, "run-1")?.context("there is a run")?.status)
+}
+
+#[tokio::test]
+async fn a_call_happens_once_and_gives_the_stored_result() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("agent.redb");
+    let gateway = Gateway::default();
+    let args = json!({"invoice": "inv-42", "usd": 12});
+    for attempt in 0..3 {
+        let log = Runstone::options().open_or_create(&path)?;
+        let run = begun(&log).await?;
+        assert_eq!(run.is_resumed(), attempt > 0);
+        let paid: Payment = run
+            .effect("send_payment")
+            .key(("invoice", "inv-42"))
+            .class(Class::Write)
+            .args(&args)
+            .call(|| gateway.charge())
+            .await?;
+        assert_eq!(paid, Payment { id: 1 });
+        drop(run);
+        assert_eq!(status(&log)?, RunStatus::Aborted);
+    }
+    assert_eq!(gateway.count(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_is_held_by_one_and_ends_once() -> Outcome {
+    let log = Runstone::memory()?;
+    let unknown = log.run("bot").resume("run-1").await;
+    let error = unknown.err().context("there is none")?;
+    assert_eq!(error.to_string(), "No flushed state found for run 'run-1'");
+    let run = begun(&log).await?;
+    assert_eq!(status(&log)?, RunStatus::Running);
+    let held = begun(&log).await.err().context("it is held")?;
+    assert!(matches!(held.downcast_ref(), Some(RunError::Held(_))));
+    run.session()
+        .append("/messages", &json!({"role": "user", "text": "pay"}))
+        .await?;
+    run.session().patch(&json!({"topic": "invoices"})).await?;
+    let usage = LlmCallCompleted {
+        call_id: "c1".to_owned(),
+        input_tokens: 5,
+        ..LlmCallCompleted::default()
+    };
+    run.llm_call(usage).await?;
+    drop(run);
+    // Whoever goes on has what was there.
+    let run = begun(&log).await?;
+    let document = run.session().document().await;
+    assert_eq!(
+        document,
+        json!({"messages": [{"role": "user", "text": "pay"}], "topic": "invoices"})
+    );
+    assert_eq!(
+        run.session().append("/topic", &1).await.unwrap_err().code(),
+        "no_array"
+    );
+    let paused = run.clone();
+    run.pause(Some("approve".to_owned())).await?;
+    assert_eq!(status(&log)?, RunStatus::Paused);
+    // Who paused it does not hold it any more.
+    assert_eq!(
+        paused
+            .session()
+            .patch(&json!({"x": 1}))
+            .await
+            .unwrap_err()
+            .code(),
+        "stale_run"
+    );
+    drop(paused);
+    let run = log.run("bot").resume("run-1").await?;
+    run.finish(Status::Success).await?;
+    assert_eq!(status(&log)?, RunStatus::Success);
+    let summary = runs::get(&log, "run-1")?.context("there is a run")?;
+    assert_eq!(summary.usage.input_tokens, 5);
+    assert!(matches!(
+        begun(&log).await.unwrap_err().downcast_ref(),
+        Some(RunError::Finished(_))
+    ));
+    Ok(())
+}
+
+/// Dropped by a time-out after it was called: unknown for a write, to be made again if it bears
+/// that.
+#[tokio::test]
+async fn a_dropped_call_is_given_up() -> Outcome {
+    for (class, expected) in [
+        (Class::Write, State::Unknown),
+        (Class::Idempotent, State::Cancelled),
+    ] {
+        let log = Runstone::memory()?;
+        let run = begun(&log).await?;
+        let begins = Notify::new();
+        let call = run
+            .effect("pay")
+            .request_id("1")
+            .class(class)
+            .call(|| async {
+                begins.notify_one();
+                std::future::pending::<Result<u32, Closed>>().await
+            });
+        tokio::select! {
+            answer = call => bail!("{answer:?}"),
+            () = begins.notified() => {}
+        }
+        assert_eq!(states(&log)?, [expected]);
+        let again = run.effect("pay").request_id("1").class(class);
+        let again = again.call(|| async { Ok::<_, Closed>(7) }).await;
+        let is_as_expected = match class {
+            Class::Write => matches!(again, Err(CallError::Effect(EffectError::Unknown(_)))),
+            _ => matches!(again, Ok(7)),
+        };
+        assert!(is_as_expected, "{class}");
+    }
+    Ok(())
+}
+
+/// A claim that is dropped before it is answered does not hold the call for ever.
+#[tokio::test]
+async fn a_claim_that_is_dropped_is_given_up() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let call = run
+        .effect("pay")
+        .request_id("1")
+        .call(|| async { Ok::<_, Closed>(1) });
+    let mut call = Box::pin(call);
+    // It is on its way once it was polled; nobody waits for the answer.
+    let once = std::future::poll_fn(|context| {
+        std::task::Poll::Ready(call.as_mut().poll(context).is_ready())
+    });
+    assert!(!once.await);
+    drop(call);
+    assert!(states(&log)?.iter().all(|state| *state == State::Cancelled));
+    let again = run
+        .effect("pay")
+        .request_id("1")
+        .call(|| async { Ok::<_, Closed>(2) });
+    assert_eq!(again.await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_panic_leaves_the_call_unknown_and_the_run_to_be_resumed() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let panicked = tokio::spawn(async move {
+        let call = run.effect("pay").request_id("1");
+        call.call(|| async { panic!("in the tool") as Result<u32, Closed> })
+            .await
+    });
+    assert!(panicked.await.is_err());
+    assert_eq!(states(&log)?, [State::Unknown]);
+    assert_eq!(status(&log)?, RunStatus::Error);
+    assert!(begun(&log).await?.is_resumed());
+    Ok(())
+}
+
+/// What asks the other side settles what nobody knows, and only then is it called again.
+#[tokio::test]
+async fn a_reconciler_settles_what_is_unknown() -> Outcome {
+    for was_made in [true, false] {
+        let log = Runstone::memory()?;
+        let run = begun(&log).await?;
+        let pay = || run.effect("pay").request_id("1");
+        let failed = pay().call(|| async { Err::<Payment, _>(Closed) }).await;
+        assert!(matches!(failed, Err(CallError::Tool(Closed))));
+        assert_eq!(states(&log)?, [State::Unknown]);
+        let asked = pay().reconcile(|_| async { Err::<Option<Payment>, _>(Closed) });
+        let error = asked.call(|| async { Err::<Payment, _>(Closed) }).await;
+        assert_eq!(error.unwrap_err().code(), "reconcile_failed");
+        let found = was_made.then_some(Payment { id: 7 });
+        let asked = pay().reconcile(move |_| async move { Ok::<_, Closed>(found) });
+        let paid = asked
+            .call(|| async { Ok::<_, Closed>(Payment { id: 8 }) })
+            .await?;
+        assert_eq!(paid.id, if was_made { 7 } else { 8 });
+        assert_eq!(states(&log)?, [State::Completed]);
+    }
+    Ok(())
+}
+
+/// Of many callers in one process one calls; those that wait get its result, the others are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_callers_one_calls_and_the_others_wait() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let (gateway, barrier) = (Arc::new(Gateway::default()), Arc::new(Barrier::new(64)));
+    let calls: Vec<_> = (0..64)
+        .map(|_| {
+            let (run, gateway, barrier) = (run.clone(), Arc::clone(&gateway), Arc::clone(&barrier));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                let call = run.effect("pay").request_id("1").wait();
+                call.call(|| async move { gateway.charge().await }).await
+            })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await??, Payment { id: 1 });
+    }
+    assert_eq!(gateway.count(), 1);
+    let first = run.effect("slow").request_id("2");
+    let inside = first
+        .call(|| async {
+            let second = run.effect("slow").request_id("2");
+            let second = second.call(|| async { Ok::<_, Closed>(1) }).await;
+            Ok::<_, Closed>(second.unwrap_err().code().to_owned())
+        })
+        .await?;
+    assert_eq!(inside, "in_flight");
+    Ok(())
+}
+
+#[test]
+fn everything_has_a_twin_without_a_runtime() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = log.run("bot").resume_or_start_blocking("run-1")?;
+    let count = Cell::new(0);
+    for _ in 0..2 {
+        let paid = run.effect("pay").request_id("1").call_blocking(|| {
+            count.set(count.get() + 1);
+            Ok::<_, Closed>(7)
+        })?;
+        assert_eq!(paid, 7);
+        let planned = run.step("plan").kind("llm").run_blocking(|| {
+            count.set(count.get() + 10);
+            Ok::<_, Closed>(
+                vec!["a", "b"]
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>(),
+            )
+        })?;
+        assert_eq!(planned, ["a", "b"]);
+    }
+    assert_eq!(count.get(), 11);
+    run.session().append_blocking("/messages", &"hello")?;
+    run.session().patch_blocking(&json!({"n": 1}))?;
+    run.finish_blocking(Status::Success)?;
+    let summary = runs::get(&log, "run-1")?.context("there is a run")?;
+    assert_eq!(summary.counts.steps, 1);
+    Ok(())
+}
+
+/// A step that failed is done again; one that was completed is not, by whoever resumes the run.
+#[tokio::test]
+async fn a_step_is_done_once_a_run() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let failed = run
+        .step("plan")
+        .run(|| async { Err::<u32, _>(Closed) })
+        .await;
+    assert_eq!(failed.unwrap_err().code(), "step_failed");
+    assert_eq!(
+        run.step("plan")
+            .run(|| async { Ok::<_, Closed>(1) })
+            .await?,
+        1
+    );
+    run.step("review").skip("nothing to review").await?;
+    run.step("send").block("policy").await?;
+    drop(run);
+    let run = begun(&log).await?;
+    assert_eq!(
+        run.step("plan")
+            .run(|| async { Ok::<_, Closed>(2) })
+            .await?,
+        1
+    );
+    let other = run
+        .step("plan")
+        .run(|| async { Ok::<_, Closed>("text".to_owned()) });
+    assert_eq!(other.await.unwrap_err().code(), "output_of_other_type");
+    run.finish_with(Status::Success, Some(&json!({"sent": true})), None)
+        .await?;
+    Ok(())
+}
+
+/// The same positional and by-name spelling is one call; a key from fields is theirs alone.
+#[tokio::test]
+async fn a_function_is_wrapped_in_one_line() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let gateway = Arc::new(Gateway::default());
+    let charge = {
+        let gateway = Arc::clone(&gateway);
+        move |_: serde_json::Value| {
+            let gateway = Arc::clone(&gateway);
+            async move { gateway.charge().await }
+        }
+    };
+    let pay = run.tool("pay").key_from(["invoice"]).wrap(charge.clone());
+    for usd in [1, 2] {
+        assert_eq!(
+            pay(json!({"invoice": "a", "usd": usd})).await?,
+            Payment { id: 1 }
+        );
+    }
+    assert_eq!(
+        pay(json!({"usd": 1, "invoice": "b"})).await?,
+        Payment { id: 2 }
+    );
+    for args in [
+        json!({"usd": 1}),
+        json!({"invoice": null}),
+        json!({"invoice": ""}),
+    ] {
+        assert_eq!(pay(args).await.unwrap_err().code(), "bad_key");
+    }
+    let look = run.tool("look").class(Class::Read).wrap(charge);
+    assert_eq!(look(json!({"a": 1, "b": 2})).await?, Payment { id: 3 });
+    assert_eq!(look(json!({"b": 2, "a": 1})).await?, Payment { id: 3 });
+    assert_eq!(gateway.count(), 3);
+    Ok(())
+}
+
+/// A result that the type asked for does not hold is an error, never a second call.
+#[tokio::test]
+async fn a_result_of_another_type_is_not_asked_for_again() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let call = || run.effect("pay").request_id("1");
+    call()
+        .call(|| async { Ok::<_, Closed>("text".to_owned()) })
+        .await?;
+    let other = call().call(|| async { Ok::<_, Closed>(1) }).await;
+    assert_eq!(other.unwrap_err().code(), "result_of_other_type");
+    Ok(())
+}
+
+/// Nothing is left behind that a second process would trip over.
+#[test]
+fn a_log_that_is_dropped_with_a_run_lets_go_of_it() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path: &Path = &folder.path().join("agent.redb");
+    let log = Runstone::create(path)?;
+    let run = log.run("bot").resume_or_start_blocking("run-1")?;
+    log.close_blocking()?;
+    drop(run);
+    drop(log);
+    let log = Runstone::open(path)?;
+    assert_eq!(status(&log)?, RunStatus::Crashed);
+    assert!(
+        log.run("bot")
+            .resume_or_start_blocking("run-1")?
+            .is_resumed()
+    );
+    Ok(())
+}
