@@ -19,6 +19,18 @@ pub(crate) struct Event {
 }
 
 impl Event {
+    /// The claim of a call and its outcome, with arguments and result of 256 bytes.
+    pub(crate) fn of_call(key: &str) -> [Self; 2] {
+        ["effect.claimed", "effect.completed"].map(|event_type| Self {
+            stream: "run-1".to_owned(),
+            event_type: event_type.to_owned(),
+            tags: vec![format!("effect:{key}")],
+            id: None,
+            meta: Vec::new(),
+            payload: call_payload(key),
+        })
+    }
+
     /// An event of a recording, with everything that is said about it.
     pub(crate) fn of_draft(draft: Draft) -> Self {
         let event = draft.event;
@@ -195,4 +207,10 @@ impl Random {
         let at = usize::try_from(self.next() % 64).unwrap_or_default();
         LETTERS.get(at).copied().unwrap_or(b'-')
     }
+}
+
+/// Arguments, or the result, of a call: 256 bytes of JSON.
+pub(crate) fn call_payload(key: &str) -> Vec<u8> {
+    let filler = "x".repeat(240_usize.saturating_sub(key.len()));
+    format!(r#"{{"key":"{key}","d":"{filler}"}}"#).into_bytes()
 }

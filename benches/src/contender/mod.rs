@@ -12,9 +12,9 @@ mod umadb;
 
 pub(crate) use runstone::log as runstone_log;
 
-use crate::event::{Event, Request};
+use crate::event::{Event, Request, Unless};
 use ::runstone::codec::Draft;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,6 +46,21 @@ pub(crate) trait Store: Send + Sync {
     fn import(&self, records: Vec<Vec<Draft>>) -> Result<()> {
         let events = records.into_iter().flatten().map(Event::of_draft).collect();
         self.append_alone(Request::new(events)).map(|_| ())
+    }
+
+    /// Claims a call, durably, and completes it, durably: one event and another. Where a store has
+    /// conditions, the claim is refused if somebody made it.
+    fn call(&self, key: &str) -> Result<()> {
+        let [claim, done] = Event::of_call(key);
+        let tag = claim.tags.first().cloned();
+        let claim = Request::new(vec![claim]);
+        let claim = match tag {
+            Some(tag) => claim.unless(Unless::Tag(tag)),
+            None => claim,
+        };
+        ensure!(self.append_alone(claim)?, "claimed already");
+        self.append_alone(Request::new(vec![done]))?;
+        Ok(())
     }
 
     /// Shuts down in order.

@@ -5,16 +5,17 @@
 //! key's first use syncs the key table besides.
 
 use super::{Reply, Seen, Store};
-use crate::event::{Event, Request, Unless};
+use crate::event::{Event, Request, Unless, call_payload};
 use anyhow::{Result, anyhow};
 use runstone::codec::Draft;
+use runstone::effects::{Change, Claim, Claimed};
 use runstone::{
-    Append, AppendError, Appended, Condition, Log, NewEvent, Position, Query, Read, Runstone,
+    Append, AppendError, Appended, Condition, Hold, Log, NewEvent, Position, Query, Read, Runstone,
 };
 use std::path::{Path, PathBuf};
 
 struct Whole {
-    log: Log,
+    log: Runstone,
 }
 
 fn path(folder: &Path) -> PathBuf {
@@ -33,7 +34,7 @@ pub(crate) fn plain(folder: &Path) -> Result<Box<dyn Store>> {
 
 /// The log itself, for what no other store has.
 pub(crate) fn log(folder: &Path) -> Result<Log> {
-    Ok(Runstone::options().open(path(folder))?)
+    Ok(Runstone::options().open(path(folder))?.log().clone())
 }
 
 pub(crate) fn compact(folder: &Path) -> Result<()> {
@@ -94,7 +95,7 @@ impl Store for Whole {
     }
 
     fn submit(&self, request: Request) -> Reply {
-        let log = self.log.clone();
+        let log = self.log.log().clone();
         Box::pin(async move { answered(log.append(append(request)).await) })
     }
 
@@ -112,6 +113,23 @@ impl Store for Whole {
         for imported in self.log.import_blocking(records) {
             imported?;
         }
+        Ok(())
+    }
+
+    /// As an embedded agent does it: its own arguments and results, digests, lease, fold.
+    fn call(&self, key: &str) -> Result<()> {
+        let claim = Claim::tool("run-1", "pay")
+            .request(key)
+            .args_json(call_payload(key))
+            .hold(Hold::Opening);
+        let Claimed::Held(held) = self.log.effects().claim_blocking(&claim)? else {
+            return Err(anyhow!("claimed already"));
+        };
+        let done = Change::Complete {
+            result: Some(call_payload(key)),
+            rejected: None,
+        };
+        self.log.effects().change_blocking(&held.target(), &done)?;
         Ok(())
     }
 

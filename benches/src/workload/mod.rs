@@ -1,5 +1,6 @@
 //! What is measured.
 
+mod agent;
 mod append;
 mod condition;
 mod open;
@@ -30,6 +31,7 @@ pub(crate) struct Workload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     EventsPerSecond,
+    CallsPerSecond,
     MebibytesPerSecond,
     Microseconds,
     Seconds,
@@ -41,6 +43,7 @@ impl Unit {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::EventsPerSecond => "events/s",
+            Self::CallsPerSecond => "calls/s",
             Self::MebibytesPerSecond => "MiB/s",
             Self::Microseconds => "us",
             Self::Seconds => "s",
@@ -104,7 +107,7 @@ const APPEND: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 18] = [
+pub(crate) const WORKLOADS: [Workload; 22] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -246,6 +249,36 @@ pub(crate) const WORKLOADS: [Workload; 18] = [
         need: Need::Receipt,
         bars: &[whole(Demand::AtMost(2048.0))],
         round: receipt::size,
+        ..APPEND
+    },
+    Workload {
+        name: "calls",
+        unit: Unit::CallsPerSecond,
+        bars: &[whole(Demand::RatioAtLeast("redb-bare", 0.80))],
+        round: agent::calls,
+        ..APPEND
+    },
+    Workload {
+        name: "session-size",
+        unit: Unit::Bytes,
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtMost(1_048_576.0))],
+        round: agent::session_size,
+        ..APPEND
+    },
+    Workload {
+        name: "session-turn",
+        unit: Unit::Microseconds,
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtMost(5000.0))],
+        round: agent::session_turn,
+        ..APPEND
+    },
+    Workload {
+        name: "refold",
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtLeast(500_000.0))],
+        round: agent::refold,
         ..APPEND
     },
 ];
