@@ -64,7 +64,8 @@ pub use evidence::{
     RewriteReport, SigningKey, SigningState, StartedEpoch,
 };
 pub use fold::{
-    Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, RowDifference, Rows,
+    Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, ReadRow, RowDifference,
+    Rows,
 };
 pub use identity::Opening;
 pub use index::{IndexError, IndexOptions, IndexRow};

@@ -513,6 +513,9 @@ fn an_erased_result_is_not_asked_for_again() -> Outcome {
     let effects = Effects::new(&log);
     let claim = pay("inv-1").scope("ann");
     let held = held(effects.claim_blocking(&claim))?;
+    // Not while somebody may still be told what it answers.
+    let refused = log.erase(&Erase::new("ann", "gdpr-17-1-b"), &|_, _| {});
+    assert_eq!(refused.unwrap_err().code(), "scope_in_use");
     effects.change_blocking(&held.target(), &Change::completed(&"Ann")?)?;
     log.erase(&Erase::new("ann", "gdpr-17-1-b"), &|_, _| {})?;
     assert_eq!(code(effects.claim_blocking(&claim)), "result_erased");

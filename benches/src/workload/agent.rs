@@ -6,6 +6,7 @@ use crate::contender::{Contender, runstone_log};
 use crate::sample::{Sample, micros, processor_time};
 use anyhow::{Result, ensure};
 use runstone::{Runstone, sessions};
+use std::fmt::Write as _;
 use std::time::Instant;
 
 /// Turns of the session, and bytes of each.
@@ -40,9 +41,10 @@ fn session(contender: &Contender, folder: &std::path::Path) -> Result<()> {
     let session = run.session();
     for turn in 0..TURNS {
         // Words, as turns are, and none twice.
-        let text: String = (0..TURN_BYTES / 8)
-            .map(|word| format!("{:07x} ", turn * 7919 + word * 104_729))
-            .collect();
+        let mut text = String::with_capacity(TURN_BYTES);
+        for word in 0..TURN_BYTES / 8 {
+            write!(text, "{:07x} ", turn * 7919 + word * 104_729)?;
+        }
         session.append_blocking("/messages", &text)?;
     }
     drop(run);

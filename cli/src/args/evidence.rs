@@ -207,6 +207,9 @@ pub(crate) struct EraseArgs {
     /// Leave the sealed bytes in the file until erase --resume; the keys are destroyed all the same
     #[arg(long, conflicts_with_all = ["resume", "list"])]
     pub(crate) defer_rewrite: bool,
+    /// Erase although calls of a scope are in flight or unknown; recorded for ever
+    #[arg(long, conflicts_with_all = ["resume", "list"])]
+    pub(crate) force: bool,
     /// Do not ask
     #[arg(short, long, conflicts_with_all = ["resume", "list"])]
     pub(crate) yes: bool,

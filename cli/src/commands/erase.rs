@@ -78,6 +78,7 @@ fn erase(session: &Session, log: &Log, args: &EraseArgs) -> Result<Erasure, Fail
     let mut erase = Erase::new(String::new(), args.basis.clone().unwrap_or_default());
     erase.scopes.clone_from(&args.scopes);
     erase.defer_rewrite = args.defer_rewrite;
+    erase.force = args.force;
     erase.minimum_retention_us = settings.retention.minimum_days.saturating_mul(DAY_US);
     if !args.yes && std::io::stdin().is_terminal() && session.output.err_terminal {
         confirm(log, &erase)?;

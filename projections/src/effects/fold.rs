@@ -3,6 +3,7 @@
 //! ```text
 //!  'e' digest(16) scope     how the call stands
 //!  'o' fence(8) digest(16) scope   an open one: in flight or unknown
+//!  'n' scope                how many of them a scope has
 //! ```
 
 use super::words::{Class, Executed, Kind, State};
@@ -10,7 +11,7 @@ use crate::events::control::{self, effect as field};
 use crate::lease::LeaseFields;
 use crate::rows::{self, EffectRow};
 use runstone_codec::{Control, Header};
-use runstone_store::{Fold, FoldError, FoldRecord, Rows};
+use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
 
 /// Name of the fold.
 pub(super) const FOLD: &str = "effects";
@@ -18,6 +19,8 @@ pub(super) const FOLD: &str = "effects";
 pub(super) const EFFECT_ROW: u8 = b'e';
 /// First byte of the key of an open call.
 pub(super) const OPEN_ROW: u8 = b'o';
+/// First byte of the key of the number of open calls of a scope.
+const COUNT_ROW: u8 = b'n';
 pub(super) const DIGEST_BYTES: usize = 16;
 
 pub(super) const LEASE: LeaseFields = LeaseFields {
@@ -60,6 +63,12 @@ impl Fold for EffectsFold {
         }
         Ok(())
     }
+
+    fn in_use(&self, row: ReadRow<'_>, scope: &str) -> Result<Option<String>, FoldError> {
+        let count = row(&count_key(scope))?;
+        let count = count.map(|count| rows::decode::<u64>(&count)).transpose()?;
+        Ok(count.map(|count| format!("{count} calls of it are in flight or unknown")))
+    }
 }
 
 /// What the fold looks at.
@@ -73,6 +82,10 @@ struct At<'a> {
 /// Key of the row of a call.
 pub(super) fn effect_key(digest: &[u8], scope: &str) -> Vec<u8> {
     [&[EFFECT_ROW], digest, scope.as_bytes()].concat()
+}
+
+fn count_key(scope: &str) -> Vec<u8> {
+    [&[COUNT_ROW], scope.as_bytes()].concat()
 }
 
 fn open_key(fence: u64, digest: &[u8], scope: &str) -> Vec<u8> {
@@ -102,16 +115,41 @@ fn take(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError>
     let scope = at.header.scope.as_str();
     let key = effect_key(digest, scope);
     let before: Option<EffectRow> = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
-    if let Some(before) = &before {
-        rows.remove(&open_key(before.fence, digest, scope));
-    }
+    let was_open = before.as_ref().filter(|before| is_open(before.state));
+    let was_open = was_open.map(|before| before.fence);
     let Some(next) = next(before, change, at) else {
         return Ok(());
     };
-    if is_open(next.state) {
-        rows.put(&open_key(next.fence, digest, scope), Vec::new());
+    let is_open = is_open(next.state).then_some(next.fence);
+    if was_open != is_open {
+        if let Some(fence) = was_open {
+            rows.remove(&open_key(fence, digest, scope));
+        }
+        if let Some(fence) = is_open {
+            rows.put(&open_key(fence, digest, scope), Vec::new());
+        }
+    }
+    match (was_open, is_open) {
+        (None, Some(_)) => count(rows, scope, |count| count.saturating_add(1))?,
+        (Some(_), None) => count(rows, scope, |count| count.saturating_sub(1))?,
+        _ => {}
     }
     rows.put(&key, rows::encode(&next)?);
+    Ok(())
+}
+
+/// Changes the number of open calls of a scope; none is no row.
+fn count(
+    rows: &mut dyn Rows,
+    scope: &str,
+    change: impl FnOnce(u64) -> u64,
+) -> Result<(), FoldError> {
+    let key = count_key(scope);
+    let before = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
+    match change(before.unwrap_or(0)) {
+        0 => rows.remove(&key),
+        count => rows.put(&key, rows::encode(&count)?),
+    }
     Ok(())
 }
 

@@ -57,6 +57,16 @@ impl Log {
             })
     }
 
+    /// What is under way in a scope, by what the folds say.
+    pub(crate) fn fold_in_use(&self, scope: &str) -> Result<Option<String>, ReadError> {
+        let db = self.shared.current().db.clone();
+        let in_use = self.fold_host().in_use(&db, scope);
+        in_use.map_err(|error| ReadError::Fold {
+            fold: "in_use".to_owned(),
+            why: error.to_string(),
+        })
+    }
+
     /// How far each fold is.
     pub fn fold_status(&self) -> Vec<FoldStatus> {
         self.fold_host().status()

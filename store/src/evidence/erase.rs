@@ -49,6 +49,8 @@ pub struct Erase {
     pub defer_rewrite: bool,
     /// Refuse while a scope has an event younger than this, in microseconds.
     pub minimum_retention_us: u64,
+    /// Erase although a fold says that something is under way in a scope; recorded for ever.
+    pub force: bool,
 }
 
 impl Erase {
@@ -59,6 +61,7 @@ impl Erase {
             basis: basis.into(),
             defer_rewrite: false,
             minimum_retention_us: 0,
+            force: false,
         }
     }
 
@@ -73,6 +76,13 @@ impl Erase {
     #[must_use]
     pub fn defer_rewrite(mut self) -> Self {
         self.defer_rewrite = true;
+        self
+    }
+
+    /// Erases although something is under way in a scope.
+    #[must_use]
+    pub fn force(mut self) -> Self {
+        self.force = true;
         self
     }
 
@@ -195,6 +205,7 @@ impl Log {
             }
             self.check_hold(scope)?;
             self.check_retention(scope, erase.minimum_retention_us)?;
+            self.check_use(scope, erase.force)?;
         }
         Ok(scopes.into_iter().cloned().collect())
     }
@@ -204,6 +215,20 @@ impl Log {
             Some(position) => Err(EraseError::Held {
                 scope: scope.to_owned(),
                 position,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing may be under way in a scope that its erasure would cut off.
+    fn check_use(&self, scope: &str, force: bool) -> Result<(), EraseError> {
+        if force {
+            return Ok(());
+        }
+        match self.fold_in_use(scope)? {
+            Some(what) => Err(EraseError::InUse {
+                scope: scope.to_owned(),
+                what,
             }),
             None => Ok(()),
         }
@@ -243,6 +268,7 @@ impl Log {
             // Nobody can place a hold or append from here on.
             self.check_hold(scope)?;
             self.check_retention(scope, erase.minimum_retention_us)?;
+            self.check_use(scope, erase.force)?;
         }
         let key_ids: Vec<_> = scopes
             .iter()
@@ -260,6 +286,7 @@ impl Log {
             key_ids,
             basis: erase.basis.clone(),
             actor: self.actor.principal.clone(),
+            forced: erase.force,
         };
         let request = self.own_request(ERASURE_REQUESTED, &request)?;
         let requested = recorded(&exclusive.record(request)?)?;

@@ -117,6 +117,14 @@ pub enum EraseError {
         /// Where the hold was placed.
         position: Position,
     },
+    /// Something is under way in it.
+    #[error("scope `{scope}` is in use: {what}; end that first, or force the erasure")]
+    InUse {
+        /// The scope.
+        scope: String,
+        /// What is under way.
+        what: String,
+    },
     /// It must be kept for longer.
     #[error(
         "scope `{scope}` has events that must be kept until {until_us} (microseconds since the epoch): the newest is younger than the minimum retention"
@@ -162,6 +170,7 @@ impl EraseError {
             Self::Protected { .. } => "scope_protected",
             Self::NotFound { .. } => "scope_unknown",
             Self::Held { .. } => "scope_held",
+            Self::InUse { .. } => "scope_in_use",
             Self::Retained { .. } => "scope_retained",
             Self::Plain | Self::NoPlace => "erase_needs_rewrite",
             Self::Pending { .. } => "erasure_pending",
@@ -177,6 +186,7 @@ impl EraseError {
             Self::Empty | Self::Basis { .. } => ErrorKind::Usage,
             Self::Protected { .. }
             | Self::Held { .. }
+            | Self::InUse { .. }
             | Self::Retained { .. }
             | Self::Plain
             | Self::NoPlace => ErrorKind::Refused,

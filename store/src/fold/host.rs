@@ -165,6 +165,17 @@ impl FoldHost {
         state.get(&self.seal, &snapshot, key)
     }
 
+    /// What is under way in a scope, by the first fold that says so.
+    pub(crate) fn in_use(&self, db: &Db, scope: &str) -> Result<Option<String>, FoldError> {
+        for state in &self.states {
+            let row = |key: &[u8]| self.row(db, state.name(), key);
+            if let Some(what) = state.fold.in_use(&row, scope)? {
+                return Ok(Some(what));
+            }
+        }
+        Ok(None)
+    }
+
     /// Rows of a fold in key order.
     pub(crate) fn rows(
         &self,

@@ -148,7 +148,21 @@ pub trait Fold: Send + Sync + Debug + 'static {
     /// An error (or a panic) stops the fold at this event; the log and other folds go on. So does
     /// content that is [`Payload::Unavailable`]. The event is tried again at the next open.
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError>;
+
+    /// What is under way in a scope and would be lost if its content were erased now, in words; the
+    /// erasure is refused then, unless it is forced. Default: nothing.
+    ///
+    /// # Errors
+    ///
+    /// What `row` answers.
+    fn in_use(&self, row: ReadRow<'_>, scope: &str) -> Result<Option<String>, FoldError> {
+        let _ = (row, scope);
+        Ok(None)
+    }
 }
+
+/// Reads a row of a fold by its key.
+pub type ReadRow<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, FoldError>;
 
 /// How far a fold is.
 #[derive(Clone, Debug, PartialEq, Eq)]

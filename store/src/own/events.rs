@@ -86,6 +86,9 @@ pub(crate) struct ErasureRequested {
     pub(crate) basis: String,
     /// The principal who asked.
     pub(crate) actor: String,
+    /// Although something was under way in a scope.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) forced: bool,
 }
 
 /// Content of `log.erasure_completed`: its receipt is the certificate.
