@@ -419,6 +419,44 @@ mod tests {
     }
 
     #[test]
+    fn what_other_packages_left_is_told_by_its_records() {
+        let entry =
+            r#"{"request_id": "a", "tool": "f", "args": [], "kwargs": {}, "status": "done""#;
+        let step =
+            r#""step_id": "a", "node_id": "b", "input_task": "", "prev_hash": "", "entry_hash""#;
+        for (head, format) in [
+            (format!("{{\"a\": {entry}}}}}"), Some(Format::MyceliumLedger)),
+            // A key may be the name of a member elsewhere.
+            (
+                format!("{{\"messages\": {}", entry.replace("tool", "task")),
+                Some(Format::MyceliumLedger),
+            ),
+            (entry.to_owned(), None),
+            (
+                r#"{"receipt_id": "r", "agent_id": "a", "request_id": "b"}"#.to_owned(),
+                None,
+            ),
+            (
+                r#"{"receipt_id": "r", "agent_id": "a", "request_id": "b", "signature": "00"}"#
+                    .to_owned(),
+                Some(Format::MyceliumReceipts),
+            ),
+            (
+                format!("{{\"run_id\": \"r\", \"steps\": [{{{step}: 1}}]}}"),
+                Some(Format::MeshflowRun),
+            ),
+            (r#"{"run_id": "r", "steps": []}"#.to_owned(), None),
+            (
+                r#"{"event_id":"1","trace_id":"t","task_id":"t","type":"data.x","payload":{"messages":[]}}"#
+                    .to_owned(),
+                Some(Format::ZuJsonl),
+            ),
+        ] {
+            assert_eq!(detect(head.as_bytes()), format, "{head}");
+        }
+    }
+
+    #[test]
     fn a_head_cut_anywhere_is_scanned() {
         let whole = br#"[{"a\"":[{"b":"\\"}],"role":"x","content":1}, {"traj":[]}]"#;
         for end in 0..whole.len() {

@@ -304,6 +304,15 @@ fn the_ledgers_of_a_real_program_are_taken_over() -> Outcome {
         assert_eq!(told["skipped_duplicates"], expected.1);
         assert_eq!(told.get("checks"), None);
     };
+    // Nobody takes over a ledger by naming a folder.
+    let inside = site.path().join("inside");
+    std::fs::create_dir(&inside)?;
+    std::fs::copy(&files[0], inside.join("ledger"))?;
+    let passed = runstone.value(["import".to_owned(), inside.display().to_string()]);
+    assert_eq!(
+        (passed["files"].as_u64(), passed["events"].as_u64()),
+        (Some(0), Some(0))
+    );
     import((112, 0));
     import((0, 112));
 

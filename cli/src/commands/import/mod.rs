@@ -61,7 +61,12 @@ impl Summary {
         if let Some(checks) = self.checks {
             let counts = [checks.passed, checks.failed, checks.unchecked].map(count);
             let [passed, failed, unchecked] = counts;
-            let parts = ["; of signatures and chains ", &passed, " are valid, ", &failed];
+            let parts = [
+                "; of signatures and chains ",
+                &passed,
+                " are valid, ",
+                &failed,
+            ];
             text.extend(parts);
             text.extend([" are not, ", &unchecked, " were not checked"]);
         }
@@ -240,6 +245,14 @@ impl<'a> Import<'a> {
         let path = &source.path;
         let head = head(path, DETECT_BYTES).map_err(|error| Report::file(path, &error))?;
         match detect(&head) {
+            // Claims go by it from then on: nobody takes one over by accident.
+            Some(Format::MyceliumLedger) if source.found => {
+                self.output.note(&format!(
+                    "{} is a ledger and was passed over; to take it over, name the file",
+                    path.display()
+                ));
+                Ok(None)
+            }
             Some(format) => Ok(Some(format)),
             None if source.found => {
                 self.passed_over.push(path.clone());
