@@ -84,7 +84,7 @@ fn told(claimed: Result<Claimed, EffectError>) -> String {
             let result = outcome.result.unwrap_or_else(|| b"nothing".to_vec());
             // As it was stored, but for the white space.
             serde_json::from_slice::<Value>(&result)
-                .map_or("nothing".to_owned(), |json| json.to_string())
+                .map_or_else(|_| "nothing".to_owned(), |json| json.to_string())
         }
         Ok(Claimed::Held(held)) => format!("held {}", held.attempt),
         Err(error) => error.code().to_owned(),
