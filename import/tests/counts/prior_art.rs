@@ -49,9 +49,9 @@ fn mycelium_ledgers_as_stated() {
     ] {
         let stated = &stated[name];
         let events = drafts(read(&folder.join(file), Format::MyceliumLedger));
-        let states = ["completed", "failed", "in-flight"];
+        let words = ["completed", "failed", "in-flight"];
         let [completed, failed, in_flight] =
-            states.map(|state| stated_count(stated, &["by_status", state]));
+            words.map(|state| stated_count(stated, &["by_status", state]));
         assert_eq!(
             count(&events, "effect.claimed"),
             stated_count(stated, &["entries"])
@@ -193,7 +193,7 @@ fn meshflow_runs_as_stated() {
         assert_eq!(given.count() as u64, steps.as_u64().unwrap(), "{verdict}");
     }
     for (file, stated) in stated["tampered"].as_object().unwrap() {
-        if !file.ends_with(".json") {
+        if Path::new(file).extension().is_none_or(|end| end != "json") {
             continue;
         }
         let path = folder.join("tampered").join(file);

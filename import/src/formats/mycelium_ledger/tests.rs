@@ -38,22 +38,17 @@ fn an_entry_is_a_claim_and_its_outcome() {
         "effect.outcome_unknown",
     ];
     assert_eq!(types(&events), want);
-    let field = |at: usize, field| events[at].control.get_u64(field);
-    for at in 0..6 {
-        assert_eq!(field(at, control::effect::MIGRATED), Some(1));
-        assert_eq!(
-            field(at, control::effect::MIGRATED_SINCE_US),
-            Some(1_749_000_000_250_000)
-        );
-        assert_eq!(events[at].event.stream, "mycelium-ledger/tool");
-        assert!(
-            events[at]
-                .event
-                .tags
-                .contains(&"imported:mycelium-ledger".to_owned())
-        );
+    let since = Some(1_749_000_000_250_000);
+    for draft in &events {
+        let field = |field| draft.control.get_u64(field);
+        assert_eq!(field(control::effect::MIGRATED), Some(1));
+        assert_eq!(field(control::effect::MIGRATED_SINCE_US), since);
+        assert_eq!(draft.event.stream, "mycelium-ledger/tool");
+        let tag = "imported:mycelium-ledger".to_owned();
+        assert!(draft.event.tags.contains(&tag));
     }
-    assert_eq!(field(3, control::effect::EXECUTED), Some(0));
+    let executed = events[3].control.get_u64(control::effect::EXECUTED);
+    assert_eq!(executed, Some(0));
     let error = &payload(&events[3])["error"];
     assert_eq!(
         (&error["type"], &error["message"]),
