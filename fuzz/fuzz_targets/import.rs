@@ -26,6 +26,8 @@ fuzz_target!(|data: &[u8]| {
     if how & 1 == 1 {
         options = options.record_bytes(100).records(3).members(2);
         options.limits.payload_bytes = 90;
+    } else {
+        options = options.receipt_key("k");
     }
     let items: Vec<_> = Importer::new(format, bytes, options.clone()).collect();
     if how & 1 == 0 {
@@ -42,7 +44,12 @@ fuzz_target!(|data: &[u8]| {
     // several messages.
     if !matches!(
         format,
-        Format::ClaudeCode | Format::Pi | Format::OpenClaw | Format::CloudEvents
+        Format::ClaudeCode
+            | Format::Pi
+            | Format::OpenClaw
+            | Format::CloudEvents
+            | Format::MyceliumReceipts
+            | Format::ZuJsonl
     ) {
         return;
     }

@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub use runstone_projections::events::{
-    ChatMessage, LlmCallCompleted, Part, RunFinished, RunStarted, ToolCallCompleted,
-    ToolCallFailed, ToolCallRequested, VerdictGiven, control,
+    ChatMessage, EffectClaimed, EffectCompleted, EffectFailed, EffectOutcomeUnknown, ErrorSaid,
+    Executed, Kind, LlmCallCompleted, MigratedEffect, Part, RunFinished, RunStarted, StepBlocked,
+    StepCompleted, StepStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    control, step_keys,
 };
 
 /// A record of the tool that recorded, kept as it is. Its type is

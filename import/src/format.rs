@@ -39,6 +39,15 @@ pub enum Format {
     OtelGenai,
     /// Logs of Inspect evaluations: JSON, or the zip container `.eval`.
     Inspect,
+    /// Ledgers of mycelium, of tools or of tasks, JSON: they are taken over, so that their keys are
+    /// claimed as they stand there.
+    MyceliumLedger,
+    /// Signed receipts of mycelium, JSONL.
+    MyceliumReceipts,
+    /// Runs that meshflow exported, JSON with a hash chain.
+    MeshflowRun,
+    /// Event stores of zu, JSONL.
+    ZuJsonl,
 }
 
 impl Format {
@@ -53,6 +62,10 @@ impl Format {
             Self::CloudEvents => "cloudevents",
             Self::OtelGenai => "otel-genai",
             Self::Inspect => "inspect",
+            Self::MyceliumLedger => "mycelium-ledger",
+            Self::MyceliumReceipts => "mycelium-receipts",
+            Self::MeshflowRun => "meshflow-run",
+            Self::ZuJsonl => "zu-jsonl",
         }
     }
 
@@ -67,6 +80,10 @@ impl Format {
             Self::CloudEvents => "cloudevents",
             Self::OtelGenai => "otel_genai",
             Self::Inspect => "inspect",
+            Self::MyceliumLedger => "mycelium_ledger",
+            Self::MyceliumReceipts => "mycelium_receipts",
+            Self::MeshflowRun => "meshflow_run",
+            Self::ZuJsonl => "zu_jsonl",
         }
     }
 
@@ -81,6 +98,10 @@ impl Format {
             Self::CloudEvents,
             Self::OtelGenai,
             Self::Inspect,
+            Self::MyceliumLedger,
+            Self::MyceliumReceipts,
+            Self::MeshflowRun,
+            Self::ZuJsonl,
         ]
     }
 }
@@ -130,7 +151,10 @@ pub fn detect(head: &[u8]) -> Option<Format> {
     let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let mut scan = Scan { bytes: head, at: 0 };
     let in_array = scan.enter_array();
-    (0..DETECT_RECORDS).find_map(|_| scan.record().and_then(|names| judge(&names, in_array)))
+    (0..DETECT_RECORDS).find_map(|_| {
+        scan.record()
+            .and_then(|names| judge_deep(&names).or_else(|| judge(&names.top, in_array)))
+    })
 }
 
 /// The name of the first member, if the recording is a zip file (APPNOTE 4.3.7).
@@ -139,6 +163,26 @@ fn first_member(head: &[u8]) -> Option<&[u8]> {
     let (header, rest) = header.split_at_checked(26)?;
     let length = header.get(22..24)?.try_into().map(u16::from_le_bytes);
     rest.get(..usize::from(length.ok()?))
+}
+
+/// Tells the formats that show by names below the top as well.
+fn judge_deep(names: &Names<'_>) -> Option<Format> {
+    let all =
+        |names: &[&[u8]], list: &[&str]| list.iter().all(|name| names.contains(&name.as_bytes()));
+    let entry = ["request_id", "args", "kwargs", "status"];
+    let is_ledger = |kind| all(&names.deep, &entry) && all(&names.deep, &[kind]);
+    if !all(&names.top, &["request_id"]) && (is_ledger("tool") || is_ledger("task")) {
+        return Some(Format::MyceliumLedger);
+    }
+    if all(&names.top, &["receipt_id", "request_id", "signature"]) {
+        return Some(Format::MyceliumReceipts);
+    }
+    let step = ["step_id", "node_id", "prev_hash", "entry_hash"];
+    if all(&names.top, &["run_id", "steps"]) && all(&names.deep, &step) {
+        return Some(Format::MeshflowRun);
+    }
+    let event = ["event_id", "trace_id", "task_id", "type", "payload"];
+    all(&names.top, &event).then_some(Format::ZuJsonl)
 }
 
 fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
@@ -170,6 +214,17 @@ fn judge(names: &[&[u8]], in_array: bool) -> Option<Format> {
     let message = has("role") && any(&["content", "tool_calls", "function_call"]);
     let run = any(&["traj", "messages"]) || (has("task_id") && has("reward"));
     (message || run).then_some(Format::Messages)
+}
+
+/// How many names below the top are looked at, and how deep they may be.
+const DEEP_NAMES: usize = 64;
+const DEEP: usize = 3;
+
+/// Names of the members of a record.
+struct Names<'a> {
+    top: Vec<&'a [u8]>,
+    /// The first ones in the values of those, and in values of these.
+    deep: Vec<&'a [u8]>,
 }
 
 /// Names of members at the top of records, without parsing what may be cut off.
@@ -204,7 +259,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The names of the next object's members, as far as they can be seen.
-    fn record(&mut self) -> Option<Vec<&'a [u8]>> {
+    fn record(&mut self) -> Option<Names<'a>> {
         self.space();
         while self.peek() == Some(b'[') || self.peek() == Some(b']') {
             self.at += 1;
@@ -213,7 +268,7 @@ impl<'a> Scan<'a> {
         if self.peek() != Some(b'{') {
             return None;
         }
-        let (mut names, mut depth) = (Vec::new(), 0_usize);
+        let (mut top, mut deep, mut depth) = (Vec::new(), Vec::new(), 0_usize);
         while let Some(byte) = self.peek() {
             self.at += 1;
             match byte {
@@ -227,14 +282,19 @@ impl<'a> Scan<'a> {
                 b'"' => {
                     let text = self.string();
                     self.space();
-                    if depth == 1 && self.peek() == Some(b':') {
-                        names.push(text);
+                    if self.peek() != Some(b':') {
+                        continue;
+                    }
+                    if depth == 1 {
+                        top.push(text);
+                    } else if depth <= DEEP && deep.len() < DEEP_NAMES {
+                        deep.push(text);
                     }
                 }
                 _ => {}
             }
         }
-        Some(names)
+        Some(Names { top, deep })
     }
 
     fn string(&mut self) -> &'a [u8] {
@@ -355,6 +415,44 @@ mod tests {
             (spans.as_bytes().to_vec(), Some(Format::OtelGenai)),
         ] {
             assert_eq!(detect(&head), format, "{}", String::from_utf8_lossy(&head));
+        }
+    }
+
+    #[test]
+    fn what_other_packages_left_is_told_by_its_records() {
+        let entry =
+            r#"{"request_id": "a", "tool": "f", "args": [], "kwargs": {}, "status": "done""#;
+        let step =
+            r#""step_id": "a", "node_id": "b", "input_task": "", "prev_hash": "", "entry_hash""#;
+        for (head, format) in [
+            (format!("{{\"a\": {entry}}}}}"), Some(Format::MyceliumLedger)),
+            // A key may be the name of a member elsewhere.
+            (
+                format!("{{\"messages\": {}", entry.replace("tool", "task")),
+                Some(Format::MyceliumLedger),
+            ),
+            (entry.to_owned(), None),
+            (
+                r#"{"receipt_id": "r", "agent_id": "a", "request_id": "b"}"#.to_owned(),
+                None,
+            ),
+            (
+                r#"{"receipt_id": "r", "agent_id": "a", "request_id": "b", "signature": "00"}"#
+                    .to_owned(),
+                Some(Format::MyceliumReceipts),
+            ),
+            (
+                format!("{{\"run_id\": \"r\", \"steps\": [{{{step}: 1}}]}}"),
+                Some(Format::MeshflowRun),
+            ),
+            (r#"{"run_id": "r", "steps": []}"#.to_owned(), None),
+            (
+                r#"{"event_id":"1","trace_id":"t","task_id":"t","type":"data.x","payload":{"messages":[]}}"#
+                    .to_owned(),
+                Some(Format::ZuJsonl),
+            ),
+        ] {
+            assert_eq!(detect(head.as_bytes()), format, "{head}");
         }
     }
 

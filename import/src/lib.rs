@@ -43,11 +43,12 @@ mod json;
 mod numbers;
 mod options;
 mod output;
+mod python;
 mod records;
 mod reject;
 
 pub use format::{DETECT_BYTES, Format, UnknownFormat, detect};
 pub use importer::Importer;
-pub use options::Options;
-pub use output::Imported;
+pub use options::{Options, Secret};
+pub use output::{Check, Imported};
 pub use reject::{RejectReason, Rejected};

@@ -37,6 +37,11 @@ pub(crate) fn usd_micros(usd: f64) -> Option<u64> {
     Some(micros + u64::from(rest > 500 || (rest == 500 && micros % 2 == 1)))
 }
 
+/// An amount in thousandths of its unit, to the nearest one.
+pub(crate) fn thousandths(amount: f64) -> Option<u64> {
+    whole(amount * 1e3)
+}
+
 /// Prices in millionths of a dollar whose sum is exact: what rounding one price takes or adds, the
 /// next one has more or less.
 #[derive(Debug, Clone, Copy, Default)]

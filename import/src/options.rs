@@ -1,5 +1,7 @@
 //! What a caller may choose.
 
+use std::fmt;
+
 use runstone_codec::event::Limits;
 
 /// What a caller may choose about an import.
@@ -21,6 +23,29 @@ pub struct Options {
     /// Most bytes that one byte of a container's member may expand to, once the member has 1 MiB;
     /// default 1,000. What it may expand to at all is [`record_bytes`](Self::record_bytes).
     pub member_ratio: u64,
+    /// The key that receipts were signed with; default none: their signatures are not checked then.
+    pub receipt_key: Option<Secret>,
+}
+
+/// A key, which is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// A key of these bytes.
+    pub fn new(key: impl Into<Vec<u8>>) -> Self {
+        Self(key.into())
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
 }
 
 impl Default for Options {
@@ -32,6 +57,7 @@ impl Default for Options {
             records: 1 << 20,
             members: 1 << 20,
             member_ratio: 1000,
+            receipt_key: None,
         }
     }
 }
@@ -74,6 +100,13 @@ impl Options {
     #[must_use]
     pub fn members(mut self, members: u64) -> Self {
         self.members = members;
+        self
+    }
+
+    /// Sets the key that receipts were signed with.
+    #[must_use]
+    pub fn receipt_key(mut self, key: impl Into<Vec<u8>>) -> Self {
+        self.receipt_key = Some(Secret::new(key));
         self
     }
 

@@ -24,6 +24,23 @@ pub struct Imported {
     pub line: u64,
     /// How far the recording had been read, in bytes.
     pub bytes_read: u64,
+    /// What came of checking the record against its signature or its hash chain, if it has one.
+    pub check: Option<Check>,
+}
+
+/// What came of checking a record against its signature or its hash chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Check {
+    /// It is as it was signed or chained.
+    Passed,
+    /// It is not.
+    Failed {
+        /// What does not fit, and where it was found.
+        why: String,
+    },
+    /// There was no key to check it with.
+    Unchecked,
 }
 
 /// Items that wait to be taken.
@@ -68,7 +85,18 @@ impl Output {
         &mut self,
         line: u64,
         stream: &str,
+        drafts: Vec<Draft>,
+    ) -> Result<(), RejectReason> {
+        self.emit_checked(line, stream, drafts, None)
+    }
+
+    /// Hands on events that belong together, and what came of checking their record.
+    pub(crate) fn emit_checked(
+        &mut self,
+        line: u64,
+        stream: &str,
         mut drafts: Vec<Draft>,
+        check: Option<Check>,
     ) -> Result<(), RejectReason> {
         self.events = self.events.saturating_add(drafts.len());
         if self.events > MAX_EVENTS {
@@ -86,6 +114,7 @@ impl Output {
             member: self.member.clone(),
             line,
             bytes_read: self.bytes_read,
+            check,
         }));
         Ok(())
     }

@@ -13,6 +13,8 @@
 
 #[path = "counts/agents.rs"]
 mod agents;
+#[path = "counts/prior_art.rs"]
+mod prior_art;
 #[path = "counts/traces.rs"]
 mod traces;
 

@@ -97,6 +97,10 @@ pub(crate) struct EffectRow {
     pub(crate) fresh_for_us: Option<u64>,
     /// Code of the last refusal that was recorded, and when.
     pub(crate) refused: Option<(String, u64)>,
+    /// Taken over from another ledger, and nothing was done to it here: when the attempt began.
+    pub(crate) migrated_since_us: Option<u64>,
+    /// What else it is bound to, if it was taken over.
+    pub(crate) key_binding: Option<Vec<u8>>,
 }
 
 /// Who holds something, and for how long.

@@ -565,3 +565,98 @@ fn a_growing_session_gives_the_same_stream_as_its_last_snapshot() {
         once.runstone.values(["runs"])
     );
 }
+
+#[test]
+fn signatures_and_chains_are_checked() {
+    let Some(folder) = recordings("prior-art") else {
+        return;
+    };
+    let imported = Imported::new();
+    let import = |args: &[&str], files: &[&str], key: &str| {
+        let mut command = imported.runstone.command(["import"]);
+        command.args(args).env("RECEIPT_KEY", key);
+        command.args(files.iter().map(|file| folder.join(file)));
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code(), summary, told)
+    };
+    let checks = |summary: &Value| {
+        let count = |name: &str| summary["checks"][name].as_u64().unwrap();
+        [count("passed"), count("failed"), count("unchecked")]
+    };
+    let (receipts, with_key) = (
+        ["mycelium/receipts.jsonl"],
+        ["--receipt-key-env", "RECEIPT_KEY"],
+    );
+    let (code, summary, _) = import(&[], &receipts, "test-key-dev");
+    assert_eq!((code, checks(&summary)), (Some(0), [0, 0, 41]), "{summary}");
+    let (code, summary, _) = import(&with_key, &receipts, " test-key-dev\n");
+    assert_eq!((code, checks(&summary)), (Some(0), [41, 0, 0]), "{summary}");
+    assert_eq!(summary["events"], 41, "the verdicts alone are new");
+    let (code, _, told) = import(&with_key, &receipts, " ");
+    assert_eq!(code, Some(8));
+    assert!(told.contains("receipt_key_missing"), "{told}");
+
+    let altered = ["mycelium/tampered/receipts-altered.jsonl"];
+    let (code, summary, told) = import(&with_key, &altered, "test-key-dev");
+    assert_eq!((code, checks(&summary)), (Some(1), [40, 1, 0]), "{summary}");
+    assert!(
+        told.contains("receipts-altered.jsonl:12: the signature"),
+        "{told}"
+    );
+    let strict = [&with_key[..], &["--strict", "--stream-prefix", "strict/"]].concat();
+    let (code, summary, _) = import(&strict, &altered, "test-key-dev");
+    assert_eq!((code, checks(&summary)), (Some(1), [11, 1, 0]), "{summary}");
+    assert_eq!(summary["events"], 24);
+
+    let runs = [
+        "meshflow/run-1.json",
+        "meshflow/run-2.json",
+        "meshflow/run-3.json",
+    ];
+    let (code, summary, _) = import(&[], &runs, "");
+    assert_eq!((code, checks(&summary)), (Some(0), [3, 0, 0]), "{summary}");
+    let (_, summary, _) = import(&[], &runs, "");
+    assert_eq!(summary["events"], 0);
+    let altered = ["meshflow/tampered/run-1-altered.json"];
+    let (code, summary, told) = import(&["--stream-prefix", "altered/"], &altered, "");
+    assert_eq!((code, checks(&summary)), (Some(1), [0, 1, 0]), "{summary}");
+    assert!(
+        told.contains("breaks at step 3 (0620f087): entry_hash"),
+        "{told}"
+    );
+    // Beside the run that it was, the altered step is refused: it is known with other bytes.
+    let (code, summary, _) = import(&[], &altered, "");
+    assert_eq!(
+        (code, summary["rejected"].as_u64()),
+        (Some(1), Some(1)),
+        "{summary}"
+    );
+
+    let (code, summary, _) = import(&[], &["zu/torn.jsonl"], "");
+    assert_eq!((code, summary["rejected"].as_u64()), (Some(1), Some(1)));
+    assert_eq!(summary.get("checks"), None);
+    let (code, summary, _) = import(&[], &["zu/events.jsonl"], "");
+    // The end of the second task: what was torn off.
+    assert_eq!(
+        (code, summary["events"].as_u64()),
+        (Some(0), Some(2)),
+        "{summary}"
+    );
+    let (_, summary, _) = import(&[], &["zu/events.jsonl", "zu/torn.jsonl"], "");
+    assert_eq!(summary["events"], 0);
+
+    let log = imported.open();
+    let (runs, of_meshflow) = totals(&log, "meshflow-run/");
+    assert_eq!((runs, of_meshflow.usage.input_tokens), (3, 5328));
+    assert_eq!(of_meshflow.usage.usd_micros, 26212 + 12925 + 100_000);
+    let (runs, of_zu) = totals(&log, "zu-jsonl/");
+    assert_eq!((runs, of_zu.counts.llm_calls), (2, 11));
+    assert_eq!(
+        (of_zu.usage.input_tokens, of_zu.usage.output_tokens),
+        (8645 + 2784, 284 + 4211)
+    );
+    log.close_blocking().unwrap();
+    imported.runstone.check();
+}

@@ -1,6 +1,7 @@
 //! Arguments of what writes and reads events.
 
 use super::values::{parse_expected, parse_time, parse_which};
+use crate::error::{Exit, Report};
 use clap::{ArgGroup, Args};
 use runstone::import::{Format, Options};
 use runstone::{Expected, Query};
@@ -95,7 +96,11 @@ const FORMATS: &str = "Formats:
   swe-agent    trajectories of SWE-agent
   cloudevents  CloudEvents 1.0 as JSON: one, one a line, or a batch
   otel-genai   OpenTelemetry GenAI spans, as any-agent writes them
-  inspect      logs of Inspect evaluations, JSON or .eval";
+  inspect      logs of Inspect evaluations, JSON or .eval
+  mycelium-ledger    ledgers of mycelium, JSON: taken over, so that their calls are not made again
+  mycelium-receipts  signed receipts of mycelium, JSONL; checked with --receipt-key-env
+  meshflow-run       runs that meshflow exported, JSON; their hash chain is checked
+  zu-jsonl           event stores of zu, JSONL";
 
 /// Read recordings made elsewhere. Importing the same file again adds nothing.
 #[derive(Debug, Args)]
@@ -113,6 +118,9 @@ pub(crate) struct ImportArgs {
     /// Stop at the first record that cannot be read
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Environment variable with the key that receipts were signed with
+    #[arg(long, value_name = "NAME")]
+    pub(crate) receipt_key_env: Option<String>,
     /// Most bytes of one record
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub(crate) record_bytes: Option<usize>,
@@ -126,12 +134,25 @@ pub(crate) struct ImportArgs {
 
 impl ImportArgs {
     /// What was chosen about the import.
-    pub(crate) fn options(&self) -> Options {
+    pub(crate) fn options(&self) -> Result<Options, Report> {
         let mut options = Options::new().stream_prefix(self.stream_prefix.clone());
         options.record_bytes = self.record_bytes.unwrap_or(options.record_bytes);
         options.members = self.members.unwrap_or(options.members);
         options.member_ratio = self.member_ratio.unwrap_or(options.member_ratio);
-        options
+        if let Some(name) = &self.receipt_key_env {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the command line reads the environment"
+            )]
+            let value = std::env::var(name).unwrap_or_default();
+            let key = value.trim();
+            if key.is_empty() {
+                let message = format!("no key stands in the environment variable {name}");
+                return Err(Report::new(Exit::Keys, "receipt_key_missing", message));
+            }
+            options = options.receipt_key(key);
+        }
+        Ok(options)
     }
 }
 

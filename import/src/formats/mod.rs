@@ -3,13 +3,17 @@
 mod claude_code;
 mod cloudevents;
 mod inspect;
+mod meshflow_run;
 mod messages;
+mod mycelium_ledger;
+mod mycelium_receipts;
 mod openclaw;
 mod otel_genai;
 mod pi;
 mod swe_agent;
 #[cfg(test)]
 mod tests;
+mod zu_jsonl;
 
 use std::fmt::Debug;
 
@@ -114,6 +118,24 @@ pub(crate) fn open(format: Format, options: Options) -> (Framing, Box<dyn Readin
             let bounds = Bounds::from(&options);
             let framing = Framing::Container(Container::new(bounds, inspect::SAMPLES));
             (framing, Box::new(inspect::Inspect::new(options)))
+        }
+        Format::MyceliumLedger => {
+            let framing = Framing::Values(Values::new(max));
+            let ledger = mycelium_ledger::MyceliumLedger::new(options);
+            (framing, Box::new(ledger))
+        }
+        Format::MyceliumReceipts => {
+            let framing = Framing::Lines(Lines::new(max));
+            let receipts = mycelium_receipts::MyceliumReceipts::new(options);
+            (framing, Box::new(receipts))
+        }
+        Format::MeshflowRun => {
+            let framing = Framing::Values(Values::new(max));
+            (framing, Box::new(meshflow_run::MeshflowRun::new(options)))
+        }
+        Format::ZuJsonl => {
+            let framing = Framing::Lines(Lines::new(max));
+            (framing, Box::new(zu_jsonl::ZuJsonl::new(options)))
         }
     }
 }

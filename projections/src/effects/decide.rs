@@ -2,9 +2,9 @@
 //! chooses is recorded in the same step.
 
 use super::fold::{FOLD, LEASE, effect_key};
-use super::words::{Class, Executed, State};
 use super::{Effect, EffectId};
 use crate::events::control::effect as field;
+use crate::events::{Class, Executed, State};
 use crate::lease::Hold;
 use crate::rows::{self, EffectRow};
 use crate::settings::Settings;
@@ -126,7 +126,7 @@ pub(super) fn claim(
         Verdict::Stands(Box::new(effect), why)
     };
     let why = match row.state() {
-        _ if row.binding != binding => Why::KeyConflict,
+        _ if !row.is_bound_to(&binding) => Why::KeyConflict,
         State::Completed if is_stale(&row, now_us) => return Ok(grant(context, terms, id, 1)),
         State::Completed => Why::Completed,
         State::Unknown => Why::Unknown,

@@ -6,8 +6,8 @@
 //!  'n' scope                how many of them a scope has
 //! ```
 
-use super::words::{Class, Executed, Kind, State};
 use crate::events::control::{self, effect as field};
+use crate::events::{Class, Executed, Kind, State};
 use crate::lease::LeaseFields;
 use crate::rows::{self, EffectRow};
 use runstone_codec::{Control, Header};
@@ -48,7 +48,7 @@ impl Fold for EffectsFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -98,13 +98,36 @@ fn open_key(fence: u64, digest: &[u8], scope: &str) -> Vec<u8> {
     .concat()
 }
 
+/// When the attempt began, if another ledger was taken over with it.
+fn migrated_since(at: &At<'_>) -> Option<u64> {
+    let is_migrated = at.control.get_u64(field::MIGRATED) == Some(1);
+    is_migrated.then(|| {
+        let since = at.control.get_u64(field::MIGRATED_SINCE_US);
+        since.unwrap_or_default()
+    })
+}
+
 /// A recording tells what happened elsewhere; only a ledger that was taken over is gone by.
 fn counts(at: &At<'_>) -> bool {
     let is_import = |tag: &String| {
         tag.split_once(':')
             .is_some_and(|(key, _)| key == control::IMPORTED)
     };
-    at.control.get_u64(field::MIGRATED) == Some(1) || !at.header.tags.iter().any(is_import)
+    migrated_since(at).is_some() || !at.header.tags.iter().any(is_import)
+}
+
+/// What another ledger says counts for what it said itself, if it says it later. It never undoes
+/// a result, nor what was done here: an older copy of that ledger would let a call be made twice.
+fn is_outdated(before: &EffectRow, change: &str, since: u64) -> bool {
+    let Some(known) = before.migrated_since_us else {
+        return true;
+    };
+    let is_of_another = if change == "claimed" {
+        since < known
+    } else {
+        since != known
+    };
+    is_of_another || before.state() == State::Completed
 }
 
 fn take(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
@@ -115,11 +138,20 @@ fn take(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError>
     let scope = at.header.scope.as_str();
     let key = effect_key(digest, scope);
     let before: Option<EffectRow> = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
+    let migrated = migrated_since(at);
+    if let Some((before, since)) = before.as_ref().zip(migrated)
+        && is_outdated(before, change, since)
+    {
+        return Ok(());
+    }
     let was_open = before.as_ref().filter(|before| is_open(before.state));
     let was_open = was_open.map(|before| before.fence);
-    let Some(next) = next(before, change, at) else {
+    let Some(mut next) = next(before, change, at) else {
         return Ok(());
     };
+    if change != "refused" {
+        next.migrated_since_us = migrated;
+    }
     let is_open = is_open(next.state).then_some(next.fence);
     if was_open != is_open {
         if let Some(fence) = was_open {
@@ -235,6 +267,8 @@ fn claimed(at: &At<'_>, before: Option<EffectRow>) -> EffectRow {
         rejected: false,
         fresh_for_us: at.control.get_u64(field::FRESH_FOR_US),
         refused: before.and_then(|row| row.refused),
+        migrated_since_us: None,
+        key_binding: at.control.get_bytes(field::KEY_BINDING).map(<[u8]>::to_vec),
     }
 }
 
@@ -251,6 +285,11 @@ fn byte(number: u64) -> Option<u8> {
 }
 
 impl EffectRow {
+    /// Whether its key may be claimed under this binding.
+    pub(super) fn is_bound_to(&self, binding: &[u8]) -> bool {
+        self.binding == binding || self.key_binding.as_deref() == Some(binding)
+    }
+
     pub(super) fn state(&self) -> State {
         State::from_number(self.state.into()).unwrap_or(State::Unknown)
     }

@@ -16,10 +16,9 @@
 
 use super::{Claim, EffectError};
 use crate::events::control::effect as field;
+use crate::events::{self, bound_to, keyed_as};
 use crate::hex;
 use runstone_codec::Keyed;
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 /// Longest key in bytes.
 pub const MAX_KEY_LEN: usize = 1024;
@@ -99,24 +98,14 @@ impl Key {
     }
 
     pub(super) fn digests(&self, claim: &Claim) -> Result<[Keyed; 3], EffectError> {
-        let parts = || {
-            [
-                claim.kind.as_str().as_bytes(),
-                self.domain.as_bytes(),
-                self.text.as_bytes(),
-            ]
-        };
         let args = if self.is_loose {
-            Vec::new()
+            None
         } else {
-            args_digest(claim.args.as_deref())?.to_vec()
+            Some(args_digest(claim.args.as_deref())?)
         };
-        let binding = [claim.name.as_bytes(), &args];
-        Ok([
-            Keyed::tag(field::KEY_LABEL, field::KEY_LABEL, parts()),
-            Keyed::control(field::KEY, field::KEY_LABEL, parts()),
-            Keyed::control(field::BINDING, field::BINDING_LABEL, binding),
-        ])
+        let [tag, digest] = keyed_as(claim.kind, &self.domain, &self.text);
+        let binding = bound_to(field::BINDING, &claim.name, args.as_ref());
+        Ok([tag, digest, binding])
     }
 }
 
@@ -162,12 +151,7 @@ fn escape(part: &str, into: &mut String) {
     }
 }
 
-/// SHA-256 over the RFC 8785 canonical JSON of the arguments by name; of `{}` if there are none.
-pub(super) fn args_digest(args: Option<&[u8]>) -> Result<[u8; 32], EffectError> {
-    let args: Value = match args {
-        None => Value::Object(serde_json::Map::new()),
-        Some(args) => serde_json::from_slice(args).map_err(|_| EffectError::Args)?,
-    };
-    let canonical = serde_json_canonicalizer::to_vec(&args).map_err(|_| EffectError::Args)?;
-    Ok(Sha256::digest(canonical).into())
+/// Digest of the arguments by name.
+fn args_digest(args: Option<&[u8]>) -> Result<[u8; 32], EffectError> {
+    events::args_digest(args).ok_or(EffectError::Args)
 }

@@ -36,14 +36,13 @@ mod error;
 mod fold;
 mod key;
 mod list;
-mod words;
 
+pub use crate::events::{Class, Executed, Kind, State};
 pub use claim::{Change, Claim, Claimed, Found, Fresh, Held, Outcome, Target};
 pub use error::EffectError;
 pub use fold::EffectsFold;
 pub use key::{KeySource, MAX_KEY_LEN};
 pub use list::{EffectFilter, list};
-pub use words::{Class, Executed, Kind, State};
 
 use crate::events::control::effect as field;
 use crate::events::{

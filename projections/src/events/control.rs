@@ -77,6 +77,10 @@ pub mod effect {
     pub const REJECTED: u16 = 17;
     /// 1 where another ledger was taken over: the one kind of import that claims go by.
     pub const MIGRATED: u16 = 18;
+    /// When the attempt that was taken over began, Unix microseconds.
+    pub const MIGRATED_SINCE_US: u16 = 19;
+    /// Keyed digest of the name alone, 16 bytes: what was taken over is bound to that too.
+    pub const KEY_BINDING: u16 = 20;
     /// Label of the keyed digest of a key, and key of its tag.
     pub const KEY_LABEL: &str = "effect";
     /// Label of the keyed digest of a binding.

@@ -17,7 +17,9 @@
 mod chat;
 pub mod control;
 mod effect;
+mod effect_key;
 mod llm;
+mod migrated;
 mod part;
 mod registry;
 mod run;
@@ -25,6 +27,7 @@ mod session;
 mod step;
 mod tool;
 mod verdict;
+mod words;
 
 pub use chat::ChatMessage;
 pub use effect::{
@@ -32,6 +35,7 @@ pub use effect::{
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, ErrorSaid,
 };
 pub use llm::LlmCallCompleted;
+pub use migrated::MigratedEffect;
 pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};
 pub use run::{RunFinished, RunPaused, RunResumed, RunStarted, SettingsInForce};
@@ -39,3 +43,7 @@ pub use session::{SessionAppended, SessionEnded, SessionPatched};
 pub use step::{StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, step_keys};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
+pub use words::{Class, Executed, Kind, State};
+
+#[cfg(feature = "store")]
+pub(crate) use effect_key::{args_digest, bound_to, keyed_as};

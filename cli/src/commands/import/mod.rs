@@ -9,7 +9,7 @@ use crate::session::{Access, Session};
 use files::{Source, collect, head};
 use runstone::Log;
 use runstone::codec::Draft;
-use runstone::import::{DETECT_BYTES, Format, Importer, Rejected, detect};
+use runstone::import::{Check, DETECT_BYTES, Format, Importer, Options, Rejected, detect};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -31,15 +31,57 @@ struct Summary {
     events: u64,
     skipped_duplicates: u64,
     rejected: u64,
+    /// Of records that are signed or chained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checks: Option<Checks>,
+}
+
+/// What came of checking records.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Checks {
+    passed: u64,
+    failed: u64,
+    unchecked: u64,
+}
+
+impl Summary {
+    fn has_faults(&self) -> bool {
+        self.rejected > 0 || self.checks.is_some_and(|checks| checks.failed > 0)
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{} events added from {} files, in {} streams; {} known before, {} records rejected",
+            count(self.events),
+            count(self.files),
+            count(self.streams),
+            count(self.skipped_duplicates),
+            count(self.rejected)
+        );
+        if let Some(checks) = self.checks {
+            let counts = [checks.passed, checks.failed, checks.unchecked].map(count);
+            let [passed, failed, unchecked] = counts;
+            let parts = [
+                "; of signatures and chains ",
+                &passed,
+                " are valid, ",
+                &failed,
+            ];
+            text.extend(parts);
+            text.extend([" are not, ", &unchecked, " were not checked"]);
+        }
+        text
+    }
 }
 
 pub(crate) fn run(session: &Session, args: &ImportArgs) -> Result<Exit, Failure> {
     let sources = collect(&args.files)?;
+    let options = args.options()?;
     let output = &session.output;
     let all_bytes = sources.iter().map(|source| source.bytes).sum();
     let summary = session.with(Access::Write, |log| {
         let bar = Progress::bytes(output, "importing", all_bytes);
-        let mut import = Import::new(log, output, args, bar);
+        let mut import = Import::new(log, output, args, &options, bar);
         for source in &sources {
             import.file(source)?;
             if import.stopped {
@@ -48,20 +90,11 @@ pub(crate) fn run(session: &Session, args: &ImportArgs) -> Result<Exit, Failure>
         }
         Ok(import.finish())
     })?;
-    output.answer(&summary, || {
-        format!(
-            "{} events added from {} files, in {} streams; {} known before, {} records rejected",
-            count(summary.events),
-            count(summary.files),
-            count(summary.streams),
-            count(summary.skipped_duplicates),
-            count(summary.rejected)
-        )
-    })?;
-    Ok(if summary.rejected == 0 {
-        Exit::Done
-    } else {
+    output.answer(&summary, || summary.text())?;
+    Ok(if summary.has_faults() {
         Exit::No
+    } else {
+        Exit::Done
     })
 }
 
@@ -85,6 +118,7 @@ struct Import<'a> {
     log: &'a Log,
     output: &'a Output,
     args: &'a ImportArgs,
+    options: &'a Options,
     bar: Progress,
     summary: Summary,
     /// Hashes of the streams' names: the names themselves could be many and long.
@@ -102,11 +136,18 @@ struct Import<'a> {
 }
 
 impl<'a> Import<'a> {
-    fn new(log: &'a Log, output: &'a Output, args: &'a ImportArgs, bar: Progress) -> Self {
+    fn new(
+        log: &'a Log,
+        output: &'a Output,
+        args: &'a ImportArgs,
+        options: &'a Options,
+        bar: Progress,
+    ) -> Self {
         Self {
             log,
             output,
             args,
+            options,
             bar,
             summary: Summary::default(),
             streams: BTreeSet::new(),
@@ -129,23 +170,20 @@ impl<'a> Import<'a> {
         self.summary.files += 1;
         let file = File::open(path).map_err(|error| Report::file(path, &error))?;
         let reader = BufReader::with_capacity(1 << 17, file);
-        for item in Importer::new(format, reader, self.args.options()) {
+        for item in Importer::new(format, reader, self.options.clone()) {
             match item {
                 Ok(record) => {
                     self.bar
                         .at(self.before_bytes.saturating_add(record.bytes_read));
-                    if record.drafts.is_empty() {
-                        continue;
-                    }
-                    self.streams.insert(self.hasher.hash_one(&record.stream));
-                    self.bytes += record.drafts.iter().map(weight).sum::<usize>();
-                    self.records.push(record.drafts);
-                    self.places.push(Place {
+                    let place = Place {
                         member: record.member,
                         line: record.line,
-                    });
-                    if self.bytes >= BATCH_BYTES || self.records.len() >= BATCH_RECORDS {
-                        self.commit(path)?;
+                    };
+                    if let Some(check) = &record.check {
+                        self.check(path, &place, check);
+                    }
+                    if !record.drafts.is_empty() {
+                        self.hand_over(path, &record.stream, record.drafts, place)?;
                     }
                 }
                 Err(rejected) => {
@@ -165,6 +203,40 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
+    /// Gathers the events of a record.
+    fn hand_over(
+        &mut self,
+        path: &Path,
+        stream: &str,
+        drafts: Vec<Draft>,
+        place: Place,
+    ) -> Result<(), Failure> {
+        self.streams.insert(self.hasher.hash_one(stream));
+        self.bytes += drafts.iter().map(weight).sum::<usize>();
+        self.records.push(drafts);
+        self.places.push(place);
+        if self.bytes >= BATCH_BYTES || self.records.len() >= BATCH_RECORDS || self.stopped {
+            self.commit(path)?;
+        }
+        Ok(())
+    }
+
+    /// Counts what came of checking a record, and tells if it does not hold.
+    fn check(&mut self, path: &Path, place: &Place, check: &Check) {
+        let checks = self.summary.checks.get_or_insert_default();
+        match check {
+            Check::Passed => checks.passed += 1,
+            Check::Failed { why } => {
+                checks.failed += 1;
+                self.stopped = self.args.strict;
+                let message = format!("{}{place}: {why}", path.display());
+                let code = "import_check_failed";
+                self.bar.pause(|| self.output.warn(code, &message));
+            }
+            _ => checks.unchecked += 1,
+        }
+    }
+
     /// What a file is, by what was said or by its content.
     fn format(&mut self, source: &Source) -> Result<Option<Format>, Failure> {
         if let Some(format) = self.args.format {
@@ -173,6 +245,14 @@ impl<'a> Import<'a> {
         let path = &source.path;
         let head = head(path, DETECT_BYTES).map_err(|error| Report::file(path, &error))?;
         match detect(&head) {
+            // Claims go by it from then on: nobody takes one over by accident.
+            Some(Format::MyceliumLedger) if source.found => {
+                self.output.note(&format!(
+                    "{} is a ledger and was passed over; to take it over, name the file",
+                    path.display()
+                ));
+                Ok(None)
+            }
             Some(format) => Ok(Some(format)),
             None if source.found => {
                 self.passed_over.push(path.clone());

@@ -25,12 +25,12 @@ macro_rules! words {
             }
 
             /// The number in control.
-            pub(crate) fn number(self) -> u64 {
+            pub fn number(self) -> u64 {
                 match self { $(Self::$variant => $number,)* }
             }
 
             /// The one that a number in control is.
-            pub(crate) fn from_number(number: u64) -> Option<Self> {
+            pub fn from_number(number: u64) -> Option<Self> {
                 Self::ALL.iter().copied().find(|one| one.number() == number)
             }
         }
