@@ -95,8 +95,10 @@ pub(crate) struct EffectRow {
     pub(crate) result: Option<Vec<u8>>,
     pub(crate) rejected: bool,
     pub(crate) fresh_for_us: Option<u64>,
-    /// Code of the last refusal that was recorded, and when.
-    pub(crate) refused: Option<(String, u64)>,
+    /// Codes of refusals, and when each was recorded last.
+    pub(crate) refused: Vec<(String, u64)>,
+    /// Attempts before a person released the call: the limit counts from there.
+    pub(crate) released_attempts: u64,
     /// Taken over from another ledger, and nothing was done to it here: when the attempt began.
     pub(crate) migrated_since_us: Option<u64>,
     /// What else it is bound to, if it was taken over.

@@ -102,7 +102,7 @@ async fn a_run_is_held_by_one_and_ends_once() -> Outcome {
     drop(run);
     // Whoever goes on has what was there.
     let run = begun(&log).await?;
-    let document = run.session().document().await;
+    let document = run.session().document().await?;
     assert_eq!(
         document,
         json!({"messages": [{"role": "user", "text": "pay"}], "topic": "invoices"})

@@ -3,8 +3,14 @@
 use super::{Class, Effect, EffectError, EffectId, Executed, KeySource, Kind, json};
 use crate::events::ErrorSaid;
 use crate::lease::Hold;
+use crate::runs::RunHeld;
 use runstone_codec::{Position, Uuid};
 use serde::Serialize;
+
+/// Longest name of a call in bytes.
+pub const MAX_NAME_LEN: usize = 256;
+/// Longest holder in bytes.
+pub const MAX_HOLDER_LEN: usize = 256;
 
 /// A call that somebody wants to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +28,7 @@ pub struct Claim {
     pub(super) hold: Hold,
     pub(super) fresh: Fresh,
     pub(super) event_id: Option<Uuid>,
+    pub(super) run: Option<RunHeld>,
 }
 
 impl Claim {
@@ -50,6 +57,7 @@ impl Claim {
             hold: Hold::Default,
             fresh: Fresh::Forever,
             event_id: None,
+            run: None,
         }
     }
 
@@ -105,7 +113,7 @@ impl Claim {
         self
     }
 
-    /// Who claims it: a pseudonym, at most 128 bytes.
+    /// Who claims it: a pseudonym, at most 256 bytes.
     pub fn holder(mut self, holder: impl Into<String>) -> Self {
         self.holder = holder.into();
         self
@@ -123,10 +131,31 @@ impl Claim {
         self
     }
 
-    /// Id of the event that records the claim, by which its caller finds out whether it was.
+    /// The run that it is made in must be held by this claim of it.
+    pub fn of_run(mut self, run: RunHeld) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    /// Id of the event that records the claim, by which its caller finds out whether it was. Such a
+    /// claim is made once.
     pub fn event_id(mut self, id: Uuid) -> Self {
         self.event_id = Some(id);
         self
+    }
+
+    /// Names stand in control, which is short.
+    pub(super) fn check(&self) -> Result<(), EffectError> {
+        for (what, name, limit) in [
+            ("name of the call", &self.name, MAX_NAME_LEN),
+            ("holder", &self.holder, MAX_HOLDER_LEN),
+        ] {
+            if name.len() > limit {
+                let len = name.len();
+                return Err(EffectError::TooLong { what, len, limit });
+            }
+        }
+        Ok(())
     }
 
     /// The stream that it is recorded in.

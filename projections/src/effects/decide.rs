@@ -7,6 +7,7 @@ use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
 use crate::lease::Hold;
 use crate::rows::{self, EffectRow};
+use crate::runs::{RunHeld, is_held};
 use crate::settings::Settings;
 use runstone_codec::{Authority, Control, Position};
 use runstone_store::{AppendError, DecideContext, Decision};
@@ -33,6 +34,8 @@ pub(super) enum Verdict {
     },
     /// It stands as it is, and why that refuses the claim.
     Stands(Box<Effect>, Why),
+    /// Whoever claims it does not hold the run any more.
+    StaleRun,
     /// Other settings came into force meanwhile.
     Reconfigured,
 }
@@ -70,6 +73,8 @@ pub(super) struct Terms {
     pub(super) default_lease_us: u64,
     pub(super) max_attempts: u64,
     pub(super) fresh_for_us: Option<u64>,
+    /// The run that it is made in, which must be held.
+    pub(super) run: Option<RunHeld>,
 }
 
 impl Terms {
@@ -114,6 +119,11 @@ pub(super) fn claim(
     if context.last_of_type(<Settings as runstone_codec::TypedEvent>::TYPE)? != terms.settings_at {
         return Ok(Decision::nothing(Verdict::Reconfigured));
     }
+    if let Some(run) = &terms.run
+        && !is_held(context, run)?
+    {
+        return Ok(Decision::nothing(Verdict::StaleRun));
+    }
     let (id, binding) = claimed_id(context)?;
     let (opening, now_us) = (context.opening(), context.now_us());
     let row = row_of(context, &id)?;
@@ -142,7 +152,9 @@ pub(super) fn claim(
             return Ok(Decision::record(UNKNOWN, control, verdict));
         }
         State::Failed if row.executed() == Some(Executed::Yes) => Why::FailedForGood,
-        State::InFlight | State::Failed | State::Cancelled if row.attempt < terms.max_attempts => {
+        State::InFlight | State::Failed | State::Cancelled
+            if row.attempt.saturating_sub(row.released_attempts) < terms.max_attempts =>
+        {
             return Ok(grant(context, terms, id, row.attempt + 1));
         }
         State::InFlight | State::Failed | State::Cancelled => Why::Exhausted,
@@ -150,9 +162,10 @@ pub(super) fn claim(
     let Some(code) = why.recorded() else {
         return Ok(Decision::nothing(effect(why)));
     };
-    let is_known = row.refused.as_ref().is_some_and(|(last, at_us)| {
-        last == code && now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US
-    });
+    let is_known = row
+        .refused
+        .iter()
+        .any(|(known, at_us)| known == code && now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US);
     if is_known {
         return Ok(Decision::nothing(effect(why)));
     }
@@ -245,7 +258,16 @@ pub(super) fn change(
         return Ok(Decision::nothing(Done::Stale(None)));
     };
     let effect = || Box::new(Effect::of(id.clone(), &row, &opening, now_us));
-    if fence.is_some_and(|fence| fence.get() != row.fence) {
+    // Operators settle a call as it stands; whoever speaks for a claim names it.
+    let needs_fence = !matches!(
+        act,
+        Act::Release
+            | Act::Reconcile {
+                by_program: false,
+                ..
+            }
+    );
+    if fence.map_or(needs_fence, |fence| fence.get() != row.fence) {
         return Ok(Decision::nothing(Done::Stale(Some(effect()))));
     }
     let (header, control) = context.candidate(CHANGE).ok_or(AppendError::Empty)?;
@@ -298,9 +320,14 @@ pub(super) fn change(
             control.u64(field::EXECUTED, executed.number()),
             done,
         ),
-        Act::Reconcile { was_made, .. } => {
-            let outcome = u64::from(!was_made);
-            Decision::record(CHANGE, control.u64(field::OUTCOME, outcome), done)
+        Act::Reconcile {
+            was_made,
+            by_program,
+        } => {
+            let control = control
+                .u64(field::OUTCOME, u64::from(!was_made))
+                .u64(field::BY_PROGRAM, u64::from(by_program));
+            Decision::record(CHANGE, control, done)
         }
         Act::Renew(lease_us) => {
             let lease = LEASE.control(lease_us, now_us, &opening);

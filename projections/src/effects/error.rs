@@ -15,8 +15,10 @@ pub enum EffectError {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The arguments are not JSON that has a canonical form (RFC 8785).
-    #[error("the arguments of the call are not JSON with a canonical form (RFC 8785)")]
+    /// The arguments are not JSON that has a canonical form (RFC 8785) of its own.
+    #[error(
+        "the arguments of the call are not JSON with a canonical form of its own (RFC 8785): an integer beyond 2^53 - 1 is given as text, and no member twice"
+    )]
     Args,
     /// Somebody holds it.
     #[error("`{}` is in flight: {} holds it{}", .0.name, .0.holder, until(.0))]
@@ -66,6 +68,22 @@ pub enum EffectError {
         /// As what the caller acts.
         authority: Authority,
     },
+    /// The run that the call is made in is not held any more.
+    #[error("run `{stream}` is not held by the caller any more: it ended, or somebody resumed it")]
+    StaleRun {
+        /// Its stream.
+        stream: String,
+    },
+    /// A name is too long.
+    #[error("the {what} has {len} bytes; at most {limit} are taken")]
+    TooLong {
+        /// Of what.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// There is no such call.
     #[error("there is no such call")]
     NotFound,
@@ -111,6 +129,8 @@ impl EffectError {
             Self::StaleClaim { .. } => "stale_claim",
             Self::NothingToSettle(_) => "nothing_to_settle",
             Self::NotAllowed { .. } => "not_allowed",
+            Self::StaleRun { .. } => "stale_run",
+            Self::TooLong { .. } => "name_too_long",
             Self::NotFound => "effect_not_found",
             Self::ResultErased { .. } => "result_erased",
             Self::Result { .. } => "result_unreadable",

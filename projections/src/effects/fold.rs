@@ -220,6 +220,9 @@ fn next(before: Option<EffectRow>, change: &str, at: &At<'_>) -> Option<EffectRo
             row.result = at.control.get_bytes(field::RESULT).map(<[u8]>::to_vec);
         }
         "reconciled" | "released" => {
+            if change == "released" {
+                row.released_attempts = row.attempt;
+            }
             end(&mut row, State::Failed, at);
             row.executed = byte(Executed::No.number());
         }
@@ -230,7 +233,8 @@ fn next(before: Option<EffectRow>, change: &str, at: &At<'_>) -> Option<EffectRo
         }
         "refused" => {
             let why = at.control.get_text(field::WHY).unwrap_or_default();
-            row.refused = Some((why.to_owned(), at.now_us));
+            row.refused.retain(|(known, _)| known != why);
+            row.refused.push((why.to_owned(), at.now_us));
         }
         _ => {}
     }
@@ -266,7 +270,8 @@ fn claimed(at: &At<'_>, before: Option<EffectRow>) -> EffectRow {
         result: None,
         rejected: false,
         fresh_for_us: at.control.get_u64(field::FRESH_FOR_US),
-        refused: before.and_then(|row| row.refused),
+        released_attempts: before.as_ref().map_or(0, |row| row.released_attempts),
+        refused: before.map(|row| row.refused).unwrap_or_default(),
         migrated_since_us: None,
         key_binding: at.control.get_bytes(field::KEY_BINDING).map(<[u8]>::to_vec),
     }

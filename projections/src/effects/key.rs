@@ -3,13 +3,16 @@
 //! ```text
 //!  tool   request id                  scope   ID
 //!         business fields             scope   FIELD=VALUE:FIELD=VALUE
-//!         id of the model's call      run     ID, or ID#ORDINAL
-//!         digest of the arguments     run     HEX
+//!         id of the model's call      run     ID, and which call of it
+//!         digest of the arguments     run     NAME:HEX
 //!  task   task id                     scope   ID
 //!         run id                      scope   NAME:ID
 //!         business fields             scope   NAME:FIELD=VALUE:FIELD=VALUE
 //!         digest of the arguments     scope   NAME:HEX
 //! ```
+//!
+//! Keys of a tool are of one source: a request id is never taken for business fields of the same
+//! text. Those of a task are not told apart, so that a ledger of another package can be taken over.
 //!
 //! In the log stands a keyed digest of kind, domain and key, which only the holder of the scope's
 //! lookup key can guess.
@@ -59,21 +62,20 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn of(claim: &Claim) -> Result<Self, EffectError> {
         let is_task = claim.kind == super::Kind::Task;
-        let run = format!("run:{}", claim.stream);
         let scope = || "scope".to_owned();
-        let named = |text: String| {
-            if is_task {
-                format!("{}:{text}", claim.name)
-            } else {
-                text
-            }
-        };
+        let named = |text: String| format!("{}:{text}", claim.name);
         let (domain, text) = match &claim.key {
             KeySource::Request(id) => (scope(), given(id)?.to_owned()),
-            KeySource::Call { id, ordinal: 0 } => (run, given(id)?.to_owned()),
-            KeySource::Call { id, ordinal } => (run, format!("{}#{ordinal}", given(id)?)),
-            KeySource::Run(id) => (scope(), format!("{}:{}", claim.name, given(id)?)),
-            KeySource::Business(fields) => (scope(), named(business(fields)?)),
+            KeySource::Call { id, ordinal: 0 } => {
+                (format!("run:{}", claim.stream), given(id)?.to_owned())
+            }
+            KeySource::Call { id, ordinal } => {
+                let domain = format!("run#{ordinal}:{}", claim.stream);
+                (domain, given(id)?.to_owned())
+            }
+            KeySource::Run(id) => (scope(), named(given(id)?.to_owned())),
+            KeySource::Business(fields) if is_task => (scope(), named(business(fields)?)),
+            KeySource::Business(fields) => ("business".to_owned(), business(fields)?),
             KeySource::Arguments => {
                 let digest = hex(&args_digest(claim.args.as_deref())?);
                 let domain = if is_task {

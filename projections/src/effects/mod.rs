@@ -38,7 +38,9 @@ mod key;
 mod list;
 
 pub use crate::events::{Class, Executed, Kind, State};
-pub use claim::{Change, Claim, Claimed, Found, Fresh, Held, Outcome, Target};
+pub use claim::{
+    Change, Claim, Claimed, Found, Fresh, Held, MAX_HOLDER_LEN, MAX_NAME_LEN, Outcome, Target,
+};
 pub use error::EffectError;
 pub use fold::EffectsFold;
 pub use key::{KeySource, MAX_KEY_LEN};
@@ -258,7 +260,9 @@ impl Effects {
         let digests = key.digests(claim)?;
         let in_force = self.in_force()?;
         let effects = &in_force.settings.effects;
+        claim.check()?;
         let terms = Terms {
+            run: claim.run.clone(),
             settings_at: in_force.position,
             hold: claim.hold,
             default_lease_us: in_force.settings.leases.effect_s.saturating_mul(SECOND_US),
@@ -316,6 +320,11 @@ impl Effects {
             Verdict::Reconfigured => {
                 self.forget_settings();
                 return Ok(None);
+            }
+            Verdict::StaleRun => {
+                return Err(EffectError::StaleRun {
+                    stream: claim.stream.clone(),
+                });
             }
             Verdict::Claimed {
                 id,

@@ -81,6 +81,8 @@ pub mod effect {
     pub const MIGRATED_SINCE_US: u16 = 19;
     /// Keyed digest of the name alone, 16 bytes: what was taken over is bound to that too.
     pub const KEY_BINDING: u16 = 20;
+    /// `effect.reconciled`: 1 if a program asked the other side, 0 if a person found out.
+    pub const BY_PROGRAM: u16 = 21;
     /// Label of the keyed digest of a key, and key of its tag.
     pub const KEY_LABEL: &str = "effect";
     /// Label of the keyed digest of a binding.

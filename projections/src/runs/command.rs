@@ -9,7 +9,7 @@ use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
 use crate::lease::Hold;
 use crate::rows::{self, RunRow};
 use crate::settings::Settings;
-use runstone_codec::{Control, Draft, NewEvent, Position};
+use runstone_codec::{Control, Draft, NewEvent, Position, Uuid};
 use runstone_store::{AppendError, DecideContext, Decision, Log};
 
 const SECOND_US: u64 = 1_000_000;
@@ -34,6 +34,9 @@ pub struct Begin {
     pub may_start: bool,
     /// Whether one that is there is resumed.
     pub may_resume: bool,
+    /// Ids of the events that record its start and its resumption, by which the caller finds out
+    /// whether one was.
+    pub event_ids: Option<[Uuid; 2]>,
 }
 
 impl Begin {
@@ -49,9 +52,10 @@ impl Begin {
             parent: None,
             scope: None,
             holder: "unnamed".to_owned(),
-            hold: Hold::Default,
+            hold: Hold::Opening,
             may_start: true,
             may_resume: true,
+            event_ids: None,
         }
     }
 }
@@ -64,6 +68,16 @@ pub struct RunHeld {
     pub stream: String,
     /// Where it was begun or resumed.
     pub fence: Position,
+}
+
+impl RunHeld {
+    /// The claim of a run whose fence is known.
+    pub fn new(stream: impl Into<String>, fence: Position) -> Self {
+        Self {
+            stream: stream.into(),
+            fence,
+        }
+    }
 }
 
 /// What [`begin`] answers.
@@ -173,6 +187,14 @@ fn row_of(context: &DecideContext<'_>, stream: &str) -> Result<Option<RunRow>, A
     })
 }
 
+/// Whether a run is held by this claim.
+pub(crate) fn is_held(context: &DecideContext<'_>, held: &RunHeld) -> Result<bool, AppendError> {
+    let row = row_of(context, &held.stream)?;
+    Ok(row.is_some_and(|row| {
+        row.fence == held.fence.get() && row.lease.is_some() && row.finished.is_none()
+    }))
+}
+
 type Decide<A> = dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send;
 
 fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict>>), RunError> {
@@ -188,15 +210,16 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
         sha256: crate::hex(&in_force.sha256),
     });
     let holder = Control::new().text(control::RUN_HOLDER, begin.holder.as_str());
-    let of = |event: NewEvent| match &begin.scope {
-        Some(scope) => event.scope(scope.clone()),
-        None => event,
+    let of = |mut event: NewEvent, id: usize| {
+        event.event_id = begin.event_ids.and_then(|ids| ids.get(id).copied());
+        event.scope.clone_from(&begin.scope);
+        event
     };
     let stream = begin.stream.as_str();
     let first = RunStarted::control(begin.parent.as_deref()).merge(holder.clone());
     let candidates = vec![
-        Draft::new(of(NewEvent::typed(&started, stream)?)).control(first),
-        Draft::new(of(NewEvent::typed(&RunResumed {}, stream)?)).control(holder),
+        Draft::new(of(NewEvent::typed(&started, stream)?, STARTED)).control(first),
+        Draft::new(of(NewEvent::typed(&RunResumed {}, stream)?, RESUMED)).control(holder),
     ];
     let (may_start, may_resume) = (begin.may_start, begin.may_resume);
     let stream = begin.stream.clone();
@@ -251,10 +274,7 @@ fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
 fn recording(held: &RunHeld, count: usize) -> Box<Decide<bool>> {
     let held = held.clone();
     Box::new(move |context| {
-        let row = row_of(context, &held.stream)?;
-        let is_held = row.is_some_and(|row| {
-            row.fence == held.fence.get() && row.lease.is_some() && row.finished.is_none()
-        });
+        let is_held = is_held(context, &held)?;
         let mut decision = Decision::nothing(is_held);
         if is_held {
             decision.record = (0..count).map(|at| (at, Control::new())).collect();

@@ -44,6 +44,9 @@ pub enum RunError {
     /// A value does not serialise to JSON.
     #[error("the value does not serialise to JSON: {0}")]
     Json(String),
+    /// No randomness for an id.
+    #[error("no randomness: {0}")]
+    Entropy(String),
     /// The log did not record it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -69,6 +72,7 @@ impl RunError {
             Self::Stale { .. } => "stale_run",
             Self::Session(error) => error.code(),
             Self::Json(_) => "not_json",
+            Self::Entropy(_) => "entropy_unavailable",
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::Settings(error) => error.code(),

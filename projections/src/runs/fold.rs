@@ -103,7 +103,15 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         let (first, last) = run.occurred_us.unwrap_or((at, at));
         run.occurred_us = Some((first.min(at), last.max(at)));
     }
+    let is_import = is_import(header);
+    if matches!(header.event_type.as_str(), "run.started" | "run.resumed") && !is_import {
+        // Whatever was imported before, it lives now.
+        run.imported = false;
+    }
     match header.event_type.as_str() {
+        // What was recorded elsewhere says nothing of a run that lives here.
+        "run.started" | "run.finished" | "run.resumed" | "run.paused" | "session.ended"
+            if is_import && !run.imported => {}
         "run.started" => started(&mut run, seen),
         "run.finished" => {
             run.finished = Some(finished(seen));
@@ -134,13 +142,17 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
     Ok(())
 }
 
+fn is_import(header: &Header) -> bool {
+    header.tags.iter().any(|tag| {
+        tag.split_once(':')
+            .is_some_and(|(key, _)| key == control::IMPORTED)
+    })
+}
+
 /// A stream before its first event is counted. Scope and origin are those of that event.
 fn first_of_stream(seen: &Seen<'_>) -> RunRow {
     let header = seen.header;
-    let imported = header.tags.iter().any(|tag| {
-        tag.split_once(':')
-            .is_some_and(|(key, _)| key == control::IMPORTED)
-    });
+    let imported = is_import(header);
     RunRow {
         scope: header.scope.clone(),
         imported,

@@ -20,6 +20,7 @@ mod fold;
 mod list;
 mod summary;
 
+pub(crate) use command::is_held;
 pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, record, record_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;

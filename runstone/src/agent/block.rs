@@ -27,11 +27,14 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 /// The output of a future, or `None` when it is not there in time. A thread watches the clock, so
-/// that no runtime need have timers.
+/// that no runtime need have timers; it ends when nobody waits any more.
 pub(super) async fn within<F: Future + Unpin>(mut future: F, time: Duration) -> Option<F::Output> {
     let alarm = Arc::new(Mutex::new(Alarm::default()));
-    let mut thread: Option<Thread> = None;
-    let output = poll_fn(|context| {
+    let mut watch = Watch {
+        alarm: Arc::clone(&alarm),
+        thread: None,
+    };
+    poll_fn(|context| {
         if let Poll::Ready(output) = Pin::new(&mut future).poll(context) {
             return Poll::Ready(Some(output));
         }
@@ -41,18 +44,36 @@ pub(super) async fn within<F: Future + Unpin>(mut future: F, time: Duration) -> 
         }
         state.waker = Some(context.waker().clone());
         drop(state);
-        if thread.is_none() {
+        if watch.thread.is_none() {
             let alarm = Arc::clone(&alarm);
-            thread = Some(thread::spawn(move || ring(&alarm, time)).thread().clone());
+            let spawned = thread::Builder::new().spawn(move || ring(&alarm, time));
+            match spawned {
+                Ok(thread) => watch.thread = Some(thread.thread().clone()),
+                // Nobody watches the clock: the time is over at once.
+                Err(_) => return Poll::Ready(None),
+            }
         }
         Poll::Pending
     })
-    .await;
-    alarm.lock().unwrap_or_else(PoisonError::into_inner).rang = true;
-    if let Some(thread) = thread {
-        thread.unpark();
+    .await
+}
+
+/// The thread that watches the clock, as long as somebody waits.
+struct Watch {
+    alarm: Arc<Mutex<Alarm>>,
+    thread: Option<Thread>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.alarm
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .rang = true;
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
     }
-    output
 }
 
 #[derive(Default)]

@@ -2,8 +2,8 @@
 
 use super::block::{block_on, within};
 use super::handle::Runstone;
-use super::run::Run;
-use runstone_codec::{Entropy as _, EntropyError, OsEntropy, Position, Uuid};
+use super::run::{RETRIES, Run, find, is_doubtful, new_id};
+use runstone_codec::{EntropyError, Position, Uuid};
 use runstone_projections::Hold;
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, Held, KeySource,
@@ -37,8 +37,8 @@ pub enum CallError<E: Debug + Display> {
         /// Why.
         why: String,
     },
-    /// It was called, and the log did not take its outcome: whether it was is unknown to others.
-    /// It is not called again before that is settled, unless its class bears that.
+    /// It was called, and the log did not take its outcome as it was. It is not called again, unless
+    /// its class bears that.
     #[error("`{name}` was called, and what came of it is not recorded: {source}")]
     Unrecorded {
         /// What was called.
@@ -46,8 +46,9 @@ pub enum CallError<E: Debug + Display> {
         /// Why it is not recorded.
         source: EffectError,
     },
-    /// It was called and its result does not serialise to JSON. It is not called again.
-    #[error("the result of `{name}` does not serialise to JSON: {why}")]
+    /// It was called, and its result was not taken: it does not serialise to JSON, the log has no
+    /// room for it, or its caller refused it. It is not called again.
+    #[error("`{name}` was called and its result was not taken: {why}")]
     Result {
         /// What was called.
         name: String,
@@ -75,7 +76,7 @@ impl<E: Debug + Display> CallError<E> {
             Self::Effect(error) => error.code(),
             Self::Replay { .. } => "result_of_other_type",
             Self::Unrecorded { .. } => "outcome_unrecorded",
-            Self::Result { .. } => "result_not_json",
+            Self::Result { .. } => "result_rejected",
             Self::Reconcile { .. } => "reconcile_failed",
             Self::Entropy(_) => "entropy_unavailable",
         }
@@ -108,6 +109,7 @@ impl Debug for EffectCall {
 impl EffectCall {
     pub(super) fn new(run: &Run, name: String) -> Self {
         let claim = Claim::tool(run.id(), name)
+            .of_run(run.inner.held.clone())
             .holder(run.inner.runstone.holder())
             .hold(Hold::Opening);
         Self {
@@ -336,9 +338,7 @@ impl EffectCall {
         run: Run,
         claim: Claim,
     ) -> Result<Result<Begun, EffectError>, EntropyError> {
-        let mut random = [0; 16];
-        OsEntropy.fill(&mut random)?;
-        let event_id = Uuid::new_v8(random);
+        let event_id = new_id()?;
         let runstone = &run.inner.runstone;
         let mut claiming = Claiming {
             runstone,
@@ -346,7 +346,9 @@ impl EffectCall {
             is_answered: false,
         };
         let claimed = runstone.effects().claim(&claim.event_id(event_id)).await;
-        claiming.is_answered = true;
+        claiming.is_answered =
+            !matches!(&claimed, Err(EffectError::Append(error)) if is_doubtful(error));
+        drop(claiming);
         Ok(claimed.map(|claimed| match claimed {
             Claimed::Held(held) => {
                 tracing::debug!(effect = held.name, fence = held.fence.get(), "claimed");
@@ -411,20 +413,18 @@ impl Drop for Claiming<'_> {
         if self.is_answered {
             return;
         }
-        // What was queued before this is decided when it returns.
-        let decided = self.runstone.sync_blocking();
-        let Ok(claim) = self.runstone.record_by_id(self.event_id) else {
+        let Some(fence) = find(self.runstone, &[self.event_id]) else {
             return;
         };
         let effects = self.runstone.effects();
-        let given_up = effects.at(claim.position).and_then(|effect| {
+        let given_up = effects.at(fence).and_then(|effect| {
             let change = Change::Cancel {
                 reason: "dropped".to_owned(),
                 begun: false,
             };
-            effects.change_blocking(&effect.target().fence(claim.position), &change)
+            effects.change_blocking(&effect.target().fence(fence), &change)
         });
-        if let (Ok(()), Err(error)) = (decided, given_up) {
+        if let Err(error) = given_up {
             tracing::warn!(code = error.code(), "a claim was dropped and not given up");
         }
     }
@@ -439,18 +439,53 @@ struct Guard {
 }
 
 impl Guard {
+    /// Records what came of it. What the log does not take (it is too long, it has no room) is
+    /// recorded without content, so that nobody takes the call for one that is under way.
     async fn settle<E: Debug + Display>(
         &mut self,
         change: &Change,
     ) -> Result<Position, CallError<E>> {
         let effects = self.run.inner.runstone.effects();
-        let settled = effects.change(&self.held.target(), change).await;
-        // Recorded or not, there is nothing more to say: it was called.
-        self.is_settled = true;
-        settled.map_err(|source| CallError::Unrecorded {
+        let target = self.held.target();
+        let mut settled = effects.change(&target, change).await;
+        for _ in 0..RETRIES {
+            // Doubtful, it may be recorded: the same result again is no second one.
+            match &settled {
+                Err(EffectError::Append(error)) if is_doubtful(error) => {
+                    std::thread::yield_now();
+                    settled = effects.change(&target, change).await;
+                }
+                _ => break,
+            }
+        }
+        let unrecorded = |source| CallError::Unrecorded {
             name: self.held.name.clone(),
             source,
-        })
+        };
+        let source = match settled {
+            Ok(position) => {
+                self.is_settled = true;
+                return Ok(position);
+            }
+            Err(source) => source,
+        };
+        let bare = match change {
+            Change::Complete { .. } => Change::Complete {
+                result: None,
+                rejected: Some(source.code().to_owned()),
+            },
+            _ => Change::Unknown {
+                code: "unrecorded",
+                detail: None,
+            },
+        };
+        if matches!(source, EffectError::Append(_)) {
+            self.is_settled = effects.change(&target, &bare).await.is_ok();
+        } else {
+            // Somebody else settled it, or released it: there is nothing to give up.
+            self.is_settled = true;
+        }
+        Err(unrecorded(source))
     }
 }
 
@@ -484,7 +519,7 @@ impl Drop for Guard {
 }
 
 fn replayed<T: DeserializeOwned, E: Debug + Display>(outcome: &Outcome) -> Result<T, CallError<E>> {
-    if let (None, Some(why)) = (&outcome.result, &outcome.rejected) {
+    if let Some(why) = &outcome.rejected {
         return Err(CallError::Result {
             name: outcome.effect.name.clone(),
             why: why.clone(),

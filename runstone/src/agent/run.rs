@@ -6,16 +6,22 @@ use super::handle::Runstone;
 use super::session::Session;
 use super::step::Step;
 use super::tool::Tool;
-use runstone_codec::{Draft, NewEvent, Position, TypedEvent};
+use runstone_codec::{
+    Draft, Entropy as _, EntropyError, NewEvent, OsEntropy, Position, TypedEvent, Uuid, namespace,
+};
 use runstone_projections::Hold;
 use runstone_projections::events::{LlmCallCompleted, RunFinished, RunPaused, SessionEnded};
 use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
 use runstone_projections::sessions::{self, Document};
-use runstone_store::{AppendError, Appended};
+use runstone_store::{AppendError, Log};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// How often a log that opens again is asked for what was on its way.
+pub(super) const RETRIES: usize = 1000;
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +143,20 @@ impl RunBuilder {
     ) -> Result<Run, RunError> {
         self.begin.stream = id;
         (self.begin.may_start, self.begin.may_resume) = (may_start, may_resume);
-        let begun = runs::begin(&self.runstone, &self.begin).await?;
+        let new_id = || new_id().map_err(|error| RunError::Entropy(error.to_string()));
+        let event_ids = [new_id()?, new_id()?];
+        self.begin.event_ids = Some(event_ids);
+        let mut beginning = Beginning {
+            runstone: &self.runstone,
+            stream: &self.begin.stream,
+            event_ids,
+            is_answered: false,
+        };
+        let begun = runs::begin(&self.runstone, &self.begin).await;
+        beginning.is_answered =
+            !matches!(&begun, Err(RunError::Append(error)) if is_doubtful(error));
+        drop(beginning);
+        let begun = begun?;
         let is_resumed = matches!(begun, Begun::Resumed(_));
         let held = begun.into_held();
         let mut inner = Inner {
@@ -145,12 +164,20 @@ impl RunBuilder {
             held,
             is_resumed,
             document: tokio::sync::Mutex::default(),
+            steps: Mutex::default(),
             has_ended: AtomicBool::new(false),
         };
         if is_resumed {
             // Dropped on an error, it lets go of the run again.
             let session = sessions::state(&inner.runstone, &inner.held.stream)?;
-            *inner.document.get_mut() = session.document;
+            if session.missing > 0 {
+                tracing::warn!(
+                    run = inner.held.stream,
+                    missing = session.missing,
+                    "changes of the session were erased or cannot be read"
+                );
+            }
+            *inner.document.get_mut() = Cached::of(session.document);
         }
         tracing::info!(run = inner.held.stream, is_resumed, "run begins");
         Ok(Run {
@@ -173,8 +200,107 @@ pub(super) struct Inner {
     pub(super) held: RunHeld,
     is_resumed: bool,
     /// The session's document; held while a change of it is recorded, so that both have one order.
-    pub(super) document: tokio::sync::Mutex<Document>,
+    pub(super) document: tokio::sync::Mutex<Cached>,
+    /// Nodes whose steps are being done.
+    pub(super) steps: Mutex<BTreeSet<String>>,
     has_ended: AtomicBool,
+}
+
+/// The session's document as this process knows it.
+#[derive(Debug, Default)]
+pub(super) struct Cached {
+    pub(super) document: Document,
+    /// A change was on its way when its future was dropped or it failed: only the log knows.
+    pub(super) is_stale: bool,
+}
+
+impl Cached {
+    fn of(document: Document) -> Self {
+        Self {
+            document,
+            is_stale: false,
+        }
+    }
+
+    /// The document, read from the log again if that is needed.
+    pub(super) fn fresh(&mut self, run: &Run) -> Result<&mut Document, RunError> {
+        if self.is_stale {
+            let log = run.inner.runstone.log();
+            // What was queued before this is decided when it returns.
+            log.sync_blocking()?;
+            *self = Self::of(sessions::state(log, run.id())?.document);
+        }
+        Ok(&mut self.document)
+    }
+}
+
+/// A run that is being begun. Dropped before it is answered, it is looked for and let go of.
+struct Beginning<'a> {
+    runstone: &'a Runstone,
+    stream: &'a str,
+    event_ids: [Uuid; 2],
+    is_answered: bool,
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        if self.is_answered {
+            return;
+        }
+        let Some(fence) = find(self.runstone, &self.event_ids) else {
+            return;
+        };
+        let held = RunHeld::new(self.stream, fence);
+        let let_go = let_go(self.runstone, &held, ("aborted", "cancel"));
+        if let Err(error) = let_go {
+            tracing::warn!(
+                run = self.stream,
+                code = error.code(),
+                "a run was begun and not let go of"
+            );
+        }
+    }
+}
+
+/// Whether a request that failed so may be recorded all the same.
+pub(super) fn is_doubtful(error: &AppendError) -> bool {
+    matches!(
+        error,
+        AppendError::OutcomeUnknown { .. } | AppendError::Reopening
+    )
+}
+
+/// Where the event stands that was on its way under one of these ids, if one was recorded.
+pub(super) fn find(log: &Log, ids: &[Uuid]) -> Option<Position> {
+    // What was queued before this is decided when it returns. A log that opens again says so first.
+    for _ in 0..RETRIES {
+        match log.sync_blocking() {
+            Err(error) if is_doubtful(&error) => std::thread::yield_now(),
+            _ => break,
+        }
+    }
+    let mut records = ids.iter().filter_map(|id| log.record_by_id(*id).ok());
+    records.next().map(|record| record.position)
+}
+
+pub(super) fn new_id() -> Result<Uuid, EntropyError> {
+    let mut random = [0; 16];
+    OsEntropy.fill(&mut random)?;
+    Ok(Uuid::new_v8(random))
+}
+
+fn let_go(
+    log: &Log,
+    held: &RunHeld,
+    (status, reason): (&str, &str),
+) -> Result<Vec<Position>, RunError> {
+    let ended = SessionEnded {
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+    };
+    let event = NewEvent::typed(&ended, held.stream.as_str())?;
+    let draft = Draft::new(event).control(ended.control());
+    runs::record_blocking(log, held, vec![draft])
 }
 
 impl Run {
@@ -220,14 +346,19 @@ impl Run {
         self.record(draft).await
     }
 
-    /// Appends an event of a free namespace to the run.
+    /// Appends an event of a free namespace to the run; its stream is the run's.
     ///
     /// # Errors
     ///
-    /// As [`Log::append`](crate::Log::append).
-    pub async fn append(&self, mut event: NewEvent) -> Result<Appended, AppendError> {
+    /// [`RunError::Stale`] if somebody else holds the run meanwhile, or it ended;
+    /// [`AppendError::OwnedNamespace`] for a type that commands write.
+    pub async fn append(&self, mut event: NewEvent) -> Result<Position, RunError> {
+        if namespace::is_owned(&event.event_type) {
+            let event_type = event.event_type;
+            return Err(AppendError::OwnedNamespace { event_type }.into());
+        }
         self.id().clone_into(&mut event.stream);
-        self.inner.runstone.append(event).await
+        self.record(Draft::new(event)).await
     }
 
     /// Lets go of it until somebody decides; [`RunBuilder::resume`] goes on.
@@ -315,21 +446,12 @@ impl Drop for Inner {
         if *self.has_ended.get_mut() {
             return;
         }
-        let (status, reason) = if std::thread::panicking() {
+        let how = if std::thread::panicking() {
             ("error", "error")
         } else {
             ("aborted", "cancel")
         };
-        let ended = SessionEnded {
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let recorded = NewEvent::typed(&ended, self.held.stream.as_str())
-            .map_err(RunError::from)
-            .and_then(|event| {
-                let draft = Draft::new(event).control(ended.control());
-                runs::record_blocking(&self.runstone, &self.held, vec![draft])
-            });
+        let recorded = let_go(&self.runstone, &self.held, how);
         // A log that is closed already holds the run no longer than its opening lasted.
         if let Err(error) = recorded {
             tracing::warn!(

@@ -32,15 +32,17 @@ impl<'a> Session<'a> {
         item: &T,
     ) -> Result<Position, RunError> {
         let items = vec![value(item)?];
-        let mut document = self.run.inner.document.lock().await;
-        document.check_append(path)?;
+        let mut cached = self.run.inner.document.lock().await;
+        cached.fresh(self.run)?.check_append(path)?;
         let appended = SessionAppended {
             path: path.to_owned(),
             items,
         };
         let draft = Draft::new(self.run.event(&appended)?);
+        cached.is_stale = true;
         let at = self.run.record(draft).await?;
-        document.append(path, appended.items)?;
+        cached.document.append(path, appended.items)?;
+        cached.is_stale = false;
         Ok(at)
     }
 
@@ -53,16 +55,24 @@ impl<'a> Session<'a> {
         let patched = SessionPatched {
             patch: value(patch)?,
         };
-        let mut document = self.run.inner.document.lock().await;
+        let mut cached = self.run.inner.document.lock().await;
         let draft = Draft::new(self.run.event(&patched)?);
+        cached.fresh(self.run)?;
+        cached.is_stale = true;
         let at = self.run.record(draft).await?;
-        document.patch(&patched.patch);
+        cached.document.patch(&patched.patch);
+        cached.is_stale = false;
         Ok(at)
     }
 
     /// The document.
-    pub async fn document(&self) -> Value {
-        self.run.inner.document.lock().await.value().clone()
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Read`] if it has to be read from the log, and cannot be.
+    pub async fn document(&self) -> Result<Value, RunError> {
+        let mut cached = self.run.inner.document.lock().await;
+        Ok(cached.fresh(self.run)?.value().clone())
     }
 
     /// [`append`](Self::append) for callers without a runtime.

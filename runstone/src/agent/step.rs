@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{Debug, Display};
 use std::future::{Future, ready};
+use std::sync::PoisonError;
 
 /// A node of a workflow: what it is, and then [`run`](Self::run).
 #[derive(Debug)]
@@ -26,8 +27,8 @@ pub struct Step {
 /// What the run knows of a step.
 struct Known {
     attempts: u64,
-    /// Where it was completed, and its output.
-    output: Option<(Position, Vec<u8>)>,
+    /// Where it was completed, and its output; none if that was erased or cannot be read.
+    output: Option<(Position, Option<Vec<u8>>)>,
 }
 
 impl Step {
@@ -58,9 +59,14 @@ impl Step {
         F: FnOnce() -> C,
         C: Future<Output = Result<T, E>>,
     {
+        let _doing = Doing::begin(&self.run, &self.node).ok_or_else(|| StepError::InProgress {
+            node: self.node.clone(),
+        })?;
         let known = self.known()?;
-        if let Some((position, output)) = known.output {
-            return decoded(position, &output);
+        match known.output {
+            Some((position, Some(output))) => return decoded(position, &output),
+            Some((position, None)) => return Err(StepError::Erased { position }),
+            None => {}
         }
         let attempt = known.attempts + 1;
         let started = StepStarted {
@@ -173,17 +179,43 @@ impl Step {
                 (StepStarted::TYPE, _) => known.attempts += 1,
                 (StepCompleted::TYPE, Payload::Open(payload)) => {
                     let completed = upcasters().decode::<StepCompleted>(&record.header, payload);
-                    let output = completed.ok().and_then(|completed| completed.output);
-                    let output = output.map_or_else(
-                        || b"null".to_vec(),
-                        |output| output.get().as_bytes().to_vec(),
-                    );
+                    let output = completed.ok().map(|completed| match completed.output {
+                        Some(output) => output.get().as_bytes().to_vec(),
+                        None => b"null".to_vec(),
+                    });
                     known.output = Some((record.position, output));
                 }
+                (StepCompleted::TYPE, _) => known.output = Some((record.position, None)),
                 _ => {}
             }
         }
         Ok(known)
+    }
+}
+
+/// A step that is being done, by one caller at a time.
+struct Doing<'a> {
+    run: &'a Run,
+    node: &'a str,
+}
+
+impl<'a> Doing<'a> {
+    fn begin(run: &'a Run, node: &'a str) -> Option<Self> {
+        let mut steps = run
+            .inner
+            .steps
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        steps.insert(node.to_owned()).then_some(Self { run, node })
+    }
+}
+
+impl Drop for Doing<'_> {
+    fn drop(&mut self) {
+        let steps = self.run.inner.steps.lock();
+        steps
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(self.node);
     }
 }
 
@@ -194,6 +226,20 @@ pub enum StepError<E: Debug + Display> {
     /// The work failed.
     #[error("{0}")]
     Work(E),
+    /// Somebody else is doing it in this run.
+    #[error("step `{node}` is being done by another caller of this run")]
+    InProgress {
+        /// The node.
+        node: String,
+    },
+    /// It was done, and its output was erased or cannot be read. It is not done again.
+    #[error(
+        "the output at position {position} was erased or cannot be read; the step is not done again"
+    )]
+    Erased {
+        /// Where it was.
+        position: Position,
+    },
     /// It is not recorded.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -212,6 +258,8 @@ impl<E: Debug + Display> StepError<E> {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Work(_) => "step_failed",
+            Self::InProgress { .. } => "step_in_progress",
+            Self::Erased { .. } => "output_erased",
             Self::Run(error) => error.code(),
             Self::Replay { .. } => "output_of_other_type",
         }

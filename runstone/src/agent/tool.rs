@@ -107,7 +107,13 @@ impl Tool {
                         why: "a field that it is made of is missing in the arguments",
                     });
                 }
-                Some(other) => other.to_string(),
+                Some(Value::Number(number)) if !number.is_f64() => number.to_string(),
+                // One value has many spellings.
+                Some(_) => {
+                    return Err(EffectError::Key {
+                        why: "a field that it is made of is neither text nor an integer",
+                    });
+                }
             };
             Ok((field.clone(), value))
         });
