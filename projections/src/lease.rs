@@ -33,7 +33,12 @@ pub(crate) struct LeaseFields {
 
 impl LeaseFields {
     /// What control says of a lease that begins now; `None` stands for the opening.
-    pub(crate) fn control(self, lease_us: Option<u64>, steady_us: u64, opening: &Opening) -> Control {
+    pub(crate) fn control(
+        self,
+        lease_us: Option<u64>,
+        steady_us: u64,
+        opening: &Opening,
+    ) -> Control {
         match lease_us {
             None => Control::new().bytes(self.opening, opening.id),
             Some(lease_us) => Control::new()
