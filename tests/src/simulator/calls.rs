@@ -261,6 +261,7 @@ impl Simulation {
             asking.push(Asking::new(key, ask, client));
         }
         let time = self.asked_at();
+        let struck = self.machine.struck();
         let mut context = Context::from_waker(Waker::noop());
         let mut was_dropped = false;
         while asking.iter().any(|one| one.client.is_some()) {
@@ -278,6 +279,11 @@ impl Simulation {
         }
         // What was queued and given up is decided when this returns.
         if was_dropped && log.sync_blocking().is_err() {
+            self.fail();
+        }
+        // A commit that failed comes before those that took its positions.
+        let is_unknown = |one: &Asking<'_>| matches!(one.told, Some(Err(Lost::Unknown(_))));
+        if self.machine.struck() > struck || asking.iter().any(is_unknown) {
             self.fail();
         }
         self.told_of_calls(asking, &time);
