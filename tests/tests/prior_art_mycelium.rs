@@ -97,6 +97,17 @@ fn time_out(run: &Run, id: &str, class: Class) {
     }
 }
 
+/// What is ready at once.
+fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let std::task::Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
+}
+
 fn one(log: &Log, filter: &EffectFilter) -> Outcome<Effect> {
     let mut found = list(log, filter)?;
     assert_eq!(found.len(), 1, "{found:?}");
@@ -546,6 +557,8 @@ fn m15_a_session_is_durable_change_by_change() -> Outcome {
     let log = restart(&site, log)?;
     let resumed = begin(&log, "run-1")?;
     assert!(resumed.is_resumed());
+    let loaded = resumed.session().document();
+    assert_eq!(now(loaded), json!({"messages": ["hello"], "step": 3}));
     resumed.session().append_blocking("/messages", "again")?;
     drop(resumed);
     let state = sessions::state(&log, "run-1")?;
