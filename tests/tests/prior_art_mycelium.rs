@@ -557,7 +557,8 @@ fn m15_a_session_is_durable_change_by_change() -> Outcome {
     let log = restart(&site, log)?;
     let resumed = begin(&log, "run-1")?;
     assert!(resumed.is_resumed());
-    let loaded = resumed.session().document();
+    let session = resumed.session();
+    let loaded = session.document();
     assert_eq!(now(loaded), json!({"messages": ["hello"], "step": 3}));
     resumed.session().append_blocking("/messages", "again")?;
     drop(resumed);
