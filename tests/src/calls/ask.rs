@@ -126,6 +126,10 @@ fn change(act: &Act) -> Change {
 }
 
 /// Does something to a call.
+///
+/// # Errors
+///
+/// [`Lost`] if there is no answer.
 pub async fn act(effects: &Effects, target: &Target, act: &Act) -> Told {
     match effects.change(target, &change(act)).await {
         Ok(position) => Ok((Said::At(Some(position.get())), Some(position.get()))),
@@ -135,8 +139,11 @@ pub async fn act(effects: &Effects, target: &Target, act: &Act) -> Told {
 
 fn of_run(error: &RunError) -> Told {
     let code = match error {
-        RunError::Held(_) | RunError::Finished(_) | RunError::Exists(_) => error.code(),
-        RunError::NotFound { .. } | RunError::Stale { .. } => error.code(),
+        RunError::Held(_)
+        | RunError::Finished(_)
+        | RunError::Exists(_)
+        | RunError::NotFound { .. }
+        | RunError::Stale { .. } => error.code(),
         RunError::Append(AppendError::OutcomeUnknown { .. }) => {
             return Err(Lost::Unknown(error.to_string()));
         }
@@ -175,6 +182,10 @@ pub fn begin(log: &Log, (stream, scope): (&str, &str), ask: &RunAsk) -> (Told, O
 }
 
 /// Records something in a run.
+///
+/// # Errors
+///
+/// [`Lost`] if there is no answer.
 ///
 /// # Panics
 ///

@@ -35,6 +35,7 @@ pub enum What {
 }
 
 /// A run, as it may stand.
+#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     is_there: bool,

@@ -74,7 +74,7 @@ impl Simulation {
         match self.numbers.below(8) {
             0..=4 => self.ask_calls()?,
             5..=6 => self.ask_runs(),
-            _ => self.see_agents()?,
+            _ => self.see_agents(),
         }
         if self.machine.struck() > struck {
             self.fail();
@@ -433,7 +433,7 @@ impl Simulation {
     }
 
     /// What is listed is what the model expects.
-    pub(super) fn see_agents(&mut self) -> Outcome {
+    pub(super) fn see_agents(&mut self) {
         let log = self.log().clone();
         let time = self.asked_at();
         let effects = Effects::new(&log);
@@ -478,7 +478,6 @@ impl Simulation {
         }
         self.agents.runs = all;
         assert!(failed.is_none() || self.is_excused(), "{failed:?}");
-        Ok(())
     }
 }
 

@@ -325,7 +325,7 @@ impl Simulation {
         for fold in log.check_folds(None, &|_, _| {})? {
             assert!(fold.is_equal(), "{fold:?}");
         }
-        self.see_agents()?;
+        self.see_agents();
         let size = log.size();
         for (released, _) in &self.model.released {
             assert!(
