@@ -2,7 +2,8 @@
 //!
 //! Something is held for a time, or as long as the opening of the log lasts in which it was taken.
 //! The first is for holders elsewhere: found at open, a lease has its full length again, because
-//! nothing tells how long the log was closed. The second is for holders in this process: another
+//! nothing tells how long the log was closed; within an opening it is measured by the monotonic
+//! clock, so that nobody ends or stretches it by setting the wall clock. The second is for holders in this process: another
 //! process that has the log open knows them to be gone.
 
 use crate::rows::LeaseRow;
@@ -32,12 +33,17 @@ pub(crate) struct LeaseFields {
 
 impl LeaseFields {
     /// What control says of a lease that begins now; `None` stands for the opening.
-    pub(crate) fn control(self, lease_us: Option<u64>, now_us: u64, opening: &Opening) -> Control {
+    pub(crate) fn control(
+        self,
+        lease_us: Option<u64>,
+        steady_us: u64,
+        opening: &Opening,
+    ) -> Control {
         match lease_us {
             None => Control::new().bytes(self.opening, opening.id),
             Some(lease_us) => Control::new()
                 .u64(self.lease_us, lease_us)
-                .u64(self.expires_at_us, now_us.saturating_add(lease_us)),
+                .u64(self.expires_at_us, steady_us.saturating_add(lease_us)),
         }
     }
 
@@ -66,13 +72,12 @@ impl LeaseRow {
         if self.since >= opening.size.get() {
             return Some(self.expires_at_us);
         }
-        let again = opening.at_us.saturating_add(self.lease_us);
-        Some(self.expires_at_us.max(again))
+        Some(opening.at_us.saturating_add(self.lease_us))
     }
 
     /// Whether it ended.
-    pub(crate) fn is_over(&self, opening: &Opening, now_us: u64) -> bool {
+    pub(crate) fn is_over(&self, opening: &Opening, steady_us: u64) -> bool {
         self.expires_at_us(opening)
-            .is_some_and(|expires_at_us| now_us >= expires_at_us)
+            .is_some_and(|expires_at_us| steady_us >= expires_at_us)
     }
 }

@@ -18,6 +18,8 @@ pub struct Opening {
     pub size: Position,
     /// The log's clock then, microseconds since the epoch.
     pub at_us: u64,
+    /// The monotonic clock then.
+    pub(crate) monotonic_us: u64,
 }
 
 /// Facts that hold as long as a log is open.
@@ -48,8 +50,17 @@ impl Identity {
             id: [0; 16],
             size: Position::new(0),
             at_us: 0,
+            monotonic_us: 0,
         };
         self.opening.get().copied().unwrap_or(none)
+    }
+
+    /// When this opening began and what the monotonic clock has measured since.
+    pub(crate) fn steady_us(&self) -> u64 {
+        let opening = self.opening();
+        let now_us = self.options.clock.monotonic_us();
+        let passed_us = now_us.saturating_sub(opening.monotonic_us);
+        opening.at_us.saturating_add(passed_us)
     }
 
     pub(crate) fn history(&self) -> Arc<History> {

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  contract/*  one function a property  --> tests/contract.rs  (memory and files, sealed and plain)
+//!  calls       plain models of calls that happen once, and of runs
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
 //!  pack        evidence packs, and foreign programs that check them
@@ -17,6 +18,7 @@
     reason = "a property that does not hold panics"
 )]
 
+pub mod calls;
 pub mod command;
 pub mod contract;
 pub mod folds;

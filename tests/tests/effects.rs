@@ -400,6 +400,26 @@ fn what_is_held_when_the_log_is_opened_again() -> Outcome {
     assert_sound(&log)
 }
 
+/// Whoever sets the wall clock neither ends a lease nor stretches it, and listings say so too.
+#[test]
+fn a_lease_runs_on_the_monotonic_clock() -> Outcome {
+    for (wall, advance) in [(1_800, 0), (7_200, 0), (7_200, 59), (-86_400, 59)] {
+        let (log, clock) = memory()?;
+        let effects = Effects::new(&log);
+        let claim = pay("inv-1").class(Class::Idempotent);
+        let first = held(effects.claim_blocking(&claim))?;
+        let start = i64::try_from(1_750_000_000 * SECOND)?;
+        clock.set_wall(u64::try_from(start + wall * 1_000_000)?);
+        clock.advance(advance * SECOND);
+        assert_eq!(code(effects.claim_blocking(&claim)), "in_flight", "{wall}");
+        let listed = effects.get(&first.id)?.ok_or("there is one")?;
+        assert!(!listed.is_expired, "{wall}");
+        clock.advance((60 - advance) * SECOND);
+        assert_eq!(held(effects.claim_blocking(&claim))?.attempt, 2, "{wall}");
+    }
+    Ok(())
+}
+
 /// Only a person or a commander settles what nobody knows; a program that asked the other side
 /// says so.
 #[test]

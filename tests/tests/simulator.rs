@@ -32,6 +32,7 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.epochs += tally.epochs;
     total.replicas_read += tally.replicas_read;
     total.successions += tally.successions;
+    total.calls += tally.calls;
     total.events += tally.events;
 }
 

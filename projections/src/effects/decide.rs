@@ -126,13 +126,14 @@ pub(super) fn claim(
     }
     let (id, binding) = claimed_id(context)?;
     let (opening, now_us) = (context.opening(), context.now_us());
+    let steady_us = context.steady_us();
     let row = row_of(context, &id)?;
     let Some(row) = row else {
         return Ok(grant(context, terms, id, 1));
     };
-    let is_over = row.lease.is_over(&opening, now_us);
+    let is_over = row.lease.is_over(&opening, steady_us);
     let effect = |why| {
-        let effect = Effect::of(id.clone(), &row, &opening, now_us);
+        let effect = Effect::of(id.clone(), &row, &opening, steady_us);
         Verdict::Stands(Box::new(effect), why)
     };
     let why = match row.state() {
@@ -147,7 +148,7 @@ pub(super) fn claim(
             let mut unknown = row.clone();
             unknown.state = u8::try_from(State::Unknown.number()).unwrap_or_default();
             unknown.outcome = Some(context.next_position().get());
-            let effect = Effect::of(id.clone(), &unknown, &opening, now_us);
+            let effect = Effect::of(id.clone(), &unknown, &opening, steady_us);
             let verdict = Verdict::Stands(Box::new(effect), Why::Unknown);
             return Ok(Decision::record(UNKNOWN, control, verdict));
         }
@@ -188,10 +189,10 @@ fn grant(
     id: EffectId,
     attempt: u64,
 ) -> Decision<Verdict> {
-    let (now_us, opening) = (context.now_us(), context.opening());
+    let (steady_us, opening) = (context.steady_us(), context.opening());
     let lease_us = terms.lease_us(terms.hold);
     let mut control = LEASE
-        .control(lease_us, now_us, &opening)
+        .control(lease_us, steady_us, &opening)
         .u64(field::ATTEMPT, attempt);
     if let Some(fresh) = terms.fresh_for_us {
         control = control.u64(field::FRESH_FOR_US, fresh);
@@ -200,7 +201,7 @@ fn grant(
         id,
         fence: context.next_position(),
         attempt,
-        lease_expires_at_us: lease_us.map(|lease_us| now_us.saturating_add(lease_us)),
+        lease_expires_at_us: lease_us.map(|lease_us| steady_us.saturating_add(lease_us)),
     };
     Decision::record(CLAIMED, control, verdict)
 }
@@ -253,11 +254,11 @@ pub(super) fn change(
     fence: Option<Position>,
     act: Act,
 ) -> Result<Decision<Done>, AppendError> {
-    let (opening, now_us) = (context.opening(), context.now_us());
+    let (opening, steady_us) = (context.opening(), context.steady_us());
     let Some(row) = row_of(context, id)? else {
         return Ok(Decision::nothing(Done::Stale(None)));
     };
-    let effect = || Box::new(Effect::of(id.clone(), &row, &opening, now_us));
+    let effect = || Box::new(Effect::of(id.clone(), &row, &opening, steady_us));
     // Operators settle a call as it stands; whoever speaks for a claim names it.
     let needs_fence = !matches!(
         act,
@@ -330,7 +331,7 @@ pub(super) fn change(
             Decision::record(CHANGE, control, done)
         }
         Act::Renew(lease_us) => {
-            let lease = LEASE.control(lease_us, now_us, &opening);
+            let lease = LEASE.control(lease_us, steady_us, &opening);
             Decision::record(CHANGE, control.merge(lease), done)
         }
     })

@@ -104,7 +104,7 @@ fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {
 
 fn view(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
     let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
-    Ok(Effect::of(id, &row, &log.opening(), log.now_us()))
+    Ok(Effect::of(id, &row, &log.opening(), log.steady_us()))
 }
 
 fn id_of(bytes: &[u8]) -> Result<EffectId, ReadError> {

@@ -120,7 +120,7 @@ pub struct Effect {
 }
 
 impl Effect {
-    fn of(id: EffectId, row: &EffectRow, opening: &Opening, now_us: u64) -> Self {
+    fn of(id: EffectId, row: &EffectRow, opening: &Opening, steady_us: u64) -> Self {
         Self {
             id,
             state: row.state(),
@@ -133,7 +133,7 @@ impl Effect {
             claimed_at_us: row.claimed_at_us,
             holder: row.lease.holder.clone(),
             lease_expires_at_us: row.lease.expires_at_us(opening),
-            is_expired: row.state() == State::InFlight && row.lease.is_over(opening, now_us),
+            is_expired: row.state() == State::InFlight && row.lease.is_over(opening, steady_us),
             outcome: row.outcome.map(Position::new),
             executed: row.executed(),
             rejected: row.rejected,

@@ -224,13 +224,13 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
     let (may_start, may_resume) = (begin.may_start, begin.may_resume);
     let stream = begin.stream.clone();
     let decide = move |context: &mut DecideContext<'_>| {
-        let (opening, now_us) = (context.opening(), context.now_us());
+        let (opening, steady_us) = (context.opening(), context.steady_us());
         let row = row_of(context, &stream)?;
         let held = || RunHeld {
             stream: stream.clone(),
             fence: context.next_position(),
         };
-        let lease = LEASE.control(lease_us, now_us, &opening);
+        let lease = LEASE.control(lease_us, steady_us, &opening);
         let Some(row) = row.filter(|row| row.started.is_some() || row.imported) else {
             return Ok(if may_start {
                 Decision::record(STARTED, lease, Verdict::Begun(Begun::Started(held())))
@@ -241,7 +241,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
         let is_held = row
             .lease
             .as_ref()
-            .is_some_and(|lease| !lease.is_over(&opening, now_us));
+            .is_some_and(|lease| !lease.is_over(&opening, steady_us));
         let why = match (&row.finished, is_held) {
             _ if !may_resume => Why::Exists,
             (Some(_), _) => Why::Finished,
@@ -251,7 +251,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
                 return Ok(Decision::record(RESUMED, lease, verdict));
             }
         };
-        let summary = RunSummary::of(stream.clone(), row, &opening, now_us);
+        let summary = RunSummary::of(stream.clone(), row, &opening, steady_us);
         Ok(Decision::nothing(Verdict::Refused(Box::new(summary), why)))
     };
     Ok((candidates, Box::new(decide)))

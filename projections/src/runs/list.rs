@@ -282,7 +282,7 @@ fn summary(log: &Log, key: &[u8], row: &[u8]) -> Result<RunSummary, ReadError> {
         stream.to_owned(),
         row,
         &log.opening(),
-        log.now_us(),
+        log.steady_us(),
     ))
 }
 

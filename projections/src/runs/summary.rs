@@ -218,8 +218,8 @@ impl Totals {
 }
 
 impl RunSummary {
-    pub(super) fn of(stream: String, row: RunRow, opening: &Opening, now_us: u64) -> Self {
-        let is_over = |lease: &LeaseRow| lease.is_over(opening, now_us);
+    pub(super) fn of(stream: String, row: RunRow, opening: &Opening, steady_us: u64) -> Self {
+        let is_over = |lease: &LeaseRow| lease.is_over(opening, steady_us);
         let status = match (&row.finished, row.imported) {
             (Some(finished), _) => finished
                 .status

@@ -389,7 +389,7 @@ impl EffectCall {
         match effect.lease_expires_at_us {
             None => ended.await,
             Some(at_us) => {
-                let left = Duration::from_micros(at_us.saturating_sub(log.now_us()).max(1000));
+                let left = Duration::from_micros(at_us.saturating_sub(log.steady_us()).max(1000));
                 within(ended, left).await.unwrap_or(Ok(()))
             }
         }

@@ -42,6 +42,12 @@ impl Log {
         clock.wall_us().max(newest).max(opening.at_us)
     }
 
+    /// What leases within this opening are measured by: when it began and what the monotonic clock
+    /// has measured since, whatever was done to the wall clock.
+    pub fn steady_us(&self) -> u64 {
+        self.shared.identity.steady_us()
+    }
+
     /// The scope of a stream; `None` if there is no such stream.
     ///
     /// # Errors

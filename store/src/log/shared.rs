@@ -172,6 +172,7 @@ impl Log {
             id,
             size: Position::new(loaded.published.head.size),
             at_us: loaded.writer.time.next(identity.options.clock.as_ref()),
+            monotonic_us: identity.options.clock.monotonic_us(),
         };
         identity.opening.get_or_init(|| opening);
         let shared = Arc::new(Shared {

@@ -11,6 +11,7 @@ use runstone_codec::{Control, Header, Position};
 /// The state at the writer, for one decision.
 pub struct DecideContext<'a> {
     pub(crate) now_us: u64,
+    pub(crate) steady_us: u64,
     pub(crate) next_position: u64,
     pub(crate) folds: &'a FoldHost,
     pub(crate) db: &'a Db,
@@ -33,6 +34,12 @@ impl DecideContext<'_> {
     /// The time that the recorded events will carry, microseconds since the epoch.
     pub fn now_us(&self) -> u64 {
         self.now_us
+    }
+
+    /// What leases within this opening are measured by: when it began and what the monotonic clock
+    /// has measured since, whatever was done to the wall clock.
+    pub fn steady_us(&self) -> u64 {
+        self.steady_us
     }
 
     /// Position of the first event that the decision records: a fence that only grows.

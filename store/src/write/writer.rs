@@ -300,6 +300,7 @@ impl Writer {
                 self.check_unknown(&request.events, snapshot)?;
                 let mut context = DecideContext {
                     now_us: group.recorded_at_us,
+                    steady_us: self.identity.steady_us(),
                     next_position: self.tree.size(),
                     folds,
                     db: &self.db,

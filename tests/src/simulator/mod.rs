@@ -8,6 +8,7 @@
 //!
 //! A later part of the project adds what its clients ask in `work`, and what must hold in `model`.
 
+mod calls;
 mod evidence;
 mod machine;
 mod model;
@@ -54,6 +55,8 @@ pub struct Tally {
     pub replicas_read: u64,
     /// Replicas that took the place of a lost log.
     pub successions: u64,
+    /// Calls of the tool that happens once.
+    pub calls: u64,
     /// Events at the end.
     pub events: u64,
 }
@@ -123,6 +126,8 @@ struct Simulation {
     lying: bool,
     /// Backups that are kept.
     replicas: Vec<Replica>,
+    /// What is known of calls and runs.
+    agents: calls::Agents,
     /// What has the log's name is a replica, and is to begin an epoch so.
     successor: Option<EpochStart>,
     /// How many events it has.
@@ -163,6 +168,7 @@ impl Simulation {
             is_full: false,
             lying: false,
             replicas: Vec::new(),
+            agents: calls::Agents::default(),
             successor: None,
             successor_size: 0,
             trace: false,
@@ -199,6 +205,7 @@ impl Simulation {
         let mut open = OpenOptions::default();
         open.options = options;
         open.folds = folds();
+        open.folds.extend(runstone_projections::standard_folds());
         open
     }
 
@@ -318,6 +325,7 @@ impl Simulation {
         for fold in log.check_folds(None, &|_, _| {})? {
             assert!(fold.is_equal(), "{fold:?}");
         }
+        self.see_agents();
         let size = log.size();
         for (released, _) in &self.model.released {
             assert!(

@@ -94,10 +94,15 @@ pub(super) enum Proof {
 /// The stream of events that nobody sent.
 const OWN_STREAM: &str = "log";
 
+/// Events of the log itself, and of agents, whose answers tell of them.
+fn is_not_sent(stream: &str) -> bool {
+    stream == OWN_STREAM || stream.starts_with(super::calls::STREAMS)
+}
+
 impl Model {
     /// One event of a damaged log: it must be as it was sent.
     pub(super) fn knows(&self, record: &Record) {
-        if record.header.stream == OWN_STREAM {
+        if is_not_sent(&record.header.stream) {
             return;
         }
         let mut parts = self.sent.iter().flat_map(|sent| &sent.parts);
@@ -146,7 +151,7 @@ impl Model {
             let revision = revisions.entry(stream).or_default();
             assert_eq!(record.revision.get(), *revision, "revision at {at}");
             *revision += 1;
-            if stream == OWN_STREAM {
+            if is_not_sent(stream) {
                 continue;
             }
             let source = record.header.source.as_str();

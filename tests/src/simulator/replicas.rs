@@ -155,6 +155,7 @@ impl Simulation {
         self.say(|| format!("  a replica of {} events succeeds", replica.size));
         self.machine.install(std::fs::read(&replica.path)?);
         self.model.give_up(replica.size)?;
+        self.forget_agents();
         self.model.erased.retain(|at| complete.contains(at));
         let (kept, of_lost): (Vec<_>, _) = std::mem::take(&mut self.replicas)
             .into_iter()

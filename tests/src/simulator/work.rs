@@ -39,7 +39,8 @@ type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 impl Simulation {
     /// One thing that happens.
     pub(super) fn work(&mut self) -> Outcome {
-        let what = self.numbers.below(34);
+        let what = self.numbers.below(52);
+        self.note_opening();
         self.say(|| {
             let (log, struck) = (self.log(), self.machine.struck());
             let (size, durable) = (log.size(), log.durable_size());
@@ -59,6 +60,7 @@ impl Simulation {
             21 => self.reopen()?,
             22 => self.compact()?,
             23..=29 => self.evidence()?,
+            34..=51 => self.agents()?,
             _ => self.look(),
         }
         Ok(())

@@ -1,0 +1,228 @@
+//! The same questions, put to a real log.
+
+use super::call::Who;
+use super::{Act, CallAsk, RunAsk, Said, What};
+use runstone_codec::{Draft, NewEvent, Position};
+use runstone_projections::Hold;
+use runstone_projections::effects::{
+    Change, Claim, Claimed, EffectError, Effects, Found, Fresh, Held, Target,
+};
+use runstone_projections::events::{
+    ErrorSaid, RunFinished, RunPaused, SessionAppended, SessionEnded, SessionPatched,
+};
+use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
+use runstone_store::{AppendError, Log};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Lost {
+    /// Nobody knows whether it is recorded.
+    Unknown(String),
+    /// It is not recorded: the log could not.
+    Failed(String),
+}
+
+/// What is answered and where that is recorded.
+pub type Told = Result<(Said, Option<u64>), Lost>;
+
+fn hold(hold_us: Option<u64>) -> Hold {
+    hold_us.map_or(Hold::Opening, Hold::For)
+}
+
+/// The claim that is asked for.
+pub fn claim((stream, scope): (&str, &str), key: &str, ask: &CallAsk) -> Claim {
+    let claim = Claim::tool(stream, "pay").scope(scope).request(key);
+    let CallAsk::Claim {
+        class,
+        args,
+        hold_us,
+        fresh_us,
+    } = ask
+    else {
+        return claim.args_json("{\"args\":0}");
+    };
+    claim
+        .class(*class)
+        .args_json(format!("{{\"args\":{args}}}"))
+        .hold(hold(*hold_us))
+        .fresh(fresh_us.map_or(Fresh::Forever, Fresh::For))
+        .holder("model")
+}
+
+fn lost(error: &EffectError) -> Lost {
+    match error {
+        EffectError::Append(AppendError::OutcomeUnknown { .. }) => Lost::Unknown(error.to_string()),
+        _ => Lost::Failed(error.to_string()),
+    }
+}
+
+fn refusal(error: &EffectError) -> Result<Said, Lost> {
+    Ok(Said::Refused(match error {
+        EffectError::InFlight(_) => "in_flight",
+        EffectError::Unknown(_) => "call_unknown",
+        EffectError::AttemptsExhausted(_) => "attempts_exhausted",
+        EffectError::FailedForGood(_) => "failed_for_good",
+        EffectError::KeyConflict { .. } => "key_conflict",
+        // An operator who names no claim is told that there is no such call.
+        EffectError::StaleClaim { .. } | EffectError::NotFound => "stale_claim",
+        EffectError::NothingToSettle(_) => "nothing_to_settle",
+        EffectError::NotAllowed { .. } => "not_allowed",
+        error => return Err(lost(error)),
+    }))
+}
+
+/// Claims a call; what is held, if it is.
+pub async fn call(effects: &Effects, claim: &Claim) -> (Told, Option<Held>) {
+    match effects.claim(claim).await {
+        Ok(Claimed::Held(held)) => {
+            let told = (Said::Held(held.attempt), Some(held.fence.get()));
+            (Ok(told), Some(held))
+        }
+        Ok(Claimed::Completed(outcome)) => {
+            let result = outcome.result.unwrap_or_default();
+            let text = String::from_utf8_lossy(&result).into_owned();
+            (Ok((Said::Stored(text), None)), None)
+        }
+        Err(error) => (refusal(&error).map(|said| (said, None)), None),
+    }
+}
+
+/// The change that an act is.
+fn change(act: &Act) -> Change {
+    let result = |result: &u8| result.to_string().into_bytes();
+    match act {
+        Act::Complete(answer) => Change::Complete {
+            result: Some(result(answer)),
+            rejected: None,
+        },
+        Act::Fail(executed) => Change::Fail {
+            error: ErrorSaid {
+                error_type: "Model".to_owned(),
+                message: "it failed".to_owned(),
+            },
+            executed: *executed,
+        },
+        Act::Cancel(begun) => Change::Cancel {
+            reason: "modelled".to_owned(),
+            begun: *begun,
+        },
+        Act::Unknown => Change::Unknown {
+            code: "modelled",
+            detail: None,
+        },
+        Act::Renew(hold_us) => Change::Renew(hold(*hold_us)),
+        Act::Reconcile(answer, who) => Change::Reconcile {
+            found: match answer {
+                Some(answer) => Found::Completed(result(answer)),
+                None => Found::NotExecuted,
+            },
+            evidence: None,
+            by_program: *who == Who::Program,
+        },
+        Act::Release(_) => Change::Release {
+            reason: "modelled".to_owned(),
+        },
+    }
+}
+
+/// Does something to a call.
+///
+/// # Errors
+///
+/// [`Lost`] if there is no answer.
+pub async fn act(effects: &Effects, target: &Target, act: &Act) -> Told {
+    match effects.change(target, &change(act)).await {
+        Ok(position) => Ok((Said::At(Some(position.get())), Some(position.get()))),
+        Err(error) => refusal(&error).map(|said| (said, None)),
+    }
+}
+
+fn of_run(error: &RunError) -> Told {
+    let code = match error {
+        RunError::Held(_)
+        | RunError::Finished(_)
+        | RunError::Exists(_)
+        | RunError::NotFound { .. }
+        | RunError::Stale { .. } => error.code(),
+        RunError::Append(AppendError::OutcomeUnknown { .. }) => {
+            return Err(Lost::Unknown(error.to_string()));
+        }
+        error => return Err(Lost::Failed(error.to_string())),
+    };
+    Ok((Said::Refused(code), None))
+}
+
+/// Begins or resumes a run; what is held then.
+///
+/// # Panics
+///
+/// If something else is asked.
+pub fn begin(log: &Log, (stream, scope): (&str, &str), ask: &RunAsk) -> (Told, Option<RunHeld>) {
+    let RunAsk::Begin {
+        may_start,
+        may_resume,
+        hold_us,
+    } = ask
+    else {
+        panic!("it is no beginning: {ask:?}")
+    };
+    let mut begin = Begin::new(stream, "model");
+    begin.scope = Some(scope.to_owned());
+    begin.hold = hold(*hold_us);
+    (begin.may_start, begin.may_resume) = (*may_start, *may_resume);
+    match runs::begin_blocking(log, &begin) {
+        Ok(begun) => {
+            let is_resumed = matches!(begun, Begun::Resumed(_));
+            let held = begun.into_held();
+            let told = (Said::Begun(is_resumed), Some(held.fence.get()));
+            (Ok(told), Some(held))
+        }
+        Err(error) => (of_run(&error), None),
+    }
+}
+
+/// Records something in a run.
+///
+/// # Errors
+///
+/// [`Lost`] if there is no answer.
+///
+/// # Panics
+///
+/// If it is no event.
+pub fn record(log: &Log, held: &RunHeld, what: &What) -> Told {
+    let stream = held.stream.as_str();
+    let draft = match what {
+        What::Append(_) => {
+            let items = what.content().as_array().cloned().unwrap_or_default();
+            let path = "/list".to_owned();
+            Draft::new(NewEvent::typed(&SessionAppended { path, items }, stream).unwrap())
+        }
+        What::Patch(..) => {
+            let patch = what.content();
+            Draft::new(NewEvent::typed(&SessionPatched { patch }, stream).unwrap())
+        }
+        What::Pause => Draft::new(NewEvent::typed(&RunPaused::default(), stream).unwrap()),
+        What::LetGo => {
+            let ended = SessionEnded {
+                status: "aborted".to_owned(),
+                reason: "cancel".to_owned(),
+            };
+            Draft::new(NewEvent::typed(&ended, stream).unwrap()).control(ended.control())
+        }
+        What::Finish => {
+            let finished = RunFinished {
+                status: "success".to_owned(),
+                ..RunFinished::default()
+            };
+            Draft::new(NewEvent::typed(&finished, stream).unwrap()).control(finished.control())
+        }
+    };
+    match runs::record_blocking(log, held, vec![draft]) {
+        Ok(positions) => {
+            let at = positions.first().copied().map(Position::get);
+            Ok((Said::At(at), at))
+        }
+        Err(error) => of_run(&error),
+    }
+}
