@@ -51,6 +51,10 @@ mod folds;
 #[cfg(feature = "store")]
 mod lease;
 #[cfg(feature = "store")]
+mod memory;
+#[cfg(feature = "store")]
+pub mod orphans;
+#[cfg(feature = "store")]
 mod rows;
 #[cfg(feature = "store")]
 pub mod runs;
@@ -75,5 +79,7 @@ fn hex(bytes: &[u8]) -> String {
 pub use folds::{schemas, standard_folds};
 #[cfg(feature = "store")]
 pub use lease::Hold;
+#[cfg(feature = "store")]
+pub use memory::MemoryRows;
 #[cfg(feature = "store")]
 pub use settings::Settings;

@@ -355,7 +355,7 @@ fn doubtful_writes_are_unknown_and_what_bears_repeating_is_not() -> Outcome {
                 assert_eq!(code(late), "stale_claim");
                 effects.change_blocking(&second.target(), &Change::completed(&2)?)?;
             } else {
-                assert_eq!(code(second), "outcome_unknown", "{class} {at}");
+                assert_eq!(code(second), "effect_unknown", "{class} {at}");
                 let unknown = list(&log, &EffectFilter::new().state(State::Unknown))?;
                 assert_eq!(unknown.len(), 1);
                 let late = effects.change_blocking(&first.target(), &Change::completed(&1)?);
@@ -392,7 +392,7 @@ fn what_is_held_when_the_log_is_opened_again() -> Outcome {
     let effects = Effects::new(&log);
     assert_eq!(list(&log, &EffectFilter::new().expired())?.len(), 2);
     assert_eq!(held(effects.claim_blocking(&claims[0]))?.attempt, 2);
-    assert_eq!(code(effects.claim_blocking(&claims[1])), "outcome_unknown");
+    assert_eq!(code(effects.claim_blocking(&claims[1])), "effect_unknown");
     site.clock.advance(59 * SECOND);
     assert_eq!(code(effects.claim_blocking(&claims[2])), "in_flight");
     site.clock.advance(SECOND);

@@ -5,7 +5,7 @@ use super::fold::{FOLD, LEASE, effect_key};
 use super::words::{Class, Executed, State};
 use super::{Effect, EffectId};
 use crate::events::control::effect as field;
-use crate::lease::Hold;
+use crate::lease::{Hold, Length, Moment};
 use crate::rows::{self, EffectRow};
 use crate::settings::Settings;
 use runstone_codec::{Authority, Control, Position};
@@ -73,12 +73,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn lease_us(&self, hold: Hold) -> Option<u64> {
-        match hold {
-            Hold::Opening => None,
-            Hold::For(lease_us) => Some(lease_us),
-            Hold::Default => Some(self.default_lease_us),
-        }
+    fn length(&self) -> Length {
+        self.hold.length(self.default_lease_us)
     }
 }
 
@@ -122,7 +118,7 @@ pub(super) fn claim(
     };
     let is_over = row.lease.is_over(&opening, now_us);
     let effect = |why| {
-        let effect = Effect::of(id.clone(), &row, &opening, now_us);
+        let effect = Effect::of(id.clone(), &row, &Moment::Now(opening, now_us));
         Verdict::Stands(Box::new(effect), why)
     };
     let why = match row.state() {
@@ -137,7 +133,7 @@ pub(super) fn claim(
             let mut unknown = row.clone();
             unknown.state = u8::try_from(State::Unknown.number()).unwrap_or_default();
             unknown.outcome = Some(context.next_position().get());
-            let effect = Effect::of(id.clone(), &unknown, &opening, now_us);
+            let effect = Effect::of(id.clone(), &unknown, &Moment::Now(opening, now_us));
             let verdict = Verdict::Stands(Box::new(effect), Why::Unknown);
             return Ok(Decision::record(UNKNOWN, control, verdict));
         }
@@ -176,9 +172,9 @@ fn grant(
     attempt: u64,
 ) -> Decision<Verdict> {
     let (now_us, opening) = (context.now_us(), context.opening());
-    let lease_us = terms.lease_us(terms.hold);
+    let length = terms.length();
     let mut control = LEASE
-        .control(lease_us, now_us, &opening)
+        .control(length, now_us, &opening)
         .u64(field::ATTEMPT, attempt);
     if let Some(fresh) = terms.fresh_for_us {
         control = control.u64(field::FRESH_FOR_US, fresh);
@@ -187,7 +183,7 @@ fn grant(
         id,
         fence: context.next_position(),
         attempt,
-        lease_expires_at_us: lease_us.map(|lease_us| now_us.saturating_add(lease_us)),
+        lease_expires_at_us: length.ends_at_us(now_us),
     };
     Decision::record(CLAIMED, control, verdict)
 }
@@ -208,7 +204,7 @@ pub(super) enum Act {
         begun: bool,
     },
     Unknown,
-    Renew(Option<u64>),
+    Renew(Length),
     /// Whether it was made, and whether a person says so.
     Reconcile {
         was_made: bool,
@@ -244,7 +240,7 @@ pub(super) fn change(
     let Some(row) = row_of(context, id)? else {
         return Ok(Decision::nothing(Done::Stale(None)));
     };
-    let effect = || Box::new(Effect::of(id.clone(), &row, &opening, now_us));
+    let effect = || Box::new(Effect::of(id.clone(), &row, &Moment::Now(opening, now_us)));
     if fence.is_some_and(|fence| fence.get() != row.fence) {
         return Ok(Decision::nothing(Done::Stale(Some(effect()))));
     }
@@ -302,8 +298,8 @@ pub(super) fn change(
             let outcome = u64::from(!was_made);
             Decision::record(CHANGE, control.u64(field::OUTCOME, outcome), done)
         }
-        Act::Renew(lease_us) => {
-            let lease = LEASE.control(lease_us, now_us, &opening);
+        Act::Renew(length) => {
+            let lease = LEASE.control(length, now_us, &opening);
             Decision::record(CHANGE, control.merge(lease), done)
         }
     })

@@ -49,25 +49,22 @@ impl Fold for EffectsFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        if let Some(change) = record.header.event_type.strip_prefix("effect.") {
-            let at = At {
-                position: record.position.get(),
-                now_us: record.recorded_at_us,
-                header: record.header,
-                control: record.control,
-            };
-            take(rows, change, &at)?;
-        }
-        Ok(())
+        let at = At {
+            position: record.position.get(),
+            now_us: record.recorded_at_us,
+            header: record.header,
+            control: record.control,
+        };
+        take(rows, &at)
     }
 }
 
 /// What the fold looks at.
-struct At<'a> {
-    position: u64,
-    now_us: u64,
-    header: &'a Header,
-    control: &'a Control,
+pub(super) struct At<'a> {
+    pub(super) position: u64,
+    pub(super) now_us: u64,
+    pub(super) header: &'a Header,
+    pub(super) control: &'a Control,
 }
 
 /// Key of the row of a call.
@@ -94,7 +91,11 @@ fn counts(at: &At<'_>) -> bool {
     at.control.get_u64(field::MIGRATED) == Some(1) || !at.header.tags.iter().any(is_import)
 }
 
-fn take(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
+/// Takes one record into the rows.
+pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(change) = at.header.event_type.strip_prefix("effect.") else {
+        return Ok(());
+    };
     let digest = at.control.get_bytes(field::KEY).unwrap_or_default();
     if digest.len() != DIGEST_BYTES || !counts(at) {
         return Ok(());
