@@ -3,7 +3,9 @@
 mod append;
 mod checkpoint;
 mod config;
+mod confirm;
 mod doctor;
+mod effect;
 mod epoch;
 mod erase;
 mod evidence;
@@ -14,10 +16,12 @@ mod init;
 mod keys;
 mod log;
 mod meta;
+mod orphans;
 mod receipt;
 mod runs;
 mod schema;
 mod show;
+mod state;
 mod stats;
 mod storage;
 mod verdict;
@@ -43,6 +47,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Show(args) => show::run(&session, &args),
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => runs::one(&session, &args),
+        Command::State(args) => state::run(&session, &args),
+        Command::Orphans => orphans::run(&session),
+        Command::Effect(command) => effect::run(&session, command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),
