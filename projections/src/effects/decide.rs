@@ -265,9 +265,12 @@ pub(super) fn change(
         Act::Reconcile { by_program, .. } => !by_program,
         _ => false,
     };
+    // Nobody recorded yet that its lease is over; this command does.
+    let is_lapsed =
+        is_in_flight && !row.class().bears_repeating() && row.lease.is_over(&opening, now_us);
     let is_possible = match act {
         Act::Release => is_in_flight || is_unknown,
-        Act::Reconcile { .. } => is_unknown,
+        Act::Reconcile { .. } => is_unknown || is_lapsed,
         _ => is_in_flight,
     };
     if !is_possible {
@@ -295,8 +298,15 @@ pub(super) fn change(
             done,
         ),
         Act::Reconcile { was_made, .. } => {
-            let outcome = u64::from(!was_made);
-            Decision::record(CHANGE, control.u64(field::OUTCOME, outcome), done)
+            let settled = control.clone().u64(field::OUTCOME, u64::from(!was_made));
+            if is_lapsed {
+                let next = context.next_position().get().saturating_add(1);
+                let done = Done::At(Some(Position::new(next)));
+                Decision::record(GIVEN_UP, control.text(field::WHY, LEASE_OVER), done)
+                    .and(CHANGE, settled)
+            } else {
+                Decision::record(CHANGE, settled, done)
+            }
         }
         Act::Renew(length) => {
             let lease = LEASE.control(length, now_us, &opening);

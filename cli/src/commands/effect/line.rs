@@ -97,6 +97,9 @@ impl Line {
                 Err(error) => output.warn(error.code(), &error.to_string()),
             }
         }
+        // Nobody holds what has ended.
+        let is_open = effect.state == State::InFlight;
+        let lease_expires_at_us = effect.lease_expires_at_us.filter(|_| is_open);
         Self {
             state: word(effect),
             kind: effect.kind.as_str(),
@@ -105,7 +108,7 @@ impl Line {
             attempt: effect.attempt,
             fence: effect.fence,
             holder: effect.holder.clone(),
-            lease_expires_at: effect.lease_expires_at_us.and_then(rfc3339),
+            lease_expires_at: lease_expires_at_us.and_then(rfc3339),
             result,
             error,
             position: effect.outcome.unwrap_or(effect.fence),
@@ -115,8 +118,8 @@ impl Line {
                 stream: effect.stream.clone(),
                 scope: effect.id.scope.clone(),
                 claimed_at_us: effect.claimed_at_us,
-                lease_expires_at_us: effect.lease_expires_at_us,
-                is_open: effect.state == State::InFlight,
+                lease_expires_at_us,
+                is_open,
                 executed: effect.executed.map(runstone::Executed::as_str),
                 why: why.filter(|why| !why.is_empty()),
             },
@@ -187,11 +190,11 @@ impl Line {
         let rest = match (&self.result, &self.error) {
             (Some(result), _) => format!(": {}", preview(result.get(), 4 * SHOWN)),
             (_, Some(error)) => format!(": {}: {}", error.error_type, error.message),
-            _ => self
-                .more
-                .why
-                .as_ref()
-                .map_or_else(String::new, |why| format!(": {why}")),
+            _ => match (&self.lease_expires_at, &self.more.why) {
+                (Some(at), _) => format!(", lease until {at}"),
+                (None, Some(why)) => format!(": {why}"),
+                (None, None) => String::new(),
+            },
         };
         format!("{} is {state}{}", printable(&self.call()), printable(&rest))
     }
@@ -271,7 +274,7 @@ pub(crate) fn table(lines: &[Line], output: &Output) -> String {
     );
     let now = now();
     for line in lines {
-        let lease = match line.more.lease_expires_at_us.filter(|_| line.more.is_open) {
+        let lease = match line.more.lease_expires_at_us {
             Some(at_us) if output.terminal => relative(at_us, now),
             Some(_) => line.lease_expires_at.clone().unwrap_or_default(),
             None => "-".to_owned(),

@@ -98,7 +98,10 @@ fn settle(
     (what, question, is_sure): (&str, &str, bool),
 ) -> Result<Exit, Failure> {
     let output = &session.output;
-    let is_open = matches!(effect.state, State::InFlight | State::Unknown);
+    let is_open = match change {
+        Change::Release { .. } => matches!(effect.state, State::InFlight | State::Unknown),
+        _ => effect.state == State::Unknown || effect.is_expired,
+    };
     if is_open && !is_sure && confirm::is_attended(output) {
         confirm::ask(what, question, "nothing was changed")?;
     } else if is_open {
