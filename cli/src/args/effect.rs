@@ -1,5 +1,6 @@
 //! Arguments of the ledger of calls that happen once.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Subcommand};
 use runstone::projections::effects::Kind;
 use runstone::{Class, Executed, State};
@@ -46,7 +47,7 @@ pub(crate) enum EffectCommand {
 #[command(after_long_help = EXITS)]
 pub(crate) struct ClaimArgs {
     /// What is called
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) name: String,
     /// What makes it the same call: an id, one for the scope of the stream
     #[arg(long, value_name = "K")]

@@ -17,17 +17,27 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(session: &Session, args: &ClaimArgs) -> Result<Exit, Failure> {
+    let mut has_waited = false;
     let answer = loop {
-        let answer = session.with(Access::Write, |log| attempt(session, log, args))?;
-        match &answer.refusal {
-            Some(refusal) if args.is_awaited && refusal.code == "in_flight" => {
-                session
-                    .output
-                    .note(&format!("{}; waiting for its outcome", refusal.message));
-                wait(session, args)?;
+        let answer = session.with(Access::Write, |log| attempt(session, log, args));
+        match answer {
+            Ok(Answer {
+                refusal: Some(refusal),
+                ..
+            }) if args.is_awaited && refusal.code == "in_flight" => {
+                if !has_waited {
+                    let message = refusal.message;
+                    session
+                        .output
+                        .note(&format!("{message}; waiting for its outcome"));
+                }
             }
-            _ => break answer,
+            // Others who waited for the same outcome come at the same time.
+            Err(Failure::Report(report)) if has_waited && report.exit == Exit::Busy => {}
+            other => break other?,
         }
+        has_waited = true;
+        wait(session, args)?;
     };
     told(session, &answer, |line| {
         if answer.refusal.is_none() && answer.exit == Exit::Done {
