@@ -92,7 +92,7 @@ impl Line {
                     why = outcome.rejected.or(why);
                 }
                 Err(EffectError::ResultErased { .. }) => {
-                    why = Some("its result was erased".to_owned())
+                    why = Some("its result was erased".to_owned());
                 }
                 Err(error) => output.warn(error.code(), &error.to_string()),
             }
