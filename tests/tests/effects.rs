@@ -416,7 +416,7 @@ fn what_is_held_by_the_clock_ends_however_often_the_log_is_opened() -> Outcome {
         let left = Effects::new(&log).claim_blocking(&claim("left"));
         assert_eq!(code(left), "in_flight");
     }
-    site.clock.advance(2 * SECOND);
+    site.clock.advance(3 * SECOND);
     log = site.reopen(log)?;
     let effects = Effects::new(&log);
     let expired = list(&log, &EffectFilter::new().expired())?;
