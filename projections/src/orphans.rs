@@ -11,9 +11,9 @@
 
 use crate::effects::{self, Effect, EffectFilter, State};
 use crate::events::{StepStarted, control};
-use crate::runs::{self, RunFilter, RunStatus, RunSummary};
+use crate::runs::{self, RunFilter, RunStatus, RunSummary, is_imported};
 use crate::upcasters;
-use runstone_codec::{Header, Position, TypedEvent};
+use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -185,11 +185,4 @@ fn node_of(record: &Record) -> Option<String> {
     };
     let started = upcasters().decode::<StepStarted>(&record.header, payload);
     started.ok().map(|started| started.node)
-}
-
-fn is_imported(header: &Header) -> bool {
-    header.tags.iter().any(|tag| {
-        tag.split_once(':')
-            .is_some_and(|(label, _)| label == control::IMPORTED)
-    })
 }

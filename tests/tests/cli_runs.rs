@@ -1,7 +1,7 @@
 //! Runs as operators see them: what stands still, how it stood at a point, what was never ended.
 
 use runstone::effects::Claim;
-use runstone::events::{StepStarted, step_keys};
+use runstone::events::{LlmCallCompleted, StepStarted, step_keys};
 use runstone::runs::{self, Begin};
 use runstone::{Draft, Hold, NewEvent, Runstone as Agent, Status};
 use runstone_tests::command::{Runstone, workspace};
@@ -32,7 +32,21 @@ async fn site() -> Outcome<Site> {
     done.finish(Status::Success).await?;
     let paused = agent.run("refunds").start("run-paused").await?;
     paused.pause(Some("approve".to_owned())).await?;
-    drop(agent.run("refunds").start("run-stopped").await?);
+    let stopped = agent.run("refunds").start("run-stopped").await?;
+    for (call_id, model, output_tokens) in
+        [("1", "a", 1), ("1", "a", 5), ("2", "b", 7), ("3", "a", 2)]
+    {
+        stopped
+            .llm_call(LlmCallCompleted {
+                call_id: call_id.to_owned(),
+                model: Some(model.to_owned()),
+                output_tokens,
+                usd_micros: Some(output_tokens * 10),
+                ..LlmCallCompleted::default()
+            })
+            .await?;
+    }
+    drop(stopped);
 
     let mut begin = Begin::new("run-crashed", "refunds");
     begin.hold = Hold::Opening;
@@ -170,5 +184,41 @@ async fn a_run_is_shown_as_it_was_at_any_point() -> Outcome {
         let ended = site.runstone.run([&["state", "run-done"], words].concat());
         assert_eq!(ended.status.code(), Some(2), "{words:?}");
     }
+    Ok(())
+}
+
+/// Reported twice, a call costs once.
+#[tokio::test]
+async fn costs_are_told_apart() -> Outcome {
+    let site = site().await?;
+    let costs = |by: &str| -> Vec<_> {
+        let lines = site.runstone.values(["runs", "--costs", "--by", by]);
+        let lines = lines.iter().map(|line| {
+            assert_eq!(line["by"], by);
+            (
+                line["group"].clone(),
+                line["calls"].clone(),
+                line["usd_micros"].clone(),
+            )
+        });
+        lines.collect()
+    };
+    let of = |group: &str, calls: u64, usd: u64| (json!(group), json!(calls), json!(usd));
+    // The recording names neither a model nor a time.
+    let recorded = (Value::Null, json!(1), json!(1200));
+    let expected = [recorded, of("a", 2, 70), of("b", 1, 70)];
+    assert_eq!(costs("model"), expected);
+    assert_eq!(costs("scope"), [of("default", 4, 1340)]);
+    let events = site
+        .runstone
+        .values(["log", "--type", "llm.call.completed"]);
+    let mut days: Vec<_> = events
+        .iter()
+        .map(|event| event["recorded_at"].as_str().unwrap()[..10].to_owned())
+        .collect();
+    days.dedup();
+    let told: Vec<_> = costs("day").into_iter().map(|day| day.0).collect();
+    assert_eq!(json!(told), json!(days));
+    assert!(costs("agent").iter().any(|agent| agent.1 == 3));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Arguments of what writes and reads events.
 
 use super::values::{parse_expected, parse_time, parse_which};
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 use runstone::import::{Format, Options};
 use runstone::{Expected, Query};
 use std::path::PathBuf;
@@ -198,8 +198,25 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RunsArgs {
     /// Only those with this status
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", conflicts_with = "costs")]
     pub(crate) status: Option<String>,
+    /// What the calls of models of all runs cost. It reads every one of their reports
+    #[arg(long)]
+    pub(crate) costs: bool,
+    /// What costs are told apart by
+    #[arg(long, requires = "costs", default_value = "model")]
+    pub(crate) by: CostsBy,
+}
+
+/// What costs are told apart by.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CostsBy {
+    Model,
+    /// The source of the event
+    Agent,
+    Scope,
+    /// UTC; of recordings by their own clock
+    Day,
 }
 
 /// Show one run.

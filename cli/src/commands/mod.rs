@@ -4,6 +4,7 @@ mod append;
 mod checkpoint;
 mod config;
 mod confirm;
+mod costs;
 mod doctor;
 mod effect;
 mod epoch;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Import(args) => import::run(&session, &args),
         Command::Log(args) => log::run(&session, &args),
         Command::Show(args) => show::run(&session, &args),
+        Command::Runs(args) if args.costs => costs::run(&session, args.by),
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => runs::one(&session, &args),
         Command::State(args) => state::run(&session, &args),
