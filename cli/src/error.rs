@@ -137,6 +137,7 @@ from_log_errors!(
     runstone::pack::PackError,
     runstone::EvidenceError,
     runstone::EraseError,
+    runstone::EffectError,
     runstone::projections::settings::SettingsError
 );
 

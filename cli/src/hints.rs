@@ -5,6 +5,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
     own(code)
         .or_else(|| of_the_log(code))
         .or_else(|| of_events(code))
+        .or_else(|| of_effects(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -116,6 +117,51 @@ fn of_events(code: &str) -> Hints {
         "payload_too_large" => &["store large content elsewhere and record its digest"],
         "payload_too_deep" => &["put deeply nested content into a string"],
         "payload_not_json" | "payload_not_utf8" => &["the payload is one JSON value, as {\"a\":1}"],
+        _ => return None,
+    })
+}
+
+/// Errors of calls that happen once.
+fn of_effects(code: &str) -> Hints {
+    Some(match code {
+        "in_flight" => &[
+            "do not make the call; effect claim --await waits for its outcome",
+            "runstone effect list --state in-flight shows who holds what",
+        ],
+        "effect_unknown" => &[
+            "do not make the call: find out whether it was made",
+            "if it was: runstone effect reconcile KEY --completed RESULT",
+            "if it was not: runstone effect reconcile KEY --not-executed",
+        ],
+        "attempts_exhausted" => &[
+            "runstone effect show KEY says how it failed last",
+            "effects.max_attempts is a recorded setting: runstone config show",
+        ],
+        "failed_for_good" => {
+            &["it was executed and is not made again; another call needs a key of its own"]
+        }
+        "key_conflict" => {
+            &["a call that means something else needs a key of its own: choose another --key"]
+        }
+        "stale_claim" => &[
+            "do not go on with the call: somebody else holds it, or it ended",
+            "runstone effect show KEY says how it stands",
+        ],
+        "nothing_to_settle" => {
+            &["runstone effect list --state unknown shows what is to be settled"]
+        }
+        "not_allowed" => &[
+            "give the credential of a person: --cred FILE or RUNSTONE_CRED",
+            "runstone keys principal add NAME --authority human -o CRED enrols one",
+        ],
+        "effect_not_found" => &[
+            "runstone effect list has them all",
+            "a KEY is looked up in the scope of --stream; --id takes the position of the claim",
+        ],
+        "result_erased" => &["the call counts as made: take its result from elsewhere"],
+        "result_unreadable" => &["runstone show POSITION says what is there"],
+        "bad_key" => &["a key has 1 to 1,024 bytes"],
+        "bad_arguments" => &["give them as JSON by name, as in --args '{\"usd\":12}'"],
         _ => return None,
     })
 }

@@ -3,12 +3,14 @@
 //! Something is held for a time, or as long as the opening of the log lasts in which it was taken.
 //! The first is for holders elsewhere: found at open, a lease has its full length again, because
 //! nothing tells how long the log was closed; within an opening it is measured by the monotonic
-//! clock, so that nobody ends or stretches it by setting the wall clock. The second is for holders in this process: another
-//! process that has the log open knows them to be gone.
+//! clock, so that nobody ends or stretches it by setting the wall clock. The second is for holders
+//! in this process: another process that has the log open knows them to be gone. A holder that opens
+//! the log itself for each thing that it does, as a script does, holds by the clock: that the log is
+//! closed keeps it from nothing, and were its time given again at each open, it would never end.
 
 use crate::rows::LeaseRow;
-use runstone_codec::Control;
-use runstone_store::Opening;
+use runstone_codec::{Control, Position};
+use runstone_store::{Log, Opening, ReadError};
 
 /// How long something is held without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +18,65 @@ use runstone_store::Opening;
 pub enum Hold {
     /// As long as this opening of the log lasts: the holder is in this process.
     Opening,
-    /// So many microseconds, unless it is renewed.
+    /// So many microseconds, unless it is renewed, and as many again when the log is opened.
     For(u64),
+    /// So many microseconds by the log's clock, unless it is renewed, however often the log is
+    /// opened meanwhile: the holder opens it itself.
+    ByClock(u64),
     /// As long as the settings say, unless it is renewed.
     Default,
+}
+
+impl Hold {
+    pub(crate) fn length(self, default_us: u64) -> Length {
+        match self {
+            Self::Opening => Length::Opening,
+            Self::For(lease_us) => Length::Again(lease_us),
+            Self::ByClock(lease_us) => Length::ByClock(lease_us),
+            Self::Default => Length::Again(default_us),
+        }
+    }
+}
+
+/// How long something is held, once the settings are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    Opening,
+    /// So many microseconds, and again when the log is opened.
+    Again(u64),
+    ByClock(u64),
+}
+
+impl Length {
+    /// When it ends if it begins now; `None` as long as the opening lasts.
+    pub(crate) fn ends_at_us(self, now_us: u64) -> Option<u64> {
+        match self {
+            Self::Opening => None,
+            Self::Again(lease_us) | Self::ByClock(lease_us) => {
+                Some(now_us.saturating_add(lease_us))
+            }
+        }
+    }
+}
+
+/// From when a lease is looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Moment {
+    /// This opening of the log, and its clock.
+    Now(Opening, u64),
+    /// A time in the past. How often the log was opened by then is not recorded: a lease ended when
+    /// it said it would, and one that was held by an opening was held.
+    Then(u64),
+}
+
+impl Moment {
+    /// The moment after an event: now, if it is the newest.
+    pub(crate) fn at(log: &Log, position: Position) -> Result<Self, ReadError> {
+        if position.get().saturating_add(1) >= log.size() {
+            return Ok(Self::Now(log.opening(), log.now_us()));
+        }
+        Ok(Self::Then(log.record(position)?.recorded_at_us))
+    }
 }
 
 /// Fields of control that tell a lease.
@@ -32,18 +89,16 @@ pub(crate) struct LeaseFields {
 }
 
 impl LeaseFields {
-    /// What control says of a lease that begins now; `None` stands for the opening.
-    pub(crate) fn control(
-        self,
-        lease_us: Option<u64>,
-        steady_us: u64,
-        opening: &Opening,
-    ) -> Control {
-        match lease_us {
-            None => Control::new().bytes(self.opening, opening.id),
-            Some(lease_us) => Control::new()
-                .u64(self.lease_us, lease_us)
-                .u64(self.expires_at_us, steady_us.saturating_add(lease_us)),
+    /// What control says of a lease that begins now. One by the clock has no length.
+    pub(crate) fn control(self, length: Length, steady_us: u64, opening: &Opening) -> Control {
+        let control = match length {
+            Length::Opening => Control::new().bytes(self.opening, opening.id),
+            Length::Again(lease_us) => Control::new().u64(self.lease_us, lease_us),
+            Length::ByClock(_) => Control::new(),
+        };
+        match length.ends_at_us(steady_us) {
+            Some(ends_at_us) => control.u64(self.expires_at_us, ends_at_us),
+            None => control,
         }
     }
 
@@ -69,10 +124,22 @@ impl LeaseRow {
         if self.opening.is_some() {
             return Some(opening.at_us);
         }
-        if self.since >= opening.size.get() {
+        if self.since >= opening.size.get() || self.lease_us == 0 {
             return Some(self.expires_at_us);
         }
         Some(opening.at_us.saturating_add(self.lease_us))
+    }
+
+    /// When it ends, and whether it has, as seen from a moment.
+    pub(crate) fn seen(&self, moment: &Moment) -> (Option<u64>, bool) {
+        match moment {
+            Moment::Now(opening, steady_us) => (
+                self.expires_at_us(opening),
+                self.is_over(opening, *steady_us),
+            ),
+            Moment::Then(_) if self.opening.is_some() => (None, false),
+            Moment::Then(then_us) => (Some(self.expires_at_us), *then_us >= self.expires_at_us),
+        }
     }
 
     /// Whether it ended.

@@ -44,12 +44,18 @@
 //! Without the feature `store` (default) the crate is the typed events alone, on bytes and values.
 
 #[cfg(feature = "store")]
+pub mod costs;
+#[cfg(feature = "store")]
 pub mod effects;
 pub mod events;
 #[cfg(feature = "store")]
 mod folds;
 #[cfg(feature = "store")]
 mod lease;
+#[cfg(feature = "store")]
+mod memory;
+#[cfg(feature = "store")]
+pub mod orphans;
 #[cfg(feature = "store")]
 mod rows;
 #[cfg(feature = "store")]
@@ -75,5 +81,7 @@ fn hex(bytes: &[u8]) -> String {
 pub use folds::{schemas, standard_folds};
 #[cfg(feature = "store")]
 pub use lease::Hold;
+#[cfg(feature = "store")]
+pub use memory::MemoryRows;
 #[cfg(feature = "store")]
 pub use settings::Settings;

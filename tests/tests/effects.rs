@@ -4,7 +4,7 @@
 use runstone_codec::{Authority, Draft, NewEvent, OsEntropy, Position};
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, EffectError, EffectFilter, Effects, Executed, Found, Fresh,
-    Held, KeySource, State, list,
+    Held, KeySource, State, list, of_stream,
 };
 use runstone_projections::events::{EffectCompleted, ErrorSaid};
 use runstone_projections::{Hold, Settings, standard_folds};
@@ -355,7 +355,7 @@ fn doubtful_writes_are_unknown_and_what_bears_repeating_is_not() -> Outcome {
                 assert_eq!(code(late), "stale_claim");
                 effects.change_blocking(&second.target(), &Change::completed(&2)?)?;
             } else {
-                assert_eq!(code(second), "outcome_unknown", "{class} {at}");
+                assert_eq!(code(second), "effect_unknown", "{class} {at}");
                 let unknown = list(&log, &EffectFilter::new().state(State::Unknown))?;
                 assert_eq!(unknown.len(), 1);
                 let late = effects.change_blocking(&first.target(), &Change::completed(&1)?);
@@ -392,7 +392,7 @@ fn what_is_held_when_the_log_is_opened_again() -> Outcome {
     let effects = Effects::new(&log);
     assert_eq!(list(&log, &EffectFilter::new().expired())?.len(), 2);
     assert_eq!(held(effects.claim_blocking(&claims[0]))?.attempt, 2);
-    assert_eq!(code(effects.claim_blocking(&claims[1])), "outcome_unknown");
+    assert_eq!(code(effects.claim_blocking(&claims[1])), "effect_unknown");
     site.clock.advance(59 * SECOND);
     assert_eq!(code(effects.claim_blocking(&claims[2])), "in_flight");
     site.clock.advance(SECOND);
@@ -416,6 +416,69 @@ fn a_lease_runs_on_the_monotonic_clock() -> Outcome {
         assert!(!listed.is_expired, "{wall}");
         clock.advance((60 - advance) * SECOND);
         assert_eq!(held(effects.claim_blocking(&claim))?.attempt, 2, "{wall}");
+    }
+    Ok(())
+}
+
+/// Who opens the log for each command holds by the clock, or its lease would never end.
+#[test]
+fn what_is_held_by_the_clock_ends_however_often_the_log_is_opened() -> Outcome {
+    let site = Site::new()?;
+    let mut log = site.create(Sealing::Required)?;
+    let claim = |id: &str| pay(id).hold(Hold::ByClock(60 * SECOND));
+    let renewed = held(Effects::new(&log).claim_blocking(&claim("renewed")))?;
+    held(Effects::new(&log).claim_blocking(&claim("left")))?;
+    for _ in 0..2 {
+        site.clock.advance(29 * SECOND);
+        log = site.reopen(log)?;
+        let renew = Change::Renew(Hold::ByClock(60 * SECOND));
+        Effects::new(&log).change_blocking(&renewed.target(), &renew)?;
+        let left = Effects::new(&log).claim_blocking(&claim("left"));
+        assert_eq!(code(left), "in_flight");
+    }
+    site.clock.advance(3 * SECOND);
+    log = site.reopen(log)?;
+    let effects = Effects::new(&log);
+    let expired = list(&log, &EffectFilter::new().expired())?;
+    let ends: Vec<_> = expired.iter().map(|one| one.lease_expires_at_us).collect();
+    assert_eq!(ends, [Some(1_750_000_060_000_000)]);
+    assert_eq!(
+        code(effects.claim_blocking(&claim("left"))),
+        "effect_unknown"
+    );
+    assert_eq!(code(effects.claim_blocking(&claim("renewed"))), "in_flight");
+    assert_sound(&log)
+}
+
+/// What a stream's calls were after any event is what the ledger said then.
+#[test]
+fn calls_as_of_a_point_are_what_they_were() -> Outcome {
+    let (log, clock) = memory()?;
+    let effects = Effects::new(&log);
+    let mut seen = Vec::new();
+    let mut look = |log: &Log| -> Outcome {
+        let mut now = list(log, &EffectFilter::new().stream("run-1"))?;
+        now.sort_by_key(|effect| effect.fence);
+        seen.push((Position::new(log.size() - 1), now));
+        Ok(())
+    };
+    let first = held(effects.claim_blocking(&pay("a")))?;
+    look(&log)?;
+    clock.advance(SECOND);
+    held(effects.claim_blocking(&pay("b").class(Class::Idempotent)))?;
+    look(&log)?;
+    effects.change_blocking(&first.target(), &failed(Executed::No))?;
+    look(&log)?;
+    clock.advance(SECOND);
+    // Another run takes it over: it is no longer this one's.
+    let other = Claim::tool("run-2", "pay").request("a").hold(LEASE);
+    held(effects.claim_blocking(&other))?;
+    look(&log)?;
+    clock.advance(120 * SECOND);
+    held(effects.claim_blocking(&pay("b").class(Class::Idempotent)))?;
+    look(&log)?;
+    for (at, then) in seen {
+        assert_eq!(of_stream(&log, "run-1", at)?, then, "{at}");
     }
     Ok(())
 }
@@ -479,6 +542,18 @@ fn an_unknown_outcome_is_settled_by_people() -> Outcome {
     let late = effects.change_blocking(&stuck.target(), &Change::completed(&1)?);
     assert_eq!(code(late), "stale_claim");
     assert_eq!(held(effects.claim_blocking(&pay("stuck")))?.attempt, 2);
+    // One whose lease is over is unknown, whether or not somebody claimed it since.
+    let lapsed = held(effects.claim_blocking(&pay("lapsed")))?;
+    let early = person.change_blocking(&lapsed.target(), &made);
+    assert_eq!(code(early), "nothing_to_settle");
+    site.clock.advance(60 * SECOND);
+    let settled = person.change_blocking(&lapsed.target(), &made)?;
+    let paid = result(effects.claim_blocking(&pay("lapsed")))?;
+    assert_eq!(paid.as_deref(), Some("7"));
+    let [unknown, reconciled] = [settled.get() - 1, settled.get()]
+        .map(|at| log.record(Position::new(at)).unwrap().header.event_type);
+    assert_eq!(unknown, "effect.outcome_unknown");
+    assert_eq!(reconciled, "effect.reconciled");
     assert_sound(&log)
 }
 

@@ -123,7 +123,7 @@ async fn what_failed_paused_and_was_skipped_is_kept() -> Outcome {
         assert_eq!(log.read(read)?.count(), 1, "{event}");
     }
     let run = log.run("bot").resume("run-1").await?;
-    assert_eq!(run.session().document().await, json!({"spent": 3}));
+    assert_eq!(run.session().document().await?, json!({"spent": 3}));
     assert_eq!(run.step("n1").run(|| async { Ok::<_, Fault>(2) }).await?, 2);
     Ok(())
 }

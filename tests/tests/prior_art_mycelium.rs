@@ -562,7 +562,7 @@ fn m15_a_session_is_durable_change_by_change() -> Outcome {
     assert!(resumed.is_resumed());
     let session = resumed.session();
     let loaded = session.document();
-    assert_eq!(now(loaded), json!({"messages": ["hello"], "step": 3}));
+    assert_eq!(now(loaded)?, json!({"messages": ["hello"], "step": 3}));
     resumed.session().append_blocking("/messages", "again")?;
     drop(resumed);
     let state = sessions::state(&log, "run-1")?;

@@ -2,7 +2,7 @@
 
 use super::values::{parse_expected, parse_time, parse_which};
 use crate::error::{Exit, Report};
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
 use runstone::import::{Format, Options};
 use runstone::{Expected, Query};
 use std::path::PathBuf;
@@ -219,8 +219,25 @@ pub(crate) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RunsArgs {
     /// Only those with this status
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", conflicts_with = "costs")]
     pub(crate) status: Option<String>,
+    /// What the calls of models of all runs cost. It reads every one of their reports
+    #[arg(long)]
+    pub(crate) costs: bool,
+    /// What costs are told apart by
+    #[arg(long, requires = "costs", default_value = "model")]
+    pub(crate) by: CostsBy,
+}
+
+/// What costs are told apart by.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CostsBy {
+    Model,
+    /// The source of the event
+    Agent,
+    Scope,
+    /// UTC; of recordings by their own clock
+    Day,
 }
 
 /// Show one run.
@@ -229,4 +246,22 @@ pub(crate) struct RunArgs {
     /// Its stream
     #[arg(value_name = "STREAM")]
     pub(crate) stream: String,
+}
+
+/// Show the session, the calls and the summary of a run, now or at a point.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("point").args(["at", "revision", "time"]))]
+pub(crate) struct StateArgs {
+    /// Its stream
+    #[arg(value_name = "STREAM")]
+    pub(crate) stream: String,
+    /// As of this position of the log, inclusive
+    #[arg(long, value_name = "P")]
+    pub(crate) at: Option<u64>,
+    /// As of this event of the stream, from 0, inclusive
+    #[arg(long, value_name = "N")]
+    pub(crate) revision: Option<u64>,
+    /// As of this time by the log's clock: RFC 3339, a date, or how long ago as in 2h
+    #[arg(long, value_name = "T")]
+    pub(crate) time: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod command_line;
+mod effect;
 mod events;
 mod evidence;
 mod pack;
@@ -12,7 +13,13 @@ pub(crate) use admin::{
     RebuildArgs, SchemaArgs, VerifyArgs,
 };
 pub(crate) use command_line::{CommandLine, Kek};
-pub(crate) use events::{AppendArgs, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which};
+pub(crate) use effect::{
+    Call, ClaimArgs, EffectCommand, EffectsArgs, Holding, ReconcileArgs, ReleaseArgs,
+    ShowEffectArgs, Stand, parse_json,
+};
+pub(crate) use events::{
+    AppendArgs, CostsBy, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, StateArgs, Which,
+};
 pub(crate) use evidence::{
     CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,
     EpochCommand, EpochStartArgs, EraseArgs, HoldArgs, ReceiptArgs, ReceiptCommand,
@@ -119,6 +126,12 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Show one run
     Run(RunArgs),
+    /// Show the session, the calls and the summary of a run, now or at a point
+    State(StateArgs),
+    /// List what was begun and never ended
+    Orphans,
+    #[command(subcommand)]
+    Effect(EffectCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

@@ -1,15 +1,15 @@
 //! `erase`: nobody can read a scope any more, and a certificate says so.
 
+use super::confirm;
 use super::receipt::Certificate;
 use crate::args::EraseArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::files;
-use crate::output::{Align, Output, Progress, Table, Tone, bytes, count, printable, rfc3339};
+use crate::output::{Align, Output, Progress, Table, Tone, bytes, count, rfc3339};
 use crate::session::{Access, Session};
 use runstone::codec::Position;
 use runstone::{Erase, EraseError, Erasure, Item, Log, Read, Settings};
 use serde::Serialize;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
 const DAY_US: u64 = 86_400_000_000;
@@ -80,7 +80,7 @@ fn erase(session: &Session, log: &Log, args: &EraseArgs) -> Result<Erasure, Fail
     erase.defer_rewrite = args.defer_rewrite;
     erase.force = args.force;
     erase.minimum_retention_us = settings.retention.minimum_days.saturating_mul(DAY_US);
-    if !args.yes && std::io::stdin().is_terminal() && session.output.err_terminal {
+    if !args.yes && confirm::is_attended(&session.output) {
         confirm(log, &erase)?;
     }
     let bar = Progress::events(&session.output, "rewriting");
@@ -127,21 +127,10 @@ fn confirm(log: &Log, erase: &Erase) -> Result<(), Failure> {
          their keys are destroyed: nobody can read them again, in backups and exports neither\n  \
          {rest}\n  \
          events, counts, proofs and receipts stay, and the erasure is recorded for ever\n  \
-         copies that runstone keys backup wrote before must be destroyed by hand\n\
-         Erase them? [y/N] ",
+         copies that runstone keys backup wrote before must be destroyed by hand",
         count(events)
     );
-    let mut stderr = std::io::stderr();
-    // If it cannot be shown nobody answers, and nothing is erased.
-    let _ = stderr.write_all(printable(&text).as_bytes());
-    let _ = stderr.flush();
-    let mut answer = String::new();
-    // An answer that cannot be read is no.
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    if matches!(answer.trim(), "y" | "Y" | "yes") {
-        return Ok(());
-    }
-    Err(Report::new(Exit::No, "not_confirmed", "nothing was erased").into())
+    confirm::ask(&text, "Erase them?", "nothing was erased")
 }
 
 fn resume(session: &Session, log: &Log, asked: Option<&Path>) -> Result<Vec<Erasure>, Failure> {

@@ -3,7 +3,10 @@
 mod append;
 mod checkpoint;
 mod config;
+mod confirm;
+mod costs;
 mod doctor;
+mod effect;
 mod epoch;
 mod erase;
 mod evidence;
@@ -14,10 +17,12 @@ mod init;
 mod keys;
 mod log;
 mod meta;
+mod orphans;
 mod receipt;
 mod runs;
 mod schema;
 mod show;
+mod state;
 mod stats;
 mod storage;
 mod verdict;
@@ -41,8 +46,12 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Import(args) => import::run(&session, &args),
         Command::Log(args) => log::run(&session, &args),
         Command::Show(args) => show::run(&session, &args),
+        Command::Runs(args) if args.costs => costs::run(&session, args.by),
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => runs::one(&session, &args),
+        Command::State(args) => state::run(&session, &args),
+        Command::Orphans => orphans::run(&session),
+        Command::Effect(command) => effect::run(&session, command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

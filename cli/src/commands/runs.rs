@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 
 /// A run as other programs see it.
 #[derive(Debug, Serialize)]
-struct Line<'a> {
+pub(crate) struct Line<'a> {
     stream: &'a str,
     name: Option<String>,
     status: &'a str,
@@ -27,7 +27,7 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(log: &Log, run: &'a RunSummary, output: &Output) -> Self {
+    pub(crate) fn of(log: &Log, run: &'a RunSummary, output: &Output) -> Self {
         // A name that cannot be read must not hide the run.
         let name = runs::name(log, run).unwrap_or_else(|error| {
             output.warn(
@@ -71,6 +71,7 @@ pub(crate) fn list(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> 
         }
         all.sort_by_key(RunSummary::began_at_us);
         Output::text(&format!("{}\n", table(log, &all, output)))?;
+        stuck(&all, output);
         Ok(Exit::Done)
     })
 }
@@ -114,6 +115,22 @@ fn table(log: &Log, all: &[RunSummary], output: &Output) -> String {
     table.text()
 }
 
+/// Says how many runs wait for somebody.
+fn stuck(all: &[RunSummary], output: &Output) {
+    let words = [RunStatus::Crashed, RunStatus::Aborted, RunStatus::Paused].map(|status| {
+        let runs = all.iter().filter(|run| run.status == status).count();
+        (runs, status)
+    });
+    let words: Vec<_> = words
+        .iter()
+        .filter(|(runs, _)| *runs > 0)
+        .map(|(runs, status)| format!("{runs} {status}"))
+        .collect();
+    if !words.is_empty() {
+        output.note(&format!("{}: these can be resumed", words.join(", ")));
+    }
+}
+
 /// Nothing is shown as nothing: most recordings know no steps and no price.
 fn number(number: u64) -> String {
     if number == 0 {
@@ -144,7 +161,7 @@ fn tone_of(status: &RunStatus) -> Tone {
     match status.as_str() {
         "success" | "completed" => Tone::Good,
         "error" | "terminal" | "crashed" | "failed" => Tone::Bad,
-        "paused" | "escalated" | "cancelled" | "running" => Tone::Warn,
+        "paused" | "aborted" | "escalated" | "cancelled" => Tone::Warn,
         "unknown" => Tone::Dim,
         _ => Tone::Plain,
     }
@@ -183,7 +200,7 @@ pub(crate) fn one(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
     })
 }
 
-fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> String {
+pub(crate) fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> String {
     let mut text = String::new();
     let mut put = |name: &str, value: &str| {
         let name = paint(output.color, Tone::Dim, &format!("{name:<14}"));
@@ -204,6 +221,14 @@ fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> String {
     );
     if let Some(parent) = line.parent {
         put("parent", &printable(parent));
+    }
+    if let Some(holder) = &run.holder {
+        let gone = if run.status == RunStatus::Crashed {
+            " (gone)"
+        } else {
+            ""
+        };
+        put("holder", &printable(&format!("{holder}{gone}")));
     }
     put("scope", &printable(&run.scope));
     let (began_at_us, last_at_us) = (run.began_at_us(), run.last_at_us());

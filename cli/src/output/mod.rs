@@ -13,7 +13,7 @@ pub(crate) use pretty::indent;
 pub(crate) use progress::Progress;
 pub(crate) use record::{Fields, RecordLines, whole_record};
 pub(crate) use table::{Align, Table, Tone, paint};
-pub(crate) use text::{bytes, count, printable, usd};
+pub(crate) use text::{bytes, count, preview, printable, usd};
 pub(crate) use time::{duration, now, relative, rfc3339};
 
 use crate::error::{Exit, Failure, Report};

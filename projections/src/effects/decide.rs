@@ -5,7 +5,7 @@ use super::fold::{FOLD, LEASE, effect_key};
 use super::{Effect, EffectId};
 use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
-use crate::lease::Hold;
+use crate::lease::{Hold, Length, Moment};
 use crate::rows::{self, EffectRow};
 use crate::runs::{RunHeld, is_held};
 use crate::settings::Settings;
@@ -78,12 +78,8 @@ pub(super) struct Terms {
 }
 
 impl Terms {
-    pub(super) fn lease_us(&self, hold: Hold) -> Option<u64> {
-        match hold {
-            Hold::Opening => None,
-            Hold::For(lease_us) => Some(lease_us),
-            Hold::Default => Some(self.default_lease_us),
-        }
+    fn length(&self) -> Length {
+        self.hold.length(self.default_lease_us)
     }
 }
 
@@ -133,7 +129,7 @@ pub(super) fn claim(
     };
     let is_over = row.lease.is_over(&opening, steady_us);
     let effect = |why| {
-        let effect = Effect::of(id.clone(), &row, &opening, steady_us);
+        let effect = Effect::of(id.clone(), &row, &Moment::Now(opening, steady_us));
         Verdict::Stands(Box::new(effect), why)
     };
     let why = match row.state() {
@@ -148,7 +144,7 @@ pub(super) fn claim(
             let mut unknown = row.clone();
             unknown.state = u8::try_from(State::Unknown.number()).unwrap_or_default();
             unknown.outcome = Some(context.next_position().get());
-            let effect = Effect::of(id.clone(), &unknown, &opening, steady_us);
+            let effect = Effect::of(id.clone(), &unknown, &Moment::Now(opening, steady_us));
             let verdict = Verdict::Stands(Box::new(effect), Why::Unknown);
             return Ok(Decision::record(UNKNOWN, control, verdict));
         }
@@ -190,9 +186,9 @@ fn grant(
     attempt: u64,
 ) -> Decision<Verdict> {
     let (steady_us, opening) = (context.steady_us(), context.opening());
-    let lease_us = terms.lease_us(terms.hold);
+    let length = terms.length();
     let mut control = LEASE
-        .control(lease_us, steady_us, &opening)
+        .control(length, steady_us, &opening)
         .u64(field::ATTEMPT, attempt);
     if let Some(fresh) = terms.fresh_for_us {
         control = control.u64(field::FRESH_FOR_US, fresh);
@@ -201,7 +197,7 @@ fn grant(
         id,
         fence: context.next_position(),
         attempt,
-        lease_expires_at_us: lease_us.map(|lease_us| steady_us.saturating_add(lease_us)),
+        lease_expires_at_us: length.ends_at_us(steady_us),
     };
     Decision::record(CLAIMED, control, verdict)
 }
@@ -222,7 +218,7 @@ pub(super) enum Act {
         begun: bool,
     },
     Unknown,
-    Renew(Option<u64>),
+    Renew(Length),
     /// Whether it was made, and whether a person says so.
     Reconcile {
         was_made: bool,
@@ -258,7 +254,13 @@ pub(super) fn change(
     let Some(row) = row_of(context, id)? else {
         return Ok(Decision::nothing(Done::Stale(None)));
     };
-    let effect = || Box::new(Effect::of(id.clone(), &row, &opening, steady_us));
+    let effect = || {
+        Box::new(Effect::of(
+            id.clone(),
+            &row,
+            &Moment::Now(opening, steady_us),
+        ))
+    };
     // Operators settle a call as it stands; whoever speaks for a claim names it.
     let needs_fence = !matches!(
         act,
@@ -292,9 +294,12 @@ pub(super) fn change(
         Act::Reconcile { by_program, .. } => !by_program,
         _ => false,
     };
+    // Nobody recorded yet that its lease is over; this command does.
+    let is_lapsed =
+        is_in_flight && !row.class().bears_repeating() && row.lease.is_over(&opening, steady_us);
     let is_possible = match act {
         Act::Release => is_in_flight || is_unknown,
-        Act::Reconcile { .. } => is_unknown,
+        Act::Reconcile { .. } => is_unknown || is_lapsed,
         _ => is_in_flight,
     };
     if !is_possible {
@@ -325,13 +330,21 @@ pub(super) fn change(
             was_made,
             by_program,
         } => {
-            let control = control
+            let settled = control
+                .clone()
                 .u64(field::OUTCOME, u64::from(!was_made))
                 .u64(field::BY_PROGRAM, u64::from(by_program));
-            Decision::record(CHANGE, control, done)
+            if is_lapsed {
+                let next = context.next_position().get().saturating_add(1);
+                let done = Done::At(Some(Position::new(next)));
+                Decision::record(GIVEN_UP, control.text(field::WHY, LEASE_OVER), done)
+                    .and(CHANGE, settled)
+            } else {
+                Decision::record(CHANGE, settled, done)
+            }
         }
-        Act::Renew(lease_us) => {
-            let lease = LEASE.control(lease_us, steady_us, &opening);
+        Act::Renew(length) => {
+            let lease = LEASE.control(length, steady_us, &opening);
             Decision::record(CHANGE, control.merge(lease), done)
         }
     })

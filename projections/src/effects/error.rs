@@ -3,7 +3,7 @@
 use super::Effect;
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
-use runstone_store::{AppendError, ReadError};
+use runstone_store::{AppendError, ErrorKind, ReadError};
 
 /// Why a call is not claimed, or a change of it is not recorded. Nothing was executed for it.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +122,7 @@ impl EffectError {
             Self::Key { .. } => "bad_key",
             Self::Args => "bad_arguments",
             Self::InFlight(_) => "in_flight",
-            Self::Unknown(_) => "outcome_unknown",
+            Self::Unknown(_) => "effect_unknown",
             Self::AttemptsExhausted(_) => "attempts_exhausted",
             Self::FailedForGood(_) => "failed_for_good",
             Self::KeyConflict { .. } => "key_conflict",
@@ -138,6 +138,40 @@ impl EffectError {
             Self::Read(error) => error.code(),
             Self::Settings(error) => error.code(),
             Self::Event(error) => error.code(),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Key { .. } | Self::Args | Self::TooLong { .. } | Self::Event(_) => {
+                ErrorKind::Usage
+            }
+            Self::InFlight(_)
+            | Self::Unknown(_)
+            | Self::AttemptsExhausted(_)
+            | Self::FailedForGood(_)
+            | Self::ResultErased { .. } => ErrorKind::Refused,
+            Self::KeyConflict { .. }
+            | Self::StaleClaim { .. }
+            | Self::StaleRun { .. }
+            | Self::NothingToSettle(_) => ErrorKind::Conflict,
+            Self::NotAllowed { .. } => ErrorKind::Keys,
+            Self::NotFound => ErrorKind::NotFound,
+            Self::Result { .. } => ErrorKind::Incomplete,
+            Self::Append(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Settings(error) => error.kind(),
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::InFlight(_) => true,
+            Self::Append(error) => error.is_retryable(),
+            Self::Read(error) => error.is_retryable(),
+            _ => false,
         }
     }
 

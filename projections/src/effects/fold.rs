@@ -52,16 +52,13 @@ impl Fold for EffectsFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        if let Some(change) = record.header.event_type.strip_prefix("effect.") {
-            let at = At {
-                position: record.position.get(),
-                now_us: record.recorded_at_us,
-                header: record.header,
-                control: record.control,
-            };
-            take(rows, change, &at)?;
-        }
-        Ok(())
+        let at = At {
+            position: record.position.get(),
+            now_us: record.recorded_at_us,
+            header: record.header,
+            control: record.control,
+        };
+        take(rows, &at)
     }
 
     fn in_use(&self, row: ReadRow<'_>, scope: &str) -> Result<Option<String>, FoldError> {
@@ -72,11 +69,11 @@ impl Fold for EffectsFold {
 }
 
 /// What the fold looks at.
-struct At<'a> {
-    position: u64,
-    now_us: u64,
-    header: &'a Header,
-    control: &'a Control,
+pub(super) struct At<'a> {
+    pub(super) position: u64,
+    pub(super) now_us: u64,
+    pub(super) header: &'a Header,
+    pub(super) control: &'a Control,
 }
 
 /// Key of the row of a call.
@@ -130,7 +127,11 @@ fn is_outdated(before: &EffectRow, change: &str, since: u64) -> bool {
     is_of_another || before.state() == State::Completed
 }
 
-fn take(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
+/// Takes one record into the rows.
+pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(change) = at.header.event_type.strip_prefix("effect.") else {
+        return Ok(());
+    };
     let digest = at.control.get_bytes(field::KEY).unwrap_or_default();
     if digest.len() != DIGEST_BYTES || !counts(at) {
         return Ok(());

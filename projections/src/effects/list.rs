@@ -3,6 +3,7 @@
 use super::fold::{DIGEST_BYTES, EFFECT_ROW, FOLD, OPEN_ROW, effect_key};
 use super::key::Key;
 use super::{Claim, Effect, EffectError, EffectId, Effects, State};
+use crate::lease::Moment;
 use crate::rows::{self, EffectRow};
 use runstone_codec::Position;
 use runstone_store::{Log, ReadError};
@@ -104,10 +105,11 @@ fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {
 
 fn view(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
     let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
-    Ok(Effect::of(id, &row, &log.opening(), log.steady_us()))
+    let moment = Moment::Now(log.opening(), log.steady_us());
+    Ok(Effect::of(id, &row, &moment))
 }
 
-fn id_of(bytes: &[u8]) -> Result<EffectId, ReadError> {
+pub(super) fn id_of(bytes: &[u8]) -> Result<EffectId, ReadError> {
     let id = bytes
         .split_first_chunk::<DIGEST_BYTES>()
         .and_then(|(digest, scope)| {
@@ -132,7 +134,7 @@ fn check(log: &Log) -> Result<(), ReadError> {
     }
 }
 
-fn failed(why: String) -> ReadError {
+pub(super) fn failed(why: String) -> ReadError {
     ReadError::Fold {
         fold: FOLD.to_owned(),
         why,

@@ -36,6 +36,7 @@ mod error;
 mod fold;
 mod key;
 mod list;
+mod past;
 
 pub use crate::events::{Class, Executed, Kind, State};
 pub use claim::{
@@ -45,19 +46,21 @@ pub use error::EffectError;
 pub use fold::EffectsFold;
 pub use key::{KeySource, MAX_KEY_LEN};
 pub use list::{EffectFilter, list};
+pub use past::of_stream;
 
 use crate::events::control::effect as field;
 use crate::events::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased,
 };
+use crate::lease::Moment;
 use crate::rows::EffectRow;
 use crate::settings::{InForce, Settings};
 use crate::upcasters;
 use decide::{Act, Done, Terms, Verdict, Why};
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
-use runstone_store::{AppendError, DecideContext, Decision, Log, Opening, Payload};
+use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::{Mutex, PoisonError};
@@ -120,7 +123,8 @@ pub struct Effect {
 }
 
 impl Effect {
-    fn of(id: EffectId, row: &EffectRow, opening: &Opening, steady_us: u64) -> Self {
+    fn of(id: EffectId, row: &EffectRow, moment: &Moment) -> Self {
+        let (lease_expires_at_us, is_over) = row.lease.seen(moment);
         Self {
             id,
             state: row.state(),
@@ -132,8 +136,8 @@ impl Effect {
             stream: row.stream.clone(),
             claimed_at_us: row.claimed_at_us,
             holder: row.lease.holder.clone(),
-            lease_expires_at_us: row.lease.expires_at_us(opening),
-            is_expired: row.state() == State::InFlight && row.lease.is_over(opening, steady_us),
+            lease_expires_at_us,
+            is_expired: row.state() == State::InFlight && is_over,
             outcome: row.outcome.map(Position::new),
             executed: row.executed(),
             rejected: row.rejected,
@@ -436,15 +440,9 @@ impl Effects {
             }
             Change::Renew(hold) => {
                 let settings = self.in_force()?.settings;
-                let lease_us = match hold {
-                    crate::Hold::Opening => None,
-                    crate::Hold::For(lease_us) => Some(*lease_us),
-                    crate::Hold::Default => {
-                        Some(settings.leases.effect_s.saturating_mul(SECOND_US))
-                    }
-                };
+                let length = hold.length(settings.leases.effect_s.saturating_mul(SECOND_US));
                 let event = NewEvent::typed(&EffectLeaseRenewed {}, stream)?;
-                (Act::Renew(lease_us), event.into())
+                (Act::Renew(length), event.into())
             }
             Change::Reconcile {
                 found,

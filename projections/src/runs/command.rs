@@ -6,7 +6,7 @@
 use super::fold::{FOLD, LEASE, stream_key};
 use super::{RunError, RunSummary};
 use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
-use crate::lease::Hold;
+use crate::lease::{Hold, Moment};
 use crate::rows::{self, RunRow};
 use crate::settings::Settings;
 use runstone_codec::{Control, Draft, NewEvent, Position, Uuid};
@@ -199,11 +199,8 @@ type Decide<A> = dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, Append
 
 fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict>>), RunError> {
     let in_force = Settings::in_force(log)?;
-    let lease_us = match begin.hold {
-        Hold::Opening => None,
-        Hold::For(lease_us) => Some(lease_us),
-        Hold::Default => Some(in_force.settings.leases.run_s.saturating_mul(SECOND_US)),
-    };
+    let default_us = in_force.settings.leases.run_s.saturating_mul(SECOND_US);
+    let length = begin.hold.length(default_us);
     let mut started = begin.started.clone();
     started.settings = Some(SettingsInForce {
         position: in_force.position.map(Position::get),
@@ -230,7 +227,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
             stream: stream.clone(),
             fence: context.next_position(),
         };
-        let lease = LEASE.control(lease_us, steady_us, &opening);
+        let lease = LEASE.control(length, steady_us, &opening);
         let Some(row) = row.filter(|row| row.started.is_some() || row.imported) else {
             return Ok(if may_start {
                 Decision::record(STARTED, lease, Verdict::Begun(Begun::Started(held())))
@@ -251,7 +248,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
                 return Ok(Decision::record(RESUMED, lease, verdict));
             }
         };
-        let summary = RunSummary::of(stream.clone(), row, &opening, steady_us);
+        let summary = RunSummary::of(stream.clone(), row, &Moment::Now(opening, steady_us));
         Ok(Decision::nothing(Verdict::Refused(Box::new(summary), why)))
     };
     Ok((candidates, Box::new(decide)))

@@ -103,7 +103,7 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         let (first, last) = run.occurred_us.unwrap_or((at, at));
         run.occurred_us = Some((first.min(at), last.max(at)));
     }
-    let is_import = is_import(header);
+    let is_import = is_imported(header);
     if matches!(header.event_type.as_str(), "run.started" | "run.resumed") && !is_import {
         // Whatever was imported before, it lives now.
         run.imported = false;
@@ -142,17 +142,10 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
     Ok(())
 }
 
-fn is_import(header: &Header) -> bool {
-    header.tags.iter().any(|tag| {
-        tag.split_once(':')
-            .is_some_and(|(key, _)| key == control::IMPORTED)
-    })
-}
-
 /// A stream before its first event is counted. Scope and origin are those of that event.
 fn first_of_stream(seen: &Seen<'_>) -> RunRow {
     let header = seen.header;
-    let imported = is_import(header);
+    let imported = is_imported(header);
     RunRow {
         scope: header.scope.clone(),
         imported,
@@ -203,16 +196,29 @@ fn finished(seen: &Seen<'_>) -> FinishedRow {
     }
 }
 
-/// Counts a call of a model once, with its last report.
-fn llm_call(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
-    let amount = |field| seen.control.get_u64(field).unwrap_or(0);
-    let report = UsageRow {
+/// What a report of a model call says that it used.
+pub(crate) fn report_of(report: &Control) -> UsageRow {
+    let amount = |field| report.get_u64(field).unwrap_or(0);
+    UsageRow {
         input_tokens: amount(control::INPUT_TOKENS),
         output_tokens: amount(control::OUTPUT_TOKENS),
         cache_read_tokens: amount(control::CACHE_READ_TOKENS),
         cache_write_tokens: amount(control::CACHE_WRITE_TOKENS),
         usd_micros: amount(control::USD_MICROS),
-    };
+    }
+}
+
+/// Whether an event was recorded elsewhere.
+pub(crate) fn is_imported(header: &Header) -> bool {
+    header.tags.iter().any(|tag| {
+        tag.split_once(':')
+            .is_some_and(|(key, _)| key == control::IMPORTED)
+    })
+}
+
+/// Counts a call of a model once, with its last report.
+fn llm_call(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let report = report_of(seen.control);
     let digest: Option<&[u8; DIGEST_BYTES]> = seen
         .control
         .get_bytes(control::CALL)
@@ -235,7 +241,7 @@ fn llm_call(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<()
 }
 
 impl UsageSum {
-    fn with(self, report: &UsageRow) -> Self {
+    pub(crate) fn with(self, report: &UsageRow) -> Self {
         self.each(report, |sum, amount| sum.saturating_add(u128::from(amount)))
     }
 

@@ -2,11 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use runstone_store::{FoldRow, Log, Payload, ReadError};
+use runstone_codec::Position;
+use runstone_store::{FoldRow, Log, Payload, Query, Read, ReadError};
 
-use super::fold::{FOLD, stream_key};
+use super::fold::{FOLD, Seen, stream_key, take};
 use super::summary::{RunStatus, RunSummary, Totals};
+use crate::MemoryRows;
 use crate::events::RunStarted;
+use crate::lease::Moment;
 use crate::rows::{self, RunRow};
 use crate::upcasters;
 
@@ -198,6 +201,34 @@ pub fn get(log: &Log, stream: &str) -> Result<Option<RunSummary>, ReadError> {
         .transpose()
 }
 
+/// The run of a stream as it stood after a position; `None` if nothing was recorded in it by then.
+/// It folds the events of the stream up to there, in memory. Whether somebody held it then is told
+/// by the times of its leases alone.
+///
+/// # Errors
+///
+/// [`ReadError`] if the stream cannot be read.
+pub fn as_of(log: &Log, stream: &str, at: Position) -> Result<Option<RunSummary>, ReadError> {
+    let mut rows = MemoryRows::new();
+    let read = Read::new(Query::stream(stream)).to(at).without_payloads();
+    for record in log.read(read)? {
+        let record = record?;
+        let seen = Seen {
+            position: record.position.get(),
+            recorded_at_us: record.recorded_at_us,
+            header: &record.header,
+            control: &record.control,
+        };
+        take(&mut rows, &seen).map_err(|error| failed(error.to_string()))?;
+    }
+    let Some(row) = rows.get(&stream_key(stream)) else {
+        return Ok(None);
+    };
+    let row = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+    let moment = Moment::at(log, at)?;
+    Ok(Some(RunSummary::of(stream.to_owned(), row, &moment)))
+}
+
 /// All these runs together.
 ///
 /// # Errors
@@ -278,12 +309,8 @@ fn summary(log: &Log, key: &[u8], row: &[u8]) -> Result<RunSummary, ReadError> {
         .ok_or_else(|| failed("the key of a row names no stream".to_owned()))?;
     let row: RunRow = rows::decode(row)
         .map_err(|error| failed(format!("the row of stream `{stream}`: {error}")))?;
-    Ok(RunSummary::of(
-        stream.to_owned(),
-        row,
-        &log.opening(),
-        log.steady_us(),
-    ))
+    let moment = Moment::Now(log.opening(), log.steady_us());
+    Ok(RunSummary::of(stream.to_owned(), row, &moment))
 }
 
 fn failed(why: String) -> ReadError {

@@ -24,7 +24,8 @@ pub(crate) use command::is_held;
 pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, record, record_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;
-pub use list::{RunFilter, Runs, get, list, name, totals, tree_totals};
+pub(crate) use fold::{is_imported, report_of};
+pub use list::{RunFilter, Runs, as_of, get, list, name, totals, tree_totals};
 pub use summary::{Counts, Finished, RunStatus, RunSummary, Totals, Usage};
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use runstone_codec::Position;
-use runstone_store::Opening;
 use serde::Serialize;
 
+use crate::lease::Moment;
 use crate::rows::{LeaseRow, RunRow, UsageSum};
 
 /// A run: one stream, without the runs that it spawned.
@@ -218,8 +218,8 @@ impl Totals {
 }
 
 impl RunSummary {
-    pub(super) fn of(stream: String, row: RunRow, opening: &Opening, steady_us: u64) -> Self {
-        let is_over = |lease: &LeaseRow| lease.is_over(opening, steady_us);
+    pub(super) fn of(stream: String, row: RunRow, moment: &Moment) -> Self {
+        let is_over = |lease: &LeaseRow| lease.seen(moment).1;
         let status = match (&row.finished, row.imported) {
             (Some(finished), _) => finished
                 .status

@@ -3,32 +3,14 @@
 use super::fold::{Seen, stream_key, take};
 use super::*;
 use crate::events::{ChatMessage, LlmCallCompleted, RunFinished, RunStarted, control};
-use crate::standard_folds;
+use crate::lease::Moment;
+use crate::{MemoryRows, standard_folds};
 use proptest::prelude::*;
 use runstone_codec::{Authority, Control, Draft, Header, NewEvent, Position, TypedEvent, Uuid};
-use runstone_store::{
-    CreateOptions, ErrorKind, FoldError, Log, OpenOptions, Opening, ReadError, Rows,
-};
+use runstone_store::{CreateOptions, ErrorKind, FoldError, Log, OpenOptions, Opening, ReadError};
 use std::collections::{BTreeMap, BTreeSet};
 
 type Stored = BTreeMap<Vec<u8>, Vec<u8>>;
-
-/// Rows in memory.
-struct Memory(Stored);
-
-impl Rows for Memory {
-    fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
-        Ok(self.0.get(key).cloned())
-    }
-
-    fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        self.0.insert(key.to_vec(), value);
-    }
-
-    fn remove(&mut self, key: &[u8]) {
-        self.0.remove(key);
-    }
-}
 
 /// An event as the fold sees it.
 #[derive(Debug, Clone)]
@@ -55,7 +37,7 @@ fn event(stream: &str, event_type: &str) -> Event {
 
 /// Folds events at the positions 1, 2, 3, ...
 fn fold(events: &[Event]) -> Stored {
-    let mut rows = Memory(Stored::new());
+    let mut rows = MemoryRows::new();
     for (position, event) in (1..).zip(events) {
         let seen = Seen {
             position,
@@ -65,7 +47,7 @@ fn fold(events: &[Event]) -> Stored {
         };
         take(&mut rows, &seen).unwrap();
     }
-    rows.0
+    rows.into_rows()
 }
 
 fn summary_of(rows: &Stored, stream: &str) -> Option<RunSummary> {
@@ -73,8 +55,7 @@ fn summary_of(rows: &Stored, stream: &str) -> Option<RunSummary> {
     Some(RunSummary::of(
         stream.to_owned(),
         crate::rows::decode(row).unwrap(),
-        &opening(),
-        0,
+        &Moment::Now(opening(), 0),
     ))
 }
 
@@ -297,10 +278,10 @@ proptest! {
 
 #[test]
 fn a_damaged_row_stops_the_fold_and_nothing_is_counted_over_it() {
-    let mut rows = Memory(fold(&[event("a", "chat.message")]));
-    let damaged = rows.0.get_mut(&stream_key("a")).unwrap();
-    damaged.truncate(3);
-    let before = rows.0.clone();
+    let mut stored = fold(&[event("a", "chat.message")]);
+    stored.get_mut(&stream_key("a")).unwrap().truncate(3);
+    let mut rows = MemoryRows::from(stored);
+    let before = rows.clone();
     let next = event("a", "chat.message");
     let seen = Seen {
         position: 2,
@@ -309,7 +290,7 @@ fn a_damaged_row_stops_the_fold_and_nothing_is_counted_over_it() {
         control: &next.control,
     };
     assert!(matches!(take(&mut rows, &seen), Err(FoldError::Row(_))));
-    assert_eq!(rows.0, before);
+    assert_eq!(rows, before);
 }
 
 fn log() -> Log {

@@ -50,15 +50,15 @@ pub struct Session {
 ///
 /// [`ReadError`] if the stream cannot be read.
 pub fn state(log: &Log, stream: &str) -> Result<Session, ReadError> {
-    state_before(log, stream, None)
+    state_at(log, stream, None)
 }
 
-/// The document of a run before a position.
+/// The document of a run as it was after a position; `None`: as it is now.
 ///
 /// # Errors
 ///
 /// As [`state`].
-pub fn state_before(log: &Log, stream: &str, end: Option<Position>) -> Result<Session, ReadError> {
+pub fn state_at(log: &Log, stream: &str, end: Option<Position>) -> Result<Session, ReadError> {
     let mut session = Session {
         document: Document::new(),
         changes: 0,

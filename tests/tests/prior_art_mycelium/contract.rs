@@ -188,7 +188,7 @@ async fn contract_5_sessions() -> Outcome {
     for id in ["dropped", "panicked"] {
         let run = log.run("bot").resume(id).await?;
         run.session().patch(&json!({"again": 1})).await?;
-        assert_eq!(run.session().document().await, json!({"again": 1}));
+        assert_eq!(run.session().document().await?, json!({"again": 1}));
     }
     let error = log.run("bot").resume("nobody").await.unwrap_err();
     assert_eq!(error.to_string(), "No flushed state found for run 'nobody'");

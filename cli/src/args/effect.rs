@@ -1,0 +1,282 @@
+//! Arguments of the ledger of calls that happen once.
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{ArgGroup, Args, Subcommand};
+use runstone::projections::effects::Kind;
+use runstone::{Class, Executed, State};
+use serde_json::value::RawValue;
+
+/// The stream of claims that name none.
+const SCRIPTS: &str = "scripts";
+/// Longest lease: one year.
+const LONGEST_LEASE_S: u64 = 31_536_000;
+
+const EXITS: &str = "A claim ends with 0 only if the caller now holds it, so this pays once:
+
+  runstone effect claim --name pay --key inv-42 --args '{\"usd\":12}' && pay inv-42
+
+Exit codes of a claim: 1 it is completed, in flight, unknown, failed for good or was attempted too often; 3 the key \
+stands for another call.
+
+A claim is held by its lease: whoever needs longer renews it. When the lease is over, a call of class read or \
+idempotent can be claimed again; of any other it is then unknown whether it was made, until a person reconciles or \
+releases it. Completing, failing, renewing and cancelling need the fence that the claim answered.
+
+With --json each call is answered with one line on stdout: state, kind, name, key, attempt, fence, holder, \
+lease_expires_at, result, error, position. Refusals say why on stderr.";
+
+const KEYS: &str = "KEY is looked up in the scope of the stream. --id takes the position of a claim instead, of any key.";
+
+/// Calls that happen once: the ledger, by hand or from scripts
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = EXITS)]
+pub(crate) enum EffectCommand {
+    Claim(ClaimArgs),
+    Complete(CompleteArgs),
+    Fail(FailArgs),
+    Renew(RenewArgs),
+    Cancel(CancelArgs),
+    Release(ReleaseArgs),
+    Reconcile(ReconcileArgs),
+    List(EffectsArgs),
+    Show(ShowEffectArgs),
+}
+
+/// Claim a call before it is made
+#[derive(Debug, Args)]
+#[command(after_long_help = EXITS)]
+pub(crate) struct ClaimArgs {
+    /// What is called
+    #[arg(long, value_name = "N", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) name: String,
+    /// What makes it the same call: an id, one for the scope of the stream
+    #[arg(long, value_name = "K")]
+    pub(crate) key: String,
+    /// A call of a tool, or the execution of a task
+    #[arg(long, value_name = "tool|task", default_value = "tool", value_parser = parse_kind)]
+    pub(crate) kind: Kind,
+    /// What it means to make it twice: read, idempotent, write or irreversible
+    #[arg(long, value_name = "CLASS", default_value = "write", value_parser = parse_class)]
+    pub(crate) class: Class,
+    /// Its arguments by name; who claims the key again must give the same
+    #[arg(long, value_name = "JSON", value_parser = parse_json)]
+    pub(crate) args: Option<String>,
+    /// The stream that it is recorded in
+    #[arg(long, value_name = "S", default_value = SCRIPTS)]
+    pub(crate) stream: String,
+    /// How long it is held without a word
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_lease)]
+    pub(crate) lease: u64,
+    /// Who holds it, for others to see: a pseudonym [default: the principal and the calling process]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) holder: Option<String>,
+    /// Wait for the outcome of a call in flight; the log is free meanwhile
+    #[arg(long = "await")]
+    pub(crate) is_awaited: bool,
+}
+
+/// Which call.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("call").args(["key", "id"]).required(true))]
+pub(crate) struct Call {
+    /// Its key
+    pub(crate) key: Option<String>,
+    /// Position of its claim
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) id: Option<u64>,
+    /// Of a tool or of a task [default: either]
+    #[arg(long, value_name = "tool|task", value_parser = parse_kind, conflicts_with = "id")]
+    pub(crate) kind: Option<Kind>,
+    /// A stream of the scope that the key is of
+    #[arg(long, value_name = "S", default_value = SCRIPTS, conflicts_with = "id")]
+    pub(crate) stream: String,
+}
+
+/// Which claim.
+#[derive(Debug, Args)]
+pub(crate) struct Holding {
+    #[command(flatten)]
+    pub(crate) call: Call,
+    /// The fence that the claim answered, which is its position [default with --id: that one]
+    #[arg(long, value_name = "F", required_unless_present = "id")]
+    pub(crate) fence: Option<u64>,
+}
+
+/// Record that a call was made and what it answered
+#[derive(Debug, Args)]
+#[command(after_long_help = KEYS)]
+pub(crate) struct CompleteArgs {
+    #[command(flatten)]
+    pub(crate) holding: Holding,
+    /// What it answered; - is stdin
+    #[arg(long, value_name = "JSON", value_parser = parse_json_or_stdin)]
+    pub(crate) result: Option<String>,
+    /// Why the caller does not take the answer; it is not made again for that
+    #[arg(long, value_name = "REASON")]
+    pub(crate) rejected: Option<String>,
+}
+
+/// Record that a call failed
+#[derive(Debug, Args)]
+#[command(after_long_help = KEYS)]
+pub(crate) struct FailArgs {
+    #[command(flatten)]
+    pub(crate) holding: Holding,
+    /// Whether it was executed all the same: no, unknown or yes [default: no for read and idempotent,
+    /// else unknown]
+    #[arg(long, value_name = "WORD", value_parser = parse_executed)]
+    pub(crate) executed: Option<Executed>,
+    /// The kind of error
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) error: String,
+    /// What it says
+    #[arg(long, value_name = "M")]
+    pub(crate) message: String,
+}
+
+/// Go on holding a call
+#[derive(Debug, Args)]
+#[command(after_long_help = KEYS)]
+pub(crate) struct RenewArgs {
+    #[command(flatten)]
+    pub(crate) holding: Holding,
+    /// How long from now on
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_lease)]
+    pub(crate) lease: u64,
+}
+
+/// Give a call up. Unless it bears repeating or had not begun, its outcome is unknown then
+#[derive(Debug, Args)]
+#[command(after_long_help = KEYS)]
+pub(crate) struct CancelArgs {
+    #[command(flatten)]
+    pub(crate) holding: Holding,
+    /// Why
+    #[arg(long, value_name = "R", default_value = "")]
+    pub(crate) reason: String,
+    /// It had not begun: it can be claimed again, whatever its class
+    #[arg(long)]
+    pub(crate) not_begun: bool,
+}
+
+/// Let a call be made again, whatever became of it; needs a person
+#[derive(Debug, Args)]
+#[command(after_long_help = KEYS)]
+pub(crate) struct ReleaseArgs {
+    #[command(flatten)]
+    pub(crate) call: Call,
+    /// Only if this claim is in force [default with --id: that one]
+    #[arg(long, value_name = "F")]
+    pub(crate) fence: Option<u64>,
+    /// Why
+    #[arg(long, value_name = "R")]
+    pub(crate) reason: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// Record what became of a call whose outcome is unknown; needs a person
+#[derive(Debug, Args)]
+#[command(after_long_help = KEYS)]
+#[command(group = ArgGroup::new("found").args(["completed", "not_executed"]).required(true))]
+pub(crate) struct ReconcileArgs {
+    #[command(flatten)]
+    pub(crate) call: Call,
+    /// Only if this claim is in force [default with --id: that one]
+    #[arg(long, value_name = "F")]
+    pub(crate) fence: Option<u64>,
+    /// It was made, and answered this; - is stdin
+    #[arg(long, value_name = "JSON", value_parser = parse_json_or_stdin)]
+    pub(crate) completed: Option<String>,
+    /// It was not made
+    #[arg(long)]
+    pub(crate) not_executed: bool,
+    /// How that is known
+    #[arg(long, value_name = "E")]
+    pub(crate) evidence: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+/// List calls
+#[derive(Debug, Args)]
+pub(crate) struct EffectsArgs {
+    /// Only those that stand so: in-flight, expired, completed, failed, cancelled or unknown
+    #[arg(long, value_name = "STATE", value_parser = parse_stand)]
+    pub(crate) state: Option<Stand>,
+    /// Only those that were claimed last in this stream
+    #[arg(long, value_name = "S")]
+    pub(crate) stream: Option<String>,
+}
+
+/// Show how a call stands
+#[derive(Debug, Args)]
+#[command(after_long_help = KEYS)]
+pub(crate) struct ShowEffectArgs {
+    #[command(flatten)]
+    pub(crate) call: Call,
+    /// Position of a claim of it
+    #[arg(long, value_name = "F")]
+    pub(crate) fence: Option<u64>,
+}
+
+/// How a call stands, as listings say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stand {
+    State(State),
+    /// In flight, and its lease is over.
+    Expired,
+}
+
+fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str) -> Result<T, String> {
+    let found = all.iter().copied().find(|one| word(*one) == text);
+    found.ok_or_else(|| {
+        let words: Vec<_> = all.iter().map(|one| word(*one)).collect();
+        format!("it is one of {}", words.join(", "))
+    })
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    one_of(Kind::ALL, Kind::as_str, text)
+}
+
+fn parse_class(text: &str) -> Result<Class, String> {
+    one_of(Class::ALL, Class::as_str, text)
+}
+
+fn parse_executed(text: &str) -> Result<Executed, String> {
+    one_of(Executed::ALL, Executed::as_str, text)
+}
+
+fn parse_stand(text: &str) -> Result<Stand, String> {
+    if text == "expired" {
+        return Ok(Stand::Expired);
+    }
+    let state = one_of(State::ALL, State::as_str, text);
+    state
+        .map(Stand::State)
+        .map_err(|words| format!("{words}, expired"))
+}
+
+fn parse_lease(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| (1..=LONGEST_LEASE_S).contains(seconds))
+        .ok_or_else(|| format!("it is a number of seconds from 1 to {LONGEST_LEASE_S}"))
+}
+
+/// One JSON value, as it is written.
+pub(crate) fn parse_json(text: &str) -> Result<String, String> {
+    serde_json::from_str::<&RawValue>(text)
+        .map(|value| value.get().to_owned())
+        .map_err(|error| format!("it is no JSON: {error}"))
+}
+
+fn parse_json_or_stdin(text: &str) -> Result<String, String> {
+    if text == "-" {
+        return Ok(text.to_owned());
+    }
+    parse_json(text)
+}

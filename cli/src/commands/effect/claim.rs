@@ -1,0 +1,168 @@
+//! `effect claim`: whether the caller may make the call.
+
+use super::line::{Line, said};
+use super::{Answer, told};
+use crate::args::ClaimArgs;
+use crate::error::{Exit, Failure, Report};
+use crate::output::rfc3339;
+use crate::session::{Access, Session};
+use runstone::effects::{Claim, Claimed, EffectError, Kind};
+use runstone::{Effect, Effects, Hold, KeySource, Log, State};
+use std::thread::sleep;
+use std::time::Duration;
+
+const SECOND_US: u64 = 1_000_000;
+/// Time between two looks at a call that is in flight, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) fn run(session: &Session, args: &ClaimArgs) -> Result<Exit, Failure> {
+    let mut has_waited = false;
+    let answer = loop {
+        let answer = session.with(Access::Write, |log| attempt(session, log, args));
+        match answer {
+            Ok(Answer {
+                refusal: Some(refusal),
+                ..
+            }) if args.is_awaited && refusal.code == "in_flight" => {
+                if !has_waited {
+                    let message = refusal.message;
+                    session
+                        .output
+                        .note(&format!("{message}; waiting for its outcome"));
+                }
+            }
+            // Others who waited for the same outcome come at the same time.
+            Err(Failure::Report(report)) if has_waited && report.exit == Exit::Busy => {}
+            other => break other?,
+        }
+        has_waited = true;
+        wait(session, args)?;
+    };
+    told(session, &answer, |line| {
+        if answer.refusal.is_none() && answer.exit == Exit::Done {
+            line.granted(&session.output)
+        } else {
+            line.sentence(&session.output)
+        }
+    })
+}
+
+fn claim(args: &ClaimArgs, holder: String) -> Claim {
+    let claim = match args.kind {
+        Kind::Task => Claim::task(&args.stream, &args.name),
+        _ => Claim::tool(&args.stream, &args.name),
+    };
+    let claim = claim
+        .key(KeySource::Request(args.key.clone()))
+        .class(args.class)
+        .holder(holder)
+        .hold(Hold::ByClock(args.lease.saturating_mul(SECOND_US)));
+    match &args.args {
+        Some(json) => claim.args_json(json.as_bytes()),
+        None => claim,
+    }
+}
+
+/// The principal, and the process that called this one: a script is found again by it.
+fn holder(args: &ClaimArgs, log: &Log) -> String {
+    let unnamed = || {
+        format!(
+            "{}#{}",
+            log.principal().0,
+            std::os::unix::process::parent_id()
+        )
+    };
+    args.holder.clone().unwrap_or_else(unnamed)
+}
+
+fn attempt(session: &Session, log: &Log, args: &ClaimArgs) -> Result<Answer, Failure> {
+    let output = &session.output;
+    let effects = Effects::new(log);
+    let claim = claim(args, holder(args, log));
+    let line = |effect: &Effect| Some(Line::of(log, effect, output));
+    let error = match effects.claim_blocking(&claim) {
+        Ok(Claimed::Held(held)) => {
+            // It is held, whatever can be read of it: what was recorded is what was asked for.
+            let effect = effects.get(&held.id)?.ok_or(EffectError::NotFound)?;
+            return Ok(Answer {
+                exit: Exit::Done,
+                line: line(&effect),
+                refusal: None,
+            });
+        }
+        Ok(Claimed::Completed(outcome)) => {
+            return Ok(Answer {
+                exit: Exit::No,
+                line: line(&outcome.effect),
+                refusal: None,
+            });
+        }
+        Err(error) => error,
+    };
+    let line = match error.effect() {
+        Some(effect) => line(effect),
+        None => match &error {
+            EffectError::ResultErased { .. } => effects.find(&claim)?.as_ref().and_then(line),
+            _ => None,
+        },
+    };
+    let report = refusal(error, line.as_ref(), args);
+    if line.is_none() {
+        return Err(report.into());
+    }
+    Ok(Answer {
+        exit: report.exit,
+        line,
+        refusal: Some(report),
+    })
+}
+
+/// The error, with what this command knows of it.
+fn refusal(error: EffectError, line: Option<&Line>, args: &ClaimArgs) -> Report {
+    let message = match (&error, line) {
+        (EffectError::InFlight(effect), Some(line)) => {
+            let until = match effect.lease_expires_at_us.and_then(rfc3339) {
+                Some(at) => format!(" until {at}"),
+                None => String::new(),
+            };
+            Some(format!(
+                "{} is in flight: {} holds it{until}",
+                line.call(),
+                effect.holder
+            ))
+        }
+        (EffectError::KeyConflict { effect, .. }, Some(line)) => Some(format!(
+            "the key `{}` stands for another call\n  claimed at position {}: {}\n  given now: {}",
+            args.key,
+            effect.fence,
+            line.claimed(),
+            said(&args.name, args.args.as_deref()),
+        )),
+        _ => None,
+    };
+    let mut report = Report::from(error);
+    if let Some(message) = message {
+        report.message = message;
+    }
+    report
+}
+
+/// Looks at the call until it is no longer in flight. The log is closed between the looks.
+fn wait(session: &Session, args: &ClaimArgs) -> Result<(), Failure> {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+        let found = session.with(Access::Folds, |log| {
+            Ok(Effects::new(log).find(&claim(args, holder(args, log)))?)
+        });
+        match found {
+            Ok(Some(effect)) if effect.state == State::InFlight && !effect.is_expired => {}
+            Ok(_) => return Ok(()),
+            // Whoever holds the log may be the one that will end the call.
+            Err(Failure::Report(report)) if report.exit == Exit::Busy => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! `effect`: calls that happen once, by hand and from scripts.
+
+mod claim;
+mod line;
+mod settle;
+
+pub(crate) use line::{Line, table};
+
+use crate::args::{Call, EffectCommand, EffectsArgs, Holding, ShowEffectArgs, Stand, parse_json};
+use crate::error::{Exit, Failure, Report};
+use crate::output::Output;
+use crate::session::{Access, Session};
+use runstone::codec::Position;
+use runstone::effects::{Change, Claim, EffectError, EffectFilter, Kind, list};
+use runstone::events::ErrorSaid;
+use runstone::{Effect, Effects, Hold, KeySource, Log};
+use std::io::Read as _;
+
+const SECOND_US: u64 = 1_000_000;
+
+/// What a command comes to: how the call stands, and why nothing was done.
+struct Answer {
+    exit: Exit,
+    line: Option<Line>,
+    refusal: Option<Report>,
+}
+
+pub(crate) fn run(session: &Session, command: EffectCommand) -> Result<Exit, Failure> {
+    match command {
+        EffectCommand::Claim(args) => claim::run(session, &args),
+        EffectCommand::Complete(args) => {
+            let result = args.result.map(value).transpose()?;
+            let rejected = args.rejected;
+            changed(
+                session,
+                &args.holding,
+                &Change::Complete { result, rejected },
+            )
+        }
+        EffectCommand::Fail(args) => {
+            let error = ErrorSaid {
+                error_type: args.error,
+                message: args.message,
+            };
+            let executed = args.executed;
+            changed(session, &args.holding, &Change::Fail { error, executed })
+        }
+        EffectCommand::Renew(args) => {
+            let hold = Hold::ByClock(args.lease.saturating_mul(SECOND_US));
+            changed(session, &args.holding, &Change::Renew(hold))
+        }
+        EffectCommand::Cancel(args) => {
+            let begun = !args.not_begun;
+            let reason = args.reason;
+            changed(session, &args.holding, &Change::Cancel { reason, begun })
+        }
+        EffectCommand::Release(args) => settle::release(session, args),
+        EffectCommand::Reconcile(args) => settle::reconcile(session, args),
+        EffectCommand::List(args) => all(session, &args),
+        EffectCommand::Show(args) => show(session, &args),
+    }
+}
+
+/// Prints how the call stands to stdout, and why nothing was done to stderr. That nobody reads the
+/// answer does not make it another one.
+fn told(
+    session: &Session,
+    answer: &Answer,
+    text: impl FnOnce(&Line) -> String,
+) -> Result<Exit, Failure> {
+    if let Some(refusal) = &answer.refusal {
+        session.output.error(refusal);
+    }
+    // For people the refusal says it all.
+    if let Some(line) = answer
+        .line
+        .as_ref()
+        .filter(|_| session.output.json || answer.refusal.is_none())
+    {
+        match session.output.answer(line, || text(line)) {
+            Ok(()) | Err(Failure::Closed) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(answer.exit)
+}
+
+/// JSON of an argument, or of stdin.
+fn value(given: String) -> Result<Vec<u8>, Failure> {
+    if given != "-" {
+        return Ok(given.into_bytes());
+    }
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .read_to_string(&mut text)
+        .map_err(|error| Report::file("stdin".as_ref(), &error))?;
+    let json = parse_json(&text).map_err(|why| Report::usage(format!("stdin: {why}")))?;
+    Ok(json.into_bytes())
+}
+
+/// The call that is meant, as it stands, and the claim of it that was named.
+fn find(log: &Log, call: &Call, fence: Option<u64>) -> Result<(Effect, Option<Position>), Failure> {
+    let effects = Effects::new(log);
+    let fence = fence.or(call.id).map(Position::new);
+    let Some(key) = &call.key else {
+        let id = call.id.map_or_else(|| Position::new(0), Position::new);
+        return Ok((effects.at(id)?, fence));
+    };
+    let kinds: Vec<_> = Kind::ALL
+        .iter()
+        .copied()
+        .filter(|kind| call.kind.is_none_or(|wanted| wanted == *kind))
+        .collect();
+    let mut found = Vec::new();
+    // The claim that was named is in its own scope, whatever the stream.
+    let named = fence.and_then(|fence| effects.at(fence).ok());
+    let scope = named.as_ref().map(|effect| effect.id.scope.clone());
+    for scope in scope.map(Some).into_iter().chain([None]) {
+        for kind in &kinds {
+            let claim = match kind {
+                Kind::Task => Claim::task(&call.stream, ""),
+                _ => Claim::tool(&call.stream, ""),
+            };
+            let claim = claim.key(KeySource::Request(key.clone()));
+            let claim = match &scope {
+                Some(scope) => claim.scope(scope.clone()),
+                None => claim,
+            };
+            found.extend(effects.find(&claim)?);
+        }
+        if !found.is_empty() {
+            break;
+        }
+    }
+    if let Some(named) = &named {
+        let is_it = |effect: &&Effect| effect.id == named.id;
+        if let Some(effect) = found.iter().find(is_it) {
+            return Ok((effect.clone(), fence));
+        }
+    }
+    match found.len() {
+        0 => Err(EffectError::NotFound.into()),
+        1 => Ok((found.remove(0), fence)),
+        _ => Err(
+            Report::usage("the key stands for a call of a tool and for a task")
+                .hint("name the one that is meant with --kind tool or --kind task")
+                .into(),
+        ),
+    }
+}
+
+/// Does something to the call that the caller holds.
+fn changed(session: &Session, holding: &Holding, change: &Change) -> Result<Exit, Failure> {
+    let answer = session.with(Access::Write, |log| {
+        let (effect, fence) = find(log, &holding.call, holding.fence)?;
+        change_it(session, log, &effect, fence, change)
+    })?;
+    told(session, &answer, |line| line.sentence(&session.output))
+}
+
+fn change_it(
+    session: &Session,
+    log: &Log,
+    effect: &Effect,
+    fence: Option<Position>,
+    change: &Change,
+) -> Result<Answer, Failure> {
+    let effects = Effects::new(log);
+    let target = match fence {
+        Some(fence) => effect.target().fence(fence),
+        None => effect.target(),
+    };
+    let refusal = match effects.change_blocking(&target, change) {
+        Ok(_) => None,
+        // Whether it was recorded is not known, or the log is in trouble: nothing can be shown.
+        Err(EffectError::Append(error)) => return Err(error.into()),
+        Err(error) => Some(Report::from(error)),
+    };
+    let stands = effects.get(&effect.id)?.unwrap_or_else(|| effect.clone());
+    Ok(Answer {
+        exit: refusal.as_ref().map_or(Exit::Done, |refusal| refusal.exit),
+        line: Some(Line::of(log, &stands, &session.output)),
+        refusal,
+    })
+}
+
+fn show(session: &Session, args: &ShowEffectArgs) -> Result<Exit, Failure> {
+    let line = session.with(Access::Folds, |log| {
+        let (effect, _) = find(log, &args.call, args.fence)?;
+        Ok(Line::of(log, &effect, &session.output))
+    })?;
+    session
+        .output
+        .answer(&line, || line.whole(&session.output))?;
+    Ok(Exit::Done)
+}
+
+fn all(session: &Session, args: &EffectsArgs) -> Result<Exit, Failure> {
+    let output = &session.output;
+    session.with(Access::Folds, |log| {
+        let mut filter = EffectFilter::new();
+        match args.state {
+            Some(Stand::State(state)) => filter.state = Some(state),
+            Some(Stand::Expired) => filter.expired = true,
+            None => {}
+        }
+        filter.stream.clone_from(&args.stream);
+        let mut effects = list(log, &filter)?;
+        effects.sort_by_key(|effect| effect.fence);
+        if output.json {
+            let mut results = Output::results();
+            for effect in &effects {
+                results.json(&Line::of(log, effect, output))?;
+            }
+            results.flush()?;
+        } else if effects.is_empty() {
+            output.note("there is no such call");
+        } else {
+            let lines: Vec<_> = effects
+                .iter()
+                .map(|effect| Line::of(log, effect, output))
+                .collect();
+            Output::text(&format!("{}\n", table(&lines, output)))?;
+        }
+        Ok(Exit::Done)
+    })
+}

@@ -1,0 +1,63 @@
+//! How calls stood at a point.
+
+use super::fold::{At, EFFECT_ROW, take};
+use super::list::{failed, id_of};
+use super::{Effect, field};
+use crate::MemoryRows;
+use crate::events::EffectClaimed;
+use crate::lease::Moment;
+use crate::rows::{self, EffectRow};
+use runstone_codec::{Position, TypedEvent};
+use runstone_store::{Item, Log, Query, Read, ReadError, Record};
+use std::collections::BTreeSet;
+
+/// Calls that were claimed last in a stream, as they stood after a position, in the order of their
+/// claims. It folds the events of the calls that were ever claimed in the stream up to there, in
+/// memory, and no others. Whether somebody held one then is told by the times of the leases alone.
+///
+/// # Errors
+///
+/// [`ReadError`] if the log cannot be read.
+pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, ReadError> {
+    let claims = Item::new().stream(stream).of_type(EffectClaimed::TYPE);
+    let mut calls = BTreeSet::new();
+    for record in log.read(Read::new(Query::from(claims)).to(at).without_payloads())? {
+        let tags = record?.header.tags;
+        calls.extend(tags.into_iter().filter(|tag| is_call(tag)));
+    }
+    let mut rows = MemoryRows::new();
+    for call in calls {
+        let events = Item::new().tag(call).of_type("effect.*");
+        for record in log.read(Read::new(Query::from(events)).to(at).without_payloads())? {
+            apply(&mut rows, &record?)?;
+        }
+    }
+    let moment = Moment::at(log, at)?;
+    let mut effects = Vec::new();
+    for (key, row) in rows
+        .iter()
+        .filter(|(key, _)| key.first() == Some(&EFFECT_ROW))
+    {
+        let id = id_of(key.get(1..).unwrap_or_default())?;
+        let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+        effects.push(Effect::of(id, &row, &moment));
+    }
+    effects.retain(|effect| effect.stream == stream);
+    effects.sort_by_key(|effect| effect.fence);
+    Ok(effects)
+}
+
+fn is_call(tag: &str) -> bool {
+    tag.split_once(':')
+        .is_some_and(|(label, _)| label == field::KEY_LABEL)
+}
+
+fn apply(rows: &mut MemoryRows, record: &Record) -> Result<(), ReadError> {
+    let at = At {
+        position: record.position.get(),
+        now_us: record.recorded_at_us,
+        header: &record.header,
+        control: &record.control,
+    };
+    take(rows, &at).map_err(|error| failed(error.to_string()))
+}

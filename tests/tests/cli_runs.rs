@@ -1,0 +1,224 @@
+//! Runs as operators see them: what stands still, how it stood at a point, what was never ended.
+
+use runstone::effects::Claim;
+use runstone::events::{LlmCallCompleted, StepStarted, step_keys};
+use runstone::runs::{self, Begin};
+use runstone::{Draft, Hold, NewEvent, Runstone as Agent, Status};
+use runstone_tests::command::{Runstone, workspace};
+use runstone_tests::tamper::Outcome;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+
+struct Site {
+    _folder: tempfile::TempDir,
+    runstone: Runstone,
+}
+
+/// A log with a run that succeeded, one that waits, one that was stopped, one whose process is gone
+/// in the middle of a call, and a recording.
+async fn site() -> Outcome<Site> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("log.redb");
+    let agent = Agent::create(&path)?;
+    let done = agent.run("refunds").start("run-done").await?;
+    done.session()
+        .patch(&json!({"plan": "look", "n": 1}))
+        .await?;
+    let look = done.step("look");
+    assert_eq!(look.run_blocking(|| Ok::<_, Infallible>(7))?, 7);
+    let pay = done.effect("pay").request_id("inv-1");
+    pay.call_blocking(|| Ok::<_, Infallible>("paid".to_owned()))?;
+    done.session().patch(&json!({"plan": "pay"})).await?;
+    done.finish(Status::Success).await?;
+    let paused = agent.run("refunds").start("run-paused").await?;
+    paused.pause(Some("approve".to_owned())).await?;
+    let stopped = agent.run("refunds").start("run-stopped").await?;
+    for (call_id, model, output_tokens) in
+        [("1", "a", 1), ("1", "a", 5), ("2", "b", 7), ("3", "a", 2)]
+    {
+        stopped
+            .llm_call(LlmCallCompleted {
+                call_id: call_id.to_owned(),
+                model: Some(model.to_owned()),
+                output_tokens,
+                usd_micros: Some(output_tokens * 10),
+                ..LlmCallCompleted::default()
+            })
+            .await?;
+    }
+    drop(stopped);
+
+    let mut begin = Begin::new("run-crashed", "refunds");
+    begin.hold = Hold::Opening;
+    let held = runs::begin_blocking(&agent, &begin)?.into_held();
+    for (node, attempt) in [("look", 1), ("pay-all", 1)] {
+        let started = StepStarted {
+            node: node.to_owned(),
+            kind: None,
+            attempt,
+        };
+        let [tag, control] = step_keys(node);
+        let step = Draft::new(NewEvent::typed(&started, "run-crashed")?);
+        runs::record_blocking(&agent, &held, vec![step.keyed(tag).keyed(control)])?;
+    }
+    let call = Claim::tool("run-crashed", "pay").request("inv-2");
+    agent.effects().claim_blocking(&call.hold(Hold::Opening))?;
+    agent.log().close().await?;
+    drop(agent);
+    let runstone = Runstone::on(path);
+    let recording = workspace().join("examples/refund-run.json");
+    runstone.value(["import".as_ref(), recording.as_os_str()]);
+    Ok(Site {
+        _folder: folder,
+        runstone,
+    })
+}
+
+#[tokio::test]
+async fn what_stands_still_is_found_by_its_status() -> Outcome {
+    let site = site().await?;
+    for (status, stream) in [
+        ("crashed", "run-crashed"),
+        ("paused", "run-paused"),
+        ("aborted", "run-stopped"),
+        ("success", "run-done"),
+    ] {
+        let run = site.runstone.value(["runs", "--status", status]);
+        assert_eq!(run["stream"], stream);
+        assert_eq!(site.runstone.value(["run", stream])["status"], status);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_begun_and_never_ended_is_listed() -> Outcome {
+    let site = site().await?;
+    let orphans = site.runstone.values(["orphans"]);
+    let found: Vec<_> = orphans
+        .iter()
+        .map(|one| ["kind", "stream", "name", "state"].map(|name| one[name].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ["run", "run-stopped", "refunds", "aborted"],
+        ["run", "run-crashed", "refunds", "crashed"],
+        ["step", "run-crashed", "look", "started"],
+        ["step", "run-crashed", "pay-all", "started"],
+        ["claim", "run-crashed", "pay", "expired"],
+    ];
+    assert_eq!(found, expected);
+    assert!(orphans.iter().all(|one| one["held"] == false));
+    let claim = ["effect", "claim", "--name", "pay", "--key", "inv-3"];
+    site.runstone.value(claim);
+    let newest = site.runstone.values(["orphans"]).pop().unwrap();
+    assert_eq!(
+        (&newest["held"], &newest["state"]),
+        (&json!(true), &json!("in-flight"))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_run_is_shown_as_it_was_at_any_point() -> Outcome {
+    let site = site().await?;
+    let events = site.runstone.values(["log", "--stream", "run-done"]);
+    let (mut sessions, mut states) = (Vec::new(), Vec::new());
+    for event in &events {
+        let (at, revision) = (event["position"].to_string(), event["revision"].to_string());
+        let state = site.runstone.value(["state", "run-done", "--at", &at]);
+        let same = site
+            .runstone
+            .value(["state", "run-done", "--revision", &revision]);
+        assert_eq!(state, same);
+        let time = event["recorded_at"].as_str().unwrap();
+        let then = site.runstone.value(["state", "run-done", "--time", time]);
+        assert!(then["position"].as_u64() >= state["position"].as_u64());
+        assert_eq!(state["position"], event["position"]);
+        sessions.push(state["session"].clone());
+        let effects = state["effects"].as_array().unwrap().clone();
+        let effect = effects
+            .first()
+            .map_or(Value::Null, |one| one["state"].clone());
+        states.push((effect, state["summary"]["status"].clone()));
+    }
+    sessions.dedup();
+    let expected = [
+        json!({}),
+        json!({"plan": "look", "n": 1}),
+        json!({"plan": "pay", "n": 1}),
+    ];
+    assert_eq!(sessions, expected);
+    states.dedup();
+    let expected = [
+        (Value::Null, json!("running")),
+        (json!("in-flight"), json!("running")),
+        (json!("completed"), json!("running")),
+        (json!("completed"), json!("success")),
+    ];
+    assert_eq!(states, expected);
+    let now = site.runstone.value(["state", "run-done"]);
+    assert_eq!(now["effects"][0]["result"], "paid");
+    assert_eq!(now["summary"], site.runstone.value(["run", "run-done"]));
+    let first = events[0]["position"].as_u64().unwrap();
+    for words in [
+        vec!["state".to_owned(), "nothing".to_owned()],
+        ["state", "run-crashed", "--at", &first.to_string()]
+            .map(str::to_owned)
+            .to_vec(),
+        ["state", "run-done", "--at", "9999"]
+            .map(str::to_owned)
+            .to_vec(),
+        ["state", "run-done", "--revision", "9999"]
+            .map(str::to_owned)
+            .to_vec(),
+        ["state", "run-done", "--time", "2020-01-01"]
+            .map(str::to_owned)
+            .to_vec(),
+    ] {
+        assert_eq!(
+            site.runstone.run(&words).status.code(),
+            Some(5),
+            "{words:?}"
+        );
+    }
+    for words in [&["--time", "soon"][..], &["--at", "1", "--revision", "0"]] {
+        let ended = site.runstone.run([&["state", "run-done"], words].concat());
+        assert_eq!(ended.status.code(), Some(2), "{words:?}");
+    }
+    Ok(())
+}
+
+/// Reported twice, a call costs once.
+#[tokio::test]
+async fn costs_are_told_apart() -> Outcome {
+    let site = site().await?;
+    let costs = |by: &str| -> Vec<_> {
+        let lines = site.runstone.values(["runs", "--costs", "--by", by]);
+        let lines = lines.iter().map(|line| {
+            assert_eq!(line["by"], by);
+            (
+                line["group"].clone(),
+                line["calls"].clone(),
+                line["usd_micros"].clone(),
+            )
+        });
+        lines.collect()
+    };
+    let of = |group: &str, calls: u64, usd: u64| (json!(group), json!(calls), json!(usd));
+    // The recording names neither a model nor a time.
+    let recorded = (Value::Null, json!(1), json!(1200));
+    let expected = [recorded, of("a", 2, 70), of("b", 1, 70)];
+    assert_eq!(costs("model"), expected);
+    assert_eq!(costs("scope"), [of("default", 4, 1340)]);
+    let events = site
+        .runstone
+        .values(["log", "--type", "llm.call.completed"]);
+    let mut days: Vec<_> = events
+        .iter()
+        .map(|event| event["recorded_at"].as_str().unwrap()[..10].to_owned())
+        .collect();
+    days.dedup();
+    let told: Vec<_> = costs("day").into_iter().map(|day| day.0).collect();
+    assert_eq!(json!(told), json!(days));
+    assert!(costs("agent").iter().any(|agent| agent.1 == 3));
+    Ok(())
+}
