@@ -49,7 +49,7 @@ fn parent(path: &Path) -> Option<Vec<PathBuf>> {
     let crate_folder = folder.parent()?;
     let is_target = targets.iter().any(|target| folder.ends_with(target))
         && workspace().join(crate_folder).join("Cargo.toml").exists();
-    if is_root || is_target || stem == "build" {
+    if is_root || is_target || stem == "build" || folder.ends_with("src/bin") {
         return None;
     }
     let owner = if stem == "mod" {

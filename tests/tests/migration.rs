@@ -137,7 +137,7 @@ fn keys_are_claimed_as_the_ledger_has_them() -> Outcome {
     let one = json!({"to": "a", "amount": 1.0});
     assert_eq!(claim(tool("inv-2", "pay", &one)?), "held 2");
     assert_eq!(claim(tool("inv-2", "pay", &one)?), "in_flight");
-    assert_eq!(claim(tool("inv-3", "pay", &one)?), "outcome_unknown");
+    assert_eq!(claim(tool("inv-3", "pay", &one)?), "effect_unknown");
     assert_eq!(claim(tool("inv-4", "pay", &one)?), "nothing");
     // Arguments by position have no names to be compared by.
     assert_eq!(claim(tool("inv-5", "pay", &args)?), "key_conflict");
@@ -213,7 +213,7 @@ fn a_later_copy_of_the_ledger_goes_on_and_an_older_one_undoes_nothing() -> Outco
         entry("inv-4", &pay("1"), &again(failed())),
     ]);
     import(&log, &before)?;
-    assert_eq!(claim("inv-2")?, "outcome_unknown");
+    assert_eq!(claim("inv-2")?, "effect_unknown");
     // Somebody takes this one up here, and the other ledger has no more say in it.
     assert_eq!(claim("inv-4")?, "held 2");
     import(&log, &after)?;
@@ -225,7 +225,7 @@ fn a_later_copy_of_the_ledger_goes_on_and_an_older_one_undoes_nothing() -> Outco
             claim("inv-4")?,
         ])
     };
-    let want = ["\"paid\"", "\"late\"", "outcome_unknown", "in_flight"];
+    let want = ["\"paid\"", "\"late\"", "effect_unknown", "in_flight"];
     assert_eq!(now()?, want);
     // The other way round: the older copy comes later.
     let log = memory()?;
@@ -237,7 +237,7 @@ fn a_later_copy_of_the_ledger_goes_on_and_an_older_one_undoes_nothing() -> Outco
     import(&log, &before)?;
     assert_eq!(claim("inv-1")?, "\"paid\"");
     assert_eq!(claim("inv-2")?, "\"late\"");
-    assert_eq!(claim("inv-3")?, "outcome_unknown");
+    assert_eq!(claim("inv-3")?, "effect_unknown");
     assert_eq!(claim("inv-4")?, "held 2");
     let claim = tool("inv-4", "pay", &args)?;
     let effect = effects.find(&claim)?.unwrap();
@@ -344,7 +344,7 @@ fn the_ledgers_of_a_real_program_are_taken_over() -> Outcome {
                     assert_eq!(result, entry["result"], "{key}");
                 }
                 "failed" => assert_eq!(told, "held 2", "{key}"),
-                _ => assert_eq!(told, "outcome_unknown", "{key}"),
+                _ => assert_eq!(told, "effect_unknown", "{key}"),
             }
         }
     }

@@ -282,6 +282,6 @@ fn a_ledger_that_fails_makes_nothing_run_again() -> Outcome {
     let log = Runstone::open(&path)?;
     let run = log.run("bot").resume_or_start_blocking("run-1")?;
     let again = pay(&log, &run).map_err(|error| error.code());
-    assert_eq!((again, times.get()), (Err("outcome_unknown"), 1));
+    assert_eq!((again, times.get()), (Err("effect_unknown"), 1));
     Ok(())
 }

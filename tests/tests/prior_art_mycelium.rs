@@ -138,9 +138,9 @@ fn m1_stuck_for_ever() -> Outcome {
     drop(log);
     let log = site.open()?;
     let run = begin(&log, "run-2")?;
-    assert_eq!(code(pay(&run, "crashed", &times)), "outcome_unknown");
+    assert_eq!(code(pay(&run, "crashed", &times)), "effect_unknown");
     time_out(&run, "late", Class::Write);
-    assert_eq!(code(pay(&run, "late", &times)), "outcome_unknown");
+    assert_eq!(code(pay(&run, "late", &times)), "effect_unknown");
     assert_eq!(times.get(), 0);
     // They are listed, and a person lets them be made again.
     let stuck = list(&log, &EffectFilter::new().state(State::Unknown))?;
@@ -182,7 +182,7 @@ fn m2_a_long_call_runs_twice() -> Outcome {
     ));
     site.clock.advance(7_200_000_000);
     let again = log.effects().claim_blocking(&other);
-    assert_eq!(again.unwrap_err().code(), "outcome_unknown");
+    assert_eq!(again.unwrap_err().code(), "effect_unknown");
     // In a run the holder is this process, however long it takes.
     let run = begin(&log, "run-1")?;
     let paid = run.effect("slow").request_id("inv-3").call_blocking(|| {
@@ -476,7 +476,7 @@ fn m12_the_first_answer_is_the_stored_one() -> Outcome {
         })
     };
     for _ in 0..2 {
-        assert_eq!(code(odd()), "result_not_json");
+        assert_eq!(code(odd()), "result_rejected");
     }
     assert_eq!(list(&log, &EffectFilter::new().state(State::InFlight))?, []);
     let spelled = |args: &str| Claim::tool("run-1", "look").args_json(args);

@@ -291,7 +291,7 @@ pub enum Change {
     /// Nobody can say what became of it.
     Unknown {
         /// A code for why.
-        code: &'static str,
+        why: &'static str,
         /// Details.
         detail: Option<String>,
     },

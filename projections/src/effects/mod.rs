@@ -431,7 +431,7 @@ impl Effects {
                 let act = Act::Cancel { begun: *begun };
                 (act, NewEvent::typed(&event, stream)?.into())
             }
-            Change::Unknown { code, detail } => {
+            Change::Unknown { why: code, detail } => {
                 let event = EffectOutcomeUnknown {
                     detail: detail.clone(),
                 };

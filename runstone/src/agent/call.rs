@@ -475,7 +475,7 @@ impl Guard {
                 rejected: Some(source.code().to_owned()),
             },
             _ => Change::Unknown {
-                code: "unrecorded",
+                why: "unrecorded",
                 detail: None,
             },
         };

@@ -107,7 +107,7 @@ fn change(act: &Act) -> Change {
             begun: *begun,
         },
         Act::Unknown => Change::Unknown {
-            code: "modelled",
+            why: "modelled",
             detail: None,
         },
         Act::Renew(hold_us) => Change::Renew(hold(*hold_us)),

@@ -87,6 +87,8 @@ pub struct Call {
     pub fence: Option<u64>,
     args: u8,
     fresh_us: Option<u64>,
+    /// Attempts before a person let it be made again.
+    released: u64,
     /// When and where the newest attempt ended.
     ended_us: u64,
     ended: Option<u64>,
@@ -101,6 +103,7 @@ impl Default for Call {
             fence: None,
             args: 0,
             fresh_us: None,
+            released: 0,
             ended_us: 0,
             ended: None,
         }
@@ -139,13 +142,14 @@ impl Call {
                 fence: at,
                 args: *args,
                 fresh_us: *fresh_us,
+                released: self.released,
                 ended_us: 0,
                 ended: None,
             };
             (Said::Held(attempt), next)
         };
         let again = || {
-            if self.attempt < MAX_ATTEMPTS {
+            if self.attempt.saturating_sub(self.released) < MAX_ATTEMPTS {
                 granted(self.attempt + 1)
             } else {
                 (Said::Refused("attempts_exhausted"), self.clone())
@@ -178,7 +182,16 @@ impl Call {
         let no = |code| (Said::Refused(code), self.clone());
         let is_in_flight = matches!(self.standing, Standing::InFlight(_));
         let is_unknown = self.standing == Standing::Unknown;
-        if self.standing == Standing::New || (by.is_some() && by != self.fence) {
+        // An operator settles it as it stands; whoever speaks for a claim names it.
+        let names_none = matches!(
+            act,
+            Act::Release(_) | Act::Reconcile(_, Who::Person | Who::Agent)
+        );
+        let is_stale = match by {
+            Some(_) => by != self.fence,
+            None => !names_none,
+        };
+        if self.standing == Standing::New || is_stale {
             return no("stale_claim");
         }
         if let (Act::Complete(result), Standing::Completed(before)) = (act, &self.standing) {
@@ -188,6 +201,11 @@ impl Call {
                 no("stale_claim")
             };
         }
+        // Its holder let the lease pass, and nobody has recorded that yet.
+        let is_lapsed = match &self.standing {
+            Standing::InFlight(held) => !may_repeat(self.class) && held.is_over(time),
+            _ => false,
+        };
         let done = |standing| (Said::At(None), self.end(standing, time, at));
         let doubt = if may_repeat(self.class) {
             Executed::No
@@ -195,13 +213,18 @@ impl Call {
             Executed::Unknown
         };
         match act {
-            Act::Reconcile(..) if !is_unknown => no("nothing_to_settle"),
+            Act::Reconcile(..) if !is_unknown && !is_lapsed => no("nothing_to_settle"),
             Act::Release(_) if !is_unknown && !is_in_flight => no("nothing_to_settle"),
             Act::Reconcile(_, Who::Agent) | Act::Release(Who::Agent | Who::Program) => {
                 no("not_allowed")
             }
             Act::Reconcile(Some(result), _) => done(Standing::Completed(*result)),
-            Act::Reconcile(None, _) | Act::Release(_) => done(Standing::NotMade),
+            Act::Reconcile(None, _) => done(Standing::NotMade),
+            Act::Release(_) => {
+                let (said, mut next) = done(Standing::NotMade);
+                next.released = self.attempt;
+                (said, next)
+            }
             _ if !is_in_flight => no("stale_claim"),
             Act::Complete(result) => done(Standing::Completed(*result)),
             Act::Fail(executed) => done(match executed.unwrap_or(doubt) {
