@@ -4,7 +4,8 @@ use anyhow::{Context as _, bail};
 use runstone::events::LlmCallCompleted;
 use runstone::runs::RunStatus;
 use runstone::{
-    CallError, Class, EffectError, Run, RunError, Runstone, State, Status, effects, runs,
+    CallError, Class, EffectError, LogOptions, Run, RunError, Runstone, State, Status, effects,
+    runs,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -175,7 +176,7 @@ async fn a_dropped_call_is_given_up() -> Outcome {
 /// A claim that is dropped before it is answered does not hold the call for ever.
 #[tokio::test]
 async fn a_claim_that_is_dropped_is_given_up() -> Outcome {
-    let log = Runstone::memory()?;
+    let log = patient()?;
     let run = begun(&log).await?;
     let call = run
         .effect("pay")
@@ -404,5 +405,102 @@ fn a_log_that_is_dropped_with_a_run_lets_go_of_it() -> Outcome {
             .resume_or_start_blocking("run-1")?
             .is_resumed()
     );
+    Ok(())
+}
+
+/// A log whose requests are decided when somebody waits for them: one that is dropped after its
+/// first poll is always on its way.
+fn patient() -> anyhow::Result<Runstone> {
+    let mut storage = LogOptions::default();
+    storage.background = false;
+    Ok(Runstone::options().storage(storage).memory()?)
+}
+
+/// Polls a future once and drops it: what a time-out does.
+async fn dropped<F: Future>(future: F) -> bool {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_ready()))
+        .await
+}
+
+#[tokio::test]
+async fn a_beginning_that_is_dropped_leaves_no_holder() -> Outcome {
+    let log = patient()?;
+    for _ in 0..20 {
+        if dropped(log.run("invoice-bot").resume_or_start("run-1")).await {
+            bail!("it was to be dropped");
+        }
+        let run = begun(&log).await?;
+        assert_eq!(status(&log)?, RunStatus::Running);
+        drop(run);
+    }
+    Ok(())
+}
+
+/// The document of the session is what the log says, also when nobody waited for the answer.
+#[tokio::test]
+async fn a_change_of_the_session_that_is_dropped_is_seen() -> Outcome {
+    let log = patient()?;
+    let run = begun(&log).await?;
+    assert!(!dropped(run.session().patch(&json!({"list": "text"}))).await);
+    let appended = run.session().append("/list", &1).await;
+    assert_eq!(appended.unwrap_err().code(), "no_array");
+    let recorded = runstone::sessions::state(&log, "run-1")?;
+    assert_eq!(&run.session().document().await?, recorded.document.value());
+    assert_eq!(recorded.missing, 0);
+    Ok(())
+}
+
+/// What the log does not take is no reason to call it again, or to wait for it for ever.
+#[tokio::test]
+async fn a_result_that_is_too_long_ends_the_call_all_the_same() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let text = "x".repeat(17 << 20);
+    let call = || run.effect("pay").request_id("1");
+    let first = call().call(|| async { Ok::<_, Closed>(text) }).await;
+    assert_eq!(first.unwrap_err().code(), "outcome_unrecorded");
+    assert_eq!(states(&log)?, [State::Completed]);
+    let again = call()
+        .wait()
+        .call(|| async { Ok::<_, Closed>(String::new()) })
+        .await;
+    assert_eq!(again.unwrap_err().code(), "result_rejected");
+    Ok(())
+}
+
+/// Whoever does not hold the run any more begins nothing in it.
+#[tokio::test]
+async fn a_clone_of_a_run_that_ended_does_nothing() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let clone = run.clone();
+    run.finish(Status::Cancelled).await?;
+    let count = Cell::new(0);
+    let called = clone.effect("pay").request_id("1").call(|| async {
+        count.set(1);
+        Ok::<_, Closed>(1)
+    });
+    assert_eq!(called.await.unwrap_err().code(), "stale_run");
+    let appended = clone
+        .append(runstone::NewEvent::new("chat.message", ""))
+        .await;
+    assert_eq!(appended.unwrap_err().code(), "stale_run");
+    assert_eq!(count.get(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_caller_at_a_time_does_a_step() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let inside = run
+        .step("plan")
+        .run(|| async {
+            let second = run.step("plan").run(|| async { Ok::<_, Closed>(0) }).await;
+            Ok::<_, Closed>(second.unwrap_err().code().to_owned())
+        })
+        .await?;
+    assert_eq!(inside, "step_in_progress");
     Ok(())
 }

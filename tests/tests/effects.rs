@@ -703,3 +703,102 @@ fn calls_are_found_by_key_by_event_and_by_state() -> Outcome {
     assert_eq!(names(&EffectFilter::new())?.len(), 2);
     Ok(())
 }
+
+/// Whoever looks at a call is not its holder.
+#[test]
+fn nobody_speaks_for_a_claim_without_naming_it() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    let first = held(effects.claim_blocking(&pay("inv-1")))?;
+    let seen = effects.get(&first.id)?.ok_or("there is one")?.target();
+    for change in [
+        Change::completed(&"forged")?,
+        failed(Executed::No),
+        gave_up(false),
+        Change::Renew(LEASE),
+    ] {
+        assert_eq!(code(effects.change_blocking(&seen, &change)), "stale_claim");
+    }
+    effects.change_blocking(&first.target(), &Change::completed(&1)?)?;
+    Ok(())
+}
+
+/// Two calls that are not the same are never taken for one, whatever their keys are made of.
+#[test]
+fn keys_of_different_sources_are_different_keys() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    let fields = KeySource::Business(vec![("inv".to_owned(), "1".to_owned())]);
+    let second = KeySource::Call {
+        id: "x".to_owned(),
+        ordinal: 1,
+    };
+    let tool = |name: &str| Claim::tool("run-1", name);
+    for claim in [
+        tool("pay").request("inv=1"),
+        tool("pay").key(fields),
+        tool("pay").call_id("x#1"),
+        tool("pay").key(second),
+        // Without arguments and keys the tools are what tells them apart.
+        tool("list_files"),
+        tool("get_time"),
+    ] {
+        held(effects.claim_blocking(&claim))?;
+    }
+    // Integers that are one double are not one account.
+    for args in ["{\"account\":9007199254740993}", "{\"a\":1,\"a\":2}"] {
+        let claim = tool("transfer").args_json(args);
+        assert_eq!(code(effects.claim_blocking(&claim)), "bad_arguments");
+    }
+    let long = tool(&"x".repeat(257));
+    assert_eq!(code(effects.claim_blocking(&long)), "name_too_long");
+    Ok(())
+}
+
+/// A caller that goes on asking does not fill the log.
+#[test]
+fn refusals_are_recorded_once_a_second_each() -> Outcome {
+    let (log, _) = memory()?;
+    let effects = Effects::new(&log);
+    let first = held(effects.claim_blocking(&pay("inv-1")))?;
+    effects.change_blocking(&first.target(), &gave_up(true))?;
+    let before = log.size();
+    for _ in 0..50 {
+        assert_eq!(
+            code(effects.claim_blocking(&pay("inv-1"))),
+            "effect_unknown"
+        );
+        let other = pay("inv-1").args_json("{\"a\":1}");
+        assert_eq!(code(effects.claim_blocking(&other)), "key_conflict");
+    }
+    assert_eq!(log.size(), before + 2);
+    Ok(())
+}
+
+/// What a person lets be made again may be attempted as often as any call.
+#[test]
+fn a_release_begins_the_attempts_anew() -> Outcome {
+    let site = Site::new()?;
+    let log = site.create(Sealing::Required)?;
+    let person = Effects::new(&site.person(&log)?);
+    let effects = Effects::new(&log);
+    for attempt in 1..=3 {
+        let held = held(effects.claim_blocking(&pay("inv-1")))?;
+        assert_eq!(held.attempt, attempt);
+        effects.change_blocking(&held.target(), &failed(Executed::No))?;
+    }
+    assert_eq!(
+        code(effects.claim_blocking(&pay("inv-1"))),
+        "attempts_exhausted"
+    );
+    let doubtful = held(effects.claim_blocking(&pay("inv-2")))?;
+    for attempt in 2..=6 {
+        let release = Change::Release {
+            reason: "the gateway lost it".to_owned(),
+        };
+        person.change_blocking(&doubtful.target().any(), &release)?;
+        let held = held(effects.claim_blocking(&pay("inv-2")))?;
+        assert_eq!(held.attempt, attempt);
+    }
+    assert_sound(&log)
+}

@@ -442,7 +442,10 @@ fn others_go_on_meanwhile() -> Outcome {
                 let event = NewEvent::new("chat.message", "run-bob")
                     .scope("bob")
                     .payload(format!("{{\"more\":{n}}}"));
-                log.append_blocking(event).unwrap();
+                while let Err(error) = log.append_blocking(event.clone()) {
+                    assert!(error.is_retryable(), "{error}");
+                    std::thread::yield_now();
+                }
                 appended += 1;
             }
             appended

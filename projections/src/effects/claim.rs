@@ -240,6 +240,13 @@ pub struct Target {
 }
 
 impl Target {
+    /// Whichever claim is in force, as an operator means it.
+    #[must_use]
+    pub fn any(mut self) -> Self {
+        self.fence = None;
+        self
+    }
+
     /// Names the claim that it is about; another one in force is an error.
     #[must_use]
     pub fn fence(mut self, fence: Position) -> Self {

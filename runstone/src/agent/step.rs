@@ -206,7 +206,12 @@ impl<'a> Doing<'a> {
             .steps
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        steps.insert(node.to_owned()).then_some(Self { run, node })
+        // Only who entered the node takes it out again.
+        if steps.insert(node.to_owned()) {
+            Some(Self { run, node })
+        } else {
+            None
+        }
     }
 }
 

@@ -117,7 +117,8 @@ pub struct Erasure {
 
 impl Log {
     /// Erases scopes: their content can be read by nobody any more, and everything else stands,
-    /// counts and proofs included. Appends wait while the file is written anew; `progress` is told
+    /// counts and proofs included. Appends wait while the file is written anew, and those that come while
+    /// the log is opened again are told so ([`AppendError::Reopening`], try again); `progress` is told
     /// events done and all.
     ///
     /// # Errors
