@@ -121,8 +121,11 @@ impl Log {
         let mut rebuilds = self.rebuilds(fold)?;
         self.shared.with_writer(|writer| {
             let size = writer.tree.size();
-            if let Err(error) = self.catch_up(&mut rebuilds, size, progress) {
-                return Ok(Err(AppendError::from(error)));
+            match self.catch_up(&mut rebuilds, size, progress) {
+                Ok(()) => {}
+                // A database that met an error of its disk answers nothing until it is opened again.
+                Err(ReadError::Storage(error)) => return Err(error),
+                Err(error) => return Ok(Err(AppendError::from(error))),
             }
             // Rows that are right are not replaced by what stopped short.
             for rebuild in &rebuilds {
