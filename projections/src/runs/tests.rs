@@ -64,6 +64,34 @@ fn opening() -> Opening {
     log.opening()
 }
 
+/// An event, and where it stands.
+type Placed<'a> = (u64, &'a Event);
+
+/// Whether a run is a recording, where it began, and where it ended.
+fn life<'a>(mine: &[Placed<'a>]) -> (bool, Option<Placed<'a>>, Option<Placed<'a>>) {
+    let is_tagged = |event: &Event| {
+        let mut tags = event.header.tags.iter();
+        tags.any(|tag| tag.starts_with("imported:"))
+    };
+    // A run that begins or goes on here lives from then on, and no recording speaks for it.
+    let mut imported = mine.first().is_some_and(|(_, event)| is_tagged(event));
+    let (mut started, mut finished) = (None, None);
+    for (position, event) in mine {
+        let is_tagged = is_tagged(event);
+        let name = event.header.event_type.as_str();
+        imported &= is_tagged || !["run.started", "run.resumed"].contains(&name);
+        if is_tagged && !imported {
+            continue;
+        }
+        match name {
+            "run.started" if started.is_none() => started = Some((*position, *event)),
+            "run.finished" => finished = Some((*position, *event)),
+            _ => {}
+        }
+    }
+    (imported, started, finished)
+}
+
 /// What the index must say of a stream, worked out from all of its events at once.
 fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
     let mine: Vec<_> = (1..)
@@ -76,14 +104,7 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
             .filter(move |(_, event)| event.header.event_type == name)
     };
     let count = |name| of_type(name).count() as u64;
-    let imported = first
-        .1
-        .header
-        .tags
-        .iter()
-        .any(|tag| tag.starts_with("imported:"));
-    let started = of_type("run.started").next();
-    let finished = of_type("run.finished").next_back();
+    let (imported, started, finished) = life(&mine);
     let status = match finished {
         Some((_, end)) => end
             .control
@@ -145,14 +166,14 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
         parent: started
             .and_then(|(_, event)| event.control.get_text(1))
             .map(str::to_owned),
-        started: started.map(|(position, _)| Position::new(*position)),
+        started: started.map(|(position, _)| Position::new(position)),
         finished: finished.map(|(position, end)| Finished {
-            position: Position::new(*position),
+            position: Position::new(position),
             recorded_at_us: end.recorded_at_us,
             occurred_at_us: end.header.occurred_at_us,
         }),
         status,
-        fence: Position::new(started.map_or(0, |(position, _)| *position)),
+        fence: Position::new(started.map_or(0, |(position, _)| position)),
         holder: None,
         counts,
         usage,
