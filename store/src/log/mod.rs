@@ -196,7 +196,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`AppendError`] if the last commits failed.
+    /// [`AppendError`] if the last commits failed, or took events with them that were only buffered.
     pub fn close_blocking(&self) -> Result<(), AppendError> {
         self.shared.close()
     }

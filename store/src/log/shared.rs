@@ -529,6 +529,7 @@ impl Shared {
     pub(crate) fn close(&self) -> Result<(), AppendError> {
         self.queue.close();
         let mut slot = self.writer();
+        let visible = self.current().head.size;
         while !self.queue.is_empty() {
             self.run_group(slot.get());
         }
@@ -536,7 +537,15 @@ impl Shared {
             return Ok(());
         }
         // A checkpoint is released for what is durable, so what was buffered comes first.
-        let synced = self.sync_buffered(&mut slot);
+        let synced = self.sync_buffered(&mut slot).and_then(|()| {
+            if self.current().head.size >= visible {
+                return Ok(());
+            }
+            // A commit of what still waited failed, and took what was only buffered with it.
+            Err(AppendError::OutcomeUnknown {
+                why: "events that were only buffered are lost".to_owned(),
+            })
+        });
         let outcome = match (slot.get().take(), self.health()) {
             (_, Health::Poisoned(why)) => Err(AppendError::Poisoned { why }),
             (Some(mut writer), _) if self.identity.read_only.is_none() => {
