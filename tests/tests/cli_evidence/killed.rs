@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 
-/// What the provider is asked: for a new key, to wrap another key under it, to destroy the former one.
-const ASKED: [&str; 3] = ["create", "wrap", "destroy"];
+/// What the provider is asked: to wrap a key, for a new key to wrap under, to destroy the former one.
+const ASKED: [&str; 3] = ["wrap", "create", "destroy"];
 /// What can be seen: the request, the keys that are dropped, those that are wrapped anew, the new
 /// file, that it took the place of the old one, the certificate.
 const SEEN: [&str; 6] = [
@@ -83,7 +83,7 @@ fn resume(site: &Site, step: &str) -> String {
 }
 
 #[test]
-fn an_erasure_that_its_provider_cuts_short_is_pending() {
+fn an_erasure_that_its_provider_cuts_short_is_pending_or_not_begun() {
     for step in ASKED {
         let site = with_kms();
         site.kms("kill", step);
@@ -94,7 +94,9 @@ fn an_erasure_that_its_provider_cuts_short_is_pending() {
             // It was destroyed, and nobody heard so.
             site.kms("destroy", "{\"error\":\"unknown_kek\"}");
         }
-        assert_eq!(resume(&site, step), "pending", "{step}");
+        // The first key that is wrapped is the next one of the folds, before anything is recorded.
+        let expected = if step == "wrap" { "none" } else { "pending" };
+        assert_eq!(resume(&site, step), expected, "{step}");
     }
 }
 
