@@ -73,7 +73,7 @@ impl Moment {
     /// The moment after an event: now, if it is the newest.
     pub(crate) fn at(log: &Log, position: Position) -> Result<Self, ReadError> {
         if position.get().saturating_add(1) >= log.size() {
-            return Ok(Self::Now(log.opening(), log.now_us()));
+            return Ok(Self::Now(log.opening(), log.steady_us()));
         }
         Ok(Self::Then(log.record(position)?.recorded_at_us))
     }

@@ -8,8 +8,9 @@
 //!                              +--to_toml_template--> every key with its meaning and default
 //! ```
 //!
-//! A key that is not given has its default; an unknown key is an error. In this version **only
-//! erasure goes by a setting**, [`Retention`]; the others are checked, recorded and shown. The
+//! A key that is not given has its default; an unknown key is an error. In this version
+//! **effects, runs and erasure go by settings**: [`Effects`], `effect_s` and `run_s` of [`Leases`], and
+//! [`Retention`]; the others are checked, recorded and shown. The
 //! deciders that go by them are named here and in the template, so that a log is configured before
 //! they come:
 //!
