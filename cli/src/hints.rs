@@ -126,7 +126,7 @@ fn of_effects(code: &str) -> Hints {
     Some(match code {
         "in_flight" => &[
             "do not make the call; effect claim --await waits for its outcome",
-            "runstone effect list --state in-flight shows who holds what",
+            "runstone effect list --status in-flight shows who holds what",
         ],
         "effect_unknown" => &[
             "do not make the call: find out whether it was made",
@@ -148,7 +148,7 @@ fn of_effects(code: &str) -> Hints {
             "runstone effect show KEY says how it stands",
         ],
         "nothing_to_settle" => {
-            &["runstone effect list --state unknown shows what is to be settled"]
+            &["runstone effect list --status unknown shows what is to be settled"]
         }
         "not_allowed" => &[
             "give the credential of a person: --cred FILE or RUNSTONE_CRED",

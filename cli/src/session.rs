@@ -19,6 +19,29 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Waiting longer than this is said.
 const SILENT: Duration = Duration::from_secs(1);
 
+/// Times between two looks at what another process changes, each twice as long as the one before: a
+/// file that somebody else holds tells nobody when it is free.
+#[derive(Debug)]
+pub(crate) struct Pauses {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Pauses {
+    pub(crate) fn new(first: Duration, longest: Duration) -> Self {
+        Self {
+            next: first,
+            longest,
+        }
+    }
+
+    /// Rests for the next one, or as long as it may.
+    pub(crate) fn rest(&mut self, at_most: Duration) {
+        sleep(self.next.min(at_most));
+        self.next = (self.next * 2).min(self.longest);
+    }
+}
+
 /// What a command wants to do with the log.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -112,7 +135,8 @@ impl Session {
         mut action: impl FnMut() -> Result<T, OpenError>,
     ) -> Result<T, OpenError> {
         let begun = instant();
-        let (mut pause, mut told) = (FIRST_PAUSE, false);
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
+        let mut told = false;
         loop {
             let outcome = action();
             let waited = begun.elapsed();
@@ -125,8 +149,7 @@ impl Session {
                 self.output
                     .note(&format!("another process holds {path}; waiting for it"));
             }
-            sleep(pause.min(self.wait.saturating_sub(waited)));
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.rest(self.wait.saturating_sub(waited));
         }
     }
 

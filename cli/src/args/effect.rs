@@ -204,8 +204,8 @@ pub(crate) struct ReconcileArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EffectsArgs {
     /// Only those that stand so: in-flight, expired, completed, failed, cancelled or unknown
-    #[arg(long, value_name = "STATE", value_parser = parse_stand)]
-    pub(crate) state: Option<Stand>,
+    #[arg(long, alias = "state", value_name = "STATUS", value_parser = parse_stand)]
+    pub(crate) status: Option<Stand>,
     /// Only those that were claimed last in this stream
     #[arg(long, value_name = "S")]
     pub(crate) stream: Option<String>,

@@ -5,10 +5,9 @@ use super::{Answer, told};
 use crate::args::ClaimArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::rfc3339;
-use crate::session::{Access, Session};
+use crate::session::{Access, Pauses, Session};
 use runstone::effects::{Claim, Claimed, EffectError, Kind};
 use runstone::{Effect, Effects, Hold, KeySource, Log, State};
-use std::thread::sleep;
 use std::time::Duration;
 
 const SECOND_US: u64 = 1_000_000;
@@ -150,10 +149,9 @@ fn refusal(error: EffectError, line: Option<&Line>, args: &ClaimArgs) -> Report 
 
 /// Looks at the call until it is no longer in flight. The log is closed between the looks.
 fn wait(session: &Session, args: &ClaimArgs) -> Result<(), Failure> {
-    let mut pause = FIRST_PAUSE;
+    let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
-        sleep(pause);
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pauses.rest(LONGEST_PAUSE);
         let found = session.with(Access::Folds, |log| {
             Ok(Effects::new(log).find(&claim(args, holder(args, log)))?)
         });

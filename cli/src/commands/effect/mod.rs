@@ -13,7 +13,7 @@ use crate::session::{Access, Session};
 use runstone::codec::Position;
 use runstone::effects::{Change, Claim, EffectError, EffectFilter, Kind, list};
 use runstone::events::ErrorSaid;
-use runstone::{Effect, Effects, Hold, KeySource, Log};
+use runstone::{Effect, Effects, Hold, KeySource, Limits, Log};
 use std::io::Read as _;
 
 const SECOND_US: u64 = 1_000_000;
@@ -91,10 +91,17 @@ fn value(given: String) -> Result<Vec<u8>, Failure> {
         return Ok(given.into_bytes());
     }
     let mut text = String::new();
+    // One byte more than the log takes is enough to be refused by it.
+    let limit = u64::try_from(Limits::default().max_payload_bytes()).unwrap_or(u64::MAX);
     std::io::stdin()
         .lock()
+        .take(limit.saturating_add(1))
         .read_to_string(&mut text)
         .map_err(|error| Report::file("stdin".as_ref(), &error))?;
+    if text.len() as u64 > limit {
+        let message = format!("stdin: a result has at most {limit} bytes");
+        return Err(Report::usage(message).into());
+    }
     let json = parse_json(&text).map_err(|why| Report::usage(format!("stdin: {why}")))?;
     Ok(json.into_bytes())
 }
@@ -200,7 +207,7 @@ fn all(session: &Session, args: &EffectsArgs) -> Result<Exit, Failure> {
     let output = &session.output;
     session.with(Access::Folds, |log| {
         let mut filter = EffectFilter::new();
-        match args.state {
+        match args.status {
             Some(Stand::State(state)) => filter.state = Some(state),
             Some(Stand::Expired) => filter.expired = true,
             None => {}
