@@ -6,9 +6,10 @@ use super::{Effect, EffectId};
 use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
 use crate::lease::{Hold, Length, Moment};
-use crate::rows::{self, EffectRow};
+use crate::rows::EffectRow;
 use crate::runs::{RunHeld, is_held};
 use crate::settings::Settings;
+use crate::view;
 use runstone_codec::{Authority, Control, Position};
 use runstone_store::{AppendError, DecideContext, Decision};
 
@@ -84,15 +85,7 @@ impl Terms {
 }
 
 fn row_of(context: &DecideContext<'_>, id: &EffectId) -> Result<Option<EffectRow>, AppendError> {
-    let stopped = |error: runstone_store::FoldError| AppendError::FoldStopped {
-        fold: FOLD.to_owned(),
-        position: context.next_position().get(),
-        why: error.to_string(),
-    };
-    let row = context.fold_row(FOLD, &effect_key(&id.digest, &id.scope))?;
-    row.map(|row| rows::decode(&row))
-        .transpose()
-        .map_err(stopped)
+    view::row(context, FOLD, &effect_key(&id.digest, &id.scope))
 }
 
 /// Scope, key and binding of the claim, as they were digested for this decision.

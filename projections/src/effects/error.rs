@@ -50,10 +50,10 @@ pub enum EffectError {
         name: String,
     },
     /// The claim is not the one in force: somebody else holds the call, or it ended.
-    #[error("the claim at position {fence} is not in force{}", now(.effect.as_deref()))]
+    #[error("{} is not in force{}", claim(*.fence), now(.effect.as_deref()))]
     StaleClaim {
-        /// The claim.
-        fence: Position,
+        /// The claim, if one was named.
+        fence: Option<Position>,
         /// How the call stands.
         effect: Option<Box<Effect>>,
     },
@@ -194,6 +194,13 @@ fn until(effect: &Effect) -> String {
     match effect.lease_expires_at_us {
         Some(us) => format!(" until {us} (Unix microseconds)"),
         None => " as long as its process has the log open".to_owned(),
+    }
+}
+
+fn claim(fence: Option<Position>) -> String {
+    match fence {
+        Some(position) => format!("the claim at position {position}"),
+        None => "a claim that is not named".to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use super::key::Key;
 use super::{Claim, Effect, EffectError, EffectId, Effects, State};
 use crate::lease::Moment;
 use crate::rows::{self, EffectRow};
+use crate::view;
 use runstone_codec::Position;
 use runstone_store::{Log, ReadError};
 
@@ -71,7 +72,7 @@ impl EffectFilter {
 ///
 /// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
 pub fn list(log: &Log, filter: &EffectFilter) -> Result<Vec<Effect>, ReadError> {
-    check(log)?;
+    view::check(log, FOLD)?;
     let (prefix, skip) = if filter.is_open() {
         (OPEN_ROW, 1 + size_of::<u64>())
     } else {
@@ -83,7 +84,7 @@ pub fn list(log: &Log, filter: &EffectFilter) -> Result<Vec<Effect>, ReadError> 
         for (key, row) in &page {
             let id = id_of(key.get(skip..).unwrap_or_default())?;
             let effect = if prefix == EFFECT_ROW {
-                Some(view(log, id, row)?)
+                Some(seen(log, id, row)?)
             } else {
                 // One that was settled since the page was read is passed over.
                 get(log, &id)?
@@ -100,11 +101,11 @@ pub fn list(log: &Log, filter: &EffectFilter) -> Result<Vec<Effect>, ReadError> 
 
 fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {
     let row = log.fold_row(FOLD, &effect_key(&id.digest, &id.scope))?;
-    row.map(|row| view(log, id.clone(), &row)).transpose()
+    row.map(|row| seen(log, id.clone(), &row)).transpose()
 }
 
-fn view(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
-    let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+fn seen(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
+    let row: EffectRow = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
     let moment = Moment::Now(log.opening(), log.steady_us());
     Ok(Effect::of(id, &row, &moment))
 }
@@ -118,27 +119,7 @@ pub(super) fn id_of(bytes: &[u8]) -> Result<EffectId, ReadError> {
                 scope: std::str::from_utf8(scope).ok()?.to_owned(),
             })
         });
-    id.ok_or_else(|| failed("the key of a row names no call".to_owned()))
-}
-
-/// A fold that has stopped knows nothing of what came after.
-fn check(log: &Log) -> Result<(), ReadError> {
-    let stopped = log
-        .fold_status()
-        .into_iter()
-        .find(|status| status.name == FOLD)
-        .and_then(|status| status.stopped);
-    match stopped {
-        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn failed(why: String) -> ReadError {
-    ReadError::Fold {
-        fold: FOLD.to_owned(),
-        why,
-    }
+    id.ok_or_else(|| view::failed(FOLD, "the key of a row names no call"))
 }
 
 impl Effects {
@@ -158,7 +139,7 @@ impl Effects {
         let Some(digest) = self.log.keyed_digest(&scope, &digest)? else {
             return Ok(None);
         };
-        check(&self.log)?;
+        view::check(&self.log, FOLD)?;
         Ok(get(&self.log, &EffectId { digest, scope })?)
     }
 
@@ -168,7 +149,7 @@ impl Effects {
     ///
     /// [`EffectError::Read`] if the log cannot be read.
     pub fn get(&self, id: &EffectId) -> Result<Option<Effect>, EffectError> {
-        check(&self.log)?;
+        view::check(&self.log, FOLD)?;
         Ok(get(&self.log, id)?)
     }
 

@@ -503,7 +503,7 @@ fn done_at(target: &Target, done: Done) -> Result<Position, EffectError> {
         Done::At(None) => Err(EffectError::NotFound),
         Done::Stale(None) if target.fence.is_none() => Err(EffectError::NotFound),
         Done::Stale(effect) => Err(EffectError::StaleClaim {
-            fence: target.fence.unwrap_or_else(|| Position::new(0)),
+            fence: target.fence,
             effect,
         }),
         Done::NotSo(effect) => Err(EffectError::NothingToSettle(effect)),

@@ -7,8 +7,9 @@ use super::fold::{FOLD, LEASE, stream_key};
 use super::{RunError, RunSummary};
 use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
 use crate::lease::{Hold, Moment};
-use crate::rows::{self, RunRow};
+use crate::rows::RunRow;
 use crate::settings::Settings;
+use crate::view;
 use runstone_codec::{Control, Draft, NewEvent, Position, Uuid};
 use runstone_store::{AppendError, DecideContext, Decision, Log};
 
@@ -178,13 +179,7 @@ pub fn record_blocking(
 }
 
 fn row_of(context: &DecideContext<'_>, stream: &str) -> Result<Option<RunRow>, AppendError> {
-    let row = context.fold_row(FOLD, &stream_key(stream))?;
-    let row = row.map(|row| rows::decode(&row)).transpose();
-    row.map_err(|error| AppendError::FoldStopped {
-        fold: FOLD.to_owned(),
-        position: context.next_position().get(),
-        why: error.to_string(),
-    })
+    view::row(context, FOLD, &stream_key(stream))
 }
 
 /// Whether a run is held by this claim.

@@ -166,10 +166,15 @@ impl FoldHost {
     }
 
     /// What is under way in a scope, by the first fold that says so.
-    pub(crate) fn in_use(&self, db: &Db, scope: &str) -> Result<Option<String>, FoldError> {
+    pub(crate) fn in_use(
+        &self,
+        db: &Db,
+        scope: &str,
+    ) -> Result<Option<String>, (&'static str, FoldError)> {
         for state in &self.states {
             let row = |key: &[u8]| self.row(db, state.name(), key);
-            if let Some(what) = state.fold.in_use(&row, scope)? {
+            let in_use = state.fold.in_use(&row, scope);
+            if let Some(what) = in_use.map_err(|error| (state.name(), error))? {
                 return Ok(Some(what));
             }
         }

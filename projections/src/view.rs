@@ -1,0 +1,44 @@
+//! What every view of a fold's rows begins with.
+
+use crate::rows;
+use bincode::Decode;
+use runstone_store::{AppendError, DecideContext, Log, ReadError};
+
+/// Refuses a fold that has stopped: it knows nothing of what came after.
+pub(crate) fn check(log: &Log, fold: &str) -> Result<(), ReadError> {
+    let stopped = log
+        .fold_status()
+        .into_iter()
+        .find(|status| status.name == fold)
+        .and_then(|status| status.stopped);
+    match stopped {
+        Some((position, why)) => Err(failed(
+            fold,
+            format!("it stopped at position {position}: {why}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The rows of a fold cannot be read.
+pub(crate) fn failed(fold: &str, why: impl std::fmt::Display) -> ReadError {
+    ReadError::Fold {
+        fold: fold.to_owned(),
+        why: why.to_string(),
+    }
+}
+
+/// A row as a decider sees it.
+pub(crate) fn row<T: Decode<()>>(
+    context: &DecideContext<'_>,
+    fold: &str,
+    key: &[u8],
+) -> Result<Option<T>, AppendError> {
+    let row = context.fold_row(fold, key)?;
+    let row = row.map(|row| rows::decode(&row)).transpose();
+    row.map_err(|error| AppendError::FoldStopped {
+        fold: fold.to_owned(),
+        position: context.next_position().get(),
+        why: error.to_string(),
+    })
+}
