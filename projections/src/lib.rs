@@ -44,6 +44,10 @@
 //! Without the feature `store` (default) the crate is the typed events alone, on bytes and values.
 
 #[cfg(feature = "store")]
+pub mod agents;
+#[cfg(feature = "store")]
+mod command;
+#[cfg(feature = "store")]
 pub mod costs;
 #[cfg(feature = "store")]
 pub mod effects;

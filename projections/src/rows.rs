@@ -73,6 +73,31 @@ pub(crate) struct UsageSum {
     pub(crate) usd_micros: u128,
 }
 
+/// How an agent stands. Numbers are those of control.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct AgentRow {
+    /// Position of `agent.registered`.
+    pub(crate) registered: u64,
+    pub(crate) state: u8,
+    /// Position and time of the event that made it so.
+    pub(crate) since: u64,
+    pub(crate) since_us: u64,
+    /// A supervisor should not run it.
+    pub(crate) is_stopped: bool,
+    pub(crate) is_revoked: bool,
+    /// Seconds after which it means to look again, if it ever slept.
+    pub(crate) timeout_s: Option<u64>,
+    /// Position of the newest order that it took or let pass.
+    pub(crate) orders_seen: u64,
+}
+
+/// An order whose sender may give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct OrderRow {
+    pub(crate) position: u64,
+    pub(crate) given_at_us: u64,
+}
+
 /// A call that happens once, as it stands. Numbers are those of control.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct EffectRow {

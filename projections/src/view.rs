@@ -2,7 +2,7 @@
 
 use crate::rows;
 use bincode::Decode;
-use runstone_store::{AppendError, DecideContext, Log, ReadError};
+use runstone_store::{AppendError, DecideContext, FoldRow, Log, ReadError};
 
 /// Refuses a fold that has stopped: it knows nothing of what came after.
 pub(crate) fn check(log: &Log, fold: &str) -> Result<(), ReadError> {
@@ -25,6 +25,29 @@ pub(crate) fn failed(fold: &str, why: impl std::fmt::Display) -> ReadError {
     ReadError::Fold {
         fold: fold.to_owned(),
         why: why.to_string(),
+    }
+}
+
+/// Rows fetched at once.
+const PAGE: usize = 256;
+
+/// Rows whose keys begin so, in their order, a page at a time; each page is as of its own instant.
+pub(crate) fn each(
+    log: &Log,
+    fold: &str,
+    prefix: &[u8],
+    mut take: impl FnMut(FoldRow) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let mut from = prefix.to_vec();
+    loop {
+        let page = log.fold_rows(fold, prefix, &from, PAGE)?;
+        let last = page.last().filter(|_| page.len() == PAGE);
+        let next = last.map(|(key, _)| [key.as_slice(), &[0]].concat());
+        page.into_iter().try_for_each(&mut take)?;
+        match next {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
     }
 }
 

@@ -570,14 +570,14 @@ fn recordings_claim_nothing() -> Outcome {
     let (log, _) = memory()?;
     let effects = Effects::new(&log);
     let held = held(effects.claim_blocking(&pay("inv-1")))?;
-    let forged = NewEvent::typed(&EffectCompleted::default(), "run-1")?
-        .tag(held.id.tag())
-        .tag("imported:zu-jsonl");
+    let forged = NewEvent::typed(&EffectCompleted::default(), "run-1")?.tag(held.id.tag());
     let control = runstone_codec::Control::new()
         .bytes(1, held.id.digest)
         .u64(2, held.fence.get());
-    log.import_blocking(vec![vec![Draft::new(forged).control(control)]])
-        .remove(0)?;
+    for forged in [forged.clone().tag("imported:zu-jsonl"), forged] {
+        let forged = Draft::new(forged).control(control.clone());
+        log.import_blocking(vec![vec![forged]]).remove(0)?;
+    }
     assert_eq!(code(effects.claim_blocking(&pay("inv-1"))), "in_flight");
     let written = log.append_blocking(NewEvent::new("effect.completed", "run-1"));
     assert_eq!(written.unwrap_err().code(), "owned_namespace");

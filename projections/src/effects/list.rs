@@ -9,9 +9,6 @@ use crate::view;
 use runstone_codec::Position;
 use runstone_store::{Log, ReadError};
 
-/// Rows fetched at once.
-const PAGE: usize = 256;
-
 /// Which calls are meant: those for which everything that is set holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -78,25 +75,19 @@ pub fn list(log: &Log, filter: &EffectFilter) -> Result<Vec<Effect>, ReadError> 
     } else {
         (EFFECT_ROW, 1)
     };
-    let (mut found, mut from) = (Vec::new(), vec![prefix]);
-    loop {
-        let page = log.fold_rows(FOLD, &[prefix], &from, PAGE)?;
-        for (key, row) in &page {
-            let id = id_of(key.get(skip..).unwrap_or_default())?;
-            let effect = if prefix == EFFECT_ROW {
-                Some(seen(log, id, row)?)
-            } else {
-                // One that was settled since the page was read is passed over.
-                get(log, &id)?
-            };
-            found.extend(effect.filter(|effect| filter.matches(effect)));
-        }
-        let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
-            return Ok(found);
+    let mut found = Vec::new();
+    view::each(log, FOLD, &[prefix], |(key, row)| {
+        let id = id_of(key.get(skip..).unwrap_or_default())?;
+        let effect = if prefix == EFFECT_ROW {
+            Some(seen(log, id, &row)?)
+        } else {
+            // One that was settled since the page was read is passed over.
+            get(log, &id)?
         };
-        from.clone_from(last);
-        from.push(0);
-    }
+        found.extend(effect.filter(|effect| filter.matches(effect)));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {

@@ -48,6 +48,7 @@ pub use key::{KeySource, MAX_KEY_LEN};
 pub use list::{EffectFilter, list};
 pub use past::of_stream;
 
+use crate::command::Command;
 use crate::events::control::effect as field;
 use crate::events::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -60,7 +61,7 @@ use crate::upcasters;
 use decide::{Act, Done, Terms, Verdict, Why};
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
-use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
+use runstone_store::{AppendError, Log, Payload};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::{Mutex, PoisonError};
@@ -161,26 +162,6 @@ pub struct Effects {
     log: Log,
     /// What was in force when it was looked up last.
     settings: Mutex<Option<InForce>>,
-}
-
-/// A command, ready to be decided.
-struct Command<A> {
-    candidates: Vec<Draft>,
-    decide: Decider<A>,
-}
-
-type Decider<A> = Box<dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send>;
-
-impl<A: Send + 'static> Command<A> {
-    async fn run(self, log: &Log) -> Result<A, AppendError> {
-        let (answer, _) = log.command(self.candidates, self.decide).await?;
-        Ok(answer)
-    }
-
-    fn run_blocking(self, log: &Log) -> Result<A, AppendError> {
-        let (answer, _) = log.command_blocking(self.candidates, self.decide)?;
-        Ok(answer)
-    }
 }
 
 impl Effects {
@@ -313,10 +294,9 @@ impl Effects {
             )?),
             draft(NewEvent::typed(&refused, claim.stream.as_str())?),
         ];
-        Ok(Command {
-            candidates,
-            decide: Box::new(move |context| decide::claim(context, &terms)),
-        })
+        Ok(Command::new(&self.log, candidates, move |context| {
+            decide::claim(context, &terms)
+        })?)
     }
 
     fn claimed(&self, claim: &Claim, verdict: Verdict) -> Result<Option<Claimed>, EffectError> {
@@ -476,10 +456,11 @@ impl Effects {
             draft
         });
         let (id, fence) = (target.id.clone(), target.fence);
-        Ok(Command {
-            candidates: candidates.into(),
-            decide: Box::new(move |context| decide::change(context, &id, fence, act)),
-        })
+        Ok(Command::new(
+            &self.log,
+            candidates.into(),
+            move |context| decide::change(context, &id, fence, act),
+        )?)
     }
 
     fn in_force(&self) -> Result<InForce, EffectError> {

@@ -37,7 +37,7 @@ pub const USD_MICROS: u16 = 6;
 /// Label of the keyed digest of a model call's id.
 pub const CALL_LABEL: &str = "llm-call";
 /// Key of the tag that every imported event carries; its value is the format of the recording.
-pub const IMPORTED: &str = "imported";
+pub const IMPORTED: &str = runstone_codec::namespace::IMPORTED;
 
 /// `effect.*`: calls that happen once.
 pub mod effect {
@@ -89,4 +89,36 @@ pub mod effect {
     pub const BINDING_LABEL: &str = "effect-binding";
     /// Label of the keyed digest of a result.
     pub const RESULT_LABEL: &str = "effect-result";
+}
+
+/// `agent.*`: agents.
+pub mod agent {
+    /// Its name: a pseudonym; in the tag `agent:` too.
+    pub const NAME: u16 = 1;
+    /// `agent.powered`: 0 it should run, 1 it should not.
+    pub const POWER: u16 = 2;
+    /// `agent.slept`: seconds after which it means to look again.
+    pub const TIMEOUT_S: u16 = 3;
+    /// `agent.stop_ordered`, `agent.order_refused`: position of the order.
+    pub const ORDER: u16 = 4;
+    /// `agent.order_refused`: why, as a code.
+    pub const WHY: u16 = 5;
+    /// Key of the tag that names the agent.
+    pub const TAG: &str = "agent";
+}
+
+/// `message.*`: messages.
+pub mod message {
+    /// The agent that it is for, or `*`; in the tag `to:` too.
+    pub const TO: u16 = 1;
+    /// What it is: see [`MessageClass`](super::super::MessageClass).
+    pub const CLASS: u16 = 2;
+    /// Of an order: 1 if its sender may give it, 2 if not.
+    pub const ORDER: u16 = 3;
+    /// `message.read`: who has read.
+    pub const READER: u16 = 4;
+    /// `message.read`: position of the last message that was read.
+    pub const UP_TO: u16 = 5;
+    /// Key of the tag that names the agent that it is for.
+    pub const TAG: &str = "to";
 }
