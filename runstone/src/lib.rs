@@ -58,7 +58,7 @@ mod options;
 pub mod pack;
 
 pub use agent::{
-    CallError, EffectCall, Run, RunBuilder, Runstone, Session, Status, Step, StepError, Tool,
+    CallError, EffectCall, Inbox, Run, RunBuilder, Runstone, Session, Status, Step, StepError, Tool,
 };
 pub use options::Options;
 
@@ -77,7 +77,7 @@ pub use runstone_projections::effects::{
 };
 pub use runstone_projections::runs::RunError;
 pub use runstone_projections::{
-    Hold, Settings, events, runs, schemas, sessions, settings, standard_folds,
+    Hold, Settings, agents, events, runs, schemas, sessions, settings, standard_folds,
 };
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};
