@@ -5,6 +5,7 @@ use std::sync::Arc;
 use runstone_store::Fold;
 
 use crate::agents::AgentsFold;
+use crate::approvals::ApprovalsFold;
 use crate::effects::EffectsFold;
 use crate::events::{self, EventSchema};
 use crate::runs::RunsFold;
@@ -15,6 +16,7 @@ use crate::settings::Settings;
 pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
     vec![
         Arc::new(AgentsFold::new()),
+        Arc::new(ApprovalsFold::new()),
         Arc::new(EffectsFold::new()),
         Arc::new(RunsFold::new()),
     ]

@@ -46,6 +46,8 @@
 #[cfg(feature = "store")]
 pub mod agents;
 #[cfg(feature = "store")]
+pub mod approvals;
+#[cfg(feature = "store")]
 mod command;
 #[cfg(feature = "store")]
 pub mod costs;

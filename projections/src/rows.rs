@@ -91,6 +91,34 @@ pub(crate) struct AgentRow {
     pub(crate) orders_seen: u64,
 }
 
+/// A request for approval. Numbers are those of control.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ApprovalRow {
+    pub(crate) event_id: [u8; 16],
+    pub(crate) effect: Vec<u8>,
+    pub(crate) scope: String,
+    pub(crate) stream: String,
+    /// Digest of the name and arguments that are asked for.
+    pub(crate) what: Vec<u8>,
+    pub(crate) state: u8,
+    pub(crate) mode: u8,
+    pub(crate) reviewers: Vec<String>,
+    /// Principals that voted, and how.
+    pub(crate) votes: Vec<(String, bool)>,
+    pub(crate) requester: String,
+    pub(crate) requested_at_us: u64,
+    pub(crate) expires_at_us: Option<u64>,
+    pub(crate) on_timeout: u8,
+    pub(crate) escalate_to: String,
+    /// Position of what decided it, and who did.
+    pub(crate) decided: Option<u64>,
+    pub(crate) decided_by: String,
+    /// An attempt was made with it that may have been executed.
+    pub(crate) is_spent: bool,
+    /// Code and time of the last claim that was refused for it.
+    pub(crate) refused: Option<(String, u64)>,
+}
+
 /// An order whose sender may give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct OrderRow {

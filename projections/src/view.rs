@@ -51,6 +51,17 @@ pub(crate) fn each(
     }
 }
 
+/// A row as it stands.
+pub(crate) fn stored<T: Decode<()>>(
+    log: &Log,
+    fold: &str,
+    key: &[u8],
+) -> Result<Option<T>, ReadError> {
+    let row = log.fold_row(fold, key)?;
+    let row = row.map(|row| rows::decode(&row)).transpose();
+    row.map_err(|error| failed(fold, error))
+}
+
 /// A row as a decider sees it.
 pub(crate) fn row<T: Decode<()>>(
     context: &DecideContext<'_>,

@@ -7,11 +7,10 @@ use super::{AgentError, AgentState, Message, MessageClass, Messages, is_agent_na
 use crate::command::Command;
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, AgentStopOrdered, MessageRead, MessageSent};
-use crate::rows::{self, AgentRow, OrderRow};
+use crate::rows::{AgentRow, OrderRow};
 use crate::runs::is_imported;
 use crate::settings::{InForce, Settings};
 use crate::{upcasters, view};
-use bincode::Decode;
 use runstone_codec::{Authority, Control, Draft, NewEvent, Position, TypedEvent as _};
 use runstone_store::{AppendError, Item, Payload, Query, Read, ReadError, Record};
 
@@ -127,7 +126,8 @@ impl Messages {
     /// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
     pub fn read_mark(&self, reader: &str) -> Result<Option<Position>, ReadError> {
         view::check(&self.log, FOLD)?;
-        Ok(self.row::<u64>(&mark_key(reader))?.map(Position::new))
+        let mark: Option<u64> = view::stored(&self.log, FOLD, &mark_key(reader))?;
+        Ok(mark.map(Position::new))
     }
 
     /// Messages to an agent after a position, or to all agents, orders and refused ones among them,
@@ -146,12 +146,6 @@ impl Messages {
         Ok(found.iter().map(message).collect())
     }
 
-    fn row<T: Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, ReadError> {
-        let row = self.log.fold_row(FOLD, key)?;
-        let row = row.map(|row| rows::decode(&row)).transpose();
-        row.map_err(|error| view::failed(FOLD, error))
-    }
-
     fn desk(&self, name: &str) -> Result<Desk, AgentError> {
         view::check(&self.log, FOLD)?;
         if !is_agent_name(name) {
@@ -167,8 +161,11 @@ impl Messages {
         }
         Ok(Desk {
             in_force: Settings::in_force(&self.log)?,
-            agent: self.row(&agent_key(name))?,
-            orders: [self.row(&order_key(name))?, self.row(&order_key(ALL))?],
+            agent: view::stored(&self.log, FOLD, &agent_key(name))?,
+            orders: [
+                view::stored(&self.log, FOLD, &order_key(name))?,
+                view::stored(&self.log, FOLD, &order_key(ALL))?,
+            ],
         })
     }
 

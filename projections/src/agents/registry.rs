@@ -257,9 +257,7 @@ impl Agents {
     /// [`AgentError::Read`] if the log cannot be read.
     pub fn find(&self, name: &str) -> Result<Option<Agent>, AgentError> {
         view::check(&self.log, FOLD)?;
-        let row = self.log.fold_row(FOLD, &agent_key(name))?;
-        let row = row.map(|row| rows::decode::<AgentRow>(&row)).transpose();
-        let row = row.map_err(|error| view::failed(FOLD, error))?;
+        let row: Option<AgentRow> = view::stored(&self.log, FOLD, &agent_key(name))?;
         Ok(row.map(|row| Agent::of(name.to_owned(), &row)))
     }
 

@@ -1,6 +1,7 @@
 //! Why something is not done.
 
 use super::Effect;
+use crate::approvals::NotApproved;
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
@@ -74,6 +75,16 @@ pub enum EffectError {
         /// Its stream.
         stream: String,
     },
+    /// People have to say yes first.
+    #[error("`{name}` is not approved: {why}{}", asked(*.request))]
+    NotApproved {
+        /// What is called.
+        name: String,
+        /// Why not.
+        why: NotApproved,
+        /// Where they were asked.
+        request: Option<Position>,
+    },
     /// A name is too long.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
     TooLong {
@@ -130,6 +141,7 @@ impl EffectError {
             Self::NothingToSettle(_) => "nothing_to_settle",
             Self::NotAllowed { .. } => "not_allowed",
             Self::StaleRun { .. } => "stale_run",
+            Self::NotApproved { .. } => "not_approved",
             Self::TooLong { .. } => "name_too_long",
             Self::NotFound => "effect_not_found",
             Self::ResultErased { .. } => "result_erased",
@@ -151,6 +163,7 @@ impl EffectError {
             | Self::Unknown(_)
             | Self::AttemptsExhausted(_)
             | Self::FailedForGood(_)
+            | Self::NotApproved { .. }
             | Self::ResultErased { .. } => ErrorKind::Refused,
             Self::KeyConflict { .. }
             | Self::StaleClaim { .. }
@@ -195,6 +208,12 @@ fn until(effect: &Effect) -> String {
         Some(us) => format!(" until {us} (Unix microseconds)"),
         None => " as long as its process has the log open".to_owned(),
     }
+}
+
+fn asked(request: Option<Position>) -> String {
+    request.map_or_else(String::new, |position| {
+        format!(" (asked at position {position})")
+    })
 }
 
 fn claim(fence: Option<Position>) -> String {

@@ -1,7 +1,6 @@
 //! Looking at the ledger.
 
 use super::fold::{DIGEST_BYTES, EFFECT_ROW, FOLD, OPEN_ROW, effect_key};
-use super::key::Key;
 use super::{Claim, Effect, EffectError, EffectId, Effects, State};
 use crate::lease::Moment;
 use crate::rows::{self, EffectRow};
@@ -120,18 +119,11 @@ impl Effects {
     ///
     /// [`EffectError`] if the key cannot be one, or the log cannot be read.
     pub fn find(&self, claim: &Claim) -> Result<Option<Effect>, EffectError> {
-        let [_, digest, _] = Key::of(claim)?.digests(claim)?;
-        let scope = self.log.scope_of_stream(&claim.stream)?;
-        let scope = claim
-            .scope
-            .clone()
-            .or(scope)
-            .unwrap_or_else(|| "default".to_owned());
-        let Some(digest) = self.log.keyed_digest(&scope, &digest)? else {
+        let Some(id) = claim.id(&self.log)? else {
             return Ok(None);
         };
         view::check(&self.log, FOLD)?;
-        Ok(get(&self.log, &EffectId { digest, scope })?)
+        Ok(get(&self.log, &id)?)
     }
 
     /// How a call stands.

@@ -48,6 +48,7 @@ pub use key::{KeySource, MAX_KEY_LEN};
 pub use list::{EffectFilter, list};
 pub use past::of_stream;
 
+use crate::approvals::{ApprovalError, Approvals, Blocked, NotApproved};
 use crate::command::Command;
 use crate::events::control::effect as field;
 use crate::events::{
@@ -189,6 +190,11 @@ impl Effects {
     pub async fn claim(&self, claim: &Claim) -> Result<Claimed, EffectError> {
         for _ in 0..REDECIDED {
             let verdict = self.claiming(claim)?.run(&self.log).await?;
+            if let Some(expired) = expired(&verdict) {
+                let recorded = Approvals::new(&self.log).expire(expired).await;
+                recorded.map_err(from_approval)?;
+                continue;
+            }
             if let Some(claimed) = self.claimed(claim, verdict)? {
                 return Ok(claimed);
             }
@@ -204,6 +210,11 @@ impl Effects {
     pub fn claim_blocking(&self, claim: &Claim) -> Result<Claimed, EffectError> {
         for _ in 0..REDECIDED {
             let verdict = self.claiming(claim)?.run_blocking(&self.log)?;
+            if let Some(expired) = expired(&verdict) {
+                let recorded = Approvals::new(&self.log).expire_blocking(expired);
+                recorded.map_err(from_approval)?;
+                continue;
+            }
             if let Some(claimed) = self.claimed(claim, verdict)? {
                 return Ok(claimed);
             }
@@ -248,6 +259,12 @@ impl Effects {
         claim.check()?;
         let terms = Terms {
             run: claim.run.clone(),
+            needs_approval: claim.needs_approval
+                || in_force
+                    .settings
+                    .approvals
+                    .approval_from
+                    .includes(claim.class),
             settings_at: in_force.position,
             hold: claim.hold,
             default_lease_us: in_force.settings.leases.effect_s.saturating_mul(SECOND_US),
@@ -292,7 +309,8 @@ impl Effects {
                 &EffectOutcomeUnknown::default(),
                 claim.stream.as_str(),
             )?),
-            draft(NewEvent::typed(&refused, claim.stream.as_str())?),
+            draft(NewEvent::typed(&refused, claim.stream.as_str())?)
+                .keyed(claim.to_approve(field::TO_APPROVE)?),
         ];
         Ok(Command::new(&self.log, candidates, move |context| {
             decide::claim(context, &terms)
@@ -304,6 +322,13 @@ impl Effects {
             Verdict::Reconfigured => {
                 self.forget_settings();
                 return Ok(None);
+            }
+            Verdict::NotApproved(Blocked { request, why, .. }) => {
+                return Err(EffectError::NotApproved {
+                    name: claim.name.clone(),
+                    why,
+                    request,
+                });
             }
             Verdict::StaleRun => {
                 return Err(EffectError::StaleRun {
@@ -475,6 +500,24 @@ impl Effects {
 
     fn forget_settings(&self) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// The request that nobody decided in time, if that is why.
+fn expired(verdict: &Verdict) -> Option<Position> {
+    match verdict {
+        Verdict::NotApproved(blocked) if blocked.why == NotApproved::Expired => blocked.request,
+        _ => None,
+    }
+}
+
+fn from_approval(error: ApprovalError) -> EffectError {
+    match error {
+        ApprovalError::Append(error) => error.into(),
+        ApprovalError::Read(error) => error.into(),
+        ApprovalError::Event(error) => error.into(),
+        ApprovalError::Effect(error) => error,
+        _ => EffectError::NotFound,
     }
 }
 

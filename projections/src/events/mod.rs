@@ -15,6 +15,7 @@
 //! kept byte for byte: recordings hold numbers that no common number type can.
 
 mod agent;
+mod approval;
 mod chat;
 pub mod control;
 mod define;
@@ -36,6 +37,7 @@ pub use agent::{
     AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
     AgentWoke,
 };
+pub use approval::{ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted};
 pub use chat::ChatMessage;
 pub use effect::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -51,9 +53,9 @@ pub use session::{SessionAppended, SessionEnded, SessionPatched};
 pub use step::{StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, step_keys};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
-pub use words::{AgentState, Class, Executed, Kind, MessageClass, State};
+pub use words::{AgentState, ApprovalState, Class, Executed, Kind, MessageClass, State};
 
 use define::event;
 
 #[cfg(feature = "store")]
-pub(crate) use effect_key::{args_digest, bound_to, keyed_as};
+pub(crate) use effect_key::{approved_as, args_digest, bound_to, keyed_as};

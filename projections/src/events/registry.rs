@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::{
     AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
-    AgentWoke, ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed,
-    EffectLeaseRenewed, EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased,
-    LlmCallCompleted, MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted,
-    SessionAppended, SessionEnded, SessionPatched, StepBlocked, StepCompleted, StepFailed,
-    StepSkipped, StepStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    AgentWoke, ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted, ChatMessage,
+    EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
+    EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
+    MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended,
+    SessionEnded, SessionPatched, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
+    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -46,6 +47,10 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<AgentSlept>(),
         EventSchema::of::<AgentStopOrdered>(),
         EventSchema::of::<AgentWoke>(),
+        EventSchema::of::<ApprovalDecided>(),
+        EventSchema::of::<ApprovalExpired>(),
+        EventSchema::of::<ApprovalRequested>(),
+        EventSchema::of::<ApprovalVoted>(),
         EventSchema::of::<ChatMessage>(),
         EventSchema::of::<EffectCancelled>(),
         EventSchema::of::<EffectClaimed>(),
@@ -216,7 +221,22 @@ mod tests {
             reply_to: Some(word()),
             ..Default::default()
         };
+        let asked = ApprovalRequested {
+            action: Some(word()),
+            args: Some(raw()),
+            ..Default::default()
+        };
+        let voted = ApprovalVoted {
+            comment: Some(word()),
+        };
+        let decided = ApprovalDecided {
+            comment: Some(word()),
+        };
         vec![
+            NewEvent::typed(&decided, "s"),
+            NewEvent::typed(&ApprovalExpired::default(), "s"),
+            NewEvent::typed(&asked, "s"),
+            NewEvent::typed(&voted, "s"),
             NewEvent::typed(&AgentOrderRefused::default(), "s"),
             NewEvent::typed(&powered, "s"),
             NewEvent::typed(&registered, "s"),

@@ -146,3 +146,15 @@ words!(
         Done = 4 "done",
     }
 );
+
+words!(
+    /// How a request for approval stands.
+    ApprovalState {
+        /// Nobody decided it yet.
+        Pending = 0 "pending",
+        /// The call may be made, once.
+        Approved = 1 "approved",
+        /// It may not.
+        Rejected = 2 "rejected",
+    }
+);

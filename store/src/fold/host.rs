@@ -51,7 +51,14 @@ impl FoldHost {
                     FoldState::stored(Arc::clone(fold), 0)
                 }
             };
-            host.states.push(state);
+            let prefix = row_key(fold.name(), b"");
+            let first = snapshot.rows_from(RowTable::Folds, &prefix, &prefix, 1)?;
+            let has_rows = state.applied > 0 && !first.is_empty();
+            host.states.push(if has_rows {
+                state
+            } else {
+                state.without_rows()
+            });
         }
         for (key, sealed) in snapshot.rows_from(RowTable::Folds, b"c", b"c", 1024)? {
             let known = |name: &str| folds.iter().any(|fold| fold.name() == name);
