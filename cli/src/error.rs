@@ -139,6 +139,7 @@ from_log_errors!(
     runstone::EraseError,
     runstone::EffectError,
     runstone::agents::AgentError,
+    runstone::approvals::ApprovalError,
     runstone::projections::settings::SettingsError
 );
 

@@ -7,6 +7,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_events(code))
         .or_else(|| of_effects(code))
         .or_else(|| of_agents(code))
+        .or_else(|| of_approvals(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -118,6 +119,26 @@ fn of_events(code: &str) -> Hints {
         "payload_too_large" => &["store large content elsewhere and record its digest"],
         "payload_too_deep" => &["put deeply nested content into a string"],
         "payload_not_json" | "payload_not_utf8" => &["the payload is one JSON value, as {\"a\":1}"],
+        _ => return None,
+    })
+}
+
+/// Errors of approvals.
+fn of_approvals(code: &str) -> Hints {
+    Some(match code {
+        "not_approved" => &[
+            "do not make the call",
+            "runstone approval request asks; runstone approval list shows what is pending",
+        ],
+        "approval_not_found" => &["runstone approval list --all shows all"],
+        "already_decided" | "approval_expired" | "approval_superseded" | "approval_pending" => {
+            &["runstone approval show ID says how it stands"]
+        }
+        "own_request" => &["somebody else decides it"],
+        "not_reviewer" | "not_your_turn" | "voted_already" => {
+            &["runstone approval show ID says who decides, and who has voted"]
+        }
+        "bad_reviewers" => &["name each reviewer once: --reviewer ada --reviewer bob"],
         _ => return None,
     })
 }

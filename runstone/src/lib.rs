@@ -77,7 +77,7 @@ pub use runstone_projections::effects::{
 };
 pub use runstone_projections::runs::RunError;
 pub use runstone_projections::{
-    Hold, Settings, agents, events, runs, schemas, sessions, settings, standard_folds,
+    Hold, Settings, agents, approvals, events, runs, schemas, sessions, settings, standard_folds,
 };
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};

@@ -76,6 +76,26 @@ pub fn recordings(folder: &str) -> Option<PathBuf> {
     None
 }
 
+/// How a command ended: its exit code, its answers and the code of its error.
+pub type Ended = (i32, Vec<Value>, String);
+
+/// How a command with these outputs ended.
+pub fn ended(output: &Output) -> Ended {
+    let lines = |bytes: &[u8]| -> Vec<Value> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(!text.contains("panicked"), "{text}");
+        let values = text.lines().map(serde_json::from_str);
+        values.filter_map(Result::ok).collect()
+    };
+    let told = lines(&output.stderr);
+    let code = told.iter().find_map(|line| line["error"]["code"].as_str());
+    (
+        output.status.code().unwrap_or(-1),
+        lines(&output.stdout),
+        code.unwrap_or_default().to_owned(),
+    )
+}
+
 /// `runstone --json` on one log.
 #[derive(Clone, Debug)]
 pub struct Runstone {
@@ -115,6 +135,11 @@ impl Runstone {
     /// Runs it without input.
     pub fn run<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Output {
         self.command(args).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Runs it without input, and answers how it ended.
+    pub fn ended(&self, args: &[&str]) -> Ended {
+        ended(&self.run(args))
     }
 
     /// Runs it; it must end with exit code 0. Answers the values that it printed, one a line.

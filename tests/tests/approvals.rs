@@ -256,7 +256,7 @@ fn of_many_deciders_one_decides() -> Outcome {
         match thread.join().map_err(|_| "it panicked")? {
             Ok(approval) => decided.push(approval),
             Err(ApprovalError::AlreadyDecided(first)) => {
-                assert_ne!(first.state, ApprovalState::Pending)
+                assert_ne!(first.state, ApprovalState::Pending);
             }
             Err(error) => return Err(error.into()),
         }

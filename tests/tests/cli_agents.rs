@@ -3,24 +3,7 @@
 use runstone_tests::command::{Runstone, binary};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
-use std::process::{Command, Output};
-
-/// How a command ended: its exit code, its answers and the code of its error.
-fn ended(output: &Output) -> (i32, Vec<Value>, String) {
-    let lines = |bytes: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        assert!(!text.contains("panicked"), "{text}");
-        let values = text.lines().map(serde_json::from_str);
-        values.filter_map(Result::ok).collect()
-    };
-    let told = lines(&output.stderr);
-    let code = told.iter().find_map(|line| line["error"]["code"].as_str());
-    (
-        output.status.code().unwrap_or(-1),
-        lines(&output.stdout),
-        code.unwrap_or_default().to_owned(),
-    )
-}
+use std::process::Command;
 
 #[test]
 fn an_agent_is_told_things_and_stops_when_a_person_says_so() -> Outcome {
@@ -29,7 +12,7 @@ fn an_agent_is_told_things_and_stops_when_a_person_says_so() -> Outcome {
     runstone.value(["init", "--human", "ada"]);
     let ada = folder.path().join("ada.cred");
     let ada = ada.to_str().ok_or("a path")?;
-    let run = |words: &[&str]| ended(&runstone.run(words.iter().copied()));
+    let run = |words: &[&str]| runstone.ended(words);
 
     let (exit, _, code) = run(&["message", "send", "scout", "--text", "hello"]);
     assert_eq!((exit, code.as_str()), (5, "agent_not_found"));
@@ -111,12 +94,12 @@ fn sleep_says_so_in_the_words_that_supervisors_look_for() -> Outcome {
         String::from_utf8(output.stdout)?,
         "SLEEP:idle agent=agent-1 reason=no_tasks timeout=30s\n"
     );
-    let (exit, lines, _) = ended(&runstone.run(["agent", "show", "agent-1"]));
+    let (exit, lines, _) = runstone.ended(&["agent", "show", "agent-1"]);
     assert_eq!(
         (exit, &lines[0]["state"], &lines[0]["timeout_s"]),
         (0, &json!("idle"), &json!(30))
     );
-    let (_, lines, _) = ended(&runstone.run(["agent", "wake", "agent-1"]));
+    let (_, lines, _) = runstone.ended(&["agent", "wake", "agent-1"]);
     assert_eq!(
         (&lines[0]["state"], &lines[0]["timeout_s"]),
         (&json!("running"), &Value::Null)

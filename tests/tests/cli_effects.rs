@@ -1,6 +1,6 @@
 //! The ledger as scripts use it: `runstone effect claim ... && pay` pays once.
 
-use runstone_tests::command::Runstone;
+use runstone_tests::command::{self, Runstone};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::process::{Child, Output, Stdio};
@@ -14,21 +14,9 @@ struct Site {
 type Ended = (i32, Value, String);
 
 fn ended(output: &Output) -> Ended {
-    let lines = |bytes: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        assert!(!text.contains("panicked"), "{text}");
-        let values = text.lines().map(serde_json::from_str);
-        values.filter_map(Result::ok).collect()
-    };
-    let mut answers = lines(&output.stdout);
+    let (exit, mut answers, code) = command::ended(output);
     assert!(answers.len() < 2, "one line an answer: {answers:?}");
-    let told = lines(&output.stderr);
-    let code = told.iter().find_map(|line| line["error"]["code"].as_str());
-    (
-        output.status.code().unwrap_or(-1),
-        answers.pop().unwrap_or(Value::Null),
-        code.unwrap_or_default().to_owned(),
-    )
+    (exit, answers.pop().unwrap_or(Value::Null), code)
 }
 
 impl Site {

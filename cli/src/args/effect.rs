@@ -7,7 +7,7 @@ use runstone::{Class, Executed, State};
 use serde_json::value::RawValue;
 
 /// The stream of claims that name none.
-const SCRIPTS: &str = "scripts";
+pub(super) const SCRIPTS: &str = "scripts";
 /// Longest lease: one year.
 const LONGEST_LEASE_S: u64 = 31_536_000;
 
@@ -15,7 +15,7 @@ const EXITS: &str = "A claim ends with 0 only if the caller now holds it, so thi
 
   runstone effect claim --name pay --key inv-42 --args '{\"usd\":12}' && pay inv-42
 
-Exit codes of a claim: 1 it is completed, in flight, unknown, failed for good or was attempted too often; 3 the key \
+Exit codes of a claim: 1 it is completed, in flight, unknown, not approved, failed for good or was attempted too often; 3 the key \
 stands for another call.
 
 A claim is held by its lease: whoever needs longer renews it. When the lease is over, a call of class read or \
@@ -70,6 +70,9 @@ pub(crate) struct ClaimArgs {
     /// Who holds it, for others to see: a pseudonym [default: the principal and the calling process]
     #[arg(long, value_name = "NAME")]
     pub(crate) holder: Option<String>,
+    /// Only if people approved it, whatever the settings say of its class
+    #[arg(long)]
+    pub(crate) needs_approval: bool,
     /// Wait for the outcome of a call in flight; the log is free meanwhile
     #[arg(long = "await")]
     pub(crate) is_awaited: bool,
@@ -238,7 +241,7 @@ fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str) -> R
     })
 }
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
+pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
     one_of(Kind::ALL, Kind::as_str, text)
 }
 

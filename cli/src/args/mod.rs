@@ -2,6 +2,7 @@
 
 mod admin;
 mod agent;
+mod approval;
 mod command_line;
 mod effect;
 mod events;
@@ -16,6 +17,7 @@ pub(crate) use admin::{
 pub(crate) use agent::{
     AgentCommand, MessageCommand, MessagesArgs, Power, ReadArgs, SendArgs, WaitArgs,
 };
+pub(crate) use approval::{ApprovalCommand, ApprovalsArgs, AskArgs, VoteArgs};
 pub(crate) use command_line::{CommandLine, Kek};
 pub(crate) use effect::{
     Call, ClaimArgs, EffectCommand, EffectsArgs, Holding, ReconcileArgs, ReleaseArgs,
@@ -136,6 +138,8 @@ pub(crate) enum Command {
     Orphans,
     #[command(subcommand)]
     Effect(EffectCommand),
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
     #[command(subcommand)]
     Agent(AgentCommand),
     #[command(subcommand)]

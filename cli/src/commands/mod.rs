@@ -2,6 +2,7 @@
 
 mod agent;
 mod append;
+mod approval;
 mod checkpoint;
 mod config;
 mod confirm;
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::State(args) => state::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),
+        Command::Approval(command) => approval::run(&session, command),
         Command::Agent(command) => agent::run(&session, command),
         Command::Message(command) => message::run(&session, command),
         Command::Verify(args) => verify::run(&session, &args),

@@ -57,9 +57,14 @@ fn claim(args: &ClaimArgs, holder: String) -> Claim {
         .class(args.class)
         .holder(holder)
         .hold(Hold::ByClock(args.lease.saturating_mul(SECOND_US)));
-    match &args.args {
+    let claim = match &args.args {
         Some(json) => claim.args_json(json.as_bytes()),
         None => claim,
+    };
+    if args.needs_approval {
+        claim.needs_approval()
+    } else {
+        claim
     }
 }
 
