@@ -51,20 +51,26 @@ pub(crate) trait Store: Send + Sync {
     /// Claims a call, durably, and completes it, durably: one event and another. Where a store has
     /// conditions, the claim is refused if somebody made it.
     fn call(&self, key: &str) -> Result<()> {
-        let [claim, done] = Event::of_call(key);
-        let tag = claim.tags.first().cloned();
-        let claim = Request::new(vec![claim]);
-        let claim = match tag {
-            Some(tag) => claim.unless(Unless::Tag(tag)),
-            None => claim,
-        };
-        ensure!(self.append_alone(claim)?, "claimed already");
-        self.append_alone(Request::new(vec![done]))?;
-        Ok(())
+        let append = |request| self.append_alone(request);
+        by_condition(&append, key)
     }
 
     /// Shuts down in order.
     fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// A call by appends alone.
+fn by_condition(append: &dyn Fn(Request) -> Result<bool>, key: &str) -> Result<()> {
+    let [claim, done] = Event::of_call(key);
+    let tag = claim.tags.first().cloned();
+    let claim = Request::new(vec![claim]);
+    let claim = match tag {
+        Some(tag) => claim.unless(Unless::Tag(tag)),
+        None => claim,
+    };
+    ensure!(append(claim)?, "claimed already");
+    append(Request::new(vec![done]))?;
+    Ok(())
 }
 
 /// What a read gave.
@@ -135,7 +141,7 @@ const ALL_AND_RECEIPTS: &[Need] = &[
 ];
 
 /// Every contender, in the order of the table.
-pub(crate) const CONTENDERS: [Contender; 9] = [
+pub(crate) const CONTENDERS: [Contender; 10] = [
     Contender {
         name: "raw",
         needs: &[],
@@ -182,6 +188,12 @@ pub(crate) const CONTENDERS: [Contender; 9] = [
         name: "runstone-plain",
         needs: ALL_AND_RECEIPTS,
         open: runstone::plain,
+        compact: runstone::compact,
+    },
+    Contender {
+        name: "runstone-no-folds",
+        needs: &[],
+        open: runstone::without_folds,
         compact: runstone::compact,
     },
     Contender {

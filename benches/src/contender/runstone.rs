@@ -1,7 +1,7 @@
-//! Runstone, whole and plain.
+//! Runstone, whole, plain and without folds.
 //!
-//! Whole: AES-256-GCM, commitments, Merkle tree, signed checkpoint, every index, the run index fold.
-//! Plain: the same without encryption. Both answer after one `fdatasync` (`Durability::Synced`); a
+//! Whole: AES-256-GCM, commitments, Merkle tree, signed checkpoint, every index, every fold. Plain: the
+//! same without encryption. Without folds: whole but for them, a call being two appends. All answer after one `fdatasync` (`Durability::Synced`); a
 //! key's first use syncs the key table besides.
 
 use super::{Reply, Seen, Store};
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 struct Whole {
     log: Runstone,
+    has_folds: bool,
 }
 
 fn path(folder: &Path) -> PathBuf {
@@ -24,12 +25,27 @@ fn path(folder: &Path) -> PathBuf {
 
 pub(crate) fn whole(folder: &Path) -> Result<Box<dyn Store>> {
     let log = Runstone::options().open_or_create(path(folder))?;
-    Ok(Box::new(Whole { log }))
+    let has_folds = true;
+    Ok(Box::new(Whole { log, has_folds }))
+}
+
+pub(crate) fn without_folds(folder: &Path) -> Result<Box<dyn Store>> {
+    let (create, mut open) = Runstone::options().into_store();
+    open.folds.clear();
+    let path = path(folder);
+    let log = if path.exists() {
+        Log::open(&path, open)?
+    } else {
+        Log::create(&path, &create, open)?
+    };
+    let (log, has_folds) = (log.into(), false);
+    Ok(Box::new(Whole { log, has_folds }))
 }
 
 pub(crate) fn plain(folder: &Path) -> Result<Box<dyn Store>> {
     let log = Runstone::options().plain().open_or_create(path(folder))?;
-    Ok(Box::new(Whole { log }))
+    let has_folds = true;
+    Ok(Box::new(Whole { log, has_folds }))
 }
 
 /// The log itself, for what no other store has.
@@ -118,6 +134,9 @@ impl Store for Whole {
 
     /// As an embedded agent does it: its own arguments and results, digests, lease, fold.
     fn call(&self, key: &str) -> Result<()> {
+        if !self.has_folds {
+            return super::by_condition(&|request| self.append_alone(request), key);
+        }
         let claim = Claim::tool("run-1", "pay")
             .request(key)
             .args_json(call_payload(key))
