@@ -74,6 +74,9 @@ pub enum EffectError {
         /// Its stream.
         stream: String,
     },
+    /// A call has no name.
+    #[error("the call has no name")]
+    NoName,
     /// A name is too long.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
     TooLong {
@@ -130,6 +133,7 @@ impl EffectError {
             Self::NothingToSettle(_) => "nothing_to_settle",
             Self::NotAllowed { .. } => "not_allowed",
             Self::StaleRun { .. } => "stale_run",
+            Self::NoName => "name_missing",
             Self::TooLong { .. } => "name_too_long",
             Self::NotFound => "effect_not_found",
             Self::ResultErased { .. } => "result_erased",
@@ -144,9 +148,11 @@ impl EffectError {
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Key { .. } | Self::Args | Self::TooLong { .. } | Self::Event(_) => {
-                ErrorKind::Usage
-            }
+            Self::Key { .. }
+            | Self::Args
+            | Self::NoName
+            | Self::TooLong { .. }
+            | Self::Event(_) => ErrorKind::Usage,
             Self::InFlight(_)
             | Self::Unknown(_)
             | Self::AttemptsExhausted(_)
