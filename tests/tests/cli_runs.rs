@@ -152,6 +152,7 @@ async fn a_run_is_shown_as_it_was_at_any_point() -> Outcome {
         (Value::Null, json!("running")),
         (json!("in-flight"), json!("running")),
         (json!("completed"), json!("running")),
+        (json!("completed"), json!("completed")),
         (json!("completed"), json!("success")),
     ];
     assert_eq!(states, expected);

@@ -40,7 +40,9 @@ pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};
 pub use run::{RunFinished, RunPaused, RunResumed, RunStarted, SettingsInForce};
 pub use session::{SessionAppended, SessionEnded, SessionPatched};
-pub use step::{StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, step_keys};
+pub use step::{
+    StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped, StepStarted, step_keys,
+};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
 pub use words::{Class, Executed, Kind, State};

@@ -166,9 +166,16 @@ mod tests {
             node: Some(word()),
             approval_id: Some(word()),
         };
+        let output = super::super::StepOutput {
+            content: Some(raw()),
+            structured: Some(raw()),
+        };
         let stepped = StepCompleted {
-            output: Some(raw()),
+            output: Some(output),
             confidence: Some(0.5),
+            tokens: Some(1),
+            usd_micros: Some(2),
+            gco2_mg: Some(3),
             ..Default::default()
         };
         let stepping = StepStarted {

@@ -34,6 +34,9 @@ pub struct Begin {
     pub may_start: bool,
     /// Whether one that is there is resumed.
     pub may_resume: bool,
+    /// Whether one that ended is resumed too: it goes on from its last state, and has not ended
+    /// then.
+    pub may_reopen: bool,
     /// Ids of the events that record its start and its resumption, by which the caller finds out
     /// whether one was.
     pub event_ids: Option<[Uuid; 2]>,
@@ -55,6 +58,7 @@ impl Begin {
             hold: Hold::Opening,
             may_start: true,
             may_resume: true,
+            may_reopen: false,
             event_ids: None,
         }
     }
@@ -219,6 +223,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
         Draft::new(of(NewEvent::typed(&RunResumed {}, stream)?, RESUMED)).control(holder),
     ];
     let (may_start, may_resume) = (begin.may_start, begin.may_resume);
+    let may_reopen = begin.may_reopen;
     let stream = begin.stream.clone();
     let decide = move |context: &mut DecideContext<'_>| {
         let (opening, steady_us) = (context.opening(), context.steady_us());
@@ -241,9 +246,9 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
             .is_some_and(|lease| !lease.is_over(&opening, steady_us));
         let why = match (&row.finished, is_held) {
             _ if !may_resume => Why::Exists,
-            (Some(_), _) => Why::Finished,
-            (None, true) => Why::Held,
-            (None, false) => {
+            (Some(_), _) if !may_reopen => Why::Finished,
+            (_, true) => Why::Held,
+            (_, false) => {
                 let verdict = Verdict::Begun(Begun::Resumed(held()));
                 return Ok(Decision::record(RESUMED, lease, verdict));
             }

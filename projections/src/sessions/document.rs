@@ -1,5 +1,6 @@
 //! A JSON document and its two changes.
 
+use runstone_store::ErrorKind;
 use serde_json::{Map, Value};
 
 /// Deepest path in segments.
@@ -32,6 +33,19 @@ impl SessionError {
             Self::Path { .. } => "bad_path",
             Self::NoArray { .. } => "no_array",
         }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path { .. } => ErrorKind::Usage,
+            Self::NoArray { .. } => ErrorKind::Conflict,
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything: it never does.
+    pub fn is_retryable(&self) -> bool {
+        false
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //!  session.patched   merge patch (RFC 7396)           {"plan": null, "step": 3}
 //!  session.appended  path (RFC 6901) and items        /messages  [{...}]
+//!  step.completed    output.structured, merge patch   {"plan": ["look", "pay"]}
 //! ```
 //!
 //! The document is a fold over its stream: it is read at any revision, and what a turn appends
@@ -24,7 +25,7 @@ mod document;
 
 pub use document::{Document, SessionError};
 
-use crate::events::{SessionAppended, SessionPatched};
+use crate::events::{SessionAppended, SessionPatched, StepCompleted, control};
 use crate::upcasters;
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
@@ -67,6 +68,9 @@ pub fn state_at(log: &Log, stream: &str, end: Option<Position>) -> Result<Sessio
     };
     for record in log.read(changes(stream, end))? {
         let record = record?;
+        if !is_change(&record) {
+            continue;
+        }
         session.changes += 1;
         session.last = Some(record.position);
         match change_of(&record) {
@@ -116,12 +120,19 @@ fn changes(stream: &str, end: Option<Position>) -> Read {
     let item = Item::new()
         .stream(stream)
         .of_type(SessionPatched::TYPE)
-        .of_type(SessionAppended::TYPE);
+        .of_type(SessionAppended::TYPE)
+        .of_type(StepCompleted::TYPE);
     let read = Read::new(Query::from(item));
     match end {
         Some(end) => read.to(end),
         None => read,
     }
+}
+
+/// Control says which steps change the document, so that an erased one is known to be missing.
+fn is_change(record: &Record) -> bool {
+    record.header.event_type != StepCompleted::TYPE
+        || record.control.get_u64(control::STEP_STRUCTURED) == Some(1)
 }
 
 enum Change {
@@ -136,6 +147,12 @@ fn change_of(record: &Record) -> Option<Change> {
     if record.header.event_type == SessionPatched::TYPE {
         let patched = upcasters().decode::<SessionPatched>(&record.header, payload);
         Some(Change::Patched(patched.ok()?.patch))
+    } else if record.header.event_type == StepCompleted::TYPE {
+        let completed = upcasters().decode::<StepCompleted>(&record.header, payload);
+        let structured = completed.ok()?.output?.structured?;
+        Some(Change::Patched(
+            serde_json::from_str(structured.get()).ok()?,
+        ))
     } else {
         let appended = upcasters().decode::<SessionAppended>(&record.header, payload);
         let appended = appended.ok()?;

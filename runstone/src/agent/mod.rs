@@ -11,6 +11,7 @@
 
 mod block;
 mod call;
+mod guard;
 mod handle;
 mod run;
 mod session;
@@ -19,7 +20,7 @@ mod tool;
 
 pub use call::{CallError, EffectCall};
 pub use handle::Runstone;
-pub use run::{Run, RunBuilder, Status};
+pub use run::{LetGo, Run, RunBuilder, Status};
 pub use session::Session;
-pub use step::{Step, StepError};
+pub use step::{Step, StepError, StepReport};
 pub use tool::Tool;
