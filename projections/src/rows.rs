@@ -104,6 +104,24 @@ pub(crate) struct UsageSum {
     pub(crate) usd_micros: u128,
 }
 
+/// Durations of one node, tool or agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LatencyRow {
+    /// Position of an event whose content has the name.
+    pub(crate) named_at: u64,
+    /// Bins of the sketch and how many durations each has, in order.
+    pub(crate) bins: Vec<(i32, u64)>,
+    pub(crate) max_us: u64,
+}
+
+/// Something that began and did not end, or, of a recording, the other way round.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct PendingRow {
+    pub(crate) at_us: u64,
+    /// Position of the beginning, and the key of its durations; `None` where only the end is known.
+    pub(crate) began: Option<(u64, Vec<u8>)>,
+}
+
 /// A call that happens once, as it stands. Numbers are those of control.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct EffectRow {

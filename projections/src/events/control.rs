@@ -12,6 +12,10 @@ pub const RUN_OPENING: u16 = 3;
 pub const RUN_LEASE_US: u16 = 4;
 /// `run.started`, `run.resumed`: when the lease ends, Unix microseconds.
 pub const RUN_LEASE_EXPIRES_AT_US: u16 = 5;
+/// `run.started`: keyed digest of the run's name, 16 bytes.
+pub const RUN_NAME: u16 = 6;
+/// Label of the keyed digest of a run's name.
+pub const RUN_NAME_LABEL: &str = "run-name";
 /// `session.ended`: why, as a code.
 pub const REASON: u16 = 2;
 /// `step.*`: keyed digest of the node, 16 bytes; in the tag `step:` too.

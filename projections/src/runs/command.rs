@@ -219,7 +219,9 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
     let stream = begin.stream.as_str();
     let first = RunStarted::control(begin.parent.as_deref()).merge(holder.clone());
     let candidates = vec![
-        Draft::new(of(NewEvent::typed(&started, stream)?, STARTED)).control(first),
+        Draft::new(of(NewEvent::typed(&started, stream)?, STARTED))
+            .control(first)
+            .keyed(started.keyed()),
         Draft::new(of(NewEvent::typed(&RunResumed {}, stream)?, RESUMED)).control(holder),
     ];
     let (may_start, may_resume) = (begin.may_start, begin.may_resume);
