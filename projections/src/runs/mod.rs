@@ -21,12 +21,16 @@
 //! name of a run is content: the index has the position of `run.started`, and [`name`] reads it
 //! there. The stream `log` is no run and is left out.
 
+mod audit;
 mod command;
 mod error;
 mod fold;
 mod list;
 mod summary;
 
+pub use audit::{
+    Act, Newest, RECENT, Recent, Violation, ViolationKind, recent, timeline, violations,
+};
 pub(crate) use command::is_held;
 pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, record, record_blocking};
 pub use error::RunError;
