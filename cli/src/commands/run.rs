@@ -5,6 +5,7 @@ use crate::args::RunArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, count, now, relative, rfc3339, usd};
 use crate::session::{Access, Session};
+use runstone::Position;
 use runstone::projections::runs::{self, Act, Newest, Recent, Totals, Violation, ViolationKind};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -117,7 +118,7 @@ impl<'a> ActLine<'a> {
             holder: one.holder.as_deref(),
             what: one.what.as_deref(),
             how: one.how.as_deref(),
-            fence: one.fence.map(|fence| fence.get()),
+            fence: one.fence.map(Position::get),
         }
     }
 }

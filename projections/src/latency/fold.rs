@@ -93,9 +93,12 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
             };
             let key = seen.pending_key(Timed::Node, stream, node);
             match header.event_type.as_str() {
-                "step.started" => begin(rows, seen, key, seen.group_key(Timed::Node, node)),
+                "step.started" => begin(rows, seen, &key, seen.group_key(Timed::Node, node)),
                 "step.completed" | "step.failed" => end(rows, seen, &key),
-                _ => forget(rows, &key),
+                _ => {
+                    rows.remove(&key);
+                    Ok(())
+                }
             }
         }
         name if name.starts_with("effect.") => effect(rows, seen),
@@ -114,31 +117,35 @@ fn effect(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
             begin(
                 rows,
                 seen,
-                key,
+                &key,
                 seen.group_key(Timed::Tool, name.as_bytes()),
             )
         }
         "effect.completed" | "effect.failed" => end(rows, seen, &key),
         "effect.lease_renewed" | "effect.refused" => Ok(()),
         // Nobody knows how long a call took that was given up, or settled afterwards.
-        _ => forget(rows, &key),
+        _ => {
+            rows.remove(&key);
+            Ok(())
+        }
     }
 }
 
 fn begin(
     rows: &mut dyn Rows,
     seen: &Seen<'_>,
-    key: Vec<u8>,
+    key: &[u8],
     group: Vec<u8>,
 ) -> Result<(), FoldError> {
     let Some(at_us) = seen.at_us() else {
-        return forget(rows, &key);
+        rows.remove(key);
+        return Ok(());
     };
     let pending = PendingRow {
         at_us,
         began: Some((seen.position, group)),
     };
-    rows.put(&key, rows::encode(&pending)?);
+    rows.put(key, rows::encode(&pending)?);
     Ok(())
 }
 
@@ -146,7 +153,7 @@ fn end(rows: &mut dyn Rows, seen: &Seen<'_>, key: &[u8]) -> Result<(), FoldError
     let Some(pending) = pending(rows, key)? else {
         return Ok(());
     };
-    forget(rows, key)?;
+    rows.remove(key);
     match (pending.began, seen.at_us()) {
         (Some((position, group)), Some(at_us)) => {
             took(rows, &group, position, at_us.saturating_sub(pending.at_us))
@@ -163,9 +170,9 @@ fn run_started(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
     };
     let group = seen.group_key(Timed::Agent, name);
     match (pending(rows, &key)?, seen.at_us()) {
-        (None, _) => begin(rows, seen, key, group),
+        (None, _) => begin(rows, seen, &key, group),
         (Some(ended), Some(at_us)) if ended.began.is_none() => {
-            forget(rows, &key)?;
+            rows.remove(&key);
             took(
                 rows,
                 &group,
@@ -192,15 +199,6 @@ fn run_finished(rows: &mut dyn Rows, seen: &Seen<'_>, key: &[u8]) -> Result<(), 
 
 fn pending(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<PendingRow>, FoldError> {
     rows.get(key)?.map(|row| rows::decode(&row)).transpose()
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "it stands beside others that can fail"
-)]
-fn forget(rows: &mut dyn Rows, key: &[u8]) -> Result<(), FoldError> {
-    rows.remove(key);
-    Ok(())
 }
 
 fn took(rows: &mut dyn Rows, group: &[u8], position: u64, micros: u64) -> Result<(), FoldError> {

@@ -144,15 +144,12 @@ fn name_at(log: &Log, timed: Timed, position: u64) -> Result<Option<String>, Rea
         return Ok(None);
     };
     let (upcasters, header) = (upcasters(), &record.header);
-    Ok(match timed {
-        Timed::Agent => {
-            let started = upcasters.decode::<RunStarted>(header, payload).ok();
-            started.map(|started| started.name)
-        }
-        _ => {
-            let started = upcasters.decode::<StepStarted>(header, payload).ok();
-            started.map(|started| started.node)
-        }
+    Ok(if timed == Timed::Agent {
+        let started = upcasters.decode::<RunStarted>(header, payload).ok();
+        started.map(|started| started.name)
+    } else {
+        let started = upcasters.decode::<StepStarted>(header, payload).ok();
+        started.map(|started| started.node)
     })
 }
 

@@ -124,7 +124,11 @@ fn only_what_was_begun_and_ended_took_a_time() {
         // An end ends one beginning, once; the newest.
         let ended_twice = [begin.clone(), end.clone(), end.clone()];
         assert_eq!(told(&fold(&ended_twice), timed), expected, "{ends}");
-        assert_eq!(told(&fold(&[end.clone()]), timed), (0, 0), "{ends}");
+        assert_eq!(
+            told(&fold(std::slice::from_ref(&end)), timed),
+            (0, 0),
+            "{ends}"
+        );
         // A recording goes by its own clock, or by none, and ends nothing that lives.
         let recorded = |end_us| {
             [

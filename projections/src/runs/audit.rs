@@ -17,7 +17,7 @@ use std::fmt;
 pub const RECENT: u64 = 20;
 
 /// One of the newest events of a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Recent {
     /// Where it stands.
@@ -25,7 +25,6 @@ pub struct Recent {
     /// Its place in the run.
     pub revision: u64,
     /// Its type.
-    #[serde(rename = "type")]
     pub event_type: String,
     /// When it happened, Unix microseconds: by the producer's clock where it was imported and has
     /// one, else by the log's.
@@ -101,7 +100,7 @@ impl Serialize for ViolationKind {
 }
 
 /// Something that was stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Violation {
     /// Where it is recorded.
@@ -155,7 +154,7 @@ fn violation(record: &Record) -> Violation {
 }
 
 /// Something that somebody did in a run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Act {
     /// Where it is recorded: a receipt of this position proves it.
@@ -167,7 +166,6 @@ pub struct Act {
     /// Who stands behind it, as the log stamped it.
     pub principal: String,
     /// As what.
-    #[serde(serialize_with = "as_word")]
     pub authority: Authority,
     /// Who holds the run or the call from then on.
     pub holder: Option<String>,
@@ -177,10 +175,6 @@ pub struct Act {
     pub how: Option<String>,
     /// The claim of the call that it is about.
     pub fence: Option<Position>,
-}
-
-fn as_word<S: serde::Serializer>(authority: &Authority, out: S) -> Result<S::Ok, S::Error> {
-    out.collect_str(authority)
 }
 
 /// Who did what in a run, and when: its beginnings, pauses and ends, claims of calls, their outcomes,

@@ -249,12 +249,11 @@ fn digest_in(control: &Control, field: u16) -> Option<&[u8; DIGEST_BYTES]> {
         .and_then(|digest| digest.try_into().ok())
 }
 
-/// The row of the step that a field of control names, and its key.
-fn step_row(
-    rows: &mut dyn Rows,
-    seen: &Seen<'_>,
-    field: u16,
-) -> Result<Option<(Vec<u8>, Option<StepRow>)>, FoldError> {
+/// Key of a step's row, and the row if there is one.
+type StepAt = (Vec<u8>, Option<StepRow>);
+
+/// The step that a field of control names.
+fn step_row(rows: &mut dyn Rows, seen: &Seen<'_>, field: u16) -> Result<Option<StepAt>, FoldError> {
     let Some(node) = digest_in(seen.control, field) else {
         return Ok(None);
     };

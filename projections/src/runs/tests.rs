@@ -213,10 +213,7 @@ fn step_usage(mine: &[Placed<'_>]) -> StepUsage {
         let places = || mine.iter().enumerate().map(|(at, (_, event))| (at, *event));
         let starts = || places().filter(|(_, event)| mine_too(event, "step.started"));
         let ends = || places().filter(|(_, event)| mine_too(event, "step.completed"));
-        let start = starts()
-            .map(|(start, _)| start)
-            .filter(|start| *start < at)
-            .last();
+        let start = starts().map(|(start, _)| start).rfind(|start| *start < at);
         let until = starts().map(|(start, _)| start).find(|start| *start > at);
         let until = until.unwrap_or(mine.len());
         let from = start.unwrap_or_else(|| ends().map(|(end, _)| end).next().unwrap_or(at));
