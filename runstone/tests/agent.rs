@@ -726,3 +726,58 @@ fn a_stream_that_nobody_began_as_a_run_is_not_running() -> Outcome {
     );
     Ok(())
 }
+
+/// A long session is read from its snapshot, and is what its changes say at every point.
+#[tokio::test]
+async fn a_long_session_is_snapshotted_and_stays_what_it_is() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let turn = "x".repeat(100_000);
+    for n in 0..30 {
+        run.session()
+            .append("/messages", &json!({"n": n, "text": turn}))
+            .await?;
+        run.session().patch(&json!({"n": n})).await?;
+    }
+    let report = || Ok::<_, Closed>(StepReport::new(1).structured(json!({"done": true})));
+    run.step("end").run_reported_blocking(report)?;
+    let all: Vec<_> = log
+        .read(Read::new(Query::stream("run-1")))?
+        .collect::<Result<_, _>>()?;
+    let of_type = |name: &str| {
+        all.iter()
+            .filter(|one| one.header.event_type == name)
+            .count()
+    };
+    // After 1 MiB, and after as much again.
+    assert_eq!(of_type("session.snapshotted"), 2);
+    for record in &all {
+        let at = Some(record.position);
+        let read = runstone::sessions::state_at(&log, "run-1", at)?;
+        let folded = runstone::sessions::folded(&log, "run-1", at)?;
+        assert_eq!(read.document, folded.document);
+        assert_eq!(
+            (read.changes, read.missing, read.last),
+            (folded.changes, 0, folded.last)
+        );
+    }
+    let document = run.session().document().await?;
+    assert_eq!(document["messages"].as_array().map(Vec::len), Some(30));
+    assert_eq!(
+        (&document["n"], &document["done"]),
+        (&json!(29), &json!(true))
+    );
+    drop(run);
+    let run = begun(&log).await?;
+    assert_eq!(run.session().document().await?, document);
+    // A short one has none, however often it changes.
+    let short = log.run("bot").start("run-2").await?;
+    for n in 0..200 {
+        short.session().patch(&json!({"n": n})).await?;
+    }
+    let types = log.read(Read::new(Query::stream("run-2")))?;
+    let types = types.map(|record| Ok(record?.header.event_type));
+    let types: Vec<String> = types.collect::<anyhow::Result<_>>()?;
+    assert!(!types.contains(&"session.snapshotted".to_owned()));
+    Ok(())
+}

@@ -18,6 +18,12 @@ pub const RUN_NAME: u16 = 6;
 pub const RUN_NAME_LABEL: &str = "run-name";
 /// `session.ended`: why, as a code.
 pub const REASON: u16 = 2;
+/// `session.snapshotted`: position of the last change that it has.
+pub const SNAPSHOT_LAST: u16 = 1;
+/// `session.snapshotted`: changes that it was folded from.
+pub const SNAPSHOT_CHANGES: u16 = 2;
+/// `session.snapshotted`: changes that it is without, because they could not be read.
+pub const SNAPSHOT_MISSING: u16 = 3;
 /// `step.*`: keyed digest of the node, 16 bytes; in the tag `step:` too.
 pub const NODE: u16 = 1;
 /// `step.*`: which attempt, from 1.

@@ -8,8 +8,8 @@ use super::{
     ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
     RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded, SessionPatched,
-    StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, ToolCallCompleted,
-    ToolCallFailed, ToolCallRequested, VerdictGiven,
+    SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
+    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -56,6 +56,7 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<SessionAppended>(),
         EventSchema::of::<SessionEnded>(),
         EventSchema::of::<SessionPatched>(),
+        EventSchema::of::<SessionSnapshotted>(),
         EventSchema::of::<StepBlocked>(),
         EventSchema::of::<StepCompleted>(),
         EventSchema::of::<StepFailed>(),
@@ -213,6 +214,7 @@ mod tests {
             NewEvent::typed(&SessionAppended::default(), "s"),
             NewEvent::typed(&SessionEnded::default(), "s"),
             NewEvent::typed(&SessionPatched::default(), "s"),
+            NewEvent::typed(&SessionSnapshotted::default(), "s"),
             NewEvent::typed(&StepBlocked::default(), "s"),
             NewEvent::typed(&stepped, "s"),
             NewEvent::typed(&StepFailed::default(), "s"),

@@ -65,6 +65,11 @@ impl Document {
         Self::default()
     }
 
+    /// A document as it was kept.
+    pub(super) fn kept(value: Value) -> Self {
+        Self(value)
+    }
+
     /// The document.
     pub fn value(&self) -> &Value {
         &self.0

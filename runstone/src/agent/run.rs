@@ -12,7 +12,7 @@ use runstone_codec::{
 use runstone_projections::Hold;
 use runstone_projections::events::{LlmCallCompleted, RunFinished, RunPaused, SessionEnded};
 use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
-use runstone_projections::sessions::{self, Document};
+use runstone_projections::sessions::{self, Document, Since};
 use runstone_store::{AppendError, Log};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -219,7 +219,7 @@ impl RunBuilder {
                     "changes of the session were erased or cannot be read"
                 );
             }
-            *inner.document.get_mut() = Cached::of(session.document);
+            *inner.document.get_mut() = Cached::of(session);
         }
         tracing::info!(run = inner.held.stream, is_resumed, "run begins");
         Ok(Run {
@@ -254,13 +254,15 @@ pub(super) struct Cached {
     pub(super) document: Document,
     /// A change was on its way when its future was dropped or it failed: only the log knows.
     pub(super) is_stale: bool,
+    since: Since,
 }
 
 impl Cached {
-    fn of(document: Document) -> Self {
+    fn of(session: sessions::Session) -> Self {
         Self {
-            document,
+            document: session.document,
             is_stale: false,
+            since: session.since,
         }
     }
 
@@ -270,9 +272,37 @@ impl Cached {
             let log = run.inner.runstone.log();
             // What was queued before this is decided when it returns.
             log.sync_blocking()?;
-            *self = Self::of(sessions::state(log, run.id())?.document);
+            *self = Self::of(sessions::state(log, run.id())?);
         }
         Ok(&mut self.document)
+    }
+
+    /// A change of so many bytes is recorded and in the document. A snapshot that is due is taken: of
+    /// what the log says, so that it never says anything else. That it cannot be is no reason to
+    /// refuse the change.
+    pub(super) async fn changed(&mut self, run: &Run, bytes: usize) {
+        self.is_stale = false;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if !self.since.changed(bytes) {
+            return;
+        }
+        let snapshot = sessions::snapshot(run.inner.runstone.log(), run.id());
+        let taken = match snapshot {
+            Ok(None) => return,
+            Ok(Some(draft)) => {
+                self.since.taken(draft.event.payload.len() as u64);
+                run.record(draft).await.map(drop)
+            }
+            Err(error) => {
+                // Not again before as much was changed as a snapshot is due for.
+                self.since.taken(sessions::SNAPSHOT_BYTES);
+                Err(error)
+            }
+        };
+        if let Err(error) = taken {
+            let code = error.code();
+            tracing::warn!(run = run.id(), code, "the session is not snapshotted");
+        }
     }
 }
 

@@ -240,7 +240,10 @@ impl Step {
         cached.is_stale = true;
         let at = self.record(completed, completed.control()).await?;
         cached.document.patch(&patch);
-        cached.is_stale = false;
+        let structured = completed.output.as_ref();
+        let structured = structured.and_then(|output| output.structured.as_ref());
+        let bytes = structured.map_or(0, |structured| structured.get().len());
+        cached.changed(&self.run, bytes).await;
         Ok(at)
     }
 
