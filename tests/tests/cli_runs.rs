@@ -356,6 +356,17 @@ async fn a_run_is_shown_with_what_was_done_and_stopped_in_it() -> Outcome {
         (&json!(1), &json!("run"))
     );
 
+    // Names in control stand, what is content does not.
+    let erased = audited().await?;
+    let erase = ["erase", "default", "--basis", "gdpr-17", "--yes"];
+    erased.runstone.value(erase);
+    let after = erased.runstone.value(["run", "run"]);
+    let acts = told(&after["timeline"], ["act", "what", "how"]);
+    assert_eq!(acts[2], ["effect.completed", "pay", "-"]);
+    assert_eq!(acts[6], ["step.blocked", "-", "-"]);
+    assert_eq!(after["violations"].as_array().unwrap().len(), 3);
+    assert_eq!(after["tree"], run["tree"]);
+
     let cut = site.runstone.value(["run", "run", "--limit", "2"]);
     assert_eq!(
         told(&cut["timeline"], ["act"]),

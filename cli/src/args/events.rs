@@ -255,7 +255,12 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "STREAM")]
     pub(crate) stream: String,
     /// At most so many things that were done, and that were stopped: the newest
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..=100_000)
+    )]
     pub(crate) limit: u64,
 }
 

@@ -5,7 +5,7 @@
 
 use super::fold::is_imported;
 use crate::events::control::{self, effect as field};
-use crate::events::{RunPaused, StepBlocked};
+use crate::events::{EffectClaimed, EffectRefused, RunPaused, StepBlocked};
 use crate::upcasters;
 use runstone_codec::{Authority, Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
@@ -125,15 +125,13 @@ pub fn violations(log: &Log, stream: &str, limit: u64) -> Result<Newest<Violatio
         .stream(stream)
         .of_type(StepBlocked::TYPE)
         .of_type(RunPaused::TYPE)
-        .of_type(REFUSED);
+        .of_type(EffectRefused::TYPE);
     let (records, is_cut) = newest(log, Read::new(Query::from(item)), limit)?;
     Ok(Newest {
         items: records.iter().map(violation).collect(),
         is_cut,
     })
 }
-
-const REFUSED: &str = "effect.refused";
 
 fn violation(record: &Record) -> Violation {
     let (kind, (what, why)) = match record.header.event_type.as_str() {
@@ -228,13 +226,13 @@ fn act(
         }
         RunPaused::TYPE => act.what = paused_at(record),
         StepBlocked::TYPE => (act.what, act.how) = blocked(record),
-        "effect.claimed" => {
+        EffectClaimed::TYPE => {
             act.fence = Some(record.position);
             act.holder = text(field::HOLDER);
             act.what = text(field::NAME);
             names.insert(record.position.get(), act.what.clone());
         }
-        REFUSED => (act.what, act.how) = (refused(record), text(field::WHY)),
+        EffectRefused::TYPE => (act.what, act.how) = (refused(record), text(field::WHY)),
         change if change.starts_with("effect.") => {
             let fence = facts.get_u64(field::FENCE);
             act.fence = fence.map(Position::new);
@@ -284,6 +282,7 @@ fn name_of(
         Err(ReadError::NotFound { .. }) => None,
         Err(error) => return Err(error),
     };
+    let claim = claim.filter(|claim| claim.header.event_type == EffectClaimed::TYPE);
     let name = claim.and_then(|claim| claim.control.get_text(field::NAME).map(str::to_owned));
     names.insert(fence, name.clone());
     Ok(name)
@@ -301,7 +300,7 @@ fn paused_at(record: &Record) -> Option<String> {
 }
 
 fn refused(record: &Record) -> Option<String> {
-    content::<crate::events::EffectRefused>(record).map(|refused| refused.name)
+    content::<EffectRefused>(record).map(|refused| refused.name)
 }
 
 fn content<T: TypedEvent>(record: &Record) -> Option<T> {

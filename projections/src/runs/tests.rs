@@ -575,3 +575,22 @@ fn imported_runs_are_timed_by_the_recording() {
         (900, 900, None)
     );
 }
+
+/// A recording may say anything of a claim: that it stands beyond the log, or where another event
+/// stands.
+#[test]
+fn a_timeline_of_claims_that_are_none_names_nothing() {
+    let log = log();
+    start(&log, "a", None);
+    for fence in [1, 9999, u64::MAX] {
+        let done = crate::events::EffectCompleted::default();
+        let control = Control::new().u64(control::effect::FENCE, fence);
+        import(&log, vec![typed(&done, "a").control(control)]);
+    }
+    let told = timeline(&log, "a", 3).unwrap();
+    let names: Vec<_> = told.items.iter().map(|act| act.what.clone()).collect();
+    assert_eq!((names, told.is_cut), (vec![None, None, None], true));
+    assert_eq!(timeline(&log, "a", u64::MAX).unwrap().items.len(), 4);
+    assert_eq!(violations(&log, "a", 0).unwrap().items, []);
+    assert!(recent(&log, "nobody").unwrap().items.is_empty());
+}
