@@ -10,8 +10,25 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 
 struct Site {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     runstone: Runstone,
+}
+
+impl Site {
+    /// Erases the scope of all runs; the certificate goes into the folder.
+    fn erase(&self) {
+        let certificate = self.folder.path().to_string_lossy().into_owned();
+        let erase = [
+            "erase",
+            "default",
+            "--basis",
+            "gdpr-17",
+            "--yes",
+            "--output",
+            &certificate,
+        ];
+        self.runstone.value(erase);
+    }
 }
 
 /// A log with a run that succeeded, one that waits, one that was stopped, one whose process is gone
@@ -68,10 +85,7 @@ async fn site() -> Outcome<Site> {
     let runstone = Runstone::on(path);
     let recording = workspace().join("examples/refund-run.json");
     runstone.value(["import".as_ref(), recording.as_os_str()]);
-    Ok(Site {
-        _folder: folder,
-        runstone,
-    })
+    Ok(Site { folder, runstone })
 }
 
 #[tokio::test]
@@ -270,7 +284,7 @@ async fn audited() -> Outcome<Site> {
     agent.log().close().await?;
     drop(agent);
     Ok(Site {
-        _folder: folder,
+        folder,
         runstone: Runstone::on(path),
     })
 }
@@ -358,8 +372,7 @@ async fn a_run_is_shown_with_what_was_done_and_stopped_in_it() -> Outcome {
 
     // Names in control stand, what is content does not.
     let erased = audited().await?;
-    let erase = ["erase", "default", "--basis", "gdpr-17", "--yes"];
-    erased.runstone.value(erase);
+    erased.erase();
     let after = erased.runstone.value(["run", "run"]);
     let acts = told(&after["timeline"], ["act", "what", "how"]);
     assert_eq!(acts[2], ["effect.completed", "pay", "-"]);
@@ -414,8 +427,7 @@ async fn latency_is_told_by_node_tool_and_agent() -> Outcome {
         "{rebuilt:?}"
     );
     // Names are content, durations are not.
-    site.runstone
-        .value(["erase", "default", "--basis", "gdpr-17", "--yes"]);
+    site.erase();
     let erased = site.runstone.values(["runs", "--latency", "--by", "node"]);
     assert_eq!(
         (
