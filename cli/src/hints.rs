@@ -6,6 +6,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_the_log(code))
         .or_else(|| of_events(code))
         .or_else(|| of_effects(code))
+        .or_else(|| of_agents(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -117,6 +118,20 @@ fn of_events(code: &str) -> Hints {
         "payload_too_large" => &["store large content elsewhere and record its digest"],
         "payload_too_deep" => &["put deeply nested content into a string"],
         "payload_not_json" | "payload_not_utf8" => &["the payload is one JSON value, as {\"a\":1}"],
+        _ => return None,
+    })
+}
+
+/// Errors of agents and messages.
+fn of_agents(code: &str) -> Hints {
+    Some(match code {
+        "bad_name" => &["a name reads like invoice-bot"],
+        "agent_not_found" => &[
+            "runstone agent register NAME makes it known",
+            "runstone agent list shows all",
+        ],
+        "agent_revoked" => &["another credential acts as another agent"],
+        "bad_body" => &["the body is one JSON value, as {\"a\":1}"],
         _ => return None,
     })
 }

@@ -226,6 +226,6 @@ pub(crate) fn secret_source() -> SecretSource {
     clippy::disallowed_methods,
     reason = "waiting is measured where it is done"
 )]
-fn instant() -> Instant {
+pub(crate) fn instant() -> Instant {
     Instant::now()
 }

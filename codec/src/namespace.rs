@@ -10,6 +10,9 @@ pub const OWNED: [&str; 15] = [
     "sink", "step", "task", "tray", "verdict",
 ];
 
+/// Key of the tag of what was recorded elsewhere.
+pub const IMPORTED: &str = "imported";
+
 /// The log's own evidence: sorted types whose payload is never sealed, so that it reads without
 /// keys. They carry pseudonyms and codes only.
 pub const EVIDENCE: [&str; 8] = [

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use runstone_store::Fold;
 
+use crate::agents::AgentsFold;
+use crate::approvals::ApprovalsFold;
 use crate::effects::EffectsFold;
 use crate::events::{self, EventSchema};
 use crate::latency::LatencyFold;
@@ -14,6 +16,8 @@ use crate::settings::Settings;
 /// keeps its rows and does not fold on.
 pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
     vec![
+        Arc::new(AgentsFold::new()),
+        Arc::new(ApprovalsFold::new()),
         Arc::new(EffectsFold::new()),
         Arc::new(LatencyFold::new()),
         Arc::new(RunsFold::new()),

@@ -44,6 +44,12 @@
 //! Without the feature `store` (default) the crate is the typed events alone, on bytes and values.
 
 #[cfg(feature = "store")]
+pub mod agents;
+#[cfg(feature = "store")]
+pub mod approvals;
+#[cfg(feature = "store")]
+mod command;
+#[cfg(feature = "store")]
 pub mod costs;
 #[cfg(feature = "store")]
 pub mod effects;
@@ -66,6 +72,8 @@ pub mod runs;
 pub mod sessions;
 #[cfg(feature = "store")]
 pub mod settings;
+#[cfg(feature = "store")]
+mod view;
 
 pub use events::{EventSchema, upcasters};
 

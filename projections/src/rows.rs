@@ -122,6 +122,59 @@ pub(crate) struct PendingRow {
     pub(crate) began: Option<(u64, Vec<u8>)>,
 }
 
+/// How an agent stands. Numbers are those of control.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct AgentRow {
+    /// Position of `agent.registered`.
+    pub(crate) registered: u64,
+    pub(crate) state: u8,
+    /// Position and time of the event that made it so.
+    pub(crate) since: u64,
+    pub(crate) since_us: u64,
+    /// A supervisor should not run it.
+    pub(crate) is_stopped: bool,
+    pub(crate) is_revoked: bool,
+    /// Seconds after which it means to look again, if it ever slept.
+    pub(crate) timeout_s: Option<u64>,
+    /// Position of the newest order that it took or let pass.
+    pub(crate) orders_seen: u64,
+}
+
+/// A request for approval. Numbers are those of control.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ApprovalRow {
+    pub(crate) event_id: [u8; 16],
+    pub(crate) effect: Vec<u8>,
+    pub(crate) scope: String,
+    pub(crate) stream: String,
+    /// Digest of the name and arguments that are asked for.
+    pub(crate) what: Vec<u8>,
+    pub(crate) state: u8,
+    pub(crate) mode: u8,
+    pub(crate) reviewers: Vec<String>,
+    /// Principals that voted, and how.
+    pub(crate) votes: Vec<(String, bool)>,
+    pub(crate) requester: String,
+    pub(crate) requested_at_us: u64,
+    pub(crate) expires_at_us: Option<u64>,
+    pub(crate) on_timeout: u8,
+    pub(crate) escalate_to: String,
+    /// Position of what decided it, and who did.
+    pub(crate) decided: Option<u64>,
+    pub(crate) decided_by: String,
+    /// An attempt was made with it that may have been executed.
+    pub(crate) is_spent: bool,
+    /// Code and time of the last claim that was refused for it.
+    pub(crate) refused: Option<(String, u64)>,
+}
+
+/// An order whose sender may give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct OrderRow {
+    pub(crate) position: u64,
+    pub(crate) given_at_us: u64,
+}
+
 /// A call that happens once, as it stands. Numbers are those of control.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct EffectRow {

@@ -58,8 +58,8 @@ mod options;
 pub mod pack;
 
 pub use agent::{
-    CallError, EffectCall, LetGo, Run, RunBuilder, Runstone, Session, Status, Step, StepError,
-    StepReport, Tool,
+    CallError, EffectCall, Inbox, LetGo, Run, RunBuilder, Runstone, Session, Status, Step,
+    StepError, StepReport, Tool,
 };
 pub use options::Options;
 
@@ -78,7 +78,7 @@ pub use runstone_projections::effects::{
 };
 pub use runstone_projections::runs::RunError;
 pub use runstone_projections::{
-    Hold, Settings, events, runs, schemas, sessions, settings, standard_folds,
+    Hold, Settings, agents, events, runs, schemas, sessions, settings, standard_folds,
 };
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};

@@ -6,6 +6,7 @@
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
 //!  pack        evidence packs, and foreign programs that check them
+//!  clocked     a log whose clock goes only when a test says so
 //!  command     the command `runstone`, built and run
 //!  tamper      damage to the files of a log
 //! ```
@@ -19,6 +20,7 @@
 )]
 
 pub mod calls;
+pub mod clocked;
 pub mod command;
 pub mod contract;
 pub mod folds;

@@ -1,17 +1,15 @@
 //! Calls that happen once: what a claim is answered in every state, and that only its holder ends
 //! it.
 
-use runstone_codec::{Authority, Draft, NewEvent, OsEntropy, Position};
+use runstone_codec::{Draft, NewEvent, Position};
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, EffectError, EffectFilter, Effects, Executed, Found, Fresh,
     Held, KeySource, State, list, of_stream,
 };
 use runstone_projections::events::{EffectCompleted, ErrorSaid};
 use runstone_projections::{Hold, Settings, standard_folds};
-use runstone_store::keys::Credential;
-use runstone_store::{
-    CreateOptions, Erase, Log, ManualClock, OpenOptions, Query, Read, Sealing, VerifyLevel,
-};
+use runstone_store::{CreateOptions, Erase, Log, ManualClock, OpenOptions, Query, Read, Sealing};
+use runstone_tests::clocked::{Clocked, START_US, assert_sound};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
 use std::sync::{Arc, Barrier};
@@ -19,50 +17,8 @@ use std::sync::{Arc, Barrier};
 const SECOND: u64 = 1_000_000;
 const LEASE: Hold = Hold::For(60 * SECOND);
 
-struct Site {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
-}
-
-impl Site {
-    fn new() -> Outcome<Self> {
-        Ok(Self {
-            folder: tempfile::tempdir()?,
-            clock: Arc::new(ManualClock::new(1_750_000_000_000_000)),
-        })
-    }
-
-    fn opening(&self) -> OpenOptions {
-        let mut open = OpenOptions::default();
-        open.options.clock = Arc::<ManualClock>::clone(&self.clock);
-        open.folds = standard_folds();
-        open
-    }
-
-    fn create(&self, sealing: Sealing) -> Outcome<Log> {
-        let mut create = CreateOptions::default();
-        create.sealing = sealing;
-        let path = self.folder.path().join("log");
-        Ok(Log::create(&path, &create, self.opening())?)
-    }
-
-    fn reopen(&self, log: Log) -> Outcome<Log> {
-        log.close_blocking()?;
-        drop(log);
-        Ok(Log::open(&self.folder.path().join("log"), self.opening())?)
-    }
-
-    /// A handle of a person.
-    fn person(&self, log: &Log) -> Outcome<Log> {
-        let path = self.folder.path().join("ada");
-        let credential = Credential::create(&path, "ada", Authority::Human, &OsEntropy)?;
-        log.enrol("ada", Authority::Human, &credential.public_key())?;
-        Ok(log.with_credential(&credential)?)
-    }
-}
-
 fn memory() -> Outcome<(Log, Arc<ManualClock>)> {
-    let clock = Arc::new(ManualClock::new(1_750_000_000_000_000));
+    let clock = Arc::new(ManualClock::new(START_US));
     let mut open = OpenOptions::default();
     open.options.clock = Arc::<ManualClock>::clone(&clock);
     open.folds = standard_folds();
@@ -111,18 +67,9 @@ fn gave_up(begun: bool) -> Change {
     Change::Cancel { reason, begun }
 }
 
-/// Rows are what the log says, now and when it is opened again.
-fn assert_sound(log: &Log) -> Outcome {
-    for check in log.check_folds(None, &|_, _| {})? {
-        assert!(check.is_equal(), "{check:?}");
-    }
-    assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
-    Ok(())
-}
-
 #[test]
 fn a_result_is_stored_once_and_given_for_ever() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
     let effects = Effects::new(&log);
     let claim = pay("inv-1").args(&json!({"usd": 12}))?;
@@ -371,7 +318,7 @@ fn doubtful_writes_are_unknown_and_what_bears_repeating_is_not() -> Outcome {
 /// the whole lease again, because nobody knows how long the log was closed.
 #[test]
 fn what_is_held_when_the_log_is_opened_again() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
     let effects = Effects::new(&log);
     let claims = [
@@ -423,7 +370,7 @@ fn a_lease_runs_on_the_monotonic_clock() -> Outcome {
 /// Who opens the log for each command holds by the clock, or its lease would never end.
 #[test]
 fn what_is_held_by_the_clock_ends_however_often_the_log_is_opened() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let mut log = site.create(Sealing::Required)?;
     let claim = |id: &str| pay(id).hold(Hold::ByClock(60 * SECOND));
     let renewed = held(Effects::new(&log).claim_blocking(&claim("renewed")))?;
@@ -487,7 +434,7 @@ fn calls_as_of_a_point_are_what_they_were() -> Outcome {
 /// says so.
 #[test]
 fn an_unknown_outcome_is_settled_by_people() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
     let person = Effects::new(&site.person(&log)?);
     let effects = Effects::new(&log);
@@ -603,7 +550,7 @@ fn a_refused_result_is_stored_and_not_asked_for_again() -> Outcome {
 /// that finds it is gone too.
 #[test]
 fn an_erased_result_is_not_asked_for_again() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Plain)?;
     let effects = Effects::new(&log);
     let claim = pay("inv-1").scope("ann");
@@ -623,14 +570,14 @@ fn recordings_claim_nothing() -> Outcome {
     let (log, _) = memory()?;
     let effects = Effects::new(&log);
     let held = held(effects.claim_blocking(&pay("inv-1")))?;
-    let forged = NewEvent::typed(&EffectCompleted::default(), "run-1")?
-        .tag(held.id.tag())
-        .tag("imported:zu-jsonl");
+    let forged = NewEvent::typed(&EffectCompleted::default(), "run-1")?.tag(held.id.tag());
     let control = runstone_codec::Control::new()
         .bytes(1, held.id.digest)
         .u64(2, held.fence.get());
-    log.import_blocking(vec![vec![Draft::new(forged).control(control)]])
-        .remove(0)?;
+    for forged in [forged.clone().tag("imported:zu-jsonl"), forged] {
+        let forged = Draft::new(forged).control(control.clone());
+        log.import_blocking(vec![vec![forged]]).remove(0)?;
+    }
     assert_eq!(code(effects.claim_blocking(&pay("inv-1"))), "in_flight");
     let written = log.append_blocking(NewEvent::new("effect.completed", "run-1"));
     assert_eq!(written.unwrap_err().code(), "owned_namespace");
@@ -639,7 +586,7 @@ fn recordings_claim_nothing() -> Outcome {
 
 #[test]
 fn of_many_callers_one_executes() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
     let barrier = Arc::new(Barrier::new(64));
     let threads: Vec<_> = (0..64)
@@ -778,7 +725,7 @@ fn refusals_are_recorded_once_a_second_each() -> Outcome {
 /// What a person lets be made again may be attempted as often as any call.
 #[test]
 fn a_release_begins_the_attempts_anew() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
     let person = Effects::new(&site.person(&log)?);
     let effects = Effects::new(&log);

@@ -3,19 +3,16 @@
 
 use runstone::effects::{Change, Claim, Claimed, EffectFilter, list};
 use runstone::sessions;
-use runstone::store::keys::Credential;
 use runstone::{
-    Authority, CallError, Class, Durability, Effect, Effects, ErrorKind, Hold, KeySource, Log,
-    LogOptions, NewEvent, Options, ProblemKind, Query, Read, Run, Runstone, Settings, State,
-    Status, VerifyLevel, VerifyOptions,
+    CallError, Class, Durability, Effect, Effects, ErrorKind, Hold, KeySource, Log, NewEvent,
+    Options, ProblemKind, Query, Read, Run, Runstone, Settings, State, Status, VerifyLevel,
+    VerifyOptions,
 };
-use runstone_codec::OsEntropy;
-use runstone_store::ManualClock;
+use runstone_tests::clocked::Clocked;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::future::{Future, pending};
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -26,39 +23,16 @@ mod contract;
 
 type Fault = std::io::Error;
 
-struct Site {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
+fn options(site: &Clocked) -> Options {
+    Runstone::options().storage(site.storage())
 }
 
-impl Site {
-    fn new() -> Outcome<Self> {
-        Ok(Self {
-            folder: tempfile::tempdir()?,
-            clock: Arc::new(ManualClock::new(1_750_000_000_000_000)),
-        })
-    }
+fn open(site: &Clocked) -> Outcome<Runstone> {
+    Ok(options(site).open_or_create(site.path())?)
+}
 
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("log")
-    }
-
-    fn options(&self) -> Options {
-        let mut options = LogOptions::default();
-        options.clock = Arc::<ManualClock>::clone(&self.clock);
-        Runstone::options().storage(options)
-    }
-
-    fn open(&self) -> Outcome<Runstone> {
-        Ok(self.options().open_or_create(self.path())?)
-    }
-
-    fn person(&self, log: &Log) -> Outcome<Effects> {
-        let path = self.folder.path().join("ada");
-        let ada = Credential::create(&path, "ada", Authority::Human, &OsEntropy)?;
-        log.enrol("ada", Authority::Human, &ada.public_key())?;
-        Ok(Effects::new(&log.with_credential(&ada)?))
-    }
+fn person(site: &Clocked, log: &Log) -> Outcome<Effects> {
+    Ok(Effects::new(&site.person(log)?))
 }
 
 fn begin(log: &Runstone, id: &str) -> Outcome<Run> {
@@ -124,9 +98,9 @@ fn count(log: &Log, event_type: &str) -> Outcome<usize> {
 /// M1: a crash or a time-out leaves a call in flight for ever, and nobody can clear it.
 #[test]
 fn m1_stuck_for_ever() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let times = Cell::new(0);
-    let log = site.open()?;
+    let log = open(&site)?;
     let claim = Claim::tool("run-1", "pay")
         .request("crashed")
         .hold(Hold::Opening);
@@ -136,7 +110,7 @@ fn m1_stuck_for_ever() -> Outcome {
         Claimed::Held(_)
     ));
     drop(log);
-    let log = site.open()?;
+    let log = open(&site)?;
     let run = begin(&log, "run-2")?;
     assert_eq!(code(pay(&run, "crashed", &times)), "effect_unknown");
     time_out(&run, "late", Class::Write);
@@ -145,7 +119,7 @@ fn m1_stuck_for_ever() -> Outcome {
     // They are listed, and a person lets them be made again.
     let stuck = list(&log, &EffectFilter::new().state(State::Unknown))?;
     assert_eq!(stuck.len(), 2);
-    let person = site.person(&log)?;
+    let person = person(&site, &log)?;
     for effect in stuck {
         let reason = "the gateway knows nothing of it".to_owned();
         person.change_blocking(&effect.target(), &Change::Release { reason })?;
@@ -158,8 +132,8 @@ fn m1_stuck_for_ever() -> Outcome {
 /// M2: a claim that is past its time is opened to others, and the first cannot store its result.
 #[test]
 fn m2_a_long_call_runs_twice() -> Outcome {
-    let site = Site::new()?;
-    let log = site.open()?;
+    let site = Clocked::new()?;
+    let log = open(&site)?;
     let claim = Claim::tool("run-1", "pay")
         .request("inv-1")
         .hold(Hold::For(1_000_000));
@@ -198,9 +172,9 @@ fn m2_a_long_call_runs_twice() -> Outcome {
 /// M3: a damaged file reads as an empty ledger, and payments are made again.
 #[test]
 fn m3_damage_is_not_amnesia() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let times = Cell::new(0);
-    let log = site.open()?;
+    let log = open(&site)?;
     let run = begin(&log, "run-1")?;
     for n in 0..20 {
         pay(&run, &format!("inv-{n}"), &times)?;
@@ -216,7 +190,7 @@ fn m3_damage_is_not_amnesia() -> Outcome {
         b"{}",
     ] {
         std::fs::write(site.path(), damaged)?;
-        let opened = site.options().open(site.path());
+        let opened = options(&site).open(site.path());
         match opened {
             Err(error) => {
                 let kinds = [ErrorKind::Corrupt, ErrorKind::Usage];
@@ -231,7 +205,7 @@ fn m3_damage_is_not_amnesia() -> Outcome {
         }
     }
     std::fs::write(site.path(), &whole)?;
-    let log = site.open()?;
+    let log = open(&site)?;
     pay(&begin(&log, "run-3")?, "inv-19", &times)?;
     assert_eq!(times.get(), 20);
     Ok(())
@@ -241,9 +215,8 @@ fn m3_damage_is_not_amnesia() -> Outcome {
 /// answered, also where appends are buffered.
 #[test]
 fn m4_claims_and_outcomes_are_durable() -> Outcome {
-    let site = Site::new()?;
-    let log = site
-        .options()
+    let site = Clocked::new()?;
+    let log = options(&site)
         .durability(Durability::Buffered)
         .create(site.path())?;
     let run = begin(&log, "run-1")?;
@@ -264,8 +237,8 @@ fn m4_claims_and_outcomes_are_durable() -> Outcome {
 /// what is written does not grow with what was there.
 #[test]
 fn m5_a_call_costs_the_same_however_many_there_were() -> Outcome {
-    let site = Site::new()?;
-    let log = site.open()?;
+    let site = Clocked::new()?;
+    let log = open(&site)?;
     let run = begin(&log, "run-1")?;
     let times = Cell::new(0);
     let mut grown = Vec::new();
@@ -394,10 +367,10 @@ fn m9_a_key_is_bound_to_what_it_is_for() -> Outcome {
 /// M10: runs are told apart by where they are in memory; a new one gets the results of another.
 #[test]
 fn m10_runs_are_told_apart_by_name() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let times = Cell::new(0);
     for n in 0..3 {
-        let log = site.open()?;
+        let log = open(&site)?;
         for m in 0..3 {
             let run = begin(&log, &format!("run-{n}-{m}"))?;
             let call = || run.effect("look").args(&json!({"q": 1}));
@@ -549,8 +522,8 @@ fn m14_a_receipt_is_of_its_place_in_the_log() -> Outcome {
 /// the error that it was for.
 #[test]
 fn m15_a_session_is_durable_change_by_change() -> Outcome {
-    let site = Site::new()?;
-    let log = site.open()?;
+    let site = Clocked::new()?;
+    let log = open(&site)?;
     let run = begin(&log, "run-1")?;
     run.session().append_blocking("/messages", "hello")?;
     run.session().patch_blocking(&json!({"step": 3}))?;
@@ -590,10 +563,10 @@ fn m15_a_session_is_durable_change_by_change() -> Outcome {
 }
 
 /// The log is opened anew, as after a kill: whoever held a run is not asked.
-fn restart(site: &Site, log: Runstone) -> Outcome<Runstone> {
+fn restart(site: &Clocked, log: Runstone) -> Outcome<Runstone> {
     log.close_blocking()?;
     drop(log);
-    site.open()
+    open(site)
 }
 
 /// M20: a field more breaks those that read, and tools and tasks cannot share a file.
@@ -662,8 +635,8 @@ async fn m21_calls_wait_without_blocking() -> Outcome {
 /// M22: nothing can be removed. What concerns one person goes, and the calls stay made.
 #[test]
 fn m22_results_can_go_and_calls_stay_made() -> Outcome {
-    let site = Site::new()?;
-    let log = site.options().plain().create(site.path())?;
+    let site = Clocked::new()?;
+    let log = options(&site).plain().create(site.path())?;
     let run = log
         .run("bot")
         .scope("ann")

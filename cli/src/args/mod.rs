@@ -1,6 +1,7 @@
 //! What can be asked of the command.
 
 mod admin;
+mod agent;
 mod command_line;
 mod effect;
 mod events;
@@ -11,6 +12,9 @@ mod values;
 pub(crate) use admin::{
     ClockCommand, CompletionsArgs, ConfigCommand, InitArgs, KeysCommand, ManArgs, PrincipalCommand,
     RebuildArgs, SchemaArgs, VerifyArgs,
+};
+pub(crate) use agent::{
+    AgentCommand, MessageCommand, MessagesArgs, Power, ReadArgs, SendArgs, WaitArgs,
 };
 pub(crate) use command_line::{CommandLine, Kek};
 pub(crate) use effect::{
@@ -132,6 +136,10 @@ pub(crate) enum Command {
     Orphans,
     #[command(subcommand)]
     Effect(EffectCommand),
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    #[command(subcommand)]
+    Message(MessageCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod agent;
 mod append;
 mod checkpoint;
 mod config;
@@ -17,6 +18,7 @@ mod init;
 mod keys;
 mod latency;
 mod log;
+mod message;
 mod meta;
 mod orphans;
 mod receipt;
@@ -55,6 +57,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::State(args) => state::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),
+        Command::Agent(command) => agent::run(&session, command),
+        Command::Message(command) => message::run(&session, command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

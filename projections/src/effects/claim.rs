@@ -1,11 +1,15 @@
 //! What is asked of the ledger, and what it answers.
 
-use super::{Class, Effect, EffectError, EffectId, Executed, KeySource, Kind, json};
-use crate::events::ErrorSaid;
+use super::key::{Key, args_digest};
+use super::{Class, Effect, EffectError, EffectId, Executed, KeySource, Kind, json, raw};
+use crate::events::control::approval;
+use crate::events::{ErrorSaid, approved_as};
 use crate::lease::Hold;
 use crate::runs::RunHeld;
-use runstone_codec::{Position, Uuid};
+use runstone_codec::{Keyed, Position, Uuid};
+use runstone_store::Log;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 /// Longest name of a call in bytes.
 pub const MAX_NAME_LEN: usize = 256;
@@ -29,6 +33,15 @@ pub struct Claim {
     pub(super) fresh: Fresh,
     pub(super) event_id: Option<Uuid>,
     pub(super) run: Option<RunHeld>,
+    pub(super) needs_approval: bool,
+}
+
+/// A call as somebody is asked about it.
+pub(crate) struct Subject {
+    pub(crate) key: String,
+    pub(crate) args: Option<Box<RawValue>>,
+    pub(crate) scope: Option<String>,
+    pub(crate) keyed: [Keyed; 3],
 }
 
 impl Claim {
@@ -58,6 +71,7 @@ impl Claim {
             fresh: Fresh::Forever,
             event_id: None,
             run: None,
+            needs_approval: false,
         }
     }
 
@@ -159,6 +173,44 @@ impl Claim {
             }
         }
         Ok(())
+    }
+
+    /// The call that it would make; `None` if its scope has no keys, and so no calls.
+    pub(crate) fn id(&self, log: &Log) -> Result<Option<EffectId>, EffectError> {
+        let [_, digest, _] = Key::of(self)?.digests(self)?;
+        let scope = log.scope_of_stream(&self.stream)?;
+        let scope = self
+            .scope
+            .clone()
+            .or(scope)
+            .unwrap_or_else(|| "default".to_owned());
+        let digest = log.keyed_digest(&scope, &digest)?;
+        Ok(digest.map(|digest| EffectId { digest, scope }))
+    }
+
+    /// What somebody is asked who is asked whether it may be made.
+    pub(crate) fn subject(&self) -> Result<Subject, EffectError> {
+        self.check()?;
+        let key = Key::of(self)?;
+        let [tag, digest, _] = key.digests(self)?;
+        Ok(Subject {
+            key: key.text,
+            args: self.args.as_deref().map(raw).transpose()?,
+            scope: self.scope.clone(),
+            keyed: [tag, digest, self.to_approve(approval::WHAT)?],
+        })
+    }
+
+    /// Digest of what an approval would have to be for.
+    pub(super) fn to_approve(&self, into: u16) -> Result<Keyed, EffectError> {
+        let args = args_digest(self.args.as_deref())?;
+        Ok(approved_as(into, &self.name, &args))
+    }
+
+    /// It needs an approval, whatever the settings say of its class.
+    pub fn needs_approval(mut self) -> Self {
+        self.needs_approval = true;
+        self
     }
 
     /// The stream that it is recorded in.

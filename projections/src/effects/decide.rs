@@ -3,12 +3,14 @@
 
 use super::fold::{FOLD, LEASE, effect_key};
 use super::{Effect, EffectId};
+use crate::approvals::{Asks, Blocked, gate};
 use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
 use crate::lease::{Hold, Length, Moment};
-use crate::rows::{self, EffectRow};
+use crate::rows::EffectRow;
 use crate::runs::{RunHeld, is_held};
 use crate::settings::Settings;
+use crate::view;
 use runstone_codec::{Authority, Control, Position};
 use runstone_store::{AppendError, DecideContext, Decision};
 
@@ -38,6 +40,8 @@ pub(super) enum Verdict {
     StaleRun,
     /// Other settings came into force meanwhile.
     Reconfigured,
+    /// It is not approved.
+    NotApproved(Blocked),
 }
 
 /// Why a claim is not granted.
@@ -75,6 +79,8 @@ pub(super) struct Terms {
     pub(super) fresh_for_us: Option<u64>,
     /// The run that it is made in, which must be held.
     pub(super) run: Option<RunHeld>,
+    /// Whether it needs an approval that nobody asked for.
+    pub(super) needs_approval: bool,
 }
 
 impl Terms {
@@ -84,15 +90,7 @@ impl Terms {
 }
 
 fn row_of(context: &DecideContext<'_>, id: &EffectId) -> Result<Option<EffectRow>, AppendError> {
-    let stopped = |error: runstone_store::FoldError| AppendError::FoldStopped {
-        fold: FOLD.to_owned(),
-        position: context.next_position().get(),
-        why: error.to_string(),
-    };
-    let row = context.fold_row(FOLD, &effect_key(&id.digest, &id.scope))?;
-    row.map(|row| rows::decode(&row))
-        .transpose()
-        .map_err(stopped)
+    view::row(context, FOLD, &effect_key(&id.digest, &id.scope))
 }
 
 /// Scope, key and binding of the claim, as they were digested for this decision.
@@ -125,7 +123,7 @@ pub(super) fn claim(
     let steady_us = context.steady_us();
     let row = row_of(context, &id)?;
     let Some(row) = row else {
-        return Ok(grant(context, terms, id, 1));
+        return grant(context, terms, id, 1);
     };
     let is_over = row.lease.is_over(&opening, steady_us);
     let effect = |why| {
@@ -134,7 +132,7 @@ pub(super) fn claim(
     };
     let why = match row.state() {
         _ if !row.is_bound_to(&binding) => Why::KeyConflict,
-        State::Completed if is_stale(&row, now_us) => return Ok(grant(context, terms, id, 1)),
+        State::Completed if is_stale(&row, now_us) => return grant(context, terms, id, 1),
         State::Completed => Why::Completed,
         State::Unknown => Why::Unknown,
         State::InFlight if !is_over => Why::InFlight,
@@ -152,7 +150,7 @@ pub(super) fn claim(
         State::InFlight | State::Failed | State::Cancelled
             if row.attempt.saturating_sub(row.released_attempts) < terms.max_attempts =>
         {
-            return Ok(grant(context, terms, id, row.attempt + 1));
+            return grant(context, terms, id, row.attempt + 1);
         }
         State::InFlight | State::Failed | State::Cancelled => Why::Exhausted,
     };
@@ -184,7 +182,10 @@ fn grant(
     terms: &Terms,
     id: EffectId,
     attempt: u64,
-) -> Decision<Verdict> {
+) -> Result<Decision<Verdict>, AppendError> {
+    if let Some(refused) = not_approved(context, terms, &id)? {
+        return Ok(refused);
+    }
     let (steady_us, opening) = (context.steady_us(), context.opening());
     let length = terms.length();
     let mut control = LEASE
@@ -199,7 +200,35 @@ fn grant(
         attempt,
         lease_expires_at_us: length.ends_at_us(steady_us),
     };
-    Decision::record(CLAIMED, control, verdict)
+    Ok(Decision::record(CLAIMED, control, verdict))
+}
+
+/// The claim is refused unless people said yes, where they were asked or have to be.
+fn not_approved(
+    context: &DecideContext<'_>,
+    terms: &Terms,
+    id: &EffectId,
+) -> Result<Option<Decision<Verdict>>, AppendError> {
+    let (_, refused) = context.candidate(REFUSED).ok_or(AppendError::Empty)?;
+    let asks = Asks {
+        digest: &id.digest,
+        scope: &id.scope,
+        what: refused.get_bytes(field::TO_APPROVE).unwrap_or_default(),
+        needs_one: terms.needs_approval,
+    };
+    let Some(blocked) = gate(context, &asks)? else {
+        return Ok(None);
+    };
+    let control = Control::new()
+        .bytes(field::KEY, id.digest)
+        .text(field::WHY, blocked.why.code());
+    let is_told = blocked.is_told;
+    let verdict = Verdict::NotApproved(blocked);
+    Ok(Some(if is_told {
+        Decision::nothing(verdict)
+    } else {
+        Decision::record(REFUSED, control, verdict)
+    }))
 }
 
 fn ended(id: &EffectId, fence: u64) -> Control {

@@ -1,6 +1,7 @@
 //! Why something is not done.
 
 use super::Effect;
+use crate::approvals::NotApproved;
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
@@ -50,10 +51,10 @@ pub enum EffectError {
         name: String,
     },
     /// The claim is not the one in force: somebody else holds the call, or it ended.
-    #[error("the claim at position {fence} is not in force{}", now(.effect.as_deref()))]
+    #[error("{} is not in force{}", claim(*.fence), now(.effect.as_deref()))]
     StaleClaim {
-        /// The claim.
-        fence: Position,
+        /// The claim, if one was named.
+        fence: Option<Position>,
         /// How the call stands.
         effect: Option<Box<Effect>>,
     },
@@ -77,6 +78,16 @@ pub enum EffectError {
     /// A call has no name.
     #[error("the call has no name")]
     NoName,
+    /// People have to say yes first.
+    #[error("`{name}` is not approved: {why}{}", asked(*.request))]
+    NotApproved {
+        /// What is called.
+        name: String,
+        /// Why not.
+        why: NotApproved,
+        /// Where they were asked.
+        request: Option<Position>,
+    },
     /// A name is too long.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
     TooLong {
@@ -134,6 +145,7 @@ impl EffectError {
             Self::NotAllowed { .. } => "not_allowed",
             Self::StaleRun { .. } => "stale_run",
             Self::NoName => "name_missing",
+            Self::NotApproved { .. } => "not_approved",
             Self::TooLong { .. } => "name_too_long",
             Self::NotFound => "effect_not_found",
             Self::ResultErased { .. } => "result_erased",
@@ -157,6 +169,7 @@ impl EffectError {
             | Self::Unknown(_)
             | Self::AttemptsExhausted(_)
             | Self::FailedForGood(_)
+            | Self::NotApproved { .. }
             | Self::ResultErased { .. } => ErrorKind::Refused,
             Self::KeyConflict { .. }
             | Self::StaleClaim { .. }
@@ -200,6 +213,19 @@ fn until(effect: &Effect) -> String {
     match effect.lease_expires_at_us {
         Some(us) => format!(" until {us} (Unix microseconds)"),
         None => " as long as its process has the log open".to_owned(),
+    }
+}
+
+fn asked(request: Option<Position>) -> String {
+    request.map_or_else(String::new, |position| {
+        format!(" (asked at position {position})")
+    })
+}
+
+fn claim(fence: Option<Position>) -> String {
+    match fence {
+        Some(position) => format!("the claim at position {position}"),
+        None => "a claim that is not named".to_owned(),
     }
 }
 

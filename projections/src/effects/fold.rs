@@ -6,10 +6,11 @@
 //!  'n' scope                how many of them a scope has
 //! ```
 
-use crate::events::control::{self, effect as field};
+use crate::events::control::effect as field;
 use crate::events::{Class, Executed, Kind, State};
 use crate::lease::LeaseFields;
 use crate::rows::{self, EffectRow};
+use crate::runs::is_imported;
 use runstone_codec::{Control, Header};
 use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
 
@@ -106,11 +107,7 @@ fn migrated_since(at: &At<'_>) -> Option<u64> {
 
 /// A recording tells what happened elsewhere; only a ledger that was taken over is gone by.
 fn counts(at: &At<'_>) -> bool {
-    let is_import = |tag: &String| {
-        tag.split_once(':')
-            .is_some_and(|(key, _)| key == control::IMPORTED)
-    };
-    migrated_since(at).is_some() || !at.header.tags.iter().any(is_import)
+    migrated_since(at).is_some() || !is_imported(at.header)
 }
 
 /// What another ledger says counts for what it said itself, if it says it later. It never undoes

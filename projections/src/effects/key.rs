@@ -154,6 +154,6 @@ fn escape(part: &str, into: &mut String) {
 }
 
 /// Digest of the arguments by name.
-fn args_digest(args: Option<&[u8]>) -> Result<[u8; 32], EffectError> {
+pub(super) fn args_digest(args: Option<&[u8]>) -> Result<[u8; 32], EffectError> {
     events::args_digest(args).ok_or(EffectError::Args)
 }

@@ -1,15 +1,12 @@
 //! Looking at the ledger.
 
 use super::fold::{DIGEST_BYTES, EFFECT_ROW, FOLD, OPEN_ROW, effect_key};
-use super::key::Key;
 use super::{Claim, Effect, EffectError, EffectId, Effects, State};
 use crate::lease::Moment;
 use crate::rows::{self, EffectRow};
+use crate::view;
 use runstone_codec::Position;
 use runstone_store::{Log, ReadError};
-
-/// Rows fetched at once.
-const PAGE: usize = 256;
 
 /// Which calls are meant: those for which everything that is set holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,40 +68,34 @@ impl EffectFilter {
 ///
 /// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
 pub fn list(log: &Log, filter: &EffectFilter) -> Result<Vec<Effect>, ReadError> {
-    check(log)?;
+    view::check(log, FOLD)?;
     let (prefix, skip) = if filter.is_open() {
         (OPEN_ROW, 1 + size_of::<u64>())
     } else {
         (EFFECT_ROW, 1)
     };
-    let (mut found, mut from) = (Vec::new(), vec![prefix]);
-    loop {
-        let page = log.fold_rows(FOLD, &[prefix], &from, PAGE)?;
-        for (key, row) in &page {
-            let id = id_of(key.get(skip..).unwrap_or_default())?;
-            let effect = if prefix == EFFECT_ROW {
-                Some(view(log, id, row)?)
-            } else {
-                // One that was settled since the page was read is passed over.
-                get(log, &id)?
-            };
-            found.extend(effect.filter(|effect| filter.matches(effect)));
-        }
-        let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
-            return Ok(found);
+    let mut found = Vec::new();
+    view::each(log, FOLD, &[prefix], |(key, row)| {
+        let id = id_of(key.get(skip..).unwrap_or_default())?;
+        let effect = if prefix == EFFECT_ROW {
+            Some(seen(log, id, &row)?)
+        } else {
+            // One that was settled since the page was read is passed over.
+            get(log, &id)?
         };
-        from.clone_from(last);
-        from.push(0);
-    }
+        found.extend(effect.filter(|effect| filter.matches(effect)));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {
     let row = log.fold_row(FOLD, &effect_key(&id.digest, &id.scope))?;
-    row.map(|row| view(log, id.clone(), &row)).transpose()
+    row.map(|row| seen(log, id.clone(), &row)).transpose()
 }
 
-fn view(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
-    let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+fn seen(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
+    let row: EffectRow = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
     let moment = Moment::Now(log.opening(), log.steady_us());
     Ok(Effect::of(id, &row, &moment))
 }
@@ -118,27 +109,7 @@ pub(super) fn id_of(bytes: &[u8]) -> Result<EffectId, ReadError> {
                 scope: std::str::from_utf8(scope).ok()?.to_owned(),
             })
         });
-    id.ok_or_else(|| failed("the key of a row names no call".to_owned()))
-}
-
-/// A fold that has stopped knows nothing of what came after.
-fn check(log: &Log) -> Result<(), ReadError> {
-    let stopped = log
-        .fold_status()
-        .into_iter()
-        .find(|status| status.name == FOLD)
-        .and_then(|status| status.stopped);
-    match stopped {
-        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
-        None => Ok(()),
-    }
-}
-
-pub(super) fn failed(why: String) -> ReadError {
-    ReadError::Fold {
-        fold: FOLD.to_owned(),
-        why,
-    }
+    id.ok_or_else(|| view::failed(FOLD, "the key of a row names no call"))
 }
 
 impl Effects {
@@ -148,18 +119,11 @@ impl Effects {
     ///
     /// [`EffectError`] if the key cannot be one, or the log cannot be read.
     pub fn find(&self, claim: &Claim) -> Result<Option<Effect>, EffectError> {
-        let [_, digest, _] = Key::of(claim)?.digests(claim)?;
-        let scope = self.log.scope_of_stream(&claim.stream)?;
-        let scope = claim
-            .scope
-            .clone()
-            .or(scope)
-            .unwrap_or_else(|| "default".to_owned());
-        let Some(digest) = self.log.keyed_digest(&scope, &digest)? else {
+        let Some(id) = claim.id(&self.log)? else {
             return Ok(None);
         };
-        check(&self.log)?;
-        Ok(get(&self.log, &EffectId { digest, scope })?)
+        view::check(&self.log, FOLD)?;
+        Ok(get(&self.log, &id)?)
     }
 
     /// How a call stands.
@@ -168,7 +132,7 @@ impl Effects {
     ///
     /// [`EffectError::Read`] if the log cannot be read.
     pub fn get(&self, id: &EffectId) -> Result<Option<Effect>, EffectError> {
-        check(&self.log)?;
+        view::check(&self.log, FOLD)?;
         Ok(get(&self.log, id)?)
     }
 

@@ -48,6 +48,8 @@ pub use key::{KeySource, MAX_KEY_LEN};
 pub use list::{EffectFilter, list};
 pub use past::of_stream;
 
+use crate::approvals::{ApprovalError, Approvals, Blocked, NotApproved};
+use crate::command::Command;
 use crate::events::control::effect as field;
 use crate::events::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -60,7 +62,7 @@ use crate::upcasters;
 use decide::{Act, Done, Terms, Verdict, Why};
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
-use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
+use runstone_store::{AppendError, Log, Payload};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::{Mutex, PoisonError};
@@ -163,26 +165,6 @@ pub struct Effects {
     settings: Mutex<Option<InForce>>,
 }
 
-/// A command, ready to be decided.
-struct Command<A> {
-    candidates: Vec<Draft>,
-    decide: Decider<A>,
-}
-
-type Decider<A> = Box<dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send>;
-
-impl<A: Send + 'static> Command<A> {
-    async fn run(self, log: &Log) -> Result<A, AppendError> {
-        let (answer, _) = log.command(self.candidates, self.decide).await?;
-        Ok(answer)
-    }
-
-    fn run_blocking(self, log: &Log) -> Result<A, AppendError> {
-        let (answer, _) = log.command_blocking(self.candidates, self.decide)?;
-        Ok(answer)
-    }
-}
-
 impl Effects {
     /// The ledger of a log that was opened with [`EffectsFold`].
     pub fn new(log: &Log) -> Self {
@@ -208,6 +190,11 @@ impl Effects {
     pub async fn claim(&self, claim: &Claim) -> Result<Claimed, EffectError> {
         for _ in 0..REDECIDED {
             let verdict = self.claiming(claim)?.run(&self.log).await?;
+            if let Some(expired) = expired(&verdict) {
+                let recorded = Approvals::new(&self.log).expire(expired).await;
+                recorded.map_err(from_approval)?;
+                continue;
+            }
             if let Some(claimed) = self.claimed(claim, verdict)? {
                 return Ok(claimed);
             }
@@ -223,6 +210,11 @@ impl Effects {
     pub fn claim_blocking(&self, claim: &Claim) -> Result<Claimed, EffectError> {
         for _ in 0..REDECIDED {
             let verdict = self.claiming(claim)?.run_blocking(&self.log)?;
+            if let Some(expired) = expired(&verdict) {
+                let recorded = Approvals::new(&self.log).expire_blocking(expired);
+                recorded.map_err(from_approval)?;
+                continue;
+            }
             if let Some(claimed) = self.claimed(claim, verdict)? {
                 return Ok(claimed);
             }
@@ -267,6 +259,12 @@ impl Effects {
         claim.check()?;
         let terms = Terms {
             run: claim.run.clone(),
+            needs_approval: claim.needs_approval
+                || in_force
+                    .settings
+                    .approvals
+                    .approval_from
+                    .includes(claim.class),
             settings_at: in_force.position,
             hold: claim.hold,
             default_lease_us: in_force.settings.leases.effect_s.saturating_mul(SECOND_US),
@@ -311,12 +309,12 @@ impl Effects {
                 &EffectOutcomeUnknown::default(),
                 claim.stream.as_str(),
             )?),
-            draft(NewEvent::typed(&refused, claim.stream.as_str())?),
+            draft(NewEvent::typed(&refused, claim.stream.as_str())?)
+                .keyed(claim.to_approve(field::TO_APPROVE)?),
         ];
-        Ok(Command {
-            candidates,
-            decide: Box::new(move |context| decide::claim(context, &terms)),
-        })
+        Ok(Command::new(&self.log, candidates, move |context| {
+            decide::claim(context, &terms)
+        })?)
     }
 
     fn claimed(&self, claim: &Claim, verdict: Verdict) -> Result<Option<Claimed>, EffectError> {
@@ -324,6 +322,13 @@ impl Effects {
             Verdict::Reconfigured => {
                 self.forget_settings();
                 return Ok(None);
+            }
+            Verdict::NotApproved(Blocked { request, why, .. }) => {
+                return Err(EffectError::NotApproved {
+                    name: claim.name.clone(),
+                    why,
+                    request,
+                });
             }
             Verdict::StaleRun => {
                 return Err(EffectError::StaleRun {
@@ -476,10 +481,11 @@ impl Effects {
             draft
         });
         let (id, fence) = (target.id.clone(), target.fence);
-        Ok(Command {
-            candidates: candidates.into(),
-            decide: Box::new(move |context| decide::change(context, &id, fence, act)),
-        })
+        Ok(Command::new(
+            &self.log,
+            candidates.into(),
+            move |context| decide::change(context, &id, fence, act),
+        )?)
     }
 
     fn in_force(&self) -> Result<InForce, EffectError> {
@@ -497,13 +503,31 @@ impl Effects {
     }
 }
 
+/// The request that nobody decided in time, if that is why.
+fn expired(verdict: &Verdict) -> Option<Position> {
+    match verdict {
+        Verdict::NotApproved(blocked) if blocked.why == NotApproved::Expired => blocked.request,
+        _ => None,
+    }
+}
+
+fn from_approval(error: ApprovalError) -> EffectError {
+    match error {
+        ApprovalError::Append(error) => error.into(),
+        ApprovalError::Read(error) => error.into(),
+        ApprovalError::Event(error) => error.into(),
+        ApprovalError::Effect(error) => error,
+        _ => EffectError::NotFound,
+    }
+}
+
 fn done_at(target: &Target, done: Done) -> Result<Position, EffectError> {
     match done {
         Done::At(Some(position)) => Ok(position),
         Done::At(None) => Err(EffectError::NotFound),
         Done::Stale(None) if target.fence.is_none() => Err(EffectError::NotFound),
         Done::Stale(effect) => Err(EffectError::StaleClaim {
-            fence: target.fence.unwrap_or_else(|| Position::new(0)),
+            fence: target.fence,
             effect,
         }),
         Done::NotSo(effect) => Err(EffectError::NothingToSettle(effect)),

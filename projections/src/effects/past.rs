@@ -1,12 +1,13 @@
 //! How calls stood at a point.
 
-use super::fold::{At, EFFECT_ROW, take};
-use super::list::{failed, id_of};
+use super::fold::{At, EFFECT_ROW, FOLD, take};
+use super::list::id_of;
 use super::{Effect, field};
 use crate::MemoryRows;
 use crate::events::EffectClaimed;
 use crate::lease::Moment;
 use crate::rows::{self, EffectRow};
+use crate::view;
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Query, Read, ReadError, Record};
 use std::collections::BTreeSet;
@@ -39,7 +40,7 @@ pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, R
         .filter(|(key, _)| key.first() == Some(&EFFECT_ROW))
     {
         let id = id_of(key.get(1..).unwrap_or_default())?;
-        let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+        let row: EffectRow = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
         effects.push(Effect::of(id, &row, &moment));
     }
     effects.retain(|effect| effect.stream == stream);
@@ -59,5 +60,5 @@ fn apply(rows: &mut MemoryRows, record: &Record) -> Result<(), ReadError> {
         header: &record.header,
         control: &record.control,
     };
-    take(rows, &at).map_err(|error| failed(error.to_string()))
+    take(rows, &at).map_err(|error| view::failed(FOLD, error))
 }

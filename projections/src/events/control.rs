@@ -55,7 +55,7 @@ pub const CALL_NODE: u16 = 7;
 /// Label of the keyed digest of a model call's id.
 pub const CALL_LABEL: &str = "llm-call";
 /// Key of the tag that every imported event carries; its value is the format of the recording.
-pub const IMPORTED: &str = "imported";
+pub const IMPORTED: &str = runstone_codec::namespace::IMPORTED;
 
 /// `effect.*`: calls that happen once.
 pub mod effect {
@@ -101,10 +101,68 @@ pub mod effect {
     pub const KEY_BINDING: u16 = 20;
     /// `effect.reconciled`: 1 if a program asked the other side, 0 if a person found out.
     pub const BY_PROGRAM: u16 = 21;
+    /// `effect.refused`: keyed digest of name and arguments, which an approval would have to be for.
+    pub const TO_APPROVE: u16 = 22;
     /// Label of the keyed digest of a key, and key of its tag.
     pub const KEY_LABEL: &str = "effect";
     /// Label of the keyed digest of a binding.
     pub const BINDING_LABEL: &str = "effect-binding";
     /// Label of the keyed digest of a result.
     pub const RESULT_LABEL: &str = "effect-result";
+}
+
+/// `agent.*`: agents.
+pub mod agent {
+    /// Its name: a pseudonym; in the tag `agent:` too.
+    pub const NAME: u16 = 1;
+    /// `agent.powered`: 0 it should run, 1 it should not.
+    pub const POWER: u16 = 2;
+    /// `agent.slept`: seconds after which it means to look again.
+    pub const TIMEOUT_S: u16 = 3;
+    /// `agent.stop_ordered`, `agent.order_refused`: position of the order.
+    pub const ORDER: u16 = 4;
+    /// `agent.order_refused`: why, as a code.
+    pub const WHY: u16 = 5;
+    /// Key of the tag that names the agent.
+    pub const TAG: &str = "agent";
+}
+
+/// `message.*`: messages.
+pub mod message {
+    /// The agent that it is for, or `*`; in the tag `to:` too.
+    pub const TO: u16 = 1;
+    /// What it is: see [`MessageClass`](super::super::MessageClass).
+    pub const CLASS: u16 = 2;
+    /// Of an order: 1 if its sender may give it, 2 if not.
+    pub const ORDER: u16 = 3;
+    /// `message.read`: who has read.
+    pub const READER: u16 = 4;
+    /// `message.read`: position of the last message that was read.
+    pub const UP_TO: u16 = 5;
+    /// Key of the tag that names the agent that it is for.
+    pub const TAG: &str = "to";
+}
+
+/// `approval.*`: what people are asked.
+pub mod approval {
+    /// Keyed digest of the call's key, as in `effect.*`; in the tag `effect:` too.
+    pub const KEY: u16 = super::effect::KEY;
+    /// Position of the request; not in `requested`.
+    pub const REQUEST: u16 = 2;
+    /// Keyed digest of name and arguments, 16 bytes: what alone is approved.
+    pub const WHAT: u16 = 3;
+    /// How reviewers decide: 0 one, 1 all, 2 sequential, 3 quorum.
+    pub const MODE: u16 = 4;
+    /// Pseudonyms of the reviewers, joined by commas; none: any person or commander.
+    pub const REVIEWERS: u16 = 5;
+    /// When it expires, Unix microseconds; none: never.
+    pub const EXPIRES_AT_US: u16 = 6;
+    /// What follows then: 0 it is rejected, 1 it is approved, 2 it goes to somebody else.
+    pub const ON_TIMEOUT: u16 = 7;
+    /// To whom.
+    pub const ESCALATE_TO: u16 = 8;
+    /// `approval.voted`, `approval.decided`: 1 yes, 0 no.
+    pub const APPROVED: u16 = 9;
+    /// Label of the keyed digest of name and arguments.
+    pub const WHAT_LABEL: &str = "approval";
 }

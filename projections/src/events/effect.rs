@@ -11,26 +11,11 @@
 //! States, fences, attempts and leases stand in control (see [`control::effect`]); keys as text,
 //! arguments, results and reasons in the payload, which an erasure takes.
 
-use runstone_codec::TypedEvent;
+use super::event;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-/// Defines a payload, its type name and its first version.
-macro_rules! event {
-    ($name:literal $(#[$meta:meta])* $type:ident { $($body:tt)* }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-        #[expect(clippy::exhaustive_structs, reason = "written out by whoever records a call")]
-        pub struct $type { $($body)* }
-
-        impl TypedEvent for $type {
-            const TYPE: &'static str = $name;
-            const VERSION: u32 = 1;
-        }
-    };
-}
 
 event!("effect.claimed"
     /// Somebody holds the right to make a call. It is durable before the call is made.

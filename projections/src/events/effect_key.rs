@@ -5,7 +5,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::control::effect as field;
+use super::control::{approval, effect as field};
 use super::words::Kind;
 
 /// The largest integer that has one spelling as a number of RFC 8785 (I-JSON, RFC 7493): above it,
@@ -36,6 +36,15 @@ pub(crate) fn keyed_as(kind: Kind, domain: &str, key: &str) -> [Keyed; 2] {
         Keyed::tag(field::KEY_LABEL, field::KEY_LABEL, parts()),
         Keyed::control(field::KEY, field::KEY_LABEL, parts()),
     ]
+}
+
+/// The digest of what an approval is for: a name and arguments.
+pub(crate) fn approved_as(into: u16, name: &str, args: &[u8; 32]) -> Keyed {
+    Keyed::control(
+        into,
+        approval::WHAT_LABEL,
+        [name.as_bytes(), args.as_slice()],
+    )
 }
 
 /// The digest of what a key is bound to: a name, and arguments unless the key alone says what the

@@ -14,11 +14,15 @@
 //! Members that are JSON of somebody else's making ([`RawValue`](serde_json::value::RawValue)) are
 //! kept byte for byte: recordings hold numbers that no common number type can.
 
+mod agent;
+mod approval;
 mod chat;
 pub mod control;
+mod define;
 mod effect;
 mod effect_key;
 mod llm;
+mod message;
 mod migrated;
 mod part;
 mod registry;
@@ -29,12 +33,18 @@ mod tool;
 mod verdict;
 mod words;
 
+pub use agent::{
+    AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
+    AgentWoke,
+};
+pub use approval::{ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted};
 pub use chat::ChatMessage;
 pub use effect::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, ErrorSaid,
 };
 pub use llm::LlmCallCompleted;
+pub use message::{MessageRead, MessageSent};
 pub use migrated::MigratedEffect;
 pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};
@@ -45,7 +55,9 @@ pub use step::{
 };
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
-pub use words::{Class, Executed, Kind, State};
+pub use words::{AgentState, ApprovalState, Class, Executed, Kind, MessageClass, State};
+
+use define::event;
 
 #[cfg(feature = "store")]
-pub(crate) use effect_key::{args_digest, bound_to, keyed_as};
+pub(crate) use effect_key::{approved_as, args_digest, bound_to, keyed_as};

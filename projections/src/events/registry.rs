@@ -5,11 +5,13 @@ use runstone_codec::{TypedEvent, Upcasters};
 use serde_json::Value;
 
 use super::{
-    ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
+    AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
+    AgentWoke, ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted, ChatMessage,
+    EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
-    RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded, SessionPatched,
-    SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
-    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended,
+    SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
+    StepSkipped, StepStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -38,6 +40,17 @@ impl EventSchema {
 /// Every type of this module, in the order of their names.
 pub fn schemas() -> Vec<EventSchema> {
     vec![
+        EventSchema::of::<AgentOrderRefused>(),
+        EventSchema::of::<AgentPowered>(),
+        EventSchema::of::<AgentRegistered>(),
+        EventSchema::of::<AgentRevoked>(),
+        EventSchema::of::<AgentSlept>(),
+        EventSchema::of::<AgentStopOrdered>(),
+        EventSchema::of::<AgentWoke>(),
+        EventSchema::of::<ApprovalDecided>(),
+        EventSchema::of::<ApprovalExpired>(),
+        EventSchema::of::<ApprovalRequested>(),
+        EventSchema::of::<ApprovalVoted>(),
         EventSchema::of::<ChatMessage>(),
         EventSchema::of::<EffectCancelled>(),
         EventSchema::of::<EffectClaimed>(),
@@ -49,6 +62,8 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<EffectRefused>(),
         EventSchema::of::<EffectReleased>(),
         EventSchema::of::<LlmCallCompleted>(),
+        EventSchema::of::<MessageRead>(),
+        EventSchema::of::<MessageSent>(),
         EventSchema::of::<RunFinished>(),
         EventSchema::of::<RunPaused>(),
         EventSchema::of::<RunResumed>(),
@@ -199,7 +214,46 @@ mod tests {
             result: Some(raw()),
             evidence: Some(word()),
         };
+        let registered = AgentRegistered {
+            role: Some(word()),
+            labels: vec![word()],
+        };
+        let powered = AgentPowered {
+            reason: Some(word()),
+        };
+        let sent = MessageSent {
+            message_type: Some(word()),
+            directive: Some(word()),
+            text: Some(word()),
+            body: Some(raw()),
+            reply_to: Some(word()),
+            ..Default::default()
+        };
+        let asked = ApprovalRequested {
+            action: Some(word()),
+            args: Some(raw()),
+            ..Default::default()
+        };
+        let voted = ApprovalVoted {
+            comment: Some(word()),
+        };
+        let decided = ApprovalDecided {
+            comment: Some(word()),
+        };
         vec![
+            NewEvent::typed(&decided, "s"),
+            NewEvent::typed(&ApprovalExpired::default(), "s"),
+            NewEvent::typed(&asked, "s"),
+            NewEvent::typed(&voted, "s"),
+            NewEvent::typed(&AgentOrderRefused::default(), "s"),
+            NewEvent::typed(&powered, "s"),
+            NewEvent::typed(&registered, "s"),
+            NewEvent::typed(&AgentRevoked::default(), "s"),
+            NewEvent::typed(&AgentSlept::default(), "s"),
+            NewEvent::typed(&AgentStopOrdered::default(), "s"),
+            NewEvent::typed(&AgentWoke::default(), "s"),
+            NewEvent::typed(&MessageRead::default(), "s"),
+            NewEvent::typed(&sent, "s"),
             NewEvent::typed(&EffectCancelled::default(), "s"),
             NewEvent::typed(&claimed, "s"),
             NewEvent::typed(&completed, "s"),

@@ -116,3 +116,45 @@ words!(
         Unknown = 4 "unknown",
     }
 );
+
+words!(
+    /// How an agent stands.
+    AgentState {
+        /// It works.
+        Running = 0 "running",
+        /// It has nothing to do.
+        Idle = 1 "idle",
+        /// It must exit.
+        Stopping = 2 "stopping",
+        /// It is gone for good.
+        Retired = 3 "retired",
+    }
+);
+
+words!(
+    /// What a message is, by its type, its directive and the settings in force.
+    MessageClass {
+        /// Something to read.
+        Plain = 0 "message",
+        /// A sign that something was received. It is never an order.
+        Ack = 1 "ack",
+        /// An order to stop, by a word that the settings list.
+        Order = 2 "order",
+        /// An order to stop, in a sentence that the settings list.
+        TextOrder = 3 "text_order",
+        /// That the work is done: an order to stop too.
+        Done = 4 "done",
+    }
+);
+
+words!(
+    /// How a request for approval stands.
+    ApprovalState {
+        /// Nobody decided it yet.
+        Pending = 0 "pending",
+        /// The call may be made, once.
+        Approved = 1 "approved",
+        /// It may not.
+        Rejected = 2 "rejected",
+    }
+);

@@ -4,14 +4,11 @@ use super::Timed;
 use super::fold::{FOLD, GROUP_ROW};
 use crate::events::{RunStarted, StepStarted};
 use crate::rows::{self, LatencyRow};
-use crate::upcasters;
+use crate::{upcasters, view};
 use runstone_codec::Position;
 use runstone_store::{Log, Payload, ReadError};
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-/// Rows fetched at once.
-const PAGE: usize = 64;
 
 /// Whose durations are meant: those for which everything that is set holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,7 +74,7 @@ type Group = (Timed, Option<String>, Option<(String, Vec<u8>)>);
 /// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped; else
 /// [`ReadError`] if an event that has a name cannot be read.
 pub fn list(log: &Log, filter: &LatencyFilter) -> Result<Vec<Latency>, ReadError> {
-    check(log)?;
+    view::check(log, FOLD)?;
     let mut groups: BTreeMap<Group, LatencyRow> = BTreeMap::new();
     for timed in Timed::ALL {
         if filter.timed.is_some_and(|wanted| wanted != *timed) {
@@ -88,21 +85,12 @@ pub fn list(log: &Log, filter: &LatencyFilter) -> Result<Vec<Latency>, ReadError
             prefix.extend_from_slice(scope.as_bytes());
             prefix.push(0);
         }
-        let mut from = prefix.clone();
-        loop {
-            let page = log.fold_rows(FOLD, &prefix, &from, PAGE)?;
-            for (key, row) in &page {
-                let row: LatencyRow =
-                    rows::decode(row).map_err(|error| failed(error.to_string()))?;
-                let group = group_of(log, *timed, key, &row)?;
-                groups.entry(group).or_default().merge(&row);
-            }
-            let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
-                break;
-            };
-            from.clone_from(last);
-            from.push(0);
-        }
+        view::each(log, FOLD, &prefix, |(key, row)| {
+            let row: LatencyRow = rows::decode(&row).map_err(|error| view::failed(FOLD, error))?;
+            let group = group_of(log, *timed, &key, &row)?;
+            groups.entry(group).or_default().merge(&row);
+            Ok(())
+        })?;
     }
     let told = groups.into_iter().map(|((timed, name, unnamed), row)| {
         let [p50_us, p95_us, p99_us] = row.quantiles([0.5, 0.95, 0.99]);
@@ -123,7 +111,7 @@ pub fn list(log: &Log, filter: &LatencyFilter) -> Result<Vec<Latency>, ReadError
 fn group_of(log: &Log, timed: Timed, key: &[u8], row: &LatencyRow) -> Result<Group, ReadError> {
     let rest = key.get(2..).unwrap_or_default();
     let cut = rest.iter().position(|byte| *byte == 0);
-    let cut = cut.ok_or_else(|| failed("the key of a row has no scope".to_owned()))?;
+    let cut = cut.ok_or_else(|| view::failed(FOLD, "the key of a row has no scope"))?;
     let (scope, which) = rest.split_at(cut);
     let which = which.get(1..).unwrap_or_default();
     let name = match timed {
@@ -151,24 +139,4 @@ fn name_at(log: &Log, timed: Timed, position: u64) -> Result<Option<String>, Rea
         let started = upcasters.decode::<StepStarted>(header, payload).ok();
         started.map(|started| started.node)
     })
-}
-
-/// A fold that has stopped knows nothing of what came after.
-fn check(log: &Log) -> Result<(), ReadError> {
-    let stopped = log
-        .fold_status()
-        .into_iter()
-        .find(|status| status.name == FOLD)
-        .and_then(|status| status.stopped);
-    match stopped {
-        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
-        None => Ok(()),
-    }
-}
-
-fn failed(why: String) -> ReadError {
-    ReadError::Fold {
-        fold: FOLD.to_owned(),
-        why,
-    }
 }

@@ -176,7 +176,7 @@ pub struct Act {
 }
 
 /// Who did what in a run, and when: its beginnings, pauses and ends, claims of calls, their outcomes,
-/// what was released, reconciled and refused, and steps that were blocked. The newest of it, at most
+/// what was released, reconciled and refused, approvals, and steps that were blocked. The newest of it, at most
 /// `limit`.
 ///
 /// # Errors
@@ -187,6 +187,7 @@ pub fn timeline(log: &Log, stream: &str, limit: u64) -> Result<Newest<Act>, Read
         .stream(stream)
         .of_type("run.*")
         .of_type("effect.*")
+        .of_type("approval.*")
         .of_type("session.ended")
         .of_type(StepBlocked::TYPE);
     let (records, is_cut) = newest(log, Read::new(Query::from(item)), limit)?;

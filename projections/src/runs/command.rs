@@ -5,10 +5,12 @@
 
 use super::fold::{FOLD, LEASE, stream_key};
 use super::{RunError, RunSummary};
+use crate::command::Command;
 use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
 use crate::lease::{Hold, Moment};
-use crate::rows::{self, RunRow};
+use crate::rows::RunRow;
 use crate::settings::Settings;
+use crate::view;
 use runstone_codec::{Control, Draft, NewEvent, Position, Uuid};
 use runstone_store::{AppendError, DecideContext, Decision, Log};
 
@@ -131,8 +133,7 @@ const RESUMED: usize = 1;
 ///
 /// What is answered survives power loss.
 pub async fn begin(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
-    let (candidates, decide) = beginning(log, begin)?;
-    let (verdict, _) = log.command(candidates, decide).await?;
+    let verdict = beginning(log, begin)?.run(log).await?;
     begun(begin, verdict)
 }
 
@@ -142,8 +143,7 @@ pub async fn begin(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
 ///
 /// As [`begin`].
 pub fn begin_blocking(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
-    let (candidates, decide) = beginning(log, begin)?;
-    let (verdict, _) = log.command_blocking(candidates, decide)?;
+    let verdict = beginning(log, begin)?.run_blocking(log)?;
     begun(begin, verdict)
 }
 
@@ -161,9 +161,8 @@ pub async fn record(
     held: &RunHeld,
     drafts: Vec<Draft>,
 ) -> Result<Vec<Position>, RunError> {
-    let decide = recording(held, drafts.len());
-    let (is_held, positions) = log.command(drafts, decide).await?;
-    recorded(held, is_held, positions)
+    let positions = recording(log, held, drafts)?.run(log).await?;
+    recorded(held, positions)
 }
 
 /// [`record`] for callers without a runtime.
@@ -176,19 +175,12 @@ pub fn record_blocking(
     held: &RunHeld,
     drafts: Vec<Draft>,
 ) -> Result<Vec<Position>, RunError> {
-    let decide = recording(held, drafts.len());
-    let (is_held, positions) = log.command_blocking(drafts, decide)?;
-    recorded(held, is_held, positions)
+    let positions = recording(log, held, drafts)?.run_blocking(log)?;
+    recorded(held, positions)
 }
 
 fn row_of(context: &DecideContext<'_>, stream: &str) -> Result<Option<RunRow>, AppendError> {
-    let row = context.fold_row(FOLD, &stream_key(stream))?;
-    let row = row.map(|row| rows::decode(&row)).transpose();
-    row.map_err(|error| AppendError::FoldStopped {
-        fold: FOLD.to_owned(),
-        position: context.next_position().get(),
-        why: error.to_string(),
-    })
+    view::row(context, FOLD, &stream_key(stream))
 }
 
 /// Whether a run is held by this claim.
@@ -199,9 +191,7 @@ pub(crate) fn is_held(context: &DecideContext<'_>, held: &RunHeld) -> Result<boo
     }))
 }
 
-type Decide<A> = dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send;
-
-fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict>>), RunError> {
+fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
     let in_force = Settings::in_force(log)?;
     let default_us = in_force.settings.leases.run_s.saturating_mul(SECOND_US);
     let length = begin.hold.length(default_us);
@@ -258,7 +248,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
         let summary = RunSummary::of(stream.clone(), row, &Moment::Now(opening, steady_us));
         Ok(Decision::nothing(Verdict::Refused(Box::new(summary), why)))
     };
-    Ok((candidates, Box::new(decide)))
+    Ok(Command::new(log, candidates, decide)?)
 }
 
 fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
@@ -275,27 +265,27 @@ fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
     }
 }
 
-fn recording(held: &RunHeld, count: usize) -> Box<Decide<bool>> {
-    let held = held.clone();
-    Box::new(move |context| {
-        let is_held = is_held(context, &held)?;
-        let mut decision = Decision::nothing(is_held);
-        if is_held {
-            decision.record = (0..count).map(|at| (at, Control::new())).collect();
+fn recording(
+    log: &Log,
+    held: &RunHeld,
+    drafts: Vec<Draft>,
+) -> Result<Command<Option<Vec<Position>>>, RunError> {
+    let (held, count) = (held.clone(), drafts.len());
+    let decide = move |context: &mut DecideContext<'_>| {
+        if !is_held(context, &held)? {
+            return Ok(Decision::nothing(None));
         }
+        let first = context.next_position().get();
+        let positions = (0..count).map(|at| Position::new(first.saturating_add(at as u64)));
+        let mut decision = Decision::nothing(Some(positions.collect()));
+        decision.record = (0..count).map(|at| (at, Control::new())).collect();
         Ok(decision)
-    })
+    };
+    Ok(Command::new(log, drafts, decide)?)
 }
 
-fn recorded(
-    held: &RunHeld,
-    is_held: bool,
-    positions: Vec<Position>,
-) -> Result<Vec<Position>, RunError> {
-    if is_held {
-        return Ok(positions);
-    }
-    Err(RunError::Stale {
+fn recorded(held: &RunHeld, positions: Option<Vec<Position>>) -> Result<Vec<Position>, RunError> {
+    positions.ok_or_else(|| RunError::Stale {
         stream: held.stream.clone(),
         fence: held.fence,
     })

@@ -12,6 +12,7 @@ use crate::events::RunStarted;
 use crate::lease::Moment;
 use crate::rows::{self, RunRow};
 use crate::upcasters;
+use crate::view;
 
 /// Rows fetched at once.
 const PAGE: usize = 256;
@@ -170,7 +171,7 @@ impl Iterator for Runs {
 /// [`ReadError::Fold`] if the log was opened without the fold, or the fold has stopped. Items are
 /// errors where a row is damaged (rebuild the fold); the next ones follow.
 pub fn list(log: &Log, filter: RunFilter) -> Result<Runs, ReadError> {
-    check(log)?;
+    view::check(log, FOLD)?;
     let prefix = stream_key(filter.stream_prefix.as_deref().unwrap_or_default());
     let from = filter.after.as_deref().map_or_else(Vec::new, |after| {
         let mut from = stream_key(after);
@@ -194,7 +195,7 @@ pub fn list(log: &Log, filter: RunFilter) -> Result<Runs, ReadError> {
 /// [`ReadError::Fold`] if the log was opened without the fold, or the fold has stopped, or the
 /// row is damaged.
 pub fn get(log: &Log, stream: &str) -> Result<Option<RunSummary>, ReadError> {
-    check(log)?;
+    view::check(log, FOLD)?;
     let key = stream_key(stream);
     log.fold_row(FOLD, &key)?
         .map(|row| summary(log, &key, &row))
@@ -219,12 +220,12 @@ pub fn as_of(log: &Log, stream: &str, at: Position) -> Result<Option<RunSummary>
             header: &record.header,
             control: &record.control,
         };
-        take(&mut rows, &seen).map_err(|error| failed(error.to_string()))?;
+        take(&mut rows, &seen).map_err(|error| view::failed(FOLD, error))?;
     }
     let Some(row) = rows.get(&stream_key(stream)) else {
         return Ok(None);
     };
-    let row = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+    let row = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
     let moment = Moment::at(log, at)?;
     Ok(Some(RunSummary::of(stream.to_owned(), row, &moment)))
 }
@@ -270,21 +271,14 @@ pub fn tree_totals(log: &Log, stream: &str) -> Result<Option<Totals>, ReadError>
 
 /// Streams of the runs that a run spawned.
 fn children(log: &Log, stream: &str) -> Result<Vec<String>, ReadError> {
-    let prefix = children_key(stream);
-    let (mut found, mut from) = (Vec::new(), prefix.clone());
-    loop {
-        let page = log.fold_rows(FOLD, &prefix, &from, PAGE)?;
-        for (key, _) in &page {
-            let child = key.get(prefix.len()..).map(<[u8]>::to_vec);
-            let child = child.and_then(|child| String::from_utf8(child).ok());
-            found.push(child.ok_or_else(|| failed("the key of a row names no stream".to_owned()))?);
-        }
-        let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
-            return Ok(found);
-        };
-        from.clone_from(last);
-        from.push(0);
-    }
+    let (prefix, mut found) = (children_key(stream), Vec::new());
+    view::each(log, FOLD, &prefix, |(key, _)| {
+        let child = key.get(prefix.len()..).map(<[u8]>::to_vec);
+        let child = child.and_then(|child| String::from_utf8(child).ok());
+        found.push(child.ok_or_else(|| view::failed(FOLD, "the key of a row names no stream"))?);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// The name of a run, from the payload of its `run.started`; `None` if there is none, or if it was
@@ -305,33 +299,13 @@ pub fn name(log: &Log, run: &RunSummary) -> Result<Option<String>, ReadError> {
     Ok(started.ok().map(|started| started.name))
 }
 
-/// A fold that has stopped knows nothing of what came after.
-fn check(log: &Log) -> Result<(), ReadError> {
-    let stopped = log
-        .fold_status()
-        .into_iter()
-        .find(|status| status.name == FOLD)
-        .and_then(|status| status.stopped);
-    match stopped {
-        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
-        None => Ok(()),
-    }
-}
-
 fn summary(log: &Log, key: &[u8], row: &[u8]) -> Result<RunSummary, ReadError> {
     let stream = key
         .get(1..)
         .and_then(|stream| std::str::from_utf8(stream).ok())
-        .ok_or_else(|| failed("the key of a row names no stream".to_owned()))?;
+        .ok_or_else(|| view::failed(FOLD, "the key of a row names no stream"))?;
     let row: RunRow = rows::decode(row)
-        .map_err(|error| failed(format!("the row of stream `{stream}`: {error}")))?;
+        .map_err(|error| view::failed(FOLD, format!("the row of stream `{stream}`: {error}")))?;
     let moment = Moment::Now(log.opening(), log.steady_us());
     Ok(RunSummary::of(stream.to_owned(), row, &moment))
-}
-
-fn failed(why: String) -> ReadError {
-    ReadError::Fold {
-        fold: FOLD.to_owned(),
-        why,
-    }
 }

@@ -39,6 +39,7 @@ pub use budgets::{Budgets, Limits, Preset, Windows};
 pub use error::SettingsError;
 pub use recorded::InForce;
 
+use crate::events::Class;
 use runstone_codec::TypedEvent;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -252,6 +253,20 @@ pub enum ApprovalFrom {
     Write,
     /// Class `irreversible`.
     Irreversible,
+}
+
+impl ApprovalFrom {
+    /// Whether calls of a class need an approval.
+    pub fn includes(self, class: Class) -> bool {
+        let from = match self {
+            Self::None => return false,
+            Self::Read => Class::Read,
+            Self::Idempotent => Class::Idempotent,
+            Self::Write => Class::Write,
+            Self::Irreversible => Class::Irreversible,
+        };
+        class >= from
+    }
 }
 
 /// How reviewers decide.

@@ -1,5 +1,6 @@
 //! The handle.
 
+use super::inbox::Inbox;
 use super::run::RunBuilder;
 use crate::Options;
 use runstone_projections::effects::Effects;
@@ -58,6 +59,11 @@ impl Runstone {
     /// A run of this name, to be started or resumed.
     pub fn run(&self, name: impl Into<String>) -> RunBuilder {
         RunBuilder::new(self, name.into())
+    }
+
+    /// What an agent is told.
+    pub fn inbox(&self, agent: impl Into<String>) -> Inbox {
+        Inbox::new(self, agent.into())
     }
 
     /// The idempotency ledger by hand; [`Run::effect`](crate::Run::effect) is how programs use it.

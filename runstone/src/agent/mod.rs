@@ -7,12 +7,14 @@
 //!                                                               |-- session().append, patch
 //!                                                               |-- llm_call, append
 //!                                                               '-- finish, pause
+//!  Runstone --inbox(agent)--> Inbox.wait                          messages, orders to stop
 //! ```
 
 mod block;
 mod call;
 mod guard;
 mod handle;
+mod inbox;
 mod run;
 mod session;
 mod step;
@@ -20,6 +22,7 @@ mod tool;
 
 pub use call::{CallError, EffectCall};
 pub use handle::Runstone;
+pub use inbox::Inbox;
 pub use run::{LetGo, Run, RunBuilder, Status};
 pub use session::Session;
 pub use step::{Step, StepError, StepReport};

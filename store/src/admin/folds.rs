@@ -61,8 +61,8 @@ impl Log {
     pub(crate) fn fold_in_use(&self, scope: &str) -> Result<Option<String>, ReadError> {
         let db = self.shared.current().db.clone();
         let in_use = self.fold_host().in_use(&db, scope);
-        in_use.map_err(|error| ReadError::Fold {
-            fold: "in_use".to_owned(),
+        in_use.map_err(|(fold, error)| ReadError::Fold {
+            fold: fold.to_owned(),
             why: error.to_string(),
         })
     }

@@ -51,7 +51,14 @@ impl FoldHost {
                     FoldState::stored(Arc::clone(fold), 0)
                 }
             };
-            host.states.push(state);
+            let prefix = row_key(fold.name(), b"");
+            let first = snapshot.rows_from(RowTable::Folds, &prefix, &prefix, 1)?;
+            let has_rows = state.applied > 0 && !first.is_empty();
+            host.states.push(if has_rows {
+                state
+            } else {
+                state.without_rows()
+            });
         }
         for (key, sealed) in snapshot.rows_from(RowTable::Folds, b"c", b"c", 1024)? {
             let known = |name: &str| folds.iter().any(|fold| fold.name() == name);
@@ -166,10 +173,15 @@ impl FoldHost {
     }
 
     /// What is under way in a scope, by the first fold that says so.
-    pub(crate) fn in_use(&self, db: &Db, scope: &str) -> Result<Option<String>, FoldError> {
+    pub(crate) fn in_use(
+        &self,
+        db: &Db,
+        scope: &str,
+    ) -> Result<Option<String>, (&'static str, FoldError)> {
         for state in &self.states {
             let row = |key: &[u8]| self.row(db, state.name(), key);
-            if let Some(what) = state.fold.in_use(&row, scope)? {
+            let in_use = state.fold.in_use(&row, scope);
+            if let Some(what) = in_use.map_err(|error| (state.name(), error))? {
                 return Ok(Some(what));
             }
         }

@@ -48,12 +48,15 @@ impl FoldState {
         }
     }
 
-    /// A fold that starts empty and never looks into the database.
+    /// A fold that starts empty and does not look into the database.
     pub(crate) fn detached(fold: Arc<dyn Fold>) -> Self {
-        Self {
-            detached: true,
-            ..Self::stored(fold, 0)
-        }
+        Self::stored(fold, 0).without_rows()
+    }
+
+    /// The database has no rows of it: until some are flushed it is not asked.
+    pub(crate) fn without_rows(mut self) -> Self {
+        self.detached = true;
+        self
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -159,8 +162,8 @@ impl FoldState {
     /// The changes of the last [`flush`](Self::flush) are durable.
     pub(crate) fn flushed(&mut self) {
         self.flushed = self.applied;
+        self.detached &= self.dirty.is_empty();
         self.dirty.clear();
-        self.detached = false;
         if self.cache.len() > CACHED_ROWS {
             self.cache.clear();
         }

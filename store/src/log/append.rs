@@ -10,7 +10,7 @@ use crate::write::{
     Answer, AnyAnswer, DecideContext, Decision, Outcome, Prepared, Request, Turn, Waiting, Work,
     drafts,
 };
-use runstone_codec::{Draft, Position};
+use runstone_codec::{Draft, Position, namespace};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -135,14 +135,19 @@ impl Log {
     }
 
     /// Imports records made elsewhere, each whole: events with known ids are compared and left,
-    /// new ones are added. Events of owned namespaces are allowed; what is imported is stamped
-    /// `system` and never feeds a live decision.
+    /// new ones are added. What is imported is stamped `system`. Events of owned namespaces are
+    /// allowed; those without a tag `imported:` get `imported:unknown`, by which folds know that they
+    /// were recorded elsewhere and decide nothing here.
     ///
     /// # Errors
     ///
     /// One verdict a record, in order.
     pub fn import_blocking(&self, records: Vec<Vec<Draft>>) -> Vec<Result<Imported, AppendError>> {
         let actor = Actor::keyring();
+        let records: Vec<Vec<Draft>> = records
+            .into_iter()
+            .map(|drafts| drafts.into_iter().map(told_elsewhere).collect())
+            .collect();
         let mut tickets = Vec::with_capacity(records.len());
         let mut requests = Vec::with_capacity(records.len());
         for drafts in &records {
@@ -323,4 +328,17 @@ fn decision_of<A: 'static>(outcome: Outcome) -> Result<(A, Vec<Position>), Appen
     let answer: Box<dyn Any> = answer;
     let answer = answer.downcast::<A>().map_err(|_| AppendError::Closed)?;
     Ok((*answer, positions.into_iter().map(Position::new).collect()))
+}
+
+/// A draft that says of itself that it was recorded elsewhere.
+fn told_elsewhere(mut draft: Draft) -> Draft {
+    let is_told = |tag: &String| {
+        tag.split_once(':')
+            .is_some_and(|(key, _)| key == namespace::IMPORTED)
+    };
+    let event = &mut draft.event;
+    if namespace::is_owned(&event.event_type) && !event.tags.iter().any(is_told) {
+        event.tags.push(format!("{}:unknown", namespace::IMPORTED));
+    }
+    draft
 }

@@ -1,10 +1,11 @@
 //! What its users rely on, item by item.
 
-use super::{Fault, Site, begin, code, one, pay, refused};
+use super::{Fault, begin, code, one, open, pay, refused};
 use runstone::effects::{Claim, Claimed, EffectFilter};
 use runstone::{
     CallError, Class, Executed, KeySource, Position, Runstone, State, Status, VerifyOptions,
 };
+use runstone_tests::clocked::Clocked;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -116,8 +117,8 @@ fn contract_2_keys() -> Outcome {
 /// F3: when a call began and ended, how it failed, and that its caller gets the tool's own error.
 #[test]
 fn contract_3_times_and_errors() -> Outcome {
-    let site = Site::new()?;
-    let log = site.open()?;
+    let site = Clocked::new()?;
+    let log = open(&site)?;
     let run = begin(&log, "run-1")?;
     let call = run.effect("look").request_id("q").class(Class::Read);
     let failed = call.call_blocking(|| {

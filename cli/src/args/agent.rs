@@ -1,0 +1,162 @@
+//! Arguments of agents and messages.
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Subcommand, ValueEnum};
+use runstone::agents::AgentState;
+
+const WHO: &str = "Sleeping and waking is for the agent itself or a caller that is no agent; powering and revoking \
+takes the credential of a person or a commander (--cred).";
+
+/// Agents: who they are, and whether they work, sleep or must stop
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = WHO)]
+pub(crate) enum AgentCommand {
+    /// Make an agent known
+    Register {
+        /// Its name: a pseudonym
+        name: String,
+        /// What it does
+        #[arg(long, value_name = "R")]
+        role: Option<String>,
+        /// A word to find it by; may be given more than once
+        #[arg(long = "label", value_name = "L")]
+        labels: Vec<String>,
+    },
+    /// List agents
+    List {
+        /// Only those that stand so: running, idle, stopping or retired
+        #[arg(long, value_name = "STATUS", value_parser = parse_state)]
+        status: Option<AgentState>,
+    },
+    /// Show an agent
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Record that an agent has nothing to do. It returns at once, and nothing wakes the agent later
+    Sleep {
+        /// Its name
+        name: String,
+        /// Why
+        #[arg(long, value_name = "R", default_value = "no_tasks")]
+        reason: String,
+        /// When it means to look again
+        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        timeout: u64,
+    },
+    /// Record that an agent works again
+    Wake {
+        /// Its name
+        name: String,
+    },
+    /// Say whether a supervisor should run an agent; one that should not must exit
+    Power {
+        /// Its name
+        name: String,
+        /// Whether it should run
+        state: Power,
+        /// Why
+        #[arg(long, value_name = "R")]
+        reason: Option<String>,
+    },
+    /// Refuse every later command of an agent
+    Revoke {
+        /// Its name
+        name: String,
+        /// Why
+        #[arg(long, value_name = "R")]
+        reason: String,
+    },
+}
+
+/// Whether an agent should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Power {
+    Running,
+    Stopped,
+}
+
+fn parse_state(word: &str) -> Result<AgentState, String> {
+    AgentState::from_word(word)
+        .ok_or_else(|| "one of running, idle, stopping and retired".to_owned())
+}
+
+const ORDERS: &str = "An order to stop is a message with one of the words of the settings (orders.sleep_types) as its \
+--type or --directive, or of the type done, from a person or a commander; a person's --text is one by the markers of \
+the settings (orders.text_markers). What anybody else sends so is recorded as refused and not delivered. An order is \
+valid for orders.window_s seconds.";
+
+/// Messages to agents, and orders to stop
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = ORDERS)]
+pub(crate) enum MessageCommand {
+    Send(SendArgs),
+    Wait(WaitArgs),
+    List(MessagesArgs),
+    Read(ReadArgs),
+}
+
+/// Send a message
+#[derive(Debug, Args)]
+#[command(after_long_help = ORDERS)]
+pub(crate) struct SendArgs {
+    /// The agent that it is for, or '*' for all
+    pub(crate) to: String,
+    /// What kind of message it is
+    #[arg(long = "type", value_name = "T", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) message_type: Option<String>,
+    /// What is to be done, as a word
+    #[arg(long, value_name = "D", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) directive: Option<String>,
+    /// The message
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: Option<String>,
+    /// The message as data
+    #[arg(long, value_name = "JSON", value_parser = super::effect::parse_json)]
+    pub(crate) body: Option<String>,
+    /// Id of the event that it answers
+    #[arg(long, value_name = "ID")]
+    pub(crate) reply_to: Option<runstone::Uuid>,
+    /// The sender's word for itself
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source: Option<String>,
+}
+
+/// Wait until there is something for an agent, or it must exit; the log is free meanwhile
+#[derive(Debug, Args)]
+pub(crate) struct WaitArgs {
+    /// The agent
+    pub(crate) agent: String,
+    /// Only what came after this position [default: what the agent has not read]
+    #[arg(long, value_name = "P")]
+    pub(crate) after: Option<u64>,
+    /// End with 1 if nothing came for so long; 0 looks once [default: wait for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = super::values::parse_seconds)]
+    pub(crate) timeout: Option<std::time::Duration>,
+    /// Record that the agent has read what it is told
+    #[arg(long)]
+    pub(crate) mark: bool,
+}
+
+/// List messages to an agent, refused orders among them
+#[derive(Debug, Args)]
+pub(crate) struct MessagesArgs {
+    /// The agent, or '*' for what is for all
+    pub(crate) agent: String,
+    /// Only what came after this position
+    #[arg(long, value_name = "P")]
+    pub(crate) after: Option<u64>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+/// Record up to where a reader has read
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// The agent, or another pseudonym
+    pub(crate) reader: String,
+    /// Position of the last message that it read
+    #[arg(long, value_name = "P")]
+    pub(crate) up_to: u64,
+}

@@ -1,0 +1,274 @@
+//! What may follow what. Each function runs at the writer: it sees everything before, and what it
+//! chooses is recorded in the same step.
+
+use super::fold::{
+    ACCEPTED, ALL, FOLD, REFUSED, STALE, UNAUTHORISED, agent_key, mark_key, order_key,
+};
+use crate::events::control::{agent as field, message};
+use crate::events::{AgentRegistered, AgentState, MessageClass};
+use crate::rows::{AgentRow, OrderRow};
+use crate::settings::Settings;
+use crate::view;
+use runstone_codec::{Authority, Control, Draft, EventError, NewEvent, Position, TypedEvent as _};
+use runstone_store::{AppendError, DecideContext, Decision};
+
+/// The agent that a principal is; `None` if it is none.
+pub(crate) fn name_of(principal: &str) -> Option<&str> {
+    principal.strip_prefix("agent:")
+}
+
+/// Stream of an agent's events.
+pub(super) fn stream_of(name: &str) -> String {
+    format!("agent:{name}")
+}
+
+/// What every event of an agent says of it.
+pub(super) fn about(name: &str, event: NewEvent) -> Draft {
+    Draft::new(event.tag(format!("{}:{name}", field::TAG)))
+        .control(Control::new().text(field::NAME, name))
+}
+
+/// That an agent is known from now on.
+pub(crate) fn registration(name: &str) -> Result<Draft, EventError> {
+    let event = NewEvent::typed(&AgentRegistered::default(), stream_of(name))?;
+    Ok(about(name, event))
+}
+
+fn row_of(context: &DecideContext<'_>, name: &str) -> Result<Option<AgentRow>, AppendError> {
+    view::row(context, FOLD, &agent_key(name))
+}
+
+/// Whether an agent is known; one that was revoked is refused.
+pub(crate) fn admit(context: &DecideContext<'_>, name: &str) -> Result<bool, AppendError> {
+    let row = row_of(context, name)?;
+    if row.as_ref().is_some_and(|row| row.is_revoked) {
+        return Err(AppendError::Keys {
+            code: "agent_revoked",
+            message: format!("agent `{name}` was revoked: its commands are refused"),
+        });
+    }
+    Ok(row.is_some())
+}
+
+/// Whether a decision registers an agent itself.
+pub(crate) fn registers(
+    context: &DecideContext<'_>,
+    record: &[(usize, Control)],
+    name: &str,
+) -> bool {
+    record.iter().any(|(candidate, _)| {
+        context
+            .candidate(*candidate)
+            .is_some_and(|(header, control)| {
+                header.event_type == AgentRegistered::TYPE
+                    && control.get_text(field::NAME) == Some(name)
+            })
+    })
+}
+
+/// What is done to an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Act {
+    Register,
+    Sleep,
+    Wake,
+    /// Whether a supervisor should run it.
+    Power(bool),
+    Revoke,
+}
+
+/// What it comes to.
+#[derive(Debug)]
+pub(super) enum Done {
+    /// It is recorded there, or was so before.
+    At(Option<Position>),
+    NotFound,
+    NotAllowed(&'static str),
+}
+
+/// Whether the caller may act for an agent: only another agent may not.
+fn acts_for(authority: Authority, principal: &str, name: &str) -> bool {
+    authority != Authority::Agent || name_of(principal) == Some(name)
+}
+
+pub(super) const SELF: &str = "the agent itself, or a caller that is no agent";
+const PERSON: &str = "the credential of a person or a commander";
+
+/// Whether a change of an agent may be recorded.
+pub(super) fn change(
+    context: &mut DecideContext<'_>,
+    name: &str,
+    act: Act,
+) -> Result<Decision<Done>, AppendError> {
+    let row = row_of(context, name)?;
+    let (header, _) = context.candidate(0).ok_or(AppendError::Empty)?;
+    let is_entitled = matches!(header.authority, Authority::Human | Authority::Commander);
+    let acts_for = acts_for(header.authority, &header.principal, name);
+    let needs = match act {
+        Act::Register | Act::Sleep | Act::Wake if !acts_for => Some(SELF),
+        Act::Power(_) | Act::Revoke if !is_entitled => Some(PERSON),
+        _ => None,
+    };
+    if let Some(needs) = needs {
+        return Ok(Decision::nothing(Done::NotAllowed(needs)));
+    }
+    let state = row.as_ref().map(AgentRow::state);
+    let is_so = match (act, &row) {
+        (Act::Register, row) => row.is_some(),
+        (_, None) => return Ok(Decision::nothing(Done::NotFound)),
+        // Whoever must exit neither sleeps nor wakes.
+        (Act::Sleep, _) => state != Some(AgentState::Running),
+        (Act::Wake, _) => state != Some(AgentState::Idle),
+        (Act::Power(true), Some(row)) => !row.is_stopped && state != Some(AgentState::Stopping),
+        (Act::Power(false), Some(row)) => row.is_stopped,
+        (Act::Revoke, Some(row)) => row.is_revoked,
+    };
+    if is_so {
+        let since = row.map(|row| Position::new(row.since));
+        return Ok(Decision::nothing(Done::At(since)));
+    }
+    let control = match act {
+        Act::Power(runs) => Control::new().u64(field::POWER, u64::from(!runs)),
+        _ => Control::new(),
+    };
+    let at = Done::At(Some(context.next_position()));
+    Ok(Decision::record(0, control, at))
+}
+
+/// What becomes of a message.
+#[derive(Debug)]
+pub(super) enum Posted {
+    /// It is recorded there; whether it is an order, and whether its sender may give it.
+    At {
+        position: Position,
+        is_order: bool,
+        is_refused: bool,
+    },
+    NotFound,
+    /// Other settings came into force meanwhile.
+    Reconfigured,
+}
+
+/// Candidates of a message: itself, and that the order in it does not count.
+const MESSAGE: usize = 0;
+const NOT_AN_ORDER: usize = 1;
+
+/// Whether a message goes out, and as what.
+pub(super) fn send(
+    context: &mut DecideContext<'_>,
+    to: &str,
+    class: MessageClass,
+    settings_at: Option<Position>,
+) -> Result<Decision<Posted>, AppendError> {
+    if context.last_of_type(Settings::TYPE)? != settings_at {
+        return Ok(Decision::nothing(Posted::Reconfigured));
+    }
+    if to != ALL && row_of(context, to)?.is_none() {
+        return Ok(Decision::nothing(Posted::NotFound));
+    }
+    let (header, _) = context.candidate(MESSAGE).ok_or(AppendError::Empty)?;
+    let may_order = match class {
+        MessageClass::Order | MessageClass::Done => Some(matches!(
+            header.authority,
+            Authority::Human | Authority::Commander
+        )),
+        // What a program writes is text, whatever it says.
+        MessageClass::TextOrder => (header.authority == Authority::Human).then_some(true),
+        _ => None,
+    };
+    let class = match (class, may_order) {
+        (MessageClass::TextOrder, None) => MessageClass::Plain,
+        (class, _) => class,
+    };
+    let position = context.next_position();
+    let control = Control::new().u64(message::CLASS, class.number());
+    let posted = |is_refused| Posted::At {
+        position,
+        is_order: may_order.is_some(),
+        is_refused,
+    };
+    Ok(match may_order {
+        None => Decision::record(MESSAGE, control, posted(false)),
+        Some(true) => Decision::record(
+            MESSAGE,
+            control.u64(message::ORDER, ACCEPTED),
+            posted(false),
+        ),
+        Some(false) => {
+            let refused = Control::new()
+                .u64(field::ORDER, position.get())
+                .text(field::WHY, UNAUTHORISED);
+            Decision::record(MESSAGE, control.u64(message::ORDER, REFUSED), posted(true))
+                .and(NOT_AN_ORDER, refused)
+        }
+    })
+}
+
+/// The newest order that an agent has not seen.
+pub(super) fn newest_order(
+    seen: u64,
+    orders: impl IntoIterator<Item = Option<OrderRow>>,
+) -> Option<OrderRow> {
+    orders
+        .into_iter()
+        .flatten()
+        .filter(|order| order.position > seen)
+        .max_by_key(|order| order.position)
+}
+
+/// What looking for orders comes to.
+#[derive(Debug)]
+pub(super) enum Looked {
+    Done,
+    NotFound,
+    Reconfigured,
+}
+
+/// Candidates of it: the order is taken, or came too late.
+const TAKEN: usize = 0;
+const TOO_LATE: usize = 1;
+
+/// Takes the newest order to an agent, or lets it pass. `window_us` is how long one is valid.
+pub(super) fn look(
+    context: &mut DecideContext<'_>,
+    name: &str,
+    window_us: u64,
+    settings_at: Option<Position>,
+) -> Result<Decision<Looked>, AppendError> {
+    if context.last_of_type(Settings::TYPE)? != settings_at {
+        return Ok(Decision::nothing(Looked::Reconfigured));
+    }
+    let Some(row) = row_of(context, name)? else {
+        return Ok(Decision::nothing(Looked::NotFound));
+    };
+    let orders = [name, ALL].map(|to| view::row(context, FOLD, &order_key(to)));
+    let [to_it, to_all] = orders;
+    let Some(order) = newest_order(row.orders_seen, [to_it?, to_all?]) else {
+        return Ok(Decision::nothing(Looked::Done));
+    };
+    let control = Control::new().u64(field::ORDER, order.position);
+    let is_fresh = context.now_us().saturating_sub(order.given_at_us) <= window_us;
+    Ok(if is_fresh {
+        Decision::record(TAKEN, control, Looked::Done)
+    } else {
+        Decision::record(TOO_LATE, control.text(field::WHY, STALE), Looked::Done)
+    })
+}
+
+/// Whether a reader has read further than is recorded, and whether the caller is that reader.
+pub(super) fn read(
+    context: &mut DecideContext<'_>,
+    reader: &str,
+    up_to: u64,
+) -> Result<Decision<Done>, AppendError> {
+    let (header, _) = context.candidate(0).ok_or(AppendError::Empty)?;
+    if !acts_for(header.authority, &header.principal, reader) {
+        return Ok(Decision::nothing(Done::NotAllowed(SELF)));
+    }
+    let known: Option<u64> = view::row(context, FOLD, &mark_key(reader))?;
+    if known.is_some_and(|known| known >= up_to) || up_to >= context.next_position().get() {
+        return Ok(Decision::nothing(Done::At(None)));
+    }
+    let at = Done::At(Some(context.next_position()));
+    Ok(Decision::record(0, Control::new(), at))
+}

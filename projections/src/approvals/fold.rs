@@ -1,0 +1,220 @@
+//! From records to rows.
+//!
+//! ```text
+//!  'a' position(8)           a request, by its position
+//!  'i' event id(16)          its position
+//!  'e' digest(16) scope      position of the newest request for a call
+//!  'p' position(8)           one that is pending
+//! ```
+
+use crate::events::control::{approval as field, effect};
+use crate::events::{ApprovalState, Executed};
+use crate::rows::{self, ApprovalRow};
+use crate::runs::is_imported;
+use bincode::Decode;
+use runstone_codec::{Control, Header};
+use runstone_store::{Fold, FoldError, FoldRecord, Rows};
+
+/// Name of the fold.
+pub(super) const FOLD: &str = "approvals";
+/// First byte of the key of a request.
+pub(super) const REQUEST_ROW: u8 = b'a';
+/// First byte of the key of a pending request.
+pub(super) const PENDING_ROW: u8 = b'p';
+/// What follows when it expires.
+pub(super) const REJECT: u64 = 0;
+pub(super) const APPROVE: u64 = 1;
+pub(super) const ESCALATE: u64 = 2;
+
+/// The fold of requests for approval.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct ApprovalsFold;
+
+impl ApprovalsFold {
+    /// The fold.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Fold for ApprovalsFold {
+    fn name(&self) -> &'static str {
+        FOLD
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        let at = At {
+            position: record.position.get(),
+            now_us: record.recorded_at_us,
+            header: record.header,
+            control: record.control,
+        };
+        take(rows, &at)
+    }
+}
+
+/// What the fold looks at.
+struct At<'a> {
+    position: u64,
+    now_us: u64,
+    header: &'a Header,
+    control: &'a Control,
+}
+
+pub(super) fn request_key(position: u64) -> Vec<u8> {
+    [&[REQUEST_ROW][..], &position.to_be_bytes()].concat()
+}
+
+pub(super) fn effect_key(digest: &[u8], scope: &str) -> Vec<u8> {
+    [b"e", digest, scope.as_bytes()].concat()
+}
+
+pub(super) fn id_key(event_id: &[u8; 16]) -> Vec<u8> {
+    [&b"i"[..], event_id].concat()
+}
+
+fn pending_key(position: u64) -> Vec<u8> {
+    [&[PENDING_ROW][..], &position.to_be_bytes()].concat()
+}
+
+fn row<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<T>, FoldError> {
+    rows.get(key)?.map(|row| rows::decode(&row)).transpose()
+}
+
+/// What was said elsewhere approves nothing here.
+fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some((namespace, change)) = at.header.event_type.split_once('.') else {
+        return Ok(());
+    };
+    match namespace {
+        "approval" | "effect" if is_imported(at.header) => Ok(()),
+        "approval" if change == "requested" => requested(rows, at),
+        "approval" => changed(rows, change, at),
+        "effect" => claimed(rows, change, at),
+        _ => Ok(()),
+    }
+}
+
+fn requested(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let number = |field| at.control.get_u64(field).unwrap_or_default();
+    let text = |field| at.control.get_text(field).unwrap_or_default();
+    let bytes = |field| at.control.get_bytes(field).unwrap_or_default().to_vec();
+    let event_id = at.header.event_id.into_bytes();
+    let row = ApprovalRow {
+        event_id,
+        effect: bytes(field::KEY),
+        scope: at.header.scope.clone(),
+        stream: at.header.stream.clone(),
+        what: bytes(field::WHAT),
+        state: 0,
+        mode: u8::try_from(number(field::MODE)).unwrap_or_default(),
+        reviewers: reviewers_of(text(field::REVIEWERS)),
+        votes: Vec::new(),
+        requester: at.header.principal.clone(),
+        requested_at_us: at.now_us,
+        expires_at_us: at.control.get_u64(field::EXPIRES_AT_US),
+        on_timeout: u8::try_from(number(field::ON_TIMEOUT)).unwrap_or_default(),
+        escalate_to: text(field::ESCALATE_TO).to_owned(),
+        decided: None,
+        decided_by: String::new(),
+        is_spent: false,
+        refused: None,
+    };
+    let of_effect = effect_key(&row.effect, &row.scope);
+    // Only the newest request for a call can still be decided.
+    if let Some(before) = self::row::<u64>(rows, &of_effect)? {
+        rows.remove(&pending_key(before));
+    }
+    rows.put(&of_effect, rows::encode(&at.position)?);
+    rows.put(&id_key(&event_id), rows::encode(&at.position)?);
+    rows.put(&pending_key(at.position), Vec::new());
+    rows.put(&request_key(at.position), rows::encode(&row)?);
+    Ok(())
+}
+
+pub(super) fn reviewers_of(list: &str) -> Vec<String> {
+    let names = list.split(',').filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
+fn changed(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
+    let request = at.control.get_u64(field::REQUEST).unwrap_or_default();
+    let key = request_key(request);
+    let Some(mut next) = row::<ApprovalRow>(rows, &key)? else {
+        return Ok(());
+    };
+    let is_yes = at.control.get_u64(field::APPROVED) == Some(1);
+    let follows = at.control.get_u64(field::ON_TIMEOUT);
+    let state = match (change, follows) {
+        ("voted", _) => {
+            next.votes.push((at.header.principal.clone(), is_yes));
+            None
+        }
+        ("expired", Some(ESCALATE)) => {
+            next.reviewers = vec![std::mem::take(&mut next.escalate_to)];
+            next.votes.clear();
+            next.expires_at_us = at.control.get_u64(field::EXPIRES_AT_US);
+            // It goes to somebody else once.
+            next.on_timeout = 0;
+            next.mode = 0;
+            None
+        }
+        ("decided", _) if is_yes => Some(ApprovalState::Approved),
+        ("expired", Some(APPROVE)) => Some(ApprovalState::Approved),
+        ("decided" | "expired", _) => Some(ApprovalState::Rejected),
+        _ => return Ok(()),
+    };
+    if let Some(state) = state {
+        next.state = u8::try_from(state.number()).unwrap_or_default();
+        next.decided = Some(at.position);
+        next.decided_by.clone_from(&at.header.principal);
+        rows.remove(&pending_key(request));
+    }
+    rows.put(&key, rows::encode(&next)?);
+    Ok(())
+}
+
+/// The first attempt that may have been executed spends an approval.
+fn claimed(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
+    let spends = match change {
+        "completed" | "outcome_unknown" => true,
+        "failed" => at.control.get_u64(effect::EXECUTED) != Some(Executed::No.number()),
+        "refused" => false,
+        _ => return Ok(()),
+    };
+    let digest = at.control.get_bytes(effect::KEY).unwrap_or_default();
+    let Some(request) = row::<u64>(rows, &effect_key(digest, &at.header.scope))? else {
+        return Ok(());
+    };
+    let key = request_key(request);
+    let Some(mut next) = row::<ApprovalRow>(rows, &key)? else {
+        return Ok(());
+    };
+    if spends {
+        next.is_spent |= next.state() == ApprovalState::Approved;
+    } else {
+        let code = at.control.get_text(effect::WHY).unwrap_or_default();
+        next.refused = Some((code.to_owned(), at.now_us));
+    }
+    rows.put(&key, rows::encode(&next)?);
+    Ok(())
+}
+
+impl ApprovalRow {
+    pub(super) fn state(&self) -> ApprovalState {
+        ApprovalState::from_number(self.state.into()).unwrap_or(ApprovalState::Rejected)
+    }
+
+    /// Whether nobody decided it in time.
+    pub(super) fn is_over(&self, now_us: u64) -> bool {
+        self.state() == ApprovalState::Pending
+            && self
+                .expires_at_us
+                .is_some_and(|expires_at_us| now_us >= expires_at_us)
+    }
+}

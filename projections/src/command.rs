@@ -1,0 +1,57 @@
+//! Commands: what every one of them goes through, whoever gives it.
+
+use crate::agents;
+use runstone_codec::{Draft, EventError};
+use runstone_store::{AppendError, DecideContext, Decision, Log};
+
+/// What decides it, at the writer.
+type Decider<A> = Box<dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send>;
+
+/// A command, ready to be decided. An agent that gives its first one is registered by it, and one
+/// that was revoked gives none.
+pub(crate) struct Command<A> {
+    candidates: Vec<Draft>,
+    decide: Decider<A>,
+}
+
+impl<A: Send + 'static> Command<A> {
+    /// A command of whoever this handle acts as.
+    pub(crate) fn new(
+        log: &Log,
+        mut candidates: Vec<Draft>,
+        mut decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError>
+        + Send
+        + 'static,
+    ) -> Result<Self, EventError> {
+        let Some(agent) = agents::name_of(log.principal().0).map(str::to_owned) else {
+            return Ok(Self {
+                candidates,
+                decide: Box::new(decide),
+            });
+        };
+        let registration = candidates.len();
+        candidates.push(agents::registration(&agent)?);
+        let decide = move |context: &mut DecideContext<'_>| {
+            let is_known = agents::admit(context, &agent)?;
+            let mut decision = decide(context)?;
+            if !is_known && !agents::registers(context, &decision.record, &agent) {
+                decision = decision.and(registration, runstone_codec::Control::new());
+            }
+            Ok(decision)
+        };
+        Ok(Self {
+            candidates,
+            decide: Box::new(decide),
+        })
+    }
+
+    pub(crate) async fn run(self, log: &Log) -> Result<A, AppendError> {
+        let (answer, _) = log.command(self.candidates, self.decide).await?;
+        Ok(answer)
+    }
+
+    pub(crate) fn run_blocking(self, log: &Log) -> Result<A, AppendError> {
+        let (answer, _) = log.command_blocking(self.candidates, self.decide)?;
+        Ok(answer)
+    }
+}

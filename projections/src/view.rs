@@ -1,0 +1,78 @@
+//! What every view of a fold's rows begins with.
+
+use crate::rows;
+use bincode::Decode;
+use runstone_store::{AppendError, DecideContext, FoldRow, Log, ReadError};
+
+/// Refuses a fold that has stopped: it knows nothing of what came after.
+pub(crate) fn check(log: &Log, fold: &str) -> Result<(), ReadError> {
+    let stopped = log
+        .fold_status()
+        .into_iter()
+        .find(|status| status.name == fold)
+        .and_then(|status| status.stopped);
+    match stopped {
+        Some((position, why)) => Err(failed(
+            fold,
+            format!("it stopped at position {position}: {why}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The rows of a fold cannot be read.
+pub(crate) fn failed(fold: &str, why: impl std::fmt::Display) -> ReadError {
+    ReadError::Fold {
+        fold: fold.to_owned(),
+        why: why.to_string(),
+    }
+}
+
+/// Rows fetched at once.
+const PAGE: usize = 256;
+
+/// Rows whose keys begin so, in their order, a page at a time; each page is as of its own instant.
+pub(crate) fn each(
+    log: &Log,
+    fold: &str,
+    prefix: &[u8],
+    mut take: impl FnMut(FoldRow) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
+    let mut from = prefix.to_vec();
+    loop {
+        let page = log.fold_rows(fold, prefix, &from, PAGE)?;
+        let last = page.last().filter(|_| page.len() == PAGE);
+        let next = last.map(|(key, _)| [key.as_slice(), &[0]].concat());
+        page.into_iter().try_for_each(&mut take)?;
+        match next {
+            Some(next) => from = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// A row as it stands.
+pub(crate) fn stored<T: Decode<()>>(
+    log: &Log,
+    fold: &str,
+    key: &[u8],
+) -> Result<Option<T>, ReadError> {
+    let row = log.fold_row(fold, key)?;
+    let row = row.map(|row| rows::decode(&row)).transpose();
+    row.map_err(|error| failed(fold, error))
+}
+
+/// A row as a decider sees it.
+pub(crate) fn row<T: Decode<()>>(
+    context: &DecideContext<'_>,
+    fold: &str,
+    key: &[u8],
+) -> Result<Option<T>, AppendError> {
+    let row = context.fold_row(fold, key)?;
+    let row = row.map(|row| rows::decode(&row)).transpose();
+    row.map_err(|error| AppendError::FoldStopped {
+        fold: fold.to_owned(),
+        position: context.next_position().get(),
+        why: error.to_string(),
+    })
+}

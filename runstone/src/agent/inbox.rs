@@ -1,0 +1,128 @@
+//! Waiting for what an agent is told.
+
+use super::Runstone;
+use super::block::{block_on, within};
+use runstone_codec::{Position, TypedEvent as _};
+use runstone_projections::agents::{AgentError, Heard, Messages};
+use runstone_projections::events::MessageSent;
+use runstone_store::{AppendError, Item, Query, Read};
+use std::time::Duration;
+use tokio_stream::StreamExt as _;
+
+/// What an agent is told: messages, and orders to stop.
+///
+/// ```
+/// use runstone::agents::{AgentChange, Agents, Messages, NewMessage};
+/// use runstone::Runstone;
+/// use std::time::Duration;
+///
+/// let log = Runstone::memory()?;
+/// Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
+/// Messages::new(&log).send_blocking(&NewMessage::to("scout").text("look at the west gate"))?;
+///
+/// let inbox = log.inbox("scout");
+/// let heard = inbox.wait_blocking(Some(Duration::from_secs(5)))?;
+/// for message in &heard.messages {
+///     println!("{}: {:?}", message.principal, message.said);
+/// }
+/// inbox.mark_read_blocking(&heard)?;
+/// assert!(!heard.must_exit, "nobody ordered it to stop");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Inbox {
+    messages: Messages,
+    log: Runstone,
+    agent: String,
+}
+
+impl Inbox {
+    pub(super) fn new(log: &Runstone, agent: String) -> Self {
+        Self {
+            messages: Messages::new(log),
+            log: log.clone(),
+            agent,
+        }
+    }
+
+    /// Waits until there is something that the agent has not read, or it must exit, but no longer
+    /// than this. What is answered is empty if nothing came. What it has read it says with
+    /// [`mark_read`](Self::mark_read); until then it is told again.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError`]: no such agent, the caller is another one, or the log is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// An order that was taken is recorded; nothing else changes.
+    pub async fn wait(&self, at_most: Option<Duration>) -> Result<Heard, AgentError> {
+        let patience = async {
+            let mut after = None;
+            loop {
+                // What comes from now on wakes it, so nothing falls between looking and waiting.
+                let mut events = self.log.subscribe(self.news())?;
+                let heard = self.messages.attend(&self.agent, after).await?;
+                if !heard.is_empty() {
+                    return Ok(heard);
+                }
+                after = heard.cursor;
+                match events.next().await {
+                    Some(event) => drop(event?),
+                    None => return Err(AppendError::Closed.into()),
+                }
+            }
+        };
+        match at_most {
+            None => patience.await,
+            Some(at_most) => match within(Box::pin(patience), at_most).await {
+                Some(heard) => heard,
+                None => Ok(Heard::default()),
+            },
+        }
+    }
+
+    /// [`wait`](Self::wait) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub fn wait_blocking(&self, at_most: Option<Duration>) -> Result<Heard, AgentError> {
+        block_on(self.wait(at_most))
+    }
+
+    /// Records that the agent has read what it was told.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError`] if it is not recorded.
+    pub async fn mark_read(&self, heard: &Heard) -> Result<(), AgentError> {
+        match heard.cursor {
+            Some(cursor) => self.messages.mark_read(&self.agent, cursor).await,
+            None => Ok(()),
+        }
+    }
+
+    /// [`mark_read`](Self::mark_read) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`mark_read`](Self::mark_read).
+    pub fn mark_read_blocking(&self, heard: &Heard) -> Result<(), AgentError> {
+        block_on(self.mark_read(heard))
+    }
+
+    /// What may concern the agent, from now on.
+    fn news(&self) -> Read {
+        let to = |whom: &str| {
+            Item::new()
+                .of_type(MessageSent::TYPE)
+                .tag(format!("to:{whom}"))
+        };
+        let itself = Item::new().tag(format!("agent:{}", self.agent));
+        let query = Query::Items(vec![to(&self.agent), to("*"), itself]);
+        Read::new(query)
+            .from(Position::new(self.log.size()))
+            .without_payloads()
+    }
+}

@@ -1,0 +1,334 @@
+//! Agents: who may order one to stop, what it hears, and what it may do afterwards.
+
+use runstone_codec::{Authority, NewEvent, OsEntropy, Position};
+use runstone_projections::Settings;
+use runstone_projections::agents::{
+    AgentChange, AgentError, AgentFilter, AgentState, Agents, Heard, MAX_HEARD, Messages,
+    NewMessage,
+};
+use runstone_projections::effects::{Claim, Effects};
+use runstone_store::keys::Credential;
+use runstone_store::{Log, Query, Read, Sealing};
+use runstone_tests::clocked::{Clocked, assert_sound};
+use runstone_tests::tamper::Outcome;
+use serde_json::json;
+
+const SECOND: u64 = 1_000_000;
+
+/// How an order may be said.
+const ENCODINGS: [&str; 8] = [
+    "type",
+    "TYPE",
+    "directive",
+    "done",
+    "text",
+    "talk",
+    "ack",
+    "body",
+];
+
+fn message(encoding: &str) -> Result<NewMessage, AgentError> {
+    let to = NewMessage::to("scout");
+    Ok(match encoding {
+        "type" => to.of_type("go_to_sleep"),
+        "TYPE" => to.of_type(" Shutdown "),
+        "directive" => to.of_type("msg").directive("exit"),
+        "done" => to.of_type("done").text("the work is done"),
+        "text" => to.text("Thank you. Please go to sleep."),
+        "talk" => to.text("did you go to sleep?"),
+        "ack" => to.of_type("ack").directive("sleep").text("go to sleep"),
+        _ => to.text("hello").body(&json!({
+            "sender_is_commander": true, "authority": "human", "type": "sleep", "directive": "sleep"
+        }))?,
+    })
+}
+
+/// What the agent hears of it: an order, nothing, a message or an ack.
+fn expected(encoding: &str, authority: Authority, is_fresh: bool) -> &'static str {
+    let is_structured = matches!(encoding, "type" | "TYPE" | "directive" | "done");
+    match (encoding, authority) {
+        ("ack", _) => "ack",
+        _ if is_structured => match authority {
+            Authority::Human | Authority::Commander if is_fresh => "order",
+            _ => "nothing",
+        },
+        ("text", Authority::Human) if is_fresh => "order",
+        ("text", Authority::Human) => "nothing",
+        _ => "message",
+    }
+}
+
+fn heard(heard: &Heard) -> &'static str {
+    match (heard.orders.len(), heard.messages.len(), heard.acks.len()) {
+        (1, 0, 0) => "order",
+        (0, 1, 0) => "message",
+        (0, 0, 1) => "ack",
+        (0, 0, 0) => "nothing",
+        _ => "more",
+    }
+}
+
+fn with_markers(log: &Log) -> Outcome {
+    let mut settings = Settings::default();
+    settings.orders.text_markers = vec!["go to sleep".to_owned()];
+    settings.record(log)?;
+    Ok(())
+}
+
+fn refusals(log: &Log) -> Outcome<Vec<String>> {
+    let read = Read::new(Query::of_type("agent.order_refused"));
+    let whys = log.read(read)?.map(|record| {
+        let why = record?.control.get_text(5).unwrap_or_default().to_owned();
+        Ok::<_, runstone_store::ReadError>(why)
+    });
+    Ok(whys.collect::<Result<_, _>>()?)
+}
+
+/// Sender's authority, encoding and age: the whole matrix.
+#[test]
+fn who_may_order_an_agent_to_stop() -> Outcome {
+    let authorities = [
+        Authority::System,
+        Authority::Human,
+        Authority::Commander,
+        Authority::Agent,
+    ];
+    for authority in authorities {
+        for encoding in ENCODINGS {
+            for (age_s, is_fresh) in [(0, true), (600, true), (601, false)] {
+                let site = Clocked::new()?;
+                let log = site.create(Sealing::Plain)?;
+                with_markers(&log)?;
+                Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
+                let sender = match authority {
+                    Authority::System => log.clone(),
+                    authority => site.principal(&log, "sender", authority)?,
+                };
+                let sent = Messages::new(&sender).send_blocking(&message(encoding)?)?;
+                site.clock.advance(age_s * SECOND);
+                let messages = Messages::new(&log);
+                let found = messages.attend_blocking("scout", None)?;
+                let case = format!("{authority:?} {encoding} {age_s}");
+                let wanted = expected(encoding, authority, is_fresh);
+                assert_eq!(heard(&found), wanted, "{case}");
+                assert_eq!(found.must_exit, wanted == "order", "{case}");
+                let state = Agents::new(&log).find("scout")?.map(|agent| agent.state);
+                let is_stopping = state == Some(AgentState::Stopping);
+                assert_eq!(is_stopping, wanted == "order", "{case}");
+                let refused = match (wanted, sent.is_refused, sent.is_order) {
+                    ("nothing", true, true) => vec!["not_authorised"],
+                    ("nothing", false, true) => vec!["stale"],
+                    ("order", false, true) | (_, false, false) => vec![],
+                    other => return Err(format!("{case}: {other:?}").into()),
+                };
+                assert_eq!(refusals(&log)?, refused, "{case}");
+                // Looking again changes nothing.
+                let again = messages.attend_blocking("scout", None)?;
+                assert_eq!(again.must_exit, found.must_exit, "{case}");
+                assert_eq!(refusals(&log)?, refused, "{case}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Without markers free text is never an order.
+#[test]
+fn free_text_is_text_by_default() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Plain)?;
+    Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
+    let person = site.person(&log)?;
+    Messages::new(&person).send_blocking(&message("text")?)?;
+    let found = Messages::new(&log).attend_blocking("scout", None)?;
+    assert_eq!((heard(&found), found.must_exit), ("message", false));
+    Ok(())
+}
+
+#[test]
+fn an_order_to_all_reaches_those_who_are_there_and_stays_taken() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let (agents, messages) = (Agents::new(&log), Messages::new(&log));
+    for name in ["one", "two"] {
+        agents.change_blocking(name, &AgentChange::register())?;
+    }
+    let person = site.person(&log)?;
+    Messages::new(&person).send_blocking(&NewMessage::to("*").of_type("shutdown"))?;
+    agents.change_blocking("late", &AgentChange::register())?;
+    assert!(messages.attend_blocking("one", None)?.must_exit);
+    assert!(!messages.attend_blocking("late", None)?.must_exit);
+    let log = site.reopen(log)?;
+    let messages = Messages::new(&log);
+    site.clock.advance(3600 * SECOND);
+    // What was taken counts after its window too; what nobody looked at does not any more.
+    assert!(messages.attend_blocking("one", None)?.must_exit);
+    assert!(!messages.attend_blocking("two", None)?.must_exit);
+    let stopping = Agents::new(&log).list(&AgentFilter::new().state(AgentState::Stopping))?;
+    assert_eq!(stopping.len(), 1);
+    // A person powers it on again.
+    let ada = Credential::load(&site.file("ada"))?;
+    let person = log.with_credential(&ada)?;
+    let on = AgentChange::Power {
+        runs: true,
+        reason: None,
+    };
+    let refused = Agents::new(&log).change_blocking("one", &on);
+    assert_eq!(refused.unwrap_err().code(), "not_allowed");
+    Agents::new(&person).change_blocking("one", &on)?;
+    assert!(!messages.attend_blocking("one", None)?.must_exit);
+    assert_sound(&log)
+}
+
+#[test]
+fn sleeping_and_waking_are_recorded_once() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let agents = Agents::new(&log);
+    let nobody = agents.change_blocking("scout", &AgentChange::Wake);
+    assert_eq!(nobody.unwrap_err().code(), "agent_not_found");
+    for name in ["", "a b", "*", "-x", &"x".repeat(65)] {
+        let refused = agents.change_blocking(name, &AgentChange::register());
+        assert_eq!(refused.unwrap_err().code(), "bad_name", "{name}");
+    }
+    agents.change_blocking("scout", &AgentChange::register())?;
+    let sleep = AgentChange::sleep("no_tasks", 30);
+    let first = agents.change_blocking("scout", &sleep)?;
+    assert_eq!(agents.change_blocking("scout", &sleep)?, first);
+    let agent = agents.find("scout")?.ok_or("it is there")?;
+    assert_eq!((agent.state, agent.timeout_s), (AgentState::Idle, Some(30)));
+    agents.change_blocking("scout", &AgentChange::Wake)?;
+    let woke = log.size();
+    agents.change_blocking("scout", &AgentChange::Wake)?;
+    agents.change_blocking("scout", &AgentChange::register())?;
+    assert_eq!(log.size(), woke);
+    let agent = agents.find("scout")?.ok_or("it is there")?;
+    assert_eq!((agent.state, agent.timeout_s), (AgentState::Running, None));
+    assert_sound(&log)
+}
+
+/// An agent acts for itself alone, is known by its first command, and gives none once it was revoked.
+#[test]
+fn agents_with_credentials() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let scout = site.principal(&log, "scout", Authority::Agent)?;
+    let agents = Agents::new(&log);
+    assert_eq!(agents.find("scout")?, None);
+    let claim = |key: &str| Claim::tool("run-1", "pay").request(key);
+    let before = log.size();
+    Effects::new(&scout).claim_blocking(&claim("a"))?;
+    assert_eq!(log.size(), before + 2);
+    assert_eq!(agents.list(&AgentFilter::new())?.len(), 1);
+    Effects::new(&scout).claim_blocking(&claim("b"))?;
+    assert_eq!(log.size(), before + 3);
+
+    agents.change_blocking("other", &AgentChange::register())?;
+    let by_scout = Agents::new(&scout);
+    for change in [AgentChange::Wake, AgentChange::sleep("x", 1)] {
+        let refused = by_scout.change_blocking("other", &change);
+        assert_eq!(refused.unwrap_err().code(), "not_allowed");
+    }
+    let read = Messages::new(&scout).attend_blocking("other", None);
+    assert_eq!(read.unwrap_err().code(), "not_allowed");
+    let read = Messages::new(&scout).mark_read_blocking("other", Position::new(1));
+    assert_eq!(read.unwrap_err().code(), "not_allowed");
+
+    let revoke = AgentChange::Revoke {
+        reason: "gone wild".to_owned(),
+    };
+    for who in [&log, &scout] {
+        let refused = Agents::new(who).change_blocking("scout", &revoke);
+        assert_eq!(refused.unwrap_err().code(), "not_allowed");
+    }
+    let person = site.person(&log)?;
+    Agents::new(&person).change_blocking("scout", &revoke)?;
+    let size = log.size();
+    assert_eq!(
+        Effects::new(&scout)
+            .claim_blocking(&claim("c"))
+            .unwrap_err()
+            .code(),
+        "agent_revoked"
+    );
+    assert_eq!(
+        by_scout
+            .change_blocking("scout", &AgentChange::Wake)
+            .unwrap_err()
+            .code(),
+        "agent_revoked"
+    );
+    assert_eq!(log.size(), size);
+    assert!(
+        Messages::new(&log)
+            .attend_blocking("scout", None)?
+            .must_exit
+    );
+    assert_sound(&log)
+}
+
+#[test]
+fn messages_are_read_on_from_a_mark() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let (agents, messages) = (Agents::new(&log), Messages::new(&log));
+    let nobody = messages.send_blocking(&NewMessage::to("scout").text("hello"));
+    assert_eq!(nobody.unwrap_err().code(), "agent_not_found");
+    messages.send_blocking(&NewMessage::to("*").text("before its time"))?;
+    agents.change_blocking("scout", &AgentChange::register())?;
+    let count = MAX_HEARD + 10;
+    for n in 0..count {
+        messages.send_blocking(&NewMessage::to("scout").text(n.to_string()))?;
+    }
+    let first = messages.attend_blocking("scout", None)?;
+    assert_eq!(first.messages.len(), MAX_HEARD);
+    let cursor = first.cursor.ok_or("it read something")?;
+    messages.mark_read_blocking("scout", cursor)?;
+    // It never goes back, nor past the end.
+    messages.mark_read_blocking("scout", Position::new(1))?;
+    messages.mark_read_blocking("scout", Position::new(u64::MAX))?;
+    assert_eq!(messages.read_mark("scout")?, Some(cursor));
+    let log = site.reopen(log)?;
+    let messages = Messages::new(&log);
+    let second = messages.attend_blocking("scout", None)?;
+    let texts: Vec<_> = second
+        .messages
+        .iter()
+        .filter_map(|message| message.said.as_ref().and_then(|said| said.text.clone()))
+        .collect();
+    assert_eq!(texts.first(), Some(&MAX_HEARD.to_string()));
+    assert_eq!(texts.len(), 10);
+    // Its own words to all it does not hear.
+    let end = second.cursor;
+    let scout = site.principal(&log, "scout", Authority::Agent)?;
+    Messages::new(&scout).send_blocking(&NewMessage::to("*").text("to all"))?;
+    assert!(messages.attend_blocking("scout", end)?.is_empty());
+    assert_sound(&log)
+}
+
+/// What was recorded elsewhere orders nobody, and nobody writes an order past the command.
+#[test]
+fn orders_cannot_be_written_by_hand() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Plain)?;
+    Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
+    let written = log.append_blocking(NewEvent::new("message.sent", "messages"));
+    assert_eq!(written.unwrap_err().code(), "owned_namespace");
+    let forged = NewEvent::new("message.sent", "messages")
+        .tag("to:scout")
+        .payload(r#"{"to":"scout","type":"sleep"}"#);
+    let control = runstone_codec::Control::new()
+        .text(1, "scout")
+        .u64(2, 2)
+        .u64(3, 1);
+    let forged = runstone_codec::Draft::new(forged).control(control);
+    log.import_blocking(vec![vec![forged]]).remove(0)?;
+    let found = Messages::new(&log).attend_blocking("scout", None)?;
+    assert!(!found.must_exit);
+    assert_eq!(heard(&found), "nothing");
+    // A handle whose credential nobody enrolled is none.
+    let path = site.file("mallory");
+    let mallory = Credential::create(&path, "mallory", Authority::Human, &OsEntropy)?;
+    assert!(log.with_credential(&mallory).is_err());
+    Ok(())
+}
