@@ -74,7 +74,8 @@ impl Drafting<'_> {
         payload: &RunStarted,
     ) -> Result<Draft, RejectReason> {
         let control = RunStarted::control(parent);
-        Ok(self.draft(part, causation, payload)?.control(control))
+        let draft = self.draft(part, causation, payload)?;
+        Ok(draft.control(control).keyed(payload.keyed()))
     }
 
     /// The end of a run.

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 pub use runstone_projections::events::{
     ChatMessage, EffectClaimed, EffectCompleted, EffectFailed, EffectOutcomeUnknown, ErrorSaid,
     Executed, Kind, LlmCallCompleted, MigratedEffect, Part, RunFinished, RunStarted, StepBlocked,
-    StepCompleted, StepStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
-    control, step_keys,
+    StepCompleted, StepOutput, StepStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested,
+    VerdictGiven, control, step_keys,
 };
 
 /// A record of the tool that recorded, kept as it is. Its type is

@@ -8,6 +8,7 @@ use crate::agents::AgentsFold;
 use crate::approvals::ApprovalsFold;
 use crate::effects::EffectsFold;
 use crate::events::{self, EventSchema};
+use crate::latency::LatencyFold;
 use crate::runs::RunsFold;
 use crate::settings::Settings;
 
@@ -18,6 +19,7 @@ pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
         Arc::new(AgentsFold::new()),
         Arc::new(ApprovalsFold::new()),
         Arc::new(EffectsFold::new()),
+        Arc::new(LatencyFold::new()),
         Arc::new(RunsFold::new()),
     ]
 }

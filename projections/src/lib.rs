@@ -57,6 +57,8 @@ pub mod events;
 #[cfg(feature = "store")]
 mod folds;
 #[cfg(feature = "store")]
+pub mod latency;
+#[cfg(feature = "store")]
 mod lease;
 #[cfg(feature = "store")]
 mod memory;

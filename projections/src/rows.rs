@@ -30,12 +30,24 @@ pub(crate) struct RunRow {
     pub(crate) let_go: Option<String>,
     pub(crate) events: u64,
     pub(crate) steps: u64,
+    /// Different nodes.
+    pub(crate) nodes: u64,
+    pub(crate) steps_blocked: u64,
+    pub(crate) pauses: u64,
+    pub(crate) refusals: u64,
+    pub(crate) verdicts: u64,
     pub(crate) turns: u64,
     pub(crate) tool_calls: u64,
     pub(crate) tool_results: u64,
     pub(crate) tool_errors: u64,
     pub(crate) llm_calls: u64,
     pub(crate) usage: UsageSum,
+    /// Reports of model calls that name no step.
+    pub(crate) llm_reports: u64,
+    /// What steps without a model call of theirs say that they used.
+    pub(crate) own: StepSum,
+    /// Carbon of all steps, in milligrams.
+    pub(crate) gco2_mg: u128,
     pub(crate) first_recorded_at_us: u64,
     pub(crate) last_recorded_at_us: u64,
     /// Earliest and latest time by the producers' clocks, which need not go forward.
@@ -50,6 +62,25 @@ pub(crate) struct FinishedRow {
     pub(crate) recorded_at_us: u64,
     pub(crate) occurred_at_us: Option<u64>,
     pub(crate) status: Option<String>,
+}
+
+/// The newest attempt of one step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct StepRow {
+    /// While it is being done: reports of model calls without a step that stood before it.
+    pub(crate) reports_before: Option<u64>,
+    /// Whether a model was called in it.
+    pub(crate) has_calls: bool,
+    /// What it says that it used, as it is counted.
+    pub(crate) counted: StepSum,
+}
+
+/// What steps say that they used. Wide, so that no recording makes a sum overflow and a
+/// subtraction wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct StepSum {
+    pub(crate) tokens: u128,
+    pub(crate) usd_micros: u128,
 }
 
 /// The last report of one model call.
@@ -71,6 +102,24 @@ pub(crate) struct UsageSum {
     pub(crate) cache_read_tokens: u128,
     pub(crate) cache_write_tokens: u128,
     pub(crate) usd_micros: u128,
+}
+
+/// Durations of one node, tool or agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LatencyRow {
+    /// Position of an event whose content has the name.
+    pub(crate) named_at: u64,
+    /// Bins of the sketch and how many durations each has, in order.
+    pub(crate) bins: Vec<(i32, u64)>,
+    pub(crate) max_us: u64,
+}
+
+/// Something that began and did not end, or, of a recording, the other way round.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct PendingRow {
+    pub(crate) at_us: u64,
+    /// Position of the beginning, and the key of its durations; `None` where only the end is known.
+    pub(crate) began: Option<(u64, Vec<u8>)>,
 }
 
 /// How an agent stands. Numbers are those of control.
@@ -218,12 +267,23 @@ mod tests {
             let_go: Some("aborted".to_owned()),
             events: 300,
             steps: 2,
+            nodes: 1,
+            steps_blocked: 2,
+            pauses: 3,
+            refusals: 4,
+            verdicts: 5,
             turns: 3,
             tool_calls: 4,
             tool_results: 5,
             tool_errors: 6,
             llm_calls: 7,
             usage,
+            llm_reports: 8,
+            own: StepSum {
+                tokens: u128::MAX,
+                usd_micros: 1,
+            },
+            gco2_mg: 9,
             first_recorded_at_us: 8,
             last_recorded_at_us: 9,
             occurred_us: Some((1, 2)),

@@ -37,7 +37,7 @@
 //! let records: Vec<_> = log.read(Read::new(Query::stream("run-7")))?.collect::<Result<_, _>>()?;
 //! assert_eq!((records.len(), records[0].position), (1, asked.first));
 //! let run = runs::get(&log, "run-7")?.ok_or("there is no run")?;
-//! assert_eq!((run.counts.tool_calls, run.status.as_str()), (1, "running"));
+//! assert_eq!((run.counts.tool_calls, run.status.as_str()), (1, "unknown"));
 //!
 //! log.close_blocking()?;
 //! # Ok(())
@@ -58,7 +58,8 @@ mod options;
 pub mod pack;
 
 pub use agent::{
-    CallError, EffectCall, Inbox, Run, RunBuilder, Runstone, Session, Status, Step, StepError, Tool,
+    CallError, EffectCall, Inbox, LetGo, Run, RunBuilder, Runstone, Session, Status, Step,
+    StepError, StepReport, Tool,
 };
 pub use options::Options;
 

@@ -197,7 +197,8 @@ mod tests {
                 .map(|fold| fold.name)
                 .collect()
         };
-        assert_eq!(names(&Runstone::memory().unwrap()), ["effects", "runs"]);
+        let all = ["agents", "approvals", "effects", "latency", "runs"];
+        assert_eq!(names(&Runstone::memory().unwrap()), all);
         let without = Runstone::options().without_folds();
         assert_eq!(names(&without.clone().memory().unwrap()), [""; 0]);
         let one = without.fold(Arc::new(crate::runs::RunsFold::new()));

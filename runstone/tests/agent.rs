@@ -4,8 +4,8 @@ use anyhow::{Context as _, bail};
 use runstone::events::LlmCallCompleted;
 use runstone::runs::RunStatus;
 use runstone::{
-    CallError, Class, EffectError, LogOptions, Run, RunError, Runstone, State, Status, effects,
-    runs,
+    CallError, Class, EffectError, ErrorKind, LetGo, LogOptions, Query, Read, Run, RunError,
+    Runstone, State, Status, StepReport, effects, runs,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -502,5 +502,282 @@ async fn one_caller_at_a_time_does_a_step() -> Outcome {
         })
         .await?;
     assert_eq!(inside, "step_in_progress");
+    Ok(())
+}
+
+fn summary(log: &Runstone) -> anyhow::Result<runs::RunSummary> {
+    runs::get(log, "run-1")?.context("there is a run")
+}
+
+/// What a step changes in the session is recorded with it: live, at a point, and for whoever resumes.
+#[tokio::test]
+async fn a_step_changes_the_session_with_its_output() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    run.session().patch(&json!({"plan": null, "n": 1})).await?;
+    let before = runs::get(&log, "run-1")?.context("there is a run")?.last;
+    let plan = || {
+        let report = StepReport::new(7).confidence(0.5).gco2_mg(3);
+        let report = report.structured(json!({"plan": ["look", "pay"], "n": null}));
+        Ok::<_, Closed>(report)
+    };
+    assert_eq!(run.step("plan").run_reported_blocking(plan)?, 7);
+    let expected = json!({"plan": ["look", "pay"]});
+    assert_eq!(run.session().document().await?, expected);
+    run.step("quiet").run_blocking(|| Ok::<_, Closed>(1))?;
+    let recorded = runstone::sessions::state(&log, "run-1")?;
+    assert_eq!((recorded.changes, recorded.missing), (2, 0));
+    assert_eq!(recorded.document.value(), &expected);
+    let then = runstone::sessions::state_at(&log, "run-1", Some(before))?;
+    assert_eq!(then.document.value(), &json!({"n": 1}));
+    drop(run);
+    let run = begun(&log).await?;
+    assert_eq!(run.session().document().await?, expected);
+    // It is not done again, and changes nothing again.
+    run.session().patch(&json!({"plan": "other"})).await?;
+    assert_eq!(run.step("plan").run_reported_blocking(plan)?, 7);
+    assert_eq!(run.session().document().await?, json!({"plan": "other"}));
+    Ok(())
+}
+
+/// Tokens that a step reports and those of the calls of models in it are the same tokens.
+#[tokio::test]
+async fn usage_of_a_step_and_of_its_calls_counts_once() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let call = |call_id: &str, output_tokens| LlmCallCompleted {
+        call_id: call_id.to_owned(),
+        output_tokens,
+        usd_micros: Some(output_tokens * 2),
+        ..LlmCallCompleted::default()
+    };
+    let report = |tokens: u64| {
+        StepReport::new(())
+            .tokens(tokens)
+            .usd_micros(tokens)
+            .gco2_mg(5)
+    };
+    let alone = run.step("alone");
+    alone.run_reported_blocking(|| Ok::<_, Closed>(report(100)))?;
+    let told = |log: &Runstone| -> anyhow::Result<_> {
+        let run = summary(log)?;
+        Ok((run.tokens(), run.usd_micros(), run.steps.gco2_mg))
+    };
+    assert_eq!(told(&log)?, (100, 100, 5));
+    // A call that names no step stands in the one that is being done.
+    let within = run.step("within").run_reported(|| async {
+        run.llm_call(call("1", 10)).await.map_err(|_| Closed)?;
+        Ok::<_, Closed>(report(1000))
+    });
+    within.await?;
+    assert_eq!(told(&log)?, (110, 120, 10));
+    // One that names its step may come late: what the step said is taken off again.
+    let late = run.step("late");
+    late.run_reported_blocking(|| Ok::<_, Closed>(report(1000)))?;
+    assert_eq!(told(&log)?, (1110, 1120, 15));
+    for tokens in [3, 20] {
+        run.step("late").llm_call(call("2", tokens)).await?;
+    }
+    assert_eq!(told(&log)?, (130, 160, 15));
+    assert_eq!(summary(&log)?.counts.nodes, 3);
+    let checks = log.check_folds(None, &|_, _| {})?;
+    assert!(
+        checks.iter().all(runstone::FoldCheck::is_equal),
+        "{checks:?}"
+    );
+    Ok(())
+}
+
+/// Status and reason of every end of the session, and of the run.
+fn endings(log: &Runstone) -> anyhow::Result<Vec<String>> {
+    let mut found = Vec::new();
+    for record in log.read(Read::new(Query::stream("run-1")))? {
+        let record = record?;
+        if matches!(
+            record.header.event_type.as_str(),
+            "session.ended" | "run.finished"
+        ) {
+            let words = [1, 2].map(|field| record.control.get_text(field).unwrap_or_default());
+            found.push(words.join("/"));
+        }
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn a_session_ends_as_its_run_does_and_is_gone_on_with_whatever_that_was() -> Outcome {
+    for (status, session) in [
+        (Status::Success, "completed/completed"),
+        (Status::Escalated, "completed/completed"),
+        (Status::Cancelled, "aborted/cancel"),
+        (Status::Error, "error/error"),
+    ] {
+        let log = Runstone::memory()?;
+        let run = begun(&log).await?;
+        run.session().patch(&json!({"n": 1})).await?;
+        let at = run.finish(status).await?;
+        assert_eq!(log.record(at)?.header.event_type, "run.finished");
+        assert_eq!(
+            endings(&log)?,
+            [session.to_owned(), format!("{}/", status.as_str())]
+        );
+        // A worker that is started again does not do it again; who resumes it goes on.
+        let again = log.run("bot").resume_or_start("run-1").await;
+        assert_eq!(again.err().context("it ended")?.code(), "run_finished");
+        let run = log.run("bot").resume("run-1").await?;
+        assert_eq!(run.session().document().await?, json!({"n": 1}));
+        assert_eq!(summary(&log)?.status, RunStatus::Running);
+        assert_eq!(run.step("more").run_blocking(|| Ok::<_, Closed>(1))?, 1);
+        run.finish(Status::Success).await?;
+        assert_eq!(summary(&log)?.status, RunStatus::Success);
+    }
+    for (why, session, status) in [
+        (LetGo::Cancelled, "aborted/cancel", RunStatus::Aborted),
+        (
+            LetGo::Disconnected,
+            "aborted/disconnect",
+            RunStatus::Aborted,
+        ),
+        (LetGo::Failed, "error/error", RunStatus::Error),
+    ] {
+        let log = Runstone::memory()?;
+        begun(&log).await?.let_go(why).await?;
+        assert_eq!(endings(&log)?, [session]);
+        assert_eq!(summary(&log)?.status, status);
+        assert!(begun(&log).await?.is_resumed());
+    }
+    Ok(())
+}
+
+/// A result that is refused is a call that was made: nobody makes it again, in no later process.
+#[tokio::test]
+async fn a_result_that_its_caller_refuses_is_not_asked_for_again() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("agent.redb");
+    let gateway = Gateway::default();
+    for _ in 0..2 {
+        let log = Runstone::options().open_or_create(&path)?;
+        let run = begun(&log).await?;
+        for _ in 0..2 {
+            let call = run
+                .effect("pay")
+                .request_id("1")
+                .check(|payment: &Payment| Err(format!("payment {} is not ours", payment.id)));
+            let refused = call.call(|| gateway.charge()).await.unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                "`pay` was called and its result was not taken: payment 1 is not ours"
+            );
+            assert_eq!(
+                (refused.code(), refused.kind()),
+                ("result_rejected", ErrorKind::Refused)
+            );
+        }
+        let other = run.effect("pay").request_id("2").check(|_: &String| Ok(()));
+        let other = other.call(|| gateway.charge()).await.unwrap_err();
+        assert_eq!(other.code(), "result_rejected");
+        let taken = run
+            .effect("pay")
+            .request_id("3")
+            .check(|_: &Payment| Ok(()));
+        assert_eq!(taken.call(|| gateway.charge()).await?, Payment { id: 3 });
+        let all = effects::list(&log, &effects::EffectFilter::new())?;
+        assert_eq!(all.iter().filter(|effect| effect.rejected).count(), 2);
+        drop(run);
+    }
+    assert_eq!(gateway.count(), 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_call_has_a_name() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let size = log.size();
+    for name in ["", " "] {
+        let call = run.effect(name).request_id("1");
+        let error = call.call_blocking(|| Ok::<_, Closed>(1)).unwrap_err();
+        assert_eq!(
+            (error.code(), error.kind()),
+            ("name_missing", ErrorKind::Usage)
+        );
+        assert!(!error.is_retryable());
+    }
+    assert_eq!(log.size(), size);
+    Ok(())
+}
+
+/// What happens to be in a stream is no run that somebody could be at.
+#[test]
+fn a_stream_that_nobody_began_as_a_run_is_not_running() -> Outcome {
+    let log = Runstone::memory()?;
+    log.append_blocking(runstone::NewEvent::new("chat.message", "run-1"))?;
+    assert_eq!(status(&log)?, RunStatus::Unknown);
+    let run = log.run("bot").resume_or_start_blocking("run-1")?;
+    assert!(!run.is_resumed());
+    assert_eq!(status(&log)?, RunStatus::Running);
+    let held = log
+        .run("bot")
+        .resume_or_start_blocking("run-1")
+        .unwrap_err();
+    assert_eq!(
+        (held.kind(), held.is_retryable()),
+        (ErrorKind::Conflict, true)
+    );
+    Ok(())
+}
+
+/// A long session is read from its snapshot, and is what its changes say at every point.
+#[tokio::test]
+async fn a_long_session_is_snapshotted_and_stays_what_it_is() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = begun(&log).await?;
+    let turn = "x".repeat(100_000);
+    for n in 0..30 {
+        run.session()
+            .append("/messages", &json!({"n": n, "text": turn}))
+            .await?;
+        run.session().patch(&json!({"n": n})).await?;
+    }
+    let report = || Ok::<_, Closed>(StepReport::new(1).structured(json!({"done": true})));
+    run.step("end").run_reported_blocking(report)?;
+    let all: Vec<_> = log
+        .read(Read::new(Query::stream("run-1")))?
+        .collect::<Result<_, _>>()?;
+    let of_type = |name: &str| {
+        all.iter()
+            .filter(|one| one.header.event_type == name)
+            .count()
+    };
+    // After 1 MiB, and after as much again.
+    assert_eq!(of_type("session.snapshotted"), 2);
+    for record in &all {
+        let at = Some(record.position);
+        let read = runstone::sessions::state_at(&log, "run-1", at)?;
+        let folded = runstone::sessions::folded(&log, "run-1", at)?;
+        assert_eq!(read.document, folded.document);
+        assert_eq!(
+            (read.changes, read.missing, read.last),
+            (folded.changes, 0, folded.last)
+        );
+    }
+    let document = run.session().document().await?;
+    assert_eq!(document["messages"].as_array().map(Vec::len), Some(30));
+    assert_eq!(
+        (&document["n"], &document["done"]),
+        (&json!(29), &json!(true))
+    );
+    drop(run);
+    let run = begun(&log).await?;
+    assert_eq!(run.session().document().await?, document);
+    // A short one has none, however often it changes.
+    let short = log.run("bot").start("run-2").await?;
+    for n in 0..200 {
+        short.session().patch(&json!({"n": n})).await?;
+    }
+    let types = log.read(Read::new(Query::stream("run-2")))?;
+    let types = types.map(|record| Ok(record?.header.event_type));
+    let types: Vec<String> = types.collect::<anyhow::Result<_>>()?;
+    assert!(!types.contains(&"session.snapshotted".to_owned()));
     Ok(())
 }

@@ -86,7 +86,15 @@ fn what_import_writes_is_what_the_typed_events_read() {
     }
     let known = schemas().into_iter().map(|schema| schema.name.to_owned());
     // The log's own and those of commands are in no recording.
-    let own = ["log.", "effect.", "session.", "step."];
+    let own = [
+        "log.",
+        "agent.",
+        "approval.",
+        "effect.",
+        "message.",
+        "session.",
+        "step.",
+    ];
     let known: BTreeSet<_> = known
         .filter(|name| !own.iter().any(|own| name.starts_with(own)))
         .filter(|name| !["run.paused", "run.resumed"].contains(&name.as_str()))

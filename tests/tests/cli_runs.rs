@@ -3,15 +3,32 @@
 use runstone::effects::Claim;
 use runstone::events::{LlmCallCompleted, StepStarted, step_keys};
 use runstone::runs::{self, Begin};
-use runstone::{Draft, Hold, NewEvent, Runstone as Agent, Status};
+use runstone::{Draft, Hold, NewEvent, Runstone as Agent, Status, StepReport};
 use runstone_tests::command::{Runstone, workspace};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 
 struct Site {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     runstone: Runstone,
+}
+
+impl Site {
+    /// Erases the scope of all runs; the certificate goes into the folder.
+    fn erase(&self) {
+        let certificate = self.folder.path().to_string_lossy().into_owned();
+        let erase = [
+            "erase",
+            "default",
+            "--basis",
+            "gdpr-17",
+            "--yes",
+            "--output",
+            &certificate,
+        ];
+        self.runstone.value(erase);
+    }
 }
 
 /// A log with a run that succeeded, one that waits, one that was stopped, one whose process is gone
@@ -68,10 +85,7 @@ async fn site() -> Outcome<Site> {
     let runstone = Runstone::on(path);
     let recording = workspace().join("examples/refund-run.json");
     runstone.value(["import".as_ref(), recording.as_os_str()]);
-    Ok(Site {
-        _folder: folder,
-        runstone,
-    })
+    Ok(Site { folder, runstone })
 }
 
 #[tokio::test]
@@ -152,12 +166,16 @@ async fn a_run_is_shown_as_it_was_at_any_point() -> Outcome {
         (Value::Null, json!("running")),
         (json!("in-flight"), json!("running")),
         (json!("completed"), json!("running")),
+        (json!("completed"), json!("completed")),
         (json!("completed"), json!("success")),
     ];
     assert_eq!(states, expected);
     let now = site.runstone.value(["state", "run-done"]);
     assert_eq!(now["effects"][0]["result"], "paid");
-    assert_eq!(now["summary"], site.runstone.value(["run", "run-done"]));
+    let whole = site.runstone.value(["run", "run-done"]);
+    for (member, value) in now["summary"].as_object().unwrap() {
+        assert_eq!(&whole[member], value, "{member}");
+    }
     let first = events[0]["position"].as_u64().unwrap();
     for words in [
         vec!["state".to_owned(), "nothing".to_owned()],
@@ -220,5 +238,205 @@ async fn costs_are_told_apart() -> Outcome {
     let told: Vec<_> = costs("day").into_iter().map(|day| day.0).collect();
     assert_eq!(json!(told), json!(days));
     assert!(costs("agent").iter().any(|agent| agent.1 == 3));
+    Ok(())
+}
+
+/// Calls that were claimed twice under one key, a step that was stopped, a run that waited, and the
+/// runs that it spawned.
+async fn audited() -> Outcome<Site> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("log.redb");
+    let agent = Agent::create(&path)?;
+    let run = agent.run("refunds").start("run").await?;
+    for n in 0..30 {
+        run.append(NewEvent::new("chat.message", "").json(&json!({"n": n}))?)
+            .await?;
+    }
+    let pay = |usd: u32| {
+        run.effect("pay")
+            .request_id("inv-1")
+            .args(&json!({"usd": usd}))
+    };
+    pay(1).call_blocking(|| Ok::<_, Infallible>("paid".to_owned()))?;
+    assert_eq!(
+        pay(2)
+            .call_blocking(|| Ok::<_, Infallible>(1))
+            .unwrap_err()
+            .code(),
+        "key_conflict"
+    );
+    let checked = run
+        .effect("check")
+        .request_id("1")
+        .check(|_: &u32| Err("no".to_owned()));
+    assert!(checked.call_blocking(|| Ok::<_, Infallible>(1)).is_err());
+    run.step("send").block("policy").await?;
+    let step = || Ok::<_, Infallible>(StepReport::new(1).tokens(10).usd_micros(20).gco2_mg(30));
+    run.step("plan").run_reported_blocking(step)?;
+    for child in ["run/a", "run/b"] {
+        let child = agent.run("helper").parent(&run).start(child).await?;
+        child.step("plan").run_reported_blocking(step)?;
+        child.finish(Status::Success).await?;
+    }
+    run.pause(Some("approve".to_owned())).await?;
+    let run = agent.run("refunds").resume("run").await?;
+    run.finish(Status::Success).await?;
+    agent.log().close().await?;
+    drop(agent);
+    Ok(Site {
+        folder,
+        runstone: Runstone::on(path),
+    })
+}
+
+fn told<const N: usize>(all: &Value, members: [&str; N]) -> Vec<[String; N]> {
+    let told = all.as_array().unwrap().iter();
+    told.map(|one| members.map(|member| one[member].as_str().unwrap_or("-").to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_run_is_shown_with_what_was_done_and_stopped_in_it() -> Outcome {
+    let site = audited().await?;
+    let run = site.runstone.value(["run", "run"]);
+    let expected = [
+        ["blocked", "send", "policy"],
+        ["paused", "approve", "-"],
+        ["refused", "pay", "key_conflict"],
+    ];
+    let mut violations = told(&run["violations"], ["kind", "what", "why"]);
+    violations.sort();
+    assert_eq!(violations, expected);
+    let expected = [
+        ["run.started", "-", "-"],
+        ["effect.claimed", "pay", "-"],
+        ["effect.completed", "pay", "-"],
+        ["effect.refused", "pay", "key_conflict"],
+        ["effect.claimed", "check", "-"],
+        ["effect.completed", "check", "rejected"],
+        ["step.blocked", "send", "policy"],
+        ["run.paused", "approve", "-"],
+        ["run.resumed", "-", "-"],
+        ["session.ended", "-", "completed/completed"],
+        ["run.finished", "-", "success"],
+    ];
+    assert_eq!(told(&run["timeline"], ["act", "what", "how"]), expected);
+    let first = &run["timeline"][0];
+    assert_eq!(
+        (&first["principal"], &first["authority"]),
+        (&json!("system:keyring"), &json!("system"))
+    );
+    assert!(
+        first["holder"]
+            .as_str()
+            .unwrap()
+            .starts_with("system:keyring#")
+    );
+    assert_eq!(run["timeline"][1]["fence"], run["timeline"][2]["fence"]);
+    assert_eq!(
+        (&run["timeline_cut"], &run["violations_cut"]),
+        (&json!(false), &json!(false))
+    );
+
+    // The window is of so many events, and its counts are of all.
+    let events = site.runstone.values(["log", "--stream", "run"]);
+    assert_eq!(run["events"], events.len());
+    assert_eq!(run["turns"], 30);
+    let newest: Vec<_> = events
+        .iter()
+        .rev()
+        .take(20)
+        .rev()
+        .map(|event| &event["position"])
+        .collect();
+    let recent = run["recent"].as_array().unwrap();
+    assert_eq!(
+        recent
+            .iter()
+            .map(|event| &event["position"])
+            .collect::<Vec<_>>(),
+        newest
+    );
+
+    // Its own, and its tree's.
+    let sums =
+        |of: &Value| ["tokens", "usd_micros", "gco2_mg", "steps"].map(|member| of[member].clone());
+    assert_eq!(sums(&run), [10, 20, 30, 1].map(Value::from));
+    assert_eq!(sums(&run["tree"]), [30, 60, 90, 3].map(Value::from));
+    assert_eq!(run["tree"]["runs"], 3);
+    let child = site.runstone.value(["run", "run/a"]);
+    assert_eq!(
+        (&child["tree"]["runs"], &child["parent"]),
+        (&json!(1), &json!("run"))
+    );
+
+    // Names in control stand, what is content does not.
+    let erased = audited().await?;
+    erased.erase();
+    let after = erased.runstone.value(["run", "run"]);
+    let acts = told(&after["timeline"], ["act", "what", "how"]);
+    assert_eq!(acts[2], ["effect.completed", "pay", "-"]);
+    assert_eq!(acts[6], ["step.blocked", "-", "-"]);
+    assert_eq!(after["violations"].as_array().unwrap().len(), 3);
+    assert_eq!(after["tree"], run["tree"]);
+
+    let cut = site.runstone.value(["run", "run", "--limit", "2"]);
+    assert_eq!(
+        told(&cut["timeline"], ["act"]),
+        [["session.ended"], ["run.finished"]]
+    );
+    assert_eq!(
+        (&cut["timeline_cut"], &cut["violations_cut"]),
+        (&json!(true), &json!(true))
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn latency_is_told_by_node_tool_and_agent() -> Outcome {
+    let site = audited().await?;
+    let latency = |by: &str| {
+        let lines = site.runstone.values(["runs", "--latency", "--by", by]);
+        for line in &lines {
+            let [p50, p95, p99, max] = ["p50_us", "p95_us", "p99_us", "max_us"]
+                .map(|member| line[member].as_u64().unwrap());
+            assert!(p50 <= p95 && p95 <= p99 && p99 <= max, "{line}");
+            assert_eq!(line["by"], by);
+        }
+        let told = lines
+            .iter()
+            .map(|line| (line["group"].clone(), line["count"].clone()));
+        told.collect::<Vec<_>>()
+    };
+    let of = |name: &str, count: u64| (json!(name), json!(count));
+    assert_eq!(latency("node"), [of("plan", 3)]);
+    assert_eq!(latency("tool"), [of("check", 1), of("pay", 1)]);
+    assert_eq!(latency("agent"), [of("helper", 2), of("refunds", 1)]);
+    assert_eq!(site.runstone.values(["runs", "--latency"]).len(), 5);
+    for words in [
+        &["runs", "--latency", "--by", "day"][..],
+        &["runs", "--costs", "--by", "node"],
+        &["runs", "--by", "node"],
+        &["runs", "--costs", "--latency"],
+    ] {
+        assert_eq!(site.runstone.run(words).status.code(), Some(2), "{words:?}");
+    }
+    let rebuilt = site.runstone.values(["rebuild", "--check"]);
+    assert!(
+        rebuilt.iter().all(|fold| fold["equal"] == true),
+        "{rebuilt:?}"
+    );
+    // Names are content, durations are not.
+    site.erase();
+    let erased = site.runstone.values(["runs", "--latency", "--by", "node"]);
+    assert_eq!(
+        (
+            erased.len(),
+            &erased[0]["group"],
+            &erased[0]["scope"],
+            &erased[0]["count"]
+        ),
+        (1, &Value::Null, &json!("default"), &json!(3))
+    );
     Ok(())
 }

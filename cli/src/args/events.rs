@@ -217,35 +217,51 @@ pub(crate) struct ShowArgs {
 
 /// List the runs.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("figures").args(["costs", "latency"]))]
 pub(crate) struct RunsArgs {
     /// Only those with this status
-    #[arg(long, value_name = "S", conflicts_with = "costs")]
+    #[arg(long, value_name = "S", conflicts_with = "figures")]
     pub(crate) status: Option<String>,
     /// What the calls of models of all runs cost. It reads every one of their reports
     #[arg(long)]
     pub(crate) costs: bool,
-    /// What costs are told apart by
-    #[arg(long, requires = "costs", default_value = "model")]
-    pub(crate) by: CostsBy,
+    /// How long nodes, tools and agents take
+    #[arg(long)]
+    pub(crate) latency: bool,
+    /// What they are told apart by: costs by model (as without it), agent, scope or day; latency by
+    /// node, tool or agent (all of them without it)
+    #[arg(long, requires = "figures")]
+    pub(crate) by: Option<FiguresBy>,
 }
 
-/// What costs are told apart by.
+/// What costs and latencies are told apart by.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CostsBy {
+pub(crate) enum FiguresBy {
     Model,
-    /// The source of the event
+    /// Of costs the source of the event, of latencies the name of the run
     Agent,
     Scope,
     /// UTC; of recordings by their own clock
     Day,
+    Node,
+    /// The name of the call
+    Tool,
 }
 
-/// Show one run.
+/// Show one run: what it did, who did what in it, what was stopped, and its newest events.
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Its stream
     #[arg(value_name = "STREAM")]
     pub(crate) stream: String,
+    /// At most so many things that were done, and that were stopped: the newest
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 100,
+        value_parser = clap::value_parser!(u64).range(1..=100_000)
+    )]
+    pub(crate) limit: u64,
 }
 
 /// Show the session, the calls and the summary of a run, now or at a point.

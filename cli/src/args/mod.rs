@@ -24,7 +24,7 @@ pub(crate) use effect::{
     ShowEffectArgs, Stand, parse_json,
 };
 pub(crate) use events::{
-    AppendArgs, CostsBy, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, StateArgs, Which,
+    AppendArgs, FiguresBy, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, StateArgs, Which,
 };
 pub(crate) use evidence::{
     CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,

@@ -1,7 +1,7 @@
 //! `runs --costs`: what calls of models cost.
 
-use crate::args::CostsBy;
-use crate::error::{Exit, Failure};
+use crate::args::FiguresBy;
+use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, count, rfc3339, usd};
 use crate::session::{Access, Session};
 use runstone::projections::costs::{self, By, Cost, Group};
@@ -18,12 +18,16 @@ struct Line<'a> {
     usage: Usage,
 }
 
-pub(crate) fn run(session: &Session, by: CostsBy) -> Result<Exit, Failure> {
+pub(crate) fn run(session: &Session, by: Option<FiguresBy>) -> Result<Exit, Failure> {
     let (by, word) = match by {
-        CostsBy::Model => (By::Model, "model"),
-        CostsBy::Agent => (By::Agent, "agent"),
-        CostsBy::Scope => (By::Scope, "scope"),
-        CostsBy::Day => (By::Day, "day"),
+        None | Some(FiguresBy::Model) => (By::Model, "model"),
+        Some(FiguresBy::Agent) => (By::Agent, "agent"),
+        Some(FiguresBy::Scope) => (By::Scope, "scope"),
+        Some(FiguresBy::Day) => (By::Day, "day"),
+        Some(FiguresBy::Node | FiguresBy::Tool) => {
+            let message = "costs are told apart by model, agent, scope or day";
+            return Err(Report::usage(message).into());
+        }
     };
     let output = &session.output;
     let all = session.with(Access::Events, |log| Ok(costs::list(log, by)?))?;

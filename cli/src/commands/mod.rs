@@ -17,11 +17,13 @@ mod hold;
 mod import;
 mod init;
 mod keys;
+mod latency;
 mod log;
 mod message;
 mod meta;
 mod orphans;
 mod receipt;
+mod run;
 mod runs;
 mod schema;
 mod show;
@@ -50,8 +52,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Log(args) => log::run(&session, &args),
         Command::Show(args) => show::run(&session, &args),
         Command::Runs(args) if args.costs => costs::run(&session, args.by),
+        Command::Runs(args) if args.latency => latency::run(&session, args.by),
         Command::Runs(args) => runs::list(&session, &args),
-        Command::Run(args) => runs::one(&session, &args),
+        Command::Run(args) => run::run(&session, &args),
         Command::State(args) => state::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),

@@ -1,7 +1,7 @@
-//! `runs` and `run`: what each stream did, what it cost, how it ended.
+//! `runs`: what each stream did, what it cost, how it ended.
 
-use crate::args::{RunArgs, RunsArgs};
-use crate::error::{Exit, Failure, Report};
+use crate::args::RunsArgs;
+use crate::error::{Exit, Failure};
 use crate::output::{
     Align, Output, Table, Tone, count, duration, now, paint, printable, relative, rfc3339, usd,
 };
@@ -21,6 +21,7 @@ pub(crate) struct Line<'a> {
     tool_calls: u64,
     tokens: u64,
     usd_micros: u64,
+    gco2_mg: u64,
     started: Option<String>,
     ended: Option<String>,
     parent: Option<&'a str>,
@@ -42,8 +43,9 @@ impl<'a> Line<'a> {
             status: run.status.as_str(),
             steps: run.counts.steps,
             tool_calls: run.counts.tool_calls,
-            tokens: run.usage.tokens(),
-            usd_micros: run.usage.usd_micros,
+            tokens: run.tokens(),
+            usd_micros: run.usd_micros(),
+            gco2_mg: run.steps.gco2_mg,
             started: rfc3339(run.began_at_us()),
             ended: run.ended_at_us().and_then(rfc3339),
             parent: run.parent.as_deref(),
@@ -167,39 +169,6 @@ fn tone_of(status: &RunStatus) -> Tone {
     }
 }
 
-pub(crate) fn one(session: &Session, args: &RunArgs) -> Result<Exit, Failure> {
-    session.with(Access::Folds, |log| {
-        let output = &session.output;
-        let Some(run) = runs::get(log, &args.stream)? else {
-            let message = format!("there is no run `{}`", args.stream);
-            return Err(Report::new(Exit::NotFound, "run_not_found", message).into());
-        };
-        let line = Line::of(log, &run, output);
-        // The tree looks at every run, which a script did not ask for.
-        let tree = if output.json {
-            None
-        } else {
-            runs::tree_totals(log, &args.stream)?
-        };
-        let tree = tree.filter(|tree| tree.runs > 1);
-        output.answer(&line, || {
-            let mut text = whole(&run, &line, output);
-            if let Some(tree) = tree {
-                let _ = writeln!(
-                    text,
-                    "with the runs that it spawned: {} runs, {} tool calls, {} tokens, {}",
-                    count(tree.runs),
-                    count(tree.counts.tool_calls),
-                    count(tree.usage.tokens()),
-                    usd(tree.usage.usd_micros),
-                );
-            }
-            text
-        })?;
-        Ok(Exit::Done)
-    })
-}
-
 pub(crate) fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> String {
     let mut text = String::new();
     let mut put = |name: &str, value: &str| {
@@ -240,7 +209,7 @@ pub(crate) fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> Strin
     put("took", &took(run));
     let (counts, usage) = (&run.counts, &run.usage);
     put("events", &count(counts.events));
-    put("steps", &count(counts.steps));
+    put("steps", &steps(run));
     put("turns", &count(counts.turns));
     put(
         "tool calls",
@@ -263,6 +232,31 @@ pub(crate) fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> Strin
             count(usage.cache_write_tokens)
         ),
     );
-    put("cost", &price(usage.usd_micros));
+    if run.steps.tokens > 0 {
+        let more = format!("{} more, as steps report them", count(run.steps.tokens));
+        put("", &more);
+    }
+    put("cost", &price(run.usd_micros()));
+    if run.steps.gco2_mg > 0 {
+        put("carbon", &carbon(run.steps.gco2_mg));
+    }
+    if counts.verdicts > 0 {
+        put("verdicts", &count(counts.verdicts));
+    }
     text
+}
+
+fn steps(run: &RunSummary) -> String {
+    let counts = &run.counts;
+    let nodes = format!("{} of {} nodes", count(counts.steps), count(counts.nodes));
+    match (counts.nodes, counts.steps_blocked) {
+        (0, 0) => count(counts.steps),
+        (_, 0) => nodes,
+        (_, blocked) => format!("{nodes}, {} blocked", count(blocked)),
+    }
+}
+
+/// Grams of carbon dioxide equivalent.
+pub(crate) fn carbon(milligrams: u64) -> String {
+    format!("{}.{:03} g CO2e", milligrams / 1000, milligrams % 1000)
 }

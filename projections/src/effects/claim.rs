@@ -160,6 +160,9 @@ impl Claim {
 
     /// Names stand in control, which is short.
     pub(super) fn check(&self) -> Result<(), EffectError> {
+        if self.name.trim().is_empty() {
+            return Err(EffectError::NoName);
+        }
         for (what, name, limit) in [
             ("name of the call", &self.name, MAX_NAME_LEN),
             ("holder", &self.holder, MAX_HOLDER_LEN),

@@ -308,7 +308,9 @@ pub(super) fn change(
         State::InFlight => (true, false),
         State::Unknown => (false, true),
         State::Completed if act == Act::Complete => {
-            let is_same = control.get_bytes(field::RESULT) == row.result.as_deref();
+            let is_rejected = control.get_u64(field::REJECTED) == Some(1);
+            let is_same = control.get_bytes(field::RESULT) == row.result.as_deref()
+                && is_rejected == row.rejected;
             let done = if is_same {
                 Done::At(row.outcome.map(Position::new))
             } else {

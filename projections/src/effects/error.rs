@@ -75,6 +75,9 @@ pub enum EffectError {
         /// Its stream.
         stream: String,
     },
+    /// A call has no name.
+    #[error("the call has no name")]
+    NoName,
     /// People have to say yes first.
     #[error("`{name}` is not approved: {why}{}", asked(*.request))]
     NotApproved {
@@ -141,6 +144,7 @@ impl EffectError {
             Self::NothingToSettle(_) => "nothing_to_settle",
             Self::NotAllowed { .. } => "not_allowed",
             Self::StaleRun { .. } => "stale_run",
+            Self::NoName => "name_missing",
             Self::NotApproved { .. } => "not_approved",
             Self::TooLong { .. } => "name_too_long",
             Self::NotFound => "effect_not_found",
@@ -156,9 +160,11 @@ impl EffectError {
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Key { .. } | Self::Args | Self::TooLong { .. } | Self::Event(_) => {
-                ErrorKind::Usage
-            }
+            Self::Key { .. }
+            | Self::Args
+            | Self::NoName
+            | Self::TooLong { .. }
+            | Self::Event(_) => ErrorKind::Usage,
             Self::InFlight(_)
             | Self::Unknown(_)
             | Self::AttemptsExhausted(_)

@@ -12,14 +12,30 @@ pub const RUN_OPENING: u16 = 3;
 pub const RUN_LEASE_US: u16 = 4;
 /// `run.started`, `run.resumed`: when the lease ends, Unix microseconds.
 pub const RUN_LEASE_EXPIRES_AT_US: u16 = 5;
+/// `run.started`: keyed digest of the run's name, 16 bytes.
+pub const RUN_NAME: u16 = 6;
+/// Label of the keyed digest of a run's name.
+pub const RUN_NAME_LABEL: &str = "run-name";
 /// `session.ended`: why, as a code.
 pub const REASON: u16 = 2;
+/// `session.snapshotted`: position of the last change that it has.
+pub const SNAPSHOT_LAST: u16 = 1;
+/// `session.snapshotted`: changes that it was folded from.
+pub const SNAPSHOT_CHANGES: u16 = 2;
+/// `session.snapshotted`: changes that it is without, because they could not be read.
+pub const SNAPSHOT_MISSING: u16 = 3;
 /// `step.*`: keyed digest of the node, 16 bytes; in the tag `step:` too.
 pub const NODE: u16 = 1;
 /// `step.*`: which attempt, from 1.
 pub const STEP_ATTEMPT: u16 = 2;
 /// `step.completed`: grams of carbon dioxide equivalent, in thousandths.
 pub const GCO2_MG: u16 = 3;
+/// `step.completed`: tokens, as the runtime counts them for the step.
+pub const STEP_TOKENS: u16 = 4;
+/// `step.completed`: price in millionths of a dollar, as the runtime counts it for the step.
+pub const STEP_USD_MICROS: u16 = 5;
+/// `step.completed`: 1 if its output changes the document of the session.
+pub const STEP_STRUCTURED: u16 = 6;
 /// Label of the keyed digest of a step's node, and key of its tag.
 pub const STEP_LABEL: &str = "step";
 /// `llm.call.completed`: keyed digest of the call's id, 16 bytes.
@@ -34,6 +50,8 @@ pub const CACHE_READ_TOKENS: u16 = 4;
 pub const CACHE_WRITE_TOKENS: u16 = 5;
 /// `llm.call.completed`: price in millionths of a dollar.
 pub const USD_MICROS: u16 = 6;
+/// `llm.call.completed`: keyed digest of the node whose step made the call, 16 bytes.
+pub const CALL_NODE: u16 = 7;
 /// Label of the keyed digest of a model call's id.
 pub const CALL_LABEL: &str = "llm-call";
 /// Key of the tag that every imported event carries; its value is the format of the recording.

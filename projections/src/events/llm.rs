@@ -57,6 +57,11 @@ impl LlmCallCompleted {
             [self.call_id.as_bytes()],
         )
     }
+
+    /// The digest by which a report is known as one of a step, without the name of its node.
+    pub fn keyed_of_step(node: &str) -> Keyed {
+        Keyed::control(control::CALL_NODE, control::STEP_LABEL, [node.as_bytes()])
+    }
 }
 
 impl TypedEvent for LlmCallCompleted {

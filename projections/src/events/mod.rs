@@ -49,8 +49,10 @@ pub use migrated::MigratedEffect;
 pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};
 pub use run::{RunFinished, RunPaused, RunResumed, RunStarted, SettingsInForce};
-pub use session::{SessionAppended, SessionEnded, SessionPatched};
-pub use step::{StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, step_keys};
+pub use session::{SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted};
+pub use step::{
+    StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped, StepStarted, step_keys,
+};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
 pub use words::{AgentState, ApprovalState, Class, Executed, Kind, MessageClass, State};

@@ -10,8 +10,8 @@ use super::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
     MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended,
-    SessionEnded, SessionPatched, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
-    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
+    StepSkipped, StepStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -71,6 +71,7 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<SessionAppended>(),
         EventSchema::of::<SessionEnded>(),
         EventSchema::of::<SessionPatched>(),
+        EventSchema::of::<SessionSnapshotted>(),
         EventSchema::of::<StepBlocked>(),
         EventSchema::of::<StepCompleted>(),
         EventSchema::of::<StepFailed>(),
@@ -181,9 +182,16 @@ mod tests {
             node: Some(word()),
             approval_id: Some(word()),
         };
+        let output = super::super::StepOutput {
+            content: Some(raw()),
+            structured: Some(raw()),
+        };
         let stepped = StepCompleted {
-            output: Some(raw()),
+            output: Some(output),
             confidence: Some(0.5),
+            tokens: Some(1),
+            usd_micros: Some(2),
+            gco2_mg: Some(3),
             ..Default::default()
         };
         let stepping = StepStarted {
@@ -260,6 +268,7 @@ mod tests {
             NewEvent::typed(&SessionAppended::default(), "s"),
             NewEvent::typed(&SessionEnded::default(), "s"),
             NewEvent::typed(&SessionPatched::default(), "s"),
+            NewEvent::typed(&SessionSnapshotted::default(), "s"),
             NewEvent::typed(&StepBlocked::default(), "s"),
             NewEvent::typed(&stepped, "s"),
             NewEvent::typed(&StepFailed::default(), "s"),

@@ -1,6 +1,6 @@
 //! Beginning and end of a run.
 
-use runstone_codec::{Control, TypedEvent};
+use runstone_codec::{Control, Keyed, TypedEvent};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -43,6 +43,15 @@ impl RunStarted {
         parent.map_or_else(Control::new, |stream| {
             Control::new().text(control::PARENT, stream)
         })
+    }
+
+    /// The digest by which runs of one name are known as such, without it.
+    pub fn keyed(&self) -> Keyed {
+        Keyed::control(
+            control::RUN_NAME,
+            control::RUN_NAME_LABEL,
+            [self.name.as_bytes()],
+        )
     }
 }
 

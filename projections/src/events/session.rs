@@ -41,6 +41,34 @@ impl TypedEvent for SessionAppended {
     const VERSION: u32 = 1;
 }
 
+/// The document of a run as it was after a change, so that a long session is read from here. It is
+/// folded from the changes before it and says nothing of its own.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct SessionSnapshotted {
+    /// The document.
+    pub document: Value,
+}
+
+impl SessionSnapshotted {
+    /// The control of this event: position of the last change that the document has, how many it
+    /// was folded from, and how many of them could not be read.
+    pub fn control(last: u64, changes: u64, missing: u64) -> Control {
+        Control::new()
+            .u64(control::SNAPSHOT_LAST, last)
+            .u64(control::SNAPSHOT_CHANGES, changes)
+            .u64(control::SNAPSHOT_MISSING, missing)
+    }
+}
+
+impl TypedEvent for SessionSnapshotted {
+    const TYPE: &'static str = "session.snapshotted";
+    const VERSION: u32 = 1;
+}
+
 /// Whoever held the run let go of it. It can be resumed, however that came.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[expect(

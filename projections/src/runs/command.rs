@@ -36,6 +36,9 @@ pub struct Begin {
     pub may_start: bool,
     /// Whether one that is there is resumed.
     pub may_resume: bool,
+    /// Whether one that ended is resumed too: it goes on from its last state, and has not ended
+    /// then.
+    pub may_reopen: bool,
     /// Ids of the events that record its start and its resumption, by which the caller finds out
     /// whether one was.
     pub event_ids: Option<[Uuid; 2]>,
@@ -57,6 +60,7 @@ impl Begin {
             hold: Hold::Opening,
             may_start: true,
             may_resume: true,
+            may_reopen: false,
             event_ids: None,
         }
     }
@@ -205,10 +209,13 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
     let stream = begin.stream.as_str();
     let first = RunStarted::control(begin.parent.as_deref()).merge(holder.clone());
     let candidates = vec![
-        Draft::new(of(NewEvent::typed(&started, stream)?, STARTED)).control(first),
+        Draft::new(of(NewEvent::typed(&started, stream)?, STARTED))
+            .control(first)
+            .keyed(started.keyed()),
         Draft::new(of(NewEvent::typed(&RunResumed {}, stream)?, RESUMED)).control(holder),
     ];
     let (may_start, may_resume) = (begin.may_start, begin.may_resume);
+    let may_reopen = begin.may_reopen;
     let stream = begin.stream.clone();
     let decide = move |context: &mut DecideContext<'_>| {
         let (opening, steady_us) = (context.opening(), context.steady_us());
@@ -231,9 +238,9 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
             .is_some_and(|lease| !lease.is_over(&opening, steady_us));
         let why = match (&row.finished, is_held) {
             _ if !may_resume => Why::Exists,
-            (Some(_), _) => Why::Finished,
-            (None, true) => Why::Held,
-            (None, false) => {
+            (Some(_), _) if !may_reopen => Why::Finished,
+            (_, true) => Why::Held,
+            (_, false) => {
                 let verdict = Verdict::Begun(Begun::Resumed(held()));
                 return Ok(Decision::record(RESUMED, lease, verdict));
             }

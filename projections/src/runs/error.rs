@@ -4,7 +4,7 @@ use super::RunSummary;
 use crate::sessions::SessionError;
 use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
-use runstone_store::{AppendError, ReadError};
+use runstone_store::{AppendError, ErrorKind, ReadError};
 
 /// Why a run is not begun, or an event of it not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,32 @@ impl RunError {
             Self::Read(error) => error.code(),
             Self::Settings(error) => error.code(),
             Self::Event(error) => error.code(),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Held(_) | Self::Finished(_) | Self::Exists(_) | Self::Stale { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Session(error) => error.kind(),
+            Self::Json(_) | Self::Event(_) => ErrorKind::Usage,
+            Self::Entropy(_) => ErrorKind::Storage,
+            Self::Append(error) => error.kind(),
+            Self::Read(error) => error.kind(),
+            Self::Settings(error) => error.kind(),
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Held(_) | Self::Entropy(_) => true,
+            Self::Append(error) => error.is_retryable(),
+            Self::Read(error) => error.is_retryable(),
+            _ => false,
         }
     }
 }

@@ -5,7 +5,7 @@ use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 use crate::events::control;
 use crate::lease::LeaseFields;
-use crate::rows::{self, FinishedRow, RunRow, UsageRow, UsageSum};
+use crate::rows::{self, FinishedRow, RunRow, StepRow, StepSum, UsageRow, UsageSum};
 
 /// Name of the fold, and prefix of its rows.
 pub(super) const FOLD: &str = "runs";
@@ -13,6 +13,10 @@ pub(super) const FOLD: &str = "runs";
 pub(super) const STREAM_ROW: u8 = b's';
 /// First byte of the key of a model call's row.
 pub(super) const CALL_ROW: u8 = b'c';
+/// First byte of the key of a step's row.
+const STEP_ROW: u8 = b't';
+/// First byte of the key that says that a run spawned another.
+pub(super) const CHILD_ROW: u8 = b'k';
 
 /// The stream of the log's own events.
 const LOG_STREAM: &str = "log";
@@ -44,7 +48,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -75,14 +79,19 @@ pub(super) fn stream_key(stream: &str) -> Vec<u8> {
     key
 }
 
-/// Key of a call's row. A stream's name has no zero byte, so keys of two streams never meet.
-fn call_key(stream: &str, digest: &[u8; DIGEST_BYTES]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(2 + stream.len() + DIGEST_BYTES);
-    key.push(CALL_ROW);
+/// Key of a row of a stream. A stream's name has no zero byte, so keys of two streams never meet.
+fn key_in(kind: u8, stream: &str, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(2 + stream.len() + rest.len());
+    key.push(kind);
     key.extend_from_slice(stream.as_bytes());
     key.push(0);
-    key.extend_from_slice(digest);
+    key.extend_from_slice(rest);
     key
+}
+
+/// Key of the rows of the runs that a run spawned, up to their streams.
+pub(super) fn children_key(stream: &str) -> Vec<u8> {
+    key_in(CHILD_ROW, stream, &[])
 }
 
 /// Takes one record into the rows.
@@ -112,7 +121,7 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         // What was recorded elsewhere says nothing of a run that lives here.
         "run.started" | "run.finished" | "run.resumed" | "run.paused" | "session.ended"
             if is_import && !run.imported => {}
-        "run.started" => started(&mut run, seen),
+        "run.started" => started(rows, &mut run, seen),
         "run.finished" => {
             run.finished = Some(finished(seen));
             run.lease = None;
@@ -121,8 +130,10 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
             held(&mut run, seen);
             run.paused = false;
             run.let_go = None;
+            run.finished = None;
         }
         "run.paused" => {
+            run.pauses = run.pauses.saturating_add(1);
             run.paused = true;
             run.lease = None;
         }
@@ -130,7 +141,11 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
             run.let_go = seen.control.get_text(control::STATUS).map(str::to_owned);
             run.lease = None;
         }
-        "step.started" => run.steps = run.steps.saturating_add(1),
+        "step.started" => step_started(rows, &mut run, seen)?,
+        "step.completed" | "step.failed" => step_ended(rows, &mut run, seen)?,
+        "step.blocked" => run.steps_blocked = run.steps_blocked.saturating_add(1),
+        "effect.refused" => run.refusals = run.refusals.saturating_add(1),
+        "verdict.given" => run.verdicts = run.verdicts.saturating_add(1),
         "chat.message" => run.turns = run.turns.saturating_add(1),
         "tool.call.requested" => run.tool_calls = run.tool_calls.saturating_add(1),
         "tool.call.completed" => run.tool_results = run.tool_results.saturating_add(1),
@@ -158,12 +173,20 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
         let_go: None,
         events: 0,
         steps: 0,
+        nodes: 0,
+        steps_blocked: 0,
+        pauses: 0,
+        refusals: 0,
+        verdicts: 0,
         turns: 0,
         tool_calls: 0,
         tool_results: 0,
         tool_errors: 0,
         llm_calls: 0,
         usage: UsageSum::default(),
+        llm_reports: 0,
+        own: StepSum::default(),
+        gco2_mg: 0,
         first_recorded_at_us: seen.recorded_at_us,
         last_recorded_at_us: seen.recorded_at_us,
         occurred_us: None,
@@ -172,10 +195,14 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
 }
 
 /// A run begins once: what a later beginning says does not rename it.
-fn started(run: &mut RunRow, seen: &Seen<'_>) {
+fn started(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) {
     if run.started.is_none() {
         run.started = Some(seen.position);
         run.parent = seen.control.get_text(control::PARENT).map(str::to_owned);
+        if let Some(parent) = &run.parent {
+            let child = key_in(CHILD_ROW, parent, seen.header.stream.as_bytes());
+            rows.put(&child, Vec::new());
+        }
         held(run, seen);
     }
 }
@@ -216,16 +243,88 @@ pub(crate) fn is_imported(header: &Header) -> bool {
     })
 }
 
+fn digest_in(control: &Control, field: u16) -> Option<&[u8; DIGEST_BYTES]> {
+    control
+        .get_bytes(field)
+        .and_then(|digest| digest.try_into().ok())
+}
+
+/// Key of a step's row, and the row if there is one.
+type StepAt = (Vec<u8>, Option<StepRow>);
+
+/// The step that a field of control names.
+fn step_row(rows: &mut dyn Rows, seen: &Seen<'_>, field: u16) -> Result<Option<StepAt>, FoldError> {
+    let Some(node) = digest_in(seen.control, field) else {
+        return Ok(None);
+    };
+    let key = key_in(STEP_ROW, &seen.header.stream, node);
+    let row = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
+    Ok(Some((key, row)))
+}
+
+/// A new attempt counts anew; what the one before it counted stands.
+fn step_started(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
+    run.steps = run.steps.saturating_add(1);
+    let Some((key, before)) = step_row(rows, seen, control::NODE)? else {
+        return Ok(());
+    };
+    run.nodes = run.nodes.saturating_add(before.is_none().into());
+    let row = StepRow {
+        reports_before: Some(run.llm_reports),
+        ..StepRow::default()
+    };
+    rows.put(&key, rows::encode(&row)?);
+    Ok(())
+}
+
+/// What a step says that it used counts if no model was called in it: else the calls tell it. A
+/// report that names no step is one of every step that was being done.
+fn step_ended(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let amount = |field| u128::from(seen.control.get_u64(field).unwrap_or(0));
+    run.gco2_mg = run.gco2_mg.saturating_add(amount(control::GCO2_MG));
+    let said = StepSum {
+        tokens: amount(control::STEP_TOKENS),
+        usd_micros: amount(control::STEP_USD_MICROS),
+    };
+    let Some((key, row)) = step_row(rows, seen, control::NODE)? else {
+        run.own = run.own.with(said);
+        return Ok(());
+    };
+    run.nodes = run.nodes.saturating_add(row.is_none().into());
+    let mut row = row.unwrap_or_default();
+    let before = row.reports_before.take();
+    row.has_calls |= before.is_some_and(|before| before < run.llm_reports);
+    if !row.has_calls {
+        run.own = run.own.with(said);
+        row.counted = row.counted.with(said);
+    }
+    rows.put(&key, rows::encode(&row)?);
+    Ok(())
+}
+
+/// A call that is reported after its step has ended takes off what the step counted.
+fn called_in_step(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some((key, row)) = step_row(rows, seen, control::CALL_NODE)? else {
+        run.llm_reports = run.llm_reports.saturating_add(1);
+        return Ok(());
+    };
+    let Some(mut row) = row.filter(|row| !row.has_calls) else {
+        return Ok(());
+    };
+    run.own = run.own.without(row.counted);
+    row.has_calls = true;
+    row.counted = StepSum::default();
+    rows.put(&key, rows::encode(&row)?);
+    Ok(())
+}
+
 /// Counts a call of a model once, with its last report.
 fn llm_call(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
+    called_in_step(rows, run, seen)?;
     let report = report_of(seen.control);
-    let digest: Option<&[u8; DIGEST_BYTES]> = seen
-        .control
-        .get_bytes(control::CALL)
-        .and_then(|digest| digest.try_into().ok());
     let mut earlier = None;
-    if let Some(digest) = digest {
-        let key = call_key(&seen.header.stream, digest);
+    if let Some(digest) = digest_in(seen.control, control::CALL) {
+        let key = key_in(CALL_ROW, &seen.header.stream, digest);
         earlier = rows
             .get(&key)?
             .map(|bytes| rows::decode::<UsageRow>(&bytes))
@@ -238,6 +337,22 @@ fn llm_call(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<()
     }
     run.usage = run.usage.with(&report);
     Ok(())
+}
+
+impl StepSum {
+    fn with(self, more: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(more.tokens),
+            usd_micros: self.usd_micros.saturating_add(more.usd_micros),
+        }
+    }
+
+    fn without(self, less: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_sub(less.tokens),
+            usd_micros: self.usd_micros.saturating_sub(less.usd_micros),
+        }
+    }
 }
 
 impl UsageSum {

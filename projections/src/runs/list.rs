@@ -1,11 +1,11 @@
 //! Reading the index.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use runstone_codec::Position;
 use runstone_store::{FoldRow, Log, Payload, Query, Read, ReadError};
 
-use super::fold::{FOLD, Seen, stream_key, take};
+use super::fold::{FOLD, Seen, children_key, stream_key, take};
 use super::summary::{RunStatus, RunSummary, Totals};
 use crate::MemoryRows;
 use crate::events::RunStarted;
@@ -244,32 +244,41 @@ pub fn totals(log: &Log, filter: RunFilter) -> Result<Totals, ReadError> {
 }
 
 /// A run together with the runs that it spawned, theirs, and so on; `None` if nothing was recorded
-/// in the stream. It looks at every run once.
+/// in the stream. It looks at these runs alone.
 ///
 /// # Errors
 ///
 /// As [`totals`].
 pub fn tree_totals(log: &Log, stream: &str) -> Result<Option<Totals>, ReadError> {
-    let mut children: BTreeMap<String, Vec<RunSummary>> = BTreeMap::new();
-    let mut root = None;
-    for run in list(log, RunFilter::new())? {
-        let run = run?;
-        if run.stream == stream {
-            root = Some(run);
-        } else if let Some(parent) = &run.parent {
-            children.entry(parent.clone()).or_default().push(run);
-        }
-    }
-    let Some(root) = root else { return Ok(None) };
+    let Some(root) = get(log, stream)? else {
+        return Ok(None);
+    };
     let (mut totals, mut seen, mut open) = (Totals::default(), BTreeSet::new(), vec![root]);
     while let Some(run) = open.pop() {
         // Recordings may claim each other as parents.
-        if seen.insert(run.stream.clone()) {
-            totals.add(&run);
-            open.extend(children.remove(&run.stream).unwrap_or_default());
+        if !seen.insert(run.stream.clone()) {
+            continue;
+        }
+        totals.add(&run);
+        for child in children(log, &run.stream)? {
+            if !seen.contains(&child) {
+                open.extend(get(log, &child)?);
+            }
         }
     }
     Ok(Some(totals))
+}
+
+/// Streams of the runs that a run spawned.
+fn children(log: &Log, stream: &str) -> Result<Vec<String>, ReadError> {
+    let (prefix, mut found) = (children_key(stream), Vec::new());
+    view::each(log, FOLD, &prefix, |(key, _)| {
+        let child = key.get(prefix.len()..).map(<[u8]>::to_vec);
+        let child = child.and_then(|child| String::from_utf8(child).ok());
+        found.push(child.ok_or_else(|| view::failed(FOLD, "the key of a row names no stream"))?);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// The name of a run, from the payload of its `run.started`; `None` if there is none, or if it was

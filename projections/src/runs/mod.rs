@@ -1,32 +1,43 @@
 //! The run index: what each stream did, what it cost, and how it ended.
 //!
 //! ```text
-//!  fold "runs", version 2
+//!  fold "runs", version 3
 //!    's' stream                     what is known of the stream: counts, usage, times, status
 //!    'c' stream 00 digest(16)       the last report of one model call
+//!    't' stream 00 digest(16)       the newest attempt of one step
+//!    'k' stream 00 stream           that the first spawned the second
 //! ```
 //!
 //! A call of a model is reported as often as the recording has it. It counts once, with its last
 //! report: the report before it is taken off the sums again. Calls are told apart by the keyed
 //! digest in control; a report without one counts as a call of its own.
 //!
+//! What a step says that it used counts where no call of a model was reported in it: a report that
+//! names the step, or, naming none, that stands between its beginning and its end. So usage is
+//! counted once, also where steps run at the same time; a step that ran beside another one's
+//! unnamed calls counts nothing of its own.
+//!
 //! The fold reads headers and control, never a payload, so an erasure changes nothing in it. The
 //! name of a run is content: the index has the position of `run.started`, and [`name`] reads it
 //! there. The stream `log` is no run and is left out.
 
+mod audit;
 mod command;
 mod error;
 mod fold;
 mod list;
 mod summary;
 
+pub use audit::{
+    Act, Newest, RECENT, Recent, Violation, ViolationKind, recent, timeline, violations,
+};
 pub(crate) use command::is_held;
 pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, record, record_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::{is_imported, report_of};
 pub use list::{RunFilter, Runs, as_of, get, list, name, totals, tree_totals};
-pub use summary::{Counts, Finished, RunStatus, RunSummary, Totals, Usage};
+pub use summary::{Counts, Finished, RunStatus, RunSummary, StepUsage, Totals, Usage};
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,8 @@ pub struct RunSummary {
     pub counts: Counts,
     /// What its calls of models used.
     pub usage: Usage,
+    /// What its steps used, as the runtime reported it.
+    pub steps: StepUsage,
     /// When its first event was recorded, in Unix microseconds.
     pub first_recorded_at_us: u64,
     /// When its last event was recorded, in Unix microseconds.
@@ -58,12 +60,13 @@ pub struct Finished {
     pub occurred_at_us: Option<u64>,
 }
 
-/// How a run stands: as its end was recorded, else running, or unknown where it was imported and
-/// nobody can say.
+/// How a run stands: as its end was recorded, else running while somebody holds it. Unknown is what
+/// nobody can say: one that was imported without an end, and a stream of events that nobody began
+/// as a run.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RunStatus {
-    /// Recorded here, and not ended.
+    /// Somebody holds it.
     Running,
     /// It waits for somebody.
     Paused,
@@ -71,7 +74,7 @@ pub enum RunStatus {
     Crashed,
     /// Whoever held it was stopped, and let go of it. It can be resumed.
     Aborted,
-    /// Imported without an end, or ended without saying how.
+    /// Imported without an end, never begun, or ended without saying how.
     Unknown,
     /// It did what it was to do.
     Success,
@@ -142,8 +145,18 @@ impl Serialize for RunStatus {
 pub struct Counts {
     /// Events of any type.
     pub events: u64,
-    /// Steps of a workflow that began (`step.started`).
+    /// Steps of a workflow that began (`step.started`), each attempt of one.
     pub steps: u64,
+    /// Nodes of the workflow that began or ended, each once.
+    pub nodes: u64,
+    /// Steps that were stopped (`step.blocked`).
+    pub steps_blocked: u64,
+    /// How often it waited for somebody (`run.paused`).
+    pub pauses: u64,
+    /// Claims of calls that were refused for a reason that matters (`effect.refused`).
+    pub refusals: u64,
+    /// Verdicts on it and what it did (`verdict.given`).
+    pub verdicts: u64,
     /// Turns of its transcript (`chat.message`).
     pub turns: u64,
     /// Calls of tools (`tool.call.requested`).
@@ -183,6 +196,20 @@ impl Usage {
     }
 }
 
+/// What steps used, as the runtime reported it for them (`step.completed`). Tokens and price are
+/// those of steps in which no call of a model was reported: where one was, it tells both, and they
+/// would be counted twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StepUsage {
+    /// Tokens of every kind.
+    pub tokens: u64,
+    /// Price in millionths of a dollar.
+    pub usd_micros: u64,
+    /// Grams of carbon dioxide equivalent, in thousandths, of all steps.
+    pub gco2_mg: u64,
+}
+
 /// Several runs together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -193,9 +220,21 @@ pub struct Totals {
     pub counts: Counts,
     /// What their calls of models used.
     pub usage: Usage,
+    /// What their steps used besides.
+    pub steps: StepUsage,
 }
 
 impl Totals {
+    /// Tokens of every kind, of calls of models and of steps that had none.
+    pub fn tokens(&self) -> u64 {
+        self.usage.tokens().saturating_add(self.steps.tokens)
+    }
+
+    /// Price in millionths of a dollar, of calls of models and of steps that had none.
+    pub fn usd_micros(&self) -> u64 {
+        self.usage.usd_micros.saturating_add(self.steps.usd_micros)
+    }
+
     /// Adds a run.
     pub fn add(&mut self, run: &RunSummary) {
         let add = |sum: &mut u64, amount: u64| *sum = sum.saturating_add(amount);
@@ -203,6 +242,11 @@ impl Totals {
         let (counts, more) = (&mut self.counts, &run.counts);
         add(&mut counts.events, more.events);
         add(&mut counts.steps, more.steps);
+        add(&mut counts.nodes, more.nodes);
+        add(&mut counts.steps_blocked, more.steps_blocked);
+        add(&mut counts.pauses, more.pauses);
+        add(&mut counts.refusals, more.refusals);
+        add(&mut counts.verdicts, more.verdicts);
         add(&mut counts.turns, more.turns);
         add(&mut counts.tool_calls, more.tool_calls);
         add(&mut counts.tool_results, more.tool_results);
@@ -214,6 +258,10 @@ impl Totals {
         add(&mut usage.cache_read_tokens, more.cache_read_tokens);
         add(&mut usage.cache_write_tokens, more.cache_write_tokens);
         add(&mut usage.usd_micros, more.usd_micros);
+        let (steps, more) = (&mut self.steps, &run.steps);
+        add(&mut steps.tokens, more.tokens);
+        add(&mut steps.usd_micros, more.usd_micros);
+        add(&mut steps.gco2_mg, more.gco2_mg);
     }
 }
 
@@ -230,7 +278,8 @@ impl RunSummary {
             (None, false) if row.lease.as_ref().is_some_and(is_over) => RunStatus::Crashed,
             (None, false) => match row.let_go.as_deref() {
                 Some(word) => RunStatus::from(word),
-                None => RunStatus::Running,
+                None if row.lease.is_some() => RunStatus::Running,
+                None => RunStatus::Unknown,
             },
         };
         let finished = row.finished.map(|finished| Finished {
@@ -241,6 +290,11 @@ impl RunSummary {
         let counts = Counts {
             events: row.events,
             steps: row.steps,
+            nodes: row.nodes,
+            steps_blocked: row.steps_blocked,
+            pauses: row.pauses,
+            refusals: row.refusals,
+            verdicts: row.verdicts,
             turns: row.turns,
             tool_calls: row.tool_calls,
             tool_results: row.tool_results,
@@ -259,12 +313,27 @@ impl RunSummary {
             holder: row.lease.map(|lease| lease.holder),
             counts,
             usage: Usage::from(row.usage),
+            steps: StepUsage {
+                tokens: fit(row.own.tokens),
+                usd_micros: fit(row.own.usd_micros),
+                gco2_mg: fit(row.gco2_mg),
+            },
             first_recorded_at_us: row.first_recorded_at_us,
             last_recorded_at_us: row.last_recorded_at_us,
             first_occurred_at_us: row.occurred_us.map(|(first, _)| first),
             last_occurred_at_us: row.occurred_us.map(|(_, last)| last),
             last: Position::new(row.last),
         }
+    }
+
+    /// Tokens of every kind, of calls of models and of steps that had none.
+    pub fn tokens(&self) -> u64 {
+        self.usage.tokens().saturating_add(self.steps.tokens)
+    }
+
+    /// Price in millionths of a dollar, of calls of models and of steps that had none.
+    pub fn usd_micros(&self) -> u64 {
+        self.usage.usd_micros.saturating_add(self.steps.usd_micros)
     }
 
     /// When it began, in Unix microseconds: by the producers' clocks where it was imported, since
@@ -292,9 +361,13 @@ impl RunSummary {
     }
 }
 
+/// Sums that do not fit stand at the largest number.
+fn fit(amount: u128) -> u64 {
+    u64::try_from(amount).unwrap_or(u64::MAX)
+}
+
 impl From<UsageSum> for Usage {
     fn from(sum: UsageSum) -> Self {
-        let fit = |amount: u128| u64::try_from(amount).unwrap_or(u64::MAX);
         Self {
             input_tokens: fit(sum.input_tokens),
             output_tokens: fit(sum.output_tokens),

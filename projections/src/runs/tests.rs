@@ -110,8 +110,8 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
             .control
             .get_text(1)
             .map_or(RunStatus::Unknown, RunStatus::from),
-        None if imported => RunStatus::Unknown,
-        None => RunStatus::Running,
+        // Nobody holds it: these events tell of no lease.
+        None => RunStatus::Unknown,
     };
     let calls: Vec<_> = of_type("llm.call.completed")
         .map(|(_, call)| &call.control)
@@ -149,6 +149,14 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
     let (mut counts, mut usage) = (Counts::default(), Usage::default());
     counts.events = mine.len() as u64;
     counts.steps = count("step.started");
+    let digest_of = |event: &Event, field| event.control.get_bytes(field).map(<[u8]>::to_vec);
+    let nodes: BTreeSet<_> = of_type("step.started")
+        .chain(of_type("step.completed"))
+        .filter_map(|(_, event)| digest_of(event, control::NODE))
+        .collect();
+    counts.nodes = nodes.len() as u64;
+    counts.steps_blocked = count("step.blocked");
+    counts.verdicts = count("verdict.given");
     counts.turns = count("chat.message");
     counts.tool_calls = count("tool.call.requested");
     counts.tool_results = count("tool.call.completed");
@@ -177,12 +185,60 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
         holder: None,
         counts,
         usage,
+        steps: step_usage(&mine),
         first_recorded_at_us: first.1.recorded_at_us,
         last_recorded_at_us: last.1.recorded_at_us,
         first_occurred_at_us: occurred.first().copied(),
         last_occurred_at_us: occurred.last().copied(),
         last: Position::new(last.0),
     })
+}
+
+/// What the steps of a stream used: each end of a step that had no call of a model.
+fn step_usage(mine: &[Placed<'_>]) -> StepUsage {
+    let is = |event: &Event, name: &str| event.header.event_type == name;
+    let node = |event: &Event, field| {
+        let digest = event.control.get_bytes(field).filter(|it| it.len() == 16);
+        digest.map(<[u8]>::to_vec)
+    };
+    let (mut tokens, mut usd_micros, mut gco2_mg) = (0_u128, 0_u128, 0_u128);
+    for (at, (_, end)) in mine.iter().enumerate() {
+        if !is(end, "step.completed") {
+            continue;
+        }
+        let amount = |field| u128::from(end.control.get_u64(field).unwrap_or(0));
+        gco2_mg += amount(control::GCO2_MG);
+        let id = node(end, control::NODE);
+        let mine_too = |event: &Event, name| is(event, name) && node(event, control::NODE) == id;
+        let places = || mine.iter().enumerate().map(|(at, (_, event))| (at, *event));
+        let starts = || places().filter(|(_, event)| mine_too(event, "step.started"));
+        let ends = || places().filter(|(_, event)| mine_too(event, "step.completed"));
+        let start = starts().map(|(start, _)| start).rfind(|start| *start < at);
+        let until = starts().map(|(start, _)| start).find(|start| *start > at);
+        let until = until.unwrap_or(mine.len());
+        let from = start.unwrap_or_else(|| ends().map(|(end, _)| end).next().unwrap_or(at));
+        let first_end = ends()
+            .map(|(end, _)| end)
+            .find(|end| *end >= from)
+            .unwrap_or(at);
+        let has_calls = id.is_some()
+            && places().any(|(call, event)| {
+                let of = node(event, control::CALL_NODE);
+                let is_named = of == id && from < call && call < until;
+                let is_between = start.is_some_and(|start| start < call) && call < first_end;
+                is(event, "llm.call.completed") && (is_named || of.is_none() && is_between)
+            });
+        if !has_calls {
+            tokens += amount(control::STEP_TOKENS);
+            usd_micros += amount(control::STEP_USD_MICROS);
+        }
+    }
+    let fit = |sum: u128| u64::try_from(sum).unwrap_or(u64::MAX);
+    StepUsage {
+        tokens: fit(tokens),
+        usd_micros: fit(usd_micros),
+        gco2_mg: fit(gco2_mg),
+    }
 }
 
 const STREAMS: [&str; 4] = ["a", "a/b", "ab", "log"];
@@ -207,12 +263,33 @@ fn controls(event_type: &'static str) -> BoxedStrategy<Control> {
     match event_type {
         "run.started" => text(&["a", "ab", "elsewhere"]).boxed(),
         "run.finished" => text(&["success", "error", "escalated", "odd"]).boxed(),
+        "step.started" | "step.completed" => (
+            prop::option::of(0..2_u8),
+            prop::collection::vec(prop::option::of(amounts()), 3),
+        )
+            .prop_map(move |(node, amounts)| {
+                let mut control = Control::new();
+                if let Some(node) = node {
+                    control = control.bytes(control::NODE, [node; 16]);
+                }
+                for (field, amount) in (3..).zip(amounts) {
+                    if let Some(amount) = amount {
+                        control = control.u64(field, amount);
+                    }
+                }
+                control
+            })
+            .boxed(),
         "llm.call.completed" => (
             digests(),
             prop::collection::vec(prop::option::of(amounts()), 5),
+            prop::option::of(0..2_u8),
         )
-            .prop_map(|(digest, amounts)| {
+            .prop_map(|(digest, amounts, node)| {
                 let mut control = Control::new();
+                if let Some(node) = node {
+                    control = control.bytes(control::CALL_NODE, [node; 16]);
+                }
                 if let Some(digest) = digest {
                     control = control.bytes(control::CALL, digest);
                 }
@@ -241,6 +318,11 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             "tool.call.completed",
             "tool.call.failed",
             "step.started",
+            "step.started",
+            "step.completed",
+            "step.completed",
+            "step.blocked",
+            "verdict.given",
             "harness.pi.note",
         ][..],
     );
@@ -393,10 +475,10 @@ fn runs_of_a_log_are_listed_counted_and_named() {
     assert_eq!(streams(RunFilter::new().roots()), all[..3]);
     assert_eq!(streams(RunFilter::new().imported(false)), ["live"]);
     assert_eq!(streams(RunFilter::new().status("success")), ["team"]);
-    assert_eq!(streams(RunFilter::new().status("running")), ["live"]);
+    assert_eq!(streams(RunFilter::new().status("running")), [""; 0]);
     assert_eq!(
         streams(RunFilter::new().status(RunStatus::Unknown)).len(),
-        3
+        4
     );
     assert_eq!(streams(RunFilter::new().scope("elsewhere")), [""; 0]);
 
@@ -406,7 +488,7 @@ fn runs_of_a_log_are_listed_counted_and_named() {
     let live = get(&log, "live").unwrap().unwrap();
     assert_eq!(
         (name(&log, &live).unwrap(), live.status.as_str()),
-        (None, "running")
+        (None, "unknown")
     );
     assert_eq!(get(&log, "nobody").unwrap(), None);
     assert_eq!(get(&log, "log").unwrap(), None);
@@ -492,4 +574,23 @@ fn imported_runs_are_timed_by_the_recording() {
         (run.began_at_us(), run.last_at_us(), run.ended_at_us()),
         (900, 900, None)
     );
+}
+
+/// A recording may say anything of a claim: that it stands beyond the log, or where another event
+/// stands.
+#[test]
+fn a_timeline_of_claims_that_are_none_names_nothing() {
+    let log = log();
+    start(&log, "a", None);
+    for fence in [1, 9999, u64::MAX] {
+        let done = crate::events::EffectCompleted::default();
+        let control = Control::new().u64(control::effect::FENCE, fence);
+        import(&log, vec![typed(&done, "a").control(control)]);
+    }
+    let told = timeline(&log, "a", 3).unwrap();
+    let names: Vec<_> = told.items.iter().map(|act| act.what.clone()).collect();
+    assert_eq!((names, told.is_cut), (vec![None, None, None], true));
+    assert_eq!(timeline(&log, "a", u64::MAX).unwrap().items.len(), 4);
+    assert_eq!(violations(&log, "a", 0).unwrap().items, []);
+    assert!(recent(&log, "nobody").unwrap().items.is_empty());
 }

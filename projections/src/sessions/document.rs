@@ -1,5 +1,6 @@
 //! A JSON document and its two changes.
 
+use runstone_store::ErrorKind;
 use serde_json::{Map, Value};
 
 /// Deepest path in segments.
@@ -33,6 +34,19 @@ impl SessionError {
             Self::NoArray { .. } => "no_array",
         }
     }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Path { .. } => ErrorKind::Usage,
+            Self::NoArray { .. } => ErrorKind::Conflict,
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything: it never does.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
 }
 
 /// The document of a session; an empty object before its first change.
@@ -49,6 +63,11 @@ impl Document {
     /// An empty object.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A document as it was kept.
+    pub(super) fn kept(value: Value) -> Self {
+        Self(value)
     }
 
     /// The document.

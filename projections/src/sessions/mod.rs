@@ -3,10 +3,13 @@
 //! ```text
 //!  session.patched   merge patch (RFC 7396)           {"plan": null, "step": 3}
 //!  session.appended  path (RFC 6901) and items        /messages  [{...}]
+//!  step.completed    output.structured, merge patch   {"plan": ["look", "pay"]}
 //! ```
 //!
 //! The document is a fold over its stream: it is read at any revision, and what a turn appends
 //! costs one small event, however long the session is. It is content, so it is never kept in rows.
+//! A session above [`SNAPSHOT_BYTES`] is snapshotted now and then, by an event whose content is the
+//! document (`session.snapshotted`): who reads it begins there.
 //!
 //! ```
 //! use runstone_projections::sessions::Document;
@@ -21,10 +24,12 @@
 //! ```
 
 mod document;
+mod snapshot;
 
 pub use document::{Document, SessionError};
+pub use snapshot::{SNAPSHOT_BYTES, SNAPSHOT_CHANGES, Since, snapshot};
 
-use crate::events::{SessionAppended, SessionPatched};
+use crate::events::{SessionAppended, SessionPatched, StepCompleted, control};
 use crate::upcasters;
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
@@ -42,6 +47,8 @@ pub struct Session {
     pub missing: u64,
     /// Position of the last change.
     pub last: Option<Position>,
+    /// What was changed since the snapshot that it was folded from, or since the beginning.
+    pub since: Since,
 }
 
 /// The document of a run, as it is now.
@@ -53,30 +60,60 @@ pub fn state(log: &Log, stream: &str) -> Result<Session, ReadError> {
     state_at(log, stream, None)
 }
 
-/// The document of a run as it was after a position; `None`: as it is now.
+/// The document of a run as it was after a position; `None`: as it is now. It is folded from the
+/// newest snapshot by then, else from the beginning.
 ///
 /// # Errors
 ///
 /// As [`state`].
 pub fn state_at(log: &Log, stream: &str, end: Option<Position>) -> Result<Session, ReadError> {
-    let mut session = Session {
+    match snapshot::newest(log, stream, end)? {
+        Some(session) => fold(log, stream, end, session),
+        None => folded(log, stream, end),
+    }
+}
+
+/// [`state_at`] without snapshots, from the first change: what a snapshot must agree with.
+///
+/// # Errors
+///
+/// As [`state`].
+pub fn folded(log: &Log, stream: &str, end: Option<Position>) -> Result<Session, ReadError> {
+    let session = Session {
         document: Document::new(),
         changes: 0,
         missing: 0,
         last: None,
+        since: Since::new(),
     };
-    for record in log.read(changes(stream, end))? {
+    fold(log, stream, end, session)
+}
+
+/// Takes the changes after those that a session has.
+fn fold(
+    log: &Log,
+    stream: &str,
+    end: Option<Position>,
+    mut session: Session,
+) -> Result<Session, ReadError> {
+    let from = session.last.map_or(0, |last| last.get().saturating_add(1));
+    for record in log.read(changes(stream, end).from(from))? {
         let record = record?;
-        session.changes += 1;
+        if !is_change(&record) {
+            continue;
+        }
+        session.changes = session.changes.saturating_add(1);
         session.last = Some(record.position);
+        let bytes = record.payload.bytes().map_or(0, <[u8]>::len);
+        session.since.changed(bytes as u64);
         match change_of(&record) {
             Some(Change::Patched(patch)) => session.document.patch(&patch),
             // A command checks the path; one that an import gave may lead nowhere.
             Some(Change::Appended(path, items)) => {
                 let appended = session.document.append(&path, items);
-                session.missing += u64::from(appended.is_err());
+                session.missing = session.missing.saturating_add(appended.is_err().into());
             }
-            None => session.missing += 1,
+            None => session.missing = session.missing.saturating_add(1),
         }
     }
     Ok(session)
@@ -116,12 +153,19 @@ fn changes(stream: &str, end: Option<Position>) -> Read {
     let item = Item::new()
         .stream(stream)
         .of_type(SessionPatched::TYPE)
-        .of_type(SessionAppended::TYPE);
+        .of_type(SessionAppended::TYPE)
+        .of_type(StepCompleted::TYPE);
     let read = Read::new(Query::from(item));
     match end {
         Some(end) => read.to(end),
         None => read,
     }
+}
+
+/// Control says which steps change the document, so that an erased one is known to be missing.
+fn is_change(record: &Record) -> bool {
+    record.header.event_type != StepCompleted::TYPE
+        || record.control.get_u64(control::STEP_STRUCTURED) == Some(1)
 }
 
 enum Change {
@@ -136,6 +180,12 @@ fn change_of(record: &Record) -> Option<Change> {
     if record.header.event_type == SessionPatched::TYPE {
         let patched = upcasters().decode::<SessionPatched>(&record.header, payload);
         Some(Change::Patched(patched.ok()?.patch))
+    } else if record.header.event_type == StepCompleted::TYPE {
+        let completed = upcasters().decode::<StepCompleted>(&record.header, payload);
+        let structured = completed.ok()?.output?.structured?;
+        Some(Change::Patched(
+            serde_json::from_str(structured.get()).ok()?,
+        ))
     } else {
         let appended = upcasters().decode::<SessionAppended>(&record.header, payload);
         let appended = appended.ok()?;

@@ -1,16 +1,16 @@
 //! A call that happens once.
 
 use super::block::{block_on, within};
+use super::guard::{Claiming, Guard};
 use super::handle::Runstone;
-use super::run::{RETRIES, Run, find, is_doubtful, new_id};
-use runstone_codec::{EntropyError, Position, Uuid};
+use super::run::{Run, is_doubtful, new_id};
+use runstone_codec::{EntropyError, Position};
 use runstone_projections::Hold;
 use runstone_projections::effects::{
-    Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, Held, KeySource,
-    Outcome,
+    Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, KeySource, Outcome,
 };
 use runstone_projections::events::ErrorSaid;
-use runstone_store::{AppendError, Query, Read};
+use runstone_store::{AppendError, ErrorKind, Query, Read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::{self, Debug, Display};
@@ -81,10 +81,36 @@ impl<E: Debug + Display> CallError<E> {
             Self::Entropy(_) => "entropy_unavailable",
         }
     }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Tool(_) | Self::Result { .. } | Self::Reconcile { .. } => ErrorKind::Refused,
+            Self::Effect(error) => error.kind(),
+            Self::Replay { .. } => ErrorKind::Usage,
+            Self::Unrecorded { source, .. } => source.kind(),
+            Self::Entropy(_) => ErrorKind::Storage,
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything. A tool that
+    /// failed may be called again if it was not executed, which is for its caller to know.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Tool(_) | Self::Replay { .. } | Self::Unrecorded { .. } | Self::Result { .. } => {
+                false
+            }
+            Self::Effect(error) => error.is_retryable(),
+            Self::Reconcile { .. } => true,
+            Self::Entropy(error) => error.is_retryable(),
+        }
+    }
 }
 
 type Asking = Pin<Box<dyn Future<Output = Result<Found, String>> + Send>>;
 type Reconciler = Box<dyn FnOnce(Effect) -> Asking + Send>;
+/// What the caller makes of a result, as JSON.
+type Check = Box<dyn FnOnce(&[u8]) -> Result<(), String> + Send>;
 
 /// A call of a tool: what it is, and then [`call`](Self::call).
 #[must_use = "nothing is called until `call`"]
@@ -95,6 +121,7 @@ pub struct EffectCall {
     refused: Option<EffectError>,
     wait: bool,
     reconciler: Option<Reconciler>,
+    check: Option<Check>,
 }
 
 impl Debug for EffectCall {
@@ -118,6 +145,7 @@ impl EffectCall {
             refused: None,
             wait: false,
             reconciler: None,
+            check: None,
         }
     }
 
@@ -204,6 +232,38 @@ impl EffectCall {
         self
     }
 
+    /// What the caller takes for a result. One that it refuses is recorded as rejected, with its
+    /// reason: the call was made and is not made again, and whoever asks for it later gets the same
+    /// rejection. So is one that is not of the type that is checked.
+    ///
+    /// ```
+    /// # use runstone::Runstone;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let log = Runstone::memory()?;
+    /// # let run = log.run("bot").resume_or_start("run-1").await?;
+    /// for _ in 0..2 {
+    ///     let quote = run.effect("quote").request_id("q-1").check(|usd: &i64| {
+    ///         if *usd > 0 { Ok(()) } else { Err("a price is above 0".to_owned()) }
+    ///     });
+    ///     let refused = quote.call(|| async { Ok::<i64, std::io::Error>(-1) }).await.unwrap_err();
+    ///     assert_eq!(refused.code(), "result_rejected");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check<T: DeserializeOwned>(
+        mut self,
+        check: impl FnOnce(&T) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        self.check = Some(Box::new(move |json| {
+            let result = serde_json::from_slice(json);
+            let result = result.map_err(|error| format!("it is not what is checked: {error}"))?;
+            check(&result)
+        }));
+        self
+    }
+
     /// Calls it, unless it was called: then this is the stored result. The first time too the
     /// result is what was stored.
     ///
@@ -243,26 +303,16 @@ impl EffectCall {
         F: FnOnce() -> C,
         C: Future<Output = Result<T, E>>,
     {
-        let mut guard = match self.begin().await? {
+        let mut this = self;
+        let check = this.check.take();
+        let mut guard = match this.begin().await? {
             Begun::Done(outcome) => return replayed(&outcome),
             Begun::Held(guard) => guard,
         };
         guard.begun = true;
         let answer = call().await;
         let change = match &answer {
-            Ok(result) => match Change::completed(result) {
-                Ok(change) => change,
-                Err(error) => {
-                    let why = error.to_string();
-                    let change = Change::Complete {
-                        result: None,
-                        rejected: Some(why.clone()),
-                    };
-                    guard.settle(&change).await?;
-                    let name = guard.held.name.clone();
-                    return Err(CallError::Result { name, why });
-                }
-            },
+            Ok(result) => taken(result, check),
             Err(error) => Change::Fail {
                 error: ErrorSaid {
                     error_type: std::any::type_name::<E>().to_owned(),
@@ -272,8 +322,16 @@ impl EffectCall {
             },
         };
         let position = guard.settle(&change).await?;
+        let name = || guard.held.name.clone();
         match (answer, change) {
             (Err(error), _) => Err(CallError::Tool(error)),
+            (
+                Ok(_),
+                Change::Complete {
+                    rejected: Some(why),
+                    ..
+                },
+            ) => Err(CallError::Result { name: name(), why }),
             (Ok(_), Change::Complete { result, .. }) => {
                 decoded(position, result.as_deref().unwrap_or(b"null"))
             }
@@ -352,12 +410,7 @@ impl EffectCall {
         Ok(claimed.map(|claimed| match claimed {
             Claimed::Held(held) => {
                 tracing::debug!(effect = held.name, fence = held.fence.get(), "claimed");
-                Begun::Held(Guard {
-                    run: run.clone(),
-                    held,
-                    begun: false,
-                    is_settled: false,
-                })
+                Begun::Held(Guard::new(run.clone(), held))
             }
             Claimed::Completed(outcome) => {
                 tracing::debug!(effect = outcome.effect.name, "replayed");
@@ -401,120 +454,21 @@ enum Begun {
     Done(Box<Outcome>),
 }
 
-/// A claim on its way. Dropped before it is answered, it is looked for and given up.
-struct Claiming<'a> {
-    runstone: &'a Runstone,
-    event_id: Uuid,
-    is_answered: bool,
-}
-
-impl Drop for Claiming<'_> {
-    fn drop(&mut self) {
-        if self.is_answered {
-            return;
-        }
-        let Some(fence) = find(self.runstone, &[self.event_id]) else {
-            return;
-        };
-        let effects = self.runstone.effects();
-        let given_up = effects.at(fence).and_then(|effect| {
-            let change = Change::Cancel {
-                reason: "dropped".to_owned(),
-                begun: false,
-            };
-            effects.change_blocking(&effect.target().fence(fence), &change)
-        });
-        if let Err(error) = given_up {
-            tracing::warn!(code = error.code(), "a claim was dropped and not given up");
-        }
-    }
-}
-
-/// A claim in force. Dropped unsettled, by a time-out or a panic, it is given up.
-struct Guard {
-    run: Run,
-    held: Held,
-    begun: bool,
-    is_settled: bool,
-}
-
-impl Guard {
-    /// Records what came of it. What the log does not take (it is too long, it has no room) is
-    /// recorded without content, so that nobody takes the call for one that is under way.
-    async fn settle<E: Debug + Display>(
-        &mut self,
-        change: &Change,
-    ) -> Result<Position, CallError<E>> {
-        let effects = self.run.inner.runstone.effects();
-        let target = self.held.target();
-        let mut settled = effects.change(&target, change).await;
-        for _ in 0..RETRIES {
-            // Doubtful, it may be recorded: the same result again is no second one.
-            match &settled {
-                Err(EffectError::Append(error)) if is_doubtful(error) => {
-                    std::thread::yield_now();
-                    settled = effects.change(&target, change).await;
-                }
-                _ => break,
-            }
-        }
-        let unrecorded = |source| CallError::Unrecorded {
-            name: self.held.name.clone(),
-            source,
-        };
-        let source = match settled {
-            Ok(position) => {
-                self.is_settled = true;
-                return Ok(position);
-            }
-            Err(source) => source,
-        };
-        let bare = match change {
-            Change::Complete { .. } => Change::Complete {
+/// What is recorded of a result, whether its caller takes it or not.
+fn taken<T: Serialize>(result: &T, check: Option<Check>) -> Change {
+    let json = match serde_json::to_vec(result) {
+        Ok(json) => json,
+        Err(error) => {
+            return Change::Complete {
                 result: None,
-                rejected: Some(source.code().to_owned()),
-            },
-            _ => Change::Unknown {
-                why: "unrecorded",
-                detail: None,
-            },
-        };
-        if matches!(source, EffectError::Append(_)) {
-            self.is_settled = effects.change(&target, &bare).await.is_ok();
-        } else {
-            // Somebody else settled it, or released it: there is nothing to give up.
-            self.is_settled = true;
+                rejected: Some(error.to_string()),
+            };
         }
-        Err(unrecorded(source))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if self.is_settled {
-            return;
-        }
-        let why = if std::thread::panicking() {
-            "panicked"
-        } else {
-            "dropped"
-        };
-        let change = Change::Cancel {
-            reason: why.to_owned(),
-            begun: self.begun,
-        };
-        let effects = self.run.inner.runstone.effects();
-        match effects.change_blocking(&self.held.target(), &change) {
-            Ok(_) => tracing::warn!(effect = self.held.name, why, "given up"),
-            Err(error) => {
-                tracing::warn!(
-                    effect = self.held.name,
-                    why,
-                    code = error.code(),
-                    "not given up"
-                );
-            }
-        }
+    };
+    let rejected = check.and_then(|check| check(&json).err());
+    Change::Complete {
+        result: Some(json),
+        rejected,
     }
 }
 

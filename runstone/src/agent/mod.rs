@@ -12,6 +12,7 @@
 
 mod block;
 mod call;
+mod guard;
 mod handle;
 mod inbox;
 mod run;
@@ -22,7 +23,7 @@ mod tool;
 pub use call::{CallError, EffectCall};
 pub use handle::Runstone;
 pub use inbox::Inbox;
-pub use run::{Run, RunBuilder, Status};
+pub use run::{LetGo, Run, RunBuilder, Status};
 pub use session::Session;
-pub use step::{Step, StepError};
+pub use step::{Step, StepError, StepReport};
 pub use tool::Tool;

@@ -12,7 +12,7 @@ use runstone_codec::{
 use runstone_projections::Hold;
 use runstone_projections::events::{LlmCallCompleted, RunFinished, RunPaused, SessionEnded};
 use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
-use runstone_projections::sessions::{self, Document};
+use runstone_projections::sessions::{self, Document, Since};
 use runstone_store::{AppendError, Log};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -49,6 +49,47 @@ impl Status {
             Self::Terminal => "terminal",
             Self::Escalated => "escalated",
         }
+    }
+
+    /// How the session ends with it: status and reason.
+    fn of_session(self) -> SessionEnded {
+        match self {
+            Self::Success | Self::Terminal | Self::Escalated => {
+                session_ended("completed", "completed")
+            }
+            Self::Cancelled => LetGo::Cancelled.of_session(),
+            Self::Error => LetGo::Failed.of_session(),
+        }
+    }
+}
+
+/// Why a run is let go of before its end. It can be resumed, whichever it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LetGo {
+    /// Somebody stopped it: `aborted/cancel`.
+    Cancelled,
+    /// Whoever it works for is gone: `aborted/disconnect`.
+    Disconnected,
+    /// It failed: `error/error`.
+    Failed,
+}
+
+impl LetGo {
+    /// How the session ends: status and reason.
+    fn of_session(self) -> SessionEnded {
+        match self {
+            Self::Cancelled => session_ended("aborted", "cancel"),
+            Self::Disconnected => session_ended("aborted", "disconnect"),
+            Self::Failed => session_ended("error", "error"),
+        }
+    }
+}
+
+fn session_ended(status: &str, reason: &str) -> SessionEnded {
+    SessionEnded {
+        status: status.to_owned(),
+        reason: reason.to_owned(),
     }
 }
 
@@ -117,12 +158,13 @@ impl RunBuilder {
         self.begin(id.into(), true, false).await
     }
 
-    /// Goes on with it.
+    /// Goes on with it from its last state, however its session ended. One that ended is open again.
     ///
     /// # Errors
     ///
-    /// [`RunError::NotFound`]; else as [`resume_or_start`](Self::resume_or_start).
-    pub async fn resume(self, id: impl Into<String>) -> Result<Run, RunError> {
+    /// [`RunError::NotFound`]; [`RunError::Held`] if somebody is at it.
+    pub async fn resume(mut self, id: impl Into<String>) -> Result<Run, RunError> {
+        self.begin.may_reopen = true;
         self.begin(id.into(), false, true).await
     }
 
@@ -177,7 +219,7 @@ impl RunBuilder {
                     "changes of the session were erased or cannot be read"
                 );
             }
-            *inner.document.get_mut() = Cached::of(session.document);
+            *inner.document.get_mut() = Cached::of(session);
         }
         tracing::info!(run = inner.held.stream, is_resumed, "run begins");
         Ok(Run {
@@ -212,13 +254,15 @@ pub(super) struct Cached {
     pub(super) document: Document,
     /// A change was on its way when its future was dropped or it failed: only the log knows.
     pub(super) is_stale: bool,
+    since: Since,
 }
 
 impl Cached {
-    fn of(document: Document) -> Self {
+    fn of(session: sessions::Session) -> Self {
         Self {
-            document,
+            document: session.document,
             is_stale: false,
+            since: session.since,
         }
     }
 
@@ -228,9 +272,37 @@ impl Cached {
             let log = run.inner.runstone.log();
             // What was queued before this is decided when it returns.
             log.sync_blocking()?;
-            *self = Self::of(sessions::state(log, run.id())?.document);
+            *self = Self::of(sessions::state(log, run.id())?);
         }
         Ok(&mut self.document)
+    }
+
+    /// A change of so many bytes is recorded and in the document. A snapshot that is due is taken: of
+    /// what the log says, so that it never says anything else. That it cannot be is no reason to
+    /// refuse the change.
+    pub(super) async fn changed(&mut self, run: &Run, bytes: usize) {
+        self.is_stale = false;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        if !self.since.changed(bytes) {
+            return;
+        }
+        let snapshot = sessions::snapshot(run.inner.runstone.log(), run.id());
+        let taken = match snapshot {
+            Ok(None) => return,
+            Ok(Some(draft)) => {
+                self.since.taken(draft.event.payload.len() as u64);
+                run.record(draft).await.map(drop)
+            }
+            Err(error) => {
+                // Not again before as much was changed as a snapshot is due for.
+                self.since.taken(sessions::SNAPSHOT_BYTES);
+                Err(error)
+            }
+        };
+        if let Err(error) = taken {
+            let code = error.code();
+            tracing::warn!(run = run.id(), code, "the session is not snapshotted");
+        }
     }
 }
 
@@ -251,7 +323,7 @@ impl Drop for Beginning<'_> {
             return;
         };
         let held = RunHeld::new(self.stream, fence);
-        let let_go = let_go(self.runstone, &held, ("aborted", "cancel"));
+        let let_go = let_go(self.runstone, &held, LetGo::Cancelled);
         if let Err(error) = let_go {
             tracing::warn!(
                 run = self.stream,
@@ -289,18 +361,12 @@ pub(super) fn new_id() -> Result<Uuid, EntropyError> {
     Ok(Uuid::new_v8(random))
 }
 
-fn let_go(
-    log: &Log,
-    held: &RunHeld,
-    (status, reason): (&str, &str),
-) -> Result<Vec<Position>, RunError> {
-    let ended = SessionEnded {
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-    };
-    let event = NewEvent::typed(&ended, held.stream.as_str())?;
-    let draft = Draft::new(event).control(ended.control());
-    runs::record_blocking(log, held, vec![draft])
+fn let_go(log: &Log, held: &RunHeld, why: LetGo) -> Result<Vec<Position>, RunError> {
+    runs::record_blocking(log, held, vec![ending(&held.stream, &why.of_session())?])
+}
+
+fn ending(stream: &str, ended: &SessionEnded) -> Result<Draft, RunError> {
+    Ok(Draft::new(NewEvent::typed(ended, stream)?).control(ended.control()))
 }
 
 impl Run {
@@ -376,7 +442,29 @@ impl Run {
         Ok(at)
     }
 
-    /// Ends it.
+    /// Lets go of it before its end, and says why; [`RunBuilder::resume`] goes on. Dropped without a
+    /// word it is [`LetGo::Cancelled`], dropped by a panic [`LetGo::Failed`].
+    ///
+    /// # Errors
+    ///
+    /// As [`llm_call`](Self::llm_call).
+    pub async fn let_go(self, why: LetGo) -> Result<Position, RunError> {
+        let at = self.record(ending(self.id(), &why.of_session())?).await?;
+        self.inner.has_ended.store(true, Ordering::Relaxed);
+        Ok(at)
+    }
+
+    /// [`let_go`](Self::let_go) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`let_go`](Self::let_go).
+    pub fn let_go_blocking(self, why: LetGo) -> Result<Position, RunError> {
+        block_on(self.let_go(why))
+    }
+
+    /// Ends it, and its session with it: as completed, unless it was cancelled or failed. Both are
+    /// recorded in one step; the answer is where the end of the run stands.
     ///
     /// # Errors
     ///
@@ -420,8 +508,9 @@ impl Run {
             value,
             reason,
         };
-        let draft = Draft::new(self.event(&finished)?).control(finished.control());
-        let at = self.record(draft).await?;
+        let session = ending(self.id(), &status.of_session())?;
+        let run = Draft::new(self.event(&finished)?).control(finished.control());
+        let at = self.record_all(vec![session, run]).await?;
         self.inner.has_ended.store(true, Ordering::Relaxed);
         tracing::info!(run = self.id(), status = status.as_str(), "run ends");
         Ok(at)
@@ -432,10 +521,15 @@ impl Run {
     }
 
     pub(super) async fn record(&self, draft: Draft) -> Result<Position, RunError> {
+        self.record_all(vec![draft]).await
+    }
+
+    /// Records all or none of them; the answer is where the last one stands.
+    async fn record_all(&self, drafts: Vec<Draft>) -> Result<Position, RunError> {
         let inner = &self.inner;
-        let positions = runs::record(&inner.runstone, &inner.held, vec![draft]).await?;
+        let positions = runs::record(&inner.runstone, &inner.held, drafts).await?;
         positions
-            .first()
+            .last()
             .copied()
             .ok_or_else(|| AppendError::Empty.into())
     }
@@ -447,9 +541,9 @@ impl Drop for Inner {
             return;
         }
         let how = if std::thread::panicking() {
-            ("error", "error")
+            LetGo::Failed
         } else {
-            ("aborted", "cancel")
+            LetGo::Cancelled
         };
         let recorded = let_go(&self.runstone, &self.held, how);
         // A log that is closed already holds the run no longer than its opening lasted.
@@ -464,6 +558,6 @@ impl Drop for Inner {
 }
 
 /// JSON of a value.
-fn raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, RunError> {
+pub(super) fn raw<T: Serialize + ?Sized>(value: &T) -> Result<Box<RawValue>, RunError> {
     serde_json::value::to_raw_value(value).map_err(|error| RunError::Json(error.to_string()))
 }

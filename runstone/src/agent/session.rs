@@ -39,10 +39,11 @@ impl<'a> Session<'a> {
             items,
         };
         let draft = Draft::new(self.run.event(&appended)?);
+        let bytes = draft.event.payload.len();
         cached.is_stale = true;
         let at = self.run.record(draft).await?;
         cached.document.append(path, appended.items)?;
-        cached.is_stale = false;
+        cached.changed(self.run, bytes).await;
         Ok(at)
     }
 
@@ -57,11 +58,12 @@ impl<'a> Session<'a> {
         };
         let mut cached = self.run.inner.document.lock().await;
         let draft = Draft::new(self.run.event(&patched)?);
+        let bytes = draft.event.payload.len();
         cached.fresh(self.run)?;
         cached.is_stale = true;
         let at = self.run.record(draft).await?;
         cached.document.patch(&patched.patch);
-        cached.is_stale = false;
+        cached.changed(self.run, bytes).await;
         Ok(at)
     }
 

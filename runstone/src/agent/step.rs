@@ -1,16 +1,19 @@
 //! A step of a workflow, done once a run.
 
 use super::block::block_on;
-use super::run::Run;
+use super::run::{Run, raw};
 use runstone_codec::{Control, Draft, Keyed, Position, TypedEvent};
 use runstone_projections::events::{
-    ErrorSaid, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, control, step_keys,
+    ErrorSaid, LlmCallCompleted, StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped,
+    StepStarted, control, step_keys,
 };
 use runstone_projections::runs::RunError;
 use runstone_projections::upcasters;
-use runstone_store::{Item, Payload, Query, Read};
+use runstone_store::{ErrorKind, Item, Payload, Query, Read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::value::RawValue;
 use std::fmt::{Debug, Display};
 use std::future::{Future, ready};
 use std::sync::PoisonError;
@@ -59,6 +62,41 @@ impl Step {
         F: FnOnce() -> C,
         C: Future<Output = Result<T, E>>,
     {
+        self.run_reported(|| async { work().await.map(StepReport::new) })
+            .await
+    }
+
+    /// [`run`](Self::run) of work that says more of itself than its output: what it used, and what
+    /// it changes in the session's document. That change is recorded with the step: either both
+    /// stand or neither.
+    ///
+    /// ```
+    /// # use runstone::{Runstone, StepReport};
+    /// # use serde_json::json;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let log = Runstone::memory()?;
+    /// # let run = log.run("bot").resume_or_start("run-1").await?;
+    /// let plan = run.step("plan").run_reported(|| async {
+    ///     let report = StepReport::new("look, then pay".to_owned());
+    ///     Ok::<_, std::io::Error>(report.structured(json!({"plan": ["look", "pay"]})).tokens(120))
+    /// });
+    /// assert_eq!(plan.await?, "look, then pay");
+    /// assert_eq!(run.session().document().await?["plan"], json!(["look", "pay"]));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_reported<T, E, F, C>(self, work: F) -> Result<T, StepError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Debug + Display,
+        F: FnOnce() -> C,
+        C: Future<Output = Result<StepReport<T>, E>>,
+    {
         let _doing = Doing::begin(&self.run, &self.node).ok_or_else(|| StepError::InProgress {
             node: self.node.clone(),
         })?;
@@ -68,25 +106,19 @@ impl Step {
             Some((position, None)) => return Err(StepError::Erased { position }),
             None => {}
         }
-        let attempt = known.attempts + 1;
+        let attempt = known.attempts.saturating_add(1);
         let started = StepStarted {
             node: self.node.clone(),
             kind: self.kind.clone(),
             attempt,
         };
-        self.record(&started, attempt).await?;
+        let attempted = Control::new().u64(control::STEP_ATTEMPT, attempt);
+        self.record(&started, attempted.clone()).await?;
         match work().await {
-            Ok(output) => {
-                let json = serde_json::value::to_raw_value(&output);
-                let json = json.map_err(|error| RunError::Json(error.to_string()))?;
-                let completed = StepCompleted {
-                    node: self.node.clone(),
-                    attempt,
-                    output: Some(json.clone()),
-                    confidence: None,
-                };
-                let position = self.record(&completed, attempt).await?;
-                decoded(position, json.get().as_bytes())
+            Ok(report) => {
+                let (completed, content) = self.completed(&report, attempt)?;
+                let position = self.complete(&completed, report.structured).await?;
+                decoded(position, content.get().as_bytes())
             }
             Err(error) => {
                 let failed = StepFailed {
@@ -97,7 +129,7 @@ impl Step {
                         message: error.to_string(),
                     },
                 };
-                self.record(&failed, attempt).await?;
+                self.record(&failed, attempted).await?;
                 Err(StepError::Work(error))
             }
         }
@@ -116,6 +148,36 @@ impl Step {
         block_on(self.run(|| ready(work())))
     }
 
+    /// [`run_reported`](Self::run_reported) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_reported_blocking<T, E>(
+        self,
+        work: impl FnOnce() -> Result<StepReport<T>, E>,
+    ) -> Result<T, StepError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Debug + Display,
+    {
+        block_on(self.run_reported(|| ready(work())))
+    }
+
+    /// Records what a call of a model in this step used. The step's own report of tokens and price
+    /// counts only where no call was reported in it.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Stale`] if somebody else holds the run meanwhile.
+    pub async fn llm_call(&self, usage: LlmCallCompleted) -> Result<Position, RunError> {
+        let draft = Draft::new(self.run.event(&usage)?)
+            .control(usage.control())
+            .keyed(usage.keyed())
+            .keyed(LlmCallCompleted::keyed_of_step(&self.node));
+        self.run.record(draft).await
+    }
+
     /// Records that it may not go on.
     ///
     /// # Errors
@@ -126,7 +188,7 @@ impl Step {
             node: self.node.clone(),
             by: by.into(),
         };
-        self.record(&blocked, 0).await
+        self.record(&blocked, Control::new()).await
     }
 
     /// Records that it is not to be done.
@@ -139,16 +201,60 @@ impl Step {
             node: self.node.clone(),
             because: because.into(),
         };
-        self.record(&skipped, 0).await
+        self.record(&skipped, Control::new()).await
     }
 
-    async fn record<T: TypedEvent>(&self, event: &T, attempt: u64) -> Result<Position, RunError> {
-        let mut draft = Draft::new(self.run.event(event)?);
+    fn completed<T: Serialize>(
+        &self,
+        report: &StepReport<T>,
+        attempt: u64,
+    ) -> Result<(StepCompleted, Box<RawValue>), RunError> {
+        let content = raw(&report.content)?;
+        let output = StepOutput {
+            content: Some(content.clone()),
+            structured: report.structured.as_ref().map(raw).transpose()?,
+        };
+        let completed = StepCompleted {
+            node: self.node.clone(),
+            attempt,
+            output: Some(output),
+            confidence: report.confidence,
+            tokens: report.tokens,
+            usd_micros: report.usd_micros,
+            gco2_mg: report.gco2_mg,
+        };
+        Ok((completed, content))
+    }
+
+    /// The session's document is held while a change of it is recorded, as for any other.
+    async fn complete(
+        &self,
+        completed: &StepCompleted,
+        structured: Option<Value>,
+    ) -> Result<Position, RunError> {
+        let Some(patch) = structured else {
+            return self.record(completed, completed.control()).await;
+        };
+        let mut cached = self.run.inner.document.lock().await;
+        cached.fresh(&self.run)?;
+        cached.is_stale = true;
+        let at = self.record(completed, completed.control()).await?;
+        cached.document.patch(&patch);
+        let structured = completed.output.as_ref();
+        let structured = structured.and_then(|output| output.structured.as_ref());
+        let bytes = structured.map_or(0, |structured| structured.get().len());
+        cached.changed(&self.run, bytes).await;
+        Ok(at)
+    }
+
+    async fn record<T: TypedEvent>(
+        &self,
+        event: &T,
+        control: Control,
+    ) -> Result<Position, RunError> {
+        let mut draft = Draft::new(self.run.event(event)?).control(control);
         for keyed in step_keys(&self.node) {
             draft = draft.keyed(keyed);
-        }
-        if attempt > 0 {
-            draft = draft.control(Control::new().u64(control::STEP_ATTEMPT, attempt));
         }
         self.run.record(draft).await
     }
@@ -179,9 +285,12 @@ impl Step {
                 (StepStarted::TYPE, _) => known.attempts += 1,
                 (StepCompleted::TYPE, Payload::Open(payload)) => {
                     let completed = upcasters().decode::<StepCompleted>(&record.header, payload);
-                    let output = completed.ok().map(|completed| match completed.output {
-                        Some(output) => output.get().as_bytes().to_vec(),
-                        None => b"null".to_vec(),
+                    let output = completed.ok().map(|completed| {
+                        let content = completed.output.and_then(|output| output.content);
+                        content.map_or_else(
+                            || b"null".to_vec(),
+                            |content| content.get().as_bytes().to_vec(),
+                        )
                     });
                     known.output = Some((record.position, output));
                 }
@@ -190,6 +299,62 @@ impl Step {
             }
         }
         Ok(known)
+    }
+}
+
+/// What a step gives, and what it says of itself.
+#[derive(Debug, Clone, PartialEq)]
+#[must_use = "it is returned by the work of a step"]
+pub struct StepReport<T> {
+    content: T,
+    structured: Option<Value>,
+    confidence: Option<f64>,
+    tokens: Option<u64>,
+    usd_micros: Option<u64>,
+    gco2_mg: Option<u64>,
+}
+
+impl<T> StepReport<T> {
+    /// Its output alone.
+    pub fn new(content: T) -> Self {
+        Self {
+            content,
+            structured: None,
+            confidence: None,
+            tokens: None,
+            usd_micros: None,
+            gco2_mg: None,
+        }
+    }
+
+    /// Changes the document of the run's session by this merge patch (RFC 7396).
+    pub fn structured(mut self, patch: Value) -> Self {
+        self.structured = Some(patch);
+        self
+    }
+
+    /// How sure it is of its output, from 0 to 1.
+    pub fn confidence(mut self, confidence: f64) -> Self {
+        self.confidence = Some(confidence);
+        self
+    }
+
+    /// Tokens of every kind that it used. They count if no call of a model is reported in it.
+    pub fn tokens(mut self, tokens: u64) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// What it cost in millionths of a dollar. It counts if no call of a model is reported in it.
+    pub fn usd_micros(mut self, usd_micros: u64) -> Self {
+        self.usd_micros = Some(usd_micros);
+        self
+    }
+
+    /// Grams of carbon dioxide equivalent, in thousandths.
+    pub fn gco2_mg(mut self, gco2_mg: u64) -> Self {
+        self.gco2_mg = Some(gco2_mg);
+        self
     }
 }
 
@@ -267,6 +432,25 @@ impl<E: Debug + Display> StepError<E> {
             Self::Erased { .. } => "output_erased",
             Self::Run(error) => error.code(),
             Self::Replay { .. } => "output_of_other_type",
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Work(_) | Self::InProgress { .. } | Self::Erased { .. } => ErrorKind::Refused,
+            Self::Run(error) => error.kind(),
+            Self::Replay { .. } => ErrorKind::Usage,
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything. A step whose
+    /// work failed can be done again, which is for its caller to decide.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::InProgress { .. } => true,
+            Self::Run(error) => error.is_retryable(),
+            Self::Work(_) | Self::Erased { .. } | Self::Replay { .. } => false,
         }
     }
 }

@@ -22,8 +22,8 @@ use sha2::{Digest as _, Sha256};
 use super::{LineOf, Reading, Record};
 use crate::drafting::{Drafting, PRIMARY};
 use crate::events::{
-    HarnessRecord, LlmCallCompleted, RunStarted, StepBlocked, StepCompleted, StepStarted,
-    VerdictGiven, control, step_keys,
+    HarnessRecord, LlmCallCompleted, RunStarted, StepBlocked, StepCompleted, StepOutput,
+    StepStarted, VerdictGiven, control, step_keys,
 };
 use crate::format::Format;
 use crate::identity::{hex, name_part, short_digest};
@@ -283,21 +283,25 @@ fn drafts(
         };
         drafts.push(of_step(drafting.draft(&part, cause, &blocked)?, begun));
     } else {
+        let output = step.object.get("output_content").map(|content| StepOutput {
+            content: Some(keep(content)),
+            structured: None,
+        });
         let completed = StepCompleted {
             node: step.node.clone(),
             attempt,
-            output: step.object.get("output_content").map(keep),
+            output,
             // So it is called there, and high where the step is sure; 0 where nobody asked.
             confidence: step
                 .object
                 .number("uncertainty")
                 .filter(|sure| *sure > 0.0 && *sure <= 1.0),
+            // Tokens and price are those of the model call below.
+            tokens: None,
+            usd_micros: None,
+            gco2_mg: step.object.number("carbon_gco2").and_then(thousandths),
         };
-        let grams = step.object.number("carbon_gco2").and_then(thousandths);
-        let ended = match grams {
-            Some(milligrams) => begun.u64(control::GCO2_MG, milligrams),
-            None => begun,
-        };
+        let ended = completed.control();
         drafts.push(of_step(drafting.draft(&part, cause, &completed)?, ended));
     }
     if step.tokens > 0 || step.usd.is_some_and(|usd| usd > 0.0) {

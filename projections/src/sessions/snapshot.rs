@@ -1,0 +1,134 @@
+//! Snapshots of long sessions.
+//!
+//! They are events of their run, so their content is sealed under its scope and goes with it. A
+//! session below [`SNAPSHOT_BYTES`] has none. Above it one is due after as many bytes of changes as
+//! the document had, which keeps what snapshots take in proportion to what changes take, or after
+//! [`SNAPSHOT_CHANGES`] changes.
+
+use super::{Document, Session, state};
+use crate::events::{SessionSnapshotted, control};
+use crate::runs::{RunError, is_imported};
+use crate::upcasters;
+use runstone_codec::{Draft, NewEvent, Position, TypedEvent};
+use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
+
+/// Bytes of changes below which there is no snapshot.
+pub const SNAPSHOT_BYTES: u64 = 1 << 20;
+/// Changes after which a session above [`SNAPSHOT_BYTES`] is snapshotted, however small they are.
+pub const SNAPSHOT_CHANGES: u64 = 16_384;
+
+/// What was changed since the last snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Since {
+    bytes: u64,
+    changes: u64,
+    /// Bytes of the last snapshot; 0 if there was none.
+    last_bytes: u64,
+}
+
+impl Since {
+    /// Nothing was changed since the beginning.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts a change of so many bytes; whether a snapshot is due.
+    pub fn changed(&mut self, bytes: u64) -> bool {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.changes = self.changes.saturating_add(1);
+        let is_long = self.bytes.max(self.last_bytes) >= SNAPSHOT_BYTES;
+        let is_much = self.bytes >= self.last_bytes.max(SNAPSHOT_BYTES);
+        is_much || (is_long && self.changes >= SNAPSHOT_CHANGES)
+    }
+
+    /// A snapshot of so many bytes was taken, or tried.
+    pub fn taken(&mut self, bytes: u64) {
+        *self = Self {
+            last_bytes: bytes,
+            ..Self::default()
+        };
+    }
+}
+
+/// A snapshot of a session as the log has it, to be recorded by who holds its run; `None` if nothing
+/// was ever changed.
+///
+/// # Errors
+///
+/// [`RunError::Read`] if the stream cannot be read; [`RunError::Event`] if the document cannot be
+/// the content of an event.
+pub fn snapshot(log: &Log, stream: &str) -> Result<Option<Draft>, RunError> {
+    let session = state(log, stream)?;
+    let Some(last) = session.last else {
+        return Ok(None);
+    };
+    let control = SessionSnapshotted::control(last.get(), session.changes, session.missing);
+    let taken = SessionSnapshotted {
+        document: session.document.into_value(),
+    };
+    let event = NewEvent::typed(&taken, stream)?;
+    Ok(Some(Draft::new(event).control(control)))
+}
+
+/// The session as the newest snapshot up to a position has it. One that was imported tells of
+/// another log, and one that cannot be read is passed over: the changes are all there.
+pub(super) fn newest(
+    log: &Log,
+    stream: &str,
+    end: Option<Position>,
+) -> Result<Option<Session>, ReadError> {
+    let item = Item::new().stream(stream).of_type(SessionSnapshotted::TYPE);
+    let mut read = Read::new(Query::from(item)).without_payloads();
+    read.reverse = true;
+    if let Some(end) = end {
+        read = read.to(end);
+    }
+    for record in log.read(read)? {
+        let record = record?;
+        if !is_imported(&record.header) {
+            return Ok(session_of(&log.record(record.position)?));
+        }
+    }
+    Ok(None)
+}
+
+fn session_of(record: &Record) -> Option<Session> {
+    let Payload::Open(payload) = &record.payload else {
+        return None;
+    };
+    let taken = upcasters().decode::<SessionSnapshotted>(&record.header, payload);
+    let mut since = Since::new();
+    since.taken(payload.len() as u64);
+    let number = |field| record.control.get_u64(field);
+    let last = number(control::SNAPSHOT_LAST).filter(|last| *last < record.position.get())?;
+    Some(Session {
+        document: Document::kept(taken.ok()?.document),
+        changes: number(control::SNAPSHOT_CHANGES)?,
+        missing: number(control::SNAPSHOT_MISSING)?,
+        last: Some(Position::new(last)),
+        since,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_due_by_bytes_or_by_changes_and_never_below_a_megabyte() {
+        let mut since = Since::new();
+        for _ in 0..2 * SNAPSHOT_CHANGES {
+            assert!(!since.changed(1));
+        }
+        assert!(since.changed(SNAPSHOT_BYTES));
+        // A document of 3 MiB: the next one after as many bytes.
+        since.taken(3 * SNAPSHOT_BYTES);
+        assert!(!since.changed(2 * SNAPSHOT_BYTES));
+        assert!(since.changed(SNAPSHOT_BYTES));
+        // Or after many small changes.
+        since.taken(3 * SNAPSHOT_BYTES);
+        assert!((1..SNAPSHOT_CHANGES).all(|_| !since.changed(1)));
+        assert!(since.changed(1));
+    }
+}
