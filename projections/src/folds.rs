@@ -8,11 +8,16 @@ use crate::effects::EffectsFold;
 use crate::events::{self, EventSchema};
 use crate::runs::RunsFold;
 use crate::settings::Settings;
+use crate::tasks::TasksFold;
 
 /// Every fold of this crate, for `OpenOptions::folds`. A log that is opened without one of them
 /// keeps its rows and does not fold on.
 pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
-    vec![Arc::new(EffectsFold::new()), Arc::new(RunsFold::new())]
+    vec![
+        Arc::new(EffectsFold::new()),
+        Arc::new(RunsFold::new()),
+        Arc::new(TasksFold::new()),
+    ]
 }
 
 /// Every known type of event, the settings of a log among them, in the order of their names. An

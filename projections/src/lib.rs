@@ -64,6 +64,8 @@ pub mod runs;
 pub mod sessions;
 #[cfg(feature = "store")]
 pub mod settings;
+#[cfg(feature = "store")]
+pub mod tasks;
 
 pub use events::{EventSchema, upcasters};
 

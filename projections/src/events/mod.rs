@@ -25,6 +25,7 @@ mod registry;
 mod run;
 mod session;
 mod step;
+mod task;
 mod tool;
 mod verdict;
 mod words;
@@ -41,9 +42,10 @@ pub use registry::{EventSchema, schemas, upcasters};
 pub use run::{RunFinished, RunPaused, RunResumed, RunStarted, SettingsInForce};
 pub use session::{SessionAppended, SessionEnded, SessionPatched};
 pub use step::{StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, step_keys};
+pub use task::{TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
-pub use words::{Class, Executed, Kind, State};
+pub use words::{Class, Executed, Kind, LoopType, State, TaskState};
 
 #[cfg(feature = "store")]
 pub(crate) use effect_key::{args_digest, bound_to, keyed_as};
