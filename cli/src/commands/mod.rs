@@ -25,6 +25,7 @@ mod show;
 mod state;
 mod stats;
 mod storage;
+mod task;
 mod verdict;
 mod verify;
 
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::State(args) => state::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),
+        Command::Task(command) => task::run(&session, &command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

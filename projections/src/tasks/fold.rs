@@ -190,10 +190,7 @@ pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
     let next = if change == "created" {
         Some(created(rows, before.as_ref(), at)?)
     } else {
-        before
-            .clone()
-            .and_then(|row| changed(row, change, at).transpose())
-            .transpose()?
+        before.clone().and_then(|row| changed(row, change, at))
     };
     let Some(mut next) = next else {
         return Ok(());
@@ -274,12 +271,10 @@ fn created(
 }
 
 /// The row after an event. The decider sees to it that only what may follow is recorded.
-fn changed(mut row: TaskRow, change: &str, at: &At<'_>) -> Result<Option<TaskRow>, FoldError> {
+fn changed(mut row: TaskRow, change: &str, at: &At<'_>) -> Option<TaskRow> {
     match change {
         "moved" => {
-            let Some(state) = state_of(at.control, field::TO) else {
-                return Ok(None);
-            };
+            let state = state_of(at.control, field::TO)?;
             row.state = byte(state);
             row.moved = at.position;
             row.moved_at_us = at.now_us;
@@ -303,9 +298,9 @@ fn changed(mut row: TaskRow, change: &str, at: &At<'_>) -> Result<Option<TaskRow
                 lease.holder = holder;
             }
         }
-        _ => return Ok(None),
+        _ => return None,
     }
-    Ok(Some(row))
+    Some(row)
 }
 
 /// Keeps what was refused in the last second, so that it is not recorded again.

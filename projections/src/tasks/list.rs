@@ -312,7 +312,7 @@ impl Meant {
             .as_ref()
             .is_none_or(|scope| *scope == task.id.scope)
             && is(self.agent, task.agent)
-            && is(self.task_type, task.task_type)
+            && is(self.task_type, task.kind)
             && is(self.parent, task.parent)
             && filter.state.is_none_or(|state| state == task.state)
             && (!filter.expired || task.is_expired)

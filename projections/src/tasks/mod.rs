@@ -119,7 +119,7 @@ pub struct Task {
     pub is_expired: bool,
     parent: Option<[u8; 16]>,
     agent: Option<[u8; 16]>,
-    task_type: Option<[u8; 16]>,
+    kind: Option<[u8; 16]>,
 }
 
 impl Task {
@@ -144,7 +144,7 @@ impl Task {
             is_expired: is_over,
             parent: row.parent,
             agent: row.agent,
-            task_type: row.task_type,
+            kind: row.task_type,
         }
     }
 }
@@ -218,6 +218,11 @@ impl Tasks {
         self
     }
 
+    /// The principal of the log's handle.
+    pub fn principal(&self) -> &str {
+        self.log.principal().0
+    }
+
     /// Creates a task.
     ///
     /// # Errors
@@ -232,7 +237,7 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn create(&self, new: &NewTask) -> Result<Created, TaskError> {
-        self.run(Order::Create(new.clone()), created).await
+        self.run(&Order::Create(new.clone()), created).await
     }
 
     /// [`create`](Self::create) for callers without a runtime.
@@ -241,7 +246,7 @@ impl Tasks {
     ///
     /// As [`create`](Self::create).
     pub fn create_blocking(&self, new: &NewTask) -> Result<Created, TaskError> {
-        self.run_blocking(Order::Create(new.clone()), created)
+        self.run_blocking(&Order::Create(new.clone()), created)
     }
 
     /// Moves a task to another state; answers where that is recorded.
@@ -255,7 +260,7 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn move_to(&self, moving: &Move) -> Result<Position, TaskError> {
-        self.run(Order::Move(moving.clone()), done).await
+        self.run(&Order::Move(moving.clone()), done).await
     }
 
     /// [`move_to`](Self::move_to) for callers without a runtime.
@@ -264,7 +269,7 @@ impl Tasks {
     ///
     /// As [`move_to`](Self::move_to).
     pub fn move_to_blocking(&self, moving: &Move) -> Result<Position, TaskError> {
-        self.run_blocking(Order::Move(moving.clone()), done)
+        self.run_blocking(&Order::Move(moving.clone()), done)
     }
 
     /// Claims a task that is todo: it is in progress then, and this caller holds it. One whose lease
@@ -278,7 +283,7 @@ impl Tasks {
     ///
     /// A claim that is answered survives power loss.
     pub async fn claim(&self, id: &str, holder: &str, hold: Hold) -> Result<HeldTask, TaskError> {
-        self.run(claiming(id, holder, hold), held).await
+        self.run(&claiming(id, holder, hold), held).await
     }
 
     /// [`claim`](Self::claim) for callers without a runtime.
@@ -292,7 +297,7 @@ impl Tasks {
         holder: &str,
         hold: Hold,
     ) -> Result<HeldTask, TaskError> {
-        self.run_blocking(claiming(id, holder, hold), held)
+        self.run_blocking(&claiming(id, holder, hold), held)
     }
 
     /// Holds on to a task from now on.
@@ -305,7 +310,7 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn renew(&self, id: &str, fence: Position, hold: Hold) -> Result<(), TaskError> {
-        self.run(renewing(id, fence, hold), done).await.map(drop)
+        self.run(&renewing(id, fence, hold), done).await.map(drop)
     }
 
     /// [`renew`](Self::renew) for callers without a runtime.
@@ -314,7 +319,8 @@ impl Tasks {
     ///
     /// As [`renew`](Self::renew).
     pub fn renew_blocking(&self, id: &str, fence: Position, hold: Hold) -> Result<(), TaskError> {
-        self.run_blocking(renewing(id, fence, hold), done).map(drop)
+        self.run_blocking(&renewing(id, fence, hold), done)
+            .map(drop)
     }
 
     /// The holder has done it. Doing so again is no other answer.
@@ -332,7 +338,7 @@ impl Tasks {
         fence: Position,
         summary: &str,
     ) -> Result<Position, TaskError> {
-        self.run(completing(id, fence, summary), done).await
+        self.run(&completing(id, fence, summary), done).await
     }
 
     /// [`complete`](Self::complete) for callers without a runtime.
@@ -346,7 +352,7 @@ impl Tasks {
         fence: Position,
         summary: &str,
     ) -> Result<Position, TaskError> {
-        self.run_blocking(completing(id, fence, summary), done)
+        self.run_blocking(&completing(id, fence, summary), done)
     }
 
     /// The holder gives it back: it is blocked, and todo again, with its next attempt.
@@ -359,7 +365,8 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn release(&self, id: &str, fence: Position) -> Result<Position, TaskError> {
-        self.run(giving_back(id, fence, RELEASED, None), done).await
+        self.run(&giving_back(id, fence, RELEASED, None), done)
+            .await
     }
 
     /// [`release`](Self::release) for callers without a runtime.
@@ -368,7 +375,7 @@ impl Tasks {
     ///
     /// As [`release`](Self::release).
     pub fn release_blocking(&self, id: &str, fence: Position) -> Result<Position, TaskError> {
-        self.run_blocking(giving_back(id, fence, RELEASED, None), done)
+        self.run_blocking(&giving_back(id, fence, RELEASED, None), done)
     }
 
     /// The work failed: as [`release`](Self::release), with what went wrong.
@@ -382,7 +389,7 @@ impl Tasks {
     /// What is answered survives power loss.
     pub async fn fail(&self, id: &str, fence: Position, why: &str) -> Result<Position, TaskError> {
         let order = giving_back(id, fence, FAILED, Some(why));
-        self.run(order, done).await
+        self.run(&order, done).await
     }
 
     /// [`fail`](Self::fail) for callers without a runtime.
@@ -396,7 +403,7 @@ impl Tasks {
         fence: Position,
         why: &str,
     ) -> Result<Position, TaskError> {
-        self.run_blocking(giving_back(id, fence, FAILED, Some(why)), done)
+        self.run_blocking(&giving_back(id, fence, FAILED, Some(why)), done)
     }
 }
 

@@ -26,13 +26,13 @@ fn decider(
 impl Tasks {
     pub(super) async fn run<T>(
         &self,
-        order: Order,
+        order: &Order,
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
         for _ in 0..REDECIDED {
-            let (candidates, act) = self.command(&order)?;
+            let (candidates, act) = self.command(order)?;
             let (verdict, _) = self.log.command(candidates, decider(act)).await?;
-            if let Some(answer) = self.answer(&order, take(verdict)) {
+            if let Some(answer) = self.answer(order, take(verdict)) {
                 return answer;
             }
         }
@@ -41,12 +41,12 @@ impl Tasks {
 
     pub(super) fn run_blocking<T>(
         &self,
-        order: Order,
+        order: &Order,
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
         for _ in 0..REDECIDED {
-            let verdict = self.decide_blocking(self.command(&order)?)?;
-            if let Some(answer) = self.answer(&order, take(verdict)) {
+            let verdict = self.decide_blocking(self.command(order)?)?;
+            if let Some(answer) = self.answer(order, take(verdict)) {
                 return answer;
             }
         }
@@ -178,7 +178,7 @@ impl Tasks {
         for task in self.list(&TaskFilter::new().expired())? {
             let (candidates, act) = self.expiry(&task)?;
             let (verdict, _) = self.log.command(candidates, decider(act)).await?;
-            swept.extend(was_over(verdict, task));
+            swept.extend(was_over(&verdict, task));
         }
         Ok(swept)
     }
@@ -192,7 +192,7 @@ impl Tasks {
         let mut swept = Vec::new();
         for task in self.list(&TaskFilter::new().expired())? {
             let verdict = self.decide_blocking(self.expiry(&task)?)?;
-            swept.extend(was_over(verdict, task));
+            swept.extend(was_over(&verdict, task));
         }
         Ok(swept)
     }
@@ -209,7 +209,7 @@ impl Tasks {
 }
 
 /// Somebody else may have been there first.
-fn was_over(verdict: Verdict, task: Task) -> Option<TaskId> {
+fn was_over(verdict: &Verdict, task: Task) -> Option<TaskId> {
     matches!(verdict, Verdict::Done(_)).then_some(task.id)
 }
 
