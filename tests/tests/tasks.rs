@@ -772,7 +772,7 @@ fn an_actor_is_what_it_says_and_a_principal_what_it_proves() -> Outcome {
         })
         .collect();
     let expected = [
-        ("ada", "ada", Authority::Human, None),
+        ("human:ada", "human:ada", Authority::Human, None),
         ("system", "system:keyring", Authority::System, None),
     ];
     assert_eq!(seen, expected);
