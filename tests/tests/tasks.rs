@@ -708,7 +708,7 @@ fn states_stand_when_content_is_erased() -> Outcome {
     let before = tasks.find("t")?.ok_or("gone")?;
     log.erase(&ann(), &|_, _| {})?;
     let listed = tasks.list(&TaskFilter::new())?;
-    assert_eq!(listed, [before.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&before));
     assert_eq!(tasks.content(&before)?, None);
     for check in log.check_folds(None, &|_, _| {})? {
         assert!(check.is_equal(), "{check:?}");
