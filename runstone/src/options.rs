@@ -197,7 +197,10 @@ mod tests {
                 .map(|fold| fold.name)
                 .collect()
         };
-        assert_eq!(names(&Runstone::memory().unwrap()), ["effects", "runs"]);
+        assert_eq!(
+            names(&Runstone::memory().unwrap()),
+            ["effects", "runs", "tasks"]
+        );
         let without = Runstone::options().without_folds();
         assert_eq!(names(&without.clone().memory().unwrap()), [""; 0]);
         let one = without.fold(Arc::new(crate::runs::RunsFold::new()));

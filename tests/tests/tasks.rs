@@ -215,6 +215,10 @@ fn a_claim_is_held_by_its_fence() -> Outcome {
 
     let done = tasks.complete_blocking("t", held.fence, "paid")?;
     assert_eq!(tasks.complete_blocking("t", held.fence, "paid")?, done);
+    assert_eq!(
+        code(tasks.complete_blocking("t", wrong, "paid")),
+        "stale_claim"
+    );
     assert_eq!(code(tasks.release_blocking("t", held.fence)), "stale_claim");
     assert_eq!(
         code(tasks.claim_blocking("t", "bot", LEASE)),

@@ -35,9 +35,9 @@ pub(super) const RENEWED: usize = 3;
 pub(super) const MOVES: usize = 3;
 
 /// Why the log moved a task, as a code.
-pub(super) const LEASE_OVER: &str = "lease_over";
-pub(super) const RELEASED: &str = "released";
-pub(super) const FAILED: &str = "failed";
+pub(crate) const LEASE_OVER: &str = "lease_over";
+pub(crate) const RELEASED: &str = "released";
+pub(crate) const FAILED: &str = "failed";
 /// Why a creation or claim is refused that is no loop, as a code.
 const ADMISSION: &str = "admission";
 const EXISTS: &str = "exists";
@@ -87,10 +87,10 @@ pub(crate) enum Act {
 /// What a creation goes by.
 #[derive(Debug, Clone)]
 pub(crate) struct Creation {
-    pub(super) settings_at: Option<Position>,
-    pub(super) bounds: Bounds,
+    pub(crate) settings_at: Option<Position>,
+    pub(crate) bounds: Bounds,
     /// Whether fields are missing that the settings ask for.
-    pub(super) is_incomplete: bool,
+    pub(crate) is_incomplete: bool,
 }
 
 /// What it comes to.

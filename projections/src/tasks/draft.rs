@@ -11,7 +11,7 @@ use runstone_codec::{Control, Draft, EventError, Keyed, NewEvent, TypedEvent};
 const SYSTEM: &str = "system";
 
 /// The candidates of a creation: the refusal and the creation.
-pub(super) fn created(
+pub(crate) fn created(
     new: &NewTask,
     (stream, scope): (&str, Option<&str>),
     actor: &str,
@@ -60,16 +60,16 @@ pub(super) fn created(
 }
 
 /// The digest of a name, for a field of control.
-pub(super) fn keyed(number: u16, label: &str, name: &str) -> Keyed {
+pub(crate) fn keyed(number: u16, label: &str, name: &str) -> Keyed {
     Keyed::control(number, label, [name])
 }
 
 /// Events of a task that is there, in its stream.
-pub(super) struct Of<'a> {
-    pub(super) task: &'a Task,
+pub(crate) struct Of<'a> {
+    pub(crate) task: &'a Task,
     /// Its id as text, if that can be read.
-    pub(super) id: &'a str,
-    pub(super) actor: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) actor: &'a str,
 }
 
 impl Of<'_> {
@@ -118,7 +118,7 @@ impl Of<'_> {
     }
 
     /// The candidates of a move: one for each state that leads to the target.
-    pub(super) fn moves(
+    pub(crate) fn moves(
         &self,
         to: TaskState,
         comment: Option<&str>,
@@ -131,7 +131,7 @@ impl Of<'_> {
     }
 
     /// The candidates of a claim.
-    pub(super) fn claim(&self, holder: &str) -> Result<Vec<Draft>, EventError> {
+    pub(crate) fn claim(&self, holder: &str) -> Result<Vec<Draft>, EventError> {
         let mut all = self.common(None)?;
         let claimed = TaskClaimed {
             id: self.id.to_owned(),
@@ -143,12 +143,12 @@ impl Of<'_> {
     }
 
     /// The candidates of a task that is given back.
-    pub(super) fn back(&self, comment: Option<&str>) -> Result<Vec<Draft>, EventError> {
+    pub(crate) fn back(&self, comment: Option<&str>) -> Result<Vec<Draft>, EventError> {
         self.common(comment)
     }
 
     /// The candidates of a renewal.
-    pub(super) fn renewal(&self) -> Result<Vec<Draft>, EventError> {
+    pub(crate) fn renewal(&self) -> Result<Vec<Draft>, EventError> {
         let mut all = self.common(None)?;
         let renewed = TaskLeaseRenewed {
             id: self.id.to_owned(),

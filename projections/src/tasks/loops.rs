@@ -44,15 +44,15 @@ pub(super) struct Wanted<'a> {
 
 /// What it goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Bounds {
-    pub(super) max_depth: u64,
-    pub(super) identity_window: u64,
-    pub(super) completed_window: u64,
+pub(crate) struct Bounds {
+    pub(crate) max_depth: u64,
+    pub(crate) identity_window: u64,
+    pub(crate) completed_window: u64,
 }
 
 /// A loop that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loop {
+pub(crate) enum Loop {
     Depth {
         depth: u64,
         max_depth: u64,

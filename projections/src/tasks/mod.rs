@@ -36,8 +36,8 @@
 //! ```
 
 mod ask;
-mod decide;
-mod draft;
+pub(crate) mod decide;
+pub(crate) mod draft;
 mod error;
 mod fold;
 mod history;

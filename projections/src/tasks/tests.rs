@@ -351,6 +351,9 @@ fn one_of_the_last_completed_does_not_come_again() {
         ..BOUNDS
     };
     assert_eq!(world.found(0, Node::default(), &nineteen), None);
+    // What was completed in an earlier life counts for a wider window.
+    let found = world.found(0, Node::default(), &BOUNDS);
+    assert_eq!(found, Some(Loop::Reprocess));
     world.record(0, Node::default(), 0);
     world.end(0, TaskState::Done);
     assert_eq!(
