@@ -140,6 +140,7 @@ from_log_errors!(
     runstone::EffectError,
     runstone::agents::AgentError,
     runstone::approvals::ApprovalError,
+    runstone::TaskError,
     runstone::projections::settings::SettingsError
 );
 

@@ -8,6 +8,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_effects(code))
         .or_else(|| of_agents(code))
         .or_else(|| of_approvals(code))
+        .or_else(|| of_tasks(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -180,8 +181,8 @@ fn of_effects(code: &str) -> Hints {
             &["a call that means something else needs a key of its own: choose another --key"]
         }
         "stale_claim" => &[
-            "do not go on with the call: somebody else holds it, or it ended",
-            "runstone effect show KEY says how it stands",
+            "do not go on with it: somebody else holds it, or it ended",
+            "runstone effect show KEY or runstone task show ID says how it stands",
         ],
         "nothing_to_settle" => {
             &["runstone effect list --status unknown shows what is to be settled"]
@@ -198,6 +199,34 @@ fn of_effects(code: &str) -> Hints {
         "result_unreadable" => &["runstone show POSITION says what is there"],
         "bad_key" => &["a key has 1 to 1,024 bytes"],
         "bad_arguments" => &["give them as JSON by name, as in --args '{\"usd\":12}'"],
+        _ => return None,
+    })
+}
+
+/// Errors of tasks.
+fn of_tasks(code: &str) -> Hints {
+    Some(match code {
+        "bad_task_id" => &["an id reads like invoice-42"],
+        "bad_task_state" => &["--state todo or --state backlog"],
+        "task_not_found" => &[
+            "runstone task list has them all",
+            "an ID is looked up in the scope of --stream",
+        ],
+        "task_parent_not_found" => &["create the parent first, or leave --parent away"],
+        "admission_incomplete" => &[
+            "--admission FIELD=TEXT says one of them",
+            "admission.required is a recorded setting: runstone config show",
+        ],
+        "depth_exceeded" => &["loops.max_depth is a recorded setting: runstone config show"],
+        "cycle_detected" => &["runstone task show ID says what it is a part of"],
+        "identity_loop" => &["do it in the task that is under way, or give it to another agent"],
+        "reprocess_detected" => {
+            &["it was done: create a task with an id of its own, if it is to be done again"]
+        }
+        "task_exists" => &["runstone task show ID says how it stands"],
+        "task_move_refused" => &["runstone task show ID says how it stands now"],
+        "task_not_claimable" => &["runstone task list --status todo shows what can be claimed"],
+        "task_held" => &["wait until it is given back or its lease ends"],
         _ => return None,
     })
 }

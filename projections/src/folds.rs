@@ -11,6 +11,7 @@ use crate::events::{self, EventSchema};
 use crate::latency::LatencyFold;
 use crate::runs::RunsFold;
 use crate::settings::Settings;
+use crate::tasks::TasksFold;
 
 /// Every fold of this crate, for `OpenOptions::folds`. A log that is opened without one of them
 /// keeps its rows and does not fold on.
@@ -21,6 +22,7 @@ pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
         Arc::new(EffectsFold::new()),
         Arc::new(LatencyFold::new()),
         Arc::new(RunsFold::new()),
+        Arc::new(TasksFold::new()),
     ]
 }
 

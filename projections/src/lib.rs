@@ -72,6 +72,7 @@ pub mod runs;
 pub mod sessions;
 #[cfg(feature = "store")]
 pub mod settings;
+pub mod tasks;
 #[cfg(feature = "store")]
 mod view;
 

@@ -207,6 +207,36 @@ pub(crate) struct EffectRow {
     pub(crate) key_binding: Option<Vec<u8>>,
 }
 
+/// A task as it stands. Numbers are those of control.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct TaskRow {
+    pub(crate) state: u8,
+    pub(crate) depth: u64,
+    /// Which attempt, from 1.
+    pub(crate) attempt: u64,
+    /// Stream of its creation.
+    pub(crate) stream: String,
+    /// Position of its creation.
+    pub(crate) created: u64,
+    pub(crate) created_at_us: u64,
+    /// Position of its newest move, or of its creation.
+    pub(crate) moved: u64,
+    pub(crate) moved_at_us: u64,
+    /// Keyed digests.
+    pub(crate) agent: Option<[u8; 16]>,
+    pub(crate) task_type: Option<[u8; 16]>,
+    pub(crate) parent: Option<[u8; 16]>,
+    pub(crate) creator: Option<[u8; 16]>,
+    /// Position of the newest claim.
+    pub(crate) fence: Option<u64>,
+    /// Who holds it, if somebody does.
+    pub(crate) lease: Option<LeaseRow>,
+    /// The claim by which the newest move was made.
+    pub(crate) moved_by: Option<u64>,
+    /// How many tasks of its scope had been completed when it was completed last, itself included.
+    pub(crate) completed: Option<u64>,
+}
+
 /// Who holds something, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct LeaseRow {

@@ -77,6 +77,7 @@ pub use runstone_projections::effects::{
     self, Class, Effect, EffectError, Effects, Executed, KeySource, State,
 };
 pub use runstone_projections::runs::RunError;
+pub use runstone_projections::tasks::{self, Task, TaskError, TaskState, Tasks};
 pub use runstone_projections::{
     Hold, Settings, agents, approvals, events, runs, schemas, sessions, settings, standard_folds,
 };

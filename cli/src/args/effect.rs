@@ -263,7 +263,7 @@ fn parse_stand(text: &str) -> Result<Stand, String> {
         .map_err(|words| format!("{words}, expired"))
 }
 
-fn parse_lease(text: &str) -> Result<u64, String> {
+pub(super) fn parse_lease(text: &str) -> Result<u64, String> {
     let seconds = text.parse().ok();
     seconds
         .filter(|seconds| (1..=LONGEST_LEASE_S).contains(seconds))

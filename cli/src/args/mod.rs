@@ -8,6 +8,7 @@ mod effect;
 mod events;
 mod evidence;
 mod pack;
+mod task;
 mod values;
 
 pub(crate) use admin::{
@@ -32,6 +33,10 @@ pub(crate) use evidence::{
     ReceiptVerifyArgs,
 };
 pub(crate) use pack::EvidenceArgs;
+pub(crate) use task::{
+    CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
+    TasksArgs, ValidateArgs, Work,
+};
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
 use crate::error::{Exit, Report};
@@ -144,6 +149,8 @@ pub(crate) enum Command {
     Agent(AgentCommand),
     #[command(subcommand)]
     Message(MessageCommand),
+    #[command(subcommand)]
+    Task(TaskCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

@@ -30,6 +30,7 @@ mod show;
 mod state;
 mod stats;
 mod storage;
+mod task;
 mod verdict;
 mod verify;
 
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Approval(command) => approval::run(&session, command),
         Command::Agent(command) => agent::run(&session, command),
         Command::Message(command) => message::run(&session, command),
+        Command::Task(command) => task::run(&session, &command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

@@ -166,3 +166,45 @@ pub mod approval {
     /// Label of the keyed digest of name and arguments.
     pub const WHAT_LABEL: &str = "approval";
 }
+
+/// `task.*`: units of work.
+pub mod task {
+    /// Keyed digest of the id, 16 bytes; in the tag `task:` too.
+    pub const TASK: u16 = 1;
+    /// State before, by its number; none for a creation.
+    pub const FROM: u16 = 2;
+    /// State after, or the one that was asked for, by its number.
+    pub const TO: u16 = 3;
+    /// Position of the claim.
+    pub const FENCE: u16 = 4;
+    /// Which attempt, from 1.
+    pub const ATTEMPT: u16 = 5;
+    /// Length of the lease in microseconds.
+    pub const LEASE_US: u16 = 6;
+    /// When the lease ends, Unix microseconds.
+    pub const LEASE_EXPIRES_AT_US: u16 = 7;
+    /// Who holds it: a pseudonym.
+    pub const HOLDER: u16 = 8;
+    /// The opening of the log in which alone it can be held, 16 bytes.
+    pub const OPENING: u16 = 9;
+    /// How many ancestors it has, by parents.
+    pub const DEPTH: u16 = 10;
+    /// Keyed digest of who is to do it, 16 bytes.
+    pub const AGENT: u16 = 11;
+    /// Keyed digest of the kind of work, 16 bytes.
+    pub const TYPE: u16 = 12;
+    /// Keyed digest of the id of its parent, 16 bytes.
+    pub const PARENT: u16 = 13;
+    /// Keyed digest of the id of the task in which it was thought of, 16 bytes.
+    pub const CREATOR: u16 = 14;
+    /// Why, as a code.
+    pub const WHY: u16 = 15;
+    /// Who moved it: a pseudonym; `system` where the log did.
+    pub const ACTOR: u16 = 16;
+    /// Label of the keyed digest of an id, and key of its tag.
+    pub const LABEL: &str = "task";
+    /// Label of the keyed digest of an agent.
+    pub const AGENT_LABEL: &str = "task-agent";
+    /// Label of the keyed digest of a kind of work.
+    pub const TYPE_LABEL: &str = "task-type";
+}

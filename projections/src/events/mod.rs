@@ -29,6 +29,7 @@ mod registry;
 mod run;
 mod session;
 mod step;
+mod task;
 mod tool;
 mod verdict;
 mod words;
@@ -53,9 +54,12 @@ pub use session::{SessionAppended, SessionEnded, SessionPatched, SessionSnapshot
 pub use step::{
     StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped, StepStarted, step_keys,
 };
+pub use task::{TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
-pub use words::{AgentState, ApprovalState, Class, Executed, Kind, MessageClass, State};
+pub use words::{
+    AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass, State, TaskState,
+};
 
 use define::event;
 

@@ -11,7 +11,8 @@ use super::{
     EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
     MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended,
     SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
-    StepSkipped, StepStarted, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
+    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -77,6 +78,11 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<StepFailed>(),
         EventSchema::of::<StepSkipped>(),
         EventSchema::of::<StepStarted>(),
+        EventSchema::of::<TaskClaimed>(),
+        EventSchema::of::<TaskCreated>(),
+        EventSchema::of::<TaskLeaseRenewed>(),
+        EventSchema::of::<TaskMoved>(),
+        EventSchema::of::<TaskRefused>(),
         EventSchema::of::<ToolCallCompleted>(),
         EventSchema::of::<ToolCallFailed>(),
         EventSchema::of::<ToolCallRequested>(),
@@ -169,6 +175,7 @@ mod tests {
         let mut all: Vec<NewEvent> = told
             .into_iter()
             .chain(by_commands())
+            .chain(of_tasks())
             .map(Result::unwrap)
             .collect();
         all.sort_by(|one, other| one.event_type.cmp(&other.event_type));
@@ -274,6 +281,35 @@ mod tests {
             NewEvent::typed(&StepFailed::default(), "s"),
             NewEvent::typed(&StepSkipped::default(), "s"),
             NewEvent::typed(&stepping, "s"),
+        ]
+    }
+
+    /// Those of tasks.
+    fn of_tasks() -> [Result<NewEvent, EventError>; 5] {
+        let word = || Some("x".to_owned());
+        let created = TaskCreated {
+            description: word(),
+            task_type: word(),
+            agent: word(),
+            parent: word(),
+            creator: word(),
+            admission: [("consumer".to_owned(), "x".to_owned())].into(),
+            ..Default::default()
+        };
+        let moved = TaskMoved {
+            comment: word(),
+            ..Default::default()
+        };
+        let refused = TaskRefused {
+            title: word(),
+            ..Default::default()
+        };
+        [
+            NewEvent::typed(&TaskClaimed::default(), "s"),
+            NewEvent::typed(&created, "s"),
+            NewEvent::typed(&TaskLeaseRenewed::default(), "s"),
+            NewEvent::typed(&moved, "s"),
+            NewEvent::typed(&refused, "s"),
         ]
     }
 

@@ -90,6 +90,40 @@ impl Class {
 }
 
 words!(
+    /// How a task stands.
+    TaskState {
+        /// Not to be done yet.
+        Backlog = 0 "backlog",
+        /// To be done.
+        Todo = 1 "todo",
+        /// Somebody works on it.
+        InProgress = 2 "in_progress",
+        /// Somebody looks at what was done.
+        InReview = 3 "in_review",
+        /// Something keeps it from going on.
+        Blocked = 4 "blocked",
+        /// It was done.
+        Done = 5 "done",
+        /// It will not be done.
+        Cancelled = 6 "cancelled",
+    }
+);
+
+words!(
+    /// Why work is taken for a loop.
+    LoopType {
+        /// It stands too deep below its first ancestor.
+        DepthExceeded = 0 "depth_exceeded",
+        /// Following parents and creators leads to the task itself.
+        CycleDetected = 1 "cycle_detected",
+        /// An ancestor is of the same agent and of the same type.
+        IdentityLoop = 2 "identity_loop",
+        /// It was completed a short while ago.
+        ReprocessDetected = 3 "reprocess_detected",
+    }
+);
+
+words!(
     /// Whether a call that failed was executed all the same.
     Executed {
         /// It was not: it may be made again.

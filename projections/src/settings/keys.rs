@@ -111,7 +111,7 @@ pub(super) const KEYS: [Key; 26] = [
     ),
     key(
         "loops.completed_window",
-        "How many of the last completed tasks must not come again.",
+        "How many of the last completed tasks of a scope must not come again.",
         Allowed::Number(0, 100_000),
         "tasks: creation",
     ),
@@ -153,9 +153,9 @@ pub(super) const KEYS: [Key; 26] = [
     ),
     key(
         "leases.tray_s",
-        "Seconds that a task of a tray is held.",
+        "Seconds that a task is held, in a tray or not.",
         Allowed::Number(60, DAY),
-        "trays: claims and renewals",
+        "tasks: claims and renewals",
     ),
     key(
         "budgets.default_preset",

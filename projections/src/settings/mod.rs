@@ -9,8 +9,9 @@
 //! ```
 //!
 //! A key that is not given has its default; an unknown key is an error. In this version
-//! **effects, runs and erasure go by settings**: [`Effects`], `effect_s` and `run_s` of [`Leases`], and
-//! [`Retention`]; the others are checked, recorded and shown. The
+//! **tasks, effects, runs and erasure go by settings**: [`Admission`], [`Loops`], [`Effects`],
+//! `effect_s`, `run_s` and `tray_s` of [`Leases`], and [`Retention`]; the others are checked, recorded
+//! and shown. The
 //! deciders that go by them are named here and in the template, so that a log is configured before
 //! they come:
 //!
@@ -20,7 +21,7 @@
 //! | [`Admission`] | off; `consumer`, `pain_point`, `expected_value`, `validation_path` | tasks: creation |
 //! | [`Loops`] | depth 10, identity window 1, completed window 1,000 | tasks: creation |
 //! | [`Effects`] | 3 attempts, results of reads stay fresh for 300 s | effects: claims |
-//! | [`Leases`] | effect 3,600 s, run 60 s, reservation 3,600 s, helper 3,600 s, tray 900 s | effects, runs, budgets, helpers, trays |
+//! | [`Leases`] | effect 3,600 s, run 60 s, reservation 3,600 s, helper 3,600 s, tray 900 s | effects, runs, budgets, helpers, tasks |
 //! | [`Budgets`] | preset `exec-kernel`; warning at 80 %; no limits a window | budgets: opening, reserving, charging |
 //! | [`Approvals`] | from no class on; one reviewer; rejected after 86,400 s | effects: claims; approvals |
 //! | [`Helpers`] | 10 running, 100 in all | helpers: spawning |
@@ -145,7 +146,7 @@ pub struct Loops {
     pub max_depth: u64,
     /// How many ancestors must not have the same agent and type. Default 1.
     pub identity_window: u64,
-    /// How many of the last completed tasks must not come again. Default 1,000.
+    /// How many of the last completed tasks of a scope must not come again. Default 1,000.
     pub completed_window: u64,
 }
 
@@ -193,7 +194,7 @@ pub struct Leases {
     pub reservation_s: u64,
     /// Seconds that a helper lives. Default 3,600.
     pub helper_s: u64,
-    /// Seconds that a task of a tray is held. Default 900.
+    /// Seconds that a task is held, in a tray or not. Default 900.
     pub tray_s: u64,
 }
 

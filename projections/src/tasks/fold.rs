@@ -1,0 +1,338 @@
+//! From records to rows.
+//!
+//! ```text
+//!  't' digest(16) scope                    how the task stands
+//!  's' state created(8) digest(16) scope   the tasks of a state, in the order of their creation
+//!  'r' digest(16) scope                    some task names this id as its parent or creator
+//!  'x' digest(16) scope                    what was refused of it in the last second
+//!  'd' scope                               how many tasks of a scope were completed
+//!  'n' scope                               how many of them have begun and not ended
+//! ```
+
+use super::TaskState;
+use crate::events::control::{self, task as field};
+use crate::lease::LeaseFields;
+use crate::rows::{self, TaskRow};
+use bincode::{Decode, Encode};
+use runstone_codec::{Control, Header};
+use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
+
+/// Name of the fold.
+pub(super) const FOLD: &str = "tasks";
+/// First byte of the key of a task's row.
+const TASK_ROW: u8 = b't';
+/// First byte of the key of the index by state.
+const STATE_ROW: u8 = b's';
+/// First byte of the key of an id that is named by a task.
+const NAMED_ROW: u8 = b'r';
+/// First byte of the key of what was refused.
+const REFUSED_ROW: u8 = b'x';
+/// First byte of the key of the number of completed tasks of a scope.
+const COMPLETED_ROW: u8 = b'd';
+/// First byte of the key of the number of begun tasks of a scope.
+const BEGUN_ROW: u8 = b'n';
+pub(super) const DIGEST_BYTES: usize = 16;
+/// Equal refusals within this many microseconds are recorded once.
+pub(super) const REFUSAL_WINDOW_US: u64 = 1_000_000;
+
+pub(super) const LEASE: LeaseFields = LeaseFields {
+    holder: field::HOLDER,
+    opening: field::OPENING,
+    lease_us: field::LEASE_US,
+    expires_at_us: field::LEASE_EXPIRES_AT_US,
+};
+
+/// A keyed digest.
+pub(super) type Digest = [u8; DIGEST_BYTES];
+/// Codes of what was refused, and when it was recorded last.
+pub(super) type Refusals = Vec<(String, u64)>;
+
+/// The fold of tasks.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct TasksFold;
+
+impl TasksFold {
+    /// The fold.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Fold for TasksFold {
+    fn name(&self) -> &'static str {
+        FOLD
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        let at = At {
+            position: record.position.get(),
+            now_us: record.recorded_at_us,
+            header: record.header,
+            control: record.control,
+        };
+        take(rows, &at)
+    }
+
+    fn in_use(&self, row: ReadRow<'_>, scope: &str) -> Result<Option<String>, FoldError> {
+        let count = row(&begun_key(scope))?;
+        let count = count.map(|count| rows::decode::<u64>(&count)).transpose()?;
+        Ok(count.map(|count| format!("{count} tasks of it have begun and not ended")))
+    }
+}
+
+/// What the fold looks at.
+pub(super) struct At<'a> {
+    pub(super) position: u64,
+    pub(super) now_us: u64,
+    pub(super) header: &'a Header,
+    pub(super) control: &'a Control,
+}
+
+fn of_task(kind: u8, digest: &[u8], scope: &str) -> Vec<u8> {
+    [&[kind], digest, scope.as_bytes()].concat()
+}
+
+/// Key of the row of a task.
+pub(super) fn task_key(digest: &Digest, scope: &str) -> Vec<u8> {
+    of_task(TASK_ROW, digest, scope)
+}
+
+/// Key of the mark that some task names this id.
+pub(super) fn named_key(digest: &Digest, scope: &str) -> Vec<u8> {
+    of_task(NAMED_ROW, digest, scope)
+}
+
+/// Key of what was refused of a task.
+pub(super) fn refused_key(digest: &Digest, scope: &str) -> Vec<u8> {
+    of_task(REFUSED_ROW, digest, scope)
+}
+
+/// Key of the number of completed tasks of a scope.
+pub(super) fn completed_key(scope: &str) -> Vec<u8> {
+    [&[COMPLETED_ROW], scope.as_bytes()].concat()
+}
+
+fn begun_key(scope: &str) -> Vec<u8> {
+    [&[BEGUN_ROW], scope.as_bytes()].concat()
+}
+
+fn state_key(row: &TaskRow, digest: &[u8], scope: &str) -> Vec<u8> {
+    let created = row.created.to_be_bytes();
+    [
+        &[STATE_ROW, row.state][..],
+        &created,
+        digest,
+        scope.as_bytes(),
+    ]
+    .concat()
+}
+
+/// Prefix of the keys of all tasks, and what comes before digest and scope in each.
+pub(super) fn all_prefix() -> (Vec<u8>, usize) {
+    (vec![TASK_ROW], 1)
+}
+
+/// Prefix of the keys of the tasks of a state, and what comes before digest and scope in each.
+pub(super) fn state_prefix(state: TaskState) -> (Vec<u8>, usize) {
+    let prefix = vec![STATE_ROW, byte(state)];
+    (prefix, 2 + size_of::<u64>())
+}
+
+/// Somebody works on it, looks at it, or is kept from it.
+pub(super) fn has_begun(state: TaskState) -> bool {
+    matches!(
+        state,
+        TaskState::InProgress | TaskState::InReview | TaskState::Blocked
+    )
+}
+
+fn get<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<T>, FoldError> {
+    rows.get(key)?.map(|row| rows::decode(&row)).transpose()
+}
+
+fn put<T: Encode>(rows: &mut dyn Rows, key: &[u8], row: &T) -> Result<(), FoldError> {
+    rows.put(key, rows::encode(row)?);
+    Ok(())
+}
+
+/// A field of control that is a digest.
+pub(super) fn digest(control: &Control, field: u16) -> Option<Digest> {
+    control.get_bytes(field)?.try_into().ok()
+}
+
+/// Takes one record into the rows. What a recording tells happened elsewhere, and is no work of
+/// this log.
+pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(change) = at.header.event_type.strip_prefix("task.") else {
+        return Ok(());
+    };
+    let is_import = |tag: &String| {
+        tag.split_once(':')
+            .is_some_and(|(key, _)| key == control::IMPORTED)
+    };
+    let Some(task) = digest(at.control, field::TASK) else {
+        return Ok(());
+    };
+    if at.header.tags.iter().any(is_import) {
+        return Ok(());
+    }
+    if change == "refused" {
+        return refused(rows, &task, at);
+    }
+    let scope = at.header.scope.as_str();
+    let key = task_key(&task, scope);
+    let before: Option<TaskRow> = get(rows, &key)?;
+    let next = if change == "created" {
+        Some(created(rows, before.as_ref(), at)?)
+    } else {
+        before.clone().and_then(|row| changed(row, change, at))
+    };
+    let Some(mut next) = next else {
+        return Ok(());
+    };
+    let was = before.as_ref().map(TaskRow::state);
+    let is = next.state();
+    // Completed anew: by a move, or by the beginning of another life before.
+    if change == "moved" && is == TaskState::Done && was != Some(TaskState::Done) {
+        let key = completed_key(scope);
+        let count = get::<u64>(rows, &key)?.unwrap_or(0).saturating_add(1);
+        put(rows, &key, &count)?;
+        next.completed = Some(count);
+    }
+    let old_key = before.as_ref().map(|row| state_key(row, &task, scope));
+    let new_key = state_key(&next, &task, scope);
+    if old_key.as_ref() != Some(&new_key) {
+        if let Some(old_key) = old_key {
+            rows.remove(&old_key);
+        }
+        rows.put(&new_key, Vec::new());
+    }
+    match (was.is_some_and(has_begun), has_begun(is)) {
+        (false, true) => begun(rows, scope, |count| count.saturating_add(1))?,
+        (true, false) => begun(rows, scope, |count| count.saturating_sub(1))?,
+        _ => {}
+    }
+    put(rows, &key, &next)
+}
+
+/// Changes the number of begun tasks of a scope; none is no row.
+fn begun(
+    rows: &mut dyn Rows,
+    scope: &str,
+    change: impl FnOnce(u64) -> u64,
+) -> Result<(), FoldError> {
+    let key = begun_key(scope);
+    match change(get(rows, &key)?.unwrap_or(0)) {
+        0 => rows.remove(&key),
+        count => put(rows, &key, &count)?,
+    }
+    Ok(())
+}
+
+/// The row after its creation, which may begin another life of a task that has ended.
+fn created(
+    rows: &mut dyn Rows,
+    before: Option<&TaskRow>,
+    at: &At<'_>,
+) -> Result<TaskRow, FoldError> {
+    let scope = at.header.scope.as_str();
+    let parent = digest(at.control, field::PARENT);
+    let creator = digest(at.control, field::CREATOR);
+    for named in [parent, creator].into_iter().flatten() {
+        let key = named_key(&named, scope);
+        if rows.get(&key)?.is_none() {
+            rows.put(&key, Vec::new());
+        }
+    }
+    let state = state_of(at.control, field::TO).unwrap_or(TaskState::Todo);
+    Ok(TaskRow {
+        state: byte(state),
+        depth: at.control.get_u64(field::DEPTH).unwrap_or_default(),
+        attempt: 1,
+        stream: at.header.stream.clone(),
+        created: at.position,
+        created_at_us: at.now_us,
+        moved: at.position,
+        moved_at_us: at.now_us,
+        agent: digest(at.control, field::AGENT),
+        task_type: digest(at.control, field::TYPE),
+        parent,
+        creator,
+        fence: None,
+        lease: None,
+        moved_by: None,
+        completed: before.and_then(|row| row.completed),
+    })
+}
+
+/// The row after an event. The decider sees to it that only what may follow is recorded.
+fn changed(mut row: TaskRow, change: &str, at: &At<'_>) -> Option<TaskRow> {
+    match change {
+        "moved" => {
+            let state = state_of(at.control, field::TO)?;
+            row.state = byte(state);
+            row.moved = at.position;
+            row.moved_at_us = at.now_us;
+            row.moved_by = at.control.get_u64(field::FENCE);
+            if let Some(attempt) = at.control.get_u64(field::ATTEMPT) {
+                row.attempt = attempt;
+            }
+            // Nobody holds what is not in progress.
+            if state != TaskState::InProgress {
+                row.lease = None;
+            }
+        }
+        "claimed" => {
+            row.fence = Some(at.position);
+            row.lease = Some(LEASE.read(at.control, at.position));
+        }
+        "lease_renewed" => {
+            if let Some(lease) = row.lease.as_mut() {
+                let holder = std::mem::take(&mut lease.holder);
+                *lease = LEASE.read(at.control, at.position);
+                lease.holder = holder;
+            }
+        }
+        _ => return None,
+    }
+    Some(row)
+}
+
+/// Keeps what was refused in the last second, so that it is not recorded again.
+fn refused(rows: &mut dyn Rows, task: &Digest, at: &At<'_>) -> Result<(), FoldError> {
+    let key = refused_key(task, &at.header.scope);
+    let mut known: Refusals = get(rows, &key)?.unwrap_or_default();
+    let code = refusal_code(at.control);
+    known.retain(|(other, at_us)| {
+        *other != code && at.now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US
+    });
+    known.push((code, at.now_us));
+    put(rows, &key, &known)
+}
+
+/// What two refusals of one task have in common if they are equal.
+pub(super) fn refusal_code(control: &Control) -> String {
+    let number = |field| control.get_u64(field).unwrap_or(u64::MAX);
+    let why = control.get_text(field::WHY).unwrap_or_default();
+    format!("{why}:{}:{}", number(field::FROM), number(field::TO))
+}
+
+/// A state in control.
+pub(super) fn state_of(control: &Control, field: u16) -> Option<TaskState> {
+    control.get_u64(field).and_then(TaskState::from_number)
+}
+
+pub(super) fn byte(state: TaskState) -> u8 {
+    u8::try_from(state.number()).unwrap_or_default()
+}
+
+impl TaskRow {
+    pub(super) fn state(&self) -> TaskState {
+        TaskState::from_number(self.state.into()).unwrap_or(TaskState::Todo)
+    }
+}

@@ -1,0 +1,353 @@
+//! Looking at tasks.
+
+use super::ask::{NewTask, check_id};
+use super::decide::Verdict;
+use super::draft::keyed;
+use super::fold::{DIGEST_BYTES, Digest, FOLD, all_prefix, state_prefix, task_key};
+use super::loops::{Judged, Look, Wanted, judge};
+use super::run::bounds;
+use super::{Order, Task, TaskError, TaskId, TaskState, Tasks, field};
+use crate::events::TaskCreated;
+use crate::lease::Moment;
+use crate::rows::{self, TaskRow};
+use crate::settings::Settings;
+use crate::upcasters;
+use bincode::Decode;
+use runstone_store::{FoldError, Log, Payload, ReadError};
+
+/// Rows fetched at once.
+const PAGE: usize = 256;
+
+/// Which tasks are meant: those for which everything that is set holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskFilter {
+    /// How they stand.
+    pub state: Option<TaskState>,
+    /// Who is to do them, in the scope of the handle.
+    pub agent: Option<String>,
+    /// What kind of work they are, in the scope of the handle.
+    pub task_type: Option<String>,
+    /// The task that they are a part of, in the scope of the handle.
+    pub parent: Option<String>,
+    /// Only those whose holder let the lease pass.
+    pub expired: bool,
+    /// Only those that have not ended.
+    pub open: bool,
+}
+
+impl TaskFilter {
+    /// Every task.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only tasks that stand so.
+    #[must_use]
+    pub fn state(mut self, state: TaskState) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// Only tasks of this agent.
+    #[must_use]
+    pub fn agent(mut self, agent: impl Into<String>) -> Self {
+        self.agent = Some(agent.into());
+        self
+    }
+
+    /// Only tasks of this kind.
+    #[must_use]
+    pub fn task_type(mut self, task_type: impl Into<String>) -> Self {
+        self.task_type = Some(task_type.into());
+        self
+    }
+
+    /// Only parts of this task.
+    #[must_use]
+    pub fn parent(mut self, id: impl Into<String>) -> Self {
+        self.parent = Some(id.into());
+        self
+    }
+
+    /// Only tasks whose holder let the lease pass.
+    #[must_use]
+    pub fn expired(mut self) -> Self {
+        self.expired = true;
+        self
+    }
+
+    /// Only tasks that have not ended.
+    #[must_use]
+    pub fn open(mut self) -> Self {
+        self.open = true;
+        self
+    }
+}
+
+/// Rows as readers see them.
+struct Rows<'a>(&'a Log);
+
+impl Look for Rows<'_> {
+    type Error = ReadError;
+
+    fn get<T: Decode<()>>(&mut self, key: &[u8]) -> Result<Option<T>, ReadError> {
+        let row = self.0.fold_row(FOLD, key)?;
+        row.map(|row| rows::decode(&row))
+            .transpose()
+            .map_err(|error: FoldError| failed(error.to_string()))
+    }
+
+    fn has(&mut self, key: &[u8]) -> Result<bool, ReadError> {
+        Ok(self.0.fold_row(FOLD, key)?.is_some())
+    }
+}
+
+impl Tasks {
+    /// How a task stands; `None` if there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`] if the id cannot be one, or the log cannot be read.
+    pub fn find(&self, id: &str) -> Result<Option<Task>, TaskError> {
+        check_id(id)?;
+        match self.id_of(id)? {
+            Some(id) => self.get(&id),
+            None => Ok(None),
+        }
+    }
+
+    /// How a task stands.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Read`] if the log cannot be read.
+    pub fn get(&self, id: &TaskId) -> Result<Option<Task>, TaskError> {
+        check(&self.log)?;
+        let row: Option<TaskRow> = Rows(&self.log).get(&task_key(&id.digest, &id.scope))?;
+        let moment = Moment::Now(self.log.opening(), self.log.steady_us());
+        Ok(row.map(|row| Task::of(id.clone(), &row, &moment)))
+    }
+
+    /// What a task says of itself; `None` if that was erased.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Read`] if it cannot be read.
+    pub fn content(&self, task: &Task) -> Result<Option<TaskCreated>, TaskError> {
+        let record = self.log.record(task.created)?;
+        let Payload::Open(payload) = &record.payload else {
+            return Ok(None);
+        };
+        let said = upcasters().decode::<TaskCreated>(&record.header, payload);
+        Ok(said.ok())
+    }
+
+    /// Tasks that are meant, of every scope unless names are given, in the order of their creation. It
+    /// holds them all in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Read`] if the log was opened without the fold, or it has stopped.
+    pub fn list(&self, filter: &TaskFilter) -> Result<Vec<Task>, TaskError> {
+        check(&self.log)?;
+        let Some(meant) = Meant::of(self, filter)? else {
+            return Ok(Vec::new());
+        };
+        let state = filter
+            .state
+            .or_else(|| filter.expired.then_some(TaskState::InProgress));
+        let (prefix, skip) = state.map_or_else(all_prefix, state_prefix);
+        let moment = Moment::Now(self.log.opening(), self.log.steady_us());
+        let (mut found, mut from) = (Vec::new(), prefix.clone());
+        loop {
+            let page = self.log.fold_rows(FOLD, &prefix, &from, PAGE)?;
+            for (key, row) in &page {
+                let id = id_in(key.get(skip..).unwrap_or_default())?;
+                // One that was moved since the page was read is seen as it stands now.
+                let row: Option<TaskRow> = if state.is_some() {
+                    Rows(&self.log).get(&task_key(&id.digest, &id.scope))?
+                } else {
+                    let row = rows::decode(row).map_err(|error| failed(error.to_string()))?;
+                    Some(row)
+                };
+                let task = row.map(|row| Task::of(id, &row, &moment));
+                found.extend(task.filter(|task| meant.matches(task, filter)));
+            }
+            let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
+                break;
+            };
+            from.clone_from(last);
+            from.push(0);
+        }
+        found.sort_by_key(|task| task.created);
+        Ok(found)
+    }
+
+    /// How deep a task would stand if it were created now, or why it would not be. Nothing is
+    /// recorded, and whether it says enough to be admitted is not asked.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`]: why it would not be created.
+    pub fn check(&self, new: &NewTask, max_depth: Option<u64>) -> Result<u64, TaskError> {
+        new.check()?;
+        check(&self.log)?;
+        let mut bounds = bounds(&Settings::in_force(&self.log)?.settings);
+        bounds.max_depth = max_depth.unwrap_or(bounds.max_depth);
+        let scope = self.scope_now()?;
+        let digest = |number, label, name: Option<&String>| -> Result<Option<Digest>, TaskError> {
+            let Some(name) = name else { return Ok(None) };
+            let digest = self.log.keyed_digest(&scope, &keyed(number, label, name))?;
+            // Nothing is known of a scope without a key, but a name is still itself.
+            Ok(Some(digest.unwrap_or_else(|| stand_in(name))))
+        };
+        let wanted = Wanted {
+            task: digest(field::TASK, field::LABEL, Some(&new.id))?.unwrap_or_default(),
+            scope: &scope,
+            agent: digest(field::AGENT, field::AGENT_LABEL, new.agent.as_ref())?,
+            task_type: digest(field::TYPE, field::TYPE_LABEL, new.task_type.as_ref())?,
+            parent: digest(field::PARENT, field::LABEL, new.parent.as_ref())?,
+            creator: digest(field::CREATOR, field::LABEL, new.creator.as_ref())?,
+        };
+        let verdict = match judge(&mut Rows(&self.log), &wanted, &bounds)? {
+            Judged::Allowed { depth } => return Ok(depth),
+            Judged::ParentUnknown => Verdict::ParentUnknown,
+            Judged::Found(found) => Verdict::Loop(found),
+            Judged::Exists(row) => {
+                let moment = Moment::Now(self.log.opening(), self.log.steady_us());
+                let id = TaskId {
+                    digest: wanted.task,
+                    scope: scope.clone(),
+                };
+                Verdict::Exists(Box::new(Task::of(id, &row, &moment)))
+            }
+        };
+        Err(self.refusal(&Order::Create(new.clone()), verdict))
+    }
+
+    /// The scope in which ids are looked up.
+    fn scope_now(&self) -> Result<String, TaskError> {
+        let of_stream = self.log.scope_of_stream(&self.stream)?;
+        let or_default = || "default".to_owned();
+        Ok(of_stream
+            .or_else(|| self.scope.clone())
+            .unwrap_or_else(or_default))
+    }
+
+    /// `None` if nothing was ever recorded in the scope.
+    pub(super) fn id_of(&self, id: &str) -> Result<Option<TaskId>, TaskError> {
+        let scope = self.scope_now()?;
+        let digest = self
+            .log
+            .keyed_digest(&scope, &keyed(field::TASK, field::LABEL, id))?;
+        Ok(digest.map(|digest| TaskId { digest, scope }))
+    }
+}
+
+/// A digest of a name, where there is nothing to compare it with but other names of
+/// the same question.
+fn stand_in(name: &str) -> Digest {
+    use sha2::{Digest as _, Sha256};
+    let mut digest = [0; DIGEST_BYTES];
+    for (to, from) in digest.iter_mut().zip(Sha256::digest(name.as_bytes())) {
+        *to = from;
+    }
+    digest
+}
+
+/// A filter whose names are digests.
+struct Meant {
+    scope: Option<String>,
+    agent: Option<Digest>,
+    task_type: Option<Digest>,
+    parent: Option<Digest>,
+}
+
+impl Meant {
+    /// `None` if nothing can be meant: nothing was ever recorded in the scope.
+    fn of(tasks: &Tasks, filter: &TaskFilter) -> Result<Option<Self>, TaskError> {
+        let mut meant = Self {
+            scope: None,
+            agent: None,
+            task_type: None,
+            parent: None,
+        };
+        for (name, number, label, digest) in [
+            (
+                &filter.agent,
+                field::AGENT,
+                field::AGENT_LABEL,
+                &mut meant.agent,
+            ),
+            (
+                &filter.task_type,
+                field::TYPE,
+                field::TYPE_LABEL,
+                &mut meant.task_type,
+            ),
+            (
+                &filter.parent,
+                field::PARENT,
+                field::LABEL,
+                &mut meant.parent,
+            ),
+        ] {
+            let Some(name) = name else { continue };
+            let scope = tasks.scope_now()?;
+            *digest = tasks
+                .log
+                .keyed_digest(&scope, &keyed(number, label, name))?;
+            meant.scope = Some(scope);
+            if digest.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(meant))
+    }
+
+    fn matches(&self, task: &Task, filter: &TaskFilter) -> bool {
+        let is = |wanted: Option<Digest>, found| wanted.is_none() || wanted == found;
+        self.scope
+            .as_ref()
+            .is_none_or(|scope| *scope == task.id.scope)
+            && is(self.agent, task.agent)
+            && is(self.task_type, task.kind)
+            && is(self.parent, task.parent)
+            && filter.state.is_none_or(|state| state == task.state)
+            && (!filter.expired || task.is_expired)
+            && (!filter.open || !super::machine::is_terminal(task.state))
+    }
+}
+
+fn id_in(bytes: &[u8]) -> Result<TaskId, ReadError> {
+    let id = bytes
+        .split_first_chunk::<DIGEST_BYTES>()
+        .and_then(|(digest, scope)| {
+            Some(TaskId {
+                digest: *digest,
+                scope: std::str::from_utf8(scope).ok()?.to_owned(),
+            })
+        });
+    id.ok_or_else(|| failed("the key of a row names no task".to_owned()))
+}
+
+/// A fold that has stopped knows nothing of what came after.
+fn check(log: &Log) -> Result<(), ReadError> {
+    let stopped = log
+        .fold_status()
+        .into_iter()
+        .find(|status| status.name == FOLD)
+        .and_then(|status| status.stopped);
+    match stopped {
+        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn failed(why: String) -> ReadError {
+    ReadError::Fold {
+        fold: FOLD.to_owned(),
+        why,
+    }
+}

@@ -1,0 +1,222 @@
+//! From what is asked to a command, and back.
+
+use super::ask::{Order, check_id, check_name};
+use super::decide::{self, Act, Creation, LEASE_OVER, Place, Verdict};
+use super::draft::{self, Of};
+use super::loops::Bounds;
+use super::{Task, TaskError, TaskFilter, TaskId, Tasks};
+use crate::settings::{InForce, Settings};
+use runstone_codec::{Draft, Position};
+use runstone_store::{AppendError, DecideContext, Decision};
+use std::sync::PoisonError;
+
+const SECOND_US: u64 = 1_000_000;
+/// How often a command is decided again because the settings changed meanwhile.
+const REDECIDED: usize = 16;
+
+/// Candidates, and what is decided about them.
+type Command = (Vec<Draft>, Act);
+
+fn decider(
+    act: Act,
+) -> impl FnMut(&mut DecideContext<'_>) -> Result<Decision<Verdict>, AppendError> {
+    move |context| decide::decide(context, Place::default(), &act)
+}
+
+impl Tasks {
+    pub(super) async fn run<T>(
+        &self,
+        order: &Order,
+        take: fn(Verdict) -> Result<T, Verdict>,
+    ) -> Result<T, TaskError> {
+        for _ in 0..REDECIDED {
+            let (candidates, act) = self.command(order)?;
+            let (verdict, _) = self.log.command(candidates, decider(act)).await?;
+            if let Some(answer) = self.answer(order, take(verdict)) {
+                return answer;
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    pub(super) fn run_blocking<T>(
+        &self,
+        order: &Order,
+        take: fn(Verdict) -> Result<T, Verdict>,
+    ) -> Result<T, TaskError> {
+        for _ in 0..REDECIDED {
+            let verdict = self.decide_blocking(self.command(order)?)?;
+            if let Some(answer) = self.answer(order, take(verdict)) {
+                return answer;
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    fn decide_blocking(&self, (candidates, act): Command) -> Result<Verdict, TaskError> {
+        Ok(self.log.command_blocking(candidates, decider(act))?.0)
+    }
+
+    /// `None`: it is to be decided again.
+    fn answer<T>(&self, order: &Order, taken: Result<T, Verdict>) -> Option<Result<T, TaskError>> {
+        match taken {
+            Ok(answer) => Some(Ok(answer)),
+            Err(Verdict::Reconfigured) => {
+                *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                None
+            }
+            Err(verdict) => Some(Err(self.refusal(order, verdict))),
+        }
+    }
+
+    fn command(&self, order: &Order) -> Result<Command, TaskError> {
+        check_id(order.id())?;
+        let actor = self.acting();
+        check_name("actor", &actor)?;
+        if let Order::Create(new) = order {
+            new.check()?;
+            let in_force = self.in_force()?;
+            let settings = &in_force.settings;
+            let is_incomplete =
+                settings.admission.enabled && !new.missing(&settings.admission.required).is_empty();
+            let act = Act::Create(Creation {
+                settings_at: in_force.position,
+                bounds: bounds(settings),
+                is_incomplete,
+            });
+            let place = (self.stream.as_str(), self.scope.as_deref());
+            return Ok((draft::created(new, place, &actor)?, act));
+        }
+        let not_found = || TaskError::NotFound {
+            id: order.id().to_owned(),
+        };
+        let task = self.find(order.id())?.ok_or_else(not_found)?;
+        let of = Of {
+            task: &task,
+            id: order.id(),
+            actor: &actor,
+        };
+        let id = task.id.clone();
+        Ok(match order {
+            Order::Move(moving) => {
+                let drafts = of.moves(moving.to, moving.comment.as_deref())?;
+                let (to, fence) = (moving.to, moving.fence);
+                (drafts, Act::Move { id, to, fence })
+            }
+            Order::Claim { holder, hold, .. } => {
+                check_name("holder", holder)?;
+                let (default_lease_us, settings_at) = self.default_lease()?;
+                let act = Act::Claim {
+                    id,
+                    hold: *hold,
+                    default_lease_us,
+                    settings_at,
+                };
+                (of.claim(holder)?, act)
+            }
+            Order::Renew { fence, hold, .. } => {
+                let (default_lease_us, settings_at) = self.default_lease()?;
+                let act = Act::Renew {
+                    id,
+                    fence: *fence,
+                    hold: *hold,
+                    default_lease_us,
+                    settings_at,
+                };
+                (of.renewal()?, act)
+            }
+            Order::GiveBack {
+                fence,
+                why,
+                comment,
+                ..
+            } => {
+                let (fence, why) = (*fence, *why);
+                (
+                    of.back(comment.as_deref())?,
+                    Act::GiveBack { id, fence, why },
+                )
+            }
+            Order::Create(_) => return Err(not_found()),
+        })
+    }
+
+    /// Who moves tasks by this handle.
+    fn acting(&self) -> String {
+        let principal = || self.log.principal().0.to_owned();
+        self.actor.clone().unwrap_or_else(principal)
+    }
+
+    fn default_lease(&self) -> Result<(u64, Option<Position>), TaskError> {
+        let in_force = self.in_force()?;
+        let lease_us = in_force.settings.leases.tray_s.saturating_mul(SECOND_US);
+        Ok((lease_us, in_force.position))
+    }
+
+    pub(super) fn in_force(&self) -> Result<InForce, TaskError> {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref() {
+            return Ok(known.clone());
+        }
+        let in_force = Settings::in_force(&self.log)?;
+        *known = Some(in_force.clone());
+        Ok(in_force)
+    }
+
+    /// Records that leases are over, of every scope; answers the tasks that went back to todo. A
+    /// lease that is over is seen without it: this is for those who read the log.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError`] if the log cannot be read or does not record it; those before it are recorded.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn sweep(&self) -> Result<Vec<TaskId>, TaskError> {
+        let mut swept = Vec::new();
+        for task in self.list(&TaskFilter::new().expired())? {
+            let (candidates, act) = self.expiry(&task)?;
+            let (verdict, _) = self.log.command(candidates, decider(act)).await?;
+            swept.extend(was_over(&verdict, task));
+        }
+        Ok(swept)
+    }
+
+    /// [`sweep`](Self::sweep) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`sweep`](Self::sweep).
+    pub fn sweep_blocking(&self) -> Result<Vec<TaskId>, TaskError> {
+        let mut swept = Vec::new();
+        for task in self.list(&TaskFilter::new().expired())? {
+            let verdict = self.decide_blocking(self.expiry(&task)?)?;
+            swept.extend(was_over(&verdict, task));
+        }
+        Ok(swept)
+    }
+
+    fn expiry(&self, task: &Task) -> Result<Command, TaskError> {
+        let said = self.content(task)?;
+        let of = Of {
+            task,
+            id: said.as_ref().map_or("", |said| said.id.as_str()),
+            actor: LEASE_OVER,
+        };
+        Ok((of.back(None)?, Act::Expire(task.id.clone())))
+    }
+}
+
+/// Somebody else may have been there first.
+fn was_over(verdict: &Verdict, task: Task) -> Option<TaskId> {
+    matches!(verdict, Verdict::Done(_)).then_some(task.id)
+}
+
+pub(super) fn bounds(settings: &Settings) -> Bounds {
+    Bounds {
+        max_depth: settings.loops.max_depth,
+        identity_window: settings.loops.identity_window,
+        completed_window: settings.loops.completed_window,
+    }
+}
