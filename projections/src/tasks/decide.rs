@@ -12,11 +12,12 @@ use super::machine::{self, is_terminal};
 use super::{LoopType, Task, TaskId, TaskState};
 use crate::events::control::task as field;
 use crate::lease::{Hold, Moment};
-use crate::rows::{self, TaskRow};
+use crate::rows::TaskRow;
 use crate::settings::Settings;
+use crate::view;
 use bincode::Decode;
 use runstone_codec::{Control, Position, TypedEvent as _};
-use runstone_store::{AppendError, DecideContext, Decision, FoldError};
+use runstone_store::{AppendError, DecideContext, Decision};
 
 /// The refusal, among the candidates of every command.
 pub(super) const REFUSED: usize = 0;
@@ -132,14 +133,7 @@ impl Look for Rows<'_, '_> {
     type Error = AppendError;
 
     fn get<T: Decode<()>>(&mut self, key: &[u8]) -> Result<Option<T>, AppendError> {
-        let row = self.0.fold_row(FOLD, key)?;
-        row.map(|row| rows::decode(&row))
-            .transpose()
-            .map_err(|error: FoldError| AppendError::FoldStopped {
-                fold: FOLD.to_owned(),
-                position: self.0.next_position().get(),
-                why: error.to_string(),
-            })
+        view::row(self.0, FOLD, key)
     }
 
     fn has(&mut self, key: &[u8]) -> Result<bool, AppendError> {

@@ -5,9 +5,10 @@ use super::decide::{self, Act, Creation, LEASE_OVER, Place, Verdict};
 use super::draft::{self, Of};
 use super::loops::Bounds;
 use super::{Task, TaskError, TaskFilter, TaskId, Tasks};
+use crate::command::Command;
 use crate::settings::{InForce, Settings};
 use runstone_codec::{Draft, Position};
-use runstone_store::{AppendError, DecideContext, Decision};
+use runstone_store::AppendError;
 use std::sync::PoisonError;
 
 const SECOND_US: u64 = 1_000_000;
@@ -15,13 +16,7 @@ const SECOND_US: u64 = 1_000_000;
 const REDECIDED: usize = 16;
 
 /// Candidates, and what is decided about them.
-type Command = (Vec<Draft>, Act);
-
-fn decider(
-    act: Act,
-) -> impl FnMut(&mut DecideContext<'_>) -> Result<Decision<Verdict>, AppendError> {
-    move |context| decide::decide(context, Place::default(), &act)
-}
+type Asked = (Vec<Draft>, Act);
 
 impl Tasks {
     pub(super) async fn run<T>(
@@ -30,8 +25,7 @@ impl Tasks {
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
         for _ in 0..REDECIDED {
-            let (candidates, act) = self.command(order)?;
-            let (verdict, _) = self.log.command(candidates, decider(act)).await?;
+            let verdict = self.command(self.asked(order)?)?.run(&self.log).await?;
             if let Some(answer) = self.answer(order, take(verdict)) {
                 return answer;
             }
@@ -45,7 +39,7 @@ impl Tasks {
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
         for _ in 0..REDECIDED {
-            let verdict = self.decide_blocking(self.command(order)?)?;
+            let verdict = self.command(self.asked(order)?)?.run_blocking(&self.log)?;
             if let Some(answer) = self.answer(order, take(verdict)) {
                 return answer;
             }
@@ -53,8 +47,10 @@ impl Tasks {
         Err(AppendError::Contended { times: REDECIDED }.into())
     }
 
-    fn decide_blocking(&self, (candidates, act): Command) -> Result<Verdict, TaskError> {
-        Ok(self.log.command_blocking(candidates, decider(act))?.0)
+    fn command(&self, (candidates, act): Asked) -> Result<Command<Verdict>, TaskError> {
+        Ok(Command::new(&self.log, candidates, move |context| {
+            decide::decide(context, Place::default(), &act)
+        })?)
     }
 
     /// `None`: it is to be decided again.
@@ -69,7 +65,7 @@ impl Tasks {
         }
     }
 
-    fn command(&self, order: &Order) -> Result<Command, TaskError> {
+    fn asked(&self, order: &Order) -> Result<Asked, TaskError> {
         check_id(order.id())?;
         let actor = self.acting();
         check_name("actor", &actor)?;
@@ -176,8 +172,7 @@ impl Tasks {
     pub async fn sweep(&self) -> Result<Vec<TaskId>, TaskError> {
         let mut swept = Vec::new();
         for task in self.list(&TaskFilter::new().expired())? {
-            let (candidates, act) = self.expiry(&task)?;
-            let (verdict, _) = self.log.command(candidates, decider(act)).await?;
+            let verdict = self.command(self.expiry(&task)?)?.run(&self.log).await?;
             swept.extend(was_over(&verdict, task));
         }
         Ok(swept)
@@ -191,13 +186,13 @@ impl Tasks {
     pub fn sweep_blocking(&self) -> Result<Vec<TaskId>, TaskError> {
         let mut swept = Vec::new();
         for task in self.list(&TaskFilter::new().expired())? {
-            let verdict = self.decide_blocking(self.expiry(&task)?)?;
+            let verdict = self.command(self.expiry(&task)?)?.run_blocking(&self.log)?;
             swept.extend(was_over(&verdict, task));
         }
         Ok(swept)
     }
 
-    fn expiry(&self, task: &Task) -> Result<Command, TaskError> {
+    fn expiry(&self, task: &Task) -> Result<Asked, TaskError> {
         let said = self.content(task)?;
         let of = Of {
             task,
