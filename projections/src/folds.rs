@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use runstone_store::Fold;
 
+use crate::budgets::BudgetsFold;
 use crate::effects::EffectsFold;
 use crate::events::{self, EventSchema};
 use crate::runs::RunsFold;
@@ -12,7 +13,11 @@ use crate::settings::Settings;
 /// Every fold of this crate, for `OpenOptions::folds`. A log that is opened without one of them
 /// keeps its rows and does not fold on.
 pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
-    vec![Arc::new(EffectsFold::new()), Arc::new(RunsFold::new())]
+    vec![
+        Arc::new(BudgetsFold::new()),
+        Arc::new(EffectsFold::new()),
+        Arc::new(RunsFold::new()),
+    ]
 }
 
 /// Every known type of event, the settings of a log among them, in the order of their names. An

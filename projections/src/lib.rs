@@ -44,6 +44,8 @@
 //! Without the feature `store` (default) the crate is the typed events alone, on bytes and values.
 
 #[cfg(feature = "store")]
+pub mod budgets;
+#[cfg(feature = "store")]
 pub mod costs;
 #[cfg(feature = "store")]
 pub mod effects;

@@ -3,13 +3,15 @@
 
 use super::fold::{FOLD, LEASE, effect_key};
 use super::{Effect, EffectId};
+use crate::budgets::decide::{Books, CANDIDATES, Ended, Ending, Recorded, Took, Use, position_of};
+use crate::budgets::{Exceeded, Rules};
 use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
 use crate::lease::{Hold, Length, Moment};
 use crate::rows::{self, EffectRow};
 use crate::runs::{RunHeld, is_held};
 use crate::settings::Settings;
-use runstone_codec::{Authority, Control, Position};
+use runstone_codec::{Authority, Control, Position, TypedEvent};
 use runstone_store::{AppendError, DecideContext, Decision};
 
 /// Equal refusals of one key within this many microseconds are recorded once.
@@ -38,6 +40,13 @@ pub(super) enum Verdict {
     StaleRun,
     /// Other settings came into force meanwhile.
     Reconfigured,
+    /// A budget has no room for it.
+    Exceeded(Box<Exceeded>),
+    /// Nobody opened the budget of this place.
+    UnknownOwner(usize),
+    TooManyCounters,
+    /// An attempt that is over holds these reservations, which end with this claim.
+    Holds(Vec<u64>),
 }
 
 /// Why a claim is not granted.
@@ -75,7 +84,15 @@ pub(super) struct Terms {
     pub(super) fresh_for_us: Option<u64>,
     /// The run that it is made in, which must be held.
     pub(super) run: Option<RunHeld>,
+    /// What it spends; candidates follow those of the claim.
+    pub(super) uses: Vec<Use>,
+    /// What the attempt before it held; candidates follow those.
+    pub(super) endings: Vec<Ending>,
+    pub(super) rules: Rules,
 }
+
+/// Candidates of a claim itself.
+pub(super) const CLAIM_CANDIDATES: usize = 3;
 
 impl Terms {
     fn length(&self) -> Length {
@@ -112,7 +129,7 @@ pub(super) fn claim(
     context: &mut DecideContext<'_>,
     terms: &Terms,
 ) -> Result<Decision<Verdict>, AppendError> {
-    if context.last_of_type(<Settings as runstone_codec::TypedEvent>::TYPE)? != terms.settings_at {
+    if context.last_of_type(Settings::TYPE)? != terms.settings_at {
         return Ok(Decision::nothing(Verdict::Reconfigured));
     }
     if let Some(run) = &terms.run
@@ -125,7 +142,7 @@ pub(super) fn claim(
     let steady_us = context.steady_us();
     let row = row_of(context, &id)?;
     let Some(row) = row else {
-        return Ok(grant(context, terms, id, 1));
+        return grant(context, terms, id, (1, &[]));
     };
     let is_over = row.lease.is_over(&opening, steady_us);
     let effect = |why| {
@@ -134,7 +151,9 @@ pub(super) fn claim(
     };
     let why = match row.state() {
         _ if !row.is_bound_to(&binding) => Why::KeyConflict,
-        State::Completed if is_stale(&row, now_us) => return Ok(grant(context, terms, id, 1)),
+        State::Completed if is_stale(&row, now_us) => {
+            return grant(context, terms, id, (1, &[]));
+        }
         State::Completed => Why::Completed,
         State::Unknown => Why::Unknown,
         State::InFlight if !is_over => Why::InFlight,
@@ -152,7 +171,8 @@ pub(super) fn claim(
         State::InFlight | State::Failed | State::Cancelled
             if row.attempt.saturating_sub(row.released_attempts) < terms.max_attempts =>
         {
-            return Ok(grant(context, terms, id, row.attempt + 1));
+            let attempt = row.attempt.saturating_add(1);
+            return grant(context, terms, id, (attempt, &row.reservations));
         }
         State::InFlight | State::Failed | State::Cancelled => Why::Exhausted,
     };
@@ -179,12 +199,22 @@ fn is_stale(row: &EffectRow, now_us: u64) -> bool {
             .is_some_and(|fresh| now_us >= row.outcome_at_us.saturating_add(fresh))
 }
 
+/// The claim is granted if what it spends fits. What the attempt before it held is charged in the
+/// same step: its holder is gone, and whether it had begun nobody knows.
 fn grant(
     context: &DecideContext<'_>,
     terms: &Terms,
     id: EffectId,
-    attempt: u64,
-) -> Decision<Verdict> {
+    (attempt, held): (u64, &[u64]),
+) -> Result<Decision<Verdict>, AppendError> {
+    if !terms
+        .endings
+        .iter()
+        .map(|one| one.fence.get())
+        .eq(held.iter().copied())
+    {
+        return Ok(Decision::nothing(Verdict::Holds(held.to_vec())));
+    }
     let (steady_us, opening) = (context.steady_us(), context.opening());
     let length = terms.length();
     let mut control = LEASE
@@ -193,13 +223,74 @@ fn grant(
     if let Some(fresh) = terms.fresh_for_us {
         control = control.u64(field::FRESH_FOR_US, fresh);
     }
-    let verdict = Verdict::Claimed {
+    let mut books = Books::default();
+    let uses_end = CLAIM_CANDIDATES + terms.uses.len() * CANDIDATES;
+    let ended = end_all(
+        context,
+        &mut books,
+        (&terms.endings, &terms.rules),
+        uses_end,
+    )?;
+    let mut record = vec![(CLAIMED, Control::new())];
+    let mut fences = Vec::new();
+    for (place, used) in terms.uses.iter().enumerate() {
+        let base = CLAIM_CANDIDATES + place * CANDIDATES;
+        match used.decide(context, &mut books, &terms.rules, base)? {
+            Took::Recorded(one, _) => {
+                let fence = position_of(context, record.len());
+                fences.extend_from_slice(&fence.get().to_be_bytes());
+                record.extend(one);
+            }
+            Took::Refused(told, over) => return Ok(exceeded(&id, told, over)),
+            Took::UnknownOwner => return Ok(Decision::nothing(Verdict::UnknownOwner(place))),
+            Took::TooManyCounters => return Ok(Decision::nothing(Verdict::TooManyCounters)),
+        }
+    }
+    record.extend(ended);
+    if !fences.is_empty() {
+        control = control.bytes(field::RESERVATIONS, fences);
+    }
+    if let Some((_, claimed)) = record.first_mut() {
+        *claimed = control;
+    }
+    let mut decision = Decision::nothing(Verdict::Claimed {
         id,
         fence: context.next_position(),
         attempt,
         lease_expires_at_us: length.ends_at_us(steady_us),
-    };
-    Decision::record(CLAIMED, control, verdict)
+    });
+    decision.record = record;
+    Ok(decision)
+}
+
+/// A claim that does not fit into a budget; it is recorded where that of the budget is.
+fn exceeded(id: &EffectId, told: Recorded, over: Box<Exceeded>) -> Decision<Verdict> {
+    let mut decision = Decision::nothing(Verdict::Exceeded(over));
+    if !told.is_empty() {
+        let control = Control::new()
+            .bytes(field::KEY, id.digest)
+            .text(field::WHY, "exceeded");
+        decision.record = vec![(REFUSED, control)];
+        decision.record.extend(told);
+    }
+    decision
+}
+
+/// Ends reservations. One that somebody ended by hand has ended.
+fn end_all(
+    context: &DecideContext<'_>,
+    books: &mut Books,
+    (endings, rules): (&[Ending], &Rules),
+    mut base: usize,
+) -> Result<Recorded, AppendError> {
+    let mut record = Recorded::new();
+    for ending in endings {
+        if let Ended::Recorded(one, _) = ending.decide(context, books, rules, base)? {
+            record.extend(one);
+        }
+        base += ending.candidates();
+    }
+    Ok(record)
 }
 
 fn ended(id: &EffectId, fence: u64) -> Control {
@@ -227,6 +318,37 @@ pub(super) enum Act {
     Release,
 }
 
+impl Act {
+    fn needs_person(self) -> bool {
+        match self {
+            Self::Release => true,
+            Self::Reconcile { by_program, .. } => !by_program,
+            _ => false,
+        }
+    }
+
+    /// Whether somebody knows then what it cost.
+    pub(super) fn ends_reservations(self, class: Class) -> bool {
+        match self {
+            Self::Complete | Self::Reconcile { .. } | Self::Release => true,
+            Self::Fail(executed) => executed != Executed::Unknown,
+            Self::Cancel { begun } => !begun || class.bears_repeating(),
+            Self::Unknown | Self::Renew(_) => false,
+        }
+    }
+
+    /// Whether it cost anything: what was begun counts, unless it is known not to have been made.
+    pub(super) fn is_charged(self) -> bool {
+        match self {
+            Self::Complete => true,
+            Self::Fail(executed) => executed != Executed::No,
+            Self::Cancel { begun } => begun,
+            Self::Reconcile { was_made, .. } => was_made,
+            Self::Unknown | Self::Renew(_) | Self::Release => false,
+        }
+    }
+}
+
 /// What it comes to.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -236,6 +358,18 @@ pub(super) enum Done {
     /// It does not stand so that this could be done to it.
     NotSo(Box<Effect>),
     NotAllowed(Authority),
+    /// It holds other reservations than were looked at, or other settings came into force.
+    Moved,
+}
+
+/// What the change of a call does to what its claim reserved.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spending {
+    /// Ends of its reservations, if the change ends them; candidates follow those of the change.
+    pub(super) endings: Vec<Ending>,
+    /// The settings that these are decided under.
+    pub(super) rules: Rules,
+    pub(super) settings_at: Option<Position>,
 }
 
 /// Candidates of a change: the event itself, and, for what is given up after it was begun, the
@@ -248,7 +382,7 @@ pub(super) fn change(
     context: &mut DecideContext<'_>,
     id: &EffectId,
     fence: Option<Position>,
-    act: Act,
+    (act, spending): (Act, &Spending),
 ) -> Result<Decision<Done>, AppendError> {
     let (opening, steady_us) = (context.opening(), context.steady_us());
     let Some(row) = row_of(context, id)? else {
@@ -289,11 +423,7 @@ pub(super) fn change(
         }
         _ => (false, false),
     };
-    let needs_person = match act {
-        Act::Release => true,
-        Act::Reconcile { by_program, .. } => !by_program,
-        _ => false,
-    };
+    let needs_person = act.needs_person();
     // Nobody recorded yet that its lease is over; this command does.
     let is_lapsed =
         is_in_flight && !row.class().bears_repeating() && row.lease.is_over(&opening, steady_us);
@@ -314,7 +444,7 @@ pub(super) fn change(
     }
     let done = Done::At(Some(context.next_position()));
     let control = ended(id, row.fence);
-    Ok(match act {
+    let mut decision = match act {
         Act::Cancel { begun: true } if !row.class().bears_repeating() => {
             Decision::record(GIVEN_UP, control.text(field::WHY, "given_up"), done)
         }
@@ -347,5 +477,29 @@ pub(super) fn change(
             let lease = LEASE.control(length, steady_us, &opening);
             Decision::record(CHANGE, control.merge(lease), done)
         }
-    })
+    };
+    let Some(ends) = ends(context, &row, (act, spending))? else {
+        return Ok(Decision::nothing(Done::Moved));
+    };
+    decision.record.extend(ends);
+    Ok(decision)
+}
+
+/// What ends of that which the claim reserved; `None` if the caller looked at something else.
+fn ends(
+    context: &mut DecideContext<'_>,
+    row: &EffectRow,
+    (act, spending): (Act, &Spending),
+) -> Result<Option<Recorded>, AppendError> {
+    if row.reservations.is_empty() || !act.ends_reservations(row.class()) {
+        return Ok(Some(Recorded::new()));
+    }
+    let known = spending.endings.iter().map(|one| one.fence.get());
+    let is_known = known.eq(row.reservations.iter().copied());
+    if !is_known || context.last_of_type(Settings::TYPE)? != spending.settings_at {
+        return Ok(None);
+    }
+    let spending = (spending.endings.as_slice(), &spending.rules);
+    let ends = end_all(context, &mut Books::default(), spending, GIVEN_UP + 1)?;
+    Ok(Some(ends))
 }

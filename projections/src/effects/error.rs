@@ -1,6 +1,7 @@
 //! Why something is not done.
 
 use super::Effect;
+use crate::budgets::BudgetError;
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
@@ -101,6 +102,9 @@ pub enum EffectError {
         /// Why.
         why: String,
     },
+    /// A budget that it was to spend from has no room for it, or there is none.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// The log did not record it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -134,6 +138,7 @@ impl EffectError {
             Self::NotFound => "effect_not_found",
             Self::ResultErased { .. } => "result_erased",
             Self::Result { .. } => "result_unreadable",
+            Self::Budget(error) => error.code(),
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::Settings(error) => error.code(),
@@ -159,6 +164,7 @@ impl EffectError {
             Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::NotFound => ErrorKind::NotFound,
             Self::Result { .. } => ErrorKind::Incomplete,
+            Self::Budget(error) => error.kind(),
             Self::Append(error) => error.kind(),
             Self::Read(error) => error.kind(),
             Self::Settings(error) => error.kind(),
@@ -169,6 +175,7 @@ impl EffectError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::InFlight(_) => true,
+            Self::Budget(error) => error.is_retryable(),
             Self::Append(error) => error.is_retryable(),
             Self::Read(error) => error.is_retryable(),
             _ => false,

@@ -103,6 +103,14 @@ fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {
     row.map(|row| view(log, id.clone(), &row)).transpose()
 }
 
+/// What the newest claim of a call reserved and has not ended.
+pub(super) fn reservations_of(log: &Log, id: &EffectId) -> Result<Vec<u64>, ReadError> {
+    let row = log.fold_row(FOLD, &effect_key(&id.digest, &id.scope))?;
+    let row = row.map(|row| rows::decode::<EffectRow>(&row)).transpose();
+    let row = row.map_err(|error| failed(error.to_string()))?;
+    Ok(row.map(|row| row.reservations).unwrap_or_default())
+}
+
 fn view(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
     let row: EffectRow = rows::decode(row).map_err(|error| failed(error.to_string()))?;
     let moment = Moment::Now(log.opening(), log.steady_us());

@@ -40,7 +40,8 @@ mod past;
 
 pub use crate::events::{Class, Executed, Kind, State};
 pub use claim::{
-    Change, Claim, Claimed, Found, Fresh, Held, MAX_HOLDER_LEN, MAX_NAME_LEN, Outcome, Target,
+    Change, Claim, Claimed, Found, Fresh, Held, MAX_CLAIM_BUDGETS, MAX_HOLDER_LEN, MAX_NAME_LEN,
+    Outcome, Target,
 };
 pub use error::EffectError;
 pub use fold::EffectsFold;
@@ -48,6 +49,10 @@ pub use key::{KeySource, MAX_KEY_LEN};
 pub use list::{EffectFilter, list};
 pub use past::of_stream;
 
+use crate::budgets::decide::{End, Ending, How, Use, too_many_counters};
+use crate::budgets::{
+    self, Amounts, BudgetError, Budgets, Dimension, Exceeded, OwnerId, Rules, Waiting, at_once,
+};
 use crate::events::control::effect as field;
 use crate::events::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -55,9 +60,11 @@ use crate::events::{
 };
 use crate::lease::Moment;
 use crate::rows::EffectRow;
+use crate::runs;
 use crate::settings::{InForce, Settings};
 use crate::upcasters;
-use decide::{Act, Done, Terms, Verdict, Why};
+use claim::Spender;
+use decide::{Act, Done, Spending, Terms, Verdict, Why};
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
 use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
@@ -151,6 +158,7 @@ impl Effect {
             stream: self.stream.clone(),
             class: self.class,
             fence: None,
+            cost: None,
         }
     }
 }
@@ -171,16 +179,14 @@ struct Command<A> {
 
 type Decider<A> = Box<dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send>;
 
-impl<A: Send + 'static> Command<A> {
-    async fn run(self, log: &Log) -> Result<A, AppendError> {
-        let (answer, _) = log.command(self.candidates, self.decide).await?;
-        Ok(answer)
-    }
-
-    fn run_blocking(self, log: &Log) -> Result<A, AppendError> {
-        let (answer, _) = log.command_blocking(self.candidates, self.decide)?;
-        Ok(answer)
-    }
+/// What is to be done after a claim was not granted.
+enum Next {
+    Done(Box<Claimed>),
+    Again,
+    /// A budget has no room; reservations of it may have lapsed.
+    Expire(Box<Exceeded>),
+    /// The attempt before it holds these.
+    End(Vec<u64>),
 }
 
 impl Effects {
@@ -206,13 +212,7 @@ impl Effects {
     ///
     /// A claim that is answered survives power loss.
     pub async fn claim(&self, claim: &Claim) -> Result<Claimed, EffectError> {
-        for _ in 0..REDECIDED {
-            let verdict = self.claiming(claim)?.run(&self.log).await?;
-            if let Some(claimed) = self.claimed(claim, verdict)? {
-                return Ok(claimed);
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.claim_by(claim, Waiting::Async).await
     }
 
     /// [`claim`](Self::claim) for callers without a runtime.
@@ -221,10 +221,27 @@ impl Effects {
     ///
     /// As [`claim`](Self::claim).
     pub fn claim_blocking(&self, claim: &Claim) -> Result<Claimed, EffectError> {
+        at_once(self.claim_by(claim, Waiting::Blocking))
+    }
+
+    async fn claim_by(&self, claim: &Claim, waiting: Waiting) -> Result<Claimed, EffectError> {
+        let (mut held, mut has_expired) = (Vec::new(), false);
         for _ in 0..REDECIDED {
-            let verdict = self.claiming(claim)?.run_blocking(&self.log)?;
-            if let Some(claimed) = self.claimed(claim, verdict)? {
-                return Ok(claimed);
+            let Command { candidates, decide } = self.claiming(claim, &held)?;
+            let verdict = waiting.command(&self.log, candidates, decide).await?;
+            match self.claimed(claim, verdict)? {
+                Next::Done(claimed) => return Ok(*claimed),
+                Next::Again => {}
+                Next::End(fences) => held = fences,
+                Next::Expire(over) => {
+                    let lapsed = !has_expired
+                        && budgets::expire(&self.log, &over.owner, usize::MAX, waiting).await? > 0;
+                    if !lapsed {
+                        let over = budgets::named(&self.log, *over)?;
+                        return Err(BudgetError::Exceeded(Box::new(over)).into());
+                    }
+                    has_expired = true;
+                }
             }
         }
         Err(AppendError::Contended { times: REDECIDED }.into())
@@ -241,8 +258,7 @@ impl Effects {
     ///
     /// What is answered survives power loss.
     pub async fn change(&self, target: &Target, change: &Change) -> Result<Position, EffectError> {
-        let done = self.changing(target, change)?.run(&self.log).await?;
-        done_at(target, done)
+        self.change_by(target, change, Waiting::Async).await
     }
 
     /// [`change`](Self::change) for callers without a runtime.
@@ -255,11 +271,26 @@ impl Effects {
         target: &Target,
         change: &Change,
     ) -> Result<Position, EffectError> {
-        let done = self.changing(target, change)?.run_blocking(&self.log)?;
-        done_at(target, done)
+        at_once(self.change_by(target, change, Waiting::Blocking))
     }
 
-    fn claiming(&self, claim: &Claim) -> Result<Command<Verdict>, EffectError> {
+    async fn change_by(
+        &self,
+        target: &Target,
+        change: &Change,
+        waiting: Waiting,
+    ) -> Result<Position, EffectError> {
+        for _ in 0..REDECIDED {
+            let Command { candidates, decide } = self.changing(target, change)?;
+            match waiting.command(&self.log, candidates, decide).await? {
+                Done::Moved => self.forget_settings(),
+                done => return done_at(target, done),
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    fn claiming(&self, claim: &Claim, held: &[u64]) -> Result<Command<Verdict>, EffectError> {
         let key = Key::of(claim)?;
         let digests = key.digests(claim)?;
         let in_force = self.in_force()?;
@@ -276,6 +307,9 @@ impl Effects {
                 Fresh::Default => Some(effects.fresh_for_s.saturating_mul(SECOND_US)),
                 Fresh::For(micros) => Some(micros),
             },
+            uses: self.uses(claim)?,
+            endings: self.endings(held, None, true)?,
+            rules: Rules::of(&in_force.settings),
         };
         let claimed = EffectClaimed {
             kind: claim.kind.as_str().to_owned(),
@@ -305,7 +339,7 @@ impl Effects {
         let of = |event| NewEvent::typed(event, claim.stream.as_str());
         let mut claimed = of(&claimed)?;
         claimed.event_id = claim.event_id;
-        let candidates = vec![
+        let mut candidates = vec![
             draft(claimed).control(control).keyed(digest).keyed(binding),
             draft(NewEvent::typed(
                 &EffectOutcomeUnknown::default(),
@@ -313,30 +347,128 @@ impl Effects {
             )?),
             draft(NewEvent::typed(&refused, claim.stream.as_str())?),
         ];
+        let (stream, scope) = (claim.stream.as_str(), claim.scope.as_deref());
+        for used in &terms.uses {
+            candidates.extend(used.drafts(stream, scope)?);
+        }
+        for ending in &terms.endings {
+            candidates.extend(ending.drafts(stream, scope)?);
+        }
         Ok(Command {
             candidates,
             decide: Box::new(move |context| decide::claim(context, &terms)),
         })
     }
 
-    fn claimed(&self, claim: &Claim, verdict: Verdict) -> Result<Option<Claimed>, EffectError> {
+    /// What a claim spends, as its decision sees it.
+    fn uses(&self, claim: &Claim) -> Result<Vec<Use>, EffectError> {
+        let uses = claim.budgets.iter().map(|(spender, amounts)| {
+            let (owner, name) = match spender {
+                Spender::Named(owner) => {
+                    let name = owner.name().to_owned();
+                    (budgets::id_of(&self.log, owner)?, Some(name))
+                }
+                Spender::Known(id) => (id.clone(), None),
+            };
+            Ok(spent(claim, owner, name, amounts.clone()))
+        });
+        let mut uses = uses.collect::<Result<Vec<_>, EffectError>>()?;
+        // A tool counts for the run that calls it, unless it does so already through an owner below.
+        let of_run = claim.run.as_ref().filter(|_| claim.kind == Kind::Tool);
+        let of_run = of_run.map(|run| runs::budget_of(&self.log, &run.stream));
+        let Some(owner) = of_run.transpose()?.flatten() else {
+            return Ok(uses);
+        };
+        for used in &uses {
+            if budgets::is_within(&self.log, &used.owner, &owner)? {
+                return Ok(uses);
+            }
+        }
+        uses.push(spent(claim, owner, None, Amounts::new()));
+        Ok(uses)
+    }
+
+    /// How reservations end: charged in full but for what the caller knows of the cost, or given
+    /// back.
+    fn endings(
+        &self,
+        fences: &[u64],
+        cost: Option<&Amounts>,
+        is_charged: bool,
+    ) -> Result<Vec<Ending>, EffectError> {
+        let endings = fences.iter().map(|fence| {
+            let fence = Position::new(*fence);
+            let held = Budgets::new(&self.log).reservation(fence)?;
+            let held = held.ok_or(BudgetError::UnknownReservation { fence })?;
+            let end = if is_charged {
+                let cost = cost.into_iter().flat_map(Amounts::iter);
+                End::Settle(cost.fold(held.amounts, |actual, (dimension, amount)| {
+                    actual.of(dimension.clone(), amount)
+                }))
+            } else {
+                End::Release {
+                    why: "not_made",
+                    reason: None,
+                }
+            };
+            Ok(Ending {
+                fence,
+                owner: held.owner,
+                name: None,
+                end,
+            })
+        });
+        endings.collect()
+    }
+
+    /// What a change does to what the claim of the call reserved.
+    fn spending(&self, target: &Target, act: Act) -> Result<Spending, EffectError> {
+        if !act.ends_reservations(target.class) {
+            return Ok(Spending::default());
+        }
+        let fences = list::reservations_of(&self.log, &target.id)?;
+        if fences.is_empty() {
+            return Ok(Spending::default());
+        }
+        if let Some(cost) = &target.cost {
+            cost.check()?;
+        }
+        let in_force = self.in_force()?;
+        Ok(Spending {
+            endings: self.endings(&fences, target.cost.as_ref(), act.is_charged())?,
+            rules: Rules::of(&in_force.settings),
+            settings_at: in_force.position,
+        })
+    }
+
+    fn claimed(&self, claim: &Claim, verdict: Verdict) -> Result<Next, EffectError> {
         let (effect, why) = match verdict {
             Verdict::Reconfigured => {
                 self.forget_settings();
-                return Ok(None);
+                return Ok(Next::Again);
             }
             Verdict::StaleRun => {
                 return Err(EffectError::StaleRun {
                     stream: claim.stream.clone(),
                 });
             }
+            Verdict::Holds(fences) => return Ok(Next::End(fences)),
+            Verdict::Exceeded(over) => return Ok(Next::Expire(over)),
+            Verdict::UnknownOwner(place) => {
+                let name = match claim.budgets.get(place) {
+                    Some((Spender::Named(owner), _)) => Some(owner.name().to_owned()),
+                    _ => None,
+                };
+                return Err(BudgetError::UnknownOwner { name }.into());
+            }
+            Verdict::TooManyCounters => return Err(too_many_counters().into()),
             Verdict::Claimed {
                 id,
                 fence,
                 attempt,
                 lease_expires_at_us,
             } => {
-                return Ok(Some(Claimed::Held(Held {
+                return Ok(Next::Done(Box::new(Claimed::Held(Held {
                     id,
                     stream: claim.stream.clone(),
                     name: claim.name.clone(),
@@ -345,12 +477,15 @@ impl Effects {
                     fence,
                     attempt,
                     lease_expires_at_us,
-                })));
+                }))));
             }
             Verdict::Stands(effect, why) => (effect, why),
         };
         Err(match why {
-            Why::Completed => return Ok(Some(Claimed::Completed(self.outcome(*effect)?))),
+            Why::Completed => {
+                let outcome = self.outcome(*effect)?;
+                return Ok(Next::Done(Box::new(Claimed::Completed(outcome))));
+            }
             Why::InFlight => EffectError::InFlight(effect),
             Why::Unknown => EffectError::Unknown(effect),
             Why::Exhausted => EffectError::AttemptsExhausted(effect),
@@ -475,10 +610,15 @@ impl Effects {
             draft.event = draft.event.tag(target.id.tag());
             draft
         });
+        let mut candidates = Vec::from(candidates);
+        let spending = self.spending(target, act)?;
+        for ending in &spending.endings {
+            candidates.extend(ending.drafts(stream, None)?);
+        }
         let (id, fence) = (target.id.clone(), target.fence);
         Ok(Command {
-            candidates: candidates.into(),
-            decide: Box::new(move |context| decide::change(context, &id, fence, act)),
+            candidates,
+            decide: Box::new(move |context| decide::change(context, &id, fence, (act, &spending))),
         })
     }
 
@@ -497,6 +637,20 @@ impl Effects {
     }
 }
 
+fn spent(claim: &Claim, owner: OwnerId, name: Option<String>, amounts: Amounts) -> Use {
+    let amounts = match claim.kind {
+        Kind::Tool => amounts.at_least(Dimension::ToolCalls, 1),
+        Kind::Task => amounts,
+    };
+    Use {
+        owner,
+        name,
+        amounts,
+        how: How::ForCall(decide::CLAIMED),
+        holder: Some(claim.holder.clone()),
+    }
+}
+
 fn done_at(target: &Target, done: Done) -> Result<Position, EffectError> {
     match done {
         Done::At(Some(position)) => Ok(position),
@@ -508,6 +662,7 @@ fn done_at(target: &Target, done: Done) -> Result<Position, EffectError> {
         }),
         Done::NotSo(effect) => Err(EffectError::NothingToSettle(effect)),
         Done::NotAllowed(authority) => Err(EffectError::NotAllowed { authority }),
+        Done::Moved => Err(AppendError::Contended { times: REDECIDED }.into()),
     }
 }
 

@@ -14,6 +14,7 @@
 //! Members that are JSON of somebody else's making ([`RawValue`](serde_json::value::RawValue)) are
 //! kept byte for byte: recordings hold numbers that no common number type can.
 
+mod budget;
 mod chat;
 pub mod control;
 mod effect;
@@ -29,6 +30,10 @@ mod tool;
 mod verdict;
 mod words;
 
+pub use budget::{
+    BudgetChanged, BudgetCharged, BudgetExceeded, BudgetOpened, BudgetReleased, BudgetReserved,
+    BudgetSettled, BudgetWarned,
+};
 pub use chat::ChatMessage;
 pub use effect::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -43,7 +48,7 @@ pub use session::{SessionAppended, SessionEnded, SessionPatched};
 pub use step::{StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, step_keys};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
-pub use words::{Class, Executed, Kind, State};
+pub use words::{Class, Executed, Kind, State, Window};
 
 #[cfg(feature = "store")]
 pub(crate) use effect_key::{args_digest, bound_to, keyed_as};

@@ -5,6 +5,8 @@
 
 use super::fold::{FOLD, LEASE, stream_key};
 use super::{RunError, RunSummary};
+use crate::budgets::decide::Books;
+use crate::budgets::{self, BudgetError, Owner, OwnerId};
 use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
 use crate::lease::{Hold, Moment};
 use crate::rows::{self, RunRow};
@@ -26,6 +28,9 @@ pub struct Begin {
     pub parent: Option<String>,
     /// Scope of its stream.
     pub scope: Option<String>,
+    /// Whose budget its steps and calls of models spend. One that it has already is kept; a run
+    /// that another one spawns has that one's, or one below that.
+    pub budget: Option<Owner>,
     /// Who holds it: a pseudonym, at most 128 bytes.
     pub holder: String,
     /// How long it is held without a word.
@@ -51,6 +56,7 @@ impl Begin {
             started,
             parent: None,
             scope: None,
+            budget: None,
             holder: "unnamed".to_owned(),
             hold: Hold::Opening,
             may_start: true,
@@ -112,6 +118,10 @@ enum Verdict {
     Begun(Begun),
     Refused(Box<RunSummary>, Why),
     NotFound,
+    UnknownBudget,
+    /// It is not one of those below the budget of the run that spawns it.
+    OutsideOfParent,
+    OtherBudget,
 }
 
 const STARTED: usize = 0;
@@ -143,41 +153,10 @@ pub fn begin_blocking(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
     begun(begin, verdict)
 }
 
-/// Records events of a run that the caller holds; all or none.
-///
-/// # Errors
-///
-/// [`RunError::Stale`] if somebody else holds it meanwhile, or it ended.
-///
-/// # Durability
-///
-/// What is answered survives power loss.
-pub async fn record(
-    log: &Log,
-    held: &RunHeld,
-    drafts: Vec<Draft>,
-) -> Result<Vec<Position>, RunError> {
-    let decide = recording(held, drafts.len());
-    let (is_held, positions) = log.command(drafts, decide).await?;
-    recorded(held, is_held, positions)
-}
-
-/// [`record`] for callers without a runtime.
-///
-/// # Errors
-///
-/// As [`record`].
-pub fn record_blocking(
-    log: &Log,
-    held: &RunHeld,
-    drafts: Vec<Draft>,
-) -> Result<Vec<Position>, RunError> {
-    let decide = recording(held, drafts.len());
-    let (is_held, positions) = log.command_blocking(drafts, decide)?;
-    recorded(held, is_held, positions)
-}
-
-fn row_of(context: &DecideContext<'_>, stream: &str) -> Result<Option<RunRow>, AppendError> {
+pub(super) fn row_of(
+    context: &DecideContext<'_>,
+    stream: &str,
+) -> Result<Option<RunRow>, AppendError> {
     let row = context.fold_row(FOLD, &stream_key(stream))?;
     let row = row.map(|row| rows::decode(&row)).transpose();
     row.map_err(|error| AppendError::FoldStopped {
@@ -195,7 +174,8 @@ pub(crate) fn is_held(context: &DecideContext<'_>, held: &RunHeld) -> Result<boo
     }))
 }
 
-type Decide<A> = dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send;
+pub(super) type Decide<A> =
+    dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send;
 
 fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict>>), RunError> {
     let in_force = Settings::in_force(log)?;
@@ -220,6 +200,9 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
     ];
     let (may_start, may_resume) = (begin.may_start, begin.may_resume);
     let stream = begin.stream.clone();
+    let budget = begin.budget.as_ref();
+    let budget = budget.map(|owner| budgets::id_of(log, owner)).transpose()?;
+    let parent = begin.parent.clone();
     let decide = move |context: &mut DecideContext<'_>| {
         let (opening, steady_us) = (context.opening(), context.steady_us());
         let row = row_of(context, &stream)?;
@@ -229,11 +212,15 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
         };
         let lease = LEASE.control(length, steady_us, &opening);
         let Some(row) = row.filter(|row| row.started.is_some() || row.imported) else {
-            return Ok(if may_start {
-                Decision::record(STARTED, lease, Verdict::Begun(Begun::Started(held())))
-            } else {
-                Decision::nothing(Verdict::NotFound)
-            });
+            if !may_start {
+                return Ok(Decision::nothing(Verdict::NotFound));
+            }
+            let control = match spending(context, (budget.as_ref(), parent.as_deref()))? {
+                Ok(control) => lease.merge(control),
+                Err(verdict) => return Ok(Decision::nothing(verdict)),
+            };
+            let verdict = Verdict::Begun(Begun::Started(held()));
+            return Ok(Decision::record(STARTED, control, verdict));
         };
         let is_held = row
             .lease
@@ -244,8 +231,22 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
             (Some(_), _) => Why::Finished,
             (None, true) => Why::Held,
             (None, false) => {
+                let known = row.budget.as_ref().map(OwnerId::from);
+                let control = match (&known, &budget) {
+                    (Some(known), Some(wanted)) if known != wanted => {
+                        return Ok(Decision::nothing(Verdict::OtherBudget));
+                    }
+                    (Some(_), _) => lease,
+                    (None, wanted) => {
+                        let parent = row.parent.as_deref();
+                        match spending(context, (wanted.as_ref(), parent))? {
+                            Ok(control) => lease.merge(control),
+                            Err(verdict) => return Ok(Decision::nothing(verdict)),
+                        }
+                    }
+                };
                 let verdict = Verdict::Begun(Begun::Resumed(held()));
-                return Ok(Decision::record(RESUMED, lease, verdict));
+                return Ok(Decision::record(RESUMED, control, verdict));
             }
         };
         let summary = RunSummary::of(stream.clone(), row, &Moment::Now(opening, steady_us));
@@ -254,10 +255,49 @@ fn beginning(log: &Log, begin: &Begin) -> Result<(Vec<Draft>, Box<Decide<Verdict
     Ok((candidates, Box::new(decide)))
 }
 
+/// What control says of the budget of a run: the one that is wanted, else that of the run that
+/// spawns it. What a run spends counts for the one that spawned it.
+fn spending(
+    context: &DecideContext<'_>,
+    (wanted, parent): (Option<&OwnerId>, Option<&str>),
+) -> Result<Result<Control, Verdict>, AppendError> {
+    let parent = match parent {
+        Some(parent) => row_of(context, parent)?.and_then(|row| row.budget),
+        None => None,
+    };
+    let parent = parent.as_ref().map(OwnerId::from);
+    let Some(owner) = wanted.or(parent.as_ref()) else {
+        return Ok(Ok(Control::new()));
+    };
+    let mut books = Books::default();
+    if !books.is_known(context, owner)? {
+        return Ok(Err(Verdict::UnknownBudget));
+    }
+    if let Some(parent) = &parent
+        && !books.is_within(context, owner, parent)?
+    {
+        return Ok(Err(Verdict::OutsideOfParent));
+    }
+    Ok(Ok(Control::new()
+        .bytes(control::RUN_BUDGET, owner.digest)
+        .text(control::RUN_BUDGET_SCOPE, owner.scope.as_str())))
+}
+
 fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
     match verdict {
         Verdict::Begun(run) => Ok(run),
         Verdict::NotFound => Err(RunError::NotFound {
+            stream: wanted.stream.clone(),
+        }),
+        Verdict::UnknownBudget => Err(RunError::Budget(BudgetError::UnknownOwner {
+            name: wanted.budget.as_ref().map(|owner| owner.name().to_owned()),
+        })),
+        Verdict::OutsideOfParent => {
+            let name = wanted.budget.as_ref().map(|owner| owner.name().to_owned());
+            let name = name.unwrap_or_default();
+            Err(RunError::Budget(BudgetError::OtherParent { name }))
+        }
+        Verdict::OtherBudget => Err(RunError::OtherBudget {
             stream: wanted.stream.clone(),
         }),
         Verdict::Refused(run, why) => Err(match why {
@@ -266,30 +306,4 @@ fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
             Why::Exists => RunError::Exists(run),
         }),
     }
-}
-
-fn recording(held: &RunHeld, count: usize) -> Box<Decide<bool>> {
-    let held = held.clone();
-    Box::new(move |context| {
-        let is_held = is_held(context, &held)?;
-        let mut decision = Decision::nothing(is_held);
-        if is_held {
-            decision.record = (0..count).map(|at| (at, Control::new())).collect();
-        }
-        Ok(decision)
-    })
-}
-
-fn recorded(
-    held: &RunHeld,
-    is_held: bool,
-    positions: Vec<Position>,
-) -> Result<Vec<Position>, RunError> {
-    if is_held {
-        return Ok(positions);
-    }
-    Err(RunError::Stale {
-        stream: held.stream.clone(),
-        fence: held.fence,
-    })
 }

@@ -1,6 +1,7 @@
 //! Why a run is not begun, or not gone on with.
 
 use super::RunSummary;
+use crate::budgets::BudgetError;
 use crate::sessions::SessionError;
 use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
@@ -38,6 +39,15 @@ pub enum RunError {
         /// Where it was begun or resumed.
         fence: Position,
     },
+    /// It spends another budget, and that never changes.
+    #[error("run `{stream}` spends another budget, and that never changes")]
+    OtherBudget {
+        /// The stream.
+        stream: String,
+    },
+    /// Its budget has no room, or there is none.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// Nothing can be appended at a path of the session's document.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -70,6 +80,8 @@ impl RunError {
             Self::Exists(_) => "run_exists",
             Self::NotFound { .. } => "run_not_found",
             Self::Stale { .. } => "stale_run",
+            Self::OtherBudget { .. } => "run_budget",
+            Self::Budget(error) => error.code(),
             Self::Session(error) => error.code(),
             Self::Json(_) => "not_json",
             Self::Entropy(_) => "entropy_unavailable",

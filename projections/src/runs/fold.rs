@@ -1,8 +1,9 @@
 //! From records to rows.
 
 use runstone_codec::{Control, Header};
-use runstone_store::{Fold, FoldError, FoldRecord, Rows};
+use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 
+use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
 use crate::rows::{self, FinishedRow, RunRow, UsageRow, UsageSum};
@@ -44,7 +45,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -83,6 +84,16 @@ fn call_key(stream: &str, digest: &[u8; DIGEST_BYTES]) -> Vec<u8> {
     key.push(0);
     key.extend_from_slice(digest);
     key
+}
+
+/// What is known of a stream now.
+pub(super) fn row(log: &Log, stream: &str) -> Result<Option<RunRow>, ReadError> {
+    let row = log.fold_row(FOLD, &stream_key(stream))?;
+    let row = row.map(|row| rows::decode(&row)).transpose();
+    row.map_err(|error| ReadError::Fold {
+        fold: FOLD.to_owned(),
+        why: error.to_string(),
+    })
 }
 
 /// Takes one record into the rows.
@@ -154,6 +165,7 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
         finished: None,
         fence: 0,
         lease: None,
+        budget: None,
         paused: false,
         let_go: None,
         events: 0,
@@ -185,6 +197,13 @@ fn held(run: &mut RunRow, seen: &Seen<'_>) {
     run.fence = seen.position;
     let is_held = seen.control.get_text(control::RUN_HOLDER).is_some();
     run.lease = is_held.then(|| LEASE.read(seen.control, seen.position));
+    let owner = OwnerId::of(
+        seen.control.get_bytes(control::RUN_BUDGET),
+        seen.control.get_text(control::RUN_BUDGET_SCOPE),
+    );
+    if let Some(owner) = owner.filter(|_| is_held) {
+        run.budget = Some(owner.key());
+    }
 }
 
 fn finished(seen: &Seen<'_>) -> FinishedRow {

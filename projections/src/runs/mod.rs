@@ -1,7 +1,7 @@
 //! The run index: what each stream did, what it cost, and how it ended.
 //!
 //! ```text
-//!  fold "runs", version 2
+//!  fold "runs", version 3
 //!    's' stream                     what is known of the stream: counts, usage, times, status
 //!    'c' stream 00 digest(16)       the last report of one model call
 //! ```
@@ -18,14 +18,17 @@ mod command;
 mod error;
 mod fold;
 mod list;
+mod record;
 mod summary;
 
 pub(crate) use command::is_held;
-pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, record, record_blocking};
+pub use command::{Begin, Begun, RunHeld, begin, begin_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::{is_imported, report_of};
 pub use list::{RunFilter, Runs, as_of, get, list, name, totals, tree_totals};
+pub(crate) use record::budget_of;
+pub use record::{record, record_blocking};
 pub use summary::{Counts, Finished, RunStatus, RunSummary, Totals, Usage};
 
 #[cfg(test)]

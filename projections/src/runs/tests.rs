@@ -175,6 +175,7 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
         status,
         fence: Position::new(started.map_or(0, |(position, _)| position)),
         holder: None,
+        budget: None,
         counts,
         usage,
         first_recorded_at_us: first.1.recorded_at_us,
