@@ -12,6 +12,7 @@ use crate::rows::{self, OwnerRow, ReservationRow};
 use crate::settings::Settings;
 use runstone_codec::Position;
 use runstone_store::{Item, Log, Query, Read, ReadError};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows fetched at once.
 const PAGE: usize = 256;
@@ -188,7 +189,8 @@ fn view(id: &OwnerId, mut row: OwnerRow, rules: &Rules, now_us: u64) -> Budget {
     }
 }
 
-/// How owners stood after a position: those that events of a stream were about up to there. It folds
+/// How owners stood after a position: those that events of a stream were about up to there, and those
+/// above them. It folds
 /// every event of budgets up to there, in memory. A limit of the settings that are in force now is
 /// not looked at.
 ///
@@ -197,7 +199,7 @@ fn view(id: &OwnerId, mut row: OwnerRow, rules: &Rules, now_us: u64) -> Budget {
 /// [`BudgetError::Read`] if the log cannot be read.
 pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, BudgetError> {
     let of_stream = Item::new().stream(stream);
-    let mut tags = std::collections::BTreeSet::new();
+    let mut tags = BTreeSet::new();
     for record in log.read(Read::new(Query::from(of_stream)).to(at).without_payloads())? {
         let record = record?;
         if record.header.event_type.starts_with("budget.") {
@@ -225,17 +227,29 @@ pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, Bu
     } else {
         log.record(at)?.recorded_at_us
     };
-    let mut found = Vec::new();
+    let mut owners = BTreeMap::new();
     for (key, row) in rows
         .iter()
         .filter(|(key, _)| key.first() == Some(&OWNER_ROW))
     {
-        let id = id_of(key)?;
-        if tags.contains(&id.tag()) {
-            let row: OwnerRow = rows::decode(row).map_err(failed)?;
-            found.push(view(&id, row, &Rules::default(), now_us));
+        let row: OwnerRow = rows::decode(row).map_err(failed)?;
+        owners.insert(id_of(key)?, row);
+    }
+    let is_named = |id: &&OwnerId| tags.contains(&id.tag());
+    let mut meant: BTreeSet<OwnerId> = BTreeSet::new();
+    for named in owners.keys().filter(is_named) {
+        let mut next = Some(named.clone());
+        while let Some(id) = next.filter(|id| !meant.contains(id)) {
+            let row = owners.get(&id);
+            next = row.and_then(|row| row.parent.as_ref().map(OwnerId::from));
+            meant.insert(id);
         }
     }
+    let rules = Rules::default();
+    let rows = owners.into_iter().filter(|(id, _)| meant.contains(id));
+    let mut found: Vec<_> = rows
+        .map(|(id, row)| view(&id, row, &rules, now_us))
+        .collect();
     found.sort_by_key(|budget| budget.opened);
     Ok(found)
 }

@@ -225,12 +225,10 @@ fn grant(
     }
     let mut books = Books::default();
     let uses_end = CLAIM_CANDIDATES + terms.uses.len() * CANDIDATES;
-    let ended = end_all(
-        context,
-        &mut books,
-        (&terms.endings, &terms.rules),
-        uses_end,
-    )?;
+    let endings = (terms.endings.as_slice(), &terms.rules);
+    let Some(ended) = end_all(context, &mut books, endings, uses_end)? else {
+        return Ok(Decision::nothing(Verdict::TooManyCounters));
+    };
     let mut record = vec![(CLAIMED, Control::new())];
     let mut fences = Vec::new();
     for (place, used) in terms.uses.iter().enumerate() {
@@ -276,21 +274,24 @@ fn exceeded(id: &EffectId, told: Recorded, over: Box<Exceeded>) -> Decision<Verd
     decision
 }
 
-/// Ends reservations. One that somebody ended by hand has ended.
+/// Ends reservations; `None` if an owner has no room for a counter. One that somebody ended by hand
+/// has ended.
 fn end_all(
     context: &DecideContext<'_>,
     books: &mut Books,
     (endings, rules): (&[Ending], &Rules),
     mut base: usize,
-) -> Result<Recorded, AppendError> {
+) -> Result<Option<Recorded>, AppendError> {
     let mut record = Recorded::new();
     for ending in endings {
-        if let Ended::Recorded(one, _) = ending.decide(context, books, rules, base)? {
-            record.extend(one);
+        match ending.decide(context, books, rules, base)? {
+            Ended::Recorded(one, _) => record.extend(one),
+            Ended::TooManyCounters => return Ok(None),
+            Ended::Before(_) | Ended::Otherwise(_) | Ended::Unknown => {}
         }
         base += ending.candidates();
     }
-    Ok(record)
+    Ok(Some(record))
 }
 
 fn ended(id: &EffectId, fence: u64) -> Control {
@@ -360,6 +361,8 @@ pub(super) enum Done {
     NotAllowed(Authority),
     /// It holds other reservations than were looked at, or other settings came into force.
     Moved,
+    /// An owner has no room for a counter that its cost names.
+    TooManyCounters,
 }
 
 /// What the change of a call does to what its claim reserved.
@@ -478,28 +481,28 @@ pub(super) fn change(
             Decision::record(CHANGE, control.merge(lease), done)
         }
     };
-    let Some(ends) = ends(context, &row, (act, spending))? else {
-        return Ok(Decision::nothing(Done::Moved));
-    };
-    decision.record.extend(ends);
+    match ends(context, &row, (act, spending))? {
+        Ok(ends) => decision.record.extend(ends),
+        Err(done) => decision = Decision::nothing(done),
+    }
     Ok(decision)
 }
 
-/// What ends of that which the claim reserved; `None` if the caller looked at something else.
+/// What ends of that which the claim reserved, or why it cannot end.
 fn ends(
     context: &mut DecideContext<'_>,
     row: &EffectRow,
     (act, spending): (Act, &Spending),
-) -> Result<Option<Recorded>, AppendError> {
+) -> Result<Result<Recorded, Done>, AppendError> {
     if row.reservations.is_empty() || !act.ends_reservations(row.class()) {
-        return Ok(Some(Recorded::new()));
+        return Ok(Ok(Recorded::new()));
     }
     let known = spending.endings.iter().map(|one| one.fence.get());
     let is_known = known.eq(row.reservations.iter().copied());
     if !is_known || context.last_of_type(Settings::TYPE)? != spending.settings_at {
-        return Ok(None);
+        return Ok(Err(Done::Moved));
     }
     let spending = (spending.endings.as_slice(), &spending.rules);
     let ends = end_all(context, &mut Books::default(), spending, GIVEN_UP + 1)?;
-    Ok(Some(ends))
+    Ok(ends.ok_or(Done::TooManyCounters))
 }

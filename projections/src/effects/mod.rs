@@ -662,6 +662,7 @@ fn done_at(target: &Target, done: Done) -> Result<Position, EffectError> {
         }),
         Done::NotSo(effect) => Err(EffectError::NothingToSettle(effect)),
         Done::NotAllowed(authority) => Err(EffectError::NotAllowed { authority }),
+        Done::TooManyCounters => Err(too_many_counters().into()),
         Done::Moved => Err(AppendError::Contended { times: REDECIDED }.into()),
     }
 }

@@ -5,6 +5,7 @@ use super::handle::Runstone;
 use super::run::{RETRIES, Run, find, is_doubtful, new_id};
 use runstone_codec::{EntropyError, Position, Uuid};
 use runstone_projections::Hold;
+use runstone_projections::budgets::{Amounts, Owner};
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, Held, KeySource,
     Outcome,
@@ -13,6 +14,7 @@ use runstone_projections::events::ErrorSaid;
 use runstone_store::{AppendError, Query, Read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -85,6 +87,7 @@ impl<E: Debug + Display> CallError<E> {
 
 type Asking = Pin<Box<dyn Future<Output = Result<Found, String>> + Send>>;
 type Reconciler = Box<dyn FnOnce(Effect) -> Asking + Send>;
+type Cost = Box<dyn FnOnce(&Value) -> Amounts + Send>;
 
 /// A call of a tool: what it is, and then [`call`](Self::call).
 #[must_use = "nothing is called until `call`"]
@@ -95,6 +98,7 @@ pub struct EffectCall {
     refused: Option<EffectError>,
     wait: bool,
     reconciler: Option<Reconciler>,
+    cost: Option<Cost>,
 }
 
 impl Debug for EffectCall {
@@ -118,6 +122,7 @@ impl EffectCall {
             refused: None,
             wait: false,
             reconciler: None,
+            cost: None,
         }
     }
 
@@ -161,6 +166,19 @@ impl EffectCall {
             Ok(claim) => self.claim = claim,
             Err(error) => self.refused = Some(error),
         }
+        self
+    }
+
+    /// It is called only if the owner may spend this besides. The budget of its run is asked in any
+    /// case.
+    pub fn budget(self, owner: impl Into<Owner>, amounts: Amounts) -> Self {
+        self.with(|claim| claim.budget(owner, amounts))
+    }
+
+    /// What it cost, read from its result: the dimensions that are named there count so, the others
+    /// as reserved.
+    pub fn cost(mut self, cost: impl FnOnce(&Value) -> Amounts + Send + 'static) -> Self {
+        self.cost = Some(Box::new(cost));
         self
     }
 
@@ -233,7 +251,7 @@ impl EffectCall {
     ///
     /// As [`call`](Self::call).
     pub async fn call_classified<T, E, F, C>(
-        self,
+        mut self,
         call: F,
         executed: impl FnOnce(&E) -> Option<Executed>,
     ) -> Result<T, CallError<E>>
@@ -243,6 +261,7 @@ impl EffectCall {
         F: FnOnce() -> C,
         C: Future<Output = Result<T, E>>,
     {
+        let cost = self.cost.take();
         let mut guard = match self.begin().await? {
             Begun::Done(outcome) => return replayed(&outcome),
             Begun::Held(guard) => guard,
@@ -271,6 +290,11 @@ impl EffectCall {
                 executed: executed(error),
             },
         };
+        if let (Some(cost), Change::Complete { result, .. }) = (cost, &change) {
+            let result = serde_json::from_slice(result.as_deref().unwrap_or(b"null"));
+            // It is JSON: it was just written.
+            guard.cost = result.ok().as_ref().map(cost);
+        }
         let position = guard.settle(&change).await?;
         match (answer, change) {
             (Err(error), _) => Err(CallError::Tool(error)),
@@ -357,6 +381,7 @@ impl EffectCall {
                     held,
                     begun: false,
                     is_settled: false,
+                    cost: None,
                 })
             }
             Claimed::Completed(outcome) => {
@@ -436,6 +461,8 @@ struct Guard {
     held: Held,
     begun: bool,
     is_settled: bool,
+    /// What it cost, where that is not what was reserved.
+    cost: Option<Amounts>,
 }
 
 impl Guard {
@@ -446,8 +473,21 @@ impl Guard {
         change: &Change,
     ) -> Result<Position, CallError<E>> {
         let effects = self.run.inner.runstone.effects();
-        let target = self.held.target();
+        let mut target = match &self.cost {
+            Some(cost) => self.held.target().cost(cost.clone()),
+            None => self.held.target(),
+        };
         let mut settled = effects.change(&target, change).await;
+        if let (Err(EffectError::Budget(error)), Some(_)) = (&settled, &self.cost) {
+            // A cost that cannot be charged must not hide that the call was made.
+            tracing::warn!(
+                effect = self.held.name,
+                code = error.code(),
+                "cost not charged"
+            );
+            target = self.held.target();
+            settled = effects.change(&target, change).await;
+        }
         for _ in 0..RETRIES {
             // Doubtful, it may be recorded: the same result again is no second one.
             match &settled {

@@ -2,6 +2,7 @@
 
 use super::run::RunBuilder;
 use crate::Options;
+use runstone_projections::budgets::Budgets;
 use runstone_projections::effects::Effects;
 use runstone_store::{Log, OpenError};
 use std::ops::Deref;
@@ -19,6 +20,7 @@ pub struct Runstone {
 struct Inner {
     log: Log,
     effects: Effects,
+    budgets: Budgets,
     holder: String,
 }
 
@@ -65,6 +67,11 @@ impl Runstone {
         &self.inner.effects
     }
 
+    /// What may be spent, and what was.
+    pub fn budgets(&self) -> &Budgets {
+        &self.inner.budgets
+    }
+
     /// The log alone.
     pub fn log(&self) -> &Log {
         &self.inner.log
@@ -83,10 +90,11 @@ impl From<Log> for Runstone {
         for byte in log.opening().id.iter().take(4) {
             let _ = write!(holder, "{byte:02x}");
         }
-        let effects = Effects::new(&log);
+        let (effects, budgets) = (Effects::new(&log), Budgets::new(&log));
         let inner = Arc::new(Inner {
             log,
             effects,
+            budgets,
             holder,
         });
         Self { inner }
