@@ -138,6 +138,7 @@ from_log_errors!(
     runstone::EvidenceError,
     runstone::EraseError,
     runstone::EffectError,
+    runstone::BudgetError,
     runstone::projections::settings::SettingsError
 );
 

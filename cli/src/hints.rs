@@ -6,6 +6,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_the_log(code))
         .or_else(|| of_events(code))
         .or_else(|| of_effects(code))
+        .or_else(|| of_budgets(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -162,6 +163,39 @@ fn of_effects(code: &str) -> Hints {
         "result_unreadable" => &["runstone show POSITION says what is there"],
         "bad_key" => &["a key has 1 to 1,024 bytes"],
         "bad_arguments" => &["give them as JSON by name, as in --args '{\"usd\":12}'"],
+        _ => return None,
+    })
+}
+
+/// Errors of budgets.
+fn of_budgets(code: &str) -> Hints {
+    Some(match code {
+        "budget_exceeded" => &[
+            "do not go on: runstone budget check OWNER says how it stands",
+            "a person raises a limit: runstone budget open OWNER --limit DIM=N --cred FILE",
+        ],
+        "budget_not_found" => &[
+            "runstone budget list has them all",
+            "runstone budget open OWNER opens one",
+        ],
+        "reservation_not_found" => {
+            &["a reservation is named by the fence that runstone budget reserve answered"]
+        }
+        "reservation_ended" => {
+            &["what it cost besides is charged: runstone budget charge OWNER --amount DIM=N"]
+        }
+        "budget_parent" => &["an owner of another name can be opened under another one"],
+        "budget_too_deep" => &["open it under an owner further up"],
+        "preset_not_found" => &["runstone config show shows the presets"],
+        "budget_dimension" => &[
+            "steps, depth, duration_s, tool_calls, tokens, usd_micros, gco2_mg, or a name of your own",
+        ],
+        "amount_too_large" | "budget_too_many" => {
+            &["count in a larger unit, or less of it: counters of your own have names"]
+        }
+        "amount_missing" => &["--amount DIM=N, as in --amount tokens=1200 or --amount usd=0.25"],
+        "owner_name" => &["an owner reads like run-7 or team/billing"],
+        "run_budget" => &["resume the run without naming a budget: it knows its own"],
         _ => return None,
     })
 }

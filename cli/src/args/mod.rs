@@ -1,6 +1,7 @@
 //! What can be asked of the command.
 
 mod admin;
+mod budget;
 mod command_line;
 mod effect;
 mod events;
@@ -11,6 +12,10 @@ mod values;
 pub(crate) use admin::{
     ClockCommand, CompletionsArgs, ConfigCommand, InitArgs, KeysCommand, ManArgs, PrincipalCommand,
     RebuildArgs, SchemaArgs, VerifyArgs,
+};
+pub(crate) use budget::{
+    BudgetChargeArgs, BudgetCommand, BudgetOpenArgs, BudgetReserveArgs, BudgetSettleArgs, Spender,
+    amounts,
 };
 pub(crate) use command_line::{CommandLine, Kek};
 pub(crate) use effect::{
@@ -132,6 +137,8 @@ pub(crate) enum Command {
     Orphans,
     #[command(subcommand)]
     Effect(EffectCommand),
+    #[command(subcommand)]
+    Budget(BudgetCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod append;
+mod budget;
 mod checkpoint;
 mod config;
 mod confirm;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::State(args) => state::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),
+        Command::Budget(command) => budget::run(&session, command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

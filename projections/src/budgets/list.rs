@@ -266,7 +266,19 @@ impl Budgets {
             return Ok(None);
         };
         let rules = Rules::of(&self.in_force()?.settings);
-        let mut budget = view(id, row, &rules, self.log.now_us());
+        let now_us = self.log.now_us();
+        let mut budget = view(id, row, &rules, now_us);
+        let mut above = budget.parent.clone();
+        for _ in 0..MAX_NESTING {
+            let Some(id) = above.filter(|_| budget.exceeded.is_none()) else {
+                break;
+            };
+            let Some(row) = owner_row(&self.log, &id)? else {
+                break;
+            };
+            let parent = view(&id, row, &rules, now_us);
+            (budget.exceeded, above) = (parent.exceeded, parent.parent);
+        }
         if let Some(over) = budget.exceeded.take() {
             budget.exceeded = Some(self.named(over)?);
         }

@@ -188,6 +188,32 @@ pub struct Budget {
     pub reserved: Amounts,
     /// Reservations that are not ended, those of owners below it among them.
     pub open_reservations: u64,
-    /// The first limit that it exceeds.
+    /// The first limit that it exceeds, or that an owner above it does.
     pub exceeded: Option<Exceeded>,
+}
+
+impl Budget {
+    /// How it stands, in the words that exec-kernel's users know:
+    /// `OK: 5 steps, 0s elapsed (max 10 steps, 1800s)` or `EXCEEDED: [steps] ...`.
+    pub fn verdict(&self) -> String {
+        if let Some(exceeded) = &self.exceeded {
+            let what = match &exceeded.dimension {
+                Dimension::DurationS => "duration",
+                other => other.as_str(),
+            };
+            return format!("EXCEEDED: [{what}] {exceeded}");
+        }
+        let limit = |dimension| self.limits.get(Window::All, &dimension);
+        let limits = [
+            limit(Dimension::Steps).map(|max| format!("{max} steps")),
+            limit(Dimension::DurationS).map(|max| format!("{max}s")),
+        ];
+        let limits: Vec<_> = limits.into_iter().flatten().collect();
+        let (steps, elapsed_s) = (self.spent.get(&Dimension::Steps), self.elapsed_s);
+        if limits.is_empty() {
+            return format!("OK: {steps} steps, {elapsed_s}s elapsed");
+        }
+        let limits = limits.join(", ");
+        format!("OK: {steps} steps, {elapsed_s}s elapsed (max {limits})")
+    }
 }
