@@ -184,7 +184,7 @@ fn a_person_raises_a_limit() -> Outcome {
     );
     is(&site.budget(&["open", "child", "--parent", "bot"]), 0, "");
     is(
-        &site.budget(&["open", "child", "--parent", "nobody"]),
+        &site.budget(&["open", "orphan", "--parent", "nobody"]),
         5,
         "budget_not_found",
     );

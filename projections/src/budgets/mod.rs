@@ -147,6 +147,16 @@ pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
 enum Verdict<T> {
     Decided(T),
     Reconfigured,
+    UnknownOwner,
+    TooManyCounters,
+}
+
+/// What a use came to.
+#[derive(Debug)]
+enum Taken {
+    /// Where it is recorded, when by the steady clock, and the limit that is exceeded now.
+    At(Position, u64, Option<Box<Exceeded>>),
+    Refused(Box<Exceeded>),
 }
 
 impl Budgets {
@@ -362,7 +372,7 @@ impl Budgets {
         let mut swept = 0;
         for budget in list(&self.log)? {
             if budget.level == 0 {
-                swept += at_once(self.expire(&budget.id, usize::MAX, Waiting::Blocking))?;
+                swept += at_once(expire(&self.log, &budget.id, usize::MAX, Waiting::Blocking))?;
             }
         }
         Ok(swept)
@@ -423,34 +433,22 @@ impl Budgets {
         waiting: Waiting,
     ) -> Result<Reserved, BudgetError> {
         let id = self.id_of(owner)?;
-        let (steady_us, (fence, length)) = {
-            let mut has_looked = false;
-            loop {
-                let settings = self.in_force()?.settings;
-                let default_us = settings.leases.reservation_s.saturating_mul(SECOND_US);
-                let length = hold.length(default_us);
-                let took = self
-                    .taking(owner, &id, amounts, How::Reserve(length), waiting)
-                    .await?;
-                match took {
-                    (Some((fence, steady_us)), _) => break (steady_us, (fence, length)),
-                    (None, Some(over)) => {
-                        let lapsed =
-                            !has_looked && self.expire(&over.owner, usize::MAX, waiting).await? > 0;
-                        if !lapsed {
-                            return Err(self.refused(*over)?);
-                        }
-                        has_looked = true;
-                    }
-                    (None, None) => return Err(AppendError::Empty.into()),
+        loop {
+            let settings = self.in_force()?.settings;
+            let default_us = settings.leases.reservation_s.saturating_mul(SECOND_US);
+            let length = hold.length(default_us);
+            let how = How::Reserve(length);
+            match self.taking(owner, &id, amounts, how, waiting).await? {
+                Taken::At(fence, steady_us, _) => {
+                    return Ok(Reserved {
+                        fence,
+                        owner: id,
+                        lease_expires_at_us: length.ends_at_us(steady_us),
+                    });
                 }
+                Taken::Refused(over) => self.make_room(*over, waiting).await?,
             }
-        };
-        Ok(Reserved {
-            fence,
-            owner: id,
-            lease_expires_at_us: length.ends_at_us(steady_us),
-        })
+        }
     }
 
     async fn charging(
@@ -461,30 +459,28 @@ impl Budgets {
         waiting: Waiting,
     ) -> Result<Charged, BudgetError> {
         let id = self.id_of(owner)?;
-        let mut has_looked = false;
         loop {
-            let took = self
+            match self
                 .taking(owner, &id, amounts, how.clone(), waiting)
-                .await?;
-            let (position, over) = match took {
-                (Some((position, _)), over) => (position, over),
-                (None, Some(over)) => {
-                    let lapsed =
-                        !has_looked && self.expire(&over.owner, usize::MAX, waiting).await? > 0;
-                    if !lapsed {
-                        return Err(self.refused(*over)?);
-                    }
-                    has_looked = true;
-                    continue;
+                .await?
+            {
+                Taken::At(position, _, over) => {
+                    let exceeded = over.map(|over| self.named(*over)).transpose()?;
+                    return Ok(Charged { position, exceeded });
                 }
-                (None, None) => return Err(AppendError::Empty.into()),
-            };
-            let exceeded = over.map(|over| self.named(*over)).transpose()?;
-            return Ok(Charged { position, exceeded });
+                Taken::Refused(over) => self.make_room(*over, waiting).await?,
+            }
         }
     }
 
-    /// Where it is recorded, and when; and the limit that is exceeded.
+    /// Records reservations of who has no room that have lapsed; if there are none, that is final.
+    async fn make_room(&self, over: Exceeded, waiting: Waiting) -> Result<(), BudgetError> {
+        if expire(&self.log, &over.owner, usize::MAX, waiting).await? > 0 {
+            return Ok(());
+        }
+        Err(BudgetError::Exceeded(Box::new(self.named(over)?)))
+    }
+
     async fn taking(
         &self,
         owner: &Owner,
@@ -492,12 +488,12 @@ impl Budgets {
         amounts: &Amounts,
         how: How,
         waiting: Waiting,
-    ) -> Result<(Option<(Position, u64)>, Option<Box<Exceeded>>), BudgetError> {
+    ) -> Result<Taken, BudgetError> {
         amounts.check()?;
         if amounts.is_empty() {
             return Err(BudgetError::Nothing);
         }
-        self.expire(id, LOOKED_AT, waiting).await?;
+        expire(&self.log, id, LOOKED_AT, waiting).await?;
         for _ in 0..REDECIDED {
             let in_force = self.in_force()?;
             let taken = Use {
@@ -515,32 +511,26 @@ impl Budgets {
                 }
                 let (at, steady_us) = (context.next_position(), context.steady_us());
                 let took = taken.decide(context, &mut Books::default(), &rules, 0)?;
-                Ok(match took {
-                    Took::Recorded(record, over) => {
-                        let mut decision =
-                            Decision::nothing(Verdict::Decided(Ok((Some((at, steady_us)), over))));
-                        decision.record = record;
-                        decision
+                let (record, taken) = match took {
+                    Took::Recorded(record, over) => (record, Taken::At(at, steady_us, over)),
+                    Took::Refused(record, over) => (record, Taken::Refused(over)),
+                    Took::UnknownOwner => return Ok(Decision::nothing(Verdict::UnknownOwner)),
+                    Took::TooManyCounters => {
+                        return Ok(Decision::nothing(Verdict::TooManyCounters));
                     }
-                    Took::Refused(record, over) => {
-                        let mut decision =
-                            Decision::nothing(Verdict::Decided(Ok((None, Some(over)))));
-                        decision.record = record;
-                        decision
-                    }
-                    Took::UnknownOwner => Decision::nothing(Verdict::Decided(Err(true))),
-                    Took::TooManyCounters => Decision::nothing(Verdict::Decided(Err(false))),
-                })
+                };
+                let mut decision = Decision::nothing(Verdict::Decided(taken));
+                decision.record = record;
+                Ok(decision)
             };
             match waiting.command(&self.log, candidates, decide).await? {
                 Verdict::Reconfigured => self.forget_settings(),
-                Verdict::Decided(Ok(took)) => return Ok(took),
-                Verdict::Decided(Err(true)) => {
-                    return Err(BudgetError::UnknownOwner {
-                        name: Some(owner.name.clone()),
-                    });
+                Verdict::Decided(taken) => return Ok(taken),
+                Verdict::UnknownOwner => {
+                    let name = Some(owner.name.clone());
+                    return Err(BudgetError::UnknownOwner { name });
                 }
-                Verdict::Decided(Err(false)) => return Err(decide::too_many_counters()),
+                Verdict::TooManyCounters => return Err(decide::too_many_counters()),
             }
         }
         Err(AppendError::Contended { times: REDECIDED }.into())
@@ -554,7 +544,7 @@ impl Budgets {
     ) -> Result<Charged, BudgetError> {
         let unknown = || BudgetError::UnknownReservation { fence };
         let reservation = list::reservation(&self.log, fence)?.ok_or_else(unknown)?;
-        self.expire(&reservation.owner, LOOKED_AT, waiting).await?;
+        expire(&self.log, &reservation.owner, LOOKED_AT, waiting).await?;
         let name = self.name_of(&reservation.owner)?;
         for _ in 0..REDECIDED {
             let in_force = self.in_force()?;
@@ -586,6 +576,7 @@ impl Budgets {
                     continue;
                 }
                 Verdict::Decided(ended) => ended,
+                Verdict::UnknownOwner | Verdict::TooManyCounters => return Err(unknown()),
             };
             return match ended {
                 Ended::Recorded(_, over) => Ok(Charged {
@@ -606,19 +597,6 @@ impl Budgets {
             };
         }
         Err(AppendError::Contended { times: REDECIDED }.into())
-    }
-
-    async fn expire(
-        &self,
-        id: &OwnerId,
-        most: usize,
-        waiting: Waiting,
-    ) -> Result<usize, BudgetError> {
-        expire(&self.log, id, most, waiting).await
-    }
-
-    fn refused(&self, over: Exceeded) -> Result<BudgetError, BudgetError> {
-        Ok(BudgetError::Exceeded(Box::new(self.named(over)?)))
     }
 
     fn named(&self, over: Exceeded) -> Result<Exceeded, BudgetError> {

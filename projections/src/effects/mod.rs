@@ -73,8 +73,9 @@ use serde_json::value::RawValue;
 use std::sync::{Mutex, PoisonError};
 
 const SECOND_US: u64 = 1_000_000;
-/// How often a claim is decided again because the settings changed meanwhile.
-const REDECIDED: usize = 16;
+/// How often a claim is decided again because the settings changed meanwhile, or an
+/// owner had lapsed reservations.
+const REDECIDED: usize = 32;
 
 /// A call: keyed digest of what makes it the same one, and its scope.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -225,7 +226,7 @@ impl Effects {
     }
 
     async fn claim_by(&self, claim: &Claim, waiting: Waiting) -> Result<Claimed, EffectError> {
-        let (mut held, mut has_expired) = (Vec::new(), false);
+        let mut held = Vec::new();
         for _ in 0..REDECIDED {
             let Command { candidates, decide } = self.claiming(claim, &held)?;
             let verdict = waiting.command(&self.log, candidates, decide).await?;
@@ -234,13 +235,12 @@ impl Effects {
                 Next::Again => {}
                 Next::End(fences) => held = fences,
                 Next::Expire(over) => {
-                    let lapsed = !has_expired
-                        && budgets::expire(&self.log, &over.owner, usize::MAX, waiting).await? > 0;
-                    if !lapsed {
+                    let expired =
+                        budgets::expire(&self.log, &over.owner, usize::MAX, waiting).await?;
+                    if expired == 0 {
                         let over = budgets::named(&self.log, *over)?;
                         return Err(BudgetError::Exceeded(Box::new(over)).into());
                     }
-                    has_expired = true;
                 }
             }
         }

@@ -16,8 +16,9 @@ use crate::settings::Settings;
 use runstone_codec::{Control, Draft, Position, TypedEvent};
 use runstone_store::{AppendError, DecideContext, Decision, Log, ReadError};
 
-/// How often it is decided again because the settings changed meanwhile.
-const REDECIDED: usize = 16;
+/// How often it is decided again because the settings changed meanwhile, or an
+/// owner had lapsed reservations.
+const REDECIDED: usize = 32;
 
 /// Records events of a run that the caller holds; all or none. In a run that has a budget, a step
 /// that begins spends one of `steps`, and a call of a model its tokens and its price.
@@ -70,7 +71,6 @@ async fn recording(
 ) -> Result<Vec<Position>, RunError> {
     let count = drafts.len();
     let uses = uses(log, held, &drafts)?;
-    let mut has_expired = false;
     for _ in 0..REDECIDED {
         let (rules, settings_at) = if uses.is_empty() {
             (Rules::default(), None)
@@ -103,13 +103,11 @@ async fn recording(
             }
             Verdict::Stale => return Err(RunError::Stale { stream, fence }),
             Verdict::Exceeded(over) => {
-                let lapsed = !has_expired
-                    && budgets::expire(log, &over.owner, usize::MAX, waiting).await? > 0;
-                if !lapsed {
+                let expired = budgets::expire(log, &over.owner, usize::MAX, waiting).await?;
+                if expired == 0 {
                     let over = budgets::named(log, *over)?;
                     return Err(BudgetError::Exceeded(Box::new(over)).into());
                 }
-                has_expired = true;
             }
             Verdict::UnknownOwner => return Err(BudgetError::UnknownOwner { name: None }.into()),
             Verdict::TooManyCounters => return Err(too_many_counters().into()),

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A key that is not given has its default; an unknown key is an error. In this version
-//! **effects, runs and erasure go by settings**: [`Effects`], `effect_s` and `run_s` of [`Leases`], and
-//! [`Retention`]; the others are checked, recorded and shown. The
+//! **effects, runs, budgets and erasure go by settings**: [`Effects`], [`Budgets`], `effect_s`, `run_s`
+//! and `reservation_s` of [`Leases`], and [`Retention`]; the others are checked, recorded and shown. The
 //! deciders that go by them are named here and in the template, so that a log is configured before
 //! they come:
 //!
