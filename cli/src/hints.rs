@@ -9,6 +9,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_agents(code))
         .or_else(|| of_approvals(code))
         .or_else(|| of_tasks(code))
+        .or_else(|| of_budgets(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -227,6 +228,39 @@ fn of_tasks(code: &str) -> Hints {
         "task_move_refused" => &["runstone task show ID says how it stands now"],
         "task_not_claimable" => &["runstone task list --status todo shows what can be claimed"],
         "task_held" => &["wait until it is given back or its lease ends"],
+        _ => return None,
+    })
+}
+
+/// Errors of budgets.
+fn of_budgets(code: &str) -> Hints {
+    Some(match code {
+        "budget_exceeded" => &[
+            "do not go on: runstone budget check OWNER says how it stands",
+            "a person raises a limit: runstone budget open OWNER --limit DIM=N --cred FILE",
+        ],
+        "budget_not_found" => &[
+            "runstone budget list has them all",
+            "runstone budget open OWNER opens one",
+        ],
+        "reservation_not_found" => {
+            &["a reservation is named by the fence that runstone budget reserve answered"]
+        }
+        "reservation_ended" => {
+            &["what it cost besides is charged: runstone budget charge OWNER --amount DIM=N"]
+        }
+        "budget_parent" => &["an owner of another name can be opened under another one"],
+        "budget_too_deep" => &["open it under an owner further up"],
+        "preset_not_found" => &["runstone config show shows the presets"],
+        "budget_dimension" => &[
+            "steps, depth, duration_s, tool_calls, tokens, usd_micros, gco2_mg, or a name of your own",
+        ],
+        "amount_too_large" | "budget_too_many" => {
+            &["count in a larger unit, or less of it: counters of your own have names"]
+        }
+        "amount_missing" => &["--amount DIM=N, as in --amount tokens=1200 or --amount usd=0.25"],
+        "owner_name" => &["an owner reads like run-7 or team/billing"],
+        "run_budget" => &["resume the run without naming a budget: it knows its own"],
         _ => return None,
     })
 }

@@ -3,6 +3,8 @@
 use crate::agents;
 use runstone_codec::{Draft, EventError};
 use runstone_store::{AppendError, DecideContext, Decision, Log};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 /// What decides it, at the writer.
 type Decider<A> = Box<dyn FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send>;
@@ -53,5 +55,32 @@ impl<A: Send + 'static> Command<A> {
     pub(crate) fn run_blocking(self, log: &Log) -> Result<A, AppendError> {
         let (answer, _) = log.command_blocking(self.candidates, self.decide)?;
         Ok(answer)
+    }
+
+    /// One or the other, for what takes several commands.
+    pub(crate) async fn run_by(self, log: &Log, waiting: Waiting) -> Result<A, AppendError> {
+        match waiting {
+            Waiting::Blocking => self.run_blocking(log),
+            Waiting::Async => self.run(log).await,
+        }
+    }
+}
+
+/// Whether a caller waits on its thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Blocking,
+    Async,
+}
+
+/// The output of a future whose commands block: it never waits for anything else.
+pub(crate) fn at_once<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::yield_now();
     }
 }

@@ -6,6 +6,7 @@ use runstone_store::Fold;
 
 use crate::agents::AgentsFold;
 use crate::approvals::ApprovalsFold;
+use crate::budgets::BudgetsFold;
 use crate::effects::EffectsFold;
 use crate::events::{self, EventSchema};
 use crate::latency::LatencyFold;
@@ -23,6 +24,9 @@ pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
         Arc::new(LatencyFold::new()),
         Arc::new(RunsFold::new()),
         Arc::new(TasksFold::new()),
+        Arc::new(BudgetsFold::new()),
+        Arc::new(EffectsFold::new()),
+        Arc::new(RunsFold::new()),
     ]
 }
 

@@ -47,6 +47,7 @@
 pub mod agents;
 #[cfg(feature = "store")]
 pub mod approvals;
+pub mod budgets;
 #[cfg(feature = "store")]
 mod command;
 #[cfg(feature = "store")]

@@ -25,6 +25,8 @@ pub(crate) struct RunRow {
     pub(crate) fence: u64,
     /// Who holds it, if somebody does.
     pub(crate) lease: Option<LeaseRow>,
+    /// Whose budget it spends.
+    pub(crate) budget: Option<OwnerKey>,
     pub(crate) paused: bool,
     /// How its last holder let go of it.
     pub(crate) let_go: Option<String>,
@@ -205,6 +207,8 @@ pub(crate) struct EffectRow {
     pub(crate) migrated_since_us: Option<u64>,
     /// What else it is bound to, if it was taken over.
     pub(crate) key_binding: Option<Vec<u8>>,
+    /// Positions of the reservations that the outcome of the newest attempt ends.
+    pub(crate) reservations: Vec<u64>,
 }
 
 /// A task as it stands. Numbers are those of control.
@@ -247,6 +251,81 @@ pub(crate) struct LeaseRow {
     pub(crate) since: u64,
     pub(crate) lease_us: u64,
     pub(crate) expires_at_us: u64,
+}
+
+/// Who may spend, and what was spent.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct OwnerRow {
+    /// Position of `budget.opened`.
+    pub(crate) opened: u64,
+    pub(crate) opened_at_us: u64,
+    /// Where its own events stand.
+    pub(crate) stream: String,
+    /// Owners above it.
+    pub(crate) level: u8,
+    pub(crate) parent: Option<OwnerKey>,
+    pub(crate) limits: Vec<LimitRow>,
+    /// Position of the event that set them.
+    pub(crate) limits_at: u64,
+    /// The day, week and month that the tallies are of.
+    pub(crate) windows: [u64; 3],
+    /// In the order of dimensions.
+    pub(crate) counters: Vec<CounterRow>,
+    /// Reservations that are not ended, those of owners below it among them.
+    pub(crate) open: u64,
+}
+
+/// An owner: keyed digest of its name, and its scope.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct OwnerKey {
+    pub(crate) digest: [u8; 16],
+    pub(crate) scope: String,
+}
+
+/// A limit of an owner.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct LimitRow {
+    pub(crate) window: u8,
+    pub(crate) dimension: String,
+    pub(crate) max: u64,
+}
+
+/// What was spent of one dimension: since the owner was opened, and in its day, week and month.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct CounterRow {
+    pub(crate) dimension: String,
+    pub(crate) tallies: [TallyRow; 4],
+}
+
+/// Sums in one window. Wider than an amount, so that none overflows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct TallyRow {
+    pub(crate) spent: u128,
+    pub(crate) reserved: u128,
+    /// The limit that was warned of.
+    pub(crate) warned: Option<u64>,
+    /// When it was last recorded that the limit is exceeded.
+    pub(crate) exceeded_at_us: Option<u64>,
+}
+
+/// A reservation, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ReservationRow {
+    pub(crate) owner: OwnerKey,
+    pub(crate) stream: String,
+    pub(crate) amounts: Vec<(String, u64)>,
+    pub(crate) at_us: u64,
+    /// The day, week and month in which it was made.
+    pub(crate) windows: [u64; 3],
+    /// None if it is made for a call, which ends it.
+    pub(crate) lease: Option<LeaseRow>,
+    /// The claim of that call.
+    pub(crate) effect: Option<u64>,
+    pub(crate) state: u8,
+    /// What it cost.
+    pub(crate) actual: Vec<(String, u64)>,
+    /// Position of the event that ended it.
+    pub(crate) outcome: Option<u64>,
 }
 
 /// The bytes of a row.
@@ -293,6 +372,7 @@ mod tests {
             finished: Some(finished),
             fence: 1,
             lease: None,
+            budget: None,
             paused: false,
             let_go: Some("aborted".to_owned()),
             events: 300,

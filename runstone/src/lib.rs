@@ -73,6 +73,9 @@ pub use runstone_codec::{
     Authority, Control, Draft, EventError, Header, Limits, LogId, NewEvent, Position, Revision,
     TypedEvent, Upcasters, Uuid,
 };
+pub use runstone_projections::budgets::{
+    self, Amounts, BudgetError, BudgetLimits, Budgets, Dimension, Owner,
+};
 pub use runstone_projections::effects::{
     self, Class, Effect, EffectError, Effects, Executed, KeySource, State,
 };

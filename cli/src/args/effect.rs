@@ -1,7 +1,9 @@
 //! Arguments of the ledger of calls that happen once.
 
+use super::budget::parse_amount;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Subcommand};
+use runstone::budgets::Dimension;
 use runstone::projections::effects::Kind;
 use runstone::{Class, Executed, State};
 use serde_json::value::RawValue;
@@ -15,7 +17,8 @@ const EXITS: &str = "A claim ends with 0 only if the caller now holds it, so thi
 
   runstone effect claim --name pay --key inv-42 --args '{\"usd\":12}' && pay inv-42
 
-Exit codes of a claim: 1 it is completed, in flight, unknown, not approved, failed for good or was attempted too often; 3 the key \
+Exit codes of a claim: 1 it is completed, in flight, unknown, not approved, failed for good, was attempted too often or \
+does not fit into its budget; 3 the key \
 stands for another call.
 
 A claim is held by its lease: whoever needs longer renews it. When the lease is over, a call of class read or \
@@ -73,6 +76,12 @@ pub(crate) struct ClaimArgs {
     /// Only if people approved it, whatever the settings say of its class
     #[arg(long)]
     pub(crate) needs_approval: bool,
+    /// Claim it only if this budget has room: a call of a tool counts as one
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) budget: Option<String>,
+    /// What it may cost besides, as in usd=0.25; may be given more than once
+    #[arg(long, value_name = "DIM=N", requires = "budget", value_parser = parse_amount)]
+    pub(crate) reserve: Vec<(Dimension, u64)>,
     /// Wait for the outcome of a call in flight; the log is free meanwhile
     #[arg(long = "await")]
     pub(crate) is_awaited: bool,
@@ -114,6 +123,9 @@ pub(crate) struct CompleteArgs {
     /// What it answered; - is stdin
     #[arg(long, value_name = "JSON", value_parser = parse_json_or_stdin)]
     pub(crate) result: Option<String>,
+    /// What it cost, where that is not what its claim reserved; may be given more than once
+    #[arg(long, value_name = "DIM=N", value_parser = parse_amount)]
+    pub(crate) cost: Vec<(Dimension, u64)>,
     /// Why the caller does not take the answer; it is not made again for that
     #[arg(long, value_name = "REASON")]
     pub(crate) rejected: Option<String>,

@@ -3,6 +3,7 @@
 mod admin;
 mod agent;
 mod approval;
+mod budget;
 mod command_line;
 mod effect;
 mod events;
@@ -19,6 +20,10 @@ pub(crate) use agent::{
     AgentCommand, MessageCommand, MessagesArgs, Power, ReadArgs, SendArgs, WaitArgs,
 };
 pub(crate) use approval::{ApprovalCommand, ApprovalsArgs, AskArgs, VoteArgs};
+pub(crate) use budget::{
+    BudgetChargeArgs, BudgetCommand, BudgetOpenArgs, BudgetReserveArgs, BudgetSettleArgs, Spender,
+    amounts,
+};
 pub(crate) use command_line::{CommandLine, Kek};
 pub(crate) use effect::{
     Call, ClaimArgs, EffectCommand, EffectsArgs, Holding, ReconcileArgs, ReleaseArgs,
@@ -151,6 +156,8 @@ pub(crate) enum Command {
     Message(MessageCommand),
     #[command(subcommand)]
     Task(TaskCommand),
+    #[command(subcommand)]
+    Budget(BudgetCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

@@ -3,6 +3,7 @@
 mod agent;
 mod append;
 mod approval;
+mod budget;
 mod checkpoint;
 mod config;
 mod confirm;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Agent(command) => agent::run(&session, command),
         Command::Message(command) => message::run(&session, command),
         Command::Task(command) => task::run(&session, &command),
+        Command::Budget(command) => budget::run(&session, command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

@@ -1,11 +1,13 @@
 //! `state`: a run as it stands, or stood.
 
+use super::budget;
 use super::effect;
 use super::runs;
 use crate::args::{StateArgs, parse_when};
 use crate::error::{Exit, Failure, Report};
 use crate::output::{now, printable};
 use crate::session::{Access, Session};
+use runstone::budgets::{self, Budgets};
 use runstone::codec::Position;
 use runstone::effects::of_stream;
 use runstone::{Log, Query, Read, ReadError, sessions};
@@ -18,6 +20,7 @@ struct Answer<'a> {
     stream: &'a str,
     position: Position,
     session: &'a Value,
+    budgets: &'a [budget::Line],
     effects: &'a [effect::Line],
     summary: &'a runs::Line<'a>,
 }
@@ -41,11 +44,16 @@ pub(crate) fn run(session: &Session, args: &StateArgs) -> Result<Exit, Failure> 
             .iter()
             .map(|found| effect::Line::of(log, found, output))
             .collect();
+        let ledger = Budgets::new(log);
+        let budgets = budgets::state_at(log, stream, at)?;
+        let budgets = budgets.iter().map(|found| budget::Line::of(&ledger, found));
+        let budgets = budgets.collect::<Result<Vec<_>, _>>()?;
         let summary = runs::Line::of(log, &run, output);
         let answer = Answer {
             stream,
             position: at,
             session: &value,
+            budgets: &budgets,
             effects: &effects,
             summary: &summary,
         };
@@ -55,6 +63,9 @@ pub(crate) fn run(session: &Session, args: &StateArgs) -> Result<Exit, Failure> 
             let _ = writeln!(text, "\nas of position {at}");
             if !effects.is_empty() {
                 let _ = writeln!(text, "\n{}", effect::table(&effects, output));
+            }
+            if !budgets.is_empty() {
+                let _ = writeln!(text, "\n{}", budget::table(&budgets, output));
             }
             let json = serde_json::to_string_pretty(&value).unwrap_or_default();
             let _ = write!(text, "\n{}", printable(&json));

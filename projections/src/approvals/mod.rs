@@ -41,7 +41,7 @@ pub use request::{ApprovalRequest, MAX_REVIEWERS_LEN};
 
 pub(crate) use decide::{Asks, Blocked, gate};
 
-use crate::command::Command;
+use crate::command::{Command, Waiting, at_once};
 use crate::effects::EffectId;
 use crate::events::{ApprovalDecided, ApprovalExpired, ApprovalVoted};
 use crate::rows::ApprovalRow;
@@ -243,8 +243,7 @@ impl Approvals {
     ///
     /// What is answered survives power loss.
     pub async fn expire(&self, request: Position) -> Result<Approval, ApprovalError> {
-        self.expiring(request)?.run(&self.log).await?;
-        self.get(request)
+        self.expire_by(request, Waiting::Async).await
     }
 
     /// [`expire`](Self::expire) for callers without a runtime.
@@ -253,7 +252,15 @@ impl Approvals {
     ///
     /// As [`expire`](Self::expire).
     pub fn expire_blocking(&self, request: Position) -> Result<Approval, ApprovalError> {
-        self.expiring(request)?.run_blocking(&self.log)?;
+        at_once(self.expire_by(request, Waiting::Blocking))
+    }
+
+    pub(crate) async fn expire_by(
+        &self,
+        request: Position,
+        waiting: Waiting,
+    ) -> Result<Approval, ApprovalError> {
+        self.expiring(request)?.run_by(&self.log, waiting).await?;
         self.get(request)
     }
 

@@ -2,6 +2,7 @@
 
 use super::key::{Key, args_digest};
 use super::{Class, Effect, EffectError, EffectId, Executed, KeySource, Kind, json, raw};
+use crate::budgets::{Amounts, BudgetError, Owner, OwnerId};
 use crate::events::control::approval;
 use crate::events::{ErrorSaid, approved_as};
 use crate::lease::Hold;
@@ -15,6 +16,8 @@ use serde_json::value::RawValue;
 pub const MAX_NAME_LEN: usize = 256;
 /// Longest holder in bytes.
 pub const MAX_HOLDER_LEN: usize = 256;
+/// Most owners that one claim spends from.
+pub const MAX_CLAIM_BUDGETS: usize = 4;
 
 /// A call that somebody wants to make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,7 @@ pub struct Claim {
     pub(super) event_id: Option<Uuid>,
     pub(super) run: Option<RunHeld>,
     pub(super) needs_approval: bool,
+    pub(super) budgets: Vec<(Spender, Amounts)>,
 }
 
 /// A call as somebody is asked about it.
@@ -42,6 +46,13 @@ pub(crate) struct Subject {
     pub(crate) args: Option<Box<RawValue>>,
     pub(crate) scope: Option<String>,
     pub(crate) keyed: [Keyed; 3],
+}
+
+/// Whose budget a claim spends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Spender {
+    Named(Owner),
+    Known(OwnerId),
 }
 
 impl Claim {
@@ -72,6 +83,7 @@ impl Claim {
             event_id: None,
             run: None,
             needs_approval: false,
+            budgets: Vec::new(),
         }
     }
 
@@ -151,6 +163,21 @@ impl Claim {
         self
     }
 
+    /// It is claimed only if the owner may spend this besides, and a call of a tool counts as one of
+    /// `tool_calls` in any case. The outcome settles it: in full, or with the cost that
+    /// [`Target::cost`] names; what was not executed is given back, and what nobody knows stays
+    /// reserved until it is reconciled. At most [`MAX_CLAIM_BUDGETS`].
+    pub fn budget(mut self, owner: impl Into<Owner>, amounts: Amounts) -> Self {
+        self.budgets.push((Spender::Named(owner.into()), amounts));
+        self
+    }
+
+    /// [`budget`](Self::budget) of an owner as the log knows it.
+    pub fn budget_of(mut self, owner: OwnerId, amounts: Amounts) -> Self {
+        self.budgets.push((Spender::Known(owner), amounts));
+        self
+    }
+
     /// Id of the event that records the claim, by which its caller finds out whether it was. Such a
     /// claim is made once.
     pub fn event_id(mut self, id: Uuid) -> Self {
@@ -171,6 +198,14 @@ impl Claim {
                 let len = name.len();
                 return Err(EffectError::TooLong { what, len, limit });
             }
+        }
+        let count = self.budgets.len();
+        if count > MAX_CLAIM_BUDGETS {
+            let (what, limit) = ("budgets of one claim", MAX_CLAIM_BUDGETS);
+            return Err(BudgetError::TooMany { what, count, limit }.into());
+        }
+        for (_, amounts) in &self.budgets {
+            amounts.check()?;
         }
         Ok(())
     }
@@ -279,6 +314,7 @@ impl Held {
             stream: self.stream.clone(),
             class: self.class,
             fence: Some(self.fence),
+            cost: None,
         }
     }
 }
@@ -292,6 +328,8 @@ pub struct Target {
     pub(super) class: Class,
     /// The claim; operators name none.
     pub(super) fence: Option<Position>,
+    /// What it cost, where that is not what was reserved.
+    pub(super) cost: Option<Amounts>,
 }
 
 impl Target {
@@ -299,6 +337,14 @@ impl Target {
     #[must_use]
     pub fn any(mut self) -> Self {
         self.fence = None;
+        self
+    }
+
+    /// What the call cost, where that is not what its claim reserved: the dimensions that are named
+    /// here count so, the others as reserved. The same for each owner that the claim named.
+    #[must_use]
+    pub fn cost(mut self, cost: Amounts) -> Self {
+        self.cost = Some(cost);
         self
     }
 

@@ -4,6 +4,8 @@
 use super::fold::{FOLD, LEASE, effect_key};
 use super::{Effect, EffectId};
 use crate::approvals::{Asks, Blocked, gate};
+use crate::budgets::decide::{Books, CANDIDATES, Ended, Ending, Recorded, Took, Use, position_of};
+use crate::budgets::{Exceeded, Rules};
 use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
 use crate::lease::{Hold, Length, Moment};
@@ -11,7 +13,7 @@ use crate::rows::EffectRow;
 use crate::runs::{RunHeld, is_held};
 use crate::settings::Settings;
 use crate::view;
-use runstone_codec::{Authority, Control, Position};
+use runstone_codec::{Authority, Control, Position, TypedEvent};
 use runstone_store::{AppendError, DecideContext, Decision};
 
 /// Equal refusals of one key within this many microseconds are recorded once.
@@ -42,6 +44,13 @@ pub(super) enum Verdict {
     Reconfigured,
     /// It is not approved.
     NotApproved(Blocked),
+    /// A budget has no room for it.
+    Exceeded(Box<Exceeded>),
+    /// Nobody opened the budget of this place.
+    UnknownOwner(usize),
+    TooManyCounters,
+    /// An attempt that is over holds these reservations, which end with this claim.
+    Holds(Vec<u64>),
 }
 
 /// Why a claim is not granted.
@@ -81,7 +90,15 @@ pub(super) struct Terms {
     pub(super) run: Option<RunHeld>,
     /// Whether it needs an approval that nobody asked for.
     pub(super) needs_approval: bool,
+    /// What it spends; candidates follow those of the claim.
+    pub(super) uses: Vec<Use>,
+    /// What the attempt before it held; candidates follow those.
+    pub(super) endings: Vec<Ending>,
+    pub(super) rules: Rules,
 }
+
+/// Candidates of a claim itself.
+pub(super) const CLAIM_CANDIDATES: usize = 3;
 
 impl Terms {
     fn length(&self) -> Length {
@@ -110,7 +127,7 @@ pub(super) fn claim(
     context: &mut DecideContext<'_>,
     terms: &Terms,
 ) -> Result<Decision<Verdict>, AppendError> {
-    if context.last_of_type(<Settings as runstone_codec::TypedEvent>::TYPE)? != terms.settings_at {
+    if context.last_of_type(Settings::TYPE)? != terms.settings_at {
         return Ok(Decision::nothing(Verdict::Reconfigured));
     }
     if let Some(run) = &terms.run
@@ -123,7 +140,7 @@ pub(super) fn claim(
     let steady_us = context.steady_us();
     let row = row_of(context, &id)?;
     let Some(row) = row else {
-        return grant(context, terms, id, 1);
+        return grant(context, terms, id, (1, &[]));
     };
     let is_over = row.lease.is_over(&opening, steady_us);
     let effect = |why| {
@@ -132,7 +149,9 @@ pub(super) fn claim(
     };
     let why = match row.state() {
         _ if !row.is_bound_to(&binding) => Why::KeyConflict,
-        State::Completed if is_stale(&row, now_us) => return grant(context, terms, id, 1),
+        State::Completed if is_stale(&row, now_us) => {
+            return grant(context, terms, id, (1, &[]));
+        }
         State::Completed => Why::Completed,
         State::Unknown => Why::Unknown,
         State::InFlight if !is_over => Why::InFlight,
@@ -150,7 +169,8 @@ pub(super) fn claim(
         State::InFlight | State::Failed | State::Cancelled
             if row.attempt.saturating_sub(row.released_attempts) < terms.max_attempts =>
         {
-            return grant(context, terms, id, row.attempt + 1);
+            let attempt = row.attempt.saturating_add(1);
+            return grant(context, terms, id, (attempt, &row.reservations));
         }
         State::InFlight | State::Failed | State::Cancelled => Why::Exhausted,
     };
@@ -177,14 +197,24 @@ fn is_stale(row: &EffectRow, now_us: u64) -> bool {
             .is_some_and(|fresh| now_us >= row.outcome_at_us.saturating_add(fresh))
 }
 
+/// The claim is granted if what it spends fits. What the attempt before it held is charged in the
+/// same step: its holder is gone, and whether it had begun nobody knows.
 fn grant(
     context: &DecideContext<'_>,
     terms: &Terms,
     id: EffectId,
-    attempt: u64,
+    (attempt, held): (u64, &[u64]),
 ) -> Result<Decision<Verdict>, AppendError> {
     if let Some(refused) = not_approved(context, terms, &id)? {
         return Ok(refused);
+    }
+    if !terms
+        .endings
+        .iter()
+        .map(|one| one.fence.get())
+        .eq(held.iter().copied())
+    {
+        return Ok(Decision::nothing(Verdict::Holds(held.to_vec())));
     }
     let (steady_us, opening) = (context.steady_us(), context.opening());
     let length = terms.length();
@@ -194,13 +224,75 @@ fn grant(
     if let Some(fresh) = terms.fresh_for_us {
         control = control.u64(field::FRESH_FOR_US, fresh);
     }
-    let verdict = Verdict::Claimed {
+    let mut books = Books::default();
+    let uses_end = CLAIM_CANDIDATES + terms.uses.len() * CANDIDATES;
+    let endings = (terms.endings.as_slice(), &terms.rules);
+    let Some(ended) = end_all(context, &mut books, endings, uses_end)? else {
+        return Ok(Decision::nothing(Verdict::TooManyCounters));
+    };
+    let mut record = vec![(CLAIMED, Control::new())];
+    let mut fences = Vec::new();
+    for (place, used) in terms.uses.iter().enumerate() {
+        let base = CLAIM_CANDIDATES + place * CANDIDATES;
+        match used.decide(context, &mut books, &terms.rules, base)? {
+            Took::Recorded(one, _) => {
+                let fence = position_of(context, record.len());
+                fences.extend_from_slice(&fence.get().to_be_bytes());
+                record.extend(one);
+            }
+            Took::Refused(told, over) => return Ok(exceeded(&id, told, over)),
+            Took::UnknownOwner => return Ok(Decision::nothing(Verdict::UnknownOwner(place))),
+            Took::TooManyCounters => return Ok(Decision::nothing(Verdict::TooManyCounters)),
+        }
+    }
+    record.extend(ended);
+    if !fences.is_empty() {
+        control = control.bytes(field::RESERVATIONS, fences);
+    }
+    if let Some((_, claimed)) = record.first_mut() {
+        *claimed = control;
+    }
+    let mut decision = Decision::nothing(Verdict::Claimed {
         id,
         fence: context.next_position(),
         attempt,
         lease_expires_at_us: length.ends_at_us(steady_us),
-    };
-    Ok(Decision::record(CLAIMED, control, verdict))
+    });
+    decision.record = record;
+    Ok(decision)
+}
+
+/// A claim that does not fit into a budget; it is recorded where that of the budget is.
+fn exceeded(id: &EffectId, told: Recorded, over: Box<Exceeded>) -> Decision<Verdict> {
+    let mut decision = Decision::nothing(Verdict::Exceeded(over));
+    if !told.is_empty() {
+        let control = Control::new()
+            .bytes(field::KEY, id.digest)
+            .text(field::WHY, "exceeded");
+        decision.record = vec![(REFUSED, control)];
+        decision.record.extend(told);
+    }
+    decision
+}
+
+/// Ends reservations; `None` if an owner has no room for a counter. One that somebody ended by hand
+/// has ended.
+fn end_all(
+    context: &DecideContext<'_>,
+    books: &mut Books,
+    (endings, rules): (&[Ending], &Rules),
+    mut base: usize,
+) -> Result<Option<Recorded>, AppendError> {
+    let mut record = Recorded::new();
+    for ending in endings {
+        match ending.decide(context, books, rules, base)? {
+            Ended::Recorded(one, _) => record.extend(one),
+            Ended::TooManyCounters => return Ok(None),
+            Ended::Before(_) | Ended::Otherwise(_) | Ended::Unknown => {}
+        }
+        base += ending.candidates();
+    }
+    Ok(Some(record))
 }
 
 /// The claim is refused unless people said yes, where they were asked or have to be.
@@ -256,6 +348,37 @@ pub(super) enum Act {
     Release,
 }
 
+impl Act {
+    fn needs_person(self) -> bool {
+        match self {
+            Self::Release => true,
+            Self::Reconcile { by_program, .. } => !by_program,
+            _ => false,
+        }
+    }
+
+    /// Whether somebody knows then what it cost.
+    pub(super) fn ends_reservations(self, class: Class) -> bool {
+        match self {
+            Self::Complete | Self::Reconcile { .. } | Self::Release => true,
+            Self::Fail(executed) => executed != Executed::Unknown,
+            Self::Cancel { begun } => !begun || class.bears_repeating(),
+            Self::Unknown | Self::Renew(_) => false,
+        }
+    }
+
+    /// Whether it cost anything: what was begun counts, unless it is known not to have been made.
+    pub(super) fn is_charged(self) -> bool {
+        match self {
+            Self::Complete => true,
+            Self::Fail(executed) => executed != Executed::No,
+            Self::Cancel { begun } => begun,
+            Self::Reconcile { was_made, .. } => was_made,
+            Self::Unknown | Self::Renew(_) | Self::Release => false,
+        }
+    }
+}
+
 /// What it comes to.
 #[derive(Debug)]
 pub(super) enum Done {
@@ -265,6 +388,20 @@ pub(super) enum Done {
     /// It does not stand so that this could be done to it.
     NotSo(Box<Effect>),
     NotAllowed(Authority),
+    /// It holds other reservations than were looked at, or other settings came into force.
+    Moved,
+    /// An owner has no room for a counter that its cost names.
+    TooManyCounters,
+}
+
+/// What the change of a call does to what its claim reserved.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spending {
+    /// Ends of its reservations, if the change ends them; candidates follow those of the change.
+    pub(super) endings: Vec<Ending>,
+    /// The settings that these are decided under.
+    pub(super) rules: Rules,
+    pub(super) settings_at: Option<Position>,
 }
 
 /// Candidates of a change: the event itself, and, for what is given up after it was begun, the
@@ -277,7 +414,7 @@ pub(super) fn change(
     context: &mut DecideContext<'_>,
     id: &EffectId,
     fence: Option<Position>,
-    act: Act,
+    (act, spending): (Act, &Spending),
 ) -> Result<Decision<Done>, AppendError> {
     let (opening, steady_us) = (context.opening(), context.steady_us());
     let Some(row) = row_of(context, id)? else {
@@ -320,11 +457,7 @@ pub(super) fn change(
         }
         _ => (false, false),
     };
-    let needs_person = match act {
-        Act::Release => true,
-        Act::Reconcile { by_program, .. } => !by_program,
-        _ => false,
-    };
+    let needs_person = act.needs_person();
     // Nobody recorded yet that its lease is over; this command does.
     let is_lapsed =
         is_in_flight && !row.class().bears_repeating() && row.lease.is_over(&opening, steady_us);
@@ -345,7 +478,7 @@ pub(super) fn change(
     }
     let done = Done::At(Some(context.next_position()));
     let control = ended(id, row.fence);
-    Ok(match act {
+    let mut decision = match act {
         Act::Cancel { begun: true } if !row.class().bears_repeating() => {
             Decision::record(GIVEN_UP, control.text(field::WHY, "given_up"), done)
         }
@@ -378,5 +511,29 @@ pub(super) fn change(
             let lease = LEASE.control(length, steady_us, &opening);
             Decision::record(CHANGE, control.merge(lease), done)
         }
-    })
+    };
+    match ends(context, &row, (act, spending))? {
+        Ok(ends) => decision.record.extend(ends),
+        Err(done) => decision = Decision::nothing(done),
+    }
+    Ok(decision)
+}
+
+/// What ends of that which the claim reserved, or why it cannot end.
+fn ends(
+    context: &mut DecideContext<'_>,
+    row: &EffectRow,
+    (act, spending): (Act, &Spending),
+) -> Result<Result<Recorded, Done>, AppendError> {
+    if row.reservations.is_empty() || !act.ends_reservations(row.class()) {
+        return Ok(Ok(Recorded::new()));
+    }
+    let known = spending.endings.iter().map(|one| one.fence.get());
+    let is_known = known.eq(row.reservations.iter().copied());
+    if !is_known || context.last_of_type(Settings::TYPE)? != spending.settings_at {
+        return Ok(Err(Done::Moved));
+    }
+    let spending = (spending.endings.as_slice(), &spending.rules);
+    let ends = end_all(context, &mut Books::default(), spending, GIVEN_UP + 1)?;
+    Ok(ends.ok_or(Done::TooManyCounters))
 }

@@ -2,6 +2,7 @@
 
 use super::Effect;
 use crate::approvals::NotApproved;
+use crate::budgets::BudgetError;
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
@@ -115,6 +116,9 @@ pub enum EffectError {
         /// Why.
         why: String,
     },
+    /// A budget that it was to spend from has no room for it, or there is none.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// The log did not record it.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -150,6 +154,7 @@ impl EffectError {
             Self::NotFound => "effect_not_found",
             Self::ResultErased { .. } => "result_erased",
             Self::Result { .. } => "result_unreadable",
+            Self::Budget(error) => error.code(),
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::Settings(error) => error.code(),
@@ -178,6 +183,7 @@ impl EffectError {
             Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::NotFound => ErrorKind::NotFound,
             Self::Result { .. } => ErrorKind::Incomplete,
+            Self::Budget(error) => error.kind(),
             Self::Append(error) => error.kind(),
             Self::Read(error) => error.kind(),
             Self::Settings(error) => error.kind(),
@@ -188,6 +194,7 @@ impl EffectError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::InFlight(_) => true,
+            Self::Budget(error) => error.is_retryable(),
             Self::Append(error) => error.is_retryable(),
             Self::Read(error) => error.is_retryable(),
             _ => false,

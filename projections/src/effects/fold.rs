@@ -49,7 +49,7 @@ impl Fold for EffectsFold {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -272,10 +272,24 @@ fn claimed(at: &At<'_>, before: Option<EffectRow>) -> EffectRow {
         refused: before.map(|row| row.refused).unwrap_or_default(),
         migrated_since_us: None,
         key_binding: at.control.get_bytes(field::KEY_BINDING).map(<[u8]>::to_vec),
+        reservations: reservations(at.control),
     }
 }
 
+fn reservations(control: &Control) -> Vec<u64> {
+    let bytes = control.get_bytes(field::RESERVATIONS).unwrap_or_default();
+    let (fences, _) = bytes.as_chunks::<8>();
+    fences
+        .iter()
+        .map(|fence| u64::from_be_bytes(*fence))
+        .collect()
+}
+
 fn end(row: &mut EffectRow, state: State, at: &At<'_>) {
+    // Of a call whose outcome is unknown nobody knows what it cost either.
+    if state != State::Unknown {
+        row.reservations.clear();
+    }
     row.state = byte(state.number()).unwrap_or_default();
     row.outcome = Some(at.position);
     row.outcome_at_us = at.now_us;

@@ -94,6 +94,12 @@ fn get(log: &Log, id: &EffectId) -> Result<Option<Effect>, ReadError> {
     row.map(|row| seen(log, id.clone(), &row)).transpose()
 }
 
+/// What the newest claim of a call reserved and has not ended.
+pub(super) fn reservations_of(log: &Log, id: &EffectId) -> Result<Vec<u64>, ReadError> {
+    let row: Option<EffectRow> = view::stored(log, FOLD, &effect_key(&id.digest, &id.scope))?;
+    Ok(row.map(|row| row.reservations).unwrap_or_default())
+}
+
 fn seen(log: &Log, id: EffectId, row: &[u8]) -> Result<Effect, ReadError> {
     let row: EffectRow = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
     let moment = Moment::Now(log.opening(), log.steady_us());

@@ -40,7 +40,8 @@ mod past;
 
 pub use crate::events::{Class, Executed, Kind, State};
 pub use claim::{
-    Change, Claim, Claimed, Found, Fresh, Held, MAX_HOLDER_LEN, MAX_NAME_LEN, Outcome, Target,
+    Change, Claim, Claimed, Found, Fresh, Held, MAX_CLAIM_BUDGETS, MAX_HOLDER_LEN, MAX_NAME_LEN,
+    Outcome, Target,
 };
 pub use error::EffectError;
 pub use fold::EffectsFold;
@@ -49,7 +50,9 @@ pub use list::{EffectFilter, list};
 pub use past::of_stream;
 
 use crate::approvals::{ApprovalError, Approvals, Blocked, NotApproved};
-use crate::command::Command;
+use crate::budgets::decide::{End, Ending, How, Use, too_many_counters};
+use crate::budgets::{self, Amounts, BudgetError, Budgets, Dimension, Exceeded, OwnerId, Rules};
+use crate::command::{Command, Waiting, at_once};
 use crate::events::control::effect as field;
 use crate::events::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -57,9 +60,11 @@ use crate::events::{
 };
 use crate::lease::Moment;
 use crate::rows::EffectRow;
+use crate::runs;
 use crate::settings::{InForce, Settings};
 use crate::upcasters;
-use decide::{Act, Done, Terms, Verdict, Why};
+use claim::Spender;
+use decide::{Act, Done, Spending, Terms, Verdict, Why};
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
 use runstone_store::{AppendError, Log, Payload};
@@ -68,8 +73,9 @@ use serde_json::value::RawValue;
 use std::sync::{Mutex, PoisonError};
 
 const SECOND_US: u64 = 1_000_000;
-/// How often a claim is decided again because the settings changed meanwhile.
-const REDECIDED: usize = 16;
+/// How often a claim is decided again because the settings changed meanwhile, or an
+/// owner had lapsed reservations.
+const REDECIDED: usize = 32;
 
 /// A call: keyed digest of what makes it the same one, and its scope.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -153,6 +159,7 @@ impl Effect {
             stream: self.stream.clone(),
             class: self.class,
             fence: None,
+            cost: None,
         }
     }
 }
@@ -163,6 +170,18 @@ pub struct Effects {
     log: Log,
     /// What was in force when it was looked up last.
     settings: Mutex<Option<InForce>>,
+}
+
+/// What is to be done after a claim was not granted.
+enum Next {
+    Done(Box<Claimed>),
+    Again,
+    /// Nobody decided this request for approval in time.
+    Undecided(Position),
+    /// A budget has no room; reservations of it may have lapsed.
+    Expire(Box<Exceeded>),
+    /// The attempt before it holds these.
+    End(Vec<u64>),
 }
 
 impl Effects {
@@ -188,18 +207,7 @@ impl Effects {
     ///
     /// A claim that is answered survives power loss.
     pub async fn claim(&self, claim: &Claim) -> Result<Claimed, EffectError> {
-        for _ in 0..REDECIDED {
-            let verdict = self.claiming(claim)?.run(&self.log).await?;
-            if let Some(expired) = expired(&verdict) {
-                let recorded = Approvals::new(&self.log).expire(expired).await;
-                recorded.map_err(from_approval)?;
-                continue;
-            }
-            if let Some(claimed) = self.claimed(claim, verdict)? {
-                return Ok(claimed);
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.claim_by(claim, Waiting::Async).await
     }
 
     /// [`claim`](Self::claim) for callers without a runtime.
@@ -208,15 +216,32 @@ impl Effects {
     ///
     /// As [`claim`](Self::claim).
     pub fn claim_blocking(&self, claim: &Claim) -> Result<Claimed, EffectError> {
+        at_once(self.claim_by(claim, Waiting::Blocking))
+    }
+
+    async fn claim_by(&self, claim: &Claim, waiting: Waiting) -> Result<Claimed, EffectError> {
+        let mut held = Vec::new();
         for _ in 0..REDECIDED {
-            let verdict = self.claiming(claim)?.run_blocking(&self.log)?;
-            if let Some(expired) = expired(&verdict) {
-                let recorded = Approvals::new(&self.log).expire_blocking(expired);
-                recorded.map_err(from_approval)?;
-                continue;
-            }
-            if let Some(claimed) = self.claimed(claim, verdict)? {
-                return Ok(claimed);
+            let verdict = self
+                .claiming(claim, &held)?
+                .run_by(&self.log, waiting)
+                .await?;
+            match self.claimed(claim, verdict)? {
+                Next::Done(claimed) => return Ok(*claimed),
+                Next::Again => {}
+                Next::End(fences) => held = fences,
+                Next::Undecided(request) => {
+                    let recorded = Approvals::new(&self.log).expire_by(request, waiting).await;
+                    recorded.map_err(from_approval)?;
+                }
+                Next::Expire(over) => {
+                    let expired =
+                        budgets::expire(&self.log, &over.owner, usize::MAX, waiting).await?;
+                    if expired == 0 {
+                        let over = budgets::named(&self.log, *over)?;
+                        return Err(BudgetError::Exceeded(Box::new(over)).into());
+                    }
+                }
             }
         }
         Err(AppendError::Contended { times: REDECIDED }.into())
@@ -233,8 +258,7 @@ impl Effects {
     ///
     /// What is answered survives power loss.
     pub async fn change(&self, target: &Target, change: &Change) -> Result<Position, EffectError> {
-        let done = self.changing(target, change)?.run(&self.log).await?;
-        done_at(target, done)
+        self.change_by(target, change, Waiting::Async).await
     }
 
     /// [`change`](Self::change) for callers without a runtime.
@@ -247,11 +271,29 @@ impl Effects {
         target: &Target,
         change: &Change,
     ) -> Result<Position, EffectError> {
-        let done = self.changing(target, change)?.run_blocking(&self.log)?;
-        done_at(target, done)
+        at_once(self.change_by(target, change, Waiting::Blocking))
     }
 
-    fn claiming(&self, claim: &Claim) -> Result<Command<Verdict>, EffectError> {
+    async fn change_by(
+        &self,
+        target: &Target,
+        change: &Change,
+        waiting: Waiting,
+    ) -> Result<Position, EffectError> {
+        for _ in 0..REDECIDED {
+            match self
+                .changing(target, change)?
+                .run_by(&self.log, waiting)
+                .await?
+            {
+                Done::Moved => self.forget_settings(),
+                done => return done_at(target, done),
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    fn claiming(&self, claim: &Claim, held: &[u64]) -> Result<Command<Verdict>, EffectError> {
         let key = Key::of(claim)?;
         let digests = key.digests(claim)?;
         let in_force = self.in_force()?;
@@ -274,6 +316,9 @@ impl Effects {
                 Fresh::Default => Some(effects.fresh_for_s.saturating_mul(SECOND_US)),
                 Fresh::For(micros) => Some(micros),
             },
+            uses: self.uses(claim)?,
+            endings: self.endings(held, None, true)?,
+            rules: Rules::of(&in_force.settings),
         };
         let claimed = EffectClaimed {
             kind: claim.kind.as_str().to_owned(),
@@ -303,7 +348,7 @@ impl Effects {
         let of = |event| NewEvent::typed(event, claim.stream.as_str());
         let mut claimed = of(&claimed)?;
         claimed.event_id = claim.event_id;
-        let candidates = vec![
+        let mut candidates = vec![
             draft(claimed).control(control).keyed(digest).keyed(binding),
             draft(NewEvent::typed(
                 &EffectOutcomeUnknown::default(),
@@ -312,17 +357,110 @@ impl Effects {
             draft(NewEvent::typed(&refused, claim.stream.as_str())?)
                 .keyed(claim.to_approve(field::TO_APPROVE)?),
         ];
+        let (stream, scope) = (claim.stream.as_str(), claim.scope.as_deref());
+        for used in &terms.uses {
+            candidates.extend(used.drafts(stream, scope)?);
+        }
+        for ending in &terms.endings {
+            candidates.extend(ending.drafts(stream, scope)?);
+        }
         Ok(Command::new(&self.log, candidates, move |context| {
             decide::claim(context, &terms)
         })?)
     }
 
-    fn claimed(&self, claim: &Claim, verdict: Verdict) -> Result<Option<Claimed>, EffectError> {
+    /// What a claim spends, as its decision sees it.
+    fn uses(&self, claim: &Claim) -> Result<Vec<Use>, EffectError> {
+        let uses = claim.budgets.iter().map(|(spender, amounts)| {
+            let (owner, name) = match spender {
+                Spender::Named(owner) => {
+                    let name = owner.name().to_owned();
+                    (budgets::id_of(&self.log, owner)?, Some(name))
+                }
+                Spender::Known(id) => (id.clone(), None),
+            };
+            Ok(spent(claim, owner, name, amounts.clone()))
+        });
+        let mut uses = uses.collect::<Result<Vec<_>, EffectError>>()?;
+        // A tool counts for the run that calls it, unless it does so already through an owner below.
+        let of_run = claim.run.as_ref().filter(|_| claim.kind == Kind::Tool);
+        let of_run = of_run.map(|run| runs::budget_of(&self.log, &run.stream));
+        let Some(owner) = of_run.transpose()?.flatten() else {
+            return Ok(uses);
+        };
+        for used in &uses {
+            if budgets::is_within(&self.log, &used.owner, &owner)? {
+                return Ok(uses);
+            }
+        }
+        uses.push(spent(claim, owner, None, Amounts::new()));
+        Ok(uses)
+    }
+
+    /// How reservations end: charged in full but for what the caller knows of the cost, or given
+    /// back.
+    fn endings(
+        &self,
+        fences: &[u64],
+        cost: Option<&Amounts>,
+        is_charged: bool,
+    ) -> Result<Vec<Ending>, EffectError> {
+        let endings = fences.iter().map(|fence| {
+            let fence = Position::new(*fence);
+            let held = Budgets::new(&self.log).reservation(fence)?;
+            let held = held.ok_or(BudgetError::UnknownReservation { fence })?;
+            let end = if is_charged {
+                let cost = cost.into_iter().flat_map(Amounts::iter);
+                End::Settle(cost.fold(held.amounts, |actual, (dimension, amount)| {
+                    actual.of(dimension.clone(), amount)
+                }))
+            } else {
+                End::Release {
+                    why: "not_made",
+                    reason: None,
+                }
+            };
+            Ok(Ending {
+                fence,
+                owner: held.owner,
+                name: None,
+                end,
+            })
+        });
+        endings.collect()
+    }
+
+    /// What a change does to what the claim of the call reserved.
+    fn spending(&self, target: &Target, act: Act) -> Result<Spending, EffectError> {
+        if !act.ends_reservations(target.class) {
+            return Ok(Spending::default());
+        }
+        let fences = list::reservations_of(&self.log, &target.id)?;
+        if fences.is_empty() {
+            return Ok(Spending::default());
+        }
+        if let Some(cost) = &target.cost {
+            cost.check()?;
+        }
+        let in_force = self.in_force()?;
+        Ok(Spending {
+            endings: self.endings(&fences, target.cost.as_ref(), act.is_charged())?,
+            rules: Rules::of(&in_force.settings),
+            settings_at: in_force.position,
+        })
+    }
+
+    fn claimed(&self, claim: &Claim, verdict: Verdict) -> Result<Next, EffectError> {
         let (effect, why) = match verdict {
             Verdict::Reconfigured => {
                 self.forget_settings();
-                return Ok(None);
+                return Ok(Next::Again);
             }
+            Verdict::NotApproved(Blocked {
+                request: Some(request),
+                why: NotApproved::Expired,
+                ..
+            }) => return Ok(Next::Undecided(request)),
             Verdict::NotApproved(Blocked { request, why, .. }) => {
                 return Err(EffectError::NotApproved {
                     name: claim.name.clone(),
@@ -335,13 +473,23 @@ impl Effects {
                     stream: claim.stream.clone(),
                 });
             }
+            Verdict::Holds(fences) => return Ok(Next::End(fences)),
+            Verdict::Exceeded(over) => return Ok(Next::Expire(over)),
+            Verdict::UnknownOwner(place) => {
+                let name = match claim.budgets.get(place) {
+                    Some((Spender::Named(owner), _)) => Some(owner.name().to_owned()),
+                    _ => None,
+                };
+                return Err(BudgetError::UnknownOwner { name }.into());
+            }
+            Verdict::TooManyCounters => return Err(too_many_counters().into()),
             Verdict::Claimed {
                 id,
                 fence,
                 attempt,
                 lease_expires_at_us,
             } => {
-                return Ok(Some(Claimed::Held(Held {
+                return Ok(Next::Done(Box::new(Claimed::Held(Held {
                     id,
                     stream: claim.stream.clone(),
                     name: claim.name.clone(),
@@ -350,12 +498,15 @@ impl Effects {
                     fence,
                     attempt,
                     lease_expires_at_us,
-                })));
+                }))));
             }
             Verdict::Stands(effect, why) => (effect, why),
         };
         Err(match why {
-            Why::Completed => return Ok(Some(Claimed::Completed(self.outcome(*effect)?))),
+            Why::Completed => {
+                let outcome = self.outcome(*effect)?;
+                return Ok(Next::Done(Box::new(Claimed::Completed(outcome))));
+            }
             Why::InFlight => EffectError::InFlight(effect),
             Why::Unknown => EffectError::Unknown(effect),
             Why::Exhausted => EffectError::AttemptsExhausted(effect),
@@ -480,12 +631,15 @@ impl Effects {
             draft.event = draft.event.tag(target.id.tag());
             draft
         });
+        let mut candidates = Vec::from(candidates);
+        let spending = self.spending(target, act)?;
+        for ending in &spending.endings {
+            candidates.extend(ending.drafts(stream, None)?);
+        }
         let (id, fence) = (target.id.clone(), target.fence);
-        Ok(Command::new(
-            &self.log,
-            candidates.into(),
-            move |context| decide::change(context, &id, fence, act),
-        )?)
+        Ok(Command::new(&self.log, candidates, move |context| {
+            decide::change(context, &id, fence, (act, &spending))
+        })?)
     }
 
     fn in_force(&self) -> Result<InForce, EffectError> {
@@ -503,14 +657,6 @@ impl Effects {
     }
 }
 
-/// The request that nobody decided in time, if that is why.
-fn expired(verdict: &Verdict) -> Option<Position> {
-    match verdict {
-        Verdict::NotApproved(blocked) if blocked.why == NotApproved::Expired => blocked.request,
-        _ => None,
-    }
-}
-
 fn from_approval(error: ApprovalError) -> EffectError {
     match error {
         ApprovalError::Append(error) => error.into(),
@@ -518,6 +664,20 @@ fn from_approval(error: ApprovalError) -> EffectError {
         ApprovalError::Event(error) => error.into(),
         ApprovalError::Effect(error) => error,
         _ => EffectError::NotFound,
+    }
+}
+
+fn spent(claim: &Claim, owner: OwnerId, name: Option<String>, amounts: Amounts) -> Use {
+    let amounts = match claim.kind {
+        Kind::Tool => amounts.at_least(Dimension::ToolCalls, 1),
+        Kind::Task => amounts,
+    };
+    Use {
+        owner,
+        name,
+        amounts,
+        how: How::ForCall(decide::CLAIMED),
+        holder: Some(claim.holder.clone()),
     }
 }
 
@@ -532,6 +692,8 @@ fn done_at(target: &Target, done: Done) -> Result<Position, EffectError> {
         }),
         Done::NotSo(effect) => Err(EffectError::NothingToSettle(effect)),
         Done::NotAllowed(authority) => Err(EffectError::NotAllowed { authority }),
+        Done::TooManyCounters => Err(too_many_counters().into()),
+        Done::Moved => Err(AppendError::Contended { times: REDECIDED }.into()),
     }
 }
 

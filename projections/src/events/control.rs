@@ -16,6 +16,10 @@ pub const RUN_LEASE_EXPIRES_AT_US: u16 = 5;
 pub const RUN_NAME: u16 = 6;
 /// Label of the keyed digest of a run's name.
 pub const RUN_NAME_LABEL: &str = "run-name";
+/// `run.started`, `run.resumed`: keyed digest of the owner whose budget it spends, 16 bytes.
+pub const RUN_BUDGET: u16 = 7;
+/// `run.started`, `run.resumed`: scope of that owner.
+pub const RUN_BUDGET_SCOPE: u16 = 8;
 /// `session.ended`: why, as a code.
 pub const REASON: u16 = 2;
 /// `session.snapshotted`: position of the last change that it has.
@@ -103,6 +107,8 @@ pub mod effect {
     pub const BY_PROGRAM: u16 = 21;
     /// `effect.refused`: keyed digest of name and arguments, which an approval would have to be for.
     pub const TO_APPROVE: u16 = 22;
+    /// `effect.claimed`: positions of the reservations made for it, 8 bytes each, big-endian.
+    pub const RESERVATIONS: u16 = 23;
     /// Label of the keyed digest of a key, and key of its tag.
     pub const KEY_LABEL: &str = "effect";
     /// Label of the keyed digest of a binding.
@@ -207,4 +213,56 @@ pub mod task {
     pub const AGENT_LABEL: &str = "task-agent";
     /// Label of the keyed digest of a kind of work.
     pub const TYPE_LABEL: &str = "task-type";
+}
+
+/// `budget.*`: what may be spent.
+pub mod budget {
+    /// Keyed digest of the owner's name under its scope, 16 bytes; in the tag `budget:` too.
+    pub const OWNER: u16 = 1;
+    /// Scope of the owner; absent in `opened` and `changed`, which stand in it.
+    pub const SCOPE: u16 = 2;
+    /// Digest of the parent's name under the parent's scope, 16 bytes.
+    pub const PARENT: u16 = 3;
+    /// Scope of the parent.
+    pub const PARENT_SCOPE: u16 = 4;
+    /// Limits, entry by entry.
+    pub const LIMITS: u16 = 5;
+    /// Amounts, entry by entry.
+    pub const AMOUNTS: u16 = 6;
+    /// Length of the lease in microseconds.
+    pub const LEASE_US: u16 = 7;
+    /// When the lease ends, Unix microseconds.
+    pub const LEASE_EXPIRES_AT_US: u16 = 8;
+    /// Who holds it: a pseudonym.
+    pub const HOLDER: u16 = 9;
+    /// The opening of the log in which alone it can be held, 16 bytes.
+    pub const OPENING: u16 = 10;
+    /// Position of the reservation.
+    pub const RESERVATION: u16 = 11;
+    /// Position of the claim that it was made for, which ends it; then it has no lease.
+    pub const EFFECT: u16 = 12;
+    /// Why, as a code.
+    pub const WHY: u16 = 13;
+    /// What is limited, as a code.
+    pub const DIMENSION: u16 = 14;
+    /// 0 all, 1 day, 2 week, 3 month.
+    pub const WINDOW: u16 = 15;
+    /// What was spent.
+    pub const SPENT: u16 = 16;
+    /// What is reserved.
+    pub const RESERVED: u16 = 17;
+    /// What was asked for.
+    pub const REQUESTED: u16 = 18;
+    /// The limit.
+    pub const LIMIT: u16 = 19;
+    /// Keyed digest of the stream and id of a model's call, 16 bytes: it is charged once.
+    pub const CALL: u16 = 20;
+    /// Amounts that are taken back, because a later report of the call has less.
+    pub const CREDIT: u16 = 21;
+    /// All that the call is charged with now, entry by entry.
+    pub const CALL_TOTAL: u16 = 22;
+    /// Label of the keyed digest of an owner, and key of its tag.
+    pub const OWNER_LABEL: &str = "budget";
+    /// Label of the keyed digest of a model's call.
+    pub const CALL_LABEL: &str = "budget-call";
 }

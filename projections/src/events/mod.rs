@@ -16,6 +16,7 @@
 
 mod agent;
 mod approval;
+mod budget;
 mod chat;
 pub mod control;
 mod define;
@@ -39,6 +40,10 @@ pub use agent::{
     AgentWoke,
 };
 pub use approval::{ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted};
+pub use budget::{
+    BudgetChanged, BudgetCharged, BudgetExceeded, BudgetOpened, BudgetReleased, BudgetReserved,
+    BudgetSettled, BudgetWarned,
+};
 pub use chat::ChatMessage;
 pub use effect::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -59,6 +64,7 @@ pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
 pub use words::{
     AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass, State, TaskState,
+    Window,
 };
 
 use define::event;

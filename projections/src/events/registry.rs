@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::{
     AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
-    AgentWoke, ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted, ChatMessage,
-    EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
-    EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
-    MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended,
-    SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
-    StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
-    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    AgentWoke, ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted, BudgetChanged,
+    BudgetCharged, BudgetExceeded, BudgetOpened, BudgetReleased, BudgetReserved, BudgetSettled,
+    BudgetWarned, ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed,
+    EffectLeaseRenewed, EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased,
+    LlmCallCompleted, MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted,
+    SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted,
+    StepFailed, StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved,
+    TaskRefused, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -52,6 +53,14 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<ApprovalExpired>(),
         EventSchema::of::<ApprovalRequested>(),
         EventSchema::of::<ApprovalVoted>(),
+        EventSchema::of::<BudgetChanged>(),
+        EventSchema::of::<BudgetCharged>(),
+        EventSchema::of::<BudgetExceeded>(),
+        EventSchema::of::<BudgetOpened>(),
+        EventSchema::of::<BudgetReleased>(),
+        EventSchema::of::<BudgetReserved>(),
+        EventSchema::of::<BudgetSettled>(),
+        EventSchema::of::<BudgetWarned>(),
         EventSchema::of::<ChatMessage>(),
         EventSchema::of::<EffectCancelled>(),
         EventSchema::of::<EffectClaimed>(),
@@ -103,7 +112,7 @@ mod tests {
     use runstone_codec::{EventError, Limits, NewEvent, Schema};
     use serde_json::value::RawValue;
     use serde_json::{Value, json};
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn raw() -> Box<RawValue> {
         RawValue::from_string("[1]".to_owned()).unwrap()
@@ -176,6 +185,7 @@ mod tests {
             .into_iter()
             .chain(by_commands())
             .chain(of_tasks())
+            .chain(of_budgets())
             .map(Result::unwrap)
             .collect();
         all.sort_by(|one, other| one.event_type.cmp(&other.event_type));
@@ -310,6 +320,51 @@ mod tests {
             NewEvent::typed(&TaskLeaseRenewed::default(), "s"),
             NewEvent::typed(&moved, "s"),
             NewEvent::typed(&refused, "s"),
+        ]
+    }
+
+    fn of_budgets() -> Vec<Result<NewEvent, EventError>> {
+        let owner = || Some("x".to_owned());
+        let limits = || BTreeMap::from([("all.steps".to_owned(), 1)]);
+        let amounts = || BTreeMap::from([("steps".to_owned(), 1)]);
+        let opened = BudgetOpened {
+            owner: "x".to_owned(),
+            parent: owner(),
+            preset: owner(),
+            limits: limits(),
+        };
+        let changed = BudgetChanged {
+            owner: "x".to_owned(),
+            limits: limits(),
+            reason: owner(),
+        };
+        let reserved = BudgetReserved {
+            owner: owner(),
+            amounts: amounts(),
+        };
+        let settled = BudgetSettled {
+            owner: owner(),
+            amounts: amounts(),
+        };
+        let released = BudgetReleased {
+            owner: owner(),
+            reason: owner(),
+        };
+        let spent = BudgetCharged {
+            owner: owner(),
+            amounts: amounts(),
+        };
+        let warned = BudgetWarned { owner: owner() };
+        let exceeded = BudgetExceeded { owner: owner() };
+        vec![
+            NewEvent::typed(&opened, "s"),
+            NewEvent::typed(&changed, "s"),
+            NewEvent::typed(&reserved, "s"),
+            NewEvent::typed(&settled, "s"),
+            NewEvent::typed(&released, "s"),
+            NewEvent::typed(&spent, "s"),
+            NewEvent::typed(&warned, "s"),
+            NewEvent::typed(&exceeded, "s"),
         ]
     }
 

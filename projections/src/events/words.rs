@@ -192,3 +192,17 @@ words!(
         Rejected = 2 "rejected",
     }
 );
+
+words!(
+    /// The time in which a limit holds. Windows are those of UTC.
+    Window {
+        /// Since the owner was opened.
+        All = 0 "all",
+        /// A date.
+        Day = 1 "day",
+        /// An ISO week, which begins on Monday.
+        Week = 2 "week",
+        /// A month.
+        Month = 3 "month",
+    }
+);

@@ -5,6 +5,8 @@
 
 use super::fold::{FOLD, LEASE, stream_key};
 use super::{RunError, RunSummary};
+use crate::budgets::decide::Books;
+use crate::budgets::{self, BudgetError, Owner, OwnerId};
 use crate::command::Command;
 use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
 use crate::lease::{Hold, Moment};
@@ -28,6 +30,9 @@ pub struct Begin {
     pub parent: Option<String>,
     /// Scope of its stream.
     pub scope: Option<String>,
+    /// Whose budget its steps and calls of models spend. One that it has already is kept; a run
+    /// that another one spawns has that one's, or one below that.
+    pub budget: Option<Owner>,
     /// Who holds it: a pseudonym, at most 128 bytes.
     pub holder: String,
     /// How long it is held without a word.
@@ -56,6 +61,7 @@ impl Begin {
             started,
             parent: None,
             scope: None,
+            budget: None,
             holder: "unnamed".to_owned(),
             hold: Hold::Opening,
             may_start: true,
@@ -118,6 +124,10 @@ enum Verdict {
     Begun(Begun),
     Refused(Box<RunSummary>, Why),
     NotFound,
+    UnknownBudget,
+    /// It is not one of those below the budget of the run that spawns it.
+    OutsideOfParent,
+    OtherBudget,
 }
 
 const STARTED: usize = 0;
@@ -147,39 +157,10 @@ pub fn begin_blocking(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
     begun(begin, verdict)
 }
 
-/// Records events of a run that the caller holds; all or none.
-///
-/// # Errors
-///
-/// [`RunError::Stale`] if somebody else holds it meanwhile, or it ended.
-///
-/// # Durability
-///
-/// What is answered survives power loss.
-pub async fn record(
-    log: &Log,
-    held: &RunHeld,
-    drafts: Vec<Draft>,
-) -> Result<Vec<Position>, RunError> {
-    let positions = recording(log, held, drafts)?.run(log).await?;
-    recorded(held, positions)
-}
-
-/// [`record`] for callers without a runtime.
-///
-/// # Errors
-///
-/// As [`record`].
-pub fn record_blocking(
-    log: &Log,
-    held: &RunHeld,
-    drafts: Vec<Draft>,
-) -> Result<Vec<Position>, RunError> {
-    let positions = recording(log, held, drafts)?.run_blocking(log)?;
-    recorded(held, positions)
-}
-
-fn row_of(context: &DecideContext<'_>, stream: &str) -> Result<Option<RunRow>, AppendError> {
+pub(super) fn row_of(
+    context: &DecideContext<'_>,
+    stream: &str,
+) -> Result<Option<RunRow>, AppendError> {
     view::row(context, FOLD, &stream_key(stream))
 }
 
@@ -217,6 +198,9 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
     let (may_start, may_resume) = (begin.may_start, begin.may_resume);
     let may_reopen = begin.may_reopen;
     let stream = begin.stream.clone();
+    let budget = begin.budget.as_ref();
+    let budget = budget.map(|owner| budgets::id_of(log, owner)).transpose()?;
+    let parent = begin.parent.clone();
     let decide = move |context: &mut DecideContext<'_>| {
         let (opening, steady_us) = (context.opening(), context.steady_us());
         let row = row_of(context, &stream)?;
@@ -226,11 +210,15 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
         };
         let lease = LEASE.control(length, steady_us, &opening);
         let Some(row) = row.filter(|row| row.started.is_some() || row.imported) else {
-            return Ok(if may_start {
-                Decision::record(STARTED, lease, Verdict::Begun(Begun::Started(held())))
-            } else {
-                Decision::nothing(Verdict::NotFound)
-            });
+            if !may_start {
+                return Ok(Decision::nothing(Verdict::NotFound));
+            }
+            let control = match spending(context, (budget.as_ref(), parent.as_deref()))? {
+                Ok(control) => lease.merge(control),
+                Err(verdict) => return Ok(Decision::nothing(verdict)),
+            };
+            let verdict = Verdict::Begun(Begun::Started(held()));
+            return Ok(Decision::record(STARTED, control, verdict));
         };
         let is_held = row
             .lease
@@ -241,8 +229,22 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
             (Some(_), _) if !may_reopen => Why::Finished,
             (_, true) => Why::Held,
             (_, false) => {
+                let known = row.budget.as_ref().map(OwnerId::from);
+                let control = match (&known, &budget) {
+                    (Some(known), Some(wanted)) if known != wanted => {
+                        return Ok(Decision::nothing(Verdict::OtherBudget));
+                    }
+                    (Some(_), _) => lease,
+                    (None, wanted) => {
+                        let parent = row.parent.as_deref();
+                        match spending(context, (wanted.as_ref(), parent))? {
+                            Ok(control) => lease.merge(control),
+                            Err(verdict) => return Ok(Decision::nothing(verdict)),
+                        }
+                    }
+                };
                 let verdict = Verdict::Begun(Begun::Resumed(held()));
-                return Ok(Decision::record(RESUMED, lease, verdict));
+                return Ok(Decision::record(RESUMED, control, verdict));
             }
         };
         let summary = RunSummary::of(stream.clone(), row, &Moment::Now(opening, steady_us));
@@ -251,10 +253,49 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
     Ok(Command::new(log, candidates, decide)?)
 }
 
+/// What control says of the budget of a run: the one that is wanted, else that of the run that
+/// spawns it. What a run spends counts for the one that spawned it.
+fn spending(
+    context: &DecideContext<'_>,
+    (wanted, parent): (Option<&OwnerId>, Option<&str>),
+) -> Result<Result<Control, Verdict>, AppendError> {
+    let parent = match parent {
+        Some(parent) => row_of(context, parent)?.and_then(|row| row.budget),
+        None => None,
+    };
+    let parent = parent.as_ref().map(OwnerId::from);
+    let Some(owner) = wanted.or(parent.as_ref()) else {
+        return Ok(Ok(Control::new()));
+    };
+    let mut books = Books::default();
+    if !books.is_known(context, owner)? {
+        return Ok(Err(Verdict::UnknownBudget));
+    }
+    if let Some(parent) = &parent
+        && !books.is_within(context, owner, parent)?
+    {
+        return Ok(Err(Verdict::OutsideOfParent));
+    }
+    Ok(Ok(Control::new()
+        .bytes(control::RUN_BUDGET, owner.digest)
+        .text(control::RUN_BUDGET_SCOPE, owner.scope.as_str())))
+}
+
 fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
     match verdict {
         Verdict::Begun(run) => Ok(run),
         Verdict::NotFound => Err(RunError::NotFound {
+            stream: wanted.stream.clone(),
+        }),
+        Verdict::UnknownBudget => Err(RunError::Budget(BudgetError::UnknownOwner {
+            name: wanted.budget.as_ref().map(|owner| owner.name().to_owned()),
+        })),
+        Verdict::OutsideOfParent => {
+            let name = wanted.budget.as_ref().map(|owner| owner.name().to_owned());
+            let name = name.unwrap_or_default();
+            Err(RunError::Budget(BudgetError::OtherParent { name }))
+        }
+        Verdict::OtherBudget => Err(RunError::OtherBudget {
             stream: wanted.stream.clone(),
         }),
         Verdict::Refused(run, why) => Err(match why {
@@ -263,30 +304,4 @@ fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
             Why::Exists => RunError::Exists(run),
         }),
     }
-}
-
-fn recording(
-    log: &Log,
-    held: &RunHeld,
-    drafts: Vec<Draft>,
-) -> Result<Command<Option<Vec<Position>>>, RunError> {
-    let (held, count) = (held.clone(), drafts.len());
-    let decide = move |context: &mut DecideContext<'_>| {
-        if !is_held(context, &held)? {
-            return Ok(Decision::nothing(None));
-        }
-        let first = context.next_position().get();
-        let positions = (0..count).map(|at| Position::new(first.saturating_add(at as u64)));
-        let mut decision = Decision::nothing(Some(positions.collect()));
-        decision.record = (0..count).map(|at| (at, Control::new())).collect();
-        Ok(decision)
-    };
-    Ok(Command::new(log, drafts, decide)?)
-}
-
-fn recorded(held: &RunHeld, positions: Option<Vec<Position>>) -> Result<Vec<Position>, RunError> {
-    positions.ok_or_else(|| RunError::Stale {
-        stream: held.stream.clone(),
-        fence: held.fence,
-    })
 }

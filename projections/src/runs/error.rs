@@ -1,6 +1,7 @@
 //! Why a run is not begun, or not gone on with.
 
 use super::RunSummary;
+use crate::budgets::BudgetError;
 use crate::sessions::SessionError;
 use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
@@ -38,6 +39,15 @@ pub enum RunError {
         /// Where it was begun or resumed.
         fence: Position,
     },
+    /// It spends another budget, and that never changes.
+    #[error("run `{stream}` spends another budget, and that never changes")]
+    OtherBudget {
+        /// The stream.
+        stream: String,
+    },
+    /// Its budget has no room, or there is none.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// Nothing can be appended at a path of the session's document.
     #[error(transparent)]
     Session(#[from] SessionError),
@@ -70,6 +80,8 @@ impl RunError {
             Self::Exists(_) => "run_exists",
             Self::NotFound { .. } => "run_not_found",
             Self::Stale { .. } => "stale_run",
+            Self::OtherBudget { .. } => "run_budget",
+            Self::Budget(error) => error.code(),
             Self::Session(error) => error.code(),
             Self::Json(_) => "not_json",
             Self::Entropy(_) => "entropy_unavailable",
@@ -83,9 +95,12 @@ impl RunError {
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Held(_) | Self::Finished(_) | Self::Exists(_) | Self::Stale { .. } => {
-                ErrorKind::Conflict
-            }
+            Self::Held(_)
+            | Self::Finished(_)
+            | Self::Exists(_)
+            | Self::Stale { .. }
+            | Self::OtherBudget { .. } => ErrorKind::Conflict,
+            Self::Budget(error) => error.kind(),
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Session(error) => error.kind(),
             Self::Json(_) | Self::Event(_) => ErrorKind::Usage,
@@ -100,6 +115,7 @@ impl RunError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Held(_) | Self::Entropy(_) => true,
+            Self::Budget(error) => error.is_retryable(),
             Self::Append(error) => error.is_retryable(),
             Self::Read(error) => error.is_retryable(),
             _ => false,

@@ -1,11 +1,13 @@
 //! From records to rows.
 
 use runstone_codec::{Control, Header};
-use runstone_store::{Fold, FoldError, FoldRecord, Rows};
+use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 
+use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
 use crate::rows::{self, FinishedRow, RunRow, StepRow, StepSum, UsageRow, UsageSum};
+use crate::view;
 
 /// Name of the fold, and prefix of its rows.
 pub(super) const FOLD: &str = "runs";
@@ -94,6 +96,11 @@ pub(super) fn children_key(stream: &str) -> Vec<u8> {
     key_in(CHILD_ROW, stream, &[])
 }
 
+/// What is known of a stream now.
+pub(super) fn row(log: &Log, stream: &str) -> Result<Option<RunRow>, ReadError> {
+    view::stored(log, FOLD, &stream_key(stream))
+}
+
 /// Takes one record into the rows.
 pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
     let header = seen.header;
@@ -169,6 +176,7 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
         finished: None,
         fence: 0,
         lease: None,
+        budget: None,
         paused: false,
         let_go: None,
         events: 0,
@@ -212,6 +220,13 @@ fn held(run: &mut RunRow, seen: &Seen<'_>) {
     run.fence = seen.position;
     let is_held = seen.control.get_text(control::RUN_HOLDER).is_some();
     run.lease = is_held.then(|| LEASE.read(seen.control, seen.position));
+    let owner = OwnerId::of(
+        seen.control.get_bytes(control::RUN_BUDGET),
+        seen.control.get_text(control::RUN_BUDGET_SCOPE),
+    );
+    if let Some(owner) = owner.filter(|_| is_held) {
+        run.budget = Some(owner.key());
+    }
 }
 
 fn finished(seen: &Seen<'_>) -> FinishedRow {

@@ -26,17 +26,20 @@ mod command;
 mod error;
 mod fold;
 mod list;
+mod record;
 mod summary;
 
 pub use audit::{
     Act, Newest, RECENT, Recent, Violation, ViolationKind, recent, timeline, violations,
 };
 pub(crate) use command::is_held;
-pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, record, record_blocking};
+pub use command::{Begin, Begun, RunHeld, begin, begin_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::{is_imported, report_of};
 pub use list::{RunFilter, Runs, as_of, get, list, name, totals, tree_totals};
+pub(crate) use record::budget_of;
+pub use record::{record, record_blocking};
 pub use summary::{Counts, Finished, RunStatus, RunSummary, StepUsage, Totals, Usage};
 
 #[cfg(test)]

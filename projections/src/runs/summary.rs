@@ -5,6 +5,7 @@ use std::fmt;
 use runstone_codec::Position;
 use serde::Serialize;
 
+use crate::budgets::OwnerId;
 use crate::lease::Moment;
 use crate::rows::{LeaseRow, RunRow, UsageSum};
 
@@ -30,6 +31,9 @@ pub struct RunSummary {
     pub fence: Position,
     /// Who holds it, or held it when it crashed.
     pub holder: Option<String>,
+    /// Whose budget it spends.
+    #[serde(skip)]
+    pub budget: Option<OwnerId>,
     /// What it did.
     pub counts: Counts,
     /// What its calls of models used.
@@ -311,6 +315,7 @@ impl RunSummary {
             status,
             fence: Position::new(row.fence),
             holder: row.lease.map(|lease| lease.holder),
+            budget: row.budget.as_ref().map(OwnerId::from),
             counts,
             usage: Usage::from(row.usage),
             steps: StepUsage {

@@ -183,6 +183,7 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
         status,
         fence: Position::new(started.map_or(0, |(position, _)| position)),
         holder: None,
+        budget: None,
         counts,
         usage,
         steps: step_usage(&mine),

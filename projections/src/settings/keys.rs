@@ -167,7 +167,7 @@ pub(super) const KEYS: [Key; 26] = [
         "budgets.warn_percent",
         "Percent of a limit at which a warning is recorded.",
         Allowed::Number(1, 100),
-        "budgets: charging",
+        "budgets: reserving and charging",
     ),
     key(
         "approvals.approval_from",

@@ -12,6 +12,8 @@
 //! **tasks, effects, runs and erasure go by settings**: [`Admission`], [`Loops`], [`Effects`],
 //! `effect_s`, `run_s` and `tray_s` of [`Leases`], and [`Retention`]; the others are checked, recorded
 //! and shown. The
+//! **effects, runs, budgets and erasure go by settings**: [`Effects`], [`Budgets`], `effect_s`, `run_s`
+//! and `reservation_s` of [`Leases`], and [`Retention`]; the others are checked, recorded and shown. The
 //! deciders that go by them are named here and in the template, so that a log is configured before
 //! they come:
 //!

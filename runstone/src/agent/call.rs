@@ -6,6 +6,7 @@ use super::handle::Runstone;
 use super::run::{Run, is_doubtful, new_id};
 use runstone_codec::{EntropyError, Position};
 use runstone_projections::Hold;
+use runstone_projections::budgets::{Amounts, Owner};
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, KeySource, Outcome,
 };
@@ -13,6 +14,7 @@ use runstone_projections::events::ErrorSaid;
 use runstone_store::{AppendError, ErrorKind, Query, Read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -111,6 +113,7 @@ type Asking = Pin<Box<dyn Future<Output = Result<Found, String>> + Send>>;
 type Reconciler = Box<dyn FnOnce(Effect) -> Asking + Send>;
 /// What the caller makes of a result, as JSON.
 type Check = Box<dyn FnOnce(&[u8]) -> Result<(), String> + Send>;
+type Cost = Box<dyn FnOnce(&Value) -> Amounts + Send>;
 
 /// A call of a tool: what it is, and then [`call`](Self::call).
 #[must_use = "nothing is called until `call`"]
@@ -122,6 +125,7 @@ pub struct EffectCall {
     wait: bool,
     reconciler: Option<Reconciler>,
     check: Option<Check>,
+    cost: Option<Cost>,
 }
 
 impl Debug for EffectCall {
@@ -146,6 +150,7 @@ impl EffectCall {
             wait: false,
             reconciler: None,
             check: None,
+            cost: None,
         }
     }
 
@@ -189,6 +194,19 @@ impl EffectCall {
             Ok(claim) => self.claim = claim,
             Err(error) => self.refused = Some(error),
         }
+        self
+    }
+
+    /// It is called only if the owner may spend this besides. The budget of its run is asked in any
+    /// case.
+    pub fn budget(self, owner: impl Into<Owner>, amounts: Amounts) -> Self {
+        self.with(|claim| claim.budget(owner, amounts))
+    }
+
+    /// What it cost, read from its result: the dimensions that are named there count so, the others
+    /// as reserved.
+    pub fn cost(mut self, cost: impl FnOnce(&Value) -> Amounts + Send + 'static) -> Self {
+        self.cost = Some(Box::new(cost));
         self
     }
 
@@ -304,7 +322,7 @@ impl EffectCall {
         C: Future<Output = Result<T, E>>,
     {
         let mut this = self;
-        let check = this.check.take();
+        let (check, cost) = (this.check.take(), this.cost.take());
         let mut guard = match this.begin().await? {
             Begun::Done(outcome) => return replayed(&outcome),
             Begun::Held(guard) => guard,
@@ -321,6 +339,11 @@ impl EffectCall {
                 executed: executed(error),
             },
         };
+        if let (Some(cost), Change::Complete { result, .. }) = (cost, &change) {
+            let result = serde_json::from_slice(result.as_deref().unwrap_or(b"null"));
+            // It is JSON: it was just written.
+            guard.cost = result.ok().as_ref().map(cost);
+        }
         let position = guard.settle(&change).await?;
         let name = || guard.held.name.clone();
         match (answer, change) {

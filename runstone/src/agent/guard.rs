@@ -6,6 +6,7 @@ use super::call::CallError;
 use super::handle::Runstone;
 use super::run::{RETRIES, Run, find, is_doubtful};
 use runstone_codec::{Position, Uuid};
+use runstone_projections::budgets::Amounts;
 use runstone_projections::effects::{Change, EffectError, Held};
 use std::fmt::{Debug, Display};
 use std::future::{Future, pending};
@@ -75,6 +76,8 @@ pub(super) struct Guard {
     /// Whether the tool was called.
     pub(super) begun: bool,
     is_settled: bool,
+    /// What it cost, where that is not what was reserved.
+    pub(super) cost: Option<Amounts>,
 }
 
 impl Guard {
@@ -84,6 +87,7 @@ impl Guard {
             held,
             begun: false,
             is_settled: false,
+            cost: None,
         }
     }
 
@@ -96,8 +100,21 @@ impl Guard {
         change: &Change,
     ) -> Result<Position, CallError<E>> {
         let effects = self.run.inner.runstone.effects();
-        let target = self.held.target();
-        let settled = patiently(|| effects.change(&target, change)).await;
+        let mut target = match &self.cost {
+            Some(cost) => self.held.target().cost(cost.clone()),
+            None => self.held.target(),
+        };
+        let mut settled = patiently(|| effects.change(&target, change)).await;
+        if let (Err(EffectError::Budget(error)), Some(_)) = (&settled, &self.cost) {
+            // A cost that cannot be charged must not hide that the call was made.
+            tracing::warn!(
+                effect = self.held.name,
+                code = error.code(),
+                "cost not charged"
+            );
+            target = self.held.target();
+            settled = patiently(|| effects.change(&target, change)).await;
+        }
         let unrecorded = |source| CallError::Unrecorded {
             name: self.held.name.clone(),
             source,

@@ -3,6 +3,7 @@
 use super::inbox::Inbox;
 use super::run::RunBuilder;
 use crate::Options;
+use runstone_projections::budgets::Budgets;
 use runstone_projections::effects::Effects;
 use runstone_store::{Log, OpenError};
 use std::ops::Deref;
@@ -20,6 +21,7 @@ pub struct Runstone {
 struct Inner {
     log: Log,
     effects: Effects,
+    budgets: Budgets,
     holder: String,
 }
 
@@ -71,6 +73,11 @@ impl Runstone {
         &self.inner.effects
     }
 
+    /// What may be spent, and what was.
+    pub fn budgets(&self) -> &Budgets {
+        &self.inner.budgets
+    }
+
     /// The log alone.
     pub fn log(&self) -> &Log {
         &self.inner.log
@@ -89,10 +96,11 @@ impl From<Log> for Runstone {
         for byte in log.opening().id.iter().take(4) {
             let _ = write!(holder, "{byte:02x}");
         }
-        let effects = Effects::new(&log);
+        let (effects, budgets) = (Effects::new(&log), Budgets::new(&log));
         let inner = Arc::new(Inner {
             log,
             effects,
+            budgets,
             holder,
         });
         Self { inner }

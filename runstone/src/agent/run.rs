@@ -10,6 +10,7 @@ use runstone_codec::{
     Draft, Entropy as _, EntropyError, NewEvent, OsEntropy, Position, TypedEvent, Uuid, namespace,
 };
 use runstone_projections::Hold;
+use runstone_projections::budgets::Owner;
 use runstone_projections::events::{LlmCallCompleted, RunFinished, RunPaused, SessionEnded};
 use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
 use runstone_projections::sessions::{self, Document, Since};
@@ -131,6 +132,14 @@ impl RunBuilder {
     /// The run that spawns it.
     pub fn parent(mut self, parent: &Run) -> Self {
         self.begin.parent = Some(parent.id().to_owned());
+        self
+    }
+
+    /// Whose budget it spends: each step one of `steps`, each call of a tool one of `tool_calls`,
+    /// each call of a model its tokens and its price. It is open already. A run that is resumed
+    /// keeps what it has; one with a parent has the parent's, or one below that.
+    pub fn budget(mut self, owner: impl Into<Owner>) -> Self {
+        self.begin.budget = Some(owner.into());
         self
     }
 

@@ -2,7 +2,7 @@
 
 use super::line::{Line, said};
 use super::{Answer, told};
-use crate::args::ClaimArgs;
+use crate::args::{ClaimArgs, amounts};
 use crate::error::{Exit, Failure, Report};
 use crate::output::rfc3339;
 use crate::session::{Access, Pauses, Session};
@@ -57,6 +57,10 @@ fn claim(args: &ClaimArgs, holder: String) -> Claim {
         .class(args.class)
         .holder(holder)
         .hold(Hold::ByClock(args.lease.saturating_mul(SECOND_US)));
+    let claim = match &args.budget {
+        Some(owner) => claim.budget(owner.as_str(), amounts(&args.reserve)),
+        None => claim,
+    };
     let claim = match &args.args {
         Some(json) => claim.args_json(json.as_bytes()),
         None => claim,

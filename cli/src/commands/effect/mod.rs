@@ -6,12 +6,15 @@ mod settle;
 
 pub(crate) use line::{Line, table};
 
-use crate::args::{Call, EffectCommand, EffectsArgs, Holding, ShowEffectArgs, Stand, parse_json};
+use crate::args::{
+    Call, EffectCommand, EffectsArgs, Holding, ShowEffectArgs, Stand, amounts, parse_json,
+};
 use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
 use crate::session::{Access, Session};
+use runstone::budgets::Amounts;
 use runstone::codec::Position;
-use runstone::effects::{Change, Claim, EffectError, EffectFilter, Kind, list};
+use runstone::effects::{Change, Claim, EffectError, EffectFilter, Kind, Target, list};
 use runstone::events::ErrorSaid;
 use runstone::{Effect, Effects, Hold, KeySource, Limits, Log};
 use std::io::Read as _;
@@ -31,11 +34,8 @@ pub(crate) fn run(session: &Session, command: EffectCommand) -> Result<Exit, Fai
         EffectCommand::Complete(args) => {
             let result = args.result.map(value).transpose()?;
             let rejected = args.rejected;
-            changed(
-                session,
-                &args.holding,
-                &Change::Complete { result, rejected },
-            )
+            let change = Change::Complete { result, rejected };
+            changed(session, &args.holding, &change, &amounts(&args.cost))
         }
         EffectCommand::Fail(args) => {
             let error = ErrorSaid {
@@ -43,16 +43,23 @@ pub(crate) fn run(session: &Session, command: EffectCommand) -> Result<Exit, Fai
                 message: args.message,
             };
             let executed = args.executed;
-            changed(session, &args.holding, &Change::Fail { error, executed })
+            let change = Change::Fail { error, executed };
+            changed(session, &args.holding, &change, &Amounts::new())
         }
         EffectCommand::Renew(args) => {
             let hold = Hold::ByClock(args.lease.saturating_mul(SECOND_US));
-            changed(session, &args.holding, &Change::Renew(hold))
+            changed(
+                session,
+                &args.holding,
+                &Change::Renew(hold),
+                &Amounts::new(),
+            )
         }
         EffectCommand::Cancel(args) => {
             let begun = !args.not_begun;
             let reason = args.reason;
-            changed(session, &args.holding, &Change::Cancel { reason, begun })
+            let change = Change::Cancel { reason, begun };
+            changed(session, &args.holding, &change, &Amounts::new())
         }
         EffectCommand::Release(args) => settle::release(session, args),
         EffectCommand::Reconcile(args) => settle::reconcile(session, args),
@@ -158,10 +165,19 @@ fn find(log: &Log, call: &Call, fence: Option<u64>) -> Result<(Effect, Option<Po
 }
 
 /// Does something to the call that the caller holds.
-fn changed(session: &Session, holding: &Holding, change: &Change) -> Result<Exit, Failure> {
+fn changed(
+    session: &Session,
+    holding: &Holding,
+    change: &Change,
+    cost: &Amounts,
+) -> Result<Exit, Failure> {
     let answer = session.with(Access::Write, |log| {
         let (effect, fence) = find(log, &holding.call, holding.fence)?;
-        change_it(session, log, &effect, fence, change)
+        let mut target = effect.target();
+        if !cost.is_empty() {
+            target = target.cost(cost.clone());
+        }
+        change_it(session, log, (&effect, target), fence, change)
     })?;
     told(session, &answer, |line| line.sentence(&session.output))
 }
@@ -169,14 +185,14 @@ fn changed(session: &Session, holding: &Holding, change: &Change) -> Result<Exit
 fn change_it(
     session: &Session,
     log: &Log,
-    effect: &Effect,
+    (effect, target): (&Effect, Target),
     fence: Option<Position>,
     change: &Change,
 ) -> Result<Answer, Failure> {
     let effects = Effects::new(log);
     let target = match fence {
-        Some(fence) => effect.target().fence(fence),
-        None => effect.target(),
+        Some(fence) => target.fence(fence),
+        None => target,
     };
     let refusal = match effects.change_blocking(&target, change) {
         Ok(_) => None,

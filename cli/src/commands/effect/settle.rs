@@ -108,7 +108,7 @@ fn settle(
         output.note(what);
     }
     let answer = session.with(Access::Write, |log| {
-        change_it(session, log, effect, Some(fence), change)
+        change_it(session, log, (effect, effect.target()), Some(fence), change)
     })?;
     told(session, &answer, |line| line.sentence(output))
 }

@@ -1,0 +1,333 @@
+//! From records to rows.
+//!
+//! ```text
+//!  'b' digest(16) scope                    an owner: limits, sums by window
+//!  'r' fence(8)                            a reservation, as it stands
+//!  'o' digest(16) scope 00 fence(8)        one that is not ended, under each owner that it counts for
+//!  'c' digest(16) scope 00 call(16)        what an owner was charged for a call of a model
+//! ```
+
+use super::{Amounts, BudgetLimits, Dimension, MAX_NESTING, OwnerId, window};
+use crate::events::Window;
+use crate::events::control::budget as field;
+use crate::lease::LeaseFields;
+use crate::rows::{self, OwnerRow, ReservationRow};
+use crate::runs::is_imported;
+use runstone_codec::{Control, Header};
+use runstone_store::{Fold, FoldError, FoldRecord, Rows};
+
+/// Name of the fold.
+pub(super) const FOLD: &str = "budgets";
+/// First byte of the key of an owner's row.
+pub(super) const OWNER_ROW: u8 = b'b';
+const RESERVATION_ROW: u8 = b'r';
+const OPEN_ROW: u8 = b'o';
+const CALL_ROW: u8 = b'c';
+
+pub(super) const LEASE: LeaseFields = LeaseFields {
+    holder: field::HOLDER,
+    opening: field::OPENING,
+    lease_us: field::LEASE_US,
+    expires_at_us: field::LEASE_EXPIRES_AT_US,
+};
+
+/// The fold of budgets.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct BudgetsFold;
+
+impl BudgetsFold {
+    /// The fold.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+impl Fold for BudgetsFold {
+    fn name(&self) -> &'static str {
+        FOLD
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        let at = At {
+            position: record.position.get(),
+            now_us: record.recorded_at_us,
+            header: record.header,
+            control: record.control,
+        };
+        take(rows, &at)
+    }
+}
+
+/// What the fold looks at.
+pub(super) struct At<'a> {
+    pub(super) position: u64,
+    pub(super) now_us: u64,
+    pub(super) header: &'a Header,
+    pub(super) control: &'a Control,
+}
+
+/// How a reservation stands, by number.
+pub(super) mod state {
+    pub(in crate::budgets) const OPEN: u8 = 0;
+    pub(in crate::budgets) const SETTLED: u8 = 1;
+    pub(in crate::budgets) const RELEASED: u8 = 2;
+    pub(in crate::budgets) const EXPIRED: u8 = 3;
+}
+
+/// Code of a reservation that is given back because its lease is over.
+pub(super) const LEASE_OVER: &str = "lease_over";
+
+/// Key of an owner's row.
+pub(super) fn owner_key(id: &OwnerId) -> Vec<u8> {
+    [&[OWNER_ROW], &id.digest[..], id.scope.as_bytes()].concat()
+}
+
+pub(super) fn reservation_key(fence: u64) -> Vec<u8> {
+    [&[RESERVATION_ROW], &fence.to_be_bytes()[..]].concat()
+}
+
+/// What the keys of the open reservations of an owner begin with.
+pub(super) fn open_prefix(id: &OwnerId) -> Vec<u8> {
+    [&[OPEN_ROW], &id.digest[..], id.scope.as_bytes(), &[0]].concat()
+}
+
+fn open_key(id: &OwnerId, fence: u64) -> Vec<u8> {
+    [open_prefix(id), fence.to_be_bytes().to_vec()].concat()
+}
+
+/// The reservation that a key of an open one names.
+pub(super) fn fence_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>()
+        .map(|fence| u64::from_be_bytes(*fence))
+}
+
+pub(super) fn call_key(id: &OwnerId, call: &[u8]) -> Vec<u8> {
+    [&[CALL_ROW], &id.digest[..], id.scope.as_bytes(), &[0], call].concat()
+}
+
+/// Takes one record into the rows. What was recorded elsewhere spends nothing here.
+pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(change) = at.header.event_type.strip_prefix("budget.") else {
+        return Ok(());
+    };
+    if is_imported(at.header) {
+        return Ok(());
+    }
+    match change {
+        "opened" => opened(rows, at),
+        "changed" => changed(rows, at),
+        "reserved" => reserved(rows, at),
+        "settled" | "released" => ended(rows, at, change == "settled"),
+        "charged" => charged(rows, at),
+        "warned" | "exceeded" => told(rows, at, change == "warned"),
+        _ => Ok(()),
+    }
+}
+
+fn owner_of(at: &At<'_>) -> Option<OwnerId> {
+    let scope = at.control.get_text(field::SCOPE);
+    let scope = scope.unwrap_or(at.header.scope.as_str());
+    OwnerId::of(at.control.get_bytes(field::OWNER), Some(scope))
+}
+
+fn amounts(at: &At<'_>, field: u16) -> Amounts {
+    let bytes = at.control.get_bytes(field).unwrap_or_default();
+    Amounts::from_bytes(bytes).unwrap_or_default()
+}
+
+fn limits(at: &At<'_>) -> BudgetLimits {
+    let bytes = at.control.get_bytes(field::LIMITS).unwrap_or_default();
+    BudgetLimits::from_bytes(bytes).unwrap_or_default()
+}
+
+fn owner(rows: &mut dyn Rows, id: &OwnerId) -> Result<Option<OwnerRow>, FoldError> {
+    let row = rows.get(&owner_key(id))?;
+    row.map(|row| rows::decode(&row)).transpose()
+}
+
+/// Changes an owner and each one above it, in their windows of now.
+fn each(
+    rows: &mut dyn Rows,
+    id: &OwnerId,
+    now_us: u64,
+    mut change: impl FnMut(&mut dyn Rows, &OwnerId, &mut OwnerRow),
+) -> Result<(), FoldError> {
+    let mut next = Some(id.clone());
+    for _ in 0..=MAX_NESTING {
+        let Some(id) = next.take() else { break };
+        let Some(mut row) = owner(rows, &id)? else {
+            break;
+        };
+        row.roll(window::of(now_us));
+        change(rows, &id, &mut row);
+        rows.put(&owner_key(&id), rows::encode(&row)?);
+        next = row.parent.as_ref().map(OwnerId::from);
+    }
+    Ok(())
+}
+
+fn opened(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(at) else {
+        return Ok(());
+    };
+    if owner(rows, &id)?.is_some() {
+        return Ok(());
+    }
+    let parent = OwnerId::of(
+        at.control.get_bytes(field::PARENT),
+        at.control.get_text(field::PARENT_SCOPE),
+    );
+    let level = match &parent {
+        Some(parent) => owner(rows, parent)?.map_or(0, |row| row.level.saturating_add(1)),
+        None => 0,
+    };
+    let mut row = OwnerRow {
+        opened: at.position,
+        opened_at_us: at.now_us,
+        stream: at.header.stream.clone(),
+        level,
+        parent: parent.as_ref().map(OwnerId::key),
+        limits: Vec::new(),
+        limits_at: at.position,
+        windows: window::of(at.now_us),
+        counters: Vec::new(),
+        open: 0,
+    };
+    row.set_limits(&limits(at));
+    rows.put(&owner_key(&id), rows::encode(&row)?);
+    Ok(())
+}
+
+fn changed(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(at) else {
+        return Ok(());
+    };
+    let Some(mut row) = owner(rows, &id)? else {
+        return Ok(());
+    };
+    row.set_limits(&limits(at));
+    row.limits_at = at.position;
+    rows.put(&owner_key(&id), rows::encode(&row)?);
+    Ok(())
+}
+
+fn reserved(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(at) else {
+        return Ok(());
+    };
+    let amounts = amounts(at, field::AMOUNTS);
+    each(rows, &id, at.now_us, |rows, id, row| {
+        row.reserve(&amounts);
+        row.open = row.open.saturating_add(1);
+        rows.put(&open_key(id, at.position), Vec::new());
+    })?;
+    let effect = at.control.get_u64(field::EFFECT);
+    let row = ReservationRow {
+        owner: id.key(),
+        stream: at.header.stream.clone(),
+        amounts: amounts.to_row(),
+        at_us: at.now_us,
+        windows: window::of(at.now_us),
+        lease: effect
+            .is_none()
+            .then(|| LEASE.read(at.control, at.position)),
+        effect,
+        state: state::OPEN,
+        actual: Vec::new(),
+        outcome: None,
+    };
+    rows.put(&reservation_key(at.position), rows::encode(&row)?);
+    Ok(())
+}
+
+fn ended(rows: &mut dyn Rows, at: &At<'_>, is_settled: bool) -> Result<(), FoldError> {
+    let Some(fence) = at.control.get_u64(field::RESERVATION) else {
+        return Ok(());
+    };
+    let key = reservation_key(fence);
+    let Some(row) = rows.get(&key)? else {
+        return Ok(());
+    };
+    let mut row: ReservationRow = rows::decode(&row)?;
+    let was_open = row.state == state::OPEN;
+    let is_possible = was_open || (row.state == state::EXPIRED && is_settled);
+    if !is_possible {
+        return Ok(());
+    }
+    let (id, reserved) = (OwnerId::from(&row.owner), Amounts::of_row(&row.amounts));
+    let actual = amounts(at, field::AMOUNTS);
+    let made_in = row.windows;
+    each(rows, &id, at.now_us, |rows, id, row| {
+        if was_open {
+            row.unreserve(&reserved, made_in);
+            row.open = row.open.saturating_sub(1);
+            rows.remove(&open_key(id, fence));
+        }
+        if is_settled {
+            row.spend(&actual);
+        }
+    })?;
+    row.state = match (is_settled, at.control.get_text(field::WHY)) {
+        (true, _) => state::SETTLED,
+        (false, Some(LEASE_OVER)) => state::EXPIRED,
+        (false, _) => state::RELEASED,
+    };
+    if is_settled {
+        row.actual = actual.to_row();
+    }
+    row.outcome = Some(at.position);
+    rows.put(&key, rows::encode(&row)?);
+    Ok(())
+}
+
+fn charged(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(at) else {
+        return Ok(());
+    };
+    let (charged, credited) = (amounts(at, field::AMOUNTS), amounts(at, field::CREDIT));
+    each(rows, &id, at.now_us, |_, _, row| {
+        row.spend(&charged);
+        row.credit(&credited);
+    })?;
+    if let Some(call) = at.control.get_bytes(field::CALL) {
+        let total = amounts(at, field::CALL_TOTAL).to_row();
+        rows.put(&call_key(&id, call), rows::encode(&total)?);
+    }
+    Ok(())
+}
+
+fn told(rows: &mut dyn Rows, at: &At<'_>, is_warning: bool) -> Result<(), FoldError> {
+    let number = |field| at.control.get_u64(field);
+    let told = (
+        owner_of(at),
+        number(field::WINDOW).and_then(Window::from_number),
+        at.control.get_text(field::DIMENSION),
+        number(field::LIMIT),
+    );
+    let (Some(id), Some(window), Some(code), Some(limit)) = told else {
+        return Ok(());
+    };
+    let Some(mut row) = owner(rows, &id)? else {
+        return Ok(());
+    };
+    row.roll(window::of(at.now_us));
+    let dimension = Dimension::of_row(code);
+    if is_warning {
+        row.warned(window, &dimension, limit);
+    } else {
+        row.exceeded_at(window, &dimension, at.now_us);
+    }
+    rows.put(&owner_key(&id), rows::encode(&row)?);
+    Ok(())
+}
+
+impl ReservationRow {
+    pub(super) fn owner_id(&self) -> OwnerId {
+        OwnerId::from(&self.owner)
+    }
+}

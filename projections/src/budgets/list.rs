@@ -1,0 +1,370 @@
+//! Looking at budgets.
+
+use super::books::{Look, Rules, rounded_s};
+use super::fold::{
+    At, FOLD, OWNER_ROW, fence_of, open_prefix, owner_key, reservation_key, state, take,
+};
+use super::{Amounts, Budget, BudgetError, Budgets, MAX_NESTING, OwnerId, decide, window};
+use crate::MemoryRows;
+use crate::events::Window;
+use crate::lease::Moment;
+use crate::rows::{self, OwnerRow, ReservationRow};
+use crate::settings::Settings;
+use runstone_codec::Position;
+use runstone_store::{Item, Log, Query, Read, ReadError};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rows fetched at once.
+const PAGE: usize = 256;
+
+/// A reservation, as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reservation {
+    /// Its position.
+    pub fence: Position,
+    /// Whose.
+    pub owner: OwnerId,
+    /// Where it is recorded.
+    pub stream: String,
+    /// How much was held back.
+    pub amounts: Amounts,
+    /// When, Unix microseconds.
+    pub at_us: u64,
+    /// `open`, `settled`, `released` or `expired`.
+    pub state: &'static str,
+    /// When its lease ends, Unix microseconds; `None`: as long as this opening of the log lasts, or
+    /// until the call ends that it was made for.
+    pub lease_expires_at_us: Option<u64>,
+    /// Position of the claim of the call that it was made for.
+    pub effect: Option<Position>,
+    /// What it cost.
+    pub actual: Amounts,
+    /// Position of the event that ended it.
+    pub outcome: Option<Position>,
+    /// Its lease is over and nobody has recorded that yet.
+    is_lapsed: bool,
+}
+
+impl Reservation {
+    fn of(fence: u64, row: &ReservationRow, moment: &Moment) -> Self {
+        let (lease_expires_at_us, is_over) = match &row.lease {
+            Some(lease) => lease.seen(moment),
+            None => (None, false),
+        };
+        let is_lapsed = row.state == state::OPEN && is_over;
+        Self {
+            fence: Position::new(fence),
+            owner: row.owner_id(),
+            stream: row.stream.clone(),
+            amounts: Amounts::of_row(&row.amounts),
+            at_us: row.at_us,
+            state: if is_lapsed {
+                "expired"
+            } else {
+                decide::word(row)
+            },
+            lease_expires_at_us,
+            effect: row.effect.map(Position::new),
+            actual: Amounts::of_row(&row.actual),
+            outcome: row.outcome.map(Position::new),
+            is_lapsed,
+        }
+    }
+}
+
+fn failed<T: std::fmt::Display>(why: T) -> ReadError {
+    ReadError::Fold {
+        fold: FOLD.to_owned(),
+        why: format!("{why}"),
+    }
+}
+
+/// A fold that has stopped knows nothing of what came after.
+fn check(log: &Log) -> Result<(), ReadError> {
+    let folds = log.fold_status();
+    let stopped = folds.into_iter().find(|status| status.name == FOLD);
+    match stopped.and_then(|status| status.stopped) {
+        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn owner_row(log: &Log, id: &OwnerId) -> Result<Option<OwnerRow>, ReadError> {
+    let row = log.fold_row(FOLD, &owner_key(id))?;
+    row.map(|row| rows::decode(&row).map_err(failed))
+        .transpose()
+}
+
+/// Whether what an owner spends counts for another one. That never changes.
+pub(crate) fn is_within(log: &Log, id: &OwnerId, above: &OwnerId) -> Result<bool, ReadError> {
+    let mut next = Some(id.clone());
+    for _ in 0..=MAX_NESTING {
+        let Some(id) = next else { break };
+        if id == *above {
+            return Ok(true);
+        }
+        let row = owner_row(log, &id)?;
+        next = row.and_then(|row| row.parent.as_ref().map(OwnerId::from));
+    }
+    Ok(false)
+}
+
+fn now(log: &Log) -> Moment {
+    Moment::Now(log.opening(), log.steady_us())
+}
+
+/// A reservation by its position.
+pub(super) fn reservation(log: &Log, fence: Position) -> Result<Option<Reservation>, ReadError> {
+    let row = log.fold_row(FOLD, &reservation_key(fence.get()))?;
+    let row = row.map(|row| rows::decode::<ReservationRow>(&row).map_err(failed));
+    let row = row.transpose()?;
+    Ok(row.map(|row| Reservation::of(fence.get(), &row, &now(log))))
+}
+
+/// Reservations of an owner and of those below it that are not ended, the oldest first.
+///
+/// # Errors
+///
+/// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
+pub fn reservations(log: &Log, id: &OwnerId) -> Result<Vec<Reservation>, ReadError> {
+    check(log)?;
+    let mut found = Vec::new();
+    let mut open = OpenOnes::of(id);
+    while let Some(page) = open.next_page(log, PAGE)? {
+        found.extend(page);
+    }
+    Ok(found)
+}
+
+/// Every owner, in no order. It holds them all in memory.
+///
+/// # Errors
+///
+/// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
+pub fn list(log: &Log) -> Result<Vec<Budget>, BudgetError> {
+    check(log)?;
+    let rules = Rules::of(&Settings::in_force(log)?.settings);
+    let now_us = log.now_us();
+    let (mut found, mut from) = (Vec::new(), vec![OWNER_ROW]);
+    loop {
+        let page = log.fold_rows(FOLD, &[OWNER_ROW], &from, PAGE)?;
+        for (key, row) in &page {
+            let row: OwnerRow = rows::decode(row).map_err(failed)?;
+            found.push(view(&id_of(key)?, row, &rules, now_us));
+        }
+        let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
+            return Ok(found);
+        };
+        from.clone_from(last);
+        from.push(0);
+    }
+}
+
+fn id_of(key: &[u8]) -> Result<OwnerId, ReadError> {
+    let id = key.get(1..).and_then(|key| {
+        let (digest, scope) = key.split_first_chunk::<16>()?;
+        OwnerId::of(Some(digest), std::str::from_utf8(scope).ok())
+    });
+    id.ok_or_else(|| failed("the key of a row names no owner"))
+}
+
+fn view(id: &OwnerId, mut row: OwnerRow, rules: &Rules, now_us: u64) -> Budget {
+    row.roll(window::of(now_us));
+    let none = Amounts::new();
+    let exceeded = row.exceeded(id, rules, &none, (Look::After, now_us));
+    Budget {
+        id: id.clone(),
+        opened: Position::new(row.opened),
+        opened_at_us: row.opened_at_us,
+        elapsed_s: rounded_s(row.elapsed_us(Window::All, now_us)),
+        parent: row.parent.as_ref().map(OwnerId::from),
+        level: row.level,
+        limits: row.own_limits(),
+        limits_at: Position::new(row.limits_at),
+        spent: row.sums(|tally| tally.spent),
+        reserved: row.sums(|tally| tally.reserved),
+        open_reservations: row.open,
+        exceeded,
+    }
+}
+
+/// How owners stood after a position: those that events of a stream were about up to there, and those
+/// above them. It folds
+/// every event of budgets up to there, in memory. A limit of the settings that are in force now is
+/// not looked at.
+///
+/// # Errors
+///
+/// [`BudgetError::Read`] if the log cannot be read.
+pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, BudgetError> {
+    let of_stream = Item::new().stream(stream);
+    let mut tags = BTreeSet::new();
+    for record in log.read(Read::new(Query::from(of_stream)).to(at).without_payloads())? {
+        let record = record?;
+        if record.header.event_type.starts_with("budget.") {
+            tags.extend(record.header.tags);
+        }
+    }
+    if tags.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rows = MemoryRows::new();
+    let events = Item::new().of_type("budget.*");
+    for record in log.read(Read::new(Query::from(events)).to(at).without_payloads())? {
+        let record = record?;
+        let at = At {
+            position: record.position.get(),
+            now_us: record.recorded_at_us,
+            header: &record.header,
+            control: &record.control,
+        };
+        take(&mut rows, &at).map_err(failed)?;
+    }
+    let is_now = at.get().saturating_add(1) >= log.size();
+    let now_us = if is_now {
+        log.now_us()
+    } else {
+        log.record(at)?.recorded_at_us
+    };
+    let mut owners = BTreeMap::new();
+    for (key, row) in rows
+        .iter()
+        .filter(|(key, _)| key.first() == Some(&OWNER_ROW))
+    {
+        let row: OwnerRow = rows::decode(row).map_err(failed)?;
+        owners.insert(id_of(key)?, row);
+    }
+    let is_named = |id: &&OwnerId| tags.contains(&id.tag());
+    let mut meant: BTreeSet<OwnerId> = BTreeSet::new();
+    for named in owners.keys().filter(is_named) {
+        let mut next = Some(named.clone());
+        while let Some(id) = next.filter(|id| !meant.contains(id)) {
+            let row = owners.get(&id);
+            next = row.and_then(|row| row.parent.as_ref().map(OwnerId::from));
+            meant.insert(id);
+        }
+    }
+    let rules = Rules::default();
+    let rows = owners.into_iter().filter(|(id, _)| meant.contains(id));
+    let mut found: Vec<_> = rows
+        .map(|(id, row)| view(&id, row, &rules, now_us))
+        .collect();
+    found.sort_by_key(|budget| budget.opened);
+    Ok(found)
+}
+
+impl Budgets {
+    /// How an owner stands now.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::Read`] if the log cannot be read.
+    pub fn get(&self, id: &OwnerId) -> Result<Option<Budget>, BudgetError> {
+        check(&self.log)?;
+        let Some(row) = owner_row(&self.log, id)? else {
+            return Ok(None);
+        };
+        let rules = Rules::of(&self.in_force()?.settings);
+        let now_us = self.log.now_us();
+        let mut budget = view(id, row, &rules, now_us);
+        let mut above = budget.parent.clone();
+        for _ in 0..MAX_NESTING {
+            let Some(id) = above.filter(|_| budget.exceeded.is_none()) else {
+                break;
+            };
+            let Some(row) = owner_row(&self.log, &id)? else {
+                break;
+            };
+            let parent = view(&id, row, &rules, now_us);
+            (budget.exceeded, above) = (parent.exceeded, parent.parent);
+        }
+        if let Some(over) = budget.exceeded.take() {
+            budget.exceeded = Some(self.named(over)?);
+        }
+        Ok(Some(budget))
+    }
+
+    /// A reservation by its position; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::Read`] if the log cannot be read.
+    pub fn reservation(&self, fence: Position) -> Result<Option<Reservation>, BudgetError> {
+        check(&self.log)?;
+        Ok(reservation(&self.log, fence)?)
+    }
+}
+
+/// Open reservations of an owner, page by page.
+struct OpenOnes {
+    prefix: Vec<u8>,
+    /// Where the next page begins; none after the last.
+    from: Option<Vec<u8>>,
+}
+
+impl OpenOnes {
+    fn of(id: &OwnerId) -> Self {
+        let prefix = open_prefix(id);
+        Self {
+            from: Some(prefix.clone()),
+            prefix,
+        }
+    }
+
+    fn next_page(&mut self, log: &Log, most: usize) -> Result<Option<Vec<Reservation>>, ReadError> {
+        let Some(from) = self.from.take() else {
+            return Ok(None);
+        };
+        let page = log.fold_rows(FOLD, &self.prefix, &from, most)?;
+        if let Some((last, _)) = page.last().filter(|_| page.len() == most) {
+            let mut next = last.clone();
+            next.push(0);
+            self.from = Some(next);
+        }
+        let mut found = Vec::with_capacity(page.len());
+        for (key, _) in &page {
+            let fence = fence_of(key).ok_or_else(|| failed("the key of a row is cut"))?;
+            // One that ended since the page was read is passed over.
+            found.extend(reservation(log, Position::new(fence))?);
+        }
+        found.retain(|one| one.outcome.is_none());
+        Ok(Some(found))
+    }
+}
+
+/// Those of them whose lease is over, of the oldest so many.
+pub(super) struct Lapsed {
+    open: OpenOnes,
+    left: usize,
+}
+
+impl Lapsed {
+    pub(super) fn of(log: &Log, id: &OwnerId, most: usize) -> Result<Self, ReadError> {
+        let open = owner_row(log, id)?.map_or(0, |row| row.open);
+        let left = usize::try_from(open).unwrap_or(usize::MAX).min(most);
+        Ok(Self {
+            open: OpenOnes::of(id),
+            left,
+        })
+    }
+
+    pub(super) fn next_page(
+        &mut self,
+        log: &Log,
+        most: usize,
+    ) -> Result<Option<Vec<Reservation>>, ReadError> {
+        while self.left > 0 {
+            let take = self.left.min(most);
+            let Some(mut page) = self.open.next_page(log, take)? else {
+                break;
+            };
+            self.left = self.left.saturating_sub(take);
+            page.retain(|one| one.is_lapsed);
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,677 @@
+//! Budgets: what may be spent, by whom, and in which time.
+//!
+//! ```text
+//!  open(owner, limits) --> reserve --+--> settle   what it cost, even over the limit
+//!                          (refused  +--> release  given back
+//!                          if it does
+//!                          not fit)      charge    after the fact, recorded always
+//! ```
+//!
+//! Owners nest: what one spends counts for each owner above it, and something is reserved only if
+//! it fits into every limit of all of them, in every window. Check and record are one step, so that
+//! no number of callers together reserves more than a limit. Amounts are integers: money in
+//! millionths of a dollar, carbon dioxide in milligrams.
+//!
+//! ```
+//! use runstone_projections::budgets::{Amounts, BudgetLimits, Budgets, Dimension, Open};
+//! use runstone_projections::Hold;
+//! use runstone_store::{CreateOptions, Log, OpenOptions};
+//!
+//! let mut options = OpenOptions::default();
+//! options.folds = runstone_projections::standard_folds();
+//! let log = Log::memory(&CreateOptions::default(), options)?;
+//! let budgets = Budgets::new(&log);
+//!
+//! budgets.open_blocking(&Open::new("bot").limits(BudgetLimits::new().of(Dimension::Tokens, 100)))?;
+//! let held = budgets.reserve_blocking("bot", &Amounts::new().tokens(80), Hold::Opening)?;
+//! let refused = budgets.reserve_blocking("bot", &Amounts::new().tokens(30), Hold::Opening);
+//! assert_eq!(refused.unwrap_err().code(), "budget_exceeded");
+//!
+//! // It cost less than was feared, so there is room again.
+//! budgets.settle_blocking(held.fence, &Amounts::new().tokens(60))?;
+//! budgets.reserve_blocking("bot", &Amounts::new().tokens(30), Hold::Opening)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod amount;
+mod books;
+pub(crate) mod decide;
+mod error;
+mod fold;
+mod list;
+mod open;
+mod owner;
+mod window;
+
+pub use crate::events::Window;
+pub use amount::{
+    Amounts, BudgetLimits, Dimension, MAX_AMOUNT, MAX_AMOUNTS, MAX_COUNTER_LEN, MAX_COUNTERS,
+    MAX_LIMITS,
+};
+pub(crate) use books::Rules;
+pub use error::BudgetError;
+pub use fold::BudgetsFold;
+pub(crate) use list::is_within;
+pub use list::{Reservation, list, reservations, state_at};
+pub use open::{Open, Opened};
+pub use owner::{Budget, Exceeded, MAX_NESTING, MAX_OWNER_LEN, Owner, OwnerId};
+
+use crate::command::{Command, Waiting, at_once};
+use crate::events::BudgetOpened;
+use crate::lease::Hold;
+use crate::settings::{InForce, Settings};
+use crate::upcasters;
+use decide::{Books, End, Ended, Ending, How, Took, Use};
+use runstone_codec::{Position, TypedEvent};
+use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
+use std::sync::{Mutex, PoisonError};
+
+const SECOND_US: u64 = 1_000_000;
+/// How often a command is decided again because the settings changed meanwhile.
+const REDECIDED: usize = 16;
+/// Lapsed reservations that one command records.
+const EXPIRED_AT_ONCE: usize = 64;
+/// Oldest reservations of an owner that each command looks at.
+const LOOKED_AT: usize = 16;
+/// Longest holder in bytes.
+const MAX_HOLDER_LEN: usize = 256;
+
+/// The budgets of a log.
+#[derive(Debug)]
+pub struct Budgets {
+    log: Log,
+    /// What was in force when it was looked up last.
+    settings: Mutex<Option<InForce>>,
+}
+
+/// Something held back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reserved {
+    /// Position of the reservation, by which it is settled or released.
+    pub fence: Position,
+    /// Whose.
+    pub owner: OwnerId,
+    /// When its lease ends, Unix microseconds; `None`: as long as this opening of the log lasts.
+    pub lease_expires_at_us: Option<u64>,
+}
+
+/// Something spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Charged {
+    /// Where that is recorded.
+    pub position: Position,
+    /// The first limit that is exceeded now.
+    pub exceeded: Option<Exceeded>,
+}
+
+/// How a use or an ending was decided.
+#[derive(Debug)]
+enum Verdict<T> {
+    Decided(T),
+    Reconfigured,
+    UnknownOwner,
+    TooManyCounters,
+}
+
+/// What a use came to.
+#[derive(Debug)]
+enum Taken {
+    /// Where it is recorded, when by the steady clock, and the limit that is exceeded now.
+    At(Position, u64, Option<Box<Exceeded>>),
+    Refused(Box<Exceeded>),
+}
+
+impl Budgets {
+    /// The budgets of a log that was opened with [`BudgetsFold`].
+    pub fn new(log: &Log) -> Self {
+        Self {
+            log: log.clone(),
+            settings: Mutex::new(None),
+        }
+    }
+
+    /// Opens a budget. One that is open with the same limits is left alone; with others they are
+    /// changed, which is recorded. Nothing that was spent is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::NotAllowed`] if a limit is to be raised by who is no person or commander;
+    /// [`BudgetError::UnknownOwner`] if nobody opened the parent; [`BudgetError::OtherParent`].
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn open(&self, open: &Open) -> Result<Opened, BudgetError> {
+        self.opening(open, Waiting::Async).await
+    }
+
+    /// [`open`](Self::open) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_blocking(&self, open: &Open) -> Result<Opened, BudgetError> {
+        at_once(self.opening(open, Waiting::Blocking))
+    }
+
+    /// Holds something back, if it fits into every limit of the owner and of those above it.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::Exceeded`] if it does not, or if one of them has spent too much of anything
+    /// already; then nothing is held back.
+    ///
+    /// # Cancel safety
+    ///
+    /// A reservation whose future is dropped may be recorded, and holds until its lease or opening
+    /// ends.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn reserve(
+        &self,
+        owner: impl Into<Owner>,
+        amounts: &Amounts,
+        hold: Hold,
+    ) -> Result<Reserved, BudgetError> {
+        self.reserving(&owner.into(), amounts, hold, Waiting::Async)
+            .await
+    }
+
+    /// [`reserve`](Self::reserve) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    pub fn reserve_blocking(
+        &self,
+        owner: impl Into<Owner>,
+        amounts: &Amounts,
+        hold: Hold,
+    ) -> Result<Reserved, BudgetError> {
+        at_once(self.reserving(&owner.into(), amounts, hold, Waiting::Blocking))
+    }
+
+    /// Spends something at once, if it fits: a reservation that is settled in the same step.
+    ///
+    /// # Errors
+    ///
+    /// As [`reserve`](Self::reserve).
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn spend(
+        &self,
+        owner: impl Into<Owner>,
+        amounts: &Amounts,
+    ) -> Result<Position, BudgetError> {
+        let owner = owner.into();
+        let charged = self.charging(&owner, amounts, How::Spend, Waiting::Async);
+        Ok(charged.await?.position)
+    }
+
+    /// [`spend`](Self::spend) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`spend`](Self::spend).
+    pub fn spend_blocking(
+        &self,
+        owner: impl Into<Owner>,
+        amounts: &Amounts,
+    ) -> Result<Position, BudgetError> {
+        let owner = owner.into();
+        let charged = self.charging(&owner, amounts, How::Spend, Waiting::Blocking);
+        Ok(at_once(charged)?.position)
+    }
+
+    /// Records what was spent, whatever the limits say; the answer says whether one is exceeded now:
+    /// with a limit of 50 the 51st step exceeds it.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::UnknownOwner`], or what cannot be recorded.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn charge(
+        &self,
+        owner: impl Into<Owner>,
+        amounts: &Amounts,
+    ) -> Result<Charged, BudgetError> {
+        self.charging(&owner.into(), amounts, How::Charge, Waiting::Async)
+            .await
+    }
+
+    /// [`charge`](Self::charge) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`charge`](Self::charge).
+    pub fn charge_blocking(
+        &self,
+        owner: impl Into<Owner>,
+        amounts: &Amounts,
+    ) -> Result<Charged, BudgetError> {
+        at_once(self.charging(&owner.into(), amounts, How::Charge, Waiting::Blocking))
+    }
+
+    /// Records what something cost that was held back, even over the limit, and gives the rest back.
+    /// Settled with the same amounts before, it answers where. One whose lease is over is charged in
+    /// full. The settlement counts in the windows in which it is recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::ReservationEnded`] if it was settled with other amounts, or released.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn settle(&self, fence: Position, actual: &Amounts) -> Result<Charged, BudgetError> {
+        actual.check()?;
+        let end = End::Settle(actual.clone());
+        self.ending(fence, end, Waiting::Async).await
+    }
+
+    /// [`settle`](Self::settle) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`settle`](Self::settle).
+    pub fn settle_blocking(
+        &self,
+        fence: Position,
+        actual: &Amounts,
+    ) -> Result<Charged, BudgetError> {
+        actual.check()?;
+        let end = End::Settle(actual.clone());
+        at_once(self.ending(fence, end, Waiting::Blocking))
+    }
+
+    /// Gives back what was held back. Released before, or its lease over, it answers where.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::ReservationEnded`] if it was settled.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn release(
+        &self,
+        fence: Position,
+        reason: Option<String>,
+    ) -> Result<Position, BudgetError> {
+        let why = "released";
+        let released = self.ending(fence, End::Release { why, reason }, Waiting::Async);
+        Ok(released.await?.position)
+    }
+
+    /// [`release`](Self::release) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`release`](Self::release).
+    pub fn release_blocking(
+        &self,
+        fence: Position,
+        reason: Option<String>,
+    ) -> Result<Position, BudgetError> {
+        let why = "released";
+        let released = self.ending(fence, End::Release { why, reason }, Waiting::Blocking);
+        Ok(at_once(released)?.position)
+    }
+
+    /// Records every reservation whose lease is over; answers how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError`] if the log cannot be read or written.
+    pub fn sweep_blocking(&self) -> Result<usize, BudgetError> {
+        let mut swept = 0;
+        for budget in list(&self.log)? {
+            if budget.level == 0 {
+                swept += at_once(expire(&self.log, &budget.id, usize::MAX, Waiting::Blocking))?;
+            }
+        }
+        Ok(swept)
+    }
+
+    /// How an owner stands now. Nothing is recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::UnknownOwner`]; [`BudgetError::Read`].
+    pub fn check(&self, owner: impl Into<Owner>) -> Result<Budget, BudgetError> {
+        let owner = owner.into();
+        let id = self.id_of(&owner)?;
+        let budget = self.get(&id)?;
+        budget.ok_or(BudgetError::UnknownOwner {
+            name: Some(owner.name),
+        })
+    }
+
+    /// The owner as the log knows it.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::UnknownOwner`] if nothing was recorded in its scope, or that was erased. It
+    /// need not have a budget otherwise.
+    pub fn id_of(&self, owner: &Owner) -> Result<OwnerId, BudgetError> {
+        id_of(&self.log, owner)
+    }
+
+    /// The name of an owner; `None` if it was erased, or nobody opened it.
+    ///
+    /// # Errors
+    ///
+    /// [`BudgetError::Read`] if the log cannot be read.
+    pub fn name_of(&self, id: &OwnerId) -> Result<Option<String>, BudgetError> {
+        name_of(&self.log, id)
+    }
+
+    async fn opening(&self, open: &Open, waiting: Waiting) -> Result<Opened, BudgetError> {
+        let parent = open.parent_of();
+        let parent = parent.map(|parent| self.id_of(parent)).transpose()?;
+        for _ in 0..REDECIDED {
+            let (candidates, decide) = open::opening(open, parent.clone(), &self.in_force()?)?;
+            let verdict = Command::new(&self.log, candidates, decide)?
+                .run_by(&self.log, waiting)
+                .await?;
+            match open::opened(open, verdict)? {
+                Some(opened) => return Ok(opened),
+                None => self.forget_settings(),
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    async fn reserving(
+        &self,
+        owner: &Owner,
+        amounts: &Amounts,
+        hold: Hold,
+        waiting: Waiting,
+    ) -> Result<Reserved, BudgetError> {
+        let id = self.id_of(owner)?;
+        loop {
+            let settings = self.in_force()?.settings;
+            let default_us = settings.leases.reservation_s.saturating_mul(SECOND_US);
+            let length = hold.length(default_us);
+            let how = How::Reserve(length);
+            match self.taking(owner, &id, amounts, how, waiting).await? {
+                Taken::At(fence, steady_us, _) => {
+                    return Ok(Reserved {
+                        fence,
+                        owner: id,
+                        lease_expires_at_us: length.ends_at_us(steady_us),
+                    });
+                }
+                Taken::Refused(over) => self.make_room(*over, waiting).await?,
+            }
+        }
+    }
+
+    async fn charging(
+        &self,
+        owner: &Owner,
+        amounts: &Amounts,
+        how: How,
+        waiting: Waiting,
+    ) -> Result<Charged, BudgetError> {
+        let id = self.id_of(owner)?;
+        loop {
+            match self
+                .taking(owner, &id, amounts, how.clone(), waiting)
+                .await?
+            {
+                Taken::At(position, _, over) => {
+                    let exceeded = over.map(|over| self.named(*over)).transpose()?;
+                    return Ok(Charged { position, exceeded });
+                }
+                Taken::Refused(over) => self.make_room(*over, waiting).await?,
+            }
+        }
+    }
+
+    /// Records reservations of who has no room that have lapsed; if there are none, that is final.
+    async fn make_room(&self, over: Exceeded, waiting: Waiting) -> Result<(), BudgetError> {
+        if expire(&self.log, &over.owner, usize::MAX, waiting).await? > 0 {
+            return Ok(());
+        }
+        Err(BudgetError::Exceeded(Box::new(self.named(over)?)))
+    }
+
+    async fn taking(
+        &self,
+        owner: &Owner,
+        id: &OwnerId,
+        amounts: &Amounts,
+        how: How,
+        waiting: Waiting,
+    ) -> Result<Taken, BudgetError> {
+        amounts.check()?;
+        if amounts.is_empty() {
+            return Err(BudgetError::Nothing);
+        }
+        expire(&self.log, id, LOOKED_AT, waiting).await?;
+        for _ in 0..REDECIDED {
+            let in_force = self.in_force()?;
+            let taken = Use {
+                owner: id.clone(),
+                name: Some(owner.name.clone()),
+                amounts: amounts.clone(),
+                how: how.clone(),
+                holder: Some(holder(&self.log)),
+            };
+            let candidates = taken.drafts(&owner.stream(), Some(&owner.scope))?;
+            let (rules, settings_at) = (Rules::of(&in_force.settings), in_force.position);
+            let decide = move |context: &mut DecideContext<'_>| {
+                if context.last_of_type(Settings::TYPE)? != settings_at {
+                    return Ok(Decision::nothing(Verdict::Reconfigured));
+                }
+                let (at, steady_us) = (context.next_position(), context.steady_us());
+                let took = taken.decide(context, &mut Books::default(), &rules, 0)?;
+                let (record, taken) = match took {
+                    Took::Recorded(record, over) => (record, Taken::At(at, steady_us, over)),
+                    Took::Refused(record, over) => (record, Taken::Refused(over)),
+                    Took::UnknownOwner => return Ok(Decision::nothing(Verdict::UnknownOwner)),
+                    Took::TooManyCounters => {
+                        return Ok(Decision::nothing(Verdict::TooManyCounters));
+                    }
+                };
+                let mut decision = Decision::nothing(Verdict::Decided(taken));
+                decision.record = record;
+                Ok(decision)
+            };
+            match Command::new(&self.log, candidates, decide)?
+                .run_by(&self.log, waiting)
+                .await?
+            {
+                Verdict::Reconfigured => self.forget_settings(),
+                Verdict::Decided(taken) => return Ok(taken),
+                Verdict::UnknownOwner => {
+                    let name = Some(owner.name.clone());
+                    return Err(BudgetError::UnknownOwner { name });
+                }
+                Verdict::TooManyCounters => return Err(decide::too_many_counters()),
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    async fn ending(
+        &self,
+        fence: Position,
+        end: End,
+        waiting: Waiting,
+    ) -> Result<Charged, BudgetError> {
+        let unknown = || BudgetError::UnknownReservation { fence };
+        let reservation = list::reservation(&self.log, fence)?.ok_or_else(unknown)?;
+        expire(&self.log, &reservation.owner, LOOKED_AT, waiting).await?;
+        let name = self.name_of(&reservation.owner)?;
+        for _ in 0..REDECIDED {
+            let in_force = self.in_force()?;
+            let ending = Ending {
+                fence,
+                owner: reservation.owner.clone(),
+                name: name.clone(),
+                end: end.clone(),
+            };
+            let candidates = ending.drafts(&reservation.stream, None)?;
+            let (rules, settings_at) = (Rules::of(&in_force.settings), in_force.position);
+            let decide = move |context: &mut DecideContext<'_>| {
+                if context.last_of_type(Settings::TYPE)? != settings_at {
+                    return Ok(Decision::nothing(Verdict::Reconfigured));
+                }
+                let at = context.next_position();
+                let mut ended = ending.decide(context, &mut Books::default(), &rules, 0)?;
+                let record = match &mut ended {
+                    Ended::Recorded(record, _) => std::mem::take(record),
+                    _ => Vec::new(),
+                };
+                let mut decision = Decision::nothing(Verdict::Decided((ended, at)));
+                decision.record = record;
+                Ok(decision)
+            };
+            let (ended, at) = match Command::new(&self.log, candidates, decide)?
+                .run_by(&self.log, waiting)
+                .await?
+            {
+                Verdict::Reconfigured => {
+                    self.forget_settings();
+                    continue;
+                }
+                Verdict::Decided(ended) => ended,
+                Verdict::UnknownOwner | Verdict::TooManyCounters => return Err(unknown()),
+            };
+            return match ended {
+                Ended::Recorded(_, over) => Ok(Charged {
+                    position: at,
+                    exceeded: over.map(|over| self.named(*over)).transpose()?,
+                }),
+                Ended::Before(outcome) => Ok(Charged {
+                    position: outcome.unwrap_or(fence),
+                    exceeded: None,
+                }),
+                Ended::Otherwise(row) => Err(BudgetError::ReservationEnded {
+                    fence,
+                    state: decide::word(&row),
+                    outcome: row.outcome.map(Position::new),
+                }),
+                Ended::Unknown => Err(unknown()),
+                Ended::TooManyCounters => Err(decide::too_many_counters()),
+            };
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    fn named(&self, over: Exceeded) -> Result<Exceeded, BudgetError> {
+        named(&self.log, over)
+    }
+
+    fn in_force(&self) -> Result<InForce, BudgetError> {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.as_ref() {
+            return Ok(known.clone());
+        }
+        let in_force = Settings::in_force(&self.log)?;
+        *known = Some(in_force.clone());
+        Ok(in_force)
+    }
+
+    fn forget_settings(&self) {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Who acts, for others to see.
+fn holder(log: &Log) -> String {
+    let mut holder = log.principal().0.to_string();
+    let mut end = holder.len().min(MAX_HOLDER_LEN);
+    while !holder.is_char_boundary(end) {
+        end -= 1;
+    }
+    holder.truncate(end);
+    holder
+}
+
+/// The owner as the log knows it.
+pub(crate) fn id_of(log: &Log, owner: &Owner) -> Result<OwnerId, BudgetError> {
+    open::check_name(owner)?;
+    let [_, digest] = owner.keyed();
+    let digest = log.keyed_digest(&owner.scope, &digest)?;
+    let digest = digest.ok_or_else(|| BudgetError::UnknownOwner {
+        name: Some(owner.name.clone()),
+    })?;
+    Ok(OwnerId {
+        digest,
+        scope: owner.scope.clone(),
+    })
+}
+
+/// The name of an owner, where it was opened.
+pub(crate) fn name_of(log: &Log, id: &OwnerId) -> Result<Option<String>, BudgetError> {
+    let Some(row) = list::owner_row(log, id)? else {
+        return Ok(None);
+    };
+    let record = log.record(Position::new(row.opened))?;
+    let Payload::Open(payload) = &record.payload else {
+        return Ok(None);
+    };
+    let opened = upcasters().decode::<BudgetOpened>(&record.header, payload);
+    Ok(opened.ok().map(|opened| opened.owner))
+}
+
+/// A limit that is exceeded, with the name of whose it is.
+pub(crate) fn named(log: &Log, mut over: Exceeded) -> Result<Exceeded, BudgetError> {
+    over.name = name_of(log, &over.owner)?;
+    Ok(over)
+}
+
+/// Records the reservations of an owner, and of those below it, whose lease is over: looks at so
+/// many at most, the oldest first. Answers how many were recorded.
+pub(crate) async fn expire(
+    log: &Log,
+    id: &OwnerId,
+    most: usize,
+    waiting: Waiting,
+) -> Result<usize, BudgetError> {
+    let mut expired = 0;
+    let mut lapsed = list::Lapsed::of(log, id, most)?;
+    while let Some(page) = lapsed.next_page(log, EXPIRED_AT_ONCE)? {
+        let mut candidates = Vec::with_capacity(page.len());
+        let mut endings = Vec::with_capacity(page.len());
+        for reservation in page {
+            let ending = Ending {
+                fence: reservation.fence,
+                owner: reservation.owner,
+                name: None,
+                end: End::Expire,
+            };
+            candidates.extend(ending.drafts(&reservation.stream, None)?);
+            endings.push(ending);
+        }
+        let decide = move |context: &mut DecideContext<'_>| {
+            let (mut books, mut record) = (Books::default(), Vec::new());
+            for (base, ending) in endings.iter().enumerate() {
+                let ended = ending.decide(context, &mut books, &Rules::default(), base)?;
+                if let Ended::Recorded(one, _) = ended {
+                    record.extend(one);
+                }
+            }
+            let mut decision = Decision::nothing(record.len());
+            decision.record = record;
+            Ok(decision)
+        };
+        expired += Command::new(log, candidates, decide)?
+            .run_by(log, waiting)
+            .await?;
+    }
+    Ok(expired)
+}

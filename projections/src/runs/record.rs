@@ -1,0 +1,195 @@
+//! Recording what happens in a run, and what that spends.
+//!
+//! A step that begins is spent at once, in the same decision: begun it was taken, whatever becomes
+//! of it, and one that does not fit does not begin. What a call of a model used is charged after the
+//! fact, once a call, with its last report.
+
+use super::command::is_held;
+use super::fold::{report_of, row};
+use super::{RunError, RunHeld};
+use crate::budgets::decide::{
+    Books, CANDIDATES, How, Took, Use, call_digest, of_call, too_many_counters,
+};
+use crate::budgets::{self, Amounts, BudgetError, Exceeded, OwnerId, Rules};
+use crate::command::{Command, Waiting, at_once};
+use crate::events::{LlmCallCompleted, StepStarted, control};
+use crate::settings::Settings;
+use runstone_codec::{Control, Draft, Position, TypedEvent};
+use runstone_store::{AppendError, DecideContext, Decision, Log, ReadError};
+
+/// How often it is decided again because the settings changed meanwhile, or an
+/// owner had lapsed reservations.
+const REDECIDED: usize = 32;
+
+/// Records events of a run that the caller holds; all or none. In a run that has a budget, a step
+/// that begins spends one of `steps`, and a call of a model its tokens and its price.
+///
+/// # Errors
+///
+/// [`RunError::Stale`] if somebody else holds it meanwhile, or it ended; [`RunError::Budget`] if a
+/// step does not fit into its budget.
+///
+/// # Durability
+///
+/// What is answered survives power loss.
+pub async fn record(
+    log: &Log,
+    held: &RunHeld,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Position>, RunError> {
+    recording(log, held, drafts, Waiting::Async).await
+}
+
+/// [`record`] for callers without a runtime.
+///
+/// # Errors
+///
+/// As [`record`].
+pub fn record_blocking(
+    log: &Log,
+    held: &RunHeld,
+    drafts: Vec<Draft>,
+) -> Result<Vec<Position>, RunError> {
+    at_once(recording(log, held, drafts, Waiting::Blocking))
+}
+
+/// What it comes to.
+#[derive(Debug)]
+enum Verdict {
+    Recorded(Position),
+    Stale,
+    Exceeded(Box<Exceeded>),
+    UnknownOwner,
+    TooManyCounters,
+    Reconfigured,
+}
+
+async fn recording(
+    log: &Log,
+    held: &RunHeld,
+    drafts: Vec<Draft>,
+    waiting: Waiting,
+) -> Result<Vec<Position>, RunError> {
+    let count = drafts.len();
+    let uses = uses(log, held, &drafts)?;
+    for _ in 0..REDECIDED {
+        let (rules, settings_at) = if uses.is_empty() {
+            (Rules::default(), None)
+        } else {
+            let in_force = Settings::in_force(log)?;
+            (Rules::of(&in_force.settings), in_force.position)
+        };
+        let mut candidates = drafts.clone();
+        for used in &uses {
+            candidates.extend(used.drafts(&held.stream, None)?);
+        }
+        let (held, uses) = (held.clone(), uses.clone());
+        let stream = held.stream.clone();
+        let fence = held.fence;
+        let decide = move |context: &mut DecideContext<'_>| {
+            if !is_held(context, &held)? {
+                return Ok(Decision::nothing(Verdict::Stale));
+            }
+            if !uses.is_empty() && context.last_of_type(Settings::TYPE)? != settings_at {
+                return Ok(Decision::nothing(Verdict::Reconfigured));
+            }
+            decide(context, count, &uses, &rules)
+        };
+        let command = Command::new(log, candidates, decide)?;
+        match command.run_by(log, waiting).await? {
+            Verdict::Recorded(first) => {
+                let positions = (0_u64..)
+                    .take(count)
+                    .map(|at| first.get().saturating_add(at));
+                return Ok(positions.map(Position::new).collect());
+            }
+            Verdict::Stale => return Err(RunError::Stale { stream, fence }),
+            Verdict::Exceeded(over) => {
+                let expired = budgets::expire(log, &over.owner, usize::MAX, waiting).await?;
+                if expired == 0 {
+                    let over = budgets::named(log, *over)?;
+                    return Err(BudgetError::Exceeded(Box::new(over)).into());
+                }
+            }
+            Verdict::UnknownOwner => return Err(BudgetError::UnknownOwner { name: None }.into()),
+            Verdict::TooManyCounters => return Err(too_many_counters().into()),
+            Verdict::Reconfigured => {}
+        }
+    }
+    Err(AppendError::Contended { times: REDECIDED }.into())
+}
+
+/// The events, and then what they spend: all or none.
+fn decide(
+    context: &DecideContext<'_>,
+    count: usize,
+    uses: &[Use],
+    rules: &Rules,
+) -> Result<Decision<Verdict>, AppendError> {
+    let mut decision = Decision::nothing(Verdict::Recorded(context.next_position()));
+    decision.record = (0..count).map(|at| (at, Control::new())).collect();
+    let mut books = Books::default();
+    for (place, used) in uses.iter().enumerate() {
+        let base = count + place * CANDIDATES;
+        match used.decide(context, &mut books, rules, base)? {
+            Took::Recorded(one, _) => decision.record.extend(one),
+            Took::Refused(told, over) => {
+                let mut refused = Decision::nothing(Verdict::Exceeded(over));
+                refused.record = told;
+                return Ok(refused);
+            }
+            Took::UnknownOwner => return Ok(Decision::nothing(Verdict::UnknownOwner)),
+            Took::TooManyCounters => return Ok(Decision::nothing(Verdict::TooManyCounters)),
+        }
+    }
+    Ok(decision)
+}
+
+/// What events of a run spend. Who holds the run by this fence has its budget: that never changes.
+fn uses(log: &Log, held: &RunHeld, drafts: &[Draft]) -> Result<Vec<Use>, RunError> {
+    let spends = |draft: &Draft| {
+        let event_type = draft.event.event_type.as_str();
+        matches!(event_type, StepStarted::TYPE | LlmCallCompleted::TYPE)
+    };
+    if !drafts.iter().any(spends) {
+        return Ok(Vec::new());
+    }
+    let Some(owner) = budget_of(log, &held.stream)? else {
+        return Ok(Vec::new());
+    };
+    let uses = drafts.iter().filter(|draft| spends(draft)).map(|draft| {
+        let (amounts, how) = if draft.event.event_type == StepStarted::TYPE {
+            (Amounts::new().steps(1), How::Spend)
+        } else {
+            of_report(&held.stream, draft)
+        };
+        Use {
+            owner: owner.clone(),
+            name: None,
+            amounts,
+            how,
+            holder: None,
+        }
+    });
+    Ok(uses.collect())
+}
+
+/// What a report of a model's call says that it used. One without an id is a call of its own.
+fn of_report(stream: &str, draft: &Draft) -> (Amounts, How) {
+    let report = report_of(&draft.control);
+    let has_price = draft.control.get_u64(control::USD_MICROS).is_some();
+    let amounts = of_call(&report, has_price);
+    let id = draft
+        .keyed
+        .iter()
+        .find(|keyed| keyed.label == control::CALL_LABEL);
+    match id {
+        Some(id) => (amounts, How::ChargeCall(call_digest(stream, &id.parts))),
+        None => (amounts, How::Charge),
+    }
+}
+
+/// Whose budget a run spends.
+pub(crate) fn budget_of(log: &Log, stream: &str) -> Result<Option<OwnerId>, ReadError> {
+    Ok(row(log, stream)?.and_then(|row| row.budget.as_ref().map(OwnerId::from)))
+}
