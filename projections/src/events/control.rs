@@ -13,9 +13,9 @@ pub const RUN_LEASE_US: u16 = 4;
 /// `run.started`, `run.resumed`: when the lease ends, Unix microseconds.
 pub const RUN_LEASE_EXPIRES_AT_US: u16 = 5;
 /// `run.started`, `run.resumed`: keyed digest of the owner whose budget it spends, 16 bytes.
-pub const RUN_BUDGET: u16 = 6;
+pub const RUN_BUDGET: u16 = 7;
 /// `run.started`, `run.resumed`: scope of that owner.
-pub const RUN_BUDGET_SCOPE: u16 = 7;
+pub const RUN_BUDGET_SCOPE: u16 = 8;
 /// `session.ended`: why, as a code.
 pub const REASON: u16 = 2;
 /// `step.*`: keyed digest of the node, 16 bytes; in the tag `step:` too.
@@ -88,7 +88,7 @@ pub mod effect {
     /// `effect.reconciled`: 1 if a program asked the other side, 0 if a person found out.
     pub const BY_PROGRAM: u16 = 21;
     /// `effect.claimed`: positions of the reservations made for it, 8 bytes each, big-endian.
-    pub const RESERVATIONS: u16 = 22;
+    pub const RESERVATIONS: u16 = 23;
     /// Label of the keyed digest of a key, and key of its tag.
     pub const KEY_LABEL: &str = "effect";
     /// Label of the keyed digest of a binding.
