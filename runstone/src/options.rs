@@ -197,7 +197,15 @@ mod tests {
                 .map(|fold| fold.name)
                 .collect()
         };
-        let all = ["agents", "approvals", "effects", "latency", "runs", "tasks"];
+        let all = [
+            "agents",
+            "approvals",
+            "budgets",
+            "effects",
+            "latency",
+            "runs",
+            "tasks",
+        ];
         assert_eq!(names(&Runstone::memory().unwrap()), all);
         let without = Runstone::options().without_folds();
         assert_eq!(names(&without.clone().memory().unwrap()), [""; 0]);

@@ -90,10 +90,12 @@ fn what_import_writes_is_what_the_typed_events_read() {
         "log.",
         "agent.",
         "approval.",
+        "budget.",
         "effect.",
         "message.",
         "session.",
         "step.",
+        "task.",
     ];
     let known: BTreeSet<_> = known
         .filter(|name| !own.iter().any(|own| name.starts_with(own)))

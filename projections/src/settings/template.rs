@@ -10,8 +10,8 @@ use super::{Limits, Settings};
 const HEAD: &str = "\
 # Settings of a Runstone log, recorded as the event `log.configured`; the last one counts.
 # A key that is left out has its default; an unknown key is an error.
-# This version acts on [admission], [approvals], [budgets], [effects], [loops], [orders], [retention]
-# and four keys of [leases]. Who will go by each of the others is said beside it.
+# This version acts on [admission], [approvals], [budgets], [effects], [loops], [orders],
+# [retention] and four keys of [leases]. Who will go by each of the others is said beside it.
 ";
 
 impl Settings {

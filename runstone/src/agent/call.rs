@@ -1,11 +1,13 @@
 //! A call that happens once.
 
+use super::approval::{self, Ask};
 use super::block::{block_on, within};
 use super::guard::{Claiming, Guard};
 use super::handle::Runstone;
 use super::run::{Run, is_doubtful, new_id};
 use runstone_codec::{EntropyError, Position};
 use runstone_projections::Hold;
+use runstone_projections::approvals::{ApprovalError, ApprovalRequest, NotApproved};
 use runstone_projections::budgets::{Amounts, Owner};
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, KeySource, Outcome,
@@ -65,6 +67,9 @@ pub enum CallError<E: Debug + Display> {
         /// Why.
         why: String,
     },
+    /// People could not be asked about it. It was not called.
+    #[error(transparent)]
+    Approval(#[from] ApprovalError),
     /// No randomness for the claim's id.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -80,6 +85,7 @@ impl<E: Debug + Display> CallError<E> {
             Self::Unrecorded { .. } => "outcome_unrecorded",
             Self::Result { .. } => "result_rejected",
             Self::Reconcile { .. } => "reconcile_failed",
+            Self::Approval(error) => error.code(),
             Self::Entropy(_) => "entropy_unavailable",
         }
     }
@@ -89,6 +95,7 @@ impl<E: Debug + Display> CallError<E> {
         match self {
             Self::Tool(_) | Self::Result { .. } | Self::Reconcile { .. } => ErrorKind::Refused,
             Self::Effect(error) => error.kind(),
+            Self::Approval(error) => error.kind(),
             Self::Replay { .. } => ErrorKind::Usage,
             Self::Unrecorded { source, .. } => source.kind(),
             Self::Entropy(_) => ErrorKind::Storage,
@@ -103,6 +110,7 @@ impl<E: Debug + Display> CallError<E> {
                 false
             }
             Self::Effect(error) => error.is_retryable(),
+            Self::Approval(error) => error.is_retryable(),
             Self::Reconcile { .. } => true,
             Self::Entropy(error) => error.is_retryable(),
         }
@@ -126,6 +134,8 @@ pub struct EffectCall {
     reconciler: Option<Reconciler>,
     check: Option<Check>,
     cost: Option<Cost>,
+    /// Asks people, if nobody was asked.
+    ask: Option<Ask>,
 }
 
 impl Debug for EffectCall {
@@ -151,7 +161,28 @@ impl EffectCall {
             reconciler: None,
             check: None,
             cost: None,
+            ask: None,
         }
+    }
+
+    /// It is made only if people approve it with exactly these arguments. If nobody was asked, this
+    /// asks them, in these words and as the settings say; it is refused with `not_approved` until
+    /// they decide, unless it is to [`wait`](Self::wait).
+    pub fn approval(self, action: impl Into<String>) -> Self {
+        let action = action.into();
+        self.approval_by(move |mut request| {
+            request.action = Some(action);
+            request
+        })
+    }
+
+    /// [`approval`](Self::approval) by these reviewers, in this time.
+    pub fn approval_by(
+        mut self,
+        ask: impl FnOnce(ApprovalRequest) -> ApprovalRequest + Send + 'static,
+    ) -> Self {
+        self.ask = Some(Box::new(ask));
+        self.with(Claim::needs_approval)
     }
 
     fn with(mut self, change: impl FnOnce(Claim) -> Claim) -> Self {
@@ -379,6 +410,7 @@ impl EffectCall {
         if let Some(error) = self.refused.take() {
             return Err(error.into());
         }
+        let mut ask = self.ask.take();
         loop {
             let error = match Self::claim_once(self.run.clone(), self.claim.clone()).await? {
                 Ok(begun) => return Ok(begun),
@@ -390,6 +422,21 @@ impl EffectCall {
                     self.reconciler = reconciler;
                     let runstone = self.run.inner.runstone.clone();
                     Self::wait_for(runstone, effect).await?;
+                }
+                (EffectError::NotApproved { why, request, .. }, reconciler)
+                    if ask.is_some() && why == NotApproved::NotAsked
+                        || self.wait && request.is_some() && why == NotApproved::Pending =>
+                {
+                    self.reconciler = reconciler;
+                    let runstone = self.run.inner.runstone.clone();
+                    match (ask.take(), request) {
+                        (_, Some(request)) => approval::decided(&runstone, request).await?,
+                        (Some(ask), None) => {
+                            let claim = self.claim.clone();
+                            approval::request(&runstone, &claim, ask).await?;
+                        }
+                        (None, None) => {}
+                    }
                 }
                 (EffectError::Unknown(effect), Some(ask)) => {
                     let target = effect.target().fence(effect.fence);

@@ -10,6 +10,7 @@
 //!  Runstone --inbox(agent)--> Inbox.wait                          messages, orders to stop
 //! ```
 
+mod approval;
 mod block;
 mod call;
 mod guard;

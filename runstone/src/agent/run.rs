@@ -231,9 +231,13 @@ impl RunBuilder {
             *inner.document.get_mut() = Cached::of(session);
         }
         tracing::info!(run = inner.held.stream, is_resumed, "run begins");
-        Ok(Run {
+        let run = Run {
             inner: Arc::new(inner),
-        })
+        };
+        if is_resumed {
+            run.hear_decision().await?;
+        }
+        Ok(run)
     }
 }
 
@@ -254,7 +258,7 @@ pub(super) struct Inner {
     pub(super) document: tokio::sync::Mutex<Cached>,
     /// Nodes whose steps are being done.
     pub(super) steps: Mutex<BTreeSet<String>>,
-    has_ended: AtomicBool,
+    pub(super) has_ended: AtomicBool,
 }
 
 /// The session's document as this process knows it.
