@@ -5,7 +5,7 @@ use runstone_codec::{Authority, OsEntropy};
 use runstone_projections::standard_folds;
 use runstone_store::keys::Credential;
 use runstone_store::{
-    CreateOptions, Log, LogOptions, ManualClock, OpenOptions, Sealing, VerifyLevel,
+    CreateOptions, FoldCheck, Log, LogOptions, ManualClock, OpenOptions, Sealing, VerifyLevel,
 };
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,4 +113,26 @@ pub fn assert_sound(log: &Log) -> Outcome {
     }
     assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
     Ok(())
+}
+
+/// Digests of the folds.
+///
+/// # Errors
+///
+/// What differs, if one is not what the log says.
+pub fn digests(checks: &[FoldCheck]) -> Outcome<Vec<(String, [u8; 32])>> {
+    for check in checks {
+        if !check.is_equal() {
+            return Err(format!("{check:?}").into());
+        }
+    }
+    let digest = |check: &FoldCheck| (check.fold.clone(), check.digest);
+    Ok(checks.iter().map(digest).collect())
+}
+
+/// How many cases a test against a model tries.
+#[expect(clippy::disallowed_methods, reason = "a test may be told its length")]
+pub fn model_cases() -> u32 {
+    let asked = std::env::var("RUNSTONE_MODEL_CASES").ok();
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(24)
 }

@@ -11,9 +11,8 @@ use runstone_projections::budgets::{
 use runstone_projections::effects::{Change, Claim, Claimed, Effects, Executed, Held};
 use runstone_projections::events::ErrorSaid;
 use runstone_projections::{Hold, standard_folds};
-use runstone_store::{
-    CreateOptions, FoldCheck, Log, ManualClock, OpenOptions, Sealing, VerifyLevel,
-};
+use runstone_store::{CreateOptions, Log, ManualClock, OpenOptions, Sealing, VerifyLevel};
+use runstone_tests::clocked::{digests, model_cases};
 use runstone_tests::tamper::Outcome;
 use std::sync::Arc;
 
@@ -489,24 +488,8 @@ fn failed(executed: Executed) -> Change {
     }
 }
 
-fn digests(checks: &[FoldCheck]) -> Outcome<Vec<(String, [u8; 32])>> {
-    for check in checks {
-        if !check.is_equal() {
-            return Err(format!("{check:?}").into());
-        }
-    }
-    let digest = |check: &FoldCheck| (check.fold.clone(), check.digest);
-    Ok(checks.iter().map(digest).collect())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test may be told its length")]
-fn cases() -> u32 {
-    let asked = std::env::var("RUNSTONE_MODEL_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(24)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: model_cases(), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn budgets_answer_as_the_model_does(
         is_plain in any::<bool>(),

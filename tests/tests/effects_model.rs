@@ -9,12 +9,13 @@ use runstone_projections::runs::{self, RunHeld};
 use runstone_projections::{sessions, standard_folds};
 use runstone_store::keys::Credential;
 use runstone_store::{
-    Clock as _, CreateOptions, FoldCheck, Log, ManualClock, OpenOptions, Sealing, VerifyLevel,
+    Clock as _, CreateOptions, Log, ManualClock, OpenOptions, Sealing, VerifyLevel,
 };
 use runstone_tests::calls::{
     Act, Call, CallAsk, Heard, Run, RunAsk, Said, Standing, Time, Told, What, Who, Worlds, act,
     begin, call, claim, record,
 };
+use runstone_tests::clocked::{digests, model_cases};
 use runstone_tests::tamper::Outcome;
 use std::future::Future;
 use std::pin::pin;
@@ -314,24 +315,8 @@ fn state_of(standing: &Standing) -> Option<State> {
     }
 }
 
-fn digests(checks: &[FoldCheck]) -> Outcome<Vec<(String, [u8; 32])>> {
-    for check in checks {
-        if !check.is_equal() {
-            return Err(format!("{check:?}").into());
-        }
-    }
-    let digest = |check: &FoldCheck| (check.fold.clone(), check.digest);
-    Ok(checks.iter().map(digest).collect())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test may be told its length")]
-fn cases() -> u32 {
-    let asked = std::env::var("RUNSTONE_MODEL_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(24)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: model_cases(), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn calls_and_runs_answer_as_the_models_do(
         is_plain in any::<bool>(),

@@ -60,6 +60,15 @@ fn pause(log: &Runstone, run: Run, request: Position) -> Outcome {
     Ok(())
 }
 
+/// A run that asked and is paused, and how often its tool ran.
+fn paused(site: &Clocked) -> Outcome<(Position, Cell<u32>)> {
+    let log = open(site)?;
+    let (run, times) = (begin(&log)?, Cell::new(0));
+    let request = asked(publish(&run, &times))?;
+    pause(&log, run, request)?;
+    Ok((request, times))
+}
+
 /// A person decides, in a process of its own.
 fn decide(site: &Clocked, request: Position, is_yes: bool) -> Outcome<Approval> {
     let log = open(site)?;
@@ -73,11 +82,7 @@ fn decide(site: &Clocked, request: Position, is_yes: bool) -> Outcome<Approval> 
 #[test]
 fn what_was_approved_is_done_by_its_own_tool() -> Outcome {
     let site = Clocked::new()?;
-    let log = open(&site)?;
-    let (run, times) = (begin(&log)?, Cell::new(0));
-    let request = asked(publish(&run, &times))?;
-    pause(&log, run, request)?;
-    drop(log);
+    let (request, times) = paused(&site)?;
     decide(&site, request, true)?;
     let log = open(&site)?;
     let run = begin(&log)?;
@@ -107,11 +112,7 @@ fn what_was_approved_is_done_by_its_own_tool() -> Outcome {
 #[test]
 fn a_rejection_is_enforced() -> Outcome {
     let site = Clocked::new()?;
-    let log = open(&site)?;
-    let (run, times) = (begin(&log)?, Cell::new(0));
-    let request = asked(publish(&run, &times))?;
-    pause(&log, run, request)?;
-    drop(log);
+    let (request, times) = paused(&site)?;
     decide(&site, request, false)?;
     let log = open(&site)?;
     let run = begin(&log)?;
@@ -127,11 +128,7 @@ fn a_rejection_is_enforced() -> Outcome {
 #[test]
 fn of_two_that_resume_one_goes_on_and_one_decision_counts() -> Outcome {
     let site = Clocked::new()?;
-    let log = open(&site)?;
-    let (run, times) = (begin(&log)?, Cell::new(0));
-    let request = asked(publish(&run, &times))?;
-    pause(&log, run, request)?;
-    drop(log);
+    let (request, _) = paused(&site)?;
     let log = open(&site)?;
     let people = [
         site.principal(&log, "ada", Authority::Human)?,
@@ -169,13 +166,8 @@ fn of_two_that_resume_one_goes_on_and_one_decision_counts() -> Outcome {
 #[test]
 fn a_decision_is_one_event_that_everybody_reads() -> Outcome {
     let site = Clocked::new()?;
-    let log = open(&site)?;
-    let (run, times) = (begin(&log)?, Cell::new(0));
-    let request = asked(publish(&run, &times))?;
-    let before = Approvals::new(&log).get(request)?;
-    pause(&log, run, request)?;
-    drop(log);
-    decide(&site, request, false)?;
+    let (request, _) = paused(&site)?;
+    let before = decide(&site, request, false)?;
     let log = open(&site)?;
     let approvals = Approvals::new(&log);
     let by_claim = Claim::tool("run-1", "publish").request("page-1");

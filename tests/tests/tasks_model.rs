@@ -7,8 +7,9 @@ use runstone_codec::Position;
 use runstone_projections::tasks::{Move, NewTask, TaskError, TaskFilter, TaskState, Tasks};
 use runstone_projections::{Hold, Settings, standard_folds};
 use runstone_store::{
-    Clock as _, CreateOptions, FoldCheck, Log, ManualClock, OpenOptions, Sealing, VerifyLevel,
+    Clock as _, CreateOptions, Log, ManualClock, OpenOptions, Sealing, VerifyLevel,
 };
+use runstone_tests::clocked::{digests, model_cases};
 use runstone_tests::tamper::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -582,24 +583,8 @@ impl Site {
     }
 }
 
-fn digests(checks: &[FoldCheck]) -> Outcome<Vec<(String, [u8; 32])>> {
-    for check in checks {
-        if !check.is_equal() {
-            return Err(format!("{check:?}").into());
-        }
-    }
-    let digest = |check: &FoldCheck| (check.fold.clone(), check.digest);
-    Ok(checks.iter().map(digest).collect())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a test may be told its length")]
-fn cases() -> u32 {
-    let asked = std::env::var("RUNSTONE_MODEL_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(24)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: model_cases(), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn tasks_answer_as_the_model_does(
         is_plain in any::<bool>(),
