@@ -20,13 +20,11 @@ pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
     vec![
         Arc::new(AgentsFold::new()),
         Arc::new(ApprovalsFold::new()),
+        Arc::new(BudgetsFold::new()),
         Arc::new(EffectsFold::new()),
         Arc::new(LatencyFold::new()),
         Arc::new(RunsFold::new()),
         Arc::new(TasksFold::new()),
-        Arc::new(BudgetsFold::new()),
-        Arc::new(EffectsFold::new()),
-        Arc::new(RunsFold::new()),
     ]
 }
 

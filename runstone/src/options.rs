@@ -64,7 +64,7 @@ impl Options {
         self
     }
 
-    /// Attaches a fold besides those that are attached.
+    /// Attaches a fold besides those that are attached; of two of one name the first counts.
     pub fn fold(mut self, fold: Arc<dyn Fold>) -> Self {
         self.open.folds.push(fold);
         self
@@ -207,6 +207,8 @@ mod tests {
             "tasks",
         ];
         assert_eq!(names(&Runstone::memory().unwrap()), all);
+        let again = Runstone::options().fold(Arc::new(crate::runs::RunsFold::new()));
+        assert_eq!(names(&again.memory().unwrap()), all);
         let without = Runstone::options().without_folds();
         assert_eq!(names(&without.clone().memory().unwrap()), [""; 0]);
         let one = without.fold(Arc::new(crate::runs::RunsFold::new()));

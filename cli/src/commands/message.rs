@@ -194,6 +194,9 @@ fn tell(session: &Session, heard: &Heard, exit: Exit) -> Result<Exit, Failure> {
     };
     if heard.is_empty() {
         session.output.note("nothing came");
+        if !session.output.json {
+            return Ok(exit);
+        }
     }
     session.output.answer(&line, || {
         let mut text = String::new();

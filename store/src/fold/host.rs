@@ -36,6 +36,10 @@ impl FoldHost {
             unknown: Vec::new(),
         };
         for fold in folds {
+            // Two of one name would write the same rows.
+            if host.state(fold.name()).is_some() {
+                continue;
+            }
             let key = cursor_key(fold.name());
             let stored = snapshot.row(RowTable::Folds, &key)?;
             let cursor = stored.as_ref().and_then(|sealed| {
