@@ -137,6 +137,10 @@ fn of_approvals(code: &str) -> Hints {
             &["runstone approval show ID says how it stands"]
         }
         "own_request" => &["somebody else decides it"],
+        "approval_too_lax" => {
+            &["leave it to the settings, or give the credential of a person: --cred FILE"]
+        }
+        "not_your_request" => &["give the credential of who asked, or of a person: --cred FILE"],
         "not_reviewer" | "not_your_turn" | "voted_already" => {
             &["runstone approval show ID says who decides, and who has voted"]
         }
@@ -245,6 +249,9 @@ fn of_budgets(code: &str) -> Hints {
         ],
         "reservation_not_found" => {
             &["a reservation is named by the fence that runstone budget reserve answered"]
+        }
+        "reservation_of_call" => {
+            &["runstone effect complete, fail or release ends it with the call"]
         }
         "reservation_ended" => {
             &["what it cost besides is charged: runstone budget charge OWNER --amount DIM=N"]

@@ -332,3 +332,46 @@ fn orders_cannot_be_written_by_hand() -> Outcome {
     assert!(log.with_credential(&mallory).is_err());
     Ok(())
 }
+
+/// An agent says neither who may do what nor by which settings, and has a name that can be revoked.
+#[test]
+fn an_agent_does_not_govern() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let bot = site.principal(&log, "bot", Authority::Agent)?;
+    assert_eq!(
+        Settings::default().record(&bot).unwrap_err().code(),
+        "not_allowed"
+    );
+    let eve = Credential::create(&site.file("eve"), "eve", Authority::Human, &OsEntropy)?;
+    let enrolled = bot.enrol("eve", Authority::Human, &eve.public_key());
+    assert_eq!(enrolled.unwrap_err().code(), "not_allowed");
+    for (id, authority) in [
+        ("team/scout", Authority::Agent),
+        ("human:ada", Authority::Commander),
+    ] {
+        let refused = log.enrol(id, authority, &eve.public_key());
+        assert_eq!(refused.unwrap_err().code(), "principal_name", "{id}");
+    }
+    Ok(())
+}
+
+/// Who powers an agent on says that later than any order before.
+#[test]
+fn powering_on_voids_what_was_ordered_before() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
+    let person = site.person(&log)?;
+    let (orders, messages) = (Messages::new(&person), Messages::new(&log));
+    orders.send_blocking(&NewMessage::to("scout").of_type("shutdown"))?;
+    assert!(messages.attend_blocking("scout", None)?.must_exit);
+    orders.send_blocking(&NewMessage::to("scout").of_type("shutdown"))?;
+    let on = AgentChange::Power {
+        runs: true,
+        reason: None,
+    };
+    Agents::new(&person).change_blocking("scout", &on)?;
+    assert!(!messages.attend_blocking("scout", None)?.must_exit);
+    assert_sound(&log)
+}

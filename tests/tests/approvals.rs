@@ -271,7 +271,7 @@ fn of_many_deciders_one_decides() -> Outcome {
 fn what_nobody_decides_in_time_goes_by_the_request() -> Outcome {
     let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
-    let [ada, bob] = people(&site, &log, ["ada", "bob"])?;
+    let [ada, bob, eve] = people(&site, &log, ["ada", "bob", "eve"])?;
     let approvals = Approvals::new(&log);
     let effects = Effects::new(&log);
     let ask = |key: &str, on_timeout, escalate_to: Option<&str>| -> Outcome<(Claim, Approval)> {
@@ -280,7 +280,7 @@ fn what_nobody_decides_in_time_goes_by_the_request() -> Outcome {
             .reviewers(ApprovalMode::One, ["ada"])
             .timeout(60, on_timeout);
         request.escalate_to = escalate_to.map(str::to_owned);
-        let asked = approvals.request_blocking(&request)?;
+        let asked = eve.request_blocking(&request)?;
         Ok((claim, asked))
     };
     let (rejected, _) = ask("a", OnTimeout::Reject, None)?;
@@ -352,5 +352,60 @@ fn classes_of_calls_need_an_approval_by_the_settings() -> Outcome {
     // A claim can ask for it itself.
     let claim = pay("other", 1)?.class(Class::Read).needs_approval();
     assert_eq!(refused(effects.claim_blocking(&claim)), "not_asked");
+    assert_sound(&log)
+}
+
+/// Whoever asks does not decide by asking.
+#[test]
+fn asking_is_not_approving() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let approvals = Approvals::new(&log);
+    let claim = pay("inv-1", 12)?;
+    let silent = ApprovalRequest::new(&claim, "pay").timeout(1, OnTimeout::Approve);
+    assert_eq!(
+        code(approvals.request_blocking(&silent)),
+        "approval_too_lax"
+    );
+    let mut settings = Settings::default();
+    settings.approvals.mode = ApprovalMode::Quorum;
+    settings.record(&log)?;
+    let single = ApprovalRequest::new(&claim, "pay").reviewers(ApprovalMode::One, ["ada"]);
+    assert_eq!(
+        code(approvals.request_blocking(&single)),
+        "approval_too_lax"
+    );
+    let [ada] = people(&site, &log, ["ada"])?;
+    ada.request_blocking(&single)?;
+    assert_sound(&log)
+}
+
+/// A request that nobody can decide does not block its call for ever.
+#[test]
+fn a_request_is_taken_back() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let approvals = Approvals::new(&log);
+    let claim = pay("inv-1", 12)?;
+    let absent = ApprovalRequest::new(&claim, "pay")
+        .reviewers(ApprovalMode::One, ["nobody"])
+        .timeout(0, OnTimeout::Reject);
+    let asked = approvals.request_blocking(&absent)?;
+    let bot = site.principal(&log, "bot", Authority::Agent)?;
+    let not_its = Approvals::new(&bot).withdraw_blocking(asked.position, None);
+    assert_eq!(code(not_its), "not_your_request");
+    let taken = approvals.withdraw_blocking(asked.position, Some("wrong reviewer"))?;
+    assert_eq!(taken.state, ApprovalState::Rejected);
+    assert_eq!(
+        code(approvals.withdraw_blocking(asked.position, None)),
+        "already_decided"
+    );
+    let again = approvals.request_blocking(&ApprovalRequest::new(&claim, "pay"))?;
+    let [ada] = people(&site, &log, ["ada"])?;
+    ada.withdraw_blocking(again.position, None)?;
+    assert_eq!(
+        refused(Effects::new(&log).claim_blocking(&claim)),
+        "rejected"
+    );
     assert_sound(&log)
 }

@@ -298,3 +298,42 @@ fn a_call_waits_for_the_decision() -> Outcome {
     assert_eq!(thread.join().map_err(|_| "it panicked")??, 7);
     Ok(())
 }
+
+/// What is imported beside a run that lives here is not its session, its steps or its pause.
+#[test]
+fn a_live_run_is_not_told_what_happened_elsewhere() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = log.run("bot").resume_or_start_blocking("run-1")?;
+    let forged = runstone::NewEvent::new("session.patched", "run-1")
+        .payload(r#"{"patch":{"approved":true,"human_decision":"approved"}}"#);
+    log.import_blocking(vec![vec![forged.into()]]).remove(0)?;
+    let paused = runstone::NewEvent::new("run.paused", "run-1")
+        .payload(r#"{"approval_id":"00000000-0000-0000-0000-000000000000"}"#);
+    log.import_blocking(vec![vec![paused.into()]]).remove(0)?;
+    drop(run);
+    let _run = log.run("bot").resume_or_start_blocking("run-1")?;
+    let session = runstone::sessions::state(&log, "run-1")?;
+    assert_eq!(session.document.value(), &json!({}));
+    Ok(())
+}
+
+/// A run that is resumed after its request expired hears what followed.
+#[test]
+fn a_resumed_run_hears_that_time_decided() -> Outcome {
+    let site = Clocked::new()?;
+    let log = open(&site)?;
+    let run = begin(&log)?;
+    let claim = Claim::tool("run-1", "publish").request("page-1");
+    let request = ApprovalRequest::new(&claim, "publish").timeout(60, OnTimeout::Reject);
+    let asked = Approvals::new(&log).request_blocking(&request)?;
+    run.pause_for_blocking(None, &asked)?;
+    site.clock.advance(60 * SECOND);
+    let _run = begin(&log)?;
+    let session = runstone::sessions::state(&log, "run-1")?;
+    let document = session.document.value();
+    assert_eq!(
+        (&document["approved"], &document["human_decision"]),
+        (&json!(false), &json!("rejected"))
+    );
+    Ok(())
+}

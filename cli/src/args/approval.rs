@@ -23,6 +23,8 @@ pub(crate) enum ApprovalCommand {
     Approve(VoteArgs),
     /// Vote against a request
     Reject(VoteArgs),
+    /// Take a request back: whoever asked, a person or a commander
+    Withdraw(VoteArgs),
 }
 
 /// Ask whether a call may be made

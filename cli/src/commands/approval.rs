@@ -5,7 +5,7 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, now, preview, printable, relative, rfc3339};
 use crate::session::{Access, Session};
 use runstone::approvals::{
-    Approval, ApprovalFilter, ApprovalRequest, ApprovalState, Approvals, Asked,
+    Approval, ApprovalError, ApprovalFilter, ApprovalRequest, ApprovalState, Approvals, Asked,
 };
 use runstone::projections::effects::{Claim, Kind};
 use runstone::settings::{ApprovalMode, OnTimeout};
@@ -159,8 +159,13 @@ pub(crate) fn run(session: &Session, command: ApprovalCommand) -> Result<Exit, F
         ApprovalCommand::Request(args) => request(session, args),
         ApprovalCommand::List(args) => list(session, &args),
         ApprovalCommand::Show { id } => show(session, &id),
-        ApprovalCommand::Approve(args) => vote(session, &args, true),
-        ApprovalCommand::Reject(args) => vote(session, &args, false),
+        ApprovalCommand::Approve(args) => vote(session, &args, |approvals, request, comment| {
+            approvals.vote_blocking(request, true, comment)
+        }),
+        ApprovalCommand::Reject(args) => vote(session, &args, |approvals, request, comment| {
+            approvals.vote_blocking(request, false, comment)
+        }),
+        ApprovalCommand::Withdraw(args) => vote(session, &args, Approvals::withdraw_blocking),
     }
 }
 
@@ -210,11 +215,15 @@ fn request(session: &Session, args: AskArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn vote(session: &Session, args: &VoteArgs, is_yes: bool) -> Result<Exit, Failure> {
+fn vote(
+    session: &Session,
+    args: &VoteArgs,
+    say: impl FnOnce(&Approvals, Position, Option<&str>) -> Result<Approval, ApprovalError>,
+) -> Result<Exit, Failure> {
     let line = session.with(Access::Write, |log| {
         let request = found(log, &args.id)?.position;
         let comment = args.comment.as_deref();
-        let voted = Approvals::new(log).vote_blocking(request, is_yes, comment)?;
+        let voted = say(&Approvals::new(log), request, comment)?;
         Ok(Line::of(log, voted, &session.output))
     })?;
     session.output.answer(&line, || line.sentence())?;

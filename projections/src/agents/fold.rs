@@ -153,6 +153,8 @@ fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
             if row.is_stopped {
                 AgentState::Stopping
             } else {
+                // Whoever says that it should run says that later than any order before.
+                row.orders_seen = row.orders_seen.max(at.position);
                 AgentState::Running
             }
         }

@@ -84,7 +84,9 @@ pub(super) fn request(
     let mut control = Control::new();
     if let Some(lasts_us) = lasts_us {
         let expires_at_us = context.steady_us().saturating_add(lasts_us);
-        control = control.u64(field::EXPIRES_AT_US, expires_at_us);
+        control = control
+            .u64(field::EXPIRES_AT_US, expires_at_us)
+            .u64(field::LASTS_US, lasts_us);
     }
     let at = Asked::At(context.next_position());
     Ok(Decision::record(0, control, at))
@@ -113,6 +115,7 @@ pub(super) enum Why {
     NotReviewer,
     VotedAlready,
     NotYourTurn,
+    NotYours,
 }
 
 /// Candidates of a vote.
@@ -138,10 +141,17 @@ fn may_vote(row: &ApprovalRow, principal: &str, authority: Authority) -> Result<
     if row.votes.iter().any(|(voter, _)| voter == principal) {
         return Err(Why::VotedAlready);
     }
-    let listed = row
-        .reviewers
-        .iter()
-        .position(|listed| is_reviewer(listed, principal));
+    let seat = |listed: &&String| is_reviewer(listed, principal);
+    let listed = row.reviewers.iter().position(|listed| seat(&listed));
+    // A seat has one vote, whoever is meant by its name.
+    let has_voted = |listed: &String| {
+        row.votes
+            .iter()
+            .any(|(voter, _)| is_reviewer(listed, voter))
+    };
+    if row.reviewers.iter().filter(seat).any(has_voted) {
+        return Err(Why::VotedAlready);
+    }
     match (listed, MODES.get(usize::from(row.mode))) {
         (None, _) if !row.reviewers.is_empty() => Err(Why::NotReviewer),
         (Some(place), Some(ApprovalMode::Sequential)) if place != row.votes.len() => {
@@ -178,11 +188,10 @@ fn expiry(row: &ApprovalRow, request: u64, steady_us: u64) -> Control {
         .bytes(field::KEY, row.effect.as_slice())
         .u64(field::REQUEST, request)
         .u64(field::ON_TIMEOUT, follows(row));
-    match row.expires_at_us {
+    match row.lasts_us {
         // As long again for whoever it goes to.
-        Some(expires_at_us) if follows(row) == ESCALATE => {
-            let length = expires_at_us.saturating_sub(row.requested_at_us);
-            control.u64(field::EXPIRES_AT_US, steady_us.saturating_add(length))
+        Some(lasts_us) if follows(row) == ESCALATE => {
+            control.u64(field::EXPIRES_AT_US, steady_us.saturating_add(lasts_us))
         }
         _ => control,
     }
@@ -237,6 +246,31 @@ pub(super) fn vote(
         Some(is_approved) => decision.and(DECIDED, control(is_approved)),
         None => decision,
     })
+}
+
+/// Takes a request back, which rejects it; its only candidate is the decision.
+pub(super) fn withdraw(
+    context: &mut DecideContext<'_>,
+    request: u64,
+) -> Result<Decision<Voted>, AppendError> {
+    let Some(row) = request_at(context, request)? else {
+        return Ok(Decision::nothing(Voted::NotFound));
+    };
+    if row.state() != ApprovalState::Pending {
+        return Ok(Decision::nothing(Voted::AlreadyDecided(Box::new((
+            request, row,
+        )))));
+    }
+    let (header, _) = context.candidate(0).ok_or(AppendError::Empty)?;
+    let is_entitled = matches!(header.authority, Authority::Human | Authority::Commander);
+    if header.principal != row.requester && !is_entitled {
+        return Ok(Decision::nothing(Voted::NotAllowed(Why::NotYours)));
+    }
+    let control = Control::new()
+        .bytes(field::KEY, row.effect.as_slice())
+        .u64(field::REQUEST, request)
+        .u64(field::APPROVED, 0);
+    Ok(Decision::record(0, control, Voted::Counted))
 }
 
 /// Records that a request was not decided in time; its only candidate is that event.
@@ -331,6 +365,7 @@ mod tests {
             requester: "system:keyring".to_owned(),
             requested_at_us: 0,
             expires_at_us: None,
+            lasts_us: None,
             on_timeout: 0,
             escalate_to: String::new(),
             decided: None,

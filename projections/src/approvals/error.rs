@@ -33,6 +33,17 @@ pub enum ApprovalError {
         /// As what the caller acts.
         authority: Authority,
     },
+    /// The settings are stricter, and only a person or a commander may ask for less.
+    #[error(
+        "the settings are stricter: that one vote decides, or that silence is consent, only a person or a commander may ask for, and the caller acts as {authority}"
+    )]
+    TooLax {
+        /// As what the caller acts.
+        authority: Authority,
+    },
+    /// Only whoever asks, a person or a commander takes a request back.
+    #[error("only who asked, a person or a commander takes a request back")]
+    NotYours,
     /// Nobody votes on what it asked for itself.
     #[error("nobody votes on his own request")]
     OwnRequest,
@@ -78,6 +89,8 @@ impl ApprovalError {
             Self::Superseded => "approval_superseded",
             Self::Expired(_) => "approval_expired",
             Self::NotAllowed { .. } => "not_allowed",
+            Self::TooLax { .. } => "approval_too_lax",
+            Self::NotYours => "not_your_request",
             Self::OwnRequest => "own_request",
             Self::NotReviewer => "not_reviewer",
             Self::VotedAlready => "voted_already",
@@ -99,7 +112,9 @@ impl ApprovalError {
             Self::Expired(_) | Self::OwnRequest | Self::VotedAlready | Self::NotYourTurn => {
                 ErrorKind::Refused
             }
-            Self::NotAllowed { .. } | Self::NotReviewer => ErrorKind::Keys,
+            Self::NotAllowed { .. } | Self::TooLax { .. } | Self::NotYours | Self::NotReviewer => {
+                ErrorKind::Keys
+            }
             Self::Reviewers { .. } | Self::Event(_) => ErrorKind::Usage,
             Self::Effect(error) => error.kind(),
             Self::Append(error) => error.kind(),

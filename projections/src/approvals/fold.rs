@@ -118,6 +118,7 @@ fn requested(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
         requester: at.header.principal.clone(),
         requested_at_us: at.now_us,
         expires_at_us: at.control.get_u64(field::EXPIRES_AT_US),
+        lasts_us: at.control.get_u64(field::LASTS_US),
         on_timeout: u8::try_from(number(field::ON_TIMEOUT)).unwrap_or_default(),
         escalate_to: text(field::ESCALATE_TO).to_owned(),
         decided: None,

@@ -264,6 +264,39 @@ impl Approvals {
         self.get(request)
     }
 
+    /// Takes a request back, which rejects it: whoever asked, a person or a commander may. Answers how
+    /// it stands then.
+    ///
+    /// # Errors
+    ///
+    /// [`ApprovalError`]: it was decided already, or is not the caller's to take back.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn withdraw(
+        &self,
+        request: Position,
+        comment: Option<&str>,
+    ) -> Result<Approval, ApprovalError> {
+        let command = self.withdrawing(request, comment)?;
+        self.voted(request, command.run(&self.log).await?)
+    }
+
+    /// [`withdraw`](Self::withdraw) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`withdraw`](Self::withdraw).
+    pub fn withdraw_blocking(
+        &self,
+        request: Position,
+        comment: Option<&str>,
+    ) -> Result<Approval, ApprovalError> {
+        let command = self.withdrawing(request, comment)?;
+        self.voted(request, command.run_blocking(&self.log)?)
+    }
+
     /// Records what follows from every request that expired; answers how many did.
     ///
     /// # Errors
@@ -306,6 +339,21 @@ impl Approvals {
         )?)
     }
 
+    fn withdrawing(
+        &self,
+        request: Position,
+        comment: Option<&str>,
+    ) -> Result<Command<Voted>, ApprovalError> {
+        let approval = self.get(request)?;
+        let comment = comment.map(str::to_owned);
+        let decided = NewEvent::typed(&ApprovalDecided { comment }, approval.stream.as_str())?;
+        let candidates = vec![Draft::new(decided.tag(approval.effect.tag()))];
+        let request = request.get();
+        Ok(Command::new(&self.log, candidates, move |context| {
+            decide::withdraw(context, request)
+        })?)
+    }
+
     fn expiring(&self, request: Position) -> Result<Command<Voted>, ApprovalError> {
         let approval = self.get(request)?;
         let expired = NewEvent::typed(&ApprovalExpired {}, approval.stream.as_str())?;
@@ -330,6 +378,7 @@ impl Approvals {
                 Why::NotReviewer => ApprovalError::NotReviewer,
                 Why::VotedAlready => ApprovalError::VotedAlready,
                 Why::NotYourTurn => ApprovalError::NotYourTurn,
+                Why::NotYours => ApprovalError::NotYours,
             }),
         }
     }

@@ -8,7 +8,7 @@ use crate::effects::Claim;
 use crate::events::ApprovalRequested;
 use crate::events::control::approval as field;
 use crate::settings::{ApprovalMode, OnTimeout, Settings};
-use runstone_codec::{Control, Draft, NewEvent};
+use runstone_codec::{Authority, Control, Draft, NewEvent};
 use runstone_store::AppendError;
 
 /// Most bytes of the pseudonyms of all reviewers together, commas counted.
@@ -31,7 +31,8 @@ pub struct ApprovalRequest {
     pub reviewers: Vec<String>,
     /// Seconds after which it expires; 0 is never. Default: as the settings say.
     pub timeout_s: Option<u64>,
-    /// What follows then. Default: as the settings say.
+    /// What follows then. Default: as the settings say. That silence is consent only a person or a
+    /// commander may ask for, where the settings do not say so.
     pub on_timeout: Option<OnTimeout>,
     /// Whom it goes to if it is escalated. Default: as the settings say.
     pub escalate_to: Option<String>,
@@ -144,6 +145,13 @@ impl Approvals {
         let mode = request.mode.unwrap_or(settings.mode);
         request.check(mode)?;
         let on_timeout = request.on_timeout.unwrap_or(settings.on_timeout);
+        let (_, authority) = self.log.principal();
+        let is_entitled = matches!(authority, Authority::Human | Authority::Commander);
+        let is_laxer = on_timeout == OnTimeout::Approve && settings.on_timeout != on_timeout
+            || mode == ApprovalMode::One && settings.mode != mode;
+        if is_laxer && !is_entitled {
+            return Err(ApprovalError::TooLax { authority });
+        }
         let escalate_to = request
             .escalate_to
             .as_ref()

@@ -58,6 +58,16 @@ pub enum BudgetError {
         /// The name.
         name: String,
     },
+    /// The reservation was made with the claim of a call, and ends with the call.
+    #[error(
+        "the reservation at position {fence} is of the call claimed at position {claim}; it ends with that"
+    )]
+    OfCall {
+        /// The reservation.
+        fence: Position,
+        /// The claim.
+        claim: Position,
+    },
     /// What is counted cannot be named so, or not be charged.
     #[error("{why}")]
     Dimension {
@@ -113,6 +123,7 @@ impl BudgetError {
             Self::UnknownOwner { .. } => "budget_not_found",
             Self::UnknownReservation { .. } => "reservation_not_found",
             Self::ReservationEnded { .. } => "reservation_ended",
+            Self::OfCall { .. } => "reservation_of_call",
             Self::OtherParent { .. } => "budget_parent",
             Self::TooDeep => "budget_too_deep",
             Self::NotAllowed { .. } => "not_allowed",
@@ -136,7 +147,9 @@ impl BudgetError {
             Self::UnknownOwner { .. }
             | Self::UnknownReservation { .. }
             | Self::UnknownPreset { .. } => ErrorKind::NotFound,
-            Self::ReservationEnded { .. } | Self::OtherParent { .. } => ErrorKind::Conflict,
+            Self::ReservationEnded { .. } | Self::OfCall { .. } | Self::OtherParent { .. } => {
+                ErrorKind::Conflict
+            }
             Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::TooDeep
             | Self::Dimension { .. }

@@ -513,6 +513,10 @@ impl Budgets {
     ) -> Result<Charged, BudgetError> {
         let unknown = || BudgetError::UnknownReservation { fence };
         let reservation = list::reservation(&self.log, fence)?.ok_or_else(unknown)?;
+        // Else the call would cost nothing.
+        if let Some(claim) = reservation.effect {
+            return Err(BudgetError::OfCall { fence, claim });
+        }
         expire(&self.log, &reservation.owner, LOOKED_AT, waiting).await?;
         let name = self.name_of(&reservation.owner)?;
         for _ in 0..REDECIDED {

@@ -23,6 +23,8 @@ pub(super) const OPEN_ROW: u8 = b'o';
 /// First byte of the key of the number of open calls of a scope.
 const COUNT_ROW: u8 = b'n';
 pub(super) const DIGEST_BYTES: usize = 16;
+/// Most reasons for refusals that a row keeps.
+const MAX_REFUSED: usize = 8;
 
 pub(super) const LEASE: LeaseFields = LeaseFields {
     holder: field::HOLDER,
@@ -233,6 +235,9 @@ fn next(before: Option<EffectRow>, change: &str, at: &At<'_>) -> Option<EffectRo
             let why = at.control.get_text(field::WHY).unwrap_or_default();
             row.refused.retain(|(known, _)| known != why);
             row.refused.push((why.to_owned(), at.now_us));
+            // Claims are refused for fewer reasons; an import may name any.
+            let excess = row.refused.len().saturating_sub(MAX_REFUSED);
+            row.refused.drain(..excess);
         }
         _ => {}
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use runstone_codec::Position;
-use runstone_store::{FoldRow, Log, Payload, Query, Read, ReadError};
+use runstone_codec::{Position, TypedEvent as _};
+use runstone_store::{FoldRow, Item, Log, Payload, Query, Read, ReadError, Record};
 
-use super::fold::{FOLD, Seen, children_key, stream_key, take};
+use super::fold::{FOLD, Seen, children_key, is_imported, stream_key, take};
 use super::summary::{RunStatus, RunSummary, Totals};
 use crate::MemoryRows;
-use crate::events::RunStarted;
+use crate::events::{RunResumed, RunStarted};
 use crate::lease::Moment;
 use crate::rows::{self, RunRow};
 use crate::upcasters;
@@ -228,6 +228,32 @@ pub fn as_of(log: &Log, stream: &str, at: Position) -> Result<Option<RunSummary>
     let row = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
     let moment = Moment::at(log, at)?;
     Ok(Some(RunSummary::of(stream.to_owned(), row, &moment)))
+}
+
+/// Where the run of a stream began to live here: its first beginning or resumption that was not
+/// recorded elsewhere. What is imported into the stream after that says nothing of it.
+///
+/// # Errors
+///
+/// [`ReadError`] if the stream cannot be read.
+pub fn live_since(log: &Log, stream: &str) -> Result<Option<Position>, ReadError> {
+    let item = Item::new()
+        .stream(stream)
+        .of_type(RunStarted::TYPE)
+        .of_type(RunResumed::TYPE);
+    for record in log.read(Read::new(Query::from(item)).without_payloads())? {
+        let record = record?;
+        if !is_imported(&record.header) {
+            return Ok(Some(record.position));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an event of a stream tells of the run that lives there [since](live_since): what was
+/// recorded elsewhere and imported beside it does not.
+pub fn is_told_here(record: &Record, live_since: Option<Position>) -> bool {
+    !is_imported(&record.header) || live_since.is_none_or(|since| record.position < since)
 }
 
 /// All these runs together.

@@ -37,7 +37,9 @@ pub use command::{Begin, Begun, RunHeld, begin, begin_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::{is_imported, report_of};
-pub use list::{RunFilter, Runs, as_of, get, list, name, totals, tree_totals};
+pub use list::{
+    RunFilter, Runs, as_of, get, is_told_here, list, live_since, name, totals, tree_totals,
+};
 pub(crate) use record::budget_of;
 pub use record::{record, record_blocking};
 pub use summary::{Counts, Finished, RunStatus, RunSummary, StepUsage, Totals, Usage};

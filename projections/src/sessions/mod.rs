@@ -30,7 +30,7 @@ pub use document::{Document, SessionError};
 pub use snapshot::{SNAPSHOT_BYTES, SNAPSHOT_CHANGES, Since, snapshot};
 
 use crate::events::{SessionAppended, SessionPatched, StepCompleted, control};
-use crate::upcasters;
+use crate::{runs, upcasters};
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
 use serde_json::Value;
@@ -97,9 +97,10 @@ fn fold(
     mut session: Session,
 ) -> Result<Session, ReadError> {
     let from = session.last.map_or(0, |last| last.get().saturating_add(1));
+    let live_since = runs::live_since(log, stream)?;
     for record in log.read(changes(stream, end).from(from))? {
         let record = record?;
-        if !is_change(&record) {
+        if !is_change(&record) || !runs::is_told_here(&record, live_since) {
             continue;
         }
         session.changes = session.changes.saturating_add(1);
@@ -132,11 +133,13 @@ pub fn items(
     (from, limit): (usize, usize),
 ) -> Result<Vec<Value>, ReadError> {
     let (mut skip, mut found) = (from, Vec::new());
+    let live_since = runs::live_since(log, stream)?;
     for record in log.read(changes(stream, None))? {
-        let Some(Change::Appended(at, items)) = change_of(&record?) else {
+        let record = record?;
+        let Some(Change::Appended(at, items)) = change_of(&record) else {
             continue;
         };
-        if at != path {
+        if at != path || !runs::is_told_here(&record, live_since) {
             continue;
         }
         let len = items.len();

@@ -9,7 +9,7 @@ use runstone_projections::approvals::{
 };
 use runstone_projections::effects::Claim;
 use runstone_projections::events::RunPaused;
-use runstone_projections::runs::RunError;
+use runstone_projections::runs::{self, RunError};
 use runstone_projections::upcasters;
 use runstone_store::{AppendError, Item, Payload, Query, Read};
 use serde_json::json;
@@ -107,7 +107,9 @@ impl Run {
         let log = &self.inner.runstone;
         let item = Item::new().of_type(RunPaused::TYPE).stream(self.id());
         let newest = Read::new(Query::Items(vec![item])).reverse().limit(1);
-        let Some(record) = log.read(newest)?.next().transpose()? else {
+        let live_since = runs::live_since(log, self.id())?;
+        let newest = log.read(newest)?.next().transpose()?;
+        let Some(record) = newest.filter(|record| runs::is_told_here(record, live_since)) else {
             return Ok(());
         };
         let Payload::Open(payload) = &record.payload else {
@@ -123,8 +125,22 @@ impl Run {
         let approvals = Approvals::new(log);
         let approval = id.parse().map(|id| approvals.by_id(id));
         // A request of another log, as in a copy of a run, says nothing here.
-        let Ok(Ok(approval)) = approval else {
-            return Ok(());
+        let approval = match approval {
+            Ok(Ok(approval)) if approval.stream == self.id() => approval,
+            _ => return Ok(()),
+        };
+        let approval = if approval.is_expired {
+            // What follows is recorded by whoever asks first.
+            match approvals.expire(approval.position).await {
+                Ok(expired) => expired,
+                Err(ApprovalError::Append(error)) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(code = error.code(), "an expired request is left as it is");
+                    return Ok(());
+                }
+            }
+        } else {
+            approval
         };
         let Some(verdict) = approvals.verdict(&approval)? else {
             return Ok(());

@@ -66,7 +66,11 @@ impl Inbox {
                 if !heard.is_empty() {
                     return Ok(heard);
                 }
-                after = heard.cursor;
+                if heard.cursor != after {
+                    // It passed over what is not for reading; there may be more behind that.
+                    after = heard.cursor;
+                    continue;
+                }
                 match events.next().await {
                     Some(event) => drop(event?),
                     None => return Err(AppendError::Closed.into()),

@@ -7,7 +7,7 @@ use runstone_projections::events::{
     ErrorSaid, LlmCallCompleted, StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped,
     StepStarted, control, step_keys,
 };
-use runstone_projections::runs::RunError;
+use runstone_projections::runs::{self, RunError};
 use runstone_projections::upcasters;
 use runstone_store::{ErrorKind, Item, Payload, Query, Read};
 use serde::Serialize;
@@ -279,8 +279,12 @@ impl Step {
         let events = Item::new()
             .stream(self.run.id())
             .tag(format!("{}:{hex}", control::STEP_LABEL));
+        let live_since = runs::live_since(log, self.run.id())?;
         for record in log.read(Read::new(Query::from(events)))? {
             let record = record?;
+            if !runs::is_told_here(&record, live_since) {
+                continue;
+            }
             match (record.header.event_type.as_str(), &record.payload) {
                 (StepStarted::TYPE, _) => known.attempts += 1,
                 (StepCompleted::TYPE, Payload::Open(payload)) => {

@@ -52,6 +52,26 @@ fn principal_of(authority: Authority, id: &str) -> String {
     format!("{}:{id}", authority.as_str())
 }
 
+/// Longest id of an agent in bytes.
+const MAX_AGENT_ID_LEN: usize = 64;
+
+/// What stands before the colon of a principal is its authority. The id of an agent is its name, by
+/// which it is told things and revoked.
+fn check_principal(id: &str, authority: Authority) -> Result<(), AppendError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_name = id.len() <= MAX_AGENT_ID_LEN
+        && id.bytes().all(is_plain)
+        && id.as_bytes().first().is_some_and(u8::is_ascii_alphanumeric);
+    if is_name || authority != Authority::Agent && !id.contains(':') {
+        return Ok(());
+    }
+    Err(AppendError::Keys {
+        code: "principal_name",
+        message: "the id of a principal has no colon; that of an agent is letters, digits, `.`, `_` and `-`, at most 64"
+            .to_owned(),
+    })
+}
+
 impl Log {
     /// Enrols a principal: from then on a handle that proves the key acts as it.
     ///
@@ -65,7 +85,9 @@ impl Log {
         authority: Authority,
         public_key: &[u8; 32],
     ) -> Result<Position, AppendError> {
+        self.check_may_govern()?;
         check_name(Field::Principal, id).map_err(EventError::from)?;
+        check_principal(id, authority)?;
         check_name(Field::Principal, &principal_of(authority, id)).map_err(EventError::from)?;
         let content = PrincipalAdded {
             id: id.to_owned(),
@@ -85,10 +107,25 @@ impl Log {
     ///
     /// [`AppendError::Invalid`] if they are not JSON.
     pub fn configure(&self, settings: Vec<u8>) -> Result<Position, AppendError> {
+        self.check_may_govern()?;
         self.record_own(
             NewEvent::new(CONFIGURED, LOG_STREAM).payload(settings),
             None,
         )
+    }
+
+    /// An agent neither says who may do what, nor by which settings.
+    pub(crate) fn check_may_govern(&self) -> Result<(), AppendError> {
+        if self.actor.authority != Authority::Agent {
+            return Ok(());
+        }
+        Err(AppendError::Keys {
+            code: "not_allowed",
+            message: format!(
+                "`{}` may not do this: it is no agent's to do",
+                self.actor.principal
+            ),
+        })
     }
 
     /// Records an event of the log itself.

@@ -39,6 +39,7 @@ impl Log {
     ///
     /// [`EraseError::NotFound`] if it is not held.
     pub fn release_hold(&self, scope: &str) -> Result<Position, EraseError> {
+        self.check_may_govern()?;
         if self.hold_of(scope)?.is_none() {
             return Err(EraseError::NotFound {
                 scope: scope.to_owned(),

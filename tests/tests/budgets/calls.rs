@@ -288,3 +288,22 @@ async fn tools_and_models_of_a_run_spend_from_its_budget() -> Outcome {
     assert_eq!(spent(Dimension::ToolCalls)?, (2, 0));
     assert_sound(&log)
 }
+
+/// What a claim reserved ends with its call: by hand it would cost nothing.
+#[test]
+fn nobody_ends_the_reservation_of_a_call_by_hand() -> Outcome {
+    let site = Site::new(START)?;
+    let log = site.create()?;
+    let usd = Dimension::UsdMicros;
+    let budgets = opened(&log, "bot", BudgetLimits::new().of(usd.clone(), 1_000))?;
+    let effects = Effects::new(&log);
+    let claimed = held(effects.claim_blocking(&call("a"))?)?;
+    let fence = Position::new(claimed.fence.get() + 1);
+    let released = budgets.release_blocking(fence, None);
+    assert_eq!(released.unwrap_err().code(), "reservation_of_call");
+    let settled = budgets.settle_blocking(fence, &Amounts::new());
+    assert_eq!(settled.unwrap_err().code(), "reservation_of_call");
+    effects.change_blocking(&claimed.target(), &Change::completed(&1)?)?;
+    assert_eq!(sums(&budgets, "bot", &usd)?, (100, 0));
+    Ok(())
+}
