@@ -47,6 +47,18 @@ impl<A: Send + 'static> Command<A> {
         })
     }
 
+    /// What came of something that was begun before: whoever was revoked meanwhile may still say it,
+    /// else a call that was made would be unknown for ever.
+    pub(crate) fn ending(
+        candidates: Vec<Draft>,
+        decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
+    ) -> Self {
+        Self {
+            candidates,
+            decide: Box::new(decide),
+        }
+    }
+
     pub(crate) async fn run(self, log: &Log) -> Result<A, AppendError> {
         let (answer, _) = log.command(self.candidates, self.decide).await?;
         Ok(answer)

@@ -1,5 +1,6 @@
 //! Agents: who may order one to stop, what it hears, and what it may do afterwards.
 
+use runstone::Runstone;
 use runstone_codec::{Authority, NewEvent, OsEntropy, Position};
 use runstone_projections::Settings;
 use runstone_projections::agents::{
@@ -14,6 +15,8 @@ use runstone_tests::tamper::Outcome;
 use serde_json::json;
 
 const SECOND: u64 = 1_000_000;
+
+type Fault = std::io::Error;
 
 /// How an order may be said.
 const ENCODINGS: [&str; 8] = [
@@ -373,5 +376,36 @@ fn powering_on_voids_what_was_ordered_before() -> Outcome {
     };
     Agents::new(&person).change_blocking("scout", &on)?;
     assert!(!messages.attend_blocking("scout", None)?.must_exit);
+    assert_sound(&log)
+}
+
+/// What a revoked agent was doing is not lost, and what it held is free.
+#[test]
+fn a_revoked_agent_ends_what_it_began() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let bot = Runstone::from(site.principal(&log, "bot", Authority::Agent)?);
+    let run = bot.run("bot").resume_or_start_blocking("run-1")?;
+    let paid = run.effect("pay").request_id("a").call_blocking(|| {
+        let person = site
+            .person(&log)
+            .map_err(|error| Fault::other(error.to_string()))?;
+        let revoke = AgentChange::Revoke {
+            reason: "gone wild".to_owned(),
+        };
+        let revoked = Agents::new(&person).change_blocking("bot", &revoke);
+        revoked.map_err(|error| Fault::other(error.to_string()))?;
+        Ok::<_, Fault>(7)
+    });
+    assert_eq!(paid?, 7);
+    let more = run
+        .effect("pay")
+        .request_id("b")
+        .call_blocking(|| Ok::<_, Fault>(7));
+    assert_eq!(more.unwrap_err().code(), "agent_revoked");
+    // It holds the run no more, whether it lets go or not.
+    let other = Runstone::from(log.clone());
+    other.run("bot").resume_or_start_blocking("run-1")?;
+    drop(run);
     assert_sound(&log)
 }

@@ -50,6 +50,20 @@ pub(crate) fn admit(context: &DecideContext<'_>, name: &str) -> Result<bool, App
     Ok(row.is_some())
 }
 
+/// Whether a holder is an agent that was revoked: what it held is free.
+pub(crate) fn is_revoked_holder(
+    context: &DecideContext<'_>,
+    holder: &str,
+) -> Result<bool, AppendError> {
+    let principal = holder
+        .split_once('#')
+        .map_or(holder, |(principal, _)| principal);
+    let Some(name) = name_of(principal) else {
+        return Ok(false);
+    };
+    Ok(row_of(context, name)?.is_some_and(|row| row.is_revoked))
+}
+
 /// Whether a decision registers an agent itself.
 pub(crate) fn registers(
     context: &DecideContext<'_>,

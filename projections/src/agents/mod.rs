@@ -45,7 +45,7 @@ pub use inbox::{Heard, MAX_HEARD};
 pub use message::{Message, Messages, NewMessage, Sent};
 pub use registry::{Agent, AgentChange, AgentFilter, Agents};
 
-pub(crate) use decide::{admit, name_of, registers, registration};
+pub(crate) use decide::{admit, is_revoked_holder, name_of, registers, registration};
 
 /// Longest name of an agent in bytes.
 pub const MAX_AGENT_NAME_LEN: usize = 64;

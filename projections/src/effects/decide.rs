@@ -357,6 +357,14 @@ impl Act {
         }
     }
 
+    /// Whether it says what came of a call that was claimed.
+    pub(super) fn is_outcome(self) -> bool {
+        matches!(
+            self,
+            Self::Complete | Self::Fail(_) | Self::Cancel { .. } | Self::Unknown
+        )
+    }
+
     /// Whether somebody knows then what it cost.
     pub(super) fn ends_reservations(self, class: Class) -> bool {
         match self {

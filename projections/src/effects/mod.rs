@@ -67,7 +67,7 @@ use claim::Spender;
 use decide::{Act, Done, Spending, Terms, Verdict, Why};
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
-use runstone_store::{AppendError, Log, Payload};
+use runstone_store::{AppendError, DecideContext, Log, Payload};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::{Mutex, PoisonError};
@@ -637,9 +637,14 @@ impl Effects {
             candidates.extend(ending.drafts(stream, None)?);
         }
         let (id, fence) = (target.id.clone(), target.fence);
-        Ok(Command::new(&self.log, candidates, move |context| {
+        let is_outcome = act.is_outcome();
+        let decide = move |context: &mut DecideContext<'_>| {
             decide::change(context, &id, fence, (act, &spending))
-        })?)
+        };
+        if is_outcome {
+            return Ok(Command::ending(candidates, decide));
+        }
+        Ok(Command::new(&self.log, candidates, decide)?)
     }
 
     fn in_force(&self) -> Result<InForce, EffectError> {

@@ -95,6 +95,24 @@ mod tests {
         row
     }
 
+    /// Rows that were written before must mean the same: other bins are another version of the fold.
+    #[test]
+    fn the_bins_of_this_version_of_the_fold() {
+        for (micros, bin) in [
+            (1, 0),
+            (2, 34),
+            (10, 115),
+            (999, 345),
+            (1000, 345),
+            (1_000_000, 690),
+            (60_000_000, 895),
+            (3_600_000_000, 1100),
+            (3_200_000_000_000_000, 1785),
+        ] {
+            assert_eq!(bin_of(micros), bin, "{micros}");
+        }
+    }
+
     /// A duration of so many, in order.
     fn exact(sorted: &[u64], quantile: f64) -> u64 {
         #[expect(

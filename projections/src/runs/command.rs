@@ -5,6 +5,7 @@
 
 use super::fold::{FOLD, LEASE, stream_key};
 use super::{RunError, RunSummary};
+use crate::agents;
 use crate::budgets::decide::Books;
 use crate::budgets::{self, BudgetError, Owner, OwnerId};
 use crate::command::Command;
@@ -220,10 +221,12 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
             let verdict = Verdict::Begun(Begun::Started(held()));
             return Ok(Decision::record(STARTED, control, verdict));
         };
-        let is_held = row
-            .lease
-            .as_ref()
-            .is_some_and(|lease| !lease.is_over(&opening, steady_us));
+        let is_held = match &row.lease {
+            Some(lease) if !lease.is_over(&opening, steady_us) => {
+                !agents::is_revoked_holder(context, &lease.holder)?
+            }
+            _ => false,
+        };
         let why = match (&row.finished, is_held) {
             _ if !may_resume => Why::Exists,
             (Some(_), _) if !may_reopen => Why::Finished,
