@@ -72,6 +72,8 @@ pub mod runs;
 pub mod sessions;
 #[cfg(feature = "store")]
 pub mod settings;
+#[cfg(feature = "store")]
+mod sweep;
 pub mod tasks;
 #[cfg(feature = "store")]
 mod view;
@@ -96,3 +98,5 @@ pub use lease::Hold;
 pub use memory::MemoryRows;
 #[cfg(feature = "store")]
 pub use settings::Settings;
+#[cfg(feature = "store")]
+pub use sweep::{SweepError, Swept, sweep};

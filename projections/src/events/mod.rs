@@ -35,8 +35,8 @@ mod verdict;
 mod words;
 
 pub use agent::{
-    AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
-    AgentWoke,
+    AgentHelperSpawned, AgentOrderRefused, AgentPowered, AgentRegistered, AgentRetired,
+    AgentRevoked, AgentSlept, AgentStopOrdered, AgentWoke,
 };
 pub use approval::{ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted};
 pub use chat::ChatMessage;
@@ -58,7 +58,8 @@ pub use task::{TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefuse
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
 pub use words::{
-    AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass, State, TaskState,
+    AgentKind, AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass,
+    RetireReason, State, TaskState,
 };
 
 use define::event;

@@ -5,14 +5,15 @@ use runstone_codec::{TypedEvent, Upcasters};
 use serde_json::Value;
 
 use super::{
-    AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
-    AgentWoke, ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted, ChatMessage,
-    EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
-    EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted,
-    MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended,
-    SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
-    StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
-    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    AgentHelperSpawned, AgentOrderRefused, AgentPowered, AgentRegistered, AgentRetired,
+    AgentRevoked, AgentSlept, AgentStopOrdered, AgentWoke, ApprovalDecided, ApprovalExpired,
+    ApprovalRequested, ApprovalVoted, ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted,
+    EffectFailed, EffectLeaseRenewed, EffectOutcomeUnknown, EffectReconciled, EffectRefused,
+    EffectReleased, LlmCallCompleted, MessageRead, MessageSent, RunFinished, RunPaused, RunResumed,
+    RunStarted, SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked,
+    StepCompleted, StepFailed, StepSkipped, StepStarted, TaskClaimed, TaskCreated,
+    TaskLeaseRenewed, TaskMoved, TaskRefused, ToolCallCompleted, ToolCallFailed, ToolCallRequested,
+    VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -41,9 +42,11 @@ impl EventSchema {
 /// Every type of this module, in the order of their names.
 pub fn schemas() -> Vec<EventSchema> {
     vec![
+        EventSchema::of::<AgentHelperSpawned>(),
         EventSchema::of::<AgentOrderRefused>(),
         EventSchema::of::<AgentPowered>(),
         EventSchema::of::<AgentRegistered>(),
+        EventSchema::of::<AgentRetired>(),
         EventSchema::of::<AgentRevoked>(),
         EventSchema::of::<AgentSlept>(),
         EventSchema::of::<AgentStopOrdered>(),
@@ -225,6 +228,10 @@ mod tests {
             role: Some(word()),
             labels: vec![word()],
         };
+        let spawned = AgentHelperSpawned {
+            role: Some(word()),
+            spawned_for: Some(word()),
+        };
         let powered = AgentPowered {
             reason: Some(word()),
         };
@@ -255,6 +262,8 @@ mod tests {
             NewEvent::typed(&AgentOrderRefused::default(), "s"),
             NewEvent::typed(&powered, "s"),
             NewEvent::typed(&registered, "s"),
+            NewEvent::typed(&spawned, "s"),
+            NewEvent::typed(&AgentRetired::default(), "s"),
             NewEvent::typed(&AgentRevoked::default(), "s"),
             NewEvent::typed(&AgentSlept::default(), "s"),
             NewEvent::typed(&AgentStopOrdered::default(), "s"),

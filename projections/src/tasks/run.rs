@@ -1,10 +1,11 @@
 //! From what is asked to a command, and back.
 
 use super::ask::{Order, check_id, check_name};
-use super::decide::{self, Act, Creation, LEASE_OVER, Place, Verdict};
+use super::decide::{self, Act, Creation, HOLDER_RETIRED, LEASE_OVER, Place, Verdict};
 use super::draft::{self, Of};
 use super::loops::Bounds;
 use super::{Task, TaskError, TaskFilter, TaskId, Tasks};
+use crate::agents;
 use crate::command::Command;
 use crate::settings::{InForce, Settings};
 use runstone_codec::{Draft, Position};
@@ -193,13 +194,63 @@ impl Tasks {
     }
 
     fn expiry(&self, task: &Task) -> Result<Asked, TaskError> {
+        let drafts = self.back_by_log(task, LEASE_OVER)?;
+        Ok((drafts, Act::Expire(task.id.clone())))
+    }
+
+    /// What the log records when it gives a task back.
+    fn back_by_log(&self, task: &Task, actor: &str) -> Result<Vec<Draft>, TaskError> {
         let said = self.content(task)?;
         let of = Of {
             task,
             id: said.as_ref().map_or("", |said| said.id.as_str()),
-            actor: LEASE_OVER,
+            actor,
         };
-        Ok((of.back(None)?, Act::Expire(task.id.clone())))
+        Ok(of.back(None)?)
+    }
+
+    /// Gives back what an agent held that is gone for good, of every scope; answers the tasks that
+    /// went back to todo.
+    pub(crate) async fn release_held(&self, agent: &str) -> Result<Vec<TaskId>, TaskError> {
+        let mut released = Vec::new();
+        for task in self.held_by(agent)? {
+            if let Some(asked) = self.letting_go(&task)? {
+                let verdict = self.command(asked)?.run(&self.log).await?;
+                released.extend(was_over(&verdict, task));
+            }
+        }
+        Ok(released)
+    }
+
+    /// As [`release_held`](Self::release_held).
+    pub(crate) fn release_held_blocking(&self, agent: &str) -> Result<Vec<TaskId>, TaskError> {
+        let mut released = Vec::new();
+        for task in self.held_by(agent)? {
+            if let Some(asked) = self.letting_go(&task)? {
+                let verdict = self.command(asked)?.run_blocking(&self.log)?;
+                released.extend(was_over(&verdict, task));
+            }
+        }
+        Ok(released)
+    }
+
+    /// An agent may be named as such or as its principal.
+    fn held_by(&self, agent: &str) -> Result<Vec<Task>, TaskError> {
+        let mut held = self.list(&TaskFilter::new().holder(agent))?;
+        held.extend(self.list(&TaskFilter::new().holder(agents::principal_of(agent)))?);
+        Ok(held)
+    }
+
+    fn letting_go(&self, task: &Task) -> Result<Option<Asked>, TaskError> {
+        let Some(fence) = task.fence else {
+            return Ok(None);
+        };
+        let act = Act::GiveBack {
+            id: task.id.clone(),
+            fence,
+            why: HOLDER_RETIRED,
+        };
+        Ok(Some((self.back_by_log(task, HOLDER_RETIRED)?, act)))
     }
 }
 
