@@ -141,6 +141,7 @@ from_log_errors!(
     runstone::agents::AgentError,
     runstone::approvals::ApprovalError,
     runstone::TaskError,
+    runstone::SweepError,
     runstone::projections::settings::SettingsError
 );
 

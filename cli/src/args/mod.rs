@@ -16,7 +16,7 @@ pub(crate) use admin::{
     RebuildArgs, SchemaArgs, VerifyArgs,
 };
 pub(crate) use agent::{
-    AgentCommand, MessageCommand, MessagesArgs, Power, ReadArgs, SendArgs, WaitArgs,
+    AgentCommand, MessageCommand, MessagesArgs, Power, ReadArgs, SendArgs, SpawnArgs, WaitArgs,
 };
 pub(crate) use approval::{ApprovalCommand, ApprovalsArgs, AskArgs, VoteArgs};
 pub(crate) use command_line::{CommandLine, Kek};
@@ -151,6 +151,8 @@ pub(crate) enum Command {
     Message(MessageCommand),
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Record everything that has expired: leases of tasks, requests for approval, helpers
+    Sweep,
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs
