@@ -654,6 +654,25 @@ fn counts_are_those_of_a_model_that_knows_everything() -> Outcome {
     Ok(())
 }
 
+/// A helper that waits is told when its time is over, though nothing comes.
+#[test]
+fn a_helper_that_waits_exits_when_its_time_is_over() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Plain)?;
+    Agents::new(&log).spawn_blocking(&NewHelper::new("h1").ttl_s(60))?;
+    site.clock.advance(60 * SECOND - 1_000);
+    let inbox = runstone::Runstone::from(log.clone()).inbox("h1");
+    // Nothing came, and what it answers is how the helper stands.
+    let none = inbox.wait_blocking(Some(std::time::Duration::ZERO))?;
+    assert_eq!((none.must_exit, none.open_tasks), (false, Some(0)));
+    let waiting = std::thread::spawn(move || inbox.wait_blocking(None));
+    site.clock.advance(1_000);
+    let heard = waiting.join().map_err(|_| "it panicked")??;
+    assert!(heard.must_exit);
+    assert_eq!(retired(&log, "h1")?, Some(RetireReason::TtlExpired));
+    assert_sound(&log)
+}
+
 /// Nothing of a helper in words stands where nothing is erased.
 #[test]
 fn control_names_pseudonyms_only() -> Outcome {

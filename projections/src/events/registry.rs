@@ -178,6 +178,7 @@ mod tests {
         let mut all: Vec<NewEvent> = told
             .into_iter()
             .chain(by_commands())
+            .chain(of_agents())
             .chain(of_tasks())
             .map(Result::unwrap)
             .collect();
@@ -224,17 +225,6 @@ mod tests {
             result: Some(raw()),
             evidence: Some(word()),
         };
-        let registered = AgentRegistered {
-            role: Some(word()),
-            labels: vec![word()],
-        };
-        let spawned = AgentHelperSpawned {
-            role: Some(word()),
-            spawned_for: Some(word()),
-        };
-        let powered = AgentPowered {
-            reason: Some(word()),
-        };
         let sent = MessageSent {
             message_type: Some(word()),
             directive: Some(word()),
@@ -259,15 +249,6 @@ mod tests {
             NewEvent::typed(&ApprovalExpired::default(), "s"),
             NewEvent::typed(&asked, "s"),
             NewEvent::typed(&voted, "s"),
-            NewEvent::typed(&AgentOrderRefused::default(), "s"),
-            NewEvent::typed(&powered, "s"),
-            NewEvent::typed(&registered, "s"),
-            NewEvent::typed(&spawned, "s"),
-            NewEvent::typed(&AgentRetired::default(), "s"),
-            NewEvent::typed(&AgentRevoked::default(), "s"),
-            NewEvent::typed(&AgentSlept::default(), "s"),
-            NewEvent::typed(&AgentStopOrdered::default(), "s"),
-            NewEvent::typed(&AgentWoke::default(), "s"),
             NewEvent::typed(&MessageRead::default(), "s"),
             NewEvent::typed(&sent, "s"),
             NewEvent::typed(&EffectCancelled::default(), "s"),
@@ -290,6 +271,33 @@ mod tests {
             NewEvent::typed(&StepFailed::default(), "s"),
             NewEvent::typed(&StepSkipped::default(), "s"),
             NewEvent::typed(&stepping, "s"),
+        ]
+    }
+
+    /// Those of agents.
+    fn of_agents() -> [Result<NewEvent, EventError>; 9] {
+        let word = || "x".to_owned();
+        let registered = AgentRegistered {
+            role: Some(word()),
+            labels: vec![word()],
+        };
+        let spawned = AgentHelperSpawned {
+            role: Some(word()),
+            spawned_for: Some(word()),
+        };
+        let powered = AgentPowered {
+            reason: Some(word()),
+        };
+        [
+            NewEvent::typed(&AgentOrderRefused::default(), "s"),
+            NewEvent::typed(&powered, "s"),
+            NewEvent::typed(&registered, "s"),
+            NewEvent::typed(&spawned, "s"),
+            NewEvent::typed(&AgentRetired::default(), "s"),
+            NewEvent::typed(&AgentRevoked::default(), "s"),
+            NewEvent::typed(&AgentSlept::default(), "s"),
+            NewEvent::typed(&AgentStopOrdered::default(), "s"),
+            NewEvent::typed(&AgentWoke::default(), "s"),
         ]
     }
 

@@ -45,9 +45,9 @@ impl Inbox {
         }
     }
 
-    /// Waits until there is something that the agent has not read, or it must exit, but no longer
-    /// than this; a helper also until its time is over. What is answered is empty if nothing came. What it has read it says with
-    /// [`mark_read`](Self::mark_read); until then it is told again.
+    /// Waits until there is something that the agent has not read, or it must exit, as a helper must
+    /// when its time is over, but no longer than this. What is answered is empty if nothing came.
+    /// What it has read it says with [`mark_read`](Self::mark_read); until then it is told again.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Inbox {
     ///
     /// # Cancel safety
     ///
-    /// An order that was taken is recorded; nothing else changes.
+    /// An order that was taken is recorded, and so are helpers that were let go; nothing else changes.
     pub async fn wait(&self, at_most: Option<Duration>) -> Result<Heard, AgentError> {
         let patience = async {
             let mut after = None;
