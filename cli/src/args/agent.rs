@@ -48,8 +48,9 @@ pub(crate) enum AgentCommand {
     Retire {
         /// Its name
         name: String,
-        /// Why: tray_drained, ttl_expired, max_tasks, claim_errors or parent_request
+        /// Why
         #[arg(long, value_name = "WHY", default_value = "parent_request", value_parser = parse_why)]
+        #[arg(help = WHYS)]
         reason: RetireReason,
     },
     /// Let helpers go whose time is over or whose parent must exit
@@ -108,7 +109,7 @@ pub(crate) struct SpawnArgs {
     /// What it does
     #[arg(long, value_name = "R")]
     pub(crate) role: Option<String>,
-    /// How long it lives, 60 to 86400 [default: the setting leases.helper_s]
+    /// How long it lives, 60 to 86400 [default: as the settings say]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) ttl: Option<u64>,
     /// It does not retire itself: it stays until its time is over
@@ -130,6 +131,8 @@ fn parse_state(word: &str) -> Result<AgentState, String> {
     AgentState::from_word(word)
         .ok_or_else(|| "one of running, idle, stopping and retired".to_owned())
 }
+
+const WHYS: &str = "Why: tray_drained, ttl_expired, max_tasks, claim_errors or parent_request";
 
 fn parse_kind(word: &str) -> Result<AgentKind, String> {
     AgentKind::from_word(word).ok_or_else(|| "one of persistent and helper".to_owned())
