@@ -74,6 +74,7 @@ pub mod sessions;
 pub mod settings;
 #[cfg(feature = "store")]
 mod sweep;
+#[cfg(feature = "store")]
 pub mod tasks;
 #[cfg(feature = "store")]
 mod view;

@@ -98,13 +98,12 @@ fn of_retired(log: &Log) -> Result<usize, SweepError> {
     let under_way = tasks.list(&TaskFilter::new().state(TaskState::InProgress))?;
     let held = under_way.into_iter().filter(|task| task.is_held);
     let holders: BTreeSet<String> = held.map(|task| task.holder).collect();
-    let mut released = 0_usize;
+    let mut retired = Vec::new();
     for name in holders.iter().filter_map(|holder| agent_of(holder)) {
         let agent = agents.find(name)?;
         if agent.is_some_and(|agent| agent.state == AgentState::Retired) {
-            let back = tasks.release_held_blocking(name)?;
-            released = released.saturating_add(back.len());
+            retired.push(name);
         }
     }
-    Ok(released)
+    Ok(tasks.release_held_blocking(&retired)?.len())
 }

@@ -7,7 +7,7 @@ use runstone_projections::agents::{
 };
 use runstone_projections::approvals::{ApprovalRequest, Approvals};
 use runstone_projections::effects::Claim;
-use runstone_projections::tasks::{NewTask, TaskState, Tasks};
+use runstone_projections::tasks::{NewTask, TaskFilter, TaskState, Tasks};
 use runstone_projections::{Hold, Settings, Swept, sweep};
 use runstone_store::keys::Credential;
 use runstone_store::{Log, Query, Read, Sealing};
@@ -652,6 +652,31 @@ fn counts_are_those_of_a_model_that_knows_everything() -> Outcome {
         assert_sound(&world.log)?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn futures_do_what_the_others_do() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Plain)?;
+    let (agents, tasks) = (Agents::new(&log), Tasks::new(&log));
+    for name in ["h1", "h2"] {
+        agents.spawn(&NewHelper::new(name).ttl_s(60)).await?;
+        tasks.create(&NewTask::new(name)).await?;
+        tasks.claim(name, name, Hold::Opening).await?;
+    }
+    let held = tasks.list(&TaskFilter::new().holder("h2"))?;
+    assert_eq!(held.len(), 1);
+    agents.retire("h1", RetireReason::ClaimErrors).await?;
+    site.clock.advance(60 * SECOND);
+    let reaped = agents.reap().await?;
+    assert_eq!(
+        (reaped.len(), &reaped[0].released),
+        (1, &vec![held[0].id.clone()])
+    );
+    agents.change("h2", &AgentChange::Wake).await?;
+    assert!(Messages::new(&log).attend("h2", None).await?.must_exit);
+    assert!(tasks.list(&TaskFilter::new().holder("h2"))?.is_empty());
+    assert_sound(&log)
 }
 
 /// A helper that waits is told when its time is over, though nothing comes.

@@ -25,7 +25,7 @@ pub(crate) fn agent_of(holder: &str) -> Option<&str> {
 }
 
 /// The principal that an agent is.
-pub(crate) fn principal_of(name: &str) -> String {
+pub(super) fn principal_of(name: &str) -> String {
     format!("{PRINCIPAL}{name}")
 }
 

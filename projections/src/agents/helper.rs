@@ -124,6 +124,27 @@ pub struct Reaped {
     pub released: Vec<TaskId>,
 }
 
+impl Reaped {
+    fn of(name: String, why: RetireReason) -> Self {
+        let released = Vec::new();
+        Self {
+            name,
+            why,
+            released,
+        }
+    }
+}
+
+/// Helpers that were let go, with what each held.
+fn with(mut reaped: Vec<Reaped>, released: Vec<(String, TaskId)>) -> Vec<Reaped> {
+    for (name, task) in released {
+        if let Some(helper) = reaped.iter_mut().find(|helper| helper.name == name) {
+            helper.released.push(task);
+        }
+    }
+    reaped
+}
+
 impl Agents {
     /// Spawns a helper of whoever this handle acts as. Helpers whose time is over are let go before.
     ///
@@ -183,7 +204,7 @@ impl Agents {
     ) -> Result<Option<Position>, AgentError> {
         let done = self.retiring(name, why)?.run(&self.log).await?;
         let at = self.retired(name, done)?;
-        Tasks::new(&self.log).release_held(name).await?;
+        Tasks::new(&self.log).release_held(&[name]).await?;
         Ok(at)
     }
 
@@ -199,7 +220,7 @@ impl Agents {
     ) -> Result<Option<Position>, AgentError> {
         let done = self.retiring(name, why)?.run_blocking(&self.log)?;
         let at = self.retired(name, done)?;
-        Tasks::new(&self.log).release_held_blocking(name)?;
+        Tasks::new(&self.log).release_held_blocking(&[name])?;
         Ok(at)
     }
 
@@ -209,6 +230,7 @@ impl Agents {
     /// # Errors
     ///
     /// [`AgentError`] if the log cannot be read or does not record it; those before it are recorded.
+    /// After [`AgentError::Tasks`] all are gone, and a sweep gives back what they still hold.
     ///
     /// # Durability
     ///
@@ -219,14 +241,11 @@ impl Agents {
             let Some(why) = self.reaping(&name)?.run(&self.log).await? else {
                 continue;
             };
-            let released = Tasks::new(&self.log).release_held(&name).await?;
-            reaped.push(Reaped {
-                name,
-                why,
-                released,
-            });
+            reaped.push(Reaped::of(name, why));
         }
-        Ok(reaped)
+        let names: Vec<&str> = reaped.iter().map(|reaped| reaped.name.as_str()).collect();
+        let released = Tasks::new(&self.log).release_held(&names).await?;
+        Ok(with(reaped, released))
     }
 
     /// [`reap`](Self::reap) for callers without a runtime.
@@ -240,14 +259,11 @@ impl Agents {
             let Some(why) = self.reaping(&name)?.run_blocking(&self.log)? else {
                 continue;
             };
-            let released = Tasks::new(&self.log).release_held_blocking(&name)?;
-            reaped.push(Reaped {
-                name,
-                why,
-                released,
-            });
+            reaped.push(Reaped::of(name, why));
         }
-        Ok(reaped)
+        let names: Vec<&str> = reaped.iter().map(|reaped| reaped.name.as_str()).collect();
+        let released = Tasks::new(&self.log).release_held_blocking(&names)?;
+        Ok(with(reaped, released))
     }
 
     fn spawning(&self, helper: &NewHelper) -> Result<(Command<Spawning>, u64), AgentError> {

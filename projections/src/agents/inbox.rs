@@ -3,7 +3,7 @@
 use super::decide::{self, Done, Looked, SELF, about, newest_order, stream_of};
 use super::fold::{ACCEPTED, ALL, FOLD, agent_key, mark_key, order_key};
 use super::message::REDECIDED;
-use super::{AgentError, Agents, Message, MessageClass, Messages, is_agent_name};
+use super::{AgentError, Agents, Message, MessageClass, Messages, Reaped, is_agent_name};
 use crate::command::Command;
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, AgentStopOrdered, MessageRead, MessageSent};
@@ -73,7 +73,8 @@ impl Messages {
             match self.looking(agent, &desk)? {
                 None => {
                     if self.reaps(&desk) {
-                        Agents::new(&self.log).reap().await?;
+                        let reaped = Agents::new(&self.log).reap().await;
+                        passed_over(reaped)?;
                     }
                     return self.heard(agent, after);
                 }
@@ -99,7 +100,7 @@ impl Messages {
             match self.looking(agent, &desk)? {
                 None => {
                     if self.reaps(&desk) {
-                        Agents::new(&self.log).reap_blocking()?;
+                        passed_over(Agents::new(&self.log).reap_blocking())?;
                     }
                     return self.heard(agent, after);
                 }
@@ -307,6 +308,15 @@ impl Messages {
             // It is read up to there, now or before.
             _ => Ok(()),
         }
+    }
+}
+
+/// That tasks of another one cannot be given back, because the keys of their scope are away, keeps
+/// nobody from hearing that it must exit. A sweep gives them back, or their leases end.
+fn passed_over(reaped: Result<Vec<Reaped>, AgentError>) -> Result<(), AgentError> {
+    match reaped {
+        Ok(_) | Err(AgentError::Tasks(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

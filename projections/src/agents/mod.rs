@@ -49,9 +49,7 @@ pub use inbox::{Heard, MAX_HEARD};
 pub use message::{Message, Messages, NewMessage, Sent};
 pub use registry::{Agent, AgentChange, AgentFilter, Agents, Description, Helper};
 
-pub(crate) use decide::{
-    admit, agent_of, is_idle, is_retired, name_of, principal_of, registers, registration,
-};
+pub(crate) use decide::{admit, agent_of, is_idle, is_retired, name_of, registers, registration};
 
 /// Longest name of an agent in bytes.
 pub const MAX_AGENT_NAME_LEN: usize = 64;

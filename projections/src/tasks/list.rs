@@ -168,6 +168,15 @@ impl Tasks {
     ///
     /// [`TaskError::Read`] if the log was opened without the fold, or it has stopped.
     pub fn list(&self, filter: &TaskFilter) -> Result<Vec<Task>, TaskError> {
+        self.list_if(filter, &|_| true)
+    }
+
+    /// As [`list`](Self::list), of those that are wanted besides; no others are held in memory.
+    pub(super) fn list_if(
+        &self,
+        filter: &TaskFilter,
+        is_wanted: &dyn Fn(&Task) -> bool,
+    ) -> Result<Vec<Task>, TaskError> {
         check(&self.log)?;
         let Some(meant) = Meant::of(self, filter)? else {
             return Ok(Vec::new());
@@ -190,7 +199,8 @@ impl Tasks {
                     Some(row)
                 };
                 let task = row.map(|row| Task::of(id, &row, &moment));
-                found.extend(task.filter(|task| meant.matches(task, filter)));
+                let is_meant = |task: &Task| meant.matches(task, filter) && is_wanted(task);
+                found.extend(task.filter(is_meant));
             }
             let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
                 break;

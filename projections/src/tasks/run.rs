@@ -4,7 +4,7 @@ use super::ask::{Order, check_id, check_name};
 use super::decide::{self, Act, Creation, HOLDER_RETIRED, LEASE_OVER, Place, Verdict};
 use super::draft::{self, Of};
 use super::loops::Bounds;
-use super::{Task, TaskError, TaskFilter, TaskId, Tasks};
+use super::{Task, TaskError, TaskFilter, TaskId, TaskState, Tasks};
 use crate::agents;
 use crate::command::Command;
 use crate::settings::{InForce, Settings};
@@ -16,6 +16,8 @@ const SECOND_US: u64 = 1_000_000;
 /// How often a command is decided again because the settings changed meanwhile.
 const REDECIDED: usize = 16;
 
+/// An agent, and a task that it held.
+type Released = (String, TaskId);
 /// Candidates, and what is decided about them.
 type Asked = (Vec<Draft>, Act);
 
@@ -209,36 +211,52 @@ impl Tasks {
         Ok(of.back(None)?)
     }
 
-    /// Gives back what an agent held that is gone for good, of every scope; answers the tasks that
-    /// went back to todo.
-    pub(crate) async fn release_held(&self, agent: &str) -> Result<Vec<TaskId>, TaskError> {
+    /// Gives back what agents held that are gone for good, of every scope; answers the tasks that
+    /// went back to todo, each with the agent.
+    pub(crate) async fn release_held(&self, agents: &[&str]) -> Result<Vec<Released>, TaskError> {
         let mut released = Vec::new();
-        for task in self.held_by(agent)? {
+        for (agent, task) in self.held_by(agents)? {
             if let Some(asked) = self.letting_go(&task)? {
                 let verdict = self.command(asked)?.run(&self.log).await?;
-                released.extend(was_over(&verdict, task));
+                released.extend(was_over(&verdict, task).map(|task| (agent, task)));
             }
         }
         Ok(released)
     }
 
     /// As [`release_held`](Self::release_held).
-    pub(crate) fn release_held_blocking(&self, agent: &str) -> Result<Vec<TaskId>, TaskError> {
+    pub(crate) fn release_held_blocking(
+        &self,
+        agents: &[&str],
+    ) -> Result<Vec<Released>, TaskError> {
         let mut released = Vec::new();
-        for task in self.held_by(agent)? {
+        for (agent, task) in self.held_by(agents)? {
             if let Some(asked) = self.letting_go(&task)? {
                 let verdict = self.command(asked)?.run_blocking(&self.log)?;
-                released.extend(was_over(&verdict, task));
+                released.extend(was_over(&verdict, task).map(|task| (agent, task)));
             }
         }
         Ok(released)
     }
 
-    /// An agent may be named as such or as its principal.
-    fn held_by(&self, agent: &str) -> Result<Vec<Task>, TaskError> {
-        let mut held = self.list(&TaskFilter::new().holder(agent))?;
-        held.extend(self.list(&TaskFilter::new().holder(agents::principal_of(agent)))?);
-        Ok(held)
+    /// What these agents hold, found by one look at all that is in progress. A holder may be found as
+    /// an agent or as its principal.
+    fn held_by(&self, names: &[&str]) -> Result<Vec<(String, Task)>, TaskError> {
+        let agent_of = |task: &Task| {
+            let agent = agents::agent_of(&task.holder).filter(|_| task.is_held);
+            agent
+                .filter(|agent| names.contains(agent))
+                .map(str::to_owned)
+        };
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = TaskFilter::new().state(TaskState::InProgress);
+        let held = self.list_if(&filter, &|task| agent_of(task).is_some())?;
+        let found = held
+            .into_iter()
+            .filter_map(|task| Some((agent_of(&task)?, task)));
+        Ok(found.collect())
     }
 
     fn letting_go(&self, task: &Task) -> Result<Option<Asked>, TaskError> {
