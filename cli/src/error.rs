@@ -142,6 +142,7 @@ from_log_errors!(
     runstone::approvals::ApprovalError,
     runstone::TaskError,
     runstone::BudgetError,
+    runstone::SweepError,
     runstone::projections::settings::SettingsError
 );
 

@@ -158,6 +158,23 @@ fn of_agents(code: &str) -> Hints {
             "runstone agent list shows all",
         ],
         "agent_revoked" => &["another credential acts as another agent"],
+        "agent_idle" => &["runstone agent wake NAME: then it may make work again"],
+        "agent_retired" | "name_taken" => &["choose another name: runstone agent list shows all"],
+        "bad_tray" => &["a name reads like invoices; without --tray one is made up"],
+        "bad_ttl" => &["without --ttl it lives as long as the setting leases.helper_s says"],
+        "helper_chain_forbidden" => &["let its parent spawn another one"],
+        "helper_cap_reached" => &[
+            "runstone agent power NAME running when another one has stopped",
+            "helpers.max_running is a recorded setting: runstone config show",
+        ],
+        "tier_limit" => &[
+            "runstone agent reap lets those go whose time is over",
+            "helpers.max_registered is a recorded setting: runstone config show",
+        ],
+        "not_a_helper" => &["runstone agent sleep or runstone agent power is for other agents"],
+        "auto_retire_disabled" => {
+            &["it stays until its time is over; runstone agent power stops it"]
+        }
         "bad_body" => &["the body is one JSON value, as {\"a\":1}"],
         _ => return None,
     })

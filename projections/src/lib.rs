@@ -73,6 +73,9 @@ pub mod runs;
 pub mod sessions;
 #[cfg(feature = "store")]
 pub mod settings;
+#[cfg(feature = "store")]
+mod sweep;
+#[cfg(feature = "store")]
 pub mod tasks;
 #[cfg(feature = "store")]
 mod view;
@@ -97,3 +100,5 @@ pub use lease::Hold;
 pub use memory::MemoryRows;
 #[cfg(feature = "store")]
 pub use settings::Settings;
+#[cfg(feature = "store")]
+pub use sweep::{SweepError, Swept, sweep};

@@ -140,6 +140,30 @@ pub(crate) struct AgentRow {
     pub(crate) timeout_s: Option<u64>,
     /// Position of the newest order that it took or let pass.
     pub(crate) orders_seen: u64,
+    /// A person or a commander stopped it: its parent does not power it on.
+    pub(crate) needs_person: bool,
+    pub(crate) helper: Option<HelperRow>,
+}
+
+/// What a helper is besides an agent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct HelperRow {
+    /// Principal of whoever spawned it.
+    pub(crate) parent: String,
+    pub(crate) tray: String,
+    pub(crate) expires_at_us: u64,
+    pub(crate) auto_retire: bool,
+    /// Why it is gone.
+    pub(crate) retired: Option<u8>,
+}
+
+/// How many helpers a principal has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct HelpersRow {
+    /// Those that are not retired.
+    pub(crate) registered: u64,
+    /// Those of them that need not exit.
+    pub(crate) running: u64,
 }
 
 /// A request for approval. Numbers are those of control.

@@ -82,7 +82,8 @@ pub use runstone_projections::effects::{
 pub use runstone_projections::runs::RunError;
 pub use runstone_projections::tasks::{self, Task, TaskError, TaskState, Tasks};
 pub use runstone_projections::{
-    Hold, Settings, agents, approvals, events, runs, schemas, sessions, settings, standard_folds,
+    Hold, Settings, SweepError, Swept, agents, approvals, events, runs, schemas, sessions,
+    settings, standard_folds, sweep,
 };
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};

@@ -2,12 +2,13 @@
 
 use runstone::Runstone;
 use runstone_codec::{Authority, NewEvent, OsEntropy, Position};
-use runstone_projections::Settings;
 use runstone_projections::agents::{
     AgentChange, AgentError, AgentFilter, AgentState, Agents, Heard, MAX_HEARD, Messages,
     NewMessage,
 };
 use runstone_projections::effects::{Claim, Effects};
+use runstone_projections::tasks::{Move, NewTask, TaskState, Tasks};
+use runstone_projections::{Hold, Settings};
 use runstone_store::keys::Credential;
 use runstone_store::{Log, Query, Read, Sealing};
 use runstone_tests::clocked::{Clocked, assert_sound};
@@ -407,5 +408,99 @@ fn a_revoked_agent_ends_what_it_began() -> Outcome {
     let other = Runstone::from(log.clone());
     other.run("bot").resume_or_start_blocking("run-1")?;
     drop(run);
+    assert_sound(&log)
+}
+
+/// While an agent sleeps, no task is made through it, by whichever way it is named.
+#[test]
+fn whoever_sleeps_makes_no_work() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let scout = site.principal(&log, "scout", Authority::Agent)?;
+    let agents = Agents::new(&log);
+    agents.change_blocking("scout", &AgentChange::register())?;
+    let new = |id: &str| NewTask::new(id).title("Tidy up");
+    agents.change_blocking("scout", &AgentChange::sleep("no_tasks", 30))?;
+    let through = [
+        Tasks::new(&scout).create_blocking(&new("a")),
+        Tasks::new(&scout).actor("desk").create_blocking(&new("a")),
+        Tasks::new(&log)
+            .actor("agent:scout")
+            .create_blocking(&new("a")),
+        Tasks::new(&log).create_blocking(&new("a").created_by("scout")),
+    ];
+    for refused in through {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), "agent_idle");
+        assert_eq!(
+            refused.to_string(),
+            "Cannot create_task('Tidy up') while in idle mode. No speculative execution or self-generated busywork allowed."
+        );
+    }
+    // One in a second is recorded.
+    let refusals = || -> Outcome<Vec<String>> {
+        let read = Read::new(Query::of_type("task.refused"));
+        let whys = log.read(read)?.map(|record| {
+            let why = record?.control.get_text(15).unwrap_or_default().to_owned();
+            Ok::<_, runstone_store::ReadError>(why)
+        });
+        Ok(whys.collect::<Result<_, _>>()?)
+    };
+    assert_eq!(refusals()?, ["agent_idle"]);
+    assert_eq!(Tasks::new(&log).find("a")?, None);
+    // A loop is told after that, and what the task does not say before.
+    let cycle = Tasks::new(&scout).create_blocking(&new("b").creator("b"));
+    assert_eq!(cycle.unwrap_err().code(), "agent_idle");
+    let mut settings = Settings::default();
+    settings.admission.enabled = true;
+    settings.record(&log)?;
+    let incomplete = Tasks::new(&scout).create_blocking(&new("c"));
+    assert_eq!(incomplete.unwrap_err().code(), "admission_incomplete");
+    Settings::default().record(&log)?;
+    // What is for it, others may make; what it held it may go on with.
+    let tasks = Tasks::new(&log);
+    tasks.create_blocking(&new("d").agent("scout"))?;
+    let held = Tasks::new(&scout).claim_blocking("d", "scout", Hold::Opening)?;
+    Tasks::new(&scout).complete_blocking("d", held.fence, "done")?;
+    agents.change_blocking("scout", &AgentChange::Wake)?;
+    Tasks::new(&scout).create_blocking(&new("a"))?;
+    let odd = tasks.create_blocking(&new("e").created_by("a b"));
+    assert_eq!(odd.unwrap_err().code(), "bad_name");
+    assert_sound(&log)
+}
+
+/// Of every scope, counted as they come and go.
+#[test]
+fn an_agent_is_told_how_many_tasks_are_open() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    for name in ["scout", "other"] {
+        Agents::new(&log).change_blocking(name, &AgentChange::register())?;
+    }
+    let open = |log: &Log, agent: &str| Messages::new(log).attend_blocking(agent, None);
+    assert_eq!(open(&log, "scout")?.open_tasks, Some(0));
+    let tasks = Tasks::new(&log);
+    for id in ["a", "b", "c"] {
+        tasks.create_blocking(&NewTask::new(id).agent("scout"))?;
+    }
+    tasks.create_blocking(&NewTask::new("d").agent("other"))?;
+    tasks.create_blocking(&NewTask::new("e"))?;
+    let elsewhere = Tasks::new(&log).stream("elsewhere").scope("customer-7");
+    elsewhere.create_blocking(&NewTask::new("a").agent("scout"))?;
+    assert_eq!(open(&log, "scout")?.open_tasks, Some(4));
+    assert_eq!(open(&log, "other")?.open_tasks, Some(1));
+    let held = tasks.claim_blocking("a", "anybody", Hold::Opening)?;
+    assert_eq!(open(&log, "scout")?.open_tasks, Some(4));
+    tasks.complete_blocking("a", held.fence, "done")?;
+    tasks.move_to_blocking(&Move::new("b", TaskState::Cancelled))?;
+    assert_eq!(open(&log, "scout")?.open_tasks, Some(2));
+    // Another life, of another agent.
+    tasks.create_blocking(&NewTask::new("b").agent("other"))?;
+    assert_eq!(open(&log, "other")?.open_tasks, Some(2));
+    let log = site.reopen(log)?;
+    let told = open(&log, "scout")?;
+    assert_eq!(told.open_tasks, Some(2));
+    // Work alone does not wake it.
+    assert!(told.is_empty());
     assert_sound(&log)
 }

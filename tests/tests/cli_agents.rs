@@ -106,3 +106,141 @@ fn sleep_says_so_in_the_words_that_supervisors_look_for() -> Outcome {
     );
     Ok(())
 }
+
+#[test]
+fn helpers_come_and_go_on_the_command_line() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let runstone = Runstone::on(folder.path().join("log.redb"));
+    let settings = folder.path().join("settings.toml");
+    std::fs::write(
+        &settings,
+        "[helpers]\nmax_running = 1\nmax_registered = 2\n",
+    )?;
+    let settings = settings.to_str().ok_or("a path")?;
+    runstone.value(["init", "--config", settings, "--human", "ada"]);
+    let lead = folder.path().join("lead.cred");
+    let lead = lead.to_str().ok_or("a path")?;
+    let add = [
+        "keys",
+        "principal",
+        "add",
+        "lead",
+        "--authority",
+        "agent",
+        "-o",
+        lead,
+    ];
+    assert_eq!(runstone.ended(&add).0, 0);
+    let run = |words: &[&str]| runstone.ended(words);
+
+    for (words, exit, code) in [
+        (&["agent", "spawn", "two words"][..], 2, "bad_name"),
+        (&["agent", "spawn", "h1", "--tray", "a/b"], 2, "bad_tray"),
+        (&["agent", "spawn", "h1", "--ttl", "59"], 2, "bad_ttl"),
+        (&["agent", "retire", "h1"], 5, "agent_not_found"),
+    ] {
+        let (ended, _, told) = run(words);
+        assert_eq!((ended, told.as_str()), (exit, code), "{words:?}");
+    }
+    let spawn = [
+        "agent", "spawn", "h1", "--tray", "west", "--ttl", "60", "--role", "reads", "--for",
+        "task-7", "--cred", lead,
+    ];
+    let (exit, lines, _) = run(&spawn);
+    assert_eq!(exit, 0);
+    assert_eq!(
+        (&lines[0]["kind"], &lines[0]["parent"], &lines[0]["tray"]),
+        (&json!("helper"), &json!("agent:lead"), &json!("west"))
+    );
+    assert_eq!(
+        (
+            &lines[0]["role"],
+            &lines[0]["spawned_for"],
+            &lines[0]["auto_retire"]
+        ),
+        (&json!("reads"), &json!("task-7"), &json!(true))
+    );
+    assert!(lines[0]["expires_at"].is_string() && lines[0]["retired"].is_null());
+    let (exit, _, code) = run(&spawn);
+    assert_eq!((exit, code.as_str()), (3, "name_taken"));
+    // The second is there, and does not run.
+    let (exit, lines, code) = run(&["agent", "spawn", "h2", "--cred", lead]);
+    assert_eq!((exit, code.as_str()), (1, "helper_cap_reached"));
+    assert_eq!(lines[0]["stopped"], true);
+    let (exit, _, code) = run(&["agent", "power", "h2", "running", "--cred", lead]);
+    assert_eq!((exit, code.as_str()), (1, "helper_cap_reached"));
+    let (exit, _, code) = run(&["agent", "spawn", "h3", "--cred", lead]);
+    assert_eq!((exit, code.as_str()), (1, "tier_limit"));
+    let (_, lines, _) = run(&[
+        "agent",
+        "list",
+        "--kind",
+        "helper",
+        "--parent",
+        "agent:lead",
+    ]);
+    assert_eq!(lines.len(), 2);
+    let (_, lines, _) = run(&["agent", "list", "--kind", "persistent"]);
+    assert_eq!((lines.len(), &lines[0]["name"]), (1, &json!("lead")));
+
+    let (exit, _, code) = run(&["agent", "retire", "lead"]);
+    assert_eq!((exit, code.as_str()), (1, "not_a_helper"));
+    let (exit, _, code) = run(&["agent", "retire", "h1", "--cred", lead]);
+    assert_eq!((exit, code.as_str()), (8, "not_allowed"));
+    assert_eq!(run(&["task", "create", "a", "--agent", "h1"]).0, 0);
+    assert_eq!(run(&["task", "claim", "a", "--holder", "h1"]).0, 0);
+    let (_, lines, _) = run(&["message", "wait", "h1", "--timeout", "0"]);
+    assert_eq!(
+        (&lines[0]["must_exit"], &lines[0]["open_tasks"]),
+        (&json!(false), &json!(1))
+    );
+    let (exit, lines, _) = run(&["agent", "retire", "h1", "--reason", "tray_drained"]);
+    assert_eq!(
+        (exit, &lines[0]["state"], &lines[0]["retired"]),
+        (0, &json!("retired"), &json!("tray_drained"))
+    );
+    let (_, lines, _) = run(&["message", "wait", "h1"]);
+    assert_eq!(lines[0]["must_exit"], true);
+    let (_, lines, _) = run(&["task", "show", "a"]);
+    assert_eq!(
+        (&lines[0]["state"], &lines[0]["attempt"]),
+        (&json!("todo"), &json!(2))
+    );
+    assert_eq!(
+        run(&["agent", "power", "h2", "running", "--cred", lead]).0,
+        0
+    );
+
+    // Its parent is ordered to stop: its helpers go.
+    assert_eq!(run(&["agent", "reap"]).1.len(), 0);
+    let ada = folder.path().join("ada.cred");
+    let ada = ada.to_str().ok_or("a path")?;
+    assert_eq!(
+        run(&["agent", "power", "lead", "stopped", "--cred", ada]).0,
+        0
+    );
+    let (exit, lines, _) = run(&["agent", "reap"]);
+    let gone = json!({"name": "h2", "reason": "parent_stopped", "released": 0});
+    assert_eq!((exit, lines), (0, vec![gone]));
+    let (exit, lines, _) = run(&["sweep"]);
+    assert_eq!(
+        (exit, lines),
+        (0, vec![json!({"tasks": 0, "approvals": 0, "helpers": 0})])
+    );
+    Ok(())
+}
+
+#[test]
+fn a_sleeping_agent_creates_no_task_on_the_command_line() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let runstone = Runstone::on(folder.path().join("log.redb"));
+    runstone.value(["init"]);
+    runstone.value(["agent", "register", "scout"]);
+    runstone.value(["agent", "sleep", "scout"]);
+    let create = ["task", "create", "a", "--by", "scout"];
+    let (exit, _, code) = runstone.ended(&create);
+    assert_eq!((exit, code.as_str()), (1, "agent_idle"));
+    runstone.value(["agent", "wake", "scout"]);
+    assert_eq!(runstone.ended(&create).0, 0);
+    Ok(())
+}

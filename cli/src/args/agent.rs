@@ -2,10 +2,18 @@
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
-use runstone::agents::AgentState;
+use runstone::agents::{AgentKind, AgentState, RetireReason};
 
-const WHO: &str = "Sleeping and waking is for the agent itself or a caller that is no agent; powering and revoking \
-takes the credential of a person or a commander (--cred).";
+const WHO: &str = "Sleeping, waking and retiring is for the agent itself or a caller that is no agent; powering and \
+revoking takes the credential of a person or a commander (--cred). The parent of a helper powers it too.";
+
+const HELPERS: &str = "A helper is an agent that does a part of its parent's work, for a time. Its parent is whoever \
+spawns it: the principal of the credential, or system:keyring without one. Helpers spawn none. The time goes on while the \
+log is closed; when it is over, or the parent must exit, the next command that looks lets the helper go, and tasks that it \
+held are to be done again.
+
+Exit codes: 1 with helper_cap_reached: the helper is there and does not run, because as many as may do (the setting \
+helpers.max_running); it can be powered on when one of them stopped. 3 the name is taken.";
 
 /// Agents: who they are, and whether they work, sleep or must stop
 #[derive(Debug, Subcommand)]
@@ -27,7 +35,27 @@ pub(crate) enum AgentCommand {
         /// Only those that stand so: running, idle, stopping or retired
         #[arg(long, value_name = "STATUS", value_parser = parse_state)]
         status: Option<AgentState>,
+        /// Only those of this kind: persistent or helper
+        #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+        kind: Option<AgentKind>,
+        /// Only helpers of this principal, such as agent:lead
+        #[arg(long, value_name = "PRINCIPAL")]
+        parent: Option<String>,
     },
+    Spawn(SpawnArgs),
+    /// A helper is gone for good, and must exit
+    #[command(after_long_help = HELPERS)]
+    Retire {
+        /// Its name
+        name: String,
+        /// Why
+        #[arg(long, value_name = "WHY", default_value = "parent_request", value_parser = parse_why)]
+        #[arg(help = WHYS)]
+        reason: RetireReason,
+    },
+    /// Let helpers go whose time is over or whose parent must exit
+    #[command(after_long_help = HELPERS)]
+    Reap,
     /// Show an agent
     Show {
         /// Its name
@@ -69,6 +97,29 @@ pub(crate) enum AgentCommand {
     },
 }
 
+/// Spawn a helper
+#[derive(Debug, Args)]
+#[command(after_long_help = HELPERS)]
+pub(crate) struct SpawnArgs {
+    /// Its name: a pseudonym that no agent has or had
+    pub(crate) name: String,
+    /// The tray that it works on [default: one of its own]
+    #[arg(long, value_name = "TRAY")]
+    pub(crate) tray: Option<String>,
+    /// What it does
+    #[arg(long, value_name = "R")]
+    pub(crate) role: Option<String>,
+    /// How long it lives, 60 to 86400 [default: as the settings say]
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) ttl: Option<u64>,
+    /// It does not retire itself: it stays until its time is over
+    #[arg(long)]
+    pub(crate) no_auto_retire: bool,
+    /// The task that it is for
+    #[arg(long = "for", value_name = "TASK")]
+    pub(crate) spawned_for: Option<String>,
+}
+
 /// Whether an agent should run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Power {
@@ -79,6 +130,22 @@ pub(crate) enum Power {
 fn parse_state(word: &str) -> Result<AgentState, String> {
     AgentState::from_word(word)
         .ok_or_else(|| "one of running, idle, stopping and retired".to_owned())
+}
+
+const WHYS: &str = "Why: tray_drained, ttl_expired, max_tasks, claim_errors or parent_request";
+
+fn parse_kind(word: &str) -> Result<AgentKind, String> {
+    AgentKind::from_word(word).ok_or_else(|| "one of persistent and helper".to_owned())
+}
+
+/// What the log alone says is not for a helper to say.
+fn parse_why(word: &str) -> Result<RetireReason, String> {
+    RetireReason::from_word(word)
+        .filter(|why| *why != RetireReason::ParentStopped)
+        .ok_or_else(|| {
+            "one of tray_drained, ttl_expired, max_tasks, claim_errors and parent_request"
+                .to_owned()
+        })
 }
 
 const ORDERS: &str = "An order to stop is a message with one of the words of the settings (orders.sleep_types) as its \

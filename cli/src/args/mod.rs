@@ -17,7 +17,7 @@ pub(crate) use admin::{
     RebuildArgs, SchemaArgs, VerifyArgs,
 };
 pub(crate) use agent::{
-    AgentCommand, MessageCommand, MessagesArgs, Power, ReadArgs, SendArgs, WaitArgs,
+    AgentCommand, MessageCommand, MessagesArgs, Power, ReadArgs, SendArgs, SpawnArgs, WaitArgs,
 };
 pub(crate) use approval::{ApprovalCommand, ApprovalsArgs, AskArgs, VoteArgs};
 pub(crate) use budget::{
@@ -158,6 +158,8 @@ pub(crate) enum Command {
     Task(TaskCommand),
     #[command(subcommand)]
     Budget(BudgetCommand),
+    /// Record everything that has expired: leases of tasks, requests for approval, helpers
+    Sweep,
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

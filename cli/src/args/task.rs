@@ -60,6 +60,9 @@ pub(crate) struct CreateTaskArgs {
     pub(crate) description: Option<String>,
     #[command(flatten)]
     pub(crate) work: Work,
+    /// The agent through which it is created, by name; refused while that one sleeps
+    #[arg(long = "by", value_name = "AGENT")]
+    pub(crate) created_by: Option<String>,
     /// A field that it says to be admitted; may be given more than once
     #[arg(long, value_name = "FIELD=TEXT", value_parser = parse_field)]
     pub(crate) admission: Vec<(String, String)>,

@@ -1,12 +1,14 @@
 //! `agent`: agents by name.
 
-use crate::args::{AgentCommand, Power};
-use crate::error::{Exit, Failure};
+use crate::args::{AgentCommand, Power, SpawnArgs};
+use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, now, printable, relative, rfc3339};
 use crate::session::{Access, Session};
 use runstone::Log;
-use runstone::agents::{Agent, AgentChange, AgentError, AgentFilter, AgentState, Agents};
-use runstone::events::AgentRegistered;
+use runstone::agents::{
+    Agent, AgentChange, AgentError, AgentFilter, AgentState, Agents, Description, MAX_REAPED,
+    NewHelper, RetireReason,
+};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -14,7 +16,18 @@ use std::fmt::Write as _;
 #[derive(Serialize)]
 struct Line {
     name: String,
+    kind: &'static str,
     state: &'static str,
+    /// Of a helper: whose it is, where it works, and how long it lives.
+    parent: Option<String>,
+    tray: Option<String>,
+    expires_at: Option<String>,
+    #[serde(skip)]
+    expires_at_us: Option<u64>,
+    expired: bool,
+    auto_retire: Option<bool>,
+    retired: Option<&'static str>,
+    spawned_for: Option<String>,
     role: Option<String>,
     labels: Vec<String>,
     stopped: bool,
@@ -37,9 +50,24 @@ impl Line {
                     error.code(),
                     &format!("the description of `{}`: {error}", agent.name),
                 );
-                AgentRegistered::default()
+                Description::default()
             });
+        let kind = agent.kind().as_str();
+        let helper = agent.helper;
+        let expires_at_us = helper.as_ref().map(|helper| helper.expires_at_us);
         Self {
+            kind,
+            expires_at: expires_at_us.and_then(rfc3339),
+            expires_at_us,
+            expired: helper.as_ref().is_some_and(|helper| helper.is_expired),
+            auto_retire: helper.as_ref().map(|helper| helper.auto_retire),
+            retired: helper
+                .as_ref()
+                .and_then(|helper| helper.retired)
+                .map(RetireReason::as_str),
+            parent: helper.as_ref().map(|helper| helper.parent.clone()),
+            tray: helper.map(|helper| helper.tray),
+            spawned_for: described.spawned_for,
             state: agent.state.as_str(),
             role: described.role,
             labels: described.labels,
@@ -56,6 +84,11 @@ impl Line {
 
     fn sentence(&self) -> String {
         let mut text = format!("{} is {}", self.name, self.state);
+        if let Some(why) = self.retired {
+            let _ = write!(text, ": {why}");
+        } else if self.expired {
+            text.push_str(", and its time is over");
+        }
         if self.revoked {
             text.push_str(" and revoked: its commands are refused");
         } else if self.state == AgentState::Stopping.as_str() {
@@ -68,7 +101,18 @@ impl Line {
 
 pub(crate) fn run(session: &Session, command: AgentCommand) -> Result<Exit, Failure> {
     let (name, change) = match command {
-        AgentCommand::List { status } => return list(session, status),
+        AgentCommand::List {
+            status,
+            kind,
+            parent,
+        } => {
+            let mut filter = AgentFilter::new();
+            (filter.state, filter.kind, filter.parent) = (status, kind, parent);
+            return list(session, &filter);
+        }
+        AgentCommand::Spawn(args) => return spawn(session, args),
+        AgentCommand::Retire { name, reason } => return retire(session, &name, reason),
+        AgentCommand::Reap => return reap(session),
         AgentCommand::Show { name } => return show(session, &name),
         AgentCommand::Register { name, role, labels } => {
             (name, AgentChange::Register { role, labels })
@@ -142,17 +186,101 @@ fn show(session: &Session, name: &str) -> Result<Exit, Failure> {
         if let Some(since) = &line.since {
             told("since", since);
         }
+        for (name, value) in [
+            ("parent", &line.parent),
+            ("tray", &line.tray),
+            ("lives until", &line.expires_at),
+            ("spawned for", &line.spawned_for),
+        ] {
+            if let Some(value) = value {
+                told(name, value);
+            }
+        }
         text
     })?;
     Ok(Exit::Done)
 }
 
-fn list(session: &Session, status: Option<AgentState>) -> Result<Exit, Failure> {
+fn spawn(session: &Session, args: SpawnArgs) -> Result<Exit, Failure> {
+    let mut helper = NewHelper::new(args.name).auto_retire(!args.no_auto_retire);
+    helper.tray = args.tray;
+    helper.role = args.role;
+    helper.ttl_s = args.ttl;
+    helper.spawned_for = args.spawned_for;
+    let (is_running, line) = session.with(Access::Write, |log| {
+        let spawned = Agents::new(log).spawn_blocking(&helper)?;
+        Ok((spawned.is_running, found(session, log, &spawned.name)?))
+    })?;
+    if !is_running {
+        session.output.error(&Report::new(
+            Exit::No,
+            "helper_cap_reached",
+            format!(
+                "`{}` is there and does not run: helpers.max_running allows no more",
+                line.name
+            ),
+        ));
+    }
+    session.output.answer(&line, || line.sentence())?;
+    Ok(if is_running { Exit::Done } else { Exit::No })
+}
+
+fn retire(session: &Session, name: &str, why: RetireReason) -> Result<Exit, Failure> {
+    let line = session.with(Access::Write, |log| {
+        Agents::new(log).retire_blocking(name, why)?;
+        found(session, log, name)
+    })?;
+    session.output.answer(&line, || line.sentence())?;
+    Ok(Exit::Done)
+}
+
+/// A helper that was let go, as other programs see it.
+#[derive(Serialize)]
+struct Gone {
+    name: String,
+    reason: &'static str,
+    /// Tasks that are to be done again.
+    released: usize,
+}
+
+fn reap(session: &Session) -> Result<Exit, Failure> {
+    let gone = session.with(Access::Write, |log| {
+        let mut gone = Vec::new();
+        loop {
+            let reaped = Agents::new(log).reap_blocking()?;
+            let is_all = reaped.len() < MAX_REAPED;
+            gone.extend(reaped.into_iter().map(|reaped| Gone {
+                name: reaped.name,
+                reason: reaped.why.as_str(),
+                released: reaped.released.len(),
+            }));
+            if is_all {
+                return Ok(gone);
+            }
+        }
+    })?;
+    if gone.is_empty() {
+        session.output.note("no helper is past its time");
+    }
+    let mut results = Output::results();
+    for one in &gone {
+        if session.output.json {
+            results.json(one)?;
+        } else {
+            results.line(&format!(
+                "{} is gone: {}; tasks to be done again: {}",
+                one.name, one.reason, one.released
+            ))?;
+        }
+    }
+    results.flush()?;
+    Ok(Exit::Done)
+}
+
+fn list(session: &Session, filter: &AgentFilter) -> Result<Exit, Failure> {
     let output = &session.output;
-    let mut filter = AgentFilter::new();
-    filter.state = status;
     let lines: Vec<Line> = session.with(Access::Folds, |log| {
-        let agents = Agents::new(log).list(&filter)?;
+        let agents = Agents::new(log).list(filter)?;
         let lines = agents.into_iter().map(|agent| Line::of(log, agent, output));
         Ok(lines.collect())
     })?;
@@ -172,10 +300,21 @@ fn list(session: &Session, status: Option<AgentState>) -> Result<Exit, Failure> 
         ("name", Align::Left),
         ("state", Align::Left),
         ("since", Align::Left),
+        ("kind", Align::Left),
+        ("parent", Align::Left),
+        ("tray", Align::Left),
+        ("lives until", Align::Left),
         ("role", Align::Left),
     ];
     let mut table = Table::new(output, &columns);
     let now = now();
+    let when = |us: u64, stamp: &Option<String>| {
+        if output.terminal {
+            relative(us, now)
+        } else {
+            stamp.clone().unwrap_or_default()
+        }
+    };
     for line in &lines {
         let (state, tone) = match line.state {
             _ if line.revoked => ("revoked", Tone::Bad),
@@ -185,13 +324,15 @@ fn list(session: &Session, status: Option<AgentState>) -> Result<Exit, Failure> 
         table.row(vec![
             (line.name.clone(), Tone::Plain),
             (state.to_owned(), tone),
+            (when(line.since_us, &line.since), Tone::Dim),
+            (line.kind.to_owned(), Tone::Plain),
+            (line.parent.clone().unwrap_or_default(), Tone::Plain),
+            (line.tray.clone().unwrap_or_default(), Tone::Plain),
             (
-                if output.terminal {
-                    relative(line.since_us, now)
-                } else {
-                    line.since.clone().unwrap_or_default()
-                },
-                Tone::Dim,
+                line.expires_at_us
+                    .map(|us| when(us, &line.expires_at))
+                    .unwrap_or_default(),
+                if line.expired { Tone::Bad } else { Tone::Dim },
             ),
             (
                 printable(line.role.as_deref().unwrap_or_default()).into_owned(),

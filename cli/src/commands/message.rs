@@ -79,6 +79,7 @@ impl<'a> Line<'a> {
 #[derive(Serialize)]
 struct HeardLine<'a> {
     must_exit: bool,
+    open_tasks: Option<u64>,
     cursor: Option<u64>,
     messages: Vec<Line<'a>>,
     acks: Vec<Line<'a>>,
@@ -154,6 +155,8 @@ fn wait(session: &Session, args: &WaitArgs) -> Result<Exit, Failure> {
     let begun = instant();
     let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut after = args.after.map(Position::new);
+    let mut nothing = Heard::default();
+    nothing.cursor = after;
     loop {
         let heard = session.with(Access::Write, |log| {
             let messages = Messages::new(log);
@@ -167,7 +170,10 @@ fn wait(session: &Session, args: &WaitArgs) -> Result<Exit, Failure> {
         });
         match heard {
             Ok(heard) if !heard.is_empty() => return tell(session, &heard, Exit::Done),
-            Ok(heard) => after = heard.cursor,
+            Ok(heard) => {
+                after = heard.cursor;
+                nothing = heard;
+            }
             // Whoever holds the log may be the one that writes.
             Err(Failure::Report(report)) if report.exit == Exit::Busy => {}
             Err(failure) => return Err(failure),
@@ -176,8 +182,6 @@ fn wait(session: &Session, args: &WaitArgs) -> Result<Exit, Failure> {
             timeout.saturating_sub(begun.elapsed())
         });
         if left.is_zero() {
-            let mut nothing = Heard::default();
-            nothing.cursor = after;
             return tell(session, &nothing, Exit::No);
         }
         pauses.rest(left);
@@ -187,6 +191,7 @@ fn wait(session: &Session, args: &WaitArgs) -> Result<Exit, Failure> {
 fn tell(session: &Session, heard: &Heard, exit: Exit) -> Result<Exit, Failure> {
     let line = HeardLine {
         must_exit: heard.must_exit,
+        open_tasks: heard.open_tasks,
         cursor: heard.cursor.map(Position::get),
         messages: heard.messages.iter().map(Line::of).collect(),
         acks: heard.acks.iter().map(Line::of).collect(),

@@ -31,6 +31,7 @@ mod show;
 mod state;
 mod stats;
 mod storage;
+mod sweep;
 mod task;
 mod verdict;
 mod verify;
@@ -65,6 +66,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Message(command) => message::run(&session, command),
         Command::Task(command) => task::run(&session, &command),
         Command::Budget(command) => budget::run(&session, command),
+        Command::Sweep => sweep::run(&session),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

@@ -2,11 +2,12 @@
 //! chooses is recorded in the same step.
 
 use super::fold::{
-    ACCEPTED, ALL, FOLD, REFUSED, STALE, UNAUTHORISED, agent_key, mark_key, order_key,
+    ACCEPTED, ALL, FOLD, PRINCIPAL, REFUSED, STALE, UNAUTHORISED, agent_key, helpers_key, mark_key,
+    order_key,
 };
 use crate::events::control::{agent as field, message};
 use crate::events::{AgentRegistered, AgentState, MessageClass};
-use crate::rows::{AgentRow, OrderRow};
+use crate::rows::{AgentRow, HelpersRow, OrderRow};
 use crate::settings::Settings;
 use crate::view;
 use runstone_codec::{Authority, Control, Draft, EventError, NewEvent, Position, TypedEvent as _};
@@ -14,12 +15,23 @@ use runstone_store::{AppendError, DecideContext, Decision};
 
 /// The agent that a principal is; `None` if it is none.
 pub(crate) fn name_of(principal: &str) -> Option<&str> {
-    principal.strip_prefix("agent:")
+    principal.strip_prefix(PRINCIPAL)
+}
+
+/// The agent that a holder may be: named as such, or as its principal.
+pub(crate) fn agent_of(holder: &str) -> Option<&str> {
+    let name = name_of(holder).unwrap_or(holder);
+    super::is_agent_name(name).then_some(name)
+}
+
+/// The principal that an agent is.
+pub(super) fn principal_of(name: &str) -> String {
+    format!("{PRINCIPAL}{name}")
 }
 
 /// Stream of an agent's events.
 pub(super) fn stream_of(name: &str) -> String {
-    format!("agent:{name}")
+    principal_of(name)
 }
 
 /// What every event of an agent says of it.
@@ -34,7 +46,10 @@ pub(crate) fn registration(name: &str) -> Result<Draft, EventError> {
     Ok(about(name, event))
 }
 
-fn row_of(context: &DecideContext<'_>, name: &str) -> Result<Option<AgentRow>, AppendError> {
+pub(super) fn row_of(
+    context: &DecideContext<'_>,
+    name: &str,
+) -> Result<Option<AgentRow>, AppendError> {
     view::row(context, FOLD, &agent_key(name))
 }
 
@@ -64,6 +79,26 @@ pub(crate) fn is_revoked_holder(
     Ok(row_of(context, name)?.is_some_and(|row| row.is_revoked))
 }
 
+/// Whether an agent has nothing to do, and makes no work for itself.
+pub(crate) fn is_idle(context: &DecideContext<'_>, name: &str) -> Result<bool, AppendError> {
+    let row = row_of(context, name)?;
+    Ok(row.is_some_and(|row| row.state() == AgentState::Idle))
+}
+
+/// Whether an agent is gone for good.
+pub(crate) fn is_retired(context: &DecideContext<'_>, name: &str) -> Result<bool, AppendError> {
+    let row = row_of(context, name)?;
+    Ok(row.is_some_and(|row| row.state() == AgentState::Retired))
+}
+
+/// How many helpers a principal has.
+pub(super) fn helpers_of(
+    context: &DecideContext<'_>,
+    parent: &str,
+) -> Result<HelpersRow, AppendError> {
+    Ok(view::row(context, FOLD, &helpers_key(parent))?.unwrap_or_default())
+}
+
 /// Whether a decision registers an agent itself.
 pub(crate) fn registers(
     context: &DecideContext<'_>,
@@ -87,7 +122,12 @@ pub(super) enum Act {
     Sleep,
     Wake,
     /// Whether a supervisor should run it.
-    Power(bool),
+    Power {
+        runs: bool,
+        /// How many helpers of one parent may run, and the settings that say so.
+        most: u64,
+        settings_at: Option<Position>,
+    },
     Revoke,
 }
 
@@ -98,15 +138,28 @@ pub(super) enum Done {
     At(Option<Position>),
     NotFound,
     NotAllowed(&'static str),
+    /// It is gone for good.
+    Retired,
+    /// As many helpers run as may.
+    CapReached {
+        parent: String,
+        most: u64,
+    },
+    NotHelper,
+    /// It does not retire itself.
+    KeepsOn,
+    /// Other settings came into force meanwhile.
+    Reconfigured,
 }
 
 /// Whether the caller may act for an agent: only another agent may not.
-fn acts_for(authority: Authority, principal: &str, name: &str) -> bool {
+pub(super) fn acts_for(authority: Authority, principal: &str, name: &str) -> bool {
     authority != Authority::Agent || name_of(principal) == Some(name)
 }
 
 pub(super) const SELF: &str = "the agent itself, or a caller that is no agent";
 const PERSON: &str = "the credential of a person or a commander";
+const PARENT: &str = "the credential of a person or a commander, or of whoever spawned this helper";
 
 /// Whether a change of an agent may be recorded.
 pub(super) fn change(
@@ -118,9 +171,17 @@ pub(super) fn change(
     let (header, _) = context.candidate(0).ok_or(AppendError::Empty)?;
     let is_entitled = matches!(header.authority, Authority::Human | Authority::Commander);
     let acts_for = acts_for(header.authority, &header.principal, name);
+    let helper = row.as_ref().and_then(|row| row.helper.as_ref());
+    let is_parent = helper.is_some_and(|helper| helper.parent == header.principal);
+    // Whom a person stopped, only a person powers on.
+    let needs_person = row.as_ref().is_some_and(|row| row.needs_person);
     let needs = match act {
         Act::Register | Act::Sleep | Act::Wake if !acts_for => Some(SELF),
-        Act::Power(_) | Act::Revoke if !is_entitled => Some(PERSON),
+        Act::Power { .. } if !is_entitled && helper.is_some() && !is_parent => Some(PARENT),
+        Act::Power { runs, .. } if !is_entitled && (!is_parent || runs && needs_person) => {
+            Some(PERSON)
+        }
+        Act::Revoke if !is_entitled => Some(PERSON),
         _ => None,
     };
     if let Some(needs) = needs {
@@ -133,16 +194,40 @@ pub(super) fn change(
         // Whoever must exit neither sleeps nor wakes.
         (Act::Sleep, _) => state != Some(AgentState::Running),
         (Act::Wake, _) => state != Some(AgentState::Idle),
-        (Act::Power(true), Some(row)) => !row.is_stopped && state != Some(AgentState::Stopping),
-        (Act::Power(false), Some(row)) => row.is_stopped,
+        (Act::Power { runs: true, .. }, Some(row)) => {
+            !row.is_stopped && matches!(row.state(), AgentState::Running | AgentState::Idle)
+        }
+        (Act::Power { runs: false, .. }, Some(row)) => {
+            row.is_stopped || state == Some(AgentState::Retired)
+        }
         (Act::Revoke, Some(row)) => row.is_revoked,
     };
+    if let Act::Power {
+        runs: true,
+        most,
+        settings_at,
+    } = act
+        && !is_so
+    {
+        if state == Some(AgentState::Retired) {
+            return Ok(Decision::nothing(Done::Retired));
+        }
+        if let Some(helper) = helper {
+            if context.last_of_type(Settings::TYPE)? != settings_at {
+                return Ok(Decision::nothing(Done::Reconfigured));
+            }
+            let parent = helper.parent.clone();
+            if helpers_of(context, &parent)?.running >= most {
+                return Ok(Decision::nothing(Done::CapReached { parent, most }));
+            }
+        }
+    }
     if is_so {
         let since = row.map(|row| Position::new(row.since));
         return Ok(Decision::nothing(Done::At(since)));
     }
     let control = match act {
-        Act::Power(runs) => Control::new().u64(field::POWER, u64::from(!runs)),
+        Act::Power { runs, .. } => Control::new().u64(field::POWER, u64::from(!runs)),
         _ => Control::new(),
     };
     let at = Done::At(Some(context.next_position()));

@@ -4,14 +4,21 @@
 //!  'a' NAME    how an agent stands
 //!  'o' TO      the newest order for an agent, or for `*`
 //!  'm' READER  up to where somebody has read
+//!
+//!  of helpers that are not retired:
+//!  'c' PARENT          how many a principal has, and how many of them run
+//!  'p' PARENT 0 NAME   whose they are
+//!  't' TIME(8) NAME    when their time is over, in that order
+//!  'k' PARENT          principals that have some and must exit
 //! ```
 
+use super::decide::{name_of, principal_of};
 use crate::events::AgentState;
 use crate::events::control::{agent as field, message};
-use crate::rows::{self, AgentRow, OrderRow};
+use crate::rows::{self, AgentRow, HelperRow, HelpersRow, OrderRow};
 use crate::runs::is_imported;
 use bincode::Decode;
-use runstone_codec::{Control, Header};
+use runstone_codec::{Authority, Control, Header};
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 /// Name of the fold.
@@ -47,7 +54,7 @@ impl Fold for AgentsFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -69,8 +76,35 @@ struct At<'a> {
     control: &'a Control,
 }
 
+/// What the principal of an agent begins with.
+pub(super) const PRINCIPAL: &str = "agent:";
+
+fn byte(number: u64) -> u8 {
+    u8::try_from(number).unwrap_or_default()
+}
+
 pub(super) fn agent_key(name: &str) -> Vec<u8> {
     [&[AGENT_ROW], name.as_bytes()].concat()
+}
+
+/// Key of how many helpers a principal has.
+pub(super) fn helpers_key(parent: &str) -> Vec<u8> {
+    [b"c", parent.as_bytes()].concat()
+}
+
+/// Key of a helper below its parent; without a name the prefix of all. No principal has a zero byte.
+pub(super) fn child_key(parent: &str, name: &str) -> Vec<u8> {
+    [b"p", parent.as_bytes(), &[0], name.as_bytes()].concat()
+}
+
+/// First byte of the key of when a helper's time is over; then the time, then its name.
+pub(super) const EXPIRY_ROW: u8 = b't';
+/// First byte of the key of a principal that has helpers and must exit.
+pub(super) const ORPHANED_ROW: u8 = b'k';
+
+fn expiry_key(helper: &HelperRow, name: &str) -> Vec<u8> {
+    let expires_at_us = helper.expires_at_us.to_be_bytes();
+    [&[EXPIRY_ROW], &expires_at_us[..], name.as_bytes()].concat()
 }
 
 pub(super) fn order_key(to: &str) -> Vec<u8> {
@@ -128,7 +162,7 @@ fn agent(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError
     };
     let key = agent_key(name);
     let before: Option<AgentRow> = row(rows, &key)?;
-    let next = match (before, change) {
+    let next = match (&before, change) {
         (None, "registered") => AgentRow {
             registered: at.position,
             since: at.position,
@@ -137,10 +171,98 @@ fn agent(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError
             orders_seen: at.position,
             ..AgentRow::default()
         },
-        (Some(row), _) => changed(row, change, at),
+        (None, "helper_spawned") => spawned(at),
+        (Some(row), _) => changed(row.clone(), change, at),
         (None, _) => return Ok(()),
     };
     rows.put(&key, rows::encode(&next)?);
+    if let Some(helper) = &next.helper {
+        count(rows, name, helper, (before.as_ref(), &next))?;
+        mark(rows, &helper.parent)?;
+    }
+    mark(rows, &principal_of(name))
+}
+
+fn spawned(at: &At<'_>) -> AgentRow {
+    let text = |number| at.control.get_text(number).unwrap_or_default().to_owned();
+    let is_stopped = at.control.get_u64(field::POWER) == Some(1);
+    let state = if is_stopped {
+        AgentState::Stopping
+    } else {
+        AgentState::Running
+    };
+    let helper = HelperRow {
+        parent: at.header.principal.clone(),
+        tray: text(field::TRAY),
+        expires_at_us: at.control.get_u64(field::EXPIRES_AT_US).unwrap_or_default(),
+        auto_retire: at.control.get_u64(field::AUTO_RETIRE) == Some(1),
+        retired: None,
+    };
+    AgentRow {
+        registered: at.position,
+        state: byte(state.number()),
+        since: at.position,
+        since_us: at.now_us,
+        is_stopped,
+        orders_seen: at.position,
+        helper: Some(helper),
+        ..AgentRow::default()
+    }
+}
+
+/// Keeps the counts and the order of helpers.
+fn count(
+    rows: &mut dyn Rows,
+    name: &str,
+    helper: &HelperRow,
+    (before, next): (Option<&AgentRow>, &AgentRow),
+) -> Result<(), FoldError> {
+    let was = before.map_or((false, false), AgentRow::counts);
+    let is = next.counts();
+    if was == is {
+        return Ok(());
+    }
+    let key = helpers_key(&helper.parent);
+    let mut helpers: HelpersRow = row(rows, &key)?.unwrap_or_default();
+    step(&mut helpers.registered, (was.0, is.0));
+    step(&mut helpers.running, (was.1, is.1));
+    if helpers == HelpersRow::default() {
+        rows.remove(&key);
+    } else {
+        rows.put(&key, rows::encode(&helpers)?);
+    }
+    for key in [child_key(&helper.parent, name), expiry_key(helper, name)] {
+        match (was.0, is.0) {
+            (false, true) => rows.put(&key, Vec::new()),
+            (true, false) => rows.remove(&key),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn step(count: &mut u64, change: (bool, bool)) {
+    match change {
+        (false, true) => *count = count.saturating_add(1),
+        (true, false) => *count = count.saturating_sub(1),
+        _ => {}
+    }
+}
+
+/// Notes whether a principal has helpers that nobody looks after.
+fn mark(rows: &mut dyn Rows, parent: &str) -> Result<(), FoldError> {
+    let Some(name) = name_of(parent) else {
+        return Ok(());
+    };
+    let agent: Option<AgentRow> = row(rows, &agent_key(name))?;
+    let is_orphaned =
+        agent.is_some_and(|row| row.must_exit()) && rows.get(&helpers_key(parent))?.is_some();
+    let key = [&[ORPHANED_ROW], parent.as_bytes()].concat();
+    match (rows.get(&key)?.is_some(), is_orphaned) {
+        (false, true) => rows.put(&key, Vec::new()),
+        (true, false) => rows.remove(&key),
+        _ => {}
+    }
     Ok(())
 }
 
@@ -150,6 +272,9 @@ fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
     let state = match change {
         "powered" => {
             row.is_stopped = at.control.get_u64(field::POWER) == Some(1);
+            row.needs_person = row.is_stopped
+                && (row.needs_person
+                    || matches!(at.header.authority, Authority::Human | Authority::Commander));
             if row.is_stopped {
                 AgentState::Stopping
             } else {
@@ -165,11 +290,19 @@ fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
         "woke" => AgentState::Running,
         "stop_ordered" => {
             row.orders_seen = row.orders_seen.max(order);
+            row.needs_person = true;
             AgentState::Stopping
         }
         "revoked" => {
             row.is_revoked = true;
+            row.needs_person = true;
             AgentState::Stopping
+        }
+        "retired" => {
+            if let Some(helper) = row.helper.as_mut() {
+                helper.retired = at.control.get_u64(field::RETIRED).map(byte);
+            }
+            AgentState::Retired
         }
         "order_refused" => {
             if at.control.get_text(field::WHY) == Some(STALE) {
@@ -179,7 +312,11 @@ fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
         }
         _ => return row,
     };
-    row.state = u8::try_from(state.number()).unwrap_or_default();
+    // Whoever is gone stays gone.
+    if row.state() == AgentState::Retired {
+        return row;
+    }
+    row.state = byte(state.number());
     row.since = at.position;
     row.since_us = at.now_us;
     row
@@ -188,5 +325,17 @@ fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
 impl AgentRow {
     pub(super) fn state(&self) -> AgentState {
         AgentState::from_number(self.state.into()).unwrap_or(AgentState::Running)
+    }
+
+    /// Whether it must exit.
+    pub(super) fn must_exit(&self) -> bool {
+        self.is_revoked || matches!(self.state(), AgentState::Stopping | AgentState::Retired)
+    }
+
+    /// Whether it counts as registered, and as running.
+    fn counts(&self) -> (bool, bool) {
+        let state = self.state();
+        let is_running = matches!(state, AgentState::Running | AgentState::Idle);
+        (state != AgentState::Retired, is_running)
     }
 }

@@ -3,13 +3,14 @@
 use super::decide::{self, Done, Looked, SELF, about, newest_order, stream_of};
 use super::fold::{ACCEPTED, ALL, FOLD, agent_key, mark_key, order_key};
 use super::message::REDECIDED;
-use super::{AgentError, AgentState, Message, MessageClass, Messages, is_agent_name};
+use super::{AgentError, Agents, Message, MessageClass, Messages, Reaped, is_agent_name};
 use crate::command::Command;
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, AgentStopOrdered, MessageRead, MessageSent};
 use crate::rows::{AgentRow, OrderRow};
 use crate::runs::is_imported;
 use crate::settings::{InForce, Settings};
+use crate::tasks::Tasks;
 use crate::{upcasters, view};
 use runstone_codec::{Authority, Control, Draft, NewEvent, Position, TypedEvent as _};
 use runstone_store::{AppendError, Item, Payload, Query, Read, ReadError, Record};
@@ -31,12 +32,15 @@ pub struct Heard {
     pub orders: Vec<Message>,
     /// Whether it must exit: it took an order, should not run, or was revoked.
     pub must_exit: bool,
+    /// How many tasks name it as the agent that is to do them and have not ended; `None` if that
+    /// cannot be told, because the keys of their scopes are away.
+    pub open_tasks: Option<u64>,
     /// From where it reads on.
     pub cursor: Option<Position>,
 }
 
 impl Heard {
-    /// Whether there is nothing to do about it.
+    /// Whether nothing came that it would have to look at. Open tasks are told, and do not come.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
             && self.acks.is_empty()
@@ -67,7 +71,13 @@ impl Messages {
         for _ in 0..REDECIDED {
             let desk = self.desk(agent)?;
             match self.looking(agent, &desk)? {
-                None => return self.heard(agent, &desk, after),
+                None => {
+                    if self.reaps(&desk) {
+                        let reaped = Agents::new(&self.log).reap().await;
+                        passed_over(reaped)?;
+                    }
+                    return self.heard(agent, after);
+                }
                 // It is looked at again: then it is settled.
                 Some(command) => looked(agent, &command.run(&self.log).await?)?,
             }
@@ -88,7 +98,12 @@ impl Messages {
         for _ in 0..REDECIDED {
             let desk = self.desk(agent)?;
             match self.looking(agent, &desk)? {
-                None => return self.heard(agent, &desk, after),
+                None => {
+                    if self.reaps(&desk) {
+                        passed_over(Agents::new(&self.log).reap_blocking())?;
+                    }
+                    return self.heard(agent, after);
+                }
                 Some(command) => looked(agent, &command.run_blocking(&self.log)?)?,
             }
         }
@@ -220,7 +235,16 @@ impl Messages {
         self.log.read(read)?.collect()
     }
 
-    fn heard(&self, name: &str, desk: &Desk, after: Option<Position>) -> Result<Heard, AgentError> {
+    /// Whether looking lets helpers go, the one that looks among them. Who was revoked records
+    /// nothing.
+    fn reaps(&self, desk: &Desk) -> bool {
+        let is_revoked = desk.agent.as_ref().is_some_and(|row| row.is_revoked);
+        self.log.principal().1 != Authority::Agent || !is_revoked
+    }
+
+    /// As it stands once orders are settled and helpers let go.
+    fn heard(&self, name: &str, after: Option<Position>) -> Result<Heard, AgentError> {
+        let desk = self.desk(name)?;
         let row = desk.agent.as_ref();
         let after = match after {
             Some(after) => Some(after),
@@ -230,9 +254,8 @@ impl Messages {
         let registered = row.map(|row| Position::new(row.registered));
         let after = after.max(registered);
         let mut heard = Heard {
-            must_exit: row.is_some_and(|row| {
-                row.is_revoked || matches!(row.state(), AgentState::Stopping | AgentState::Retired)
-            }),
+            must_exit: row.is_some_and(AgentRow::must_exit),
+            open_tasks: Tasks::open_of(&self.log, name)?,
             cursor: after,
             ..Heard::default()
         };
@@ -282,8 +305,18 @@ impl Messages {
                 principal: self.log.principal().0.to_owned(),
                 needs,
             }),
+            // It is read up to there, now or before.
             _ => Ok(()),
         }
+    }
+}
+
+/// That tasks of another one cannot be given back, because the keys of their scope are away, keeps
+/// nobody from hearing that it must exit. A sweep gives them back, or their leases end.
+fn passed_over(reaped: Result<Vec<Reaped>, AgentError>) -> Result<(), AgentError> {
+    match reaped {
+        Ok(_) | Err(AgentError::Tasks(_)) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

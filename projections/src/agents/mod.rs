@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  Agents::change   register, sleep, wake, power, revoke
+//!  Agents::spawn    a helper, for a time; retire and reap end it
 //!  Messages::send   a message, which is an order if the settings say so and its sender may give it
 //!  Messages::attend what an agent has to read, and whether it must exit
 //! ```
@@ -34,18 +35,23 @@ mod decide;
 mod directive;
 mod error;
 mod fold;
+mod helper;
+mod helper_decide;
 mod inbox;
 mod message;
 mod registry;
 
-pub use crate::events::{AgentState, MessageClass};
+pub use crate::events::{AgentKind, AgentState, MessageClass, RetireReason};
 pub use error::AgentError;
 pub use fold::AgentsFold;
+pub use helper::{MAX_REAPED, NewHelper, Reaped, Spawned, TTL_S};
 pub use inbox::{Heard, MAX_HEARD};
 pub use message::{Message, Messages, NewMessage, Sent};
-pub use registry::{Agent, AgentChange, AgentFilter, Agents};
+pub use registry::{Agent, AgentChange, AgentFilter, Agents, Description, Helper};
 
-pub(crate) use decide::{admit, is_revoked_holder, name_of, registers, registration};
+pub(crate) use decide::{
+    admit, agent_of, is_idle, is_retired, is_revoked_holder, name_of, registers, registration,
+};
 
 /// Longest name of an agent in bytes.
 pub const MAX_AGENT_NAME_LEN: usize = 64;

@@ -2,14 +2,18 @@
 
 use super::decide::{self, Act, Done, about, stream_of};
 use super::fold::{AGENT_ROW, FOLD, agent_key};
-use super::{AgentError, AgentState, is_agent_name};
+use super::message::REDECIDED;
+use super::{AgentError, AgentKind, AgentState, RetireReason, is_agent_name};
 use crate::command::Command;
 use crate::events::control::agent as field;
-use crate::events::{AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentWoke};
+use crate::events::{
+    AgentHelperSpawned, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentWoke,
+};
 use crate::rows::{self, AgentRow};
+use crate::settings::Settings;
 use crate::{upcasters, view};
-use runstone_codec::{Control, NewEvent, Position};
-use runstone_store::{Log, Payload, ReadError};
+use runstone_codec::{Control, NewEvent, Position, TypedEvent as _};
+use runstone_store::{AppendError, Log, Payload, ReadError};
 
 /// How an agent stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,11 +35,61 @@ pub struct Agent {
     pub is_revoked: bool,
     /// Seconds after which it means to look again, if it sleeps and said so.
     pub timeout_s: Option<u64>,
+    /// What it is besides, if it is a helper.
+    pub helper: Option<Helper>,
+}
+
+/// What a helper is besides an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Helper {
+    /// Principal of whoever spawned it.
+    pub parent: String,
+    /// Its tray.
+    pub tray: String,
+    /// When its time is over, Unix microseconds.
+    pub expires_at_us: u64,
+    /// Its time is over; the next command that looks, or a sweep, records that.
+    pub is_expired: bool,
+    /// Whether it may retire itself.
+    pub auto_retire: bool,
+    /// Why it is gone, if it is.
+    pub retired: Option<RetireReason>,
+}
+
+/// What an agent does, and where it comes from, in words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Description {
+    /// What it does.
+    pub role: Option<String>,
+    /// Words to find it by.
+    pub labels: Vec<String>,
+    /// Id of the task that a helper was spawned for.
+    pub spawned_for: Option<String>,
 }
 
 impl Agent {
-    fn of(name: String, row: &AgentRow) -> Self {
+    /// What kind of agent it is.
+    pub fn kind(&self) -> AgentKind {
+        match self.helper {
+            Some(_) => AgentKind::Helper,
+            None => AgentKind::Persistent,
+        }
+    }
+
+    fn of(name: String, row: &AgentRow, steady_us: u64) -> Self {
         let state = row.state();
+        let helper = row.helper.as_ref().map(|helper| Helper {
+            parent: helper.parent.clone(),
+            tray: helper.tray.clone(),
+            expires_at_us: helper.expires_at_us,
+            is_expired: state != AgentState::Retired && steady_us >= helper.expires_at_us,
+            auto_retire: helper.auto_retire,
+            retired: helper
+                .retired
+                .and_then(|why| RetireReason::from_number(why.into())),
+        });
         Self {
             name,
             state,
@@ -45,6 +99,7 @@ impl Agent {
             is_stopped: row.is_stopped,
             is_revoked: row.is_revoked,
             timeout_s: row.timeout_s.filter(|_| state == AgentState::Idle),
+            helper,
         }
     }
 }
@@ -70,7 +125,7 @@ pub enum AgentChange {
     /// It works again.
     Wake,
     /// Whether a supervisor should run it; one that should not must exit. It takes a person or a
-    /// commander.
+    /// commander, or the parent of a helper; the parent does not power on whom a person stopped.
     Power {
         /// Whether it should run.
         runs: bool,
@@ -100,16 +155,6 @@ impl AgentChange {
             timeout_s: Some(timeout_s),
         }
     }
-
-    fn act(&self) -> Act {
-        match self {
-            Self::Register { .. } => Act::Register,
-            Self::Sleep { .. } => Act::Sleep,
-            Self::Wake => Act::Wake,
-            Self::Power { runs, .. } => Act::Power(*runs),
-            Self::Revoke { .. } => Act::Revoke,
-        }
-    }
 }
 
 /// Which agents are meant: those for which everything that is set holds.
@@ -120,6 +165,10 @@ pub struct AgentFilter {
     pub state: Option<AgentState>,
     /// Whether their commands are refused.
     pub is_revoked: Option<bool>,
+    /// What kind of agents they are.
+    pub kind: Option<AgentKind>,
+    /// Only helpers of this principal.
+    pub parent: Option<String>,
 }
 
 impl AgentFilter {
@@ -142,8 +191,25 @@ impl AgentFilter {
         self
     }
 
+    /// Only agents of this kind.
+    #[must_use]
+    pub fn kind(mut self, kind: AgentKind) -> Self {
+        self.kind = Some(kind);
+        self
+    }
+
+    /// Only helpers of this principal, such as `agent:lead`.
+    #[must_use]
+    pub fn parent(mut self, parent: impl Into<String>) -> Self {
+        self.parent = Some(parent.into());
+        self
+    }
+
     fn matches(&self, agent: &Agent) -> bool {
-        self.state.is_none_or(|state| state == agent.state)
+        let parent = agent.helper.as_ref().map(|helper| &helper.parent);
+        (self.parent.is_none() || self.parent.as_ref() == parent)
+            && self.kind.is_none_or(|kind| kind == agent.kind())
+            && self.state.is_none_or(|state| state == agent.state)
             && self
                 .is_revoked
                 .is_none_or(|is_revoked| is_revoked == agent.is_revoked)
@@ -153,7 +219,7 @@ impl AgentFilter {
 /// The agents of a log.
 #[derive(Debug, Clone)]
 pub struct Agents {
-    log: Log,
+    pub(super) log: Log,
 }
 
 impl Agents {
@@ -176,8 +242,13 @@ impl Agents {
         name: &str,
         change: &AgentChange,
     ) -> Result<Option<Position>, AgentError> {
-        let done = self.changing(name, change)?.run(&self.log).await?;
-        self.done(name, &done)
+        for _ in 0..REDECIDED {
+            let done = self.changing(name, change)?.run(&self.log).await?;
+            if let Some(answer) = self.done(name, done) {
+                return answer;
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
     }
 
     /// [`change`](Self::change) for callers without a runtime.
@@ -190,8 +261,13 @@ impl Agents {
         name: &str,
         change: &AgentChange,
     ) -> Result<Option<Position>, AgentError> {
-        let done = self.changing(name, change)?.run_blocking(&self.log)?;
-        self.done(name, &done)
+        for _ in 0..REDECIDED {
+            let done = self.changing(name, change)?.run_blocking(&self.log)?;
+            if let Some(answer) = self.done(name, done) {
+                return answer;
+            }
+        }
+        Err(AppendError::Contended { times: REDECIDED }.into())
     }
 
     fn changing(&self, name: &str, change: &AgentChange) -> Result<Command<Done>, AgentError> {
@@ -231,23 +307,49 @@ impl Agents {
             let timeout = Control::new().u64(field::TIMEOUT_S, *timeout_s);
             draft.control = draft.control.merge(timeout);
         }
-        let (name, act) = (name.to_owned(), change.act());
+        let (name, act) = (name.to_owned(), self.act(change)?);
         Ok(Command::new(&self.log, vec![draft], move |context| {
             decide::change(context, &name, act)
         })?)
     }
 
-    fn done(&self, name: &str, done: &Done) -> Result<Option<Position>, AgentError> {
-        match done {
-            Done::At(position) => Ok(*position),
-            Done::NotFound => Err(AgentError::NotFound {
-                name: name.to_owned(),
-            }),
-            Done::NotAllowed(needs) => Err(AgentError::NotAllowed {
+    fn act(&self, change: &AgentChange) -> Result<Act, AgentError> {
+        Ok(match change {
+            AgentChange::Register { .. } => Act::Register,
+            AgentChange::Sleep { .. } => Act::Sleep,
+            AgentChange::Wake => Act::Wake,
+            AgentChange::Power { runs, .. } => {
+                let in_force = Settings::in_force(&self.log)?;
+                Act::Power {
+                    runs: *runs,
+                    most: in_force.settings.helpers.max_running,
+                    settings_at: in_force.position,
+                }
+            }
+            AgentChange::Revoke { .. } => Act::Revoke,
+        })
+    }
+
+    /// `None`: to be decided again.
+    pub(super) fn done(
+        &self,
+        name: &str,
+        done: Done,
+    ) -> Option<Result<Option<Position>, AgentError>> {
+        let name = name.to_owned();
+        Some(Err(match done {
+            Done::At(position) => return Some(Ok(position)),
+            Done::Reconfigured => return None,
+            Done::NotFound => AgentError::NotFound { name },
+            Done::NotAllowed(needs) => AgentError::NotAllowed {
                 principal: self.log.principal().0.to_owned(),
                 needs,
-            }),
-        }
+            },
+            Done::Retired => AgentError::Retired { name },
+            Done::CapReached { parent, most } => AgentError::CapReached { parent, most },
+            Done::NotHelper => AgentError::NotHelper { name },
+            Done::KeepsOn => AgentError::AutoRetireDisabled { name },
+        }))
     }
 
     /// How an agent stands; `None` if nobody registered it.
@@ -258,21 +360,36 @@ impl Agents {
     pub fn find(&self, name: &str) -> Result<Option<Agent>, AgentError> {
         view::check(&self.log, FOLD)?;
         let row: Option<AgentRow> = view::stored(&self.log, FOLD, &agent_key(name))?;
-        Ok(row.map(|row| Agent::of(name.to_owned(), &row)))
+        let steady_us = self.log.steady_us();
+        Ok(row.map(|row| Agent::of(name.to_owned(), &row, steady_us)))
     }
 
-    /// What an agent does, and the words to find it by; nothing if that was erased.
+    /// What an agent does, and the words to find it by; nothing of that if it was erased.
     ///
     /// # Errors
     ///
     /// [`AgentError::Read`] if the log cannot be read.
-    pub fn description(&self, agent: &Agent) -> Result<AgentRegistered, AgentError> {
+    pub fn description(&self, agent: &Agent) -> Result<Description, AgentError> {
         let record = self.log.record(agent.registered)?;
         let Payload::Open(payload) = &record.payload else {
-            return Ok(AgentRegistered::default());
+            return Ok(Description::default());
         };
-        let said = upcasters().decode(&record.header, payload);
-        Ok(said.unwrap_or_default())
+        if record.header.event_type == AgentHelperSpawned::TYPE {
+            let said = upcasters().decode::<AgentHelperSpawned>(&record.header, payload);
+            let said = said.unwrap_or_default();
+            return Ok(Description {
+                role: said.role,
+                labels: Vec::new(),
+                spawned_for: said.spawned_for,
+            });
+        }
+        let said = upcasters().decode::<AgentRegistered>(&record.header, payload);
+        let said = said.unwrap_or_default();
+        Ok(Description {
+            role: said.role,
+            labels: said.labels,
+            spawned_for: None,
+        })
     }
 
     /// Agents that are meant, by name. It holds them all in memory.
@@ -282,12 +399,13 @@ impl Agents {
     /// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
     pub fn list(&self, filter: &AgentFilter) -> Result<Vec<Agent>, ReadError> {
         view::check(&self.log, FOLD)?;
+        let steady_us = self.log.steady_us();
         let mut found = Vec::new();
         view::each(&self.log, FOLD, &[AGENT_ROW], |(key, row)| {
             let name = std::str::from_utf8(key.get(1..).unwrap_or_default());
             let name = name.map_err(|error| view::failed(FOLD, error))?;
             let row = rows::decode(&row).map_err(|error| view::failed(FOLD, error))?;
-            let agent = Agent::of(name.to_owned(), &row);
+            let agent = Agent::of(name.to_owned(), &row, steady_us);
             if filter.matches(&agent) {
                 found.push(agent);
             }

@@ -5,6 +5,7 @@
 //!                          |                      |
 //!                          +--agent.stop_ordered--+--> stopping --agent.powered (running)--> running
 //!                             agent.powered (stopped)
+//!  agent.helper_spawned --> running or stopping, as an agent --agent.retired--> retired
 //! ```
 //!
 //! Names of agents are pseudonyms and stand in control (see [`control::agent`](super::control::agent)),
@@ -22,6 +23,24 @@ event!("agent.registered"
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         pub labels: Vec<String>,
     }
+);
+
+event!("agent.helper_spawned"
+    /// A helper is known from now on. Whoever recorded it is its parent; its tray and how long it
+    /// lives stand in control.
+    AgentHelperSpawned {
+        /// What it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub role: Option<String>,
+        /// Id of the task that it was spawned for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub spawned_for: Option<String>,
+    }
+);
+
+event!("agent.retired"
+    /// A helper is gone for good. Control says why.
+    AgentRetired {}
 );
 
 event!("agent.powered"

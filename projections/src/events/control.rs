@@ -121,7 +121,7 @@ pub mod effect {
 pub mod agent {
     /// Its name: a pseudonym; in the tag `agent:` too.
     pub const NAME: u16 = 1;
-    /// `agent.powered`: 0 it should run, 1 it should not.
+    /// `agent.powered`, `agent.helper_spawned`: 0 it should run, 1 it should not.
     pub const POWER: u16 = 2;
     /// `agent.slept`: seconds after which it means to look again.
     pub const TIMEOUT_S: u16 = 3;
@@ -129,6 +129,14 @@ pub mod agent {
     pub const ORDER: u16 = 4;
     /// `agent.order_refused`: why, as a code.
     pub const WHY: u16 = 5;
+    /// `agent.helper_spawned`: name of its tray, a pseudonym.
+    pub const TRAY: u16 = 6;
+    /// `agent.helper_spawned`: when its time is over, Unix microseconds.
+    pub const EXPIRES_AT_US: u16 = 7;
+    /// `agent.helper_spawned`: 1 if it may retire itself, 0 if not.
+    pub const AUTO_RETIRE: u16 = 8;
+    /// `agent.retired`: why; see [`RetireReason`](super::super::RetireReason).
+    pub const RETIRED: u16 = 9;
     /// Key of the tag that names the agent.
     pub const TAG: &str = "agent";
 }
@@ -209,6 +217,8 @@ pub mod task {
     pub const WHY: u16 = 15;
     /// Who moved it: a pseudonym; `system` where the log did.
     pub const ACTOR: u16 = 16;
+    /// `task.created`, `task.refused`: the agent through which it was to be created: a pseudonym.
+    pub const CREATED_BY: u16 = 17;
     /// Label of the keyed digest of an id, and key of its tag.
     pub const LABEL: &str = "task";
     /// Label of the keyed digest of an agent.

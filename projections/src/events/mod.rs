@@ -36,8 +36,8 @@ mod verdict;
 mod words;
 
 pub use agent::{
-    AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
-    AgentWoke,
+    AgentHelperSpawned, AgentOrderRefused, AgentPowered, AgentRegistered, AgentRetired,
+    AgentRevoked, AgentSlept, AgentStopOrdered, AgentWoke,
 };
 pub use approval::{ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted};
 pub use budget::{
@@ -63,8 +63,8 @@ pub use task::{TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefuse
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
 pub use verdict::VerdictGiven;
 pub use words::{
-    AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass, State, TaskState,
-    Window,
+    AgentKind, AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass,
+    RetireReason, State, TaskState, Window,
 };
 
 use define::event;

@@ -5,15 +5,16 @@ use runstone_codec::{TypedEvent, Upcasters};
 use serde_json::Value;
 
 use super::{
-    AgentOrderRefused, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentStopOrdered,
-    AgentWoke, ApprovalDecided, ApprovalExpired, ApprovalRequested, ApprovalVoted, BudgetChanged,
-    BudgetCharged, BudgetExceeded, BudgetOpened, BudgetReleased, BudgetReserved, BudgetSettled,
-    BudgetWarned, ChatMessage, EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed,
-    EffectLeaseRenewed, EffectOutcomeUnknown, EffectReconciled, EffectRefused, EffectReleased,
-    LlmCallCompleted, MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted,
-    SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted,
-    StepFailed, StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved,
-    TaskRefused, ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    AgentHelperSpawned, AgentOrderRefused, AgentPowered, AgentRegistered, AgentRetired,
+    AgentRevoked, AgentSlept, AgentStopOrdered, AgentWoke, ApprovalDecided, ApprovalExpired,
+    ApprovalRequested, ApprovalVoted, BudgetChanged, BudgetCharged, BudgetExceeded, BudgetOpened,
+    BudgetReleased, BudgetReserved, BudgetSettled, BudgetWarned, ChatMessage, EffectCancelled,
+    EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed, EffectOutcomeUnknown,
+    EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted, MessageRead, MessageSent,
+    RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded, SessionPatched,
+    SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
+    TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused, ToolCallCompleted,
+    ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -42,9 +43,11 @@ impl EventSchema {
 /// Every type of this module, in the order of their names.
 pub fn schemas() -> Vec<EventSchema> {
     vec![
+        EventSchema::of::<AgentHelperSpawned>(),
         EventSchema::of::<AgentOrderRefused>(),
         EventSchema::of::<AgentPowered>(),
         EventSchema::of::<AgentRegistered>(),
+        EventSchema::of::<AgentRetired>(),
         EventSchema::of::<AgentRevoked>(),
         EventSchema::of::<AgentSlept>(),
         EventSchema::of::<AgentStopOrdered>(),
@@ -184,6 +187,7 @@ mod tests {
         let mut all: Vec<NewEvent> = told
             .into_iter()
             .chain(by_commands())
+            .chain(of_agents())
             .chain(of_tasks())
             .chain(of_budgets())
             .map(Result::unwrap)
@@ -231,13 +235,6 @@ mod tests {
             result: Some(raw()),
             evidence: Some(word()),
         };
-        let registered = AgentRegistered {
-            role: Some(word()),
-            labels: vec![word()],
-        };
-        let powered = AgentPowered {
-            reason: Some(word()),
-        };
         let sent = MessageSent {
             message_type: Some(word()),
             directive: Some(word()),
@@ -262,13 +259,6 @@ mod tests {
             NewEvent::typed(&ApprovalExpired::default(), "s"),
             NewEvent::typed(&asked, "s"),
             NewEvent::typed(&voted, "s"),
-            NewEvent::typed(&AgentOrderRefused::default(), "s"),
-            NewEvent::typed(&powered, "s"),
-            NewEvent::typed(&registered, "s"),
-            NewEvent::typed(&AgentRevoked::default(), "s"),
-            NewEvent::typed(&AgentSlept::default(), "s"),
-            NewEvent::typed(&AgentStopOrdered::default(), "s"),
-            NewEvent::typed(&AgentWoke::default(), "s"),
             NewEvent::typed(&MessageRead::default(), "s"),
             NewEvent::typed(&sent, "s"),
             NewEvent::typed(&EffectCancelled::default(), "s"),
@@ -291,6 +281,33 @@ mod tests {
             NewEvent::typed(&StepFailed::default(), "s"),
             NewEvent::typed(&StepSkipped::default(), "s"),
             NewEvent::typed(&stepping, "s"),
+        ]
+    }
+
+    /// Those of agents.
+    fn of_agents() -> [Result<NewEvent, EventError>; 9] {
+        let word = || "x".to_owned();
+        let registered = AgentRegistered {
+            role: Some(word()),
+            labels: vec![word()],
+        };
+        let spawned = AgentHelperSpawned {
+            role: Some(word()),
+            spawned_for: Some(word()),
+        };
+        let powered = AgentPowered {
+            reason: Some(word()),
+        };
+        [
+            NewEvent::typed(&AgentOrderRefused::default(), "s"),
+            NewEvent::typed(&powered, "s"),
+            NewEvent::typed(&registered, "s"),
+            NewEvent::typed(&spawned, "s"),
+            NewEvent::typed(&AgentRetired::default(), "s"),
+            NewEvent::typed(&AgentRevoked::default(), "s"),
+            NewEvent::typed(&AgentSlept::default(), "s"),
+            NewEvent::typed(&AgentStopOrdered::default(), "s"),
+            NewEvent::typed(&AgentWoke::default(), "s"),
         ]
     }
 

@@ -166,6 +166,34 @@ words!(
 );
 
 words!(
+    /// What kind of agent it is.
+    AgentKind {
+        /// It is there until somebody revokes it.
+        Persistent = 0 "persistent",
+        /// It does a part of its parent's work, for a time.
+        Helper = 1 "helper",
+    }
+);
+
+words!(
+    /// Why a helper is gone.
+    RetireReason {
+        /// Nothing is left to do in its tray.
+        TrayDrained = 0 "tray_drained",
+        /// Its time is over.
+        TtlExpired = 1 "ttl_expired",
+        /// It did as many tasks as it was to.
+        MaxTasks = 2 "max_tasks",
+        /// It could claim nothing, too often.
+        ClaimErrors = 3 "claim_errors",
+        /// Its parent asked for it.
+        ParentRequest = 4 "parent_request",
+        /// Its parent must exit, so the log let it go.
+        ParentStopped = 5 "parent_stopped",
+    }
+);
+
+words!(
     /// What a message is, by its type, its directive and the settings in force.
     MessageClass {
         /// Something to read.

@@ -1,6 +1,7 @@
 //! What is asked of tasks.
 
 use super::{TaskError, TaskState};
+use crate::agents::is_agent_name;
 use crate::lease::Hold;
 use runstone_codec::Position;
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub struct NewTask {
     pub(super) agent: Option<String>,
     pub(super) parent: Option<String>,
     pub(super) creator: Option<String>,
+    pub(super) created_by: Option<String>,
     pub(super) admission: BTreeMap<String, String>,
     pub(super) state: TaskState,
 }
@@ -36,6 +38,7 @@ impl NewTask {
             agent: None,
             parent: None,
             creator: None,
+            created_by: None,
             admission: BTreeMap::new(),
             state: TaskState::Todo,
         }
@@ -77,6 +80,13 @@ impl NewTask {
         self
     }
 
+    /// The agent through which it is created: a pseudonym, never erased. While it sleeps, the task is
+    /// not created. An agent with a credential, or an actor `agent:NAME`, need not be named here.
+    pub fn created_by(mut self, agent: impl Into<String>) -> Self {
+        self.created_by = Some(agent.into());
+        self
+    }
+
     /// A field that it says to be admitted, such as `consumer`.
     pub fn admission(mut self, field: impl Into<String>, text: impl Into<String>) -> Self {
         self.admission.insert(field.into(), text.into());
@@ -99,6 +109,10 @@ impl NewTask {
             .into_iter()
             .flatten()
             .try_for_each(|id| check_id(id))?;
+        if let Some(name) = self.created_by.as_ref().filter(|name| !is_agent_name(name)) {
+            let name = name.clone();
+            return Err(TaskError::BadAgent { name });
+        }
         match self.state {
             TaskState::Todo | TaskState::Backlog => Ok(()),
             state => Err(TaskError::BadBeginning { state }),

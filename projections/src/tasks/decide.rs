@@ -10,6 +10,7 @@ use super::fold::{
 use super::loops::{Bounds, Judged, Look, Loop, Wanted, judge};
 use super::machine::{self, is_terminal};
 use super::{LoopType, Task, TaskId, TaskState};
+use crate::agents;
 use crate::events::control::task as field;
 use crate::lease::{Hold, Moment};
 use crate::rows::TaskRow;
@@ -39,10 +40,12 @@ pub(super) const MOVES: usize = 3;
 pub(crate) const LEASE_OVER: &str = "lease_over";
 pub(crate) const RELEASED: &str = "released";
 pub(crate) const FAILED: &str = "failed";
+pub(crate) const HOLDER_RETIRED: &str = "holder_retired";
 /// Why a creation or claim is refused that is no loop, as a code.
 const ADMISSION: &str = "admission";
 const EXISTS: &str = "exists";
 const NOT_TODO: &str = "not_todo";
+const IDLE: &str = "agent_idle";
 
 /// Where a decision about a task stands in a larger one.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,6 +113,10 @@ pub(crate) enum Verdict {
     NotFound,
     ParentUnknown,
     Incomplete,
+    /// The agent through which it was to be created has nothing to do.
+    Idle,
+    /// The agent that claims is gone for good.
+    Retired(String),
     Loop(Loop),
     Exists(Box<Task>),
     /// It is not to be done: nobody can claim it.
@@ -280,10 +287,12 @@ fn create(
         parent: digest(control, field::PARENT),
         creator: digest(control, field::CREATOR),
     };
-    // In the order in which they are told: what the task says, then what it would lead to. Whether
-    // its agent is asleep belongs between the two.
+    let is_idle = is_idle(context, candidate)?;
+    // In the order in which they are told: what the task says, who makes it, what it would lead to.
     let refusal = if terms.is_incomplete {
         (Verdict::Incomplete, ADMISSION)
+    } else if is_idle {
+        (Verdict::Idle, IDLE)
     } else {
         match judge(&mut Rows(context), &wanted, &terms.bounds)? {
             Judged::Allowed { depth } => {
@@ -301,6 +310,23 @@ fn create(
     let mut steps = Steps::new(place);
     steps.refuse(context, &id, (None, to), why)?;
     Ok(steps.into_decision(verdict))
+}
+
+/// Whether a task is made by an agent that sleeps: the caller itself, whom it acts for, or whom the
+/// task names.
+fn is_idle(context: &DecideContext<'_>, candidate: usize) -> Result<bool, AppendError> {
+    let (header, control) = context.candidate(candidate).ok_or(AppendError::Empty)?;
+    let makers = [
+        agents::name_of(&header.principal),
+        control.get_text(field::ACTOR).and_then(agents::name_of),
+        control.get_text(field::CREATED_BY),
+    ];
+    for maker in makers.into_iter().flatten() {
+        if agents::is_idle(context, maker)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Loop {
@@ -404,6 +430,15 @@ impl Known<'_> {
         default_lease_us: u64,
     ) -> Result<Decision<Verdict>, AppendError> {
         let mut steps = Steps::new(place);
+        let (header, _) = context
+            .candidate(place.base.saturating_add(CLAIMED))
+            .ok_or(AppendError::Empty)?;
+        // What it held was given back when it retired, and nobody would give this back.
+        if let Some(agent) = agents::name_of(&header.principal)
+            && agents::is_retired(context, agent)?
+        {
+            return Ok(Decision::nothing(Verdict::Retired(agent.to_owned())));
+        }
         let (mut from, mut attempt) = (self.row.state(), self.row.attempt);
         if self.is_over(context) {
             steps.give_back(self.row, LEASE_OVER);

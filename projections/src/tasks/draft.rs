@@ -37,7 +37,10 @@ pub(crate) fn created(
             Some(scope) => event.scope(scope),
             None => event,
         };
-        let control = Control::new().text(field::ACTOR, actor);
+        let mut control = Control::new().text(field::ACTOR, actor);
+        if let Some(agent) = &new.created_by {
+            control = control.text(field::CREATED_BY, agent.as_str());
+        }
         Draft::new(event)
             .control(control)
             .keyed(Keyed::tag(field::LABEL, field::LABEL, [new.id.as_str()]))

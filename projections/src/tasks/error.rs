@@ -54,6 +54,26 @@ pub enum TaskError {
         /// The fields that are missing or blank.
         missing: Vec<String>,
     },
+    /// It cannot be the name of an agent.
+    #[error("`{name}` cannot be the name of an agent")]
+    BadAgent {
+        /// The name.
+        name: String,
+    },
+    /// The agent through which it was to be created sleeps.
+    #[error(
+        "Cannot create_task('{title}') while in idle mode. No speculative execution or self-generated busywork allowed."
+    )]
+    Idle {
+        /// What it is called.
+        title: String,
+    },
+    /// The agent that claims it is gone for good.
+    #[error("`{name}` is retired: it is gone for good")]
+    Retired {
+        /// The agent.
+        name: String,
+    },
     /// It would be a loop.
     #[error("{text}")]
     Loop {
@@ -130,6 +150,9 @@ impl TaskError {
             Self::NotFound { .. } => "task_not_found",
             Self::ParentNotFound { .. } => "task_parent_not_found",
             Self::Admission { .. } => "admission_incomplete",
+            Self::BadAgent { .. } => "bad_name",
+            Self::Idle { .. } => "agent_idle",
+            Self::Retired { .. } => "agent_retired",
             Self::Loop { loop_type, .. } => match loop_type {
                 LoopType::DepthExceeded => "depth_exceeded",
                 LoopType::CycleDetected => "cycle_detected",
@@ -151,11 +174,15 @@ impl TaskError {
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Id { .. } | Self::BadBeginning { .. } | Self::TooLong { .. } | Self::Event(_) => {
-                ErrorKind::Usage
-            }
+            Self::Id { .. }
+            | Self::BadBeginning { .. }
+            | Self::TooLong { .. }
+            | Self::BadAgent { .. }
+            | Self::Event(_) => ErrorKind::Usage,
             Self::NotFound { .. } | Self::ParentNotFound { .. } => ErrorKind::NotFound,
             Self::Admission { .. }
+            | Self::Idle { .. }
+            | Self::Retired { .. }
             | Self::Loop { .. }
             | Self::Refused { .. }
             | Self::NotClaimable { .. } => ErrorKind::Refused,

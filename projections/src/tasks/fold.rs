@@ -7,9 +7,12 @@
 //!  'x' digest(16) scope                    what was refused of it in the last second
 //!  'd' scope                               how many tasks of a scope were completed
 //!  'n' scope                               how many of them have begun and not ended
+//!  'o' digest(16) scope                    how many tasks of an agent have not ended
+//!  'w' scope                               how many tasks of a scope, of any agent, have not ended
 //! ```
 
 use super::TaskState;
+use super::machine::is_terminal;
 use crate::events::control::{self, task as field};
 use crate::lease::LeaseFields;
 use crate::rows::{self, TaskRow};
@@ -31,6 +34,10 @@ const REFUSED_ROW: u8 = b'x';
 const COMPLETED_ROW: u8 = b'd';
 /// First byte of the key of the number of begun tasks of a scope.
 const BEGUN_ROW: u8 = b'n';
+/// First byte of the key of the number of open tasks of an agent.
+const OPEN_ROW: u8 = b'o';
+/// First byte of the key of the number of open tasks of a scope that are somebody's.
+pub(super) const OPEN_SCOPE_ROW: u8 = b'w';
 pub(super) const DIGEST_BYTES: usize = 16;
 /// Equal refusals within this many microseconds are recorded once.
 pub(super) const REFUSAL_WINDOW_US: u64 = 1_000_000;
@@ -65,7 +72,7 @@ impl Fold for TasksFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -115,6 +122,11 @@ pub(super) fn refused_key(digest: &Digest, scope: &str) -> Vec<u8> {
 /// Key of the number of completed tasks of a scope.
 pub(super) fn completed_key(scope: &str) -> Vec<u8> {
     [&[COMPLETED_ROW], scope.as_bytes()].concat()
+}
+
+/// Key of the number of open tasks of an agent.
+pub(super) fn open_key(agent: &Digest, scope: &str) -> Vec<u8> {
+    of_task(OPEN_ROW, agent, scope)
 }
 
 fn begun_key(scope: &str) -> Vec<u8> {
@@ -213,23 +225,37 @@ pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
         rows.put(&new_key, Vec::new());
     }
     match (was.is_some_and(has_begun), has_begun(is)) {
-        (false, true) => begun(rows, scope, |count| count.saturating_add(1))?,
-        (true, false) => begun(rows, scope, |count| count.saturating_sub(1))?,
+        (false, true) => counted(rows, &begun_key(scope), true)?,
+        (true, false) => counted(rows, &begun_key(scope), false)?,
         _ => {}
+    }
+    let [was_open, is_open] = [before.as_ref().and_then(open), open(&next)];
+    if was_open != is_open {
+        for (agent, is_more) in [(was_open, false), (is_open, true)] {
+            let Some(agent) = agent else { continue };
+            counted(rows, &open_key(&agent, scope), is_more)?;
+            counted(rows, &of_task(OPEN_SCOPE_ROW, &[], scope), is_more)?;
+        }
     }
     put(rows, &key, &next)
 }
 
-/// Changes the number of begun tasks of a scope; none is no row.
-fn begun(
-    rows: &mut dyn Rows,
-    scope: &str,
-    change: impl FnOnce(u64) -> u64,
-) -> Result<(), FoldError> {
-    let key = begun_key(scope);
-    match change(get(rows, &key)?.unwrap_or(0)) {
-        0 => rows.remove(&key),
-        count => put(rows, &key, &count)?,
+/// The agent of a task that has not ended.
+fn open(row: &TaskRow) -> Option<Digest> {
+    row.agent.filter(|_| !is_terminal(row.state()))
+}
+
+/// Adds one to a count, or takes one away; none is no row.
+fn counted(rows: &mut dyn Rows, key: &[u8], is_more: bool) -> Result<(), FoldError> {
+    let count: u64 = get(rows, key)?.unwrap_or(0);
+    let count = if is_more {
+        count.saturating_add(1)
+    } else {
+        count.saturating_sub(1)
+    };
+    match count {
+        0 => rows.remove(key),
+        count => put(rows, key, &count)?,
     }
     Ok(())
 }

@@ -3,7 +3,9 @@
 use super::ask::{NewTask, check_id};
 use super::decide::Verdict;
 use super::draft::keyed;
-use super::fold::{DIGEST_BYTES, Digest, FOLD, all_prefix, state_prefix, task_key};
+use super::fold::{
+    DIGEST_BYTES, Digest, FOLD, OPEN_SCOPE_ROW, all_prefix, open_key, state_prefix, task_key,
+};
 use super::loops::{Judged, Look, Wanted, judge};
 use super::run::bounds;
 use super::{Order, Task, TaskError, TaskId, TaskState, Tasks, field};
@@ -17,6 +19,8 @@ use runstone_store::{FoldError, Log, Payload, ReadError};
 
 /// Rows fetched at once.
 const PAGE: usize = 256;
+/// Most scopes in which the open tasks of an agent are counted.
+const COUNTED_SCOPES: usize = 256;
 
 /// Which tasks are meant: those for which everything that is set holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct TaskFilter {
     pub task_type: Option<String>,
     /// The task that they are a part of, in the scope of the handle.
     pub parent: Option<String>,
+    /// Who holds them.
+    pub holder: Option<String>,
     /// Only those whose holder let the lease pass.
     pub expired: bool,
     /// Only those that have not ended.
@@ -70,6 +76,13 @@ impl TaskFilter {
         self
     }
 
+    /// Only tasks that this one holds, literally as it claimed them.
+    #[must_use]
+    pub fn holder(mut self, holder: impl Into<String>) -> Self {
+        self.holder = Some(holder.into());
+        self
+    }
+
     /// Only tasks whose holder let the lease pass.
     #[must_use]
     pub fn expired(mut self) -> Self {
@@ -82,6 +95,11 @@ impl TaskFilter {
     pub fn open(mut self) -> Self {
         self.open = true;
         self
+    }
+
+    /// Whether only tasks are meant that somebody holds; those are in progress.
+    fn is_of_held(&self) -> bool {
+        self.expired || self.holder.is_some()
     }
 }
 
@@ -150,13 +168,22 @@ impl Tasks {
     ///
     /// [`TaskError::Read`] if the log was opened without the fold, or it has stopped.
     pub fn list(&self, filter: &TaskFilter) -> Result<Vec<Task>, TaskError> {
+        self.list_if(filter, &|_| true)
+    }
+
+    /// As [`list`](Self::list), of those that are wanted besides; no others are held in memory.
+    pub(super) fn list_if(
+        &self,
+        filter: &TaskFilter,
+        is_wanted: &dyn Fn(&Task) -> bool,
+    ) -> Result<Vec<Task>, TaskError> {
         check(&self.log)?;
         let Some(meant) = Meant::of(self, filter)? else {
             return Ok(Vec::new());
         };
         let state = filter
             .state
-            .or_else(|| filter.expired.then_some(TaskState::InProgress));
+            .or_else(|| filter.is_of_held().then_some(TaskState::InProgress));
         let (prefix, skip) = state.map_or_else(all_prefix, state_prefix);
         let moment = Moment::Now(self.log.opening(), self.log.steady_us());
         let (mut found, mut from) = (Vec::new(), prefix.clone());
@@ -172,7 +199,8 @@ impl Tasks {
                     Some(row)
                 };
                 let task = row.map(|row| Task::of(id, &row, &moment));
-                found.extend(task.filter(|task| meant.matches(task, filter)));
+                let is_meant = |task: &Task| meant.matches(task, filter) && is_wanted(task);
+                found.extend(task.filter(is_meant));
             }
             let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
                 break;
@@ -182,6 +210,26 @@ impl Tasks {
         }
         found.sort_by_key(|task| task.created);
         Ok(found)
+    }
+
+    /// How many tasks an agent has that have not ended, of every scope that has such tasks, at most
+    /// the first [`COUNTED_SCOPES`]; `None` if the keys of a scope cannot be had.
+    pub(crate) fn open_of(log: &Log, agent: &str) -> Result<Option<u64>, ReadError> {
+        check(log)?;
+        let keyed = keyed(field::AGENT, field::AGENT_LABEL, agent);
+        let (prefix, mut count) = ([OPEN_SCOPE_ROW], 0_u64);
+        for (key, _) in log.fold_rows(FOLD, &prefix, &prefix, COUNTED_SCOPES)? {
+            let scope = std::str::from_utf8(key.get(1..).unwrap_or_default());
+            let scope = scope.map_err(|error| failed(error.to_string()))?;
+            let Ok(digest) = log.keyed_digest(scope, &keyed) else {
+                return Ok(None);
+            };
+            // An erased scope has no key, and no work for anybody.
+            let Some(digest) = digest else { continue };
+            let open: Option<u64> = Rows(log).get(&open_key(&digest, scope))?;
+            count = count.saturating_add(open.unwrap_or(0));
+        }
+        Ok(Some(count))
     }
 
     /// How deep a task would stand if it were created now, or why it would not be. Nothing is
@@ -316,6 +364,10 @@ impl Meant {
             && is(self.parent, task.parent)
             && filter.state.is_none_or(|state| state == task.state)
             && (!filter.expired || task.is_expired)
+            && filter
+                .holder
+                .as_ref()
+                .is_none_or(|holder| task.is_held && *holder == task.holder)
             && (!filter.open || !super::machine::is_terminal(task.state))
     }
 }

@@ -22,6 +22,10 @@ impl Tasks {
                 },
                 Err(error) => error,
             },
+            (Verdict::Idle, Order::Create(new)) => TaskError::Idle {
+                title: new.called().to_owned(),
+            },
+            (Verdict::Retired(name), _) => TaskError::Retired { name },
             (Verdict::Loop(found), Order::Create(new)) => self.looped(new, found),
             (Verdict::ParentUnknown, Order::Create(new)) => TaskError::ParentNotFound {
                 parent: new.parent.clone().unwrap_or_default(),

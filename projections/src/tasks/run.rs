@@ -1,10 +1,11 @@
 //! From what is asked to a command, and back.
 
 use super::ask::{Order, check_id, check_name};
-use super::decide::{self, Act, Creation, LEASE_OVER, Place, Verdict};
+use super::decide::{self, Act, Creation, HOLDER_RETIRED, LEASE_OVER, Place, Verdict};
 use super::draft::{self, Of};
 use super::loops::Bounds;
-use super::{Task, TaskError, TaskFilter, TaskId, Tasks};
+use super::{Task, TaskError, TaskFilter, TaskId, TaskState, Tasks};
+use crate::agents;
 use crate::command::Command;
 use crate::settings::{InForce, Settings};
 use runstone_codec::{Draft, Position};
@@ -15,6 +16,8 @@ const SECOND_US: u64 = 1_000_000;
 /// How often a command is decided again because the settings changed meanwhile.
 const REDECIDED: usize = 16;
 
+/// An agent, and a task that it held.
+type Released = (String, TaskId);
 /// Candidates, and what is decided about them.
 type Asked = (Vec<Draft>, Act);
 
@@ -193,13 +196,79 @@ impl Tasks {
     }
 
     fn expiry(&self, task: &Task) -> Result<Asked, TaskError> {
+        let drafts = self.back_by_log(task, LEASE_OVER)?;
+        Ok((drafts, Act::Expire(task.id.clone())))
+    }
+
+    /// What the log records when it gives a task back.
+    fn back_by_log(&self, task: &Task, actor: &str) -> Result<Vec<Draft>, TaskError> {
         let said = self.content(task)?;
         let of = Of {
             task,
             id: said.as_ref().map_or("", |said| said.id.as_str()),
-            actor: LEASE_OVER,
+            actor,
         };
-        Ok((of.back(None)?, Act::Expire(task.id.clone())))
+        Ok(of.back(None)?)
+    }
+
+    /// Gives back what agents held that are gone for good, of every scope; answers the tasks that
+    /// went back to todo, each with the agent.
+    pub(crate) async fn release_held(&self, agents: &[&str]) -> Result<Vec<Released>, TaskError> {
+        let mut released = Vec::new();
+        for (agent, task) in self.held_by(agents)? {
+            if let Some(asked) = self.letting_go(&task)? {
+                let verdict = self.command(asked)?.run(&self.log).await?;
+                released.extend(was_over(&verdict, task).map(|task| (agent, task)));
+            }
+        }
+        Ok(released)
+    }
+
+    /// As [`release_held`](Self::release_held).
+    pub(crate) fn release_held_blocking(
+        &self,
+        agents: &[&str],
+    ) -> Result<Vec<Released>, TaskError> {
+        let mut released = Vec::new();
+        for (agent, task) in self.held_by(agents)? {
+            if let Some(asked) = self.letting_go(&task)? {
+                let verdict = self.command(asked)?.run_blocking(&self.log)?;
+                released.extend(was_over(&verdict, task).map(|task| (agent, task)));
+            }
+        }
+        Ok(released)
+    }
+
+    /// What these agents hold, found by one look at all that is in progress. A holder may be found as
+    /// an agent or as its principal.
+    fn held_by(&self, names: &[&str]) -> Result<Vec<(String, Task)>, TaskError> {
+        let agent_of = |task: &Task| {
+            let agent = agents::agent_of(&task.holder).filter(|_| task.is_held);
+            agent
+                .filter(|agent| names.contains(agent))
+                .map(str::to_owned)
+        };
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = TaskFilter::new().state(TaskState::InProgress);
+        let held = self.list_if(&filter, &|task| agent_of(task).is_some())?;
+        let found = held
+            .into_iter()
+            .filter_map(|task| Some((agent_of(&task)?, task)));
+        Ok(found.collect())
+    }
+
+    fn letting_go(&self, task: &Task) -> Result<Option<Asked>, TaskError> {
+        let Some(fence) = task.fence else {
+            return Ok(None);
+        };
+        let act = Act::GiveBack {
+            id: task.id.clone(),
+            fence,
+            why: HOLDER_RETIRED,
+        };
+        Ok(Some((self.back_by_log(task, HOLDER_RETIRED)?, act)))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Runstone;
 use super::block::{block_on, within};
 use runstone_codec::{Position, TypedEvent as _};
-use runstone_projections::agents::{AgentError, Heard, Messages};
+use runstone_projections::agents::{AgentError, Agents, Heard, Messages};
 use runstone_projections::events::MessageSent;
 use runstone_store::{AppendError, Item, Query, Read};
 use std::time::Duration;
@@ -45,9 +45,9 @@ impl Inbox {
         }
     }
 
-    /// Waits until there is something that the agent has not read, or it must exit, but no longer
-    /// than this. What is answered is empty if nothing came. What it has read it says with
-    /// [`mark_read`](Self::mark_read); until then it is told again.
+    /// Waits until there is something that the agent has not read, or it must exit, as a helper must
+    /// when its time is over, but no longer than this. What is answered is empty if nothing came.
+    /// What it has read it says with [`mark_read`](Self::mark_read); until then it is told again.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Inbox {
     ///
     /// # Cancel safety
     ///
-    /// An order that was taken is recorded; nothing else changes.
+    /// An order that was taken is recorded, and so are helpers that were let go; nothing else changes.
     pub async fn wait(&self, at_most: Option<Duration>) -> Result<Heard, AgentError> {
         let patience = async {
             let mut after = None;
@@ -71,7 +71,16 @@ impl Inbox {
                     after = heard.cursor;
                     continue;
                 }
-                match events.next().await {
+                let next = events.next();
+                let event = match self.left()? {
+                    None => next.await,
+                    // Its time is over: looking again records that.
+                    Some(left) => match within(Box::pin(next), left).await {
+                        Some(event) => event,
+                        None => continue,
+                    },
+                };
+                match event {
                     Some(event) => drop(event?),
                     None => return Err(AppendError::Closed.into()),
                 }
@@ -81,7 +90,7 @@ impl Inbox {
             None => patience.await,
             Some(at_most) => match within(Box::pin(patience), at_most).await {
                 Some(heard) => heard,
-                None => Ok(Heard::default()),
+                None => self.messages.attend(&self.agent, None).await,
             },
         }
     }
@@ -114,6 +123,14 @@ impl Inbox {
     /// As [`mark_read`](Self::mark_read).
     pub fn mark_read_blocking(&self, heard: &Heard) -> Result<(), AgentError> {
         block_on(self.mark_read(heard))
+    }
+
+    /// How long the agent lives, if it is a helper.
+    fn left(&self) -> Result<Option<Duration>, AgentError> {
+        let agent = Agents::new(&self.log).find(&self.agent)?;
+        let helper = agent.and_then(|agent| agent.helper);
+        let left = helper.map(|helper| helper.expires_at_us.saturating_sub(self.log.steady_us()));
+        Ok(left.map(Duration::from_micros))
     }
 
     /// What may concern the agent, from now on.

@@ -95,6 +95,9 @@ fn create(session: &Session, args: &CreateTaskArgs) -> Result<Exit, Failure> {
     if let Some(description) = &args.description {
         new = new.description(description);
     }
+    if let Some(agent) = &args.created_by {
+        new = new.created_by(agent);
+    }
     for (field, text) in &args.admission {
         new = new.admission(field, text);
     }

@@ -1,0 +1,36 @@
+//! `sweep`: records what has expired.
+
+use crate::error::{Exit, Failure};
+use crate::session::{Access, Session};
+use runstone::Swept;
+use serde::Serialize;
+
+/// What was recorded, by kind, as other programs see it.
+#[derive(Serialize)]
+struct Line {
+    tasks: usize,
+    approvals: usize,
+    helpers: usize,
+}
+
+impl From<Swept> for Line {
+    fn from(swept: Swept) -> Self {
+        Self {
+            tasks: swept.tasks,
+            approvals: swept.approvals,
+            helpers: swept.helpers,
+        }
+    }
+}
+
+pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
+    let swept = session.with(Access::Write, |log| Ok(runstone::sweep(log)?))?;
+    let line = Line::from(swept);
+    session.output.answer(&line, || {
+        format!(
+            "tasks to be done again: {}\nrequests for approval that expired: {}\nhelpers that are gone: {}\n",
+            line.tasks, line.approvals, line.helpers
+        )
+    })?;
+    Ok(Exit::Done)
+}
