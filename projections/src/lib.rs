@@ -72,7 +72,10 @@ pub mod runs;
 pub mod sessions;
 #[cfg(feature = "store")]
 pub mod settings;
+#[cfg(feature = "store")]
 pub mod tasks;
+#[cfg(feature = "store")]
+pub mod trays;
 #[cfg(feature = "store")]
 mod view;
 

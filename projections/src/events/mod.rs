@@ -31,6 +31,7 @@ mod session;
 mod step;
 mod task;
 mod tool;
+mod tray;
 mod verdict;
 mod words;
 
@@ -56,6 +57,7 @@ pub use step::{
 };
 pub use task::{TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
+pub use tray::{TrayClosed, TrayDeadLettered, TrayOpened};
 pub use verdict::VerdictGiven;
 pub use words::{
     AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass, State, TaskState,

@@ -12,7 +12,8 @@ use super::{
     MessageRead, MessageSent, RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended,
     SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
     StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
-    ToolCallCompleted, ToolCallFailed, ToolCallRequested, VerdictGiven,
+    ToolCallCompleted, ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened,
+    VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -86,6 +87,9 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<ToolCallCompleted>(),
         EventSchema::of::<ToolCallFailed>(),
         EventSchema::of::<ToolCallRequested>(),
+        EventSchema::of::<TrayClosed>(),
+        EventSchema::of::<TrayDeadLettered>(),
+        EventSchema::of::<TrayOpened>(),
         EventSchema::of::<VerdictGiven>(),
     ]
 }
@@ -176,6 +180,7 @@ mod tests {
             .into_iter()
             .chain(by_commands())
             .chain(of_tasks())
+            .chain(of_trays())
             .map(Result::unwrap)
             .collect();
         all.sort_by(|one, other| one.event_type.cmp(&other.event_type));
@@ -293,6 +298,8 @@ mod tests {
             agent: word(),
             parent: word(),
             creator: word(),
+            tray: word(),
+            depends_on: vec!["x".to_owned()],
             admission: [("consumer".to_owned(), "x".to_owned())].into(),
             ..Default::default()
         };
@@ -310,6 +317,19 @@ mod tests {
             NewEvent::typed(&TaskLeaseRenewed::default(), "s"),
             NewEvent::typed(&moved, "s"),
             NewEvent::typed(&refused, "s"),
+        ]
+    }
+
+    /// Those of trays.
+    fn of_trays() -> [Result<NewEvent, EventError>; 3] {
+        let dead = TrayDeadLettered {
+            error: Some("x".to_owned()),
+            ..Default::default()
+        };
+        [
+            NewEvent::typed(&TrayClosed::default(), "s"),
+            NewEvent::typed(&dead, "s"),
+            NewEvent::typed(&TrayOpened::default(), "s"),
         ]
     }
 
