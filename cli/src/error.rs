@@ -141,6 +141,7 @@ from_log_errors!(
     runstone::agents::AgentError,
     runstone::approvals::ApprovalError,
     runstone::TaskError,
+    runstone::trays::TrayError,
     runstone::projections::settings::SettingsError
 );
 

@@ -9,6 +9,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_agents(code))
         .or_else(|| of_approvals(code))
         .or_else(|| of_tasks(code))
+        .or_else(|| of_trays(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -227,6 +228,27 @@ fn of_tasks(code: &str) -> Hints {
         "task_move_refused" => &["runstone task show ID says how it stands now"],
         "task_not_claimable" => &["runstone task list --status todo shows what can be claimed"],
         "task_held" => &["wait until it is given back or its lease ends"],
+        _ => return None,
+    })
+}
+
+/// Errors of trays.
+fn of_trays(code: &str) -> Hints {
+    Some(match code {
+        "bad_tray_name" => &["a name reads like invoices"],
+        "tray_not_found" => &[
+            "runstone tray list has them all",
+            "runstone tray open NAME opens one",
+        ],
+        "tray_closed" => &["open a tray of another name"],
+        "task_in_tray" => &["runstone tray claim TRAY claims what is next there"],
+        "task_not_in_tray" | "dependency_not_found" => {
+            &["runstone tray list TRAY shows the tasks of a tray"]
+        }
+        "too_many_dependencies" | "too_many_dependents" => {
+            &["put a task between, which waits for some of them and comes before the others"]
+        }
+        "dependency_cycle" => &["runstone tray show TRAY ID says what a task waits for"],
         _ => return None,
     })
 }

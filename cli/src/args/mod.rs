@@ -9,6 +9,7 @@ mod events;
 mod evidence;
 mod pack;
 mod task;
+mod tray;
 mod values;
 
 pub(crate) use admin::{
@@ -37,6 +38,7 @@ pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,
 };
+pub(crate) use tray::{AddArgs, ClaimNextArgs, Next, ShowTrayArgs, TrayCommand, TraysArgs};
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
 use crate::error::{Exit, Report};
@@ -151,6 +153,8 @@ pub(crate) enum Command {
     Message(MessageCommand),
     #[command(subcommand)]
     Task(TaskCommand),
+    #[command(subcommand)]
+    Tray(TrayCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

@@ -31,6 +31,7 @@ mod state;
 mod stats;
 mod storage;
 mod task;
+mod tray;
 mod verdict;
 mod verify;
 
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Agent(command) => agent::run(&session, command),
         Command::Message(command) => message::run(&session, command),
         Command::Task(command) => task::run(&session, &command),
+        Command::Tray(command) => tray::run(&session, &command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),
