@@ -212,9 +212,12 @@ fn work_that_outlasts_its_lease_is_done_once() -> Outcome {
     site.trays.add_blocking("in", &NewTask::new("b").into())?;
     let until = site.now_us() + 3600 * SECOND;
     let work = |_| async {
-        poll_fn(|_| match site.now_us() < until {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
+        poll_fn(|_| {
+            if site.now_us() < until {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
         })
         .await;
         Ok::<_, String>("done".to_owned())

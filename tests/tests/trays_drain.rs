@@ -129,7 +129,7 @@ impl Site<'_> {
 fn before(n: usize) -> impl Iterator<Item = usize> {
     let candidates = [n / 2, n.saturating_sub(7), n.saturating_sub(40)];
     let known: BTreeSet<_> = candidates.into_iter().collect();
-    let waits = n % 3 == 0;
+    let waits = n.is_multiple_of(3);
     known
         .into_iter()
         .filter(move |earlier| waits && *earlier < n && earlier % 100 != 13)
