@@ -143,6 +143,7 @@ from_log_errors!(
     runstone::TaskError,
     runstone::BudgetError,
     runstone::SweepError,
+    runstone::trays::TrayError,
     runstone::projections::settings::SettingsError
 );
 

@@ -10,6 +10,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_approvals(code))
         .or_else(|| of_tasks(code))
         .or_else(|| of_budgets(code))
+        .or_else(|| of_trays(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -285,6 +286,27 @@ fn of_budgets(code: &str) -> Hints {
         "amount_missing" => &["--amount DIM=N, as in --amount tokens=1200 or --amount usd=0.25"],
         "owner_name" => &["an owner reads like run-7 or team/billing"],
         "run_budget" => &["resume the run without naming a budget: it knows its own"],
+        _ => return None,
+    })
+}
+
+/// Errors of trays.
+fn of_trays(code: &str) -> Hints {
+    Some(match code {
+        "bad_tray_name" => &["a name reads like invoices"],
+        "tray_not_found" => &[
+            "runstone tray list has them all",
+            "runstone tray open NAME opens one",
+        ],
+        "tray_closed" => &["open a tray of another name"],
+        "task_in_tray" => &["runstone tray claim TRAY claims what is next there"],
+        "task_not_in_tray" | "dependency_not_found" => {
+            &["runstone tray list TRAY shows the tasks of a tray"]
+        }
+        "too_many_dependencies" | "too_many_dependents" => {
+            &["put a task between, which waits for some of them and comes before the others"]
+        }
+        "dependency_cycle" => &["runstone tray show TRAY ID says what a task waits for"],
         _ => return None,
     })
 }

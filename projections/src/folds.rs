@@ -13,6 +13,7 @@ use crate::latency::LatencyFold;
 use crate::runs::RunsFold;
 use crate::settings::Settings;
 use crate::tasks::TasksFold;
+use crate::trays::TraysFold;
 
 /// Every fold of this crate, for `OpenOptions::folds`. A log that is opened without one of them
 /// keeps its rows and does not fold on.
@@ -25,6 +26,7 @@ pub fn standard_folds() -> Vec<Arc<dyn Fold>> {
         Arc::new(LatencyFold::new()),
         Arc::new(RunsFold::new()),
         Arc::new(TasksFold::new()),
+        Arc::new(TraysFold::new()),
     ]
 }
 

@@ -47,6 +47,7 @@
 pub mod agents;
 #[cfg(feature = "store")]
 pub mod approvals;
+#[cfg(feature = "store")]
 pub mod budgets;
 #[cfg(feature = "store")]
 mod command;
@@ -77,6 +78,8 @@ pub mod settings;
 mod sweep;
 #[cfg(feature = "store")]
 pub mod tasks;
+#[cfg(feature = "store")]
+pub mod trays;
 #[cfg(feature = "store")]
 mod view;
 

@@ -264,6 +264,53 @@ pub(crate) struct TaskRow {
     pub(crate) moved_by: Option<u64>,
     /// How many tasks of its scope had been completed when it was completed last, itself included.
     pub(crate) completed: Option<u64>,
+    /// It lies in a tray: only from there is it claimed.
+    pub(crate) in_tray: bool,
+}
+
+/// A tray as it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct TrayRow {
+    pub(crate) scope: String,
+    /// Position and time of its opening.
+    pub(crate) opened: u64,
+    pub(crate) opened_at_us: u64,
+    /// Position of its closing.
+    pub(crate) closed: Option<u64>,
+    /// How many of its tasks are in each state, by its number.
+    pub(crate) states: [u64; 7],
+    /// How many can be claimed.
+    pub(crate) ready: u64,
+    pub(crate) dead: u64,
+}
+
+/// A task as it lies in a tray. Numbers are those of control.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct TrayTaskRow {
+    pub(crate) tray: String,
+    pub(crate) state: u8,
+    /// Position of its creation.
+    pub(crate) created: u64,
+    pub(crate) priority: u64,
+    /// The tasks that come before it.
+    pub(crate) depends_on: Vec<[u8; 16]>,
+    /// How many of them were not done yet.
+    pub(crate) waits_for: u64,
+    /// How many tasks, ever, were told that it comes before them and not yet that it is done.
+    pub(crate) dependents: u64,
+    /// Who holds it, if somebody does.
+    pub(crate) lease: Option<LeaseRow>,
+    /// Position at which it was found to have failed too often.
+    pub(crate) dead: Option<u64>,
+    /// It was created anew, elsewhere.
+    pub(crate) has_left: bool,
+}
+
+/// A task that waits for another one, in the life that began at this position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct DependentRow {
+    pub(crate) task: [u8; 16],
+    pub(crate) created: u64,
 }
 
 /// Who holds something, and for how long.

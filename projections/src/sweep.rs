@@ -2,7 +2,9 @@
 
 use crate::agents::{AgentError, AgentState, Agents, MAX_REAPED, agent_of};
 use crate::approvals::{ApprovalError, Approvals};
+use crate::budgets::{BudgetError, Budgets};
 use crate::tasks::{TaskError, TaskFilter, TaskState, Tasks};
+use crate::trays::{TrayError, Trays};
 use runstone_store::{ErrorKind, Log};
 use std::collections::BTreeSet;
 
@@ -10,12 +12,15 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Swept {
-    /// Tasks that went back to todo, because a lease was over or their holder is gone for good.
+    /// Tasks that went back to todo, or became dead letters of their trays, because a lease was over
+    /// or their holder is gone for good.
     pub tasks: usize,
     /// Requests for approval that nobody decided in time.
     pub approvals: usize,
     /// Helpers whose time was over, or whose parent must exit.
     pub helpers: usize,
+    /// Reservations of budgets whose lease was over.
+    pub reservations: usize,
 }
 
 /// Why a sweep ends early. What was recorded before stays.
@@ -31,6 +36,12 @@ pub enum SweepError {
     /// Of helpers.
     #[error(transparent)]
     Agents(#[from] AgentError),
+    /// Of trays.
+    #[error(transparent)]
+    Trays(#[from] TrayError),
+    /// Of budgets.
+    #[error(transparent)]
+    Budgets(#[from] BudgetError),
 }
 
 impl SweepError {
@@ -40,6 +51,8 @@ impl SweepError {
             Self::Tasks(error) => error.code(),
             Self::Approvals(error) => error.code(),
             Self::Agents(error) => error.code(),
+            Self::Trays(error) => error.code(),
+            Self::Budgets(error) => error.code(),
         }
     }
 
@@ -49,6 +62,8 @@ impl SweepError {
             Self::Tasks(error) => error.kind(),
             Self::Approvals(error) => error.kind(),
             Self::Agents(error) => error.kind(),
+            Self::Trays(error) => error.kind(),
+            Self::Budgets(error) => error.kind(),
         }
     }
 
@@ -58,6 +73,8 @@ impl SweepError {
             Self::Tasks(error) => error.is_retryable(),
             Self::Approvals(error) => error.is_retryable(),
             Self::Agents(error) => error.is_retryable(),
+            Self::Trays(error) => error.is_retryable(),
+            Self::Budgets(error) => error.is_retryable(),
         }
     }
 }
@@ -85,9 +102,15 @@ pub fn sweep(log: &Log) -> Result<Swept, SweepError> {
         }
     }
     swept.tasks = swept.tasks.saturating_add(of_retired(log)?);
+    // Trays first: what was attempted too often there is no task to be done again.
+    let in_trays = Trays::new(log).sweep_blocking()?;
     let expired = Tasks::new(log).sweep_blocking()?;
-    swept.tasks = swept.tasks.saturating_add(expired.len());
+    swept.tasks = swept
+        .tasks
+        .saturating_add(in_trays.len())
+        .saturating_add(expired.len());
     swept.approvals = Approvals::new(log).sweep_blocking()?;
+    swept.reservations = Budgets::new(log).sweep_blocking()?;
     Ok(swept)
 }
 

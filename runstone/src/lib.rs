@@ -58,8 +58,9 @@ mod options;
 pub mod pack;
 
 pub use agent::{
-    CallError, EffectCall, Inbox, LetGo, Run, RunBuilder, Runstone, Session, Status, Step,
-    StepError, StepReport, Tool,
+    CallError, EffectCall, HelperEnd, HelperExit, HelperOptions, HelperTask, Inbox, LetGo, Pause,
+    Run, RunBuilder, Runstone, Session, Sleeper, Status, Step, StepError, StepReport, Tool,
+    helper_loop, helper_loop_blocking,
 };
 pub use options::Options;
 
@@ -83,7 +84,7 @@ pub use runstone_projections::runs::RunError;
 pub use runstone_projections::tasks::{self, Task, TaskError, TaskState, Tasks};
 pub use runstone_projections::{
     Hold, Settings, SweepError, Swept, agents, approvals, events, runs, schemas, sessions,
-    settings, standard_folds, sweep,
+    settings, standard_folds, sweep, trays,
 };
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};

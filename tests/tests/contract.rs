@@ -159,6 +159,7 @@ properties_of_files! {
         compaction_changes_nothing;
     folds:
         rows_survive_reopening
+        decisions_see_the_first_row
         another_version_is_folded_again
         unknown_folds_are_kept
         a_stopped_fold_stops_again_after_reopening;

@@ -10,6 +10,7 @@ mod events;
 mod evidence;
 mod pack;
 mod task;
+mod tray;
 mod values;
 
 pub(crate) use admin::{
@@ -42,6 +43,7 @@ pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,
 };
+pub(crate) use tray::{AddArgs, ClaimNextArgs, Next, ShowTrayArgs, TrayCommand, TraysArgs};
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
 use crate::error::{Exit, Report};
@@ -158,8 +160,11 @@ pub(crate) enum Command {
     Task(TaskCommand),
     #[command(subcommand)]
     Budget(BudgetCommand),
-    /// Record everything that has expired: leases of tasks, requests for approval, helpers
+    /// Record everything that has expired: leases of tasks, requests for approval, helpers,
+    /// reservations of budgets
     Sweep,
+    #[command(subcommand)]
+    Tray(TrayCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs

@@ -33,6 +33,7 @@ mod stats;
 mod storage;
 mod sweep;
 mod task;
+mod tray;
 mod verdict;
 mod verify;
 
@@ -67,6 +68,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Task(command) => task::run(&session, &command),
         Command::Budget(command) => budget::run(&session, command),
         Command::Sweep => sweep::run(&session),
+        Command::Tray(command) => tray::run(&session, &command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

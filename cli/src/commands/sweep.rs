@@ -11,6 +11,7 @@ struct Line {
     tasks: usize,
     approvals: usize,
     helpers: usize,
+    reservations: usize,
 }
 
 impl From<Swept> for Line {
@@ -19,6 +20,7 @@ impl From<Swept> for Line {
             tasks: swept.tasks,
             approvals: swept.approvals,
             helpers: swept.helpers,
+            reservations: swept.reservations,
         }
     }
 }
@@ -28,8 +30,8 @@ pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
     let line = Line::from(swept);
     session.output.answer(&line, || {
         format!(
-            "tasks to be done again: {}\nrequests for approval that expired: {}\nhelpers that are gone: {}\n",
-            line.tasks, line.approvals, line.helpers
+            "tasks to be done again: {}\nrequests for approval that expired: {}\nhelpers that are gone: {}\nreservations that lapsed: {}\n",
+            line.tasks, line.approvals, line.helpers, line.reservations
         )
     })?;
     Ok(Exit::Done)

@@ -218,7 +218,14 @@ pub mod task {
     /// Who moved it: a pseudonym; `system` where the log did.
     pub const ACTOR: u16 = 16;
     /// `task.created`, `task.refused`: the agent through which it was to be created: a pseudonym.
-    pub const CREATED_BY: u16 = 17;
+    pub const CREATED_BY: u16 = 19;
+    /// `task.created`: the tray that it lies in, as text: a pseudonym.
+    pub const TRAY: u16 = 17;
+    /// `task.created`: what is claimed first has the highest.
+    pub const PRIORITY: u16 = 18;
+    /// `task.created`: keyed digests of the ids of the tasks that come before it, 16 bytes in each
+    /// field from this one on.
+    pub const DEPENDS_ON: u16 = 32;
     /// Label of the keyed digest of an id, and key of its tag.
     pub const LABEL: &str = "task";
     /// Label of the keyed digest of an agent.
@@ -277,4 +284,18 @@ pub mod budget {
     pub const OWNER_LABEL: &str = "budget";
     /// Label of the keyed digest of a model's call.
     pub const CALL_LABEL: &str = "budget-call";
+}
+
+/// `tray.*`: trays of tasks.
+pub mod tray {
+    /// Its name: a pseudonym; in the tag `tray:` too.
+    pub const NAME: u16 = 1;
+    /// `tray.dead_lettered`: keyed digest of the id of the task, 16 bytes; in the tag `task:` too.
+    pub const TASK: u16 = 2;
+    /// `tray.dead_lettered`: how often it was attempted.
+    pub const ATTEMPTS: u16 = 3;
+    /// `tray.dead_lettered`: how the last attempt ended, as a code.
+    pub const WHY: u16 = 4;
+    /// Key of the tag that names the tray.
+    pub const TAG: &str = "tray";
 }

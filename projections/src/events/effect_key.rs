@@ -5,7 +5,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Number, Value};
 use sha2::{Digest as _, Sha256};
 
-use super::control::{approval, effect as field};
+#[cfg(feature = "store")]
+use super::control::approval;
+use super::control::effect as field;
 use super::words::Kind;
 
 /// The largest integer that has one spelling as a number of RFC 8785 (I-JSON, RFC 7493): above it,
@@ -39,6 +41,7 @@ pub(crate) fn keyed_as(kind: Kind, domain: &str, key: &str) -> [Keyed; 2] {
 }
 
 /// The digest of what an approval is for: a name and arguments.
+#[cfg(feature = "store")]
 pub(crate) fn approved_as(into: u16, name: &str, args: &[u8; 32]) -> Keyed {
     Keyed::control(
         into,

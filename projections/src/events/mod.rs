@@ -32,6 +32,7 @@ mod session;
 mod step;
 mod task;
 mod tool;
+mod tray;
 mod verdict;
 mod words;
 
@@ -61,6 +62,7 @@ pub use step::{
 };
 pub use task::{TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused};
 pub use tool::{ToolCallCompleted, ToolCallFailed, ToolCallRequested};
+pub use tray::{TrayClosed, TrayDeadLettered, TrayOpened};
 pub use verdict::VerdictGiven;
 pub use words::{
     AgentKind, AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass,

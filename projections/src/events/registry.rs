@@ -14,7 +14,7 @@ use super::{
     RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded, SessionPatched,
     SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
     TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused, ToolCallCompleted,
-    ToolCallFailed, ToolCallRequested, VerdictGiven,
+    ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -98,6 +98,9 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<ToolCallCompleted>(),
         EventSchema::of::<ToolCallFailed>(),
         EventSchema::of::<ToolCallRequested>(),
+        EventSchema::of::<TrayClosed>(),
+        EventSchema::of::<TrayDeadLettered>(),
+        EventSchema::of::<TrayOpened>(),
         EventSchema::of::<VerdictGiven>(),
     ]
 }
@@ -190,6 +193,7 @@ mod tests {
             .chain(of_agents())
             .chain(of_tasks())
             .chain(of_budgets())
+            .chain(of_trays())
             .map(Result::unwrap)
             .collect();
         all.sort_by(|one, other| one.event_type.cmp(&other.event_type));
@@ -320,6 +324,8 @@ mod tests {
             agent: word(),
             parent: word(),
             creator: word(),
+            tray: word(),
+            depends_on: vec!["x".to_owned()],
             admission: [("consumer".to_owned(), "x".to_owned())].into(),
             ..Default::default()
         };
@@ -382,6 +388,19 @@ mod tests {
             NewEvent::typed(&spent, "s"),
             NewEvent::typed(&warned, "s"),
             NewEvent::typed(&exceeded, "s"),
+        ]
+    }
+
+    /// Those of trays.
+    fn of_trays() -> [Result<NewEvent, EventError>; 3] {
+        let dead = TrayDeadLettered {
+            error: Some("x".to_owned()),
+            ..Default::default()
+        };
+        [
+            NewEvent::typed(&TrayClosed::default(), "s"),
+            NewEvent::typed(&dead, "s"),
+            NewEvent::typed(&TrayOpened::default(), "s"),
         ]
     }
 

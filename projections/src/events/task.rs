@@ -54,6 +54,12 @@ event!("task.created"
         /// The task in which it was thought of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         pub creator: Option<String>,
+        /// The tray that it lies in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pub tray: Option<String>,
+        /// The tasks of the tray that come before it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pub depends_on: Vec<String>,
         /// What it says to be admitted, by field.
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pub admission: BTreeMap<String, String>,

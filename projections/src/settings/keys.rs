@@ -155,7 +155,7 @@ pub(super) const KEYS: [Key; 26] = [
         "leases.tray_s",
         "Seconds that a task is held, in a tray or not.",
         Allowed::Number(60, DAY),
-        "tasks: claims and renewals",
+        "tasks and trays: claims and renewals",
     ),
     key(
         "budgets.default_preset",
@@ -213,9 +213,9 @@ pub(super) const KEYS: [Key; 26] = [
     ),
     key(
         "trays.max_attempts",
-        "How often a task may be attempted before it is a dead letter.",
+        "How often a task of a tray may be attempted before it is a dead letter.",
         Allowed::Number(1, 1000),
-        "trays: expiry and release",
+        "trays: claims, expiry and release",
     ),
     key(
         "retention.minimum_days",

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A key that is not given has its default; an unknown key is an error. In this version
-//! **tasks, effects, runs and erasure go by settings**: [`Admission`], [`Loops`], [`Effects`],
-//! `effect_s`, `run_s` and `tray_s` of [`Leases`], and [`Retention`]; the others are checked, recorded
+//! **tasks, trays, effects, runs and erasure go by settings**: [`Admission`], [`Loops`], [`Effects`],
+//! `effect_s`, `run_s` and `tray_s` of [`Leases`], [`Trays`], and [`Retention`]; the others are checked, recorded
 //! and shown. The
 //! **effects, runs, budgets and erasure go by settings**: [`Effects`], [`Budgets`], `effect_s`, `run_s`
 //! and `reservation_s` of [`Leases`], and [`Retention`]; the others are checked, recorded and shown. The
@@ -23,11 +23,11 @@
 //! | [`Admission`] | off; `consumer`, `pain_point`, `expected_value`, `validation_path` | tasks: creation |
 //! | [`Loops`] | depth 10, identity window 1, completed window 1,000 | tasks: creation |
 //! | [`Effects`] | 3 attempts, results of reads stay fresh for 300 s | effects: claims |
-//! | [`Leases`] | effect 3,600 s, run 60 s, reservation 3,600 s, helper 3,600 s, tray 900 s | effects, runs, budgets, helpers, tasks |
+//! | [`Leases`] | effect 3,600 s, run 60 s, reservation 3,600 s, helper 3,600 s, tray 900 s | effects, runs, budgets, helpers, tasks, trays |
 //! | [`Budgets`] | preset `exec-kernel`; warning at 80 %; no limits a window | budgets: opening, reserving, charging |
 //! | [`Approvals`] | from no class on; one reviewer; rejected after 86,400 s | effects: claims; approvals |
 //! | [`Helpers`] | 10 running, 100 in all | helpers: spawning |
-//! | [`Trays`] | 5 attempts | trays: expiry and release |
+//! | [`Trays`] | 5 attempts | trays: claims, expiry and release |
 //! | [`Retention`] | no minimum | erasure |
 
 mod budgets;

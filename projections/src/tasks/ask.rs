@@ -15,16 +15,16 @@ pub const MAX_NAME_LEN: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a task is nothing until it is created"]
 pub struct NewTask {
-    pub(super) id: String,
-    pub(super) title: Option<String>,
-    pub(super) description: Option<String>,
-    pub(super) task_type: Option<String>,
-    pub(super) agent: Option<String>,
-    pub(super) parent: Option<String>,
-    pub(super) creator: Option<String>,
-    pub(super) created_by: Option<String>,
-    pub(super) admission: BTreeMap<String, String>,
-    pub(super) state: TaskState,
+    pub(crate) id: String,
+    pub(crate) title: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) task_type: Option<String>,
+    pub(crate) agent: Option<String>,
+    pub(crate) parent: Option<String>,
+    pub(crate) creator: Option<String>,
+    pub(crate) created_by: Option<String>,
+    pub(crate) admission: BTreeMap<String, String>,
+    pub(crate) state: TaskState,
 }
 
 impl NewTask {
@@ -99,11 +99,11 @@ impl NewTask {
         self
     }
 
-    pub(super) fn called(&self) -> &str {
+    pub(crate) fn called(&self) -> &str {
         self.title.as_deref().unwrap_or(&self.id)
     }
 
-    pub(super) fn check(&self) -> Result<(), TaskError> {
+    pub(crate) fn check(&self) -> Result<(), TaskError> {
         let named = [Some(&self.id), self.parent.as_ref(), self.creator.as_ref()];
         named
             .into_iter()
@@ -120,7 +120,7 @@ impl NewTask {
     }
 
     /// The fields that it leaves away or blank, in the order in which they are asked for.
-    pub(super) fn missing(&self, required: &[String]) -> Vec<String> {
+    pub(crate) fn missing(&self, required: &[String]) -> Vec<String> {
         let is_blank = |field: &&String| {
             let said = self.admission.get(*field);
             said.is_none_or(|text| text.trim().is_empty())
@@ -129,14 +129,14 @@ impl NewTask {
     }
 }
 
-pub(super) fn check_id(id: &str) -> Result<(), TaskError> {
+pub(crate) fn check_id(id: &str) -> Result<(), TaskError> {
     match id.len() {
         1..=MAX_ID_LEN => Ok(()),
         len => Err(TaskError::Id { len }),
     }
 }
 
-pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), TaskError> {
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), TaskError> {
     let (len, limit) = (name.len(), MAX_NAME_LEN);
     if len > limit {
         return Err(TaskError::TooLong { what, len, limit });
@@ -148,10 +148,10 @@ pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), TaskError
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a move is nothing until it is made"]
 pub struct Move {
-    pub(super) id: String,
-    pub(super) to: TaskState,
-    pub(super) fence: Option<Position>,
-    pub(super) comment: Option<String>,
+    pub(crate) id: String,
+    pub(crate) to: TaskState,
+    pub(crate) fence: Option<Position>,
+    pub(crate) comment: Option<String>,
 }
 
 impl Move {
@@ -180,7 +180,7 @@ impl Move {
 
 /// What is asked, with what is recorded of it.
 #[derive(Debug, Clone)]
-pub(super) enum Order {
+pub(crate) enum Order {
     Create(NewTask),
     Move(Move),
     Claim {
@@ -203,7 +203,7 @@ pub(super) enum Order {
 
 impl Order {
     /// The task that it is about.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         match self {
             Self::Create(new) => &new.id,
             Self::Move(moving) => &moving.id,
@@ -211,7 +211,7 @@ impl Order {
         }
     }
 
-    pub(super) fn fence(&self) -> Option<Position> {
+    pub(crate) fn fence(&self) -> Option<Position> {
         match self {
             Self::Move(moving) => moving.fence,
             Self::GiveBack { fence, .. } | Self::Renew { fence, .. } => Some(*fence),

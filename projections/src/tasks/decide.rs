@@ -23,7 +23,7 @@ use runstone_store::{AppendError, DecideContext, Decision};
 /// The refusal, among the candidates of every command.
 pub(super) const REFUSED: usize = 0;
 /// The creation.
-pub(super) const CREATED: usize = 1;
+pub(crate) const CREATED: usize = 1;
 /// In progress to blocked, by the log.
 pub(super) const BLOCKED: usize = 1;
 /// Blocked to todo, by the log.
@@ -33,6 +33,9 @@ pub(super) const CLAIMED: usize = 3;
 pub(super) const STARTED: usize = 4;
 /// A lease that is renewed.
 pub(super) const RENEWED: usize = 3;
+/// Blocked to cancelled, and todo to cancelled, by the log.
+const GIVEN_UP_BLOCKED: usize = 3;
+const GIVEN_UP_TODO: usize = 4;
 /// The first of the moves, one for each state that leads to the target.
 pub(super) const MOVES: usize = 3;
 
@@ -68,6 +71,8 @@ pub(crate) enum Act {
     },
     Claim {
         id: TaskId,
+        /// By its tray: nobody else claims what lies in one.
+        by_tray: bool,
         hold: Hold,
         default_lease_us: u64,
         settings_at: Option<Position>,
@@ -86,6 +91,12 @@ pub(crate) enum Act {
     },
     /// Records that a lease is over, if it is.
     Expire(TaskId),
+    /// It is not attempted any more: by its holder, by a lease that is over, or while it is todo.
+    GiveUp {
+        id: TaskId,
+        fence: Option<Position>,
+        why: &'static str,
+    },
 }
 
 /// What a creation goes by.
@@ -123,6 +134,8 @@ pub(crate) enum Verdict {
     NotTodo(Box<Task>),
     /// Another one holds it.
     Held(Box<Task>),
+    /// It lies in a tray, from where it is claimed.
+    InTray(Box<Task>),
     /// The claim is not in force.
     Stale(Box<Task>),
     Refused {
@@ -234,7 +247,10 @@ pub(crate) fn decide(
         | Act::Renew {
             id, settings_at, ..
         } => (Some(settings_at), id),
-        Act::Move { id, .. } | Act::GiveBack { id, .. } | Act::Expire(id) => (None, id),
+        Act::Move { id, .. }
+        | Act::GiveBack { id, .. }
+        | Act::GiveUp { id, .. }
+        | Act::Expire(id) => (None, id),
     };
     if let Some(settings_at) = settings_at
         && context.last_of_type(Settings::TYPE)? != *settings_at
@@ -247,6 +263,10 @@ pub(crate) fn decide(
     let known = Known { id, row: &row };
     match act {
         Act::Move { to, fence, .. } => known.move_to(context, place, *to, *fence),
+        Act::Claim { by_tray, .. } if *by_tray != row.in_tray => {
+            let refusal = Verdict::InTray(known.view(context));
+            Ok(Decision::nothing(refusal))
+        }
         Act::Claim {
             hold,
             default_lease_us,
@@ -259,8 +279,29 @@ pub(crate) fn decide(
             default_lease_us,
             ..
         } => Ok(known.renew(context, place, *fence, hold.length(*default_lease_us))),
+        Act::GiveUp { fence, why, .. } => Ok(known.give_up(context, place, *fence, why)),
         Act::Expire(_) | Act::Create(_) => Ok(known.expire(context, place)),
     }
+}
+
+/// Refuses the creation that is among the candidates, for a reason of another part.
+pub(crate) fn refuse_creation<T>(
+    context: &DecideContext<'_>,
+    place: Place,
+    why: &str,
+    verdict: T,
+) -> Result<Decision<T>, AppendError> {
+    let candidate = place.base.saturating_add(CREATED);
+    let (header, control) = context.candidate(candidate).ok_or(AppendError::Empty)?;
+    let id = TaskId {
+        digest: digest(control, field::TASK).ok_or(AppendError::Empty)?,
+        scope: header.scope.clone(),
+    };
+    let mut steps = Steps::new(place);
+    steps.refuse(context, &id, (None, TaskState::Todo), why)?;
+    let mut decision = Decision::nothing(verdict);
+    decision.record = steps.record;
+    Ok(decision)
 }
 
 /// Whether a task may begin its life.
@@ -478,6 +519,34 @@ impl Known<'_> {
             return self.stale(context);
         }
         self.back(context, place, why)
+    }
+
+    fn give_up(
+        &self,
+        context: &DecideContext<'_>,
+        place: Place,
+        fence: Option<Position>,
+        why: &str,
+    ) -> Decision<Verdict> {
+        let mut steps = Steps::new(place);
+        let is_stale = fence.is_some_and(|fence| !self.is_held_by(fence));
+        if is_stale {
+            return self.stale(context);
+        }
+        let mut control = Control::new().text(field::WHY, why);
+        if fence.is_some() || self.is_over(context) {
+            if let Some(fence) = self.row.fence {
+                control = control.u64(field::FENCE, fence);
+            }
+            steps.add(BLOCKED, control.clone());
+            steps.add(GIVEN_UP_BLOCKED, control);
+        } else if self.row.state() == TaskState::Todo {
+            steps.add(GIVEN_UP_TODO, control);
+        } else {
+            return Decision::nothing(Verdict::NotOver);
+        }
+        let last = Position::new(steps.next(context).get().saturating_sub(1));
+        steps.into_decision(Verdict::Done(last))
     }
 
     fn back(&self, context: &DecideContext<'_>, place: Place, why: &str) -> Decision<Verdict> {

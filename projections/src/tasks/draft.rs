@@ -16,17 +16,7 @@ pub(crate) fn created(
     (stream, scope): (&str, Option<&str>),
     actor: &str,
 ) -> Result<Vec<Draft>, EventError> {
-    let event = TaskCreated {
-        id: new.id.clone(),
-        title: new.called().to_owned(),
-        description: new.description.clone(),
-        task_type: new.task_type.clone(),
-        agent: new.agent.clone(),
-        parent: new.parent.clone(),
-        creator: new.creator.clone(),
-        admission: new.admission.clone(),
-        state: new.state.as_str().to_owned(),
-    };
+    let event = new.said();
     let refused = TaskRefused {
         id: new.id.clone(),
         title: Some(new.called().to_owned()),
@@ -60,6 +50,25 @@ pub(crate) fn created(
     }
     let refusal = draft(NewEvent::typed(&refused, stream)?);
     Ok(vec![refusal, creation])
+}
+
+impl NewTask {
+    /// What it says of itself, outside of trays.
+    pub(crate) fn said(&self) -> TaskCreated {
+        TaskCreated {
+            id: self.id.clone(),
+            title: self.called().to_owned(),
+            description: self.description.clone(),
+            task_type: self.task_type.clone(),
+            agent: self.agent.clone(),
+            parent: self.parent.clone(),
+            creator: self.creator.clone(),
+            tray: None,
+            depends_on: Vec::new(),
+            admission: self.admission.clone(),
+            state: self.state.as_str().to_owned(),
+        }
+    }
 }
 
 /// The digest of a name, for a field of control.
@@ -148,6 +157,15 @@ impl Of<'_> {
     /// The candidates of a task that is given back.
     pub(crate) fn back(&self, comment: Option<&str>) -> Result<Vec<Draft>, EventError> {
         self.common(comment)
+    }
+
+    /// The candidates of a task that is given back, or given up for good.
+    pub(crate) fn give_up(&self, comment: Option<&str>) -> Result<Vec<Draft>, EventError> {
+        let mut all = self.common(comment)?;
+        for from in [TaskState::Blocked, TaskState::Todo] {
+            all.push(self.moved((from, TaskState::Cancelled), SYSTEM, None)?);
+        }
+        Ok(all)
     }
 
     /// The candidates of a renewal.

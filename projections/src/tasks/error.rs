@@ -108,6 +108,14 @@ pub enum TaskError {
         /// How it stands.
         task: Box<Task>,
     },
+    /// It lies in a tray, from where alone it is claimed.
+    #[error("task `{id}` lies in a tray: it is claimed from there, in its turn")]
+    InTray {
+        /// Its id.
+        id: String,
+        /// How it stands.
+        task: Box<Task>,
+    },
     /// Another one holds it.
     #[error("task `{id}` is held by {}{}", .task.holder, until(.task))]
     Held {
@@ -162,6 +170,7 @@ impl TaskError {
             Self::Exists { .. } => "task_exists",
             Self::Refused { .. } => "task_move_refused",
             Self::NotClaimable { .. } => "task_not_claimable",
+            Self::InTray { .. } => "task_in_tray",
             Self::Held { .. } => "task_held",
             Self::StaleClaim { .. } => "stale_claim",
             Self::Append(error) => error.code(),
@@ -185,7 +194,8 @@ impl TaskError {
             | Self::Retired { .. }
             | Self::Loop { .. }
             | Self::Refused { .. }
-            | Self::NotClaimable { .. } => ErrorKind::Refused,
+            | Self::NotClaimable { .. }
+            | Self::InTray { .. } => ErrorKind::Refused,
             Self::Exists { .. } | Self::Held { .. } | Self::StaleClaim { .. } => {
                 ErrorKind::Conflict
             }
@@ -210,6 +220,7 @@ impl TaskError {
         match self {
             Self::Exists { task, .. }
             | Self::NotClaimable { task, .. }
+            | Self::InTray { task, .. }
             | Self::Held { task, .. }
             | Self::StaleClaim { task, .. } => Some(task),
             _ => None,

@@ -21,7 +21,7 @@ use runstone_codec::{Control, Header};
 use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
 
 /// Name of the fold.
-pub(super) const FOLD: &str = "tasks";
+pub(crate) const FOLD: &str = "tasks";
 /// First byte of the key of a task's row.
 const TASK_ROW: u8 = b't';
 /// First byte of the key of the index by state.
@@ -38,11 +38,11 @@ const BEGUN_ROW: u8 = b'n';
 const OPEN_ROW: u8 = b'o';
 /// First byte of the key of the number of open tasks of a scope that are somebody's.
 pub(super) const OPEN_SCOPE_ROW: u8 = b'w';
-pub(super) const DIGEST_BYTES: usize = 16;
+pub(crate) const DIGEST_BYTES: usize = 16;
 /// Equal refusals within this many microseconds are recorded once.
 pub(super) const REFUSAL_WINDOW_US: u64 = 1_000_000;
 
-pub(super) const LEASE: LeaseFields = LeaseFields {
+pub(crate) const LEASE: LeaseFields = LeaseFields {
     holder: field::HOLDER,
     opening: field::OPENING,
     lease_us: field::LEASE_US,
@@ -50,7 +50,7 @@ pub(super) const LEASE: LeaseFields = LeaseFields {
 };
 
 /// A keyed digest.
-pub(super) type Digest = [u8; DIGEST_BYTES];
+pub(crate) type Digest = [u8; DIGEST_BYTES];
 /// Codes of what was refused, and when it was recorded last.
 pub(super) type Refusals = Vec<(String, u64)>;
 
@@ -72,7 +72,7 @@ impl Fold for TasksFold {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -105,7 +105,7 @@ fn of_task(kind: u8, digest: &[u8], scope: &str) -> Vec<u8> {
 }
 
 /// Key of the row of a task.
-pub(super) fn task_key(digest: &Digest, scope: &str) -> Vec<u8> {
+pub(crate) fn task_key(digest: &Digest, scope: &str) -> Vec<u8> {
     of_task(TASK_ROW, digest, scope)
 }
 
@@ -173,7 +173,7 @@ fn put<T: Encode>(rows: &mut dyn Rows, key: &[u8], row: &T) -> Result<(), FoldEr
 }
 
 /// A field of control that is a digest.
-pub(super) fn digest(control: &Control, field: u16) -> Option<Digest> {
+pub(crate) fn digest(control: &Control, field: u16) -> Option<Digest> {
     control.get_bytes(field)?.try_into().ok()
 }
 
@@ -293,6 +293,7 @@ fn created(
         lease: None,
         moved_by: None,
         completed: before.and_then(|row| row.completed),
+        in_tray: at.control.get_text(field::TRAY).is_some(),
     })
 }
 
@@ -349,16 +350,16 @@ pub(super) fn refusal_code(control: &Control) -> String {
 }
 
 /// A state in control.
-pub(super) fn state_of(control: &Control, field: u16) -> Option<TaskState> {
+pub(crate) fn state_of(control: &Control, field: u16) -> Option<TaskState> {
     control.get_u64(field).and_then(TaskState::from_number)
 }
 
-pub(super) fn byte(state: TaskState) -> u8 {
+pub(crate) fn byte(state: TaskState) -> u8 {
     u8::try_from(state.number()).unwrap_or_default()
 }
 
 impl TaskRow {
-    pub(super) fn state(&self) -> TaskState {
+    pub(crate) fn state(&self) -> TaskState {
         TaskState::from_number(self.state.into()).unwrap_or(TaskState::Todo)
     }
 }

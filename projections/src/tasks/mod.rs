@@ -35,17 +35,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod ask;
+pub(crate) mod ask;
 pub(crate) mod decide;
 pub(crate) mod draft;
 mod error;
-mod fold;
+pub(crate) mod fold;
 mod history;
 mod list;
 mod loops;
 pub mod machine;
 mod refusal;
-mod run;
+pub(crate) mod run;
 
 pub use crate::events::{LoopType, TaskState};
 pub use ask::{MAX_ID_LEN, MAX_NAME_LEN, Move, NewTask};

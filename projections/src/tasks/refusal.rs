@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 const NAMED: usize = 20;
 
 impl Tasks {
-    pub(super) fn refusal(&self, order: &Order, verdict: Verdict) -> TaskError {
+    pub(crate) fn refusal(&self, order: &Order, verdict: Verdict) -> TaskError {
         let id = order.id().to_owned();
         match (verdict, order) {
             (Verdict::Incomplete, Order::Create(new)) => match self.in_force() {
@@ -32,6 +32,7 @@ impl Tasks {
             },
             (Verdict::Exists(task), _) => TaskError::Exists { id, task },
             (Verdict::NotTodo(task), _) => TaskError::NotClaimable { id, task },
+            (Verdict::InTray(task), _) => TaskError::InTray { id, task },
             (Verdict::Held(task), _) => TaskError::Held { id, task },
             (Verdict::Stale(task), _) => TaskError::StaleClaim {
                 id,

@@ -107,6 +107,7 @@ impl Tasks {
                 let (default_lease_us, settings_at) = self.default_lease()?;
                 let act = Act::Claim {
                     id,
+                    by_tray: false,
                     hold: *hold,
                     default_lease_us,
                     settings_at,
@@ -277,7 +278,7 @@ fn was_over(verdict: &Verdict, task: Task) -> Option<TaskId> {
     matches!(verdict, Verdict::Done(_)).then_some(task.id)
 }
 
-pub(super) fn bounds(settings: &Settings) -> Bounds {
+pub(crate) fn bounds(settings: &Settings) -> Bounds {
     Bounds {
         max_depth: settings.loops.max_depth,
         identity_window: settings.loops.identity_window,

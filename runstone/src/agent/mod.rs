@@ -8,6 +8,7 @@
 //!                                                               |-- llm_call, append
 //!                                                               '-- finish, pause
 //!  Runstone --inbox(agent)--> Inbox.wait                          messages, orders to stop
+//!  helper_loop(tray, work, retire)                                claim, work, complete, retire
 //! ```
 
 mod approval;
@@ -15,6 +16,7 @@ mod block;
 mod call;
 mod guard;
 mod handle;
+mod helper;
 mod inbox;
 mod run;
 mod session;
@@ -23,6 +25,10 @@ mod tool;
 
 pub use call::{CallError, EffectCall};
 pub use handle::Runstone;
+pub use helper::{
+    HelperEnd, HelperExit, HelperOptions, HelperTask, Pause, Sleeper, helper_loop,
+    helper_loop_blocking,
+};
 pub use inbox::Inbox;
 pub use run::{LetGo, Run, RunBuilder, Status};
 pub use session::Session;

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 /// Clean rows kept in memory for each fold.
 const CACHED_ROWS: usize = 65_536;
-/// Rows fetched at once when a fold is listed.
+/// Rows fetched at once when a fold is listed: few first, because often only the first is wanted.
+const FIRST_PAGE: usize = 4;
+/// The most.
 const PAGE: usize = 1024;
 
 /// A row as it is now; `None` if it was removed.
@@ -163,7 +165,12 @@ impl FoldState {
     pub(crate) fn flushed(&mut self) {
         self.flushed = self.applied;
         self.detached &= self.dirty.is_empty();
-        self.dirty.clear();
+        // A removed row is in the database no more: what remembers it would only be walked over.
+        for key in std::mem::take(&mut self.dirty) {
+            if self.cache.get(&key).is_some_and(Option::is_none) {
+                self.cache.remove(&key);
+            }
+        }
         if self.cache.len() > CACHED_ROWS {
             self.cache.clear();
         }
@@ -204,11 +211,12 @@ impl FoldState {
                 }
                 slot.as_ref().is_none_or(|value| visit(key, value))
             } else {
-                let Some((key, value)) = next_stored else {
+                let Some((key, sealed)) = next_stored else {
                     return Ok(());
                 };
-                next_stored = stored.next_row()?;
-                visit(&key, &value)
+                let go_on = visit(&key, &stored.open(&key, &sealed)?);
+                next_stored = if go_on { stored.next_row()? } else { None };
+                go_on
             };
             if !go_on {
                 return Ok(());
@@ -217,7 +225,7 @@ impl FoldState {
     }
 }
 
-/// Pages through the stored rows of a fold.
+/// Pages through the stored rows of a fold, which stay sealed.
 struct StoredRows<'a> {
     state: &'a FoldState,
     seal: &'a RowSeal,
@@ -225,6 +233,7 @@ struct StoredRows<'a> {
     prefix: Vec<u8>,
     from: Vec<u8>,
     page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    page_rows: usize,
     finished: bool,
 }
 
@@ -243,6 +252,7 @@ impl<'a> StoredRows<'a> {
             prefix: row_key(state.name(), prefix),
             from: row_key(state.name(), from),
             page: Vec::new().into_iter(),
+            page_rows: FIRST_PAGE,
             finished: state.detached,
         }
     }
@@ -251,9 +261,10 @@ impl<'a> StoredRows<'a> {
         if self.page.as_slice().is_empty() && !self.finished {
             let page = self
                 .snapshot
-                .rows_from(RowTable::Folds, &self.prefix, &self.from, PAGE)
+                .rows_from(RowTable::Folds, &self.prefix, &self.from, self.page_rows)
                 .map_err(|error| FoldError::Row(error.to_string()))?;
-            self.finished = page.len() < PAGE;
+            self.finished = page.len() < self.page_rows;
+            self.page_rows = self.page_rows.saturating_mul(4).min(PAGE);
             if let Some((last, _)) = page.last() {
                 self.from.clone_from(last);
                 self.from.push(0);
@@ -263,11 +274,14 @@ impl<'a> StoredRows<'a> {
         let Some((stored_key, sealed)) = self.page.next() else {
             return Ok(None);
         };
-        let value = self.seal.open(&stored_key, &sealed)?;
         let key = stored_key
             .get(self.state.name().len() + 2..)
             .unwrap_or_default();
-        Ok(Some((key.to_vec(), value)))
+        Ok(Some((key.to_vec(), sealed)))
+    }
+
+    fn open(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, FoldError> {
+        self.seal.open(&row_key(self.state.name(), key), sealed)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::engine::{Db, Snapshot};
 use crate::error::AppendError;
-use crate::fold::FoldHost;
+use crate::fold::{FoldHost, FoldRow};
 use crate::identity::Opening;
 use crate::index::{self, Index};
 use crate::write::Prepared;
@@ -105,20 +105,50 @@ impl DecideContext<'_> {
     ///
     /// [`AppendError::FoldStopped`] if the fold stopped or is not hosted here.
     pub fn fold_row(&self, fold: &str, key: &[u8]) -> Result<Option<Vec<u8>>, AppendError> {
-        let stopped = |position: u64, why: String| AppendError::FoldStopped {
-            fold: fold.to_owned(),
-            position,
-            why,
-        };
-        if let Some((position, why)) = self
-            .folds
-            .state(fold)
-            .and_then(|state| state.stopped.clone())
-        {
-            return Err(stopped(position, why));
-        }
+        self.going(fold)?;
         self.folds
             .row(self.db, fold, key)
-            .map_err(|error| stopped(self.next_position, error.to_string()))
+            .map_err(|error| self.stopped(fold, error.to_string()))
+    }
+
+    /// The first row of a fold, in the order of keys, whose key begins with `prefix` and is not
+    /// below `from`. It costs as much as one row, and what was removed there since rows were
+    /// flushed last: not what the fold has.
+    ///
+    /// # Errors
+    ///
+    /// As [`fold_row`](Self::fold_row).
+    pub fn fold_first(
+        &self,
+        fold: &str,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> Result<Option<FoldRow>, AppendError> {
+        self.going(fold)?;
+        let from = if from < prefix { prefix } else { from };
+        let rows = self.folds.rows(self.db, fold, prefix, from, 1);
+        let rows = rows.map_err(|error| self.stopped(fold, error.to_string()))?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// A fold that stopped knows nothing of what came after.
+    fn going(&self, fold: &str) -> Result<(), AppendError> {
+        let state = self.folds.state(fold);
+        match state.and_then(|state| state.stopped.clone()) {
+            Some((position, why)) => Err(AppendError::FoldStopped {
+                fold: fold.to_owned(),
+                position,
+                why,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn stopped(&self, fold: &str, why: String) -> AppendError {
+        AppendError::FoldStopped {
+            fold: fold.to_owned(),
+            position: self.next_position,
+            why,
+        }
     }
 }

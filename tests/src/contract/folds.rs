@@ -3,7 +3,7 @@
 use super::{Make, Place, check_sound, numbered};
 use crate::folds::{Fragile, Tally};
 use runstone_codec::{NewEvent, Position};
-use runstone_store::{Append, Fold, FoldStatus, Log, OpenOptions};
+use runstone_store::{Append, DecideContext, Decision, Fold, FoldStatus, Log, OpenOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -175,6 +175,55 @@ pub fn rows_survive_reopening(place: &Place) {
     log.close_blocking().unwrap();
     let log = place.open(with([tally(1)]));
     assert_eq!((rows(&log), status(&log, "tally").flushed), (before, 101));
+    check_sound(&log);
+}
+
+/// A decision finds the first row of a prefix: in memory and in the file, past removed ones.
+pub fn decisions_see_the_first_row(place: &Place) {
+    fn first(log: &Log, prefix: &'static str, from: &'static str) -> Option<String> {
+        let look = move |context: &mut DecideContext<'_>| {
+            let row = context.fold_first("tally", prefix.as_bytes(), from.as_bytes())?;
+            Ok(Decision::nothing(row))
+        };
+        let (row, _) = log.command_blocking(Vec::new(), look).unwrap();
+        row.map(|(key, _)| String::from_utf8(key).unwrap())
+    }
+    let named = |n: u64| numbered(&format!("run{n:04}"), n);
+    let clear = |log: &Log, numbers: std::ops::Range<u64>| {
+        let events = numbers.map(|n| NewEvent::new(Tally::CLEARED, format!("run{n:04}")));
+        log.append_blocking(Append::new(events)).unwrap();
+    };
+    let mut log = place.create(with([tally(1)]));
+    assert_eq!(first(&log, "srun", ""), None);
+    log.append_blocking(Append::new((0..5000).map(named)))
+        .unwrap();
+    // Once with rows in memory, once with all of them in the file.
+    for from in [0, 20] {
+        assert_eq!(first(&log, "srun", ""), Some(format!("srun{from:04}")));
+        clear(&log, from..from + 20);
+        assert_eq!(
+            first(&log, "srun", "").as_deref(),
+            Some(["srun0020", "srun0040"][from as usize / 20])
+        );
+        assert_eq!(first(&log, "srun", "srun4999"), Some("srun4999".to_owned()));
+        assert_eq!(first(&log, "srun", "srun4999\0"), None);
+        assert_eq!(first(&log, "srun5", ""), None);
+        assert_eq!(first(&log, "t", "").as_deref(), Some("tdata.cleared"));
+        log.close_blocking().unwrap();
+        drop(log);
+        log = place.open(with([tally(1)]));
+        // What was flushed and removed in memory alone is passed over too.
+        assert_eq!(
+            first(&log, "srun00", "srun0050").as_deref(),
+            Some("srun0050")
+        );
+    }
+    log.append_blocking(named(1)).unwrap();
+    assert_eq!(first(&log, "srun", "").as_deref(), Some("srun0001"));
+    let unknown = log.command_blocking(Vec::new(), |context| {
+        Ok(Decision::nothing(context.fold_first("none", b"", b"")?))
+    });
+    assert_eq!(unknown.unwrap_err().code(), "fold_stopped");
     check_sound(&log);
 }
 

@@ -70,7 +70,7 @@ fn tasks(log: &Log, place: &TaskPlace) -> Tasks {
     }
 }
 
-fn wanted(id: &str, work: &Work) -> NewTask {
+pub(super) fn wanted(id: &str, work: &Work) -> NewTask {
     let mut new = NewTask::new(id);
     if let Some(task_type) = &work.task_type {
         new = new.task_type(task_type);

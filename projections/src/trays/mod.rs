@@ -1,0 +1,474 @@
+//! Trays: where tasks lie until somebody takes them.
+//!
+//! ```text
+//!  add --> todo, waits for others --> todo, ready --claim--> in_progress --complete--> done
+//!                                       ^                        |
+//!                                       +-- blocked <------------+ release, failure, a lease that is over
+//!                                              |
+//!                                              +--> cancelled    a dead letter, after the last attempt
+//! ```
+//!
+//! A task in a tray is a task like any other ([`tasks`](crate::tasks)): its moves, its claims and
+//! its history are those of tasks, and it is claimed from its tray alone. What is claimed is the task
+//! of the highest priority, of these the oldest, whose dependencies are done; whoever comes at the
+//! same time gets the next one. That takes as long in a tray of ten thousand as in one of ten.
+//!
+//! Names of trays are pseudonyms, as names of agents are, and stand in what is never erased. A tray
+//! and its tasks are recorded in the stream `tray:NAME`, and ids are those of its scope.
+//!
+//! ```
+//! use runstone_projections::Hold;
+//! use runstone_projections::tasks::NewTask;
+//! use runstone_projections::trays::{Claim, NewTrayTask, Trays};
+//! use runstone_store::{CreateOptions, Log, OpenOptions};
+//!
+//! let mut options = OpenOptions::default();
+//! options.folds = runstone_projections::standard_folds();
+//! let log = Log::memory(&CreateOptions::default(), options)?;
+//! let trays = Trays::new(&log);
+//!
+//! trays.open_blocking("invoices")?;
+//! trays.add_blocking("invoices", &NewTask::new("read").into())?;
+//! let pay = NewTrayTask::new(NewTask::new("pay")).priority(9).depends_on("read");
+//! trays.add_blocking("invoices", &pay)?;
+//! trays.close_blocking("invoices")?;
+//!
+//! let mut done = Vec::new();
+//! while let Claim::Claimed(held) = trays.claim_blocking("invoices", "bot", Hold::Opening)? {
+//!     trays.complete_blocking(&held.task, held.fence, "done")?;
+//!     done.push(held.said.ok_or("erased")?.id);
+//! }
+//! assert_eq!(done, ["read", "pay"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod ask;
+mod decide;
+mod error;
+mod fold;
+mod list;
+mod look;
+mod run;
+
+pub use ask::NewTrayTask;
+pub use decide::MAX_DEPENDENTS;
+pub use error::TrayError;
+pub use fold::{MAX_DEPENDS_ON, TraysFold};
+pub use list::{Dependency, Tray, TrayTask};
+
+use crate::events::TaskCreated;
+use crate::lease::Hold;
+use crate::settings::InForce;
+use crate::tasks::decide::{FAILED, RELEASED};
+use crate::tasks::{Created, TaskId};
+use decide::{Ask, Changed};
+use run::{Claiming, contended, rounds};
+use runstone_codec::Position;
+use runstone_store::Log;
+use std::sync::Mutex;
+
+/// What a worker gets.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Claim {
+    /// A task, which it holds from now on.
+    Claimed(Box<Claimed>),
+    /// None.
+    NotClaimed(NotClaimed),
+}
+
+/// A task that was claimed.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Claimed {
+    /// Which task.
+    pub task: TaskId,
+    /// What it says of itself; `None` if that was erased.
+    pub said: Option<TaskCreated>,
+    /// Position of the claim.
+    pub fence: Position,
+    /// Which attempt, from 1.
+    pub attempt: u64,
+    /// When the lease ends, Unix microseconds; `None`: as long as this opening of the log lasts.
+    pub lease_expires_at_us: Option<u64>,
+}
+
+/// Why nothing was claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotClaimed {
+    /// Every task of the tray has ended. If not, some are held by others, or kept from going on.
+    pub drained: bool,
+    /// No more tasks come: if it is drained, it stays so.
+    pub is_closed: bool,
+    /// Tasks that have not ended.
+    pub open: u64,
+    /// Those of them that somebody works on.
+    pub in_progress: u64,
+}
+
+/// The trays of a log.
+#[derive(Debug)]
+pub struct Trays {
+    log: Log,
+    scope: Option<String>,
+    actor: Option<String>,
+    /// What was in force when it was looked up last.
+    settings: Mutex<Option<InForce>>,
+}
+
+impl Trays {
+    /// The trays of a log that was opened with [`TraysFold`] and
+    /// [`TasksFold`](crate::tasks::TasksFold).
+    pub fn new(log: &Log) -> Self {
+        Self {
+            log: log.clone(),
+            scope: None,
+            actor: None,
+            settings: Mutex::new(None),
+        }
+    }
+
+    /// Scope of trays that are opened, and of the tasks in them.
+    #[must_use]
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Who moves tasks: a pseudonym, at most 256 bytes. Default: the principal of the log's handle.
+    #[must_use]
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Opens a tray, which stays open if it is; answers where that is recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`TrayError::Closed`] if it was closed: it is not opened again.
+    ///
+    /// # Cancel safety
+    ///
+    /// A command whose future is dropped may be recorded. So it is for all of them.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn open(&self, tray: &str) -> Result<Position, TrayError> {
+        let changed = self.opening(tray)?.run(&self.log).await?;
+        settled(tray, &changed)
+    }
+
+    /// [`open`](Self::open) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_blocking(&self, tray: &str) -> Result<Position, TrayError> {
+        let changed = self.opening(tray)?.run_blocking(&self.log)?;
+        settled(tray, &changed)
+    }
+
+    /// Closes a tray: no more tasks go into it, and what lies there is still done. That it is
+    /// drained is final from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`TrayError::NotFound`] if there is none.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn close(&self, tray: &str) -> Result<Position, TrayError> {
+        let changed = self.closing(tray)?.run(&self.log).await?;
+        settled(tray, &changed)
+    }
+
+    /// [`close`](Self::close) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`close`](Self::close).
+    pub fn close_blocking(&self, tray: &str) -> Result<Position, TrayError> {
+        let changed = self.closing(tray)?.run_blocking(&self.log)?;
+        settled(tray, &changed)
+    }
+
+    /// Puts a task into a tray.
+    ///
+    /// # Errors
+    ///
+    /// [`TrayError`]; then it was not created. A refusal by the rules of tasks, and a cycle, are
+    /// recorded.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn add(&self, tray: &str, new: &NewTrayTask) -> Result<Created, TrayError> {
+        for _ in rounds() {
+            let added = self.adding(tray, new)?.run(&self.log).await?;
+            if let Some(answer) = self.added(tray, new, added) {
+                return answer;
+            }
+        }
+        Err(contended())
+    }
+
+    /// [`add`](Self::add) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_blocking(&self, tray: &str, new: &NewTrayTask) -> Result<Created, TrayError> {
+        for _ in rounds() {
+            let added = self.adding(tray, new)?.run_blocking(&self.log)?;
+            if let Some(answer) = self.added(tray, new, added) {
+                return answer;
+            }
+        }
+        Err(contended())
+    }
+
+    /// Claims what is next in a tray, for this holder, a pseudonym. Leases that are over are recorded
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// [`TrayError::NotFound`] if there is no such tray. That nothing can be claimed is no error.
+    ///
+    /// # Durability
+    ///
+    /// A claim that is answered survives power loss.
+    pub async fn claim(&self, tray: &str, holder: &str, hold: Hold) -> Result<Claim, TrayError> {
+        let mut claiming = Claiming::new(tray, holder, hold);
+        loop {
+            let next = self.claiming(&mut claiming)?.run(&self.log).await?;
+            if let Some(answer) = self.claimed(&mut claiming, next) {
+                return answer;
+            }
+        }
+    }
+
+    /// [`claim`](Self::claim) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`claim`](Self::claim).
+    pub fn claim_blocking(&self, tray: &str, holder: &str, hold: Hold) -> Result<Claim, TrayError> {
+        let mut claiming = Claiming::new(tray, holder, hold);
+        loop {
+            let next = self.claiming(&mut claiming)?.run_blocking(&self.log)?;
+            if let Some(answer) = self.claimed(&mut claiming, next) {
+                return answer;
+            }
+        }
+    }
+
+    /// Holds on to a task from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn renew(&self, task: &TaskId, fence: Position, hold: Hold) -> Result<(), TrayError> {
+        let ask = Ask::Renew { fence, hold };
+        self.change(task, &ask, None).await.map(drop)
+    }
+
+    /// [`renew`](Self::renew) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`renew`](Self::renew).
+    pub fn renew_blocking(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        hold: Hold,
+    ) -> Result<(), TrayError> {
+        let ask = Ask::Renew { fence, hold };
+        self.change_blocking(task, &ask, None).map(drop)
+    }
+
+    /// The holder has done it. Doing so again is no other answer.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force:
+    /// then nothing changed.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn complete(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        summary: &str,
+    ) -> Result<Position, TrayError> {
+        let ask = Ask::Complete(fence);
+        let changed = self.change(task, &ask, Some(summary)).await?;
+        Ok(changed.unwrap_or(fence))
+    }
+
+    /// [`complete`](Self::complete) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`complete`](Self::complete).
+    pub fn complete_blocking(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        summary: &str,
+    ) -> Result<Position, TrayError> {
+        let changed = self.change_blocking(task, &Ask::Complete(fence), Some(summary))?;
+        Ok(changed.unwrap_or(fence))
+    }
+
+    /// The holder gives it back: it can be claimed again, with its next attempt, or is a dead letter
+    /// if that was the last one.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force:
+    /// then nothing changed.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn release(&self, task: &TaskId, fence: Position) -> Result<Position, TrayError> {
+        let ask = Ask::Back(fence, RELEASED);
+        let changed = self.change(task, &ask, None).await?;
+        Ok(changed.unwrap_or(fence))
+    }
+
+    /// [`release`](Self::release) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`release`](Self::release).
+    pub fn release_blocking(&self, task: &TaskId, fence: Position) -> Result<Position, TrayError> {
+        let changed = self.change_blocking(task, &Ask::Back(fence, RELEASED), None)?;
+        Ok(changed.unwrap_or(fence))
+    }
+
+    /// The work failed: as [`release`](Self::release), with what went wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`release`](Self::release).
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn fail(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        why: &str,
+    ) -> Result<Position, TrayError> {
+        let ask = Ask::Back(fence, FAILED);
+        let changed = self.change(task, &ask, Some(why)).await?;
+        Ok(changed.unwrap_or(fence))
+    }
+
+    /// [`fail`](Self::fail) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`fail`](Self::fail).
+    pub fn fail_blocking(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        why: &str,
+    ) -> Result<Position, TrayError> {
+        let changed = self.change_blocking(task, &Ask::Back(fence, FAILED), Some(why))?;
+        Ok(changed.unwrap_or(fence))
+    }
+
+    async fn change(
+        &self,
+        task: &TaskId,
+        ask: &Ask,
+        comment: Option<&str>,
+    ) -> Result<Option<Position>, TrayError> {
+        for _ in rounds() {
+            let verdict = self.changing(task, ask, comment)?.run(&self.log).await?;
+            if let Some(answer) = self.changed(task, ask, verdict) {
+                return answer;
+            }
+        }
+        Err(contended())
+    }
+
+    fn change_blocking(
+        &self,
+        task: &TaskId,
+        ask: &Ask,
+        comment: Option<&str>,
+    ) -> Result<Option<Position>, TrayError> {
+        for _ in rounds() {
+            let verdict = self.changing(task, ask, comment)?.run_blocking(&self.log)?;
+            if let Some(answer) = self.changed(task, ask, verdict) {
+                return answer;
+            }
+        }
+        Err(contended())
+    }
+
+    /// Records that leases are over, in every tray; answers the tasks that it was so for. A claim
+    /// sees that without it: this is for those who read the log.
+    ///
+    /// # Errors
+    ///
+    /// [`TrayError`] if the log cannot be read or does not record it; those before it are recorded.
+    ///
+    /// # Durability
+    ///
+    /// What is answered survives power loss.
+    pub async fn sweep(&self) -> Result<Vec<TaskId>, TrayError> {
+        let mut swept = Vec::new();
+        for task in self.expired()? {
+            if self.change(&task, &Ask::Expire, None).await?.is_some() {
+                swept.push(task);
+            }
+        }
+        Ok(swept)
+    }
+
+    /// [`sweep`](Self::sweep) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`sweep`](Self::sweep).
+    pub fn sweep_blocking(&self) -> Result<Vec<TaskId>, TrayError> {
+        let mut swept = Vec::new();
+        for task in self.expired()? {
+            if self.change_blocking(&task, &Ask::Expire, None)?.is_some() {
+                swept.push(task);
+            }
+        }
+        Ok(swept)
+    }
+}
+
+fn settled(tray: &str, changed: &Changed) -> Result<Position, TrayError> {
+    let tray = tray.to_owned();
+    match changed {
+        Changed::At(position) => Ok(*position),
+        Changed::NotFound => Err(TrayError::NotFound { tray }),
+        Changed::Closed => Err(TrayError::Closed { tray }),
+    }
+}

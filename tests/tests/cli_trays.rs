@@ -1,0 +1,297 @@
+//! Trays as scripts use them: `runstone tray ...`.
+
+use runstone_tests::command::{Ended, Runstone, binary};
+use runstone_tests::tamper::Outcome;
+use serde_json::{Value, json};
+use std::process::Command;
+
+struct Site {
+    _folder: tempfile::TempDir,
+    runstone: Runstone,
+    log: std::path::PathBuf,
+}
+
+impl Site {
+    fn new() -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("log.redb");
+        let runstone = Runstone::on(&log);
+        runstone.value(["init"]);
+        Ok(Self {
+            _folder: folder,
+            runstone,
+            log,
+        })
+    }
+
+    /// Runs `runstone tray` with these words.
+    fn tray(&self, words: &[&str]) -> Ended {
+        self.runstone.ended(&[&["tray"], words].concat())
+    }
+
+    /// The one line that it answers; it must end so.
+    fn line(&self, words: &[&str], exit: i32) -> Value {
+        let mut ended = self.tray(words);
+        assert_eq!((ended.0, ended.1.len()), (exit, 1), "{words:?} {ended:?}");
+        ended.1.remove(0)
+    }
+
+    fn refused(&self, words: &[&str]) -> (i32, String) {
+        let ended = self.tray(words);
+        (ended.0, ended.2)
+    }
+
+    /// As people see it: exit code, stdout, stderr.
+    fn shown(&self, words: &[&str]) -> Outcome<(i32, String, String)> {
+        let output = Command::new(binary())
+            .arg("--log")
+            .arg(&self.log)
+            .arg("tray")
+            .args(words)
+            .output()?;
+        Ok((
+            output.status.code().unwrap_or(-1),
+            String::from_utf8(output.stdout)?,
+            String::from_utf8(output.stderr)?,
+        ))
+    }
+}
+
+#[test]
+fn a_script_drains_a_tray() -> Outcome {
+    let site = Site::new()?;
+    let opened = site.line(&["open", "in"], 0);
+    assert_eq!(
+        (&opened["tray"], &opened["closed"]),
+        (&json!("in"), &json!(false))
+    );
+    site.line(&["add", "in", "a", "--title", "Read it"], 0);
+    let added = site.line(
+        &[
+            "add",
+            "in",
+            "b",
+            "--priority",
+            "9",
+            "--depends-on",
+            "a",
+            "--type",
+            "pay",
+        ],
+        0,
+    );
+    assert_eq!(added["depends_on"], json!(["a"]));
+    assert_eq!(
+        (&added["ready"], &added["stuck"]),
+        (&json!(false), &json!(false))
+    );
+
+    let held = site.line(&["claim", "in", "--holder", "bot"], 0);
+    assert_eq!(
+        (&held["id"], &held["title"]),
+        (&json!("a"), &json!("Read it"))
+    );
+    assert_eq!(
+        (&held["state"], &held["holder"]),
+        (&json!("in_progress"), &json!("bot"))
+    );
+    let fence = held["fence"].to_string();
+    // Held by another one, and nothing else is ready: the answer is no, and it is not drained.
+    let nothing = site.line(&["claim", "in"], 1);
+    let expected =
+        json!({"claimed": false, "drained": false, "closed": false, "open": 2, "in_progress": 1});
+    assert_eq!(nothing, expected);
+
+    let renewed = site.line(
+        &["renew", "in", "a", "--fence", &fence, "--lease", "3600"],
+        0,
+    );
+    assert!(renewed["lease_expires_at"].as_str() > held["lease_expires_at"].as_str());
+    assert_eq!(
+        site.refused(&["complete", "in", "a", "--fence", "3"]).1,
+        "stale_claim"
+    );
+    let done = site.line(
+        &["complete", "in", "a", "--fence", &fence, "--summary", "x"],
+        0,
+    );
+    assert_eq!(done["state"], "done");
+    site.line(&["complete", "in", "a", "--fence", &fence], 0);
+
+    let held = site.line(&["claim", "in"], 0);
+    assert!(
+        held["holder"]
+            .as_str()
+            .unwrap_or_default()
+            .starts_with("system:keyring#")
+    );
+    let fence = held["fence"].to_string();
+    let back = site.line(
+        &[
+            "release", "in", "b", "--fence", &fence, "--failed", "no paper",
+        ],
+        0,
+    );
+    assert_eq!(
+        (&back["state"], &back["attempt"]),
+        (&json!("todo"), &json!(2))
+    );
+    let closed = site.line(&["close", "in"], 0);
+    assert_eq!(
+        (&closed["closed"], &closed["open"], &closed["done"]),
+        (&json!(true), &json!(1), &json!(1))
+    );
+    let held = site.line(&["claim", "in"], 0);
+    let fence = held["fence"].to_string();
+    site.line(&["complete", "in", "b", "--fence", &fence], 0);
+    let nothing = site.line(&["claim", "in"], 1);
+    assert_eq!(
+        (&nothing["drained"], &nothing["closed"]),
+        (&json!(true), &json!(true))
+    );
+    site.runstone.check();
+    Ok(())
+}
+
+#[test]
+fn refusals_have_codes_and_say_what_to_do() -> Outcome {
+    let site = Site::new()?;
+    let is = |words: &[&str], exit: i32, code: &str| {
+        assert_eq!(site.refused(words), (exit, code.to_owned()), "{words:?}");
+    };
+    is(&["open", "no name"], 2, "bad_tray_name");
+    is(&["claim", "none"], 5, "tray_not_found");
+    is(&["list", "none"], 5, "tray_not_found");
+    is(&["show", "none"], 5, "tray_not_found");
+    is(&["close", "none"], 5, "tray_not_found");
+    is(&["add", "none", "a"], 5, "tray_not_found");
+    site.line(&["open", "in"], 0);
+    is(
+        &["add", "in", "a", "--depends-on", "b"],
+        5,
+        "dependency_not_found",
+    );
+    is(
+        &["add", "in", "a", "--depends-on", "a"],
+        1,
+        "dependency_cycle",
+    );
+    is(&["add", "in", ""], 2, "usage");
+    is(&["show", "in", "a"], 5, "task_not_in_tray");
+    is(
+        &["complete", "in", "a", "--fence", "1"],
+        5,
+        "task_not_in_tray",
+    );
+    is(&["complete", "in", "a"], 2, "usage");
+    is(&["list", "--dead-letters"], 2, "usage");
+    let many: Vec<String> = (0..25).map(|n| format!("--depends-on=x{n}")).collect();
+    let mut words = vec!["add", "in", "a"];
+    words.extend(many.iter().map(String::as_str));
+    is(&words, 2, "too_many_dependencies");
+    site.line(&["add", "in", "a"], 0);
+    is(&["add", "in", "a"], 3, "task_exists");
+    let by_id = site
+        .runstone
+        .ended(&["task", "claim", "a", "--stream", "tray:in"]);
+    assert_eq!((by_id.0, by_id.2.as_str()), (1, "task_in_tray"));
+    site.line(&["close", "in"], 0);
+    is(&["add", "in", "b"], 1, "tray_closed");
+    is(&["open", "in"], 1, "tray_closed");
+    let (exit, answer, told) = site.shown(&["add", "in", "b"])?;
+    assert_eq!((exit, answer.as_str()), (1, ""));
+    assert!(
+        told.contains("it takes no more tasks") && told.contains("another name"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn dead_letters_are_listed() -> Outcome {
+    let site = Site::new()?;
+    let settings = site.log.with_extension("toml");
+    std::fs::write(&settings, "[trays]\nmax_attempts = 2\n")?;
+    site.runstone
+        .run(["config", "set", &settings.to_string_lossy()]);
+    site.line(&["open", "in"], 0);
+    site.line(&["add", "in", "a"], 0);
+    site.line(&["add", "in", "b", "--depends-on", "a"], 0);
+    for _ in 0..2 {
+        let held = site.line(&["claim", "in"], 0);
+        let fence = held["fence"].to_string();
+        site.line(&["release", "in", "a", "--fence", &fence], 0);
+    }
+    let dead = site.tray(&["list", "in", "--dead-letters"]).1;
+    assert_eq!(
+        (dead.len(), &dead[0]["id"], &dead[0]["state"]),
+        (1, &json!("a"), &json!("cancelled"))
+    );
+    assert!(dead[0]["dead_letter"].is_u64());
+    let all = site.tray(&["list", "in"]).1;
+    assert_eq!((all.len(), &all[1]["stuck"]), (2, &json!(true)));
+    let trays = site.tray(&["list"]).1;
+    assert_eq!(
+        (&trays[0]["dead_letters"], &trays[0]["open"]),
+        (&json!(1), &json!(1))
+    );
+    let shown = site.line(&["show", "in"], 0);
+    assert_eq!(shown, trays[0]);
+
+    // As people see it.
+    let (exit, text, _) = site.shown(&["list", "in"])?;
+    assert_eq!(exit, 0);
+    assert!(
+        text.contains("dead letter") && text.contains("stuck"),
+        "{text}"
+    );
+    let (_, text, _) = site.shown(&["show", "in", "b"])?;
+    assert!(
+        text.contains("depends on") && text.contains("stuck"),
+        "{text}"
+    );
+    let (exit, text, _) = site.shown(&["claim", "in"])?;
+    assert_eq!(
+        (exit, text.as_str()),
+        (1, "nothing can be claimed: 1 open, 0 of them in progress\n")
+    );
+    let (_, text, _) = site.shown(&["list"])?;
+    assert!(text.contains("dead letters"), "{text}");
+    site.runstone.check();
+    Ok(())
+}
+
+#[test]
+fn a_lease_of_a_script_ends_by_the_clock() -> Outcome {
+    let site = Site::new()?;
+    site.line(&["open", "in", "--scope", "acme"], 0);
+    let added = site.line(&["add", "in", "a"], 0);
+    assert_eq!(added["state"], "todo");
+    assert_eq!(site.line(&["show", "in"], 0)["scope"], "acme");
+    let held = site.line(&["claim", "in", "--lease", "1"], 0);
+    let nothing = site.tray(&["claim", "in"]);
+    // In a second or so it is claimed anew, with its next attempt; how long that takes is not asked.
+    let again = if nothing.0 == 0 {
+        nothing.1[0].clone()
+    } else {
+        loop {
+            let ended = site.tray(&["claim", "in"]);
+            if ended.0 == 0 {
+                break ended.1[0].clone();
+            }
+        }
+    };
+    assert_eq!((&again["id"], &again["attempt"]), (&json!("a"), &json!(2)));
+    let late = held["fence"].to_string();
+    assert_eq!(
+        site.refused(&["complete", "in", "a", "--fence", &late]),
+        (3, "stale_claim".to_owned())
+    );
+    let fence = again["fence"].to_string();
+    assert_eq!(
+        site.line(&["complete", "in", "a", "--fence", &fence], 0)["state"],
+        "done"
+    );
+    site.runstone.check();
+    Ok(())
+}
