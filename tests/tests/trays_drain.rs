@@ -17,7 +17,7 @@ const SECOND: u64 = 1_000_000;
 const LEASE: u64 = 60 * SECOND;
 const WORKERS: u64 = 32;
 const MAX_ATTEMPTS: u64 = 5;
-const TASKS: usize = 600;
+const TASKS: usize = 300;
 
 fn tasks() -> usize {
     #[expect(
