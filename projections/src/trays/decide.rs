@@ -225,7 +225,7 @@ pub(super) fn claim(
         return match prepared {
             Prepared::Over(id) if id.digest == over => {
                 let decision = back(context, name, id, None, terms.max_attempts)?;
-                Ok(with(decision, |_| Next::Cleared))
+                Ok(cleared(decision))
             }
             _ => missed,
         };
@@ -238,7 +238,7 @@ pub(super) fn claim(
         return match prepared {
             Prepared::Spent(id) if id.digest == next => {
                 let decision = give_up(context, name, id, (None, EXHAUSTED))?;
-                Ok(with(decision, |_| Next::Cleared))
+                Ok(cleared(decision))
             }
             _ => missed,
         };
@@ -276,6 +276,18 @@ pub(super) fn claim(
         Verdict::Reconfigured => Next::Reconfigured,
         _ => Next::Missed,
     }))
+}
+
+/// Something was recorded before what is next; if not, it is no progress.
+fn cleared(decision: Decision<Verdict>) -> Decision<Next> {
+    let is_progress = !decision.record.is_empty();
+    with(decision, |_| {
+        if is_progress {
+            Next::Cleared
+        } else {
+            Next::Missed
+        }
+    })
 }
 
 /// Which attempt of a task is under way, or is the next.
