@@ -205,6 +205,7 @@ mod tests {
             "latency",
             "runs",
             "tasks",
+            "trays",
         ];
         assert_eq!(names(&Runstone::memory().unwrap()), all);
         let again = Runstone::options().fold(Arc::new(crate::runs::RunsFold::new()));
