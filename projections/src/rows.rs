@@ -159,6 +159,8 @@ pub(crate) struct ApprovalRow {
     pub(crate) requester: String,
     pub(crate) requested_at_us: u64,
     pub(crate) expires_at_us: Option<u64>,
+    /// How long whoever decides has for it, in microseconds.
+    pub(crate) lasts_us: u64,
     pub(crate) on_timeout: u8,
     pub(crate) escalate_to: String,
     /// Position of what decided it, and who did.

@@ -84,7 +84,9 @@ pub(super) fn request(
     let mut control = Control::new();
     if let Some(lasts_us) = lasts_us {
         let expires_at_us = context.steady_us().saturating_add(lasts_us);
-        control = control.u64(field::EXPIRES_AT_US, expires_at_us);
+        control = control
+            .u64(field::EXPIRES_AT_US, expires_at_us)
+            .u64(field::LASTS_US, lasts_us);
     }
     let at = Asked::At(context.next_position());
     Ok(Decision::record(0, control, at))
@@ -180,9 +182,9 @@ fn expiry(row: &ApprovalRow, request: u64, steady_us: u64) -> Control {
         .u64(field::ON_TIMEOUT, follows(row));
     match row.expires_at_us {
         // As long again for whoever it goes to.
-        Some(expires_at_us) if follows(row) == ESCALATE => {
-            let length = expires_at_us.saturating_sub(row.requested_at_us);
-            control.u64(field::EXPIRES_AT_US, steady_us.saturating_add(length))
+        Some(_) if follows(row) == ESCALATE => {
+            let expires_at_us = steady_us.saturating_add(row.lasts_us);
+            control.u64(field::EXPIRES_AT_US, expires_at_us)
         }
         _ => control,
     }
@@ -331,6 +333,7 @@ mod tests {
             requester: "system:keyring".to_owned(),
             requested_at_us: 0,
             expires_at_us: None,
+            lasts_us: 0,
             on_timeout: 0,
             escalate_to: String::new(),
             decided: None,

@@ -44,7 +44,7 @@ impl Fold for ApprovalsFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -105,6 +105,10 @@ fn requested(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
     let text = |field| at.control.get_text(field).unwrap_or_default();
     let bytes = |field| at.control.get_bytes(field).unwrap_or_default().to_vec();
     let event_id = at.header.event_id.into_bytes();
+    let expires_at_us = at.control.get_u64(field::EXPIRES_AT_US);
+    // Without a word about it, what the wall clock tells.
+    let told_us = expires_at_us.map(|expires_at_us| expires_at_us.saturating_sub(at.now_us));
+    let lasts_us = at.control.get_u64(field::LASTS_US).or(told_us);
     let row = ApprovalRow {
         event_id,
         effect: bytes(field::KEY),
@@ -117,7 +121,8 @@ fn requested(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
         votes: Vec::new(),
         requester: at.header.principal.clone(),
         requested_at_us: at.now_us,
-        expires_at_us: at.control.get_u64(field::EXPIRES_AT_US),
+        expires_at_us,
+        lasts_us: lasts_us.unwrap_or_default(),
         on_timeout: u8::try_from(number(field::ON_TIMEOUT)).unwrap_or_default(),
         escalate_to: text(field::ESCALATE_TO).to_owned(),
         decided: None,

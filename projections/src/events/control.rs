@@ -169,6 +169,8 @@ pub mod approval {
     pub const ESCALATE_TO: u16 = 8;
     /// `approval.voted`, `approval.decided`: 1 yes, 0 no.
     pub const APPROVED: u16 = 9;
+    /// How long after the request it expires, in microseconds.
+    pub const LASTS_US: u16 = 10;
     /// Label of the keyed digest of name and arguments.
     pub const WHAT_LABEL: &str = "approval";
 }
