@@ -12,7 +12,11 @@ mod calls;
 mod evidence;
 mod machine;
 mod model;
+mod office;
 mod replicas;
+mod runs;
+mod see;
+mod tasks;
 mod work;
 
 pub use machine::{Crash, Fault, Machine};
@@ -175,6 +179,7 @@ impl Simulation {
             numbers,
         };
         let log = Log::create_on(simulation.disks(), keys, &create, simulation.opening())?;
+        tasks::settings().record(&log)?;
         simulation.log = Some(log);
         Ok(simulation)
     }
