@@ -6,6 +6,7 @@ use super::Simulation;
 use super::model::Fate;
 use crate::calls::{Heard, Lost, Run, Said, Time, Told, Worlds};
 use crate::office::{Names, Office, PEOPLE};
+use crate::staff::Staff;
 use crate::tamper::{Outcome, SeededEntropy};
 use crate::tasks::Board;
 use runstone_projections::effects::Held;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How the streams of agents begin.
 pub(super) const STREAMS: &str = "agent-";
 /// How the streams begin that the domain has of its own.
-pub(super) const OWN_STREAMS: [&str; 2] = [STREAMS, "budgets/"];
+pub(super) const OWN_STREAMS: [&str; 3] = [STREAMS, "agent:", "budgets/"];
 /// Their scope, which nobody erases.
 pub(super) const SCOPE: &str = "agents";
 const SECOND_US: u64 = 1_000_000;
@@ -39,6 +40,14 @@ pub(super) struct Agents {
     pub(super) board: Worlds<Board>,
     /// The claims of each task, oldest first.
     pub(super) fences: BTreeMap<usize, Vec<u64>>,
+    pub(super) staff: Worlds<Staff>,
+    /// Messages that were sent, by number, and where those are that were told of.
+    pub(super) letters: u64,
+    pub(super) sent: Vec<u64>,
+    /// Messages before are of another round.
+    pub(super) sent_from: u64,
+    /// The agent that has one.
+    pub(super) scout: Option<Credential>,
     people: Vec<Option<Credential>>,
 }
 
@@ -61,14 +70,16 @@ impl Simulation {
             let many = [
                 self.agents.office.all().len(),
                 self.agents.board.all().len(),
+                self.agents.staff.all().len(),
             ];
             let is_many = many.into_iter().any(|many| many > MOST_WORLDS);
             if (self.agents.is_unsure || is_many) && !self.see_agents() {
                 break;
             }
             match self.numbers.below(16) {
-                0..=7 => self.ask_office()?,
-                8..=11 => self.ask_tasks(),
+                0..=5 => self.ask_office()?,
+                6..=8 => self.ask_staff()?,
+                9..=11 => self.ask_tasks(),
                 12..=13 => self.ask_runs(),
                 14 => self.pass_time(),
                 _ => drop(self.see_agents()),
@@ -207,6 +218,7 @@ impl Simulation {
     pub(super) fn see_agents(&mut self) -> bool {
         let failed = self.see_office();
         let failed = failed.or_else(|| self.see_tasks());
+        let failed = failed.or_else(|| self.see_staff());
         let failed = failed.or_else(|| self.see_runs());
         assert!(failed.is_none() || self.is_excused(), "{failed:?}");
         self.agents.is_unsure &= failed.is_some();

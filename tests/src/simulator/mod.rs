@@ -16,6 +16,7 @@ mod office;
 mod replicas;
 mod runs;
 mod see;
+mod staff;
 mod tasks;
 mod work;
 

@@ -3,6 +3,7 @@
 use super::Simulation;
 use super::calls::{SCOPE, STREAMS};
 use crate::calls::{Lost, Said, Told};
+use crate::staff::{MARKER, WINDOW_S};
 use crate::tasks::{self, Board, COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk};
 use runstone_projections::Settings;
 use runstone_projections::tasks::{Task, TaskState, Tasks};
@@ -19,6 +20,8 @@ pub(super) fn settings() -> Settings {
     settings.loops.max_depth = MAX_DEPTH;
     settings.loops.identity_window = IDENTITY;
     settings.loops.completed_window = COMPLETED;
+    settings.orders.text_markers = vec![MARKER.to_owned()];
+    settings.orders.window_s = WINDOW_S;
     settings
 }
 

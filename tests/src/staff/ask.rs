@@ -1,6 +1,6 @@
 //! The same questions, put to a real log.
 
-use super::{By, Change, MARKER, Sort, StaffAsk, Staffed, told};
+use super::{Change, MARKER, Sort, StaffAsk, told};
 use crate::calls::{Lost, Said, Told, of_append};
 use runstone_codec::Position;
 use runstone_projections::agents::{
@@ -63,9 +63,8 @@ pub fn ask(
     log: &Log,
     name: impl Fn(usize) -> String,
     (stream, scope): (&str, &str),
-    Staffed { by, ask }: &Staffed,
+    ask: &StaffAsk,
 ) -> Told {
-    let _: &By = by;
     let (agents, messages) = (Agents::new(log), Messages::new(log));
     let told = match ask {
         StaffAsk::Change(agent, what) => {

@@ -170,6 +170,16 @@ impl Letter {
 }
 
 impl Staff {
+    /// Whether these messages were sent, and no others; learns where those are that nobody was told
+    /// of.
+    pub fn were_sent(&mut self, found: &BTreeMap<u64, u64>) -> bool {
+        let is_found = |letter: &mut Letter| {
+            let found = found.get(&letter.number);
+            found.is_some_and(|at| *letter.at.get_or_insert(*at) == *at)
+        };
+        self.letters.len() == found.len() && self.letters.iter_mut().all(is_found)
+    }
+
     /// Up to which message an agent has read, by its position: none if it never said.
     pub fn mark(&self, agent: usize) -> Option<Option<u64>> {
         let read = self.marks.get(&agent)?;
@@ -231,7 +241,9 @@ impl Staff {
                 (agent.is_stopped, agent.doing) = (false, Doing::Runs);
             }
             Change::Power(false) => (agent.is_stopped, agent.doing) = (true, Doing::Stops),
-            Change::Revoke => (agent.is_revoked, agent.doing) = (true, Doing::Stops),
+            Change::Revoke if !agent.is_revoked => {
+                (agent.is_revoked, agent.doing) = (true, Doing::Stops)
+            }
             _ => {}
         }
         Said::At(None)
@@ -277,7 +289,12 @@ impl Staff {
         let agent = &self.agents[&name];
         let after = agent.since.max(self.marks.get(&name).copied().unwrap_or(0));
         let mut heard = [String::new(), String::new(), String::new()];
-        for letter in self.letters.iter().skip(after).filter(|one| one.is_to(name)) {
+        for letter in self
+            .letters
+            .iter()
+            .skip(after)
+            .filter(|one| one.is_to(name))
+        {
             // What it said to all it does not hear itself.
             let is_own = letter.by == By::Agent && name == AGENTS - 1;
             let place = match letter.order() {
