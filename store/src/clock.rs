@@ -122,6 +122,12 @@ impl Timekeeper {
         }
     }
 
+    /// What [`next`](Self::next) would answer.
+    pub(crate) fn peek(&self, clock: &dyn Clock) -> u64 {
+        let mut keeper = Self { ..*self };
+        keeper.next(clock)
+    }
+
     /// The next `recorded_at`.
     pub(crate) fn next(&mut self, clock: &dyn Clock) -> u64 {
         let wall = clock.wall_us();
@@ -191,6 +197,19 @@ mod tests {
         assert_eq!(keeper.next(&clock), START + 30_000_000);
         clock.advance(31_000_000);
         assert_eq!(keeper.next(&clock), START + year + 61_000_000);
+    }
+
+    #[test]
+    fn a_look_is_what_comes_next_and_changes_nothing() {
+        let clock = ManualClock::new(START);
+        let mut keeper = Timekeeper::new(&clock, 0);
+        clock.set_wall(START + 2 * JUMP_US);
+        for _ in 0..3 {
+            clock.advance(CONFIRM_US);
+            // However often somebody looks, nothing is suspected before it is to be recorded.
+            let looks = [keeper.peek(&clock), keeper.peek(&clock)];
+            assert_eq!(looks, [keeper.next(&clock); 2]);
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What a log is: its name, its keys and the options of this process.
 
+use crate::clock::Timekeeper;
 use crate::keys::KeyStore;
 use crate::options::{LogOptions, Sealing};
 use crate::own::History;
 use runstone_codec::keys::OperationsKey;
 use runstone_codec::{CODEC_PLAIN, Header, LogId, Position, namespace};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// One opening of a log, from open to close. One process has a log open at a time, so who held
 /// something in another opening and could hold it in that one only is gone.
@@ -39,6 +40,8 @@ pub(crate) struct Identity {
     pub(crate) damaged: bool,
     /// What the log's own events say of it; grows with them.
     pub(crate) history: RwLock<Arc<History>>,
+    /// What events are stamped by, for the writer and for who looks.
+    pub(crate) time: Mutex<Timekeeper>,
     /// Set once it is open.
     pub(crate) opening: OnceLock<Opening>,
 }
@@ -53,6 +56,30 @@ impl Identity {
             monotonic_us: 0,
         };
         self.opening.get().copied().unwrap_or(none)
+    }
+
+    fn time(&self) -> MutexGuard<'_, Timekeeper> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Time begins with the newest one of the log.
+    pub(crate) fn begin_time(&self, newest_us: u64) {
+        *self.time() = Timekeeper::new(self.options.clock.as_ref(), newest_us);
+    }
+
+    /// When what is recorded next happens.
+    pub(crate) fn next_us(&self) -> u64 {
+        self.time().next(self.options.clock.as_ref())
+    }
+
+    /// When it would happen if it were recorded now.
+    pub(crate) fn now_us(&self) -> u64 {
+        self.time().peek(self.options.clock.as_ref())
+    }
+
+    /// Adopts the wall clock at once.
+    pub(crate) fn accept_clock(&self) {
+        self.time().accept(self.options.clock.as_ref());
     }
 
     /// When this opening began and what the monotonic clock has measured since.

@@ -145,6 +145,21 @@ fn free_text_is_text_by_default() -> Outcome {
     Ok(())
 }
 
+/// A wall clock that jumped ahead makes nothing old before it is adopted.
+#[test]
+fn an_order_that_counts_is_handed_out_whatever_the_wall_clock_says() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Plain)?;
+    Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
+    let person = site.person(&log)?;
+    Messages::new(&person).send_blocking(&message("type")?)?;
+    site.clock
+        .set_wall(runstone_tests::clocked::START_US + 86_400 * SECOND);
+    let found = Messages::new(&log).attend_blocking("scout", None)?;
+    assert_eq!((heard(&found), found.must_exit), ("order", true));
+    Ok(())
+}
+
 #[test]
 fn an_order_to_all_reaches_those_who_are_there_and_stays_taken() -> Outcome {
     let site = Clocked::new()?;

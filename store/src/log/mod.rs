@@ -7,7 +7,6 @@ pub(crate) use shared::{CLOSED, Exclusive, Held, Loaded};
 
 use shared::Health;
 
-use crate::clock::Timekeeper;
 use crate::error::{AppendError, ErrorKind, ReadError};
 use crate::identity::Opening;
 use crate::keys::KeyError;
@@ -38,8 +37,7 @@ impl Log {
     pub fn now_us(&self) -> u64 {
         let opening = self.opening();
         let newest = self.shared.current().head.recorded_at_us;
-        let clock = self.shared.identity.options.clock.as_ref();
-        clock.wall_us().max(newest).max(opening.at_us)
+        self.shared.identity.now_us().max(newest).max(opening.at_us)
     }
 
     /// What leases within this opening are measured by: when it began and what the monotonic clock
@@ -228,9 +226,8 @@ impl Log {
     ///
     /// [`AppendError::Closed`] after close.
     pub fn accept_clock(&self) -> Result<(), AppendError> {
-        let clock = Arc::clone(&self.shared.identity.options.clock);
         self.shared.with_writer(|writer| {
-            Timekeeper::accept(&mut writer.time, clock.as_ref());
+            writer.identity.accept_clock();
             Ok(())
         })
     }

@@ -167,11 +167,10 @@ impl Log {
         drawn.map_err(|error| StorageError::Database {
             message: error.to_string(),
         })?;
-        let mut loaded = loaded;
         let opening = Opening {
             id,
             size: Position::new(loaded.published.head.size),
-            at_us: loaded.writer.time.next(identity.options.clock.as_ref()),
+            at_us: identity.next_us(),
             monotonic_us: identity.options.clock.monotonic_us(),
         };
         identity.opening.get_or_init(|| opening);

@@ -11,7 +11,6 @@ use super::{
     Disks, FORMAT, FORMAT_ROW, OpenOptions, default_keys_path, identity, io_error, loaded,
     row_seal, start_signing,
 };
-use crate::clock::Timekeeper;
 use crate::engine::{Change, Db, Disk, FileDisk, FilePlace, LogPaths, RowTable, sync_folder};
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost};
@@ -324,7 +323,7 @@ fn empty(
     let index = Index::open(&snapshot, identity.options.index.clone())?;
     let host = FoldHost::open(folds, row_seal(&identity), &db)?;
     drop(snapshot);
-    let time = Timekeeper::new(identity.options.clock.as_ref(), 0);
+    identity.begin_time(0);
     let writer = Writer {
         identity,
         db: Arc::new(db),
@@ -332,7 +331,6 @@ fn empty(
         tree,
         index,
         terms: TermBuffer::default(),
-        time,
         scopes: ScopeCache::default(),
         signing: Arc::clone(signing),
         maintenance: Maintenance::default(),

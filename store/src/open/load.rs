@@ -3,7 +3,6 @@
 use super::blame::blame;
 use super::{corrupt_of, loaded, row_seal};
 use crate::chunk::{Chunk, Head};
-use crate::clock::Timekeeper;
 use crate::engine::{Db, Disk, NumberTable, RowTable, Snapshot};
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost, clear_all};
@@ -128,7 +127,7 @@ pub(crate) fn load(
         .and_then(|row| row.try_into().ok())
         .map_or(0, u64::from_be_bytes);
     drop(snapshot);
-    let time = Timekeeper::new(identity.options.clock.as_ref(), head.recorded_at_us);
+    identity.begin_time(head.recorded_at_us);
     let writer = Writer {
         identity,
         db,
@@ -136,7 +135,6 @@ pub(crate) fn load(
         tree,
         index,
         terms: TermBuffer::default(),
-        time,
         scopes: ScopeCache::default(),
         signing: Arc::clone(signing),
         maintenance: Maintenance::resume(merged),

@@ -10,6 +10,7 @@ pub(crate) use load::{
 };
 
 use crate::chunk::{Chunk, Head};
+use crate::clock::Timekeeper;
 use crate::copies::CheckpointCopies;
 use crate::engine::{
     Db, Disk, FileDisk, FilePlace, HeldDisk, LogPaths, MemoryDisk, MemoryPlace, NumberTable,
@@ -31,7 +32,7 @@ use runstone_receipt::note::Vkey;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 /// Format of the database tables. A log of another format is refused.
 pub(crate) const FORMAT: &str = "runstone/1";
@@ -446,6 +447,7 @@ fn identity(
         operations: keys.operations(),
         mac: *keys.mac().as_bytes(),
         keys: Arc::new(keys),
+        time: Mutex::new(Timekeeper::new(options.clock.as_ref(), 0)),
         options,
         read_only: read_only.map(str::to_owned),
         damaged: false,

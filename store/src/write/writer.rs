@@ -11,7 +11,6 @@ use super::scopes::ScopeCache;
 use super::ticket::Ticket;
 use crate::append::Expected;
 use crate::chunk::{ChunkBuilder, Head};
-use crate::clock::Timekeeper;
 use crate::engine::{Change, Db, NumberTable, Snapshot};
 use crate::error::{AppendError, Corruption, StorageError};
 use crate::fold::{FoldHost, FoldRecord, Payload};
@@ -41,7 +40,6 @@ pub(crate) struct Writer {
     pub(crate) tree: Tree,
     pub(crate) index: Index,
     pub(crate) terms: TermBuffer,
-    pub(crate) time: Timekeeper,
     pub(crate) scopes: ScopeCache,
     pub(crate) signing: Arc<Signing>,
     pub(crate) maintenance: Maintenance,
@@ -147,7 +145,7 @@ impl Writer {
         let mut group = Group {
             closed: Vec::new(),
             open: ChunkBuilder::new(self.tree.size()),
-            recorded_at_us: self.time.next(self.identity.options.clock.as_ref()),
+            recorded_at_us: self.identity.next_us(),
             entry: Vec::with_capacity(512),
             synced: false,
             events: 0,
