@@ -69,6 +69,13 @@ impl Request {
         }
     }
 
+    /// Who is listed and has not voted.
+    pub fn next_reviewer(&self) -> Option<usize> {
+        let has_voted = |by: &usize| self.votes.iter().any(|(voter, _)| voter == by);
+        let mut reviewers = self.reviewers.iter().copied();
+        reviewers.find(|by| !has_voted(by))
+    }
+
     /// Whether nobody decided it in time.
     pub fn is_over(&self, time: &Time) -> bool {
         let is_late = |expires_us| time.steady_us() >= expires_us;

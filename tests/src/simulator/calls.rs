@@ -65,7 +65,7 @@ pub(super) struct Known {
 impl Simulation {
     pub(super) fn agents(&mut self) -> Outcome {
         let struck = self.machine.struck();
-        for _ in 0..1 + self.numbers.below(6) {
+        for _ in 0..1 + self.numbers.below(10) {
             self.note_opening();
             let many = [
                 self.agents.office.all().len(),
@@ -77,9 +77,9 @@ impl Simulation {
                 break;
             }
             match self.numbers.below(16) {
-                0..=5 => self.ask_office()?,
-                6..=8 => self.ask_staff()?,
-                9..=11 => self.ask_tasks(),
+                0..=7 => self.ask_office()?,
+                8..=9 => self.ask_staff()?,
+                10..=11 => self.ask_tasks(),
                 12..=13 => self.ask_runs(),
                 14 => self.pass_time(),
                 _ => drop(self.see_agents()),
@@ -182,6 +182,9 @@ impl Simulation {
         match told {
             None => None,
             Some(Ok((said, at))) => {
+                if let Said::Refused(code) = said {
+                    *self.tally.refused.entry(code).or_default() += 1;
+                }
                 if let Some(at) = at {
                     assert!(at < self.log().durable_size(), "{at} is not durable");
                     self.synced_up_to(at);

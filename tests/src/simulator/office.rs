@@ -20,7 +20,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-pub(super) const KEYS: usize = 10;
+pub(super) const KEYS: usize = 7;
 /// Reservations that are open at a time: a command on an owner looks at no more.
 const MOST_OPEN: usize = 10;
 
@@ -156,15 +156,17 @@ impl Simulation {
         let books = &self.agents.office.all()[0].books;
         let open = books.facts.iter().filter(|fact| fact.may_be_open()).count();
         let fences: Vec<u64> = books.facts.iter().filter_map(|fact| fact.fence).collect();
-        let is_closed = !(0..OWNERS.len()).all(|owner| books.is_open(owner));
+        let closed = (0..OWNERS.len()).find(|owner| !books.is_open(*owner));
         let owner = self.any_owner();
         let tokens = self.any_tokens();
         let any = self.numbers.below(fences.len().max(1));
         // Mostly one that is new.
         let newest = fences.len().saturating_sub(1 + any % 3);
         let fence = fences.get([newest, newest, any][self.numbers.below(3)]);
-        if is_closed && self.numbers.below(2) == 0 || self.numbers.below(16) == 0 {
+        let is_opening = closed.is_some() && self.numbers.below(5) > 0;
+        if is_opening || self.numbers.below(16) == 0 {
             let variant = self.numbers.below(3);
+            let owner = closed.filter(|_| is_opening).unwrap_or(owner);
             return OfficeAsk::Open(owner, variant, self.numbers.below(2) == 0);
         }
         match (self.numbers.below(10), fence) {
@@ -208,12 +210,15 @@ impl Simulation {
     /// Something that people are asked, or say.
     fn any_approval(&mut self) -> OfficeAsk {
         let requests = self.agents.office.all()[0].requests.values().flatten();
-        let known: Vec<u64> = requests.filter_map(|request| request.at).collect();
-        let at = known.get(self.numbers.below(known.len().max(1)));
-        match (at, self.numbers.below(4)) {
-            (Some(at), 0..=2) => {
+        let known: Vec<(u64, Option<usize>)> = requests
+            .filter_map(|request| Some((request.at?, request.next_reviewer())))
+            .collect();
+        let asked = known.get(self.numbers.below(known.len().max(1)));
+        match (asked, self.numbers.below(4)) {
+            (Some((at, next)), 0..=2) => {
                 // One more than there are people: somebody without a credential.
-                let by = self.numbers.below(PEOPLE.len() + 1);
+                let any = self.numbers.below(PEOPLE.len() + 1);
+                let by = next.filter(|_| self.numbers.below(2) == 0).unwrap_or(any);
                 OfficeAsk::Vote(*at, by, self.numbers.below(4) > 0)
             }
             _ => OfficeAsk::Request(self.numbers.below(KEYS), self.any_question()),
@@ -224,10 +229,10 @@ impl Simulation {
     fn any_client<'a>(&mut self, desks: &'a Desks) -> Option<Asking<'a>> {
         let key = self.numbers.below(KEYS);
         let asked = match self.numbers.below(20) {
-            0..=5 => None,
-            6..=11 => self.any_act(key),
-            12 => self.any_settling(key, &desks.effects),
-            13..=15 => {
+            0..=3 => None,
+            4..=9 => self.any_act(key),
+            10 => self.any_settling(key, &desks.effects),
+            11..=16 => {
                 let ask = self.any_spending();
                 return self.spending(ask, desks);
             }

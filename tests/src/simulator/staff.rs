@@ -45,6 +45,14 @@ impl Simulation {
 
     fn any_staffed(&mut self) -> Staffed {
         let agent = self.numbers.below(AGENTS);
+        let is_known = self.agents.staff.all()[0].agents.contains_key(&agent);
+        if !is_known && self.numbers.below(3) > 0 {
+            let ask = StaffAsk::Change(agent, Change::Register);
+            return Staffed {
+                by: By::Program,
+                ask,
+            };
+        }
         let ask = match self.numbers.below(20) {
             0..=5 => {
                 let changes = [

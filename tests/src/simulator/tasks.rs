@@ -41,21 +41,35 @@ impl Simulation {
         self.numbers.below(IDS)
     }
 
-    fn any_link(&mut self) -> Option<usize> {
-        let id = self.any_id();
-        (self.numbers.below(5) < 2).then_some(id)
+    fn any_link(&mut self, known: &[usize]) -> Option<usize> {
+        let any = self.any_id();
+        let known = known.get(any % known.len().max(1)).copied();
+        match self.numbers.below(8) {
+            0..=2 => known,
+            3 => Some(any),
+            _ => None,
+        }
     }
 
     fn any_task(&mut self) -> TaskAsk {
-        let id = self.any_id();
+        let known: Vec<usize> = self.agents.board.all()[0].tasks.keys().copied().collect();
+        let what = self.numbers.below(20);
+        let is_known = !known.is_empty() && self.numbers.below(8) > 0;
+        // Which has ended is created anew, now and then.
+        let id = if is_known && (what > 4 || self.numbers.below(3) == 0) {
+            known[self.numbers.below(known.len())]
+        } else {
+            self.any_id()
+        };
+        let what = if known.is_empty() { 0 } else { what };
         let fences = self.agents.fences.get(&id);
         let newest = fences.and_then(|fences| fences.last().copied());
         let late = fences.and_then(|fences| fences.iter().rev().nth(1).copied());
-        match self.numbers.below(20) {
+        match what {
             0..=4 => {
                 let links = Links {
-                    parent: self.any_link(),
-                    creator: self.any_link(),
+                    parent: self.any_link(&known),
+                    creator: self.any_link(&known),
                     agent: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
                     task_type: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
                 };
