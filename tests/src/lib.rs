@@ -3,6 +3,9 @@
 //! ```text
 //!  contract/*  one function a property  --> tests/contract.rs  (memory and files, sealed and plain)
 //!  calls       plain models of calls that happen once, and of runs
+//!  office      one of calls with what they cost and who approves them
+//!  staff       one of agents and what they are told
+//!  tasks       one of tasks
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
 //!  pack        evidence packs, and foreign programs that check them
@@ -25,6 +28,9 @@ pub mod command;
 pub mod contract;
 pub mod folds;
 pub mod model;
+pub mod office;
 pub mod pack;
 pub mod simulator;
+pub mod staff;
 pub mod tamper;
+pub mod tasks;

@@ -331,6 +331,31 @@ fn what_nobody_decides_in_time_goes_by_the_request() -> Outcome {
     assert_sound(&log)
 }
 
+/// Whoever it goes to has as long, whatever was done to the wall clock before it was asked.
+#[test]
+fn an_escalated_request_lasts_as_long_again() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Plain)?;
+    let [bob] = people(&site, &log, ["bob"])?;
+    // Half an hour ahead is adopted at once.
+    site.clock
+        .set_wall(runstone_tests::clocked::START_US + 1_800 * SECOND);
+    let claim = pay("a", 12)?;
+    let mut request = ApprovalRequest::new(&claim, "pay")
+        .reviewers(ApprovalMode::One, ["ada"])
+        .timeout(60, OnTimeout::Escalate);
+    request.escalate_to = Some("bob".to_owned());
+    let approvals = Approvals::new(&log);
+    let asked = approvals.request_blocking(&request)?;
+    site.clock.advance(60 * SECOND);
+    assert_eq!(approvals.sweep_blocking()?, 1);
+    site.clock.advance(59 * SECOND);
+    assert!(!approvals.get(asked.position)?.is_expired);
+    bob.vote_blocking(asked.position, true, None)?;
+    held(Effects::new(&log).claim_blocking(&claim))?;
+    assert_sound(&log)
+}
+
 #[test]
 fn classes_of_calls_need_an_approval_by_the_settings() -> Outcome {
     let site = Clocked::new()?;

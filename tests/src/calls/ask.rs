@@ -4,6 +4,7 @@ use super::call::Who;
 use super::{Act, CallAsk, RunAsk, Said, What};
 use runstone_codec::{Draft, NewEvent, Position};
 use runstone_projections::Hold;
+use runstone_projections::budgets::BudgetError;
 use runstone_projections::effects::{
     Change, Claim, Claimed, EffectError, Effects, Found, Fresh, Held, Target,
 };
@@ -20,12 +21,14 @@ pub enum Lost {
     Unknown(String),
     /// It is not recorded: the log could not.
     Failed(String),
+    /// The log cannot be read: what was asked may be recorded.
+    Unread(String),
 }
 
 /// What is answered and where that is recorded.
 pub type Told = Result<(Said, Option<u64>), Lost>;
 
-fn hold(hold_us: Option<u64>) -> Hold {
+pub(crate) fn hold(hold_us: Option<u64>) -> Hold {
     hold_us.map_or(Hold::Opening, Hold::For)
 }
 
@@ -51,7 +54,20 @@ pub fn claim((stream, scope): (&str, &str), key: &str, ask: &CallAsk) -> Claim {
 
 fn lost(error: &EffectError) -> Lost {
     match error {
-        EffectError::Append(AppendError::OutcomeUnknown { .. }) => Lost::Unknown(error.to_string()),
+        EffectError::Append(error) | EffectError::Budget(BudgetError::Append(error)) => {
+            of_append(error)
+        }
+        EffectError::Read(_) | EffectError::Budget(BudgetError::Read(_)) => {
+            Lost::Unread(error.to_string())
+        }
+        _ => Lost::Failed(error.to_string()),
+    }
+}
+
+/// Why an append has no answer.
+pub(crate) fn of_append(error: &AppendError) -> Lost {
+    match error {
+        AppendError::OutcomeUnknown { .. } => Lost::Unknown(error.to_string()),
         _ => Lost::Failed(error.to_string()),
     }
 }
@@ -67,6 +83,9 @@ fn refusal(error: &EffectError) -> Result<Said, Lost> {
         EffectError::StaleClaim { .. } | EffectError::NotFound => "stale_claim",
         EffectError::NothingToSettle(_) => "nothing_to_settle",
         EffectError::NotAllowed { .. } => "not_allowed",
+        EffectError::NotApproved { why, .. } => why.code(),
+        EffectError::Budget(BudgetError::Exceeded(_)) => "budget_exceeded",
+        EffectError::Budget(BudgetError::UnknownOwner { .. }) => "budget_not_found",
         error => return Err(lost(error)),
     }))
 }

@@ -110,7 +110,7 @@ impl Default for Call {
     }
 }
 
-fn may_repeat(class: Class) -> bool {
+pub(crate) fn may_repeat(class: Class) -> bool {
     class == Class::Read || class == Class::Idempotent
 }
 

@@ -14,6 +14,8 @@ mod call;
 mod run;
 
 pub use ask::{Lost, Told, act, begin, call, claim, record};
+pub(crate) use ask::{hold, of_append};
+pub(crate) use call::may_repeat;
 pub use call::{Act, Call, CallAsk, Standing, Who};
 pub use run::{Run, RunAsk, What};
 
@@ -66,6 +68,13 @@ impl Held {
     }
 }
 
+impl Time {
+    /// The clock of leases.
+    pub fn steady_us(&self) -> u64 {
+        self.opened_at_us + self.passed_us
+    }
+}
+
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
@@ -77,8 +86,14 @@ pub enum Said {
     Begun(bool),
     /// It is recorded at this position; a model that does not know which says none.
     At(Option<u64>),
+    /// So much was spent; whether a limit is exceeded now.
+    Spent(bool),
+    /// This is what there is to hear.
+    Heard(String),
     /// No, with this code.
     Refused(&'static str),
+    /// The log could not: it is not recorded, but for what was done on the way to it.
+    Failed,
 }
 
 impl Said {
@@ -94,6 +109,17 @@ pub trait Plain: Clone + Debug + PartialEq + Default {
 
     /// What is answered, and how it stands then; `at`: where that was recorded, if that is known.
     fn ask(&self, ask: &Self::Ask, time: &Time, at: Option<u64>) -> (Said, Self);
+
+    /// How it may stand besides while that is on its way, or given up.
+    fn partly(&self, ask: &Self::Ask, time: &Time) -> Vec<Self> {
+        let _ = (ask, time);
+        Vec::new()
+    }
+
+    /// What time alone changes.
+    fn pass(&mut self, time: &Time) {
+        let _ = time;
+    }
 }
 
 /// All the ways that something may stand.
@@ -116,11 +142,18 @@ impl<P: Plain> Worlds<P> {
     ///
     /// If there is no world in which all of that was answered so.
     pub fn take(&mut self, asked: &[(P::Ask, Heard)], time: &Time) {
+        self.0.iter_mut().for_each(|world| world.pass(time));
         let mut next = Vec::new();
         for order in orders(asked.len()) {
             let mut worlds = self.0.clone();
-            for at in order {
-                let Some((ask, heard)) = asked.get(at) else {
+            for (done, at) in order.iter().enumerate() {
+                // Whoever comes later may have done a part of it already.
+                for later in order.get(done..).unwrap_or_default() {
+                    if let Some((ask, _)) = asked.get(*later) {
+                        begin_some(&mut worlds, ask, time);
+                    }
+                }
+                let Some((ask, heard)) = asked.get(*at) else {
                     continue;
                 };
                 worlds = step(&worlds, ask, heard.as_ref(), time);
@@ -139,7 +172,7 @@ impl<P: Plain> Worlds<P> {
         self.0 = next;
     }
 
-    /// Leaves the worlds that agree with what is seen.
+    /// Leaves the worlds that agree with what is seen; each learns what it could not know.
     ///
     /// # Panics
     ///
@@ -147,12 +180,32 @@ impl<P: Plain> Worlds<P> {
     pub fn see(&mut self, what: &dyn Debug, agrees: impl Fn(&mut P) -> bool) {
         let before = self.0.clone();
         self.0.retain_mut(agrees);
+        let mut known: Vec<P> = Vec::new();
+        for world in std::mem::take(&mut self.0) {
+            if !known.contains(&world) {
+                known.push(world);
+            }
+        }
+        self.0 = known;
         assert!(!self.0.is_empty(), "seen is {what:?}, possible {before:?}");
     }
 
     /// How it may stand.
     pub fn all(&self) -> &[P] {
         &self.0
+    }
+}
+
+/// Adds the worlds in which a part of what was asked is done.
+fn begin_some<P: Plain>(worlds: &mut Vec<P>, ask: &P::Ask, time: &Time) {
+    let begun: Vec<P> = worlds
+        .iter()
+        .flat_map(|world| world.partly(ask, time))
+        .collect();
+    for world in begun {
+        if !worlds.contains(&world) {
+            worlds.push(world);
+        }
     }
 }
 
@@ -172,6 +225,9 @@ fn step<P: Plain>(
         let at = heard.and_then(|(_, at)| *at);
         let (said, then) = world.ask(ask, time, at);
         match heard {
+            Some((Said::Failed, _)) => {
+                add(world.clone());
+            }
             Some((told, _)) if said.agrees(told) => add(then),
             Some(_) => {}
             None => {

@@ -12,7 +12,12 @@ mod calls;
 mod evidence;
 mod machine;
 mod model;
+mod office;
 mod replicas;
+mod runs;
+mod see;
+mod staff;
+mod tasks;
 mod work;
 
 pub use machine::{Crash, Fault, Machine};
@@ -26,6 +31,7 @@ use runstone_store::{
     CreateOptions, Disks, EpochStart, ErrorKind, Log, LogOptions, ManualClock, OpenError,
     OpenOptions, Query, Read, Sealing, VerifyLevel,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -35,7 +41,7 @@ const START_US: u64 = 1_750_000_000_000_000;
 const RECOVERY_CRASHES: usize = 3;
 
 /// What one seed did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Requests that were answered or not.
     pub requests: u64,
@@ -59,6 +65,8 @@ pub struct Tally {
     pub calls: u64,
     /// Events at the end.
     pub events: u64,
+    /// How often agents and people were refused something, by code.
+    pub refused: BTreeMap<&'static str, u64>,
 }
 
 /// Runs one seed; a trace of it goes to standard error.
@@ -175,6 +183,7 @@ impl Simulation {
             numbers,
         };
         let log = Log::create_on(simulation.disks(), keys, &create, simulation.opening())?;
+        tasks::settings().record(&log)?;
         simulation.log = Some(log);
         Ok(simulation)
     }

@@ -96,7 +96,8 @@ const OWN_STREAM: &str = "log";
 
 /// Events of the log itself, and of agents, whose answers tell of them.
 fn is_not_sent(stream: &str) -> bool {
-    stream == OWN_STREAM || stream.starts_with(super::calls::STREAMS)
+    let own = super::calls::OWN_STREAMS;
+    stream == OWN_STREAM || own.iter().any(|own| stream.starts_with(own))
 }
 
 impl Model {

@@ -1,0 +1,90 @@
+//! What agents ask of the runs of a simulated log.
+
+use super::Simulation;
+use super::calls::{SCOPE, STREAMS};
+use crate::calls::{RunAsk, What, begin, record};
+use runstone_projections::{runs, sessions};
+
+const RUNS: usize = 3;
+
+impl Simulation {
+    fn run_stream(&self, number: usize) -> String {
+        format!("{STREAMS}run-{}-{number}", self.agents.round)
+    }
+
+    pub(super) fn ask_runs(&mut self) {
+        let log = self.log().clone();
+        let number = self.numbers.below(RUNS);
+        let stream = self.run_stream(number);
+        for _ in 0..1 + self.numbers.below(4) {
+            let all_held = self.agents.runs.get(&number).map(|(_, held)| held.clone());
+            let all_held = all_held.unwrap_or_default();
+            let newest = all_held.len().saturating_sub(1);
+            let late = self.numbers.below(8) == 0;
+            let at = if late {
+                self.numbers.below(newest + 1)
+            } else {
+                newest
+            };
+            let time = self.asked_at();
+            let (ask, told, held) = match all_held.get(at) {
+                Some(held) if self.numbers.below(4) > 0 => {
+                    let what = match self.numbers.below(20) {
+                        0..=8 => What::Append(self.numbers.below(1000) as u64),
+                        9..=15 => {
+                            let value = self.numbers.below(5) as u64;
+                            What::Patch((value % 3) as u8, (value > 0).then_some(value))
+                        }
+                        16 => What::Pause,
+                        17..=18 => What::LetGo,
+                        _ => What::Finish,
+                    };
+                    let told = record(&log, held, &what);
+                    (RunAsk::Record(held.fence.get(), what), told, None)
+                }
+                _ => {
+                    let any = self.numbers.below(6);
+                    let ask = RunAsk::Begin {
+                        may_start: any != 1,
+                        may_resume: any != 0,
+                        hold_us: self.hold_us(),
+                    };
+                    let (told, held) = begin(&log, (&stream, SCOPE), &ask);
+                    (ask, told, held)
+                }
+            };
+            self.tally.requests += 1;
+            self.say(|| format!("  {stream}: {ask:?} {told:?}"));
+            let heard = self.heard(Some(told));
+            let known = self.agents.runs.entry(number).or_default();
+            known.0.take(&[(ask, heard)], &time);
+            known.1.extend(held);
+        }
+    }
+
+    /// Runs and sessions are as the model expects; why that cannot be seen.
+    pub(super) fn see_runs(&mut self) -> Option<String> {
+        let (log, time) = (self.log().clone(), self.asked_at());
+        let mut failed = None;
+        let mut all = std::mem::take(&mut self.agents.runs);
+        for (number, (worlds, _)) in &mut all {
+            let stream = self.run_stream(*number);
+            let seen =
+                runs::get(&log, &stream).and_then(|run| Ok((run, sessions::state(&log, &stream)?)));
+            match seen {
+                Ok((run, session)) => worlds.see(&(&run, &session), |world| {
+                    let Some(run) = &run else {
+                        return world.status(&time).is_none();
+                    };
+                    let fence = run.fence.get();
+                    *world.fence.get_or_insert(fence) == fence
+                        && Some(run.status.as_str()) == world.status(&time)
+                        && (session.document.value(), session.missing) == (&world.document, 0)
+                }),
+                Err(error) => failed = Some(error.to_string()),
+            }
+        }
+        self.agents.runs = all;
+        failed
+    }
+}

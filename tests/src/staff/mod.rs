@@ -1,0 +1,368 @@
+//! A plain model of agents and what they are told, written from the description and not from the
+//! code that decides them.
+
+mod ask;
+
+pub use ask::ask;
+
+use crate::calls::{Plain, Said, Time};
+use crate::office::PEOPLE;
+use runstone_codec::Authority;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+/// Agents by number; the last one has a credential of its own.
+pub const AGENTS: usize = 3;
+/// Seconds for which an order is valid, in the settings.
+pub const WINDOW_S: u64 = 600;
+/// What a person's sentence begins with that is an order, in the settings.
+pub const MARKER: &str = "go to sleep";
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A program without a credential.
+    Program,
+    /// One of [`PEOPLE`].
+    Person(usize),
+    /// The agent that has a credential: the last one.
+    Agent,
+}
+
+/// What is asked of agents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StaffAsk {
+    /// Something is done to an agent.
+    Change(usize, Change),
+    /// A message to one, or to all, which says its number.
+    Send(Option<usize>, Sort, u64),
+    /// An agent looks what there is for it.
+    Attend(usize),
+    /// An agent has read up to the message at this position.
+    Mark(usize, u64),
+}
+
+/// What is done to an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It is known.
+    Register,
+    /// It has nothing to do.
+    Sleep,
+    /// It works again.
+    Wake,
+    /// Whether it should run.
+    Power(bool),
+    /// It gives no commands any more.
+    Revoke,
+}
+
+/// What kind of message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    /// An order by its type.
+    Order,
+    /// An order by its directive.
+    Directive,
+    /// An order if a person says so.
+    Sentence,
+    /// Nothing but text.
+    Talk,
+    /// Text that asks about an order.
+    Question,
+    /// It was received, whatever else it says.
+    Ack,
+    /// The work is done: as an order.
+    Done,
+}
+
+/// A question and who puts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staffed {
+    /// Who.
+    pub by: By,
+    /// What.
+    pub ask: StaffAsk,
+}
+
+/// How an agent stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It works.
+    Runs,
+    /// It sleeps.
+    Sleeps,
+    /// It must exit.
+    Stops,
+}
+
+/// An agent, as it may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// How.
+    pub doing: Doing,
+    /// A supervisor should not run it.
+    pub is_stopped: bool,
+    /// Its commands are refused.
+    pub is_revoked: bool,
+    /// How many messages there were when it became known.
+    since: usize,
+    /// Orders up to this message are settled.
+    seen: usize,
+}
+
+/// A message, as it may have been sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Letter {
+    number: u64,
+    to: Option<usize>,
+    sort: Sort,
+    by: By,
+    at_us: u64,
+    /// Where it is recorded, if that was told.
+    at: Option<u64>,
+}
+
+/// Agents as they may stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Staff {
+    /// Those that are known.
+    pub agents: BTreeMap<usize, Agent>,
+    letters: Vec<Letter>,
+    /// How many messages each has read.
+    marks: BTreeMap<usize, usize>,
+}
+
+fn authority(by: By) -> Authority {
+    match by {
+        By::Program => Authority::System,
+        By::Person(number) => PEOPLE[number].1,
+        By::Agent => Authority::Agent,
+    }
+}
+
+fn is_entitled(by: By) -> bool {
+    matches!(authority(by), Authority::Human | Authority::Commander)
+}
+
+/// Another agent may not act for one.
+fn acts_for(by: By, agent: usize) -> bool {
+    by != By::Agent || agent == AGENTS - 1
+}
+
+impl Letter {
+    /// Whether it is an order, and whether it counts from its sender.
+    fn order(&self) -> Option<bool> {
+        match self.sort {
+            Sort::Order | Sort::Directive | Sort::Done => Some(is_entitled(self.by)),
+            Sort::Sentence => (authority(self.by) == Authority::Human).then_some(true),
+            Sort::Talk | Sort::Question | Sort::Ack => None,
+        }
+    }
+
+    fn is_fresh(&self, time: &Time) -> bool {
+        time.now_us.saturating_sub(self.at_us) <= WINDOW_S * 1_000_000
+    }
+
+    fn is_to(&self, agent: usize) -> bool {
+        self.to.is_none_or(|to| to == agent)
+    }
+}
+
+impl Staff {
+    /// Whether these messages were sent, and no others; learns where those are that nobody was told
+    /// of.
+    pub fn were_sent(&mut self, found: &BTreeMap<u64, u64>) -> bool {
+        let is_found = |letter: &mut Letter| {
+            let found = found.get(&letter.number);
+            found.is_some_and(|at| *letter.at.get_or_insert(*at) == *at)
+        };
+        self.letters.len() == found.len() && self.letters.iter_mut().all(is_found)
+    }
+
+    /// Up to which message an agent has read, by its position: none if it never said.
+    pub fn mark(&self, agent: usize) -> Option<Option<u64>> {
+        let read = self.marks.get(&agent)?;
+        Some(self.letters.get(read - 1).and_then(|letter| letter.at))
+    }
+
+    /// An agent that has a credential is known by its first command.
+    fn enter(&mut self, by: By) {
+        if by == By::Agent {
+            self.register(AGENTS - 1);
+        }
+    }
+
+    fn register(&mut self, agent: usize) {
+        let letters = self.letters.len();
+        self.agents.entry(agent).or_insert(Agent {
+            doing: Doing::Runs,
+            is_stopped: false,
+            is_revoked: false,
+            since: letters,
+            seen: letters,
+        });
+    }
+
+    fn is_barred(&self, by: By) -> bool {
+        by == By::Agent
+            && self
+                .agents
+                .get(&(AGENTS - 1))
+                .is_some_and(|agent| agent.is_revoked)
+    }
+
+    fn change(&mut self, by: By, name: usize, change: Change) -> Said {
+        let is_allowed = match change {
+            Change::Register | Change::Sleep | Change::Wake => acts_for(by, name),
+            Change::Power(_) | Change::Revoke => is_entitled(by),
+        };
+        if !is_allowed {
+            self.enter(by);
+            return Said::Refused("not_allowed");
+        }
+        if change == Change::Register {
+            self.register(name);
+            return Said::At(None);
+        }
+        let is_known = self.agents.contains_key(&name);
+        self.enter(by);
+        if !is_known {
+            return Said::Refused("agent_not_found");
+        }
+        let letters = self.letters.len();
+        let Some(agent) = self.agents.get_mut(&name) else {
+            return Said::Refused("agent_not_found");
+        };
+        match change {
+            // Whoever must exit neither sleeps nor wakes.
+            Change::Sleep if agent.doing == Doing::Runs => agent.doing = Doing::Sleeps,
+            Change::Wake if agent.doing == Doing::Sleeps => agent.doing = Doing::Runs,
+            Change::Power(true) if agent.is_stopped || agent.doing == Doing::Stops => {
+                (agent.is_stopped, agent.doing) = (false, Doing::Runs);
+                // Whoever says that it should run says that later than any order before.
+                agent.seen = letters;
+            }
+            Change::Power(false) => (agent.is_stopped, agent.doing) = (true, Doing::Stops),
+            Change::Revoke if !agent.is_revoked => {
+                (agent.is_revoked, agent.doing) = (true, Doing::Stops);
+            }
+            _ => {}
+        }
+        Said::At(None)
+    }
+
+    fn send(&mut self, letter: Letter) -> Said {
+        let is_known = letter.to.is_none_or(|to| self.agents.contains_key(&to));
+        let by = letter.by;
+        if is_known {
+            self.letters.push(letter);
+        }
+        self.enter(by);
+        if is_known {
+            Said::At(None)
+        } else {
+            Said::Refused("agent_not_found")
+        }
+    }
+
+    /// Takes the newest order that counts, or lets it pass.
+    fn settle(&mut self, name: usize, time: &Time) {
+        let Some(agent) = self.agents.get_mut(&name) else {
+            return;
+        };
+        let orders = self.letters.iter().enumerate().skip(agent.seen);
+        let mut orders = orders.filter(|(_, one)| one.is_to(name) && one.order() == Some(true));
+        if let Some((number, order)) = orders.next_back() {
+            agent.seen = number + 1;
+            if order.is_fresh(time) {
+                agent.doing = Doing::Stops;
+            }
+        }
+    }
+
+    fn attend(&mut self, by: By, name: usize, time: &Time) -> Said {
+        if !acts_for(by, name) {
+            return Said::Refused("not_allowed");
+        }
+        if !self.agents.contains_key(&name) {
+            return Said::Refused("agent_not_found");
+        }
+        self.settle(name, time);
+        let agent = &self.agents[&name];
+        let after = agent.since.max(self.marks.get(&name).copied().unwrap_or(0));
+        let mut heard = [String::new(), String::new(), String::new()];
+        for letter in self
+            .letters
+            .iter()
+            .skip(after)
+            .filter(|one| one.is_to(name))
+        {
+            // What it said to all it does not hear itself.
+            let is_own = letter.by == By::Agent && name == AGENTS - 1;
+            let place = match letter.order() {
+                Some(true) if letter.is_fresh(time) => 2,
+                Some(_) => continue,
+                None if is_own => continue,
+                None if letter.sort == Sort::Ack => 1,
+                None => 0,
+            };
+            let _ = write!(heard[place], " {}", letter.number);
+        }
+        let must_exit = agent.doing == Doing::Stops || agent.is_revoked;
+        Said::Heard(told(&heard, must_exit))
+    }
+
+    fn read(&mut self, by: By, name: usize, up_to: u64) -> Said {
+        if !acts_for(by, name) {
+            self.enter(by);
+            return Said::Refused("not_allowed");
+        }
+        let is_it = |letter: &Letter| letter.at == Some(up_to);
+        let number = self.letters.iter().position(is_it);
+        self.enter(by);
+        if let Some(number) = number {
+            let mark = self.marks.entry(name).or_default();
+            *mark = (*mark).max(number + 1);
+        }
+        Said::At(None)
+    }
+}
+
+/// What is heard, in a line: messages, acks, orders, and whether it must exit.
+fn told([messages, acks, orders]: &[String; 3], must_exit: bool) -> String {
+    format!("messages{messages}, acks{acks}, orders{orders}, exit {must_exit}")
+}
+
+impl Plain for Staff {
+    type Ask = Staffed;
+
+    fn ask(&self, Staffed { by, ask }: &Staffed, time: &Time, at: Option<u64>) -> (Said, Self) {
+        let mut next = self.clone();
+        let is_command = !matches!(ask, StaffAsk::Attend(_));
+        if is_command && self.is_barred(*by) {
+            return (Said::Refused("agent_revoked"), next);
+        }
+        let said = match *ask {
+            StaffAsk::Change(name, change) => next.change(*by, name, change),
+            StaffAsk::Send(to, sort, number) => next.send(Letter {
+                number,
+                to,
+                sort,
+                by: *by,
+                at_us: time.now_us,
+                at,
+            }),
+            StaffAsk::Attend(name) => {
+                let said = next.attend(*by, name, time);
+                // It gives a command only if there is an order to settle.
+                if *by == By::Agent && next != *self && self.is_barred(*by) {
+                    return (Said::Refused("agent_revoked"), self.clone());
+                }
+                said
+            }
+            StaffAsk::Mark(name, up_to) => next.read(*by, name, up_to),
+        };
+        (said, next)
+    }
+}
