@@ -225,7 +225,10 @@ fn helpers_come_and_go_on_the_command_line() -> Outcome {
     let (exit, lines, _) = run(&["sweep"]);
     assert_eq!(
         (exit, lines),
-        (0, vec![json!({"tasks": 0, "approvals": 0, "helpers": 0})])
+        (
+            0,
+            vec![json!({"tasks": 0, "approvals": 0, "helpers": 0, "reservations": 0})]
+        )
     );
     Ok(())
 }
