@@ -13,8 +13,10 @@ use runstone_store::{
     CreateOptions, Log, ManualClock, OpenOptions, Query, Read, Sealing, VerifyLevel,
 };
 use runstone_tests::tamper::Outcome;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
+use std::task::{Context, Poll, Waker};
 
 #[path = "budgets/calls.rs"]
 mod calls;
@@ -463,6 +465,43 @@ fn a_lease_that_passes_gives_back_and_can_be_settled() -> Outcome {
 }
 
 /// Whatever is done, what was spent stays spent; raising a limit needs a person.
+/// Who was refused because of a lapse that somebody else records meanwhile is not told that there is
+/// no room.
+#[test]
+fn a_lapse_that_somebody_else_records_gives_room_too() -> Outcome {
+    let mut granted = 0;
+    for polls in 0..12 {
+        let site = Site::new(START)?;
+        let mut open = site.opening();
+        open.options.background = false;
+        let path = site.folder.path().join("log");
+        let log = Log::create(&path, &CreateOptions::default(), open)?;
+        let budgets = opened(&log, "company", tokens(10))?;
+        for name in ["bot", "other"] {
+            budgets.open_blocking(&Open::new(name).limits(tokens(10)).parent("company"))?;
+        }
+        budgets.reserve_blocking("other", &Amounts::new().tokens(10), LEASE)?;
+        site.clock.advance(60 * SECOND);
+        let amounts = Amounts::new().tokens(10);
+        let mut asking = pin!(budgets.reserve("bot", &amounts, LEASE));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut answer = None;
+        for poll in 0..1_000 {
+            if poll == polls {
+                Budgets::new(&log).sweep_blocking()?;
+            }
+            if let Poll::Ready(told) = asking.as_mut().poll(&mut context) {
+                answer = Some(told);
+                break;
+            }
+        }
+        answer.ok_or("it is answered")??;
+        granted += 1;
+    }
+    assert_eq!(granted, 12);
+    Ok(())
+}
+
 #[test]
 fn nothing_resets_a_count_and_people_raise_limits() -> Outcome {
     let site = Site::new(START)?;

@@ -64,6 +64,7 @@ use crate::upcasters;
 use decide::{Books, End, Ended, Ending, How, Took, Use};
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 const SECOND_US: u64 = 1_000_000;
@@ -398,7 +399,7 @@ impl Budgets {
         hold: Hold,
         waiting: Waiting,
     ) -> Result<Reserved, BudgetError> {
-        let id = self.id_of(owner)?;
+        let (id, mut looked) = (self.id_of(owner)?, BTreeSet::new());
         loop {
             let settings = self.in_force()?.settings;
             let default_us = settings.leases.reservation_s.saturating_mul(SECOND_US);
@@ -412,7 +413,7 @@ impl Budgets {
                         lease_expires_at_us: length.ends_at_us(steady_us),
                     });
                 }
-                Taken::Refused(over) => self.make_room(*over, waiting).await?,
+                Taken::Refused(over) => self.make_room(*over, &mut looked, waiting).await?,
             }
         }
     }
@@ -424,7 +425,7 @@ impl Budgets {
         how: How,
         waiting: Waiting,
     ) -> Result<Charged, BudgetError> {
-        let id = self.id_of(owner)?;
+        let (id, mut looked) = (self.id_of(owner)?, BTreeSet::new());
         loop {
             match self
                 .taking(owner, &id, amounts, how.clone(), waiting)
@@ -434,14 +435,19 @@ impl Budgets {
                     let exceeded = over.map(|over| self.named(*over)).transpose()?;
                     return Ok(Charged { position, exceeded });
                 }
-                Taken::Refused(over) => self.make_room(*over, waiting).await?,
+                Taken::Refused(over) => self.make_room(*over, &mut looked, waiting).await?,
             }
         }
     }
 
     /// Records reservations of who has no room that have lapsed; if there are none, that is final.
-    async fn make_room(&self, over: Exceeded, waiting: Waiting) -> Result<(), BudgetError> {
-        if expire(&self.log, &over.owner, usize::MAX, waiting).await? > 0 {
+    async fn make_room(
+        &self,
+        over: Exceeded,
+        looked: &mut BTreeSet<OwnerId>,
+        waiting: Waiting,
+    ) -> Result<(), BudgetError> {
+        if may_have_room(&self.log, &over, looked, waiting).await? {
             return Ok(());
         }
         Err(BudgetError::Exceeded(Box::new(self.named(over)?)))
@@ -636,6 +642,18 @@ pub(crate) fn name_of(log: &Log, id: &OwnerId) -> Result<Option<String>, BudgetE
 pub(crate) fn named(log: &Log, mut over: Exceeded) -> Result<Exceeded, BudgetError> {
     over.name = name_of(log, &over.owner)?;
     Ok(over)
+}
+
+/// Whether who has no room is to ask again: it had lapsed reservations, which are recorded by this,
+/// or somebody else recorded them since it was refused. `looked`: who was found to have none.
+pub(crate) async fn may_have_room(
+    log: &Log,
+    over: &Exceeded,
+    looked: &mut BTreeSet<OwnerId>,
+    waiting: Waiting,
+) -> Result<bool, BudgetError> {
+    let expired = expire(log, &over.owner, usize::MAX, waiting).await?;
+    Ok(expired > 0 || looked.insert(over.owner.clone()))
 }
 
 /// Records the reservations of an owner, and of those below it, whose lease is over: looks at so

@@ -70,6 +70,7 @@ use runstone_codec::{Draft, Keyed, NewEvent, Position};
 use runstone_store::{AppendError, DecideContext, Log, Payload};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 const SECOND_US: u64 = 1_000_000;
@@ -220,7 +221,7 @@ impl Effects {
     }
 
     async fn claim_by(&self, claim: &Claim, waiting: Waiting) -> Result<Claimed, EffectError> {
-        let mut held = Vec::new();
+        let (mut held, mut looked) = (Vec::new(), BTreeSet::new());
         for _ in 0..REDECIDED {
             let verdict = self
                 .claiming(claim, &held)?
@@ -235,9 +236,9 @@ impl Effects {
                     recorded.map_err(from_approval)?;
                 }
                 Next::Expire(over) => {
-                    let expired =
-                        budgets::expire(&self.log, &over.owner, usize::MAX, waiting).await?;
-                    if expired == 0 {
+                    let again =
+                        budgets::may_have_room(&self.log, &over, &mut looked, waiting).await?;
+                    if !again {
                         let over = budgets::named(&self.log, *over)?;
                         return Err(BudgetError::Exceeded(Box::new(over)).into());
                     }

@@ -16,6 +16,7 @@ use crate::events::{LlmCallCompleted, StepStarted, control};
 use crate::settings::Settings;
 use runstone_codec::{Control, Draft, Position, TypedEvent};
 use runstone_store::{AppendError, DecideContext, Decision, Log, ReadError};
+use std::collections::BTreeSet;
 
 /// How often it is decided again because the settings changed meanwhile, or an
 /// owner had lapsed reservations.
@@ -72,6 +73,7 @@ async fn recording(
 ) -> Result<Vec<Position>, RunError> {
     let count = drafts.len();
     let uses = uses(log, held, &drafts)?;
+    let mut looked = BTreeSet::new();
     for _ in 0..REDECIDED {
         let (rules, settings_at) = if uses.is_empty() {
             (Rules::default(), None)
@@ -105,8 +107,7 @@ async fn recording(
             }
             Verdict::Stale => return Err(RunError::Stale { stream, fence }),
             Verdict::Exceeded(over) => {
-                let expired = budgets::expire(log, &over.owner, usize::MAX, waiting).await?;
-                if expired == 0 {
+                if !budgets::may_have_room(log, &over, &mut looked, waiting).await? {
                     let over = budgets::named(log, *over)?;
                     return Err(BudgetError::Exceeded(Box::new(over)).into());
                 }

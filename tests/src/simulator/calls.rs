@@ -65,7 +65,7 @@ pub(super) struct Known {
 impl Simulation {
     pub(super) fn agents(&mut self) -> Outcome {
         let struck = self.machine.struck();
-        for _ in 0..1 + self.numbers.below(10) {
+        for _ in 0..1 + self.numbers.below(14) {
             self.note_opening();
             let many = [
                 self.agents.office.all().len(),
@@ -76,12 +76,12 @@ impl Simulation {
             if (self.agents.is_unsure || is_many) && !self.see_agents() {
                 break;
             }
-            match self.numbers.below(16) {
-                0..=7 => self.ask_office()?,
-                8..=9 => self.ask_staff()?,
-                10..=11 => self.ask_tasks(),
-                12..=13 => self.ask_runs(),
-                14 => self.pass_time(),
+            match self.numbers.below(24) {
+                0..=11 => self.ask_office()?,
+                12..=14 => self.ask_staff()?,
+                15..=19 => self.ask_tasks(),
+                20..=21 => self.ask_runs(),
+                22 => self.pass_time(),
                 _ => drop(self.see_agents()),
             }
             if self.failed || self.machine.is_down() || self.machine.struck() > struck {

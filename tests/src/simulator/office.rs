@@ -6,8 +6,8 @@ use crate::calls::{
     Act, CallAsk, Heard, Lost, Said, Time, Told, Who, act, call, claim, may_repeat,
 };
 use crate::office::{
-    OWNERS, OfficeAsk, PEOPLE, Question, needs_approval, paid, request, spend, sweep_approvals,
-    vote,
+    OWNERS, OfficeAsk, PEOPLE, Question, Stand, needs_approval, paid, request, spend,
+    sweep_approvals, vote,
 };
 use crate::tamper::Outcome;
 use runstone_projections::approvals::Approvals;
@@ -157,8 +157,19 @@ impl Simulation {
         let open = books.facts.iter().filter(|fact| fact.may_be_open()).count();
         let fences: Vec<u64> = books.facts.iter().filter_map(|fact| fact.fence).collect();
         let closed = (0..OWNERS.len()).find(|owner| !books.is_open(*owner));
+        let settled = books.facts.iter().filter_map(|fact| match fact.stand {
+            Stand::Settled(actual) => Some((fact.fence?, actual.tokens)),
+            _ => None,
+        });
+        let settled = settled.max();
         let owner = self.any_owner();
         let tokens = self.any_tokens();
+        // Who did not hear the answer asks again.
+        if let Some((fence, tokens)) = settled
+            && self.numbers.below(6) == 0
+        {
+            return OfficeAsk::Settle(fence, tokens);
+        }
         let any = self.numbers.below(fences.len().max(1));
         // Mostly one that is new.
         let newest = fences.len().saturating_sub(1 + any % 3);
@@ -228,11 +239,11 @@ impl Simulation {
     /// A client with a question; `None` if it cannot be put now.
     fn any_client<'a>(&mut self, desks: &'a Desks) -> Option<Asking<'a>> {
         let key = self.numbers.below(KEYS);
-        let asked = match self.numbers.below(20) {
+        let asked = match self.numbers.below(24) {
             0..=3 => None,
             4..=9 => self.any_act(key),
             10 => self.any_settling(key, &desks.effects),
-            11..=16 => {
+            11..=19 => {
                 let ask = self.any_spending();
                 return self.spending(ask, desks);
             }
