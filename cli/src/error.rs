@@ -144,7 +144,9 @@ from_log_errors!(
     runstone::BudgetError,
     runstone::SweepError,
     runstone::trays::TrayError,
-    runstone::projections::settings::SettingsError
+    runstone::projections::settings::SettingsError,
+    runstone::attach::AttachError,
+    runstone::attach::ConnectError
 );
 
 /// Errors about what was written on the command line or in a file.

@@ -3,6 +3,7 @@
 use crate::args::Global;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Output, Progress};
+use runstone::attach::{AttachError, ConnectError, connect, socket_of};
 use runstone::store::keys::{Credential, ProviderSources, SecretSource, SecretString};
 use runstone::{Log, OpenError, OpenOptions};
 use std::path::PathBuf;
@@ -153,14 +154,35 @@ impl Session {
         }
     }
 
-    /// Opens the log.
+    /// The log, if another process holds it and serves it.
+    pub(crate) fn attached(&self) -> Option<Log> {
+        match connect(&socket_of(&self.log)) {
+            Ok(log) => Some(log),
+            Err(ConnectError::Attach(AttachError::NotServed { .. })) => None,
+            Err(error) => {
+                self.output.warn("not_attached", &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Attaches to whoever holds the log, else opens its file.
     pub(crate) fn open(&self, access: Access) -> Result<Log, Failure> {
-        let log = self.patiently(|| Log::open(&self.log, self.options(access)))?;
+        let log = self.patiently(|| match self.attached() {
+            Some(log) => Ok(log),
+            None => Log::open(&self.log, self.options(access)),
+        })?;
         if access == Access::Write {
             self.act_as(log)
         } else {
             Ok(log)
         }
+    }
+
+    /// Opens the file, whoever serves it.
+    pub(crate) fn open_file(&self, access: Access) -> Result<Log, Failure> {
+        let log = self.patiently(|| Log::open(&self.log, self.options(access)))?;
+        self.act_as(log)
     }
 
     /// Opens the log, does something, and closes it whatever came of that.

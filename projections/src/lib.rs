@@ -55,6 +55,8 @@ mod command;
 pub mod costs;
 #[cfg(feature = "store")]
 pub mod effects;
+#[cfg(feature = "store")]
+mod endpoints;
 pub mod events;
 #[cfg(feature = "store")]
 mod folds;
@@ -95,6 +97,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+#[cfg(feature = "store")]
+pub use endpoints::endpoints;
 #[cfg(feature = "store")]
 pub use folds::{schemas, standard_folds};
 #[cfg(feature = "store")]

@@ -7,7 +7,7 @@ use runstone_store::{AppendError, DecideContext, FoldRow, Log, ReadError};
 /// Refuses a fold that has stopped: it knows nothing of what came after.
 pub(crate) fn check(log: &Log, fold: &str) -> Result<(), ReadError> {
     let stopped = log
-        .fold_status()
+        .fold_status()?
         .into_iter()
         .find(|status| status.name == fold)
         .and_then(|status| status.stopped);

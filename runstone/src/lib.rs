@@ -64,6 +64,14 @@ pub use agent::{
 };
 pub use options::Options;
 
+/// Everything that can be asked of a log that another process holds.
+pub fn endpoints() -> Vec<store::holder::Endpoint> {
+    let mut endpoints = store::holder::endpoints();
+    endpoints.extend(projections::endpoints());
+    endpoints
+}
+
+pub use runstone_attach as attach;
 pub use runstone_codec as codec;
 pub use runstone_import as import;
 pub use runstone_projections as projections;

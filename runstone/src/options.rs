@@ -1,6 +1,7 @@
 //! Opening a log with everything attached.
 
 use crate::Runstone;
+use runstone_attach::{Limits, socket_of};
 use runstone_projections::standard_folds;
 use runstone_store::keys::{ProviderConfig, ProviderSources};
 use runstone_store::{
@@ -24,6 +25,9 @@ use std::sync::Arc;
 pub struct Options {
     open: OpenOptions,
     create: CreateOptions,
+    /// What others may take of it; `None`: it is not served.
+    serve: Option<Limits>,
+    attach: bool,
 }
 
 impl Default for Options {
@@ -33,6 +37,8 @@ impl Default for Options {
         Self {
             open,
             create: CreateOptions::default(),
+            serve: Some(Limits::default()),
+            attach: true,
         }
     }
 }
@@ -112,13 +118,53 @@ impl Options {
         self
     }
 
-    /// Opens a log.
+    /// What other processes may take of this one, which serves the log to them on the socket
+    /// `PATH.sock` as long as it is open. Default: [`Limits::default`].
+    pub fn serve(mut self, limits: Limits) -> Self {
+        self.serve = Some(limits);
+        self
+    }
+
+    /// Serves the log to nobody: others find it busy.
+    pub fn without_serving(mut self) -> Self {
+        self.serve = None;
+        self
+    }
+
+    /// A log that another process holds is an error ([`OpenError::Busy`]), even if that one serves
+    /// it. Without this, the handle attaches and asks that process for everything.
+    pub fn without_attaching(mut self) -> Self {
+        self.attach = false;
+        self
+    }
+
+    /// Opens a log; if another process holds it and serves it, attaches to that one.
     ///
     /// # Errors
     ///
     /// As [`Runstone::open`].
     pub fn open(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
-        Ok(Log::open(path.as_ref(), self.open)?.into())
+        let path = path.as_ref();
+        let Self {
+            open,
+            serve,
+            attach,
+            ..
+        } = self;
+        let is_served = serve.filter(|_| !open.read_only);
+        match Log::open(path, open) {
+            Ok(log) => Ok(served(log, path, is_served)),
+            Err(OpenError::Busy { path: busy }) if attach => {
+                match runstone_attach::connect(&socket_of(path)) {
+                    Ok(log) => Ok(log.into()),
+                    Err(error) => {
+                        tracing::debug!(%error, "the log is busy, and cannot be attached to");
+                        Err(OpenError::Busy { path: busy })
+                    }
+                }
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a log and opens it.
@@ -127,7 +173,9 @@ impl Options {
     ///
     /// As [`Runstone::create`].
     pub fn create(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
-        Ok(Log::create(path.as_ref(), &self.create, self.open)?.into())
+        let path = path.as_ref();
+        let log = Log::create(path, &self.create, self.open)?;
+        Ok(served(log, path, self.serve))
     }
 
     /// Opens a log, or makes it if there is none.
@@ -157,6 +205,17 @@ impl Options {
     pub fn into_store(self) -> (CreateOptions, OpenOptions) {
         (self.create, self.open)
     }
+}
+
+/// One that cannot be served is used alone.
+fn served(log: Log, path: &Path, limits: Option<Limits>) -> Runstone {
+    let Some(limits) = limits else {
+        return log.into();
+    };
+    Runstone::serve(log.clone(), path, limits).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the log is not served to other processes");
+        log.into()
+    })
 }
 
 #[cfg(test)]
@@ -193,6 +252,7 @@ mod tests {
     fn folds_are_attached_unless_they_are_not_wanted() {
         let names = |log: &Log| -> Vec<String> {
             log.fold_status()
+                .unwrap()
                 .into_iter()
                 .map(|fold| fold.name)
                 .collect()

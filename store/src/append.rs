@@ -3,6 +3,8 @@
 use crate::options::Durability;
 use crate::query::Query;
 use runstone_codec::{NewEvent, Position};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Optimistic check on one stream.
@@ -105,7 +107,7 @@ impl From<NewEvent> for Append {
 }
 
 /// Answer to an append.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Appended {
     /// Position of the first event.
@@ -113,6 +115,7 @@ pub struct Appended {
     /// Position of the last event.
     pub last: Position,
     /// Ids of the events, in order.
+    #[schemars(with = "Vec<String>")]
     pub ids: Vec<Uuid>,
     /// The events were recorded by an earlier call; this one changed nothing.
     pub duplicate: bool,
@@ -121,7 +124,7 @@ pub struct Appended {
 }
 
 /// Answer to an import of one record: known events are left as they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Imported {
     /// Events added.

@@ -1,12 +1,16 @@
 //! What can go wrong, one family an operation.
 
+use crate::holder::Told;
 use crate::index::IndexError;
 use crate::keys::KeyError;
 use runstone_codec::{ControlError, EventError, OpenError as PayloadError, SealError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// What a caller does about an error; the command line maps each to an exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// A rule refused it.
@@ -455,6 +459,9 @@ pub enum AppendError {
         /// Bytes left.
         available: u64,
     },
+    /// The process that holds the log met it.
+    #[error(transparent)]
+    Told(Told),
     /// Keys are missing or a provider does not answer.
     #[error("the keys cannot be used: {message}")]
     Keys {
@@ -510,6 +517,7 @@ impl AppendError {
             Self::ReadOnly { .. } => "read_only",
             Self::FoldStopped { .. } => "fold_stopped",
             Self::StorageFull { .. } => "storage_full",
+            Self::Told(told) => told.code(),
             Self::Keys { code, .. } => code,
             Self::Seal(error) => error.code(),
             Self::Control(error) => error.code(),
@@ -522,6 +530,7 @@ impl AppendError {
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Told(told) => told.kind,
             Self::Conflict { .. }
             | Self::ConditionFailed { .. }
             | Self::EventIdConflict { .. }
@@ -556,6 +565,9 @@ impl AppendError {
 
     /// Whether the same request may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
+        if let Self::Told(told) = self {
+            return told.retryable;
+        }
         matches!(
             self,
             Self::QueueFull { .. }
@@ -602,6 +614,7 @@ impl From<ReadError> for AppendError {
             ReadError::Closed => Self::Closed,
             ReadError::Reopening => Self::Reopening,
             ReadError::Keys { code, message, .. } => Self::Keys { code, message },
+            ReadError::Told(told) => Self::Told(told),
             other => Self::Corrupt(Corruption::table(
                 "chunks",
                 "a readable event",
@@ -661,6 +674,9 @@ pub enum ReadError {
         /// The option that sets it.
         option: &'static str,
     },
+    /// The process that holds the log met it.
+    #[error(transparent)]
+    Told(Told),
     /// The log is reopening after a failed commit.
     #[error("the log is reopening after a failed commit; try again")]
     Reopening,
@@ -679,6 +695,7 @@ impl ReadError {
             Self::Keys { code, .. } => code,
             Self::Fold { .. } => "fold_stopped",
             Self::Limit { .. } => "limit",
+            Self::Told(told) => told.code(),
             Self::Reopening => "reopening",
             Self::Closed => "closed",
         }
@@ -690,6 +707,7 @@ impl ReadError {
             Self::Corrupt(_) => ErrorKind::Corrupt,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Storage(error) => error.kind(),
+            Self::Told(told) => told.kind,
             Self::Keys { .. } => ErrorKind::Keys,
             Self::Fold { .. } | Self::Limit { .. } => ErrorKind::Refused,
             Self::Reopening | Self::Closed => ErrorKind::Storage,
@@ -698,7 +716,10 @@ impl ReadError {
 
     /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Reopening)
+        match self {
+            Self::Told(told) => told.retryable,
+            other => matches!(other, Self::Reopening),
+        }
     }
 
     /// The position of the damaged event, where one is to blame.
@@ -706,6 +727,7 @@ impl ReadError {
         match self {
             Self::Corrupt(corruption) => corruption.position,
             Self::Keys { position, .. } => Some(*position),
+            Self::Told(told) => told.detail.as_u64(),
             _ => None,
         }
     }

@@ -36,6 +36,7 @@ mod fold;
 pub mod fuzzing;
 mod headfile;
 mod hex;
+pub mod holder;
 mod identity;
 mod index;
 pub mod keys;

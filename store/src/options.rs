@@ -4,11 +4,14 @@
 use crate::clock::{Clock, SystemClock};
 use crate::index::IndexOptions;
 use runstone_codec::{Entropy, Limits, OsEntropy};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// How long an acknowledged append waits for the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Durability {
     /// Answered after fsync: survives `kill -9` and power loss.

@@ -5,7 +5,7 @@ use crate::append::Append;
 use crate::error::AppendError;
 use crate::fold::Payload;
 use crate::hex::hex;
-use crate::log::Log;
+use crate::log::Here;
 use crate::options::Sealing;
 use crate::write::{Prepared, Request};
 use runstone_codec::keys::keyed_digest;
@@ -52,7 +52,7 @@ pub(crate) enum Owner {
     Log,
 }
 
-impl Log {
+impl Here {
     pub(crate) fn check_append(&self, append: &Append) -> Result<(), AppendError> {
         if append.events.is_empty() {
             return Err(AppendError::Empty);
@@ -364,10 +364,10 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     /// A log whose group commits are the test's to make.
-    fn log() -> Log {
+    fn log() -> crate::Log {
         let mut open = OpenOptions::default();
         open.options.background = false;
-        Log::memory(&CreateOptions::default(), open).unwrap()
+        crate::Log::memory(&CreateOptions::default(), open).unwrap()
     }
 
     fn draft(stream: &str) -> Draft {
@@ -386,8 +386,8 @@ mod tests {
     }
 
     /// How the payload is committed to.
-    fn mode(log: &Log, position: Position) -> Mode {
-        let mut reader = log.shared.reader().unwrap();
+    fn mode(log: &crate::Log, position: Position) -> Mode {
+        let mut reader = log.here().unwrap().shared.reader().unwrap();
         reader
             .raw(position.get(), |reader, raw| {
                 let entry = crate::read::parse_entry(raw)?;
@@ -447,10 +447,18 @@ mod tests {
         use crate::append::Expected;
         let log = log();
         let actor = Actor::keyring();
-        let events = log.prepare(vec![draft("s")], &actor).unwrap();
+        let events = log
+            .here()
+            .unwrap()
+            .prepare(vec![draft("s")], &actor)
+            .unwrap();
         let mut request = Request::new(Work::Append, events, Durability::Buffered);
         request.expected.push(("s".to_owned(), Expected::NoStream));
-        let again = log.reseal(request, vec![draft("s")]).unwrap();
+        let again = log
+            .here()
+            .unwrap()
+            .reseal(request, vec![draft("s")])
+            .unwrap();
         assert_eq!(again.expected, [("s".to_owned(), Expected::NoStream)]);
         assert_eq!(again.durability, Durability::Buffered);
         assert!(again.events.iter().all(|event| !event.given_id));

@@ -5,20 +5,24 @@
 //! AND-ed.
 
 use runstone_codec::{Authority, Header};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A filter on an optional id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum IdFilter {
     /// The field is absent.
     Absent,
     /// The field is this id.
-    Is(Uuid),
+    Is(#[schemars(with = "String")] Uuid),
 }
 
 /// One alternative of a query: all its filters must hold.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Item {
     /// Event types, any of them; `ns.*` selects a namespace.
@@ -42,13 +46,46 @@ pub struct Item {
 }
 
 /// Which events are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(into = "QueryForm", try_from = "QueryForm")]
+#[schemars(with = "QueryForm")]
 #[non_exhaustive]
 pub enum Query {
     /// The whole log, asked for by name.
+    #[default]
     Everything,
     /// Events that match any item.
     Items(Vec<Item>),
+}
+
+/// A query as other programs write it: its text, `*` for the whole log, or its items.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Query")]
+#[serde(untagged)]
+enum QueryForm {
+    Text(String),
+    Items(Vec<Item>),
+}
+
+impl From<Query> for QueryForm {
+    fn from(query: Query) -> Self {
+        match query {
+            Query::Everything => Self::Text("*".to_owned()),
+            Query::Items(items) => Self::Items(items),
+        }
+    }
+}
+
+impl TryFrom<QueryForm> for Query {
+    type Error = QueryError;
+
+    fn try_from(form: QueryForm) -> Result<Self, QueryError> {
+        match form {
+            QueryForm::Text(text) if text == "*" => Ok(Self::Everything),
+            QueryForm::Text(text) => Self::parse(&text),
+            QueryForm::Items(items) => Ok(Self::Items(items)),
+        }
+    }
 }
 
 /// A query text that cannot be read.

@@ -92,7 +92,7 @@ fn a_key_destroyed_in_between_is_not_used() {
     let mut open = OpenOptions::default();
     open.options.background = false;
     let log = Log::memory(&CreateOptions::default(), open).unwrap();
-    let keys = Arc::clone(&log.shared.identity.keys);
+    let keys = Arc::clone(&log.here().unwrap().shared.identity.keys);
     log.append_blocking(event("s", 0).scope("ann")).unwrap();
     let mut appending = Box::pin(log.append(event("s", 1)));
     let mut context = Context::from_waker(Waker::noop());

@@ -415,7 +415,7 @@ fn erasures_at_once_are_all_done() -> Outcome {
             }
         });
     });
-    for erasure in log.erasures() {
+    for erasure in log.erasures()? {
         assert!(erasure.completed.is_some(), "{erasure:?}");
     }
     for scope in &scopes {

@@ -458,7 +458,7 @@ fn a_copy_of_a_run_is_valid_and_so_is_the_run() -> Outcome {
             assert_eq!(from.payload, to.payload);
             assert_eq!(to.header.causation, Some(from.header.event_id));
         }
-        let policy = Policy::of_logs(log.vkeys())?;
+        let policy = Policy::of_logs(log.vkeys()?)?;
         for record in run.iter().chain(&copied) {
             let receipt = Receipt::parse(&log.receipt(record.position)?.encode())?;
             let verified = receipt.verify(&policy, &VerifyOptions::new())?;
@@ -501,7 +501,7 @@ fn an_erased_person_is_valid_with_a_certificate() -> Outcome {
         }
         let others = records(&log, "run-2")?;
         assert!(others.iter().all(|record| record.payload.bytes().is_some()));
-        let policy = Policy::of_logs(log.vkeys())?;
+        let policy = Policy::of_logs(log.vkeys()?)?;
         let certificate = log
             .receipt(erasure.completed.ok_or("it is pending")?)?
             .encode();

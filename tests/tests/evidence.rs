@@ -27,7 +27,7 @@ fn event(n: u64) -> NewEvent {
 
 fn policy(log: &Log) -> Outcome<Policy> {
     // As an auditor has it: a file.
-    let policy = Policy::of_logs(log.vkeys())?;
+    let policy = Policy::of_logs(log.vkeys()?)?;
     Ok(Policy::parse(policy.to_text().as_bytes())?)
 }
 

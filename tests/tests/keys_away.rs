@@ -131,7 +131,7 @@ fn folds_wait_for_their_keys() {
     provider.answers(1000 - provider.0.load(Ordering::SeqCst));
 
     let log = provider.open(&path, folds());
-    for status in log.fold_status() {
+    for status in log.fold_status().unwrap() {
         let (applied, why) = reason(&status);
         assert!(applied < log.size());
         assert!(why.contains("cannot be opened now"), "{why}");
@@ -148,7 +148,12 @@ fn folds_wait_for_their_keys() {
     // The provider is back: the log goes on, the folds have missed an event.
     provider.answers(u64::MAX);
     log.append_blocking(event(EVENTS)).unwrap();
-    assert!(log.fold_status().iter().all(|fold| fold.stopped.is_some()));
+    assert!(
+        log.fold_status()
+            .unwrap()
+            .iter()
+            .all(|fold| fold.stopped.is_some())
+    );
     assert_eq!(
         log.check_folds(None, &|_, _| {}).unwrap_err().code(),
         "fold_stopped"
@@ -156,7 +161,7 @@ fn folds_wait_for_their_keys() {
     log.close_blocking().unwrap();
 
     let log = provider.open(&path, folds());
-    for status in log.fold_status() {
+    for status in log.fold_status().unwrap() {
         assert_eq!((status.applied, status.stopped), (log.size(), None));
     }
     let all = vec![u8::try_from(log.size()).unwrap()];
@@ -183,7 +188,12 @@ fn folds_are_not_compared_without_keys() {
             "{error}"
         );
     }
-    assert!(log.fold_status().iter().all(|fold| fold.stopped.is_none()));
+    assert!(
+        log.fold_status()
+            .unwrap()
+            .iter()
+            .all(|fold| fold.stopped.is_none())
+    );
     provider.answers(u64::MAX);
     check_sound(&log);
 }
@@ -199,7 +209,12 @@ fn folds_are_rebuilt_when_the_keys_are_back() {
     provider.open(&path, Vec::new()).close_blocking().unwrap();
     provider.answers(1000 - provider.0.load(Ordering::SeqCst));
     let log = provider.open(&path, folds());
-    assert!(log.fold_status().iter().all(|fold| fold.stopped.is_some()));
+    assert!(
+        log.fold_status()
+            .unwrap()
+            .iter()
+            .all(|fold| fold.stopped.is_some())
+    );
     provider.answers(u64::MAX);
     let checks = log.rebuild_folds(None, &|_, _| {}).unwrap();
     assert!(checks.iter().all(FoldCheck::is_equal), "{checks:?}");
@@ -211,6 +226,7 @@ fn folds_are_rebuilt_when_the_keys_are_back() {
     .unwrap();
     assert!(
         log.fold_status()
+            .unwrap()
             .iter()
             .all(|fold| fold.applied == log.size())
     );

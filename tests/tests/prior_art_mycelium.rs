@@ -498,7 +498,7 @@ fn m14_a_receipt_is_of_its_place_in_the_log() -> Outcome {
     for n in 0..3 {
         pay(&run, &format!("inv-{n}"), &times)?;
     }
-    let policy = runstone::Policy::of_logs(log.vkeys())?;
+    let policy = runstone::Policy::of_logs(log.vkeys()?)?;
     let options = VerifyOptions::new();
     for effect in list(&log, &EffectFilter::new())? {
         // It is there as soon as the outcome is, and says where.

@@ -498,7 +498,7 @@ fn tails_are_replayed() -> Outcome {
     let (_, closed) = closed()?;
     let twin = Answers::of(&closed.open()?)?;
     let log = killed.open()?;
-    let flushed = log.fold_status()[0].flushed;
+    let flushed = log.fold_status()?[0].flushed;
     assert!(flushed < log.size(), "there is no tail");
     assert!(log.stats()?.indexed < log.size(), "there is no tail");
     assert_eq!(Answers::of(&log)?, twin);
@@ -702,7 +702,7 @@ fn folds_missing_of_another_version_or_corrupt_start_again() -> Outcome {
         let site = sample.install()?;
         site.edit(|rows| rows.set(Table::Folds, key, value))?;
         let log = site.open()?;
-        assert_eq!(log.fold_status()[0].applied, log.size());
+        assert_eq!(log.fold_status()?[0].applied, log.size());
         assert_eq!(Answers::of(&log)?, whole);
         is_valid(&log);
     }
@@ -729,7 +729,7 @@ fn unknown_fold_is_kept_and_reported() -> Outcome {
     log.close_blocking()?;
     drop(log);
     let log = site.open()?;
-    let status = log.fold_status();
+    let status = log.fold_status()?;
     let unknown = status
         .iter()
         .find(|status| !status.known)

@@ -63,7 +63,7 @@ pub(super) fn make(bench: &Bench, _: &Workload, contender: &Contender) -> Result
 /// From the bytes of file and policy to the verdict.
 pub(super) fn verify(bench: &Bench, _: &Workload, contender: &Contender) -> Result<Sample> {
     let mut desk = Desk::open(bench, contender)?;
-    let policy = Policy::of_logs(desk.log.vkeys())?.to_text();
+    let policy = Policy::of_logs(desk.log.vkeys()?)?.to_text();
     let policy = Policy::parse(policy.as_bytes())?;
     let files = (0..bench.sizes.reads).map(|_| desk.make());
     let files: Vec<_> = files.collect::<Result<_>>()?;

@@ -184,6 +184,10 @@ pub(crate) enum Command {
     Rebuild(RebuildArgs),
     /// Show how far the folds are
     Folds,
+    /// Hold the log for other commands, on the socket beside its file, until ctrl-c or SIGTERM
+    Serve,
+    /// Show who holds the log, and who is attached
+    Attach,
     /// Write a consistent copy, while writing goes on
     Backup {
         /// The new file

@@ -102,7 +102,7 @@ fn grown(
 
 /// Whom to trust, a C2SP tlog-policy: every key of the log under the name that it had, no witness.
 pub(crate) fn policy(session: &Session) -> Result<Exit, Failure> {
-    let vkeys = session.with(Access::Events, |log| Ok(log.vkeys()))?;
+    let vkeys = session.with(Access::Events, |log| Ok(log.vkeys()?))?;
     let policy = Policy::of_logs(vkeys);
     let policy = policy.map_err(|rule| Report::of(Exit::No, rule.code(), &rule))?;
     Output::text(&policy.to_text())?;

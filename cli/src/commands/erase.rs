@@ -134,7 +134,7 @@ fn confirm(log: &Log, erase: &Erase) -> Result<(), Failure> {
 }
 
 fn resume(session: &Session, log: &Log, asked: Option<&Path>) -> Result<Vec<Erasure>, Failure> {
-    let open = log.erasures();
+    let open = log.erasures()?;
     let open = open.iter().filter(|erasure| !erasure.rewritten).count();
     if open == 0 {
         session.output.note("no erasure is pending or deferred");
@@ -215,7 +215,7 @@ fn text(erasure: &Erasure, certificate: &Path) -> String {
 
 fn list(session: &Session) -> Result<Exit, Failure> {
     let output = &session.output;
-    let erasures = session.with(Access::Events, |log| Ok(log.erasures()))?;
+    let erasures = session.with(Access::Events, |log| Ok(log.erasures()?))?;
     if output.json {
         let mut results = Output::results();
         for erasure in &erasures {

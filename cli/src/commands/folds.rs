@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 pub(crate) fn list(session: &Session) -> Result<Exit, Failure> {
     session.with(Access::Folds, |log| {
         let (output, size) = (&session.output, log.size());
-        let folds = log.fold_status();
+        let folds = log.fold_status()?;
         if output.json {
             let mut results = Output::results();
             for fold in &folds {
@@ -113,7 +113,7 @@ pub(crate) fn rebuild(session: &Session, args: &RebuildArgs) -> Result<Exit, Fai
 }
 
 fn check_known(log: &Log, fold: &str) -> Result<(), Failure> {
-    let folds = log.fold_status();
+    let folds = log.fold_status()?;
     if folds
         .iter()
         .any(|status| status.known && status.name == fold)

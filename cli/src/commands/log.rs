@@ -79,13 +79,18 @@ fn follow(session: &Session, mut read: Read, printer: &mut Printer<'_>) -> Resul
     let mut first = true;
     loop {
         let seen = Fingerprint::of(&session.log);
-        let opened = if first {
-            session.open(Access::Events)
-        } else {
-            Log::open(&session.log, session.options(Access::Events)).map_err(Failure::from)
+        let opened = match session.attached() {
+            Some(log) => Ok(log),
+            None if first => session.open(Access::Events),
+            None => Log::open(&session.log, session.options(Access::Events)).map_err(Failure::from),
         };
         let mut held = false;
         match opened {
+            Ok(log) if log.is_attached() => {
+                printer.follow(&log, &mut read)?;
+                first = false;
+                held = true;
+            }
             Ok(log) => {
                 printer.print(&log, read.clone())?;
                 read.from = Some(read.from.unwrap_or(0).max(log.size()));
@@ -186,6 +191,34 @@ impl<'a> Printer<'a> {
         }
         results.flush()?;
         Ok(shown)
+    }
+
+    /// Prints what comes until the holder goes away, or enough was printed; `read` goes on from
+    /// there.
+    fn follow(&mut self, log: &Log, read: &mut Read) -> Result<(), Failure> {
+        let mut results = Output::results();
+        let mut buffer = Vec::new();
+        let mut subscription = log.subscribe(read.clone())?;
+        while self.left != Some(0)
+            && let Some(record) = subscription.next_blocking()
+        {
+            match record {
+                Ok(record) => {
+                    self.lines.tick();
+                    self.put(&record, &mut buffer, &mut results)?;
+                    results.flush()?;
+                    self.left = self.left.map(|left| left.saturating_sub(1));
+                    read.from = record.position.get().checked_add(1);
+                }
+                Err(error) if error.is_retryable() => break,
+                Err(error) => {
+                    let position = error.position();
+                    self.damaged(error)?;
+                    read.from = position.and_then(|position| position.checked_add(1));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn put(

@@ -27,6 +27,7 @@ mod receipt;
 mod run;
 mod runs;
 mod schema;
+mod serve;
 mod show;
 mod state;
 mod stats;
@@ -83,6 +84,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Restore { file } => epoch::restore(&session, &file),
         Command::Epoch(command) => epoch::run(&session, &command),
         Command::Compact => storage::compact(&session),
+        Command::Serve => serve::serve(&session),
+        Command::Attach => serve::show(&session),
         Command::Stats => stats::run(&session),
         Command::Doctor => doctor::run(&session),
         Command::Keys(command) => keys::run(&session, &command),

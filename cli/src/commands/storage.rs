@@ -1,7 +1,7 @@
 //! `backup`, `compact` and `clock`: what keeps a log in order.
 
 use crate::args::ClockCommand;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, Report};
 use crate::output::{Progress, base64, bytes, count};
 use crate::session::{Access, Session};
 use runstone::Log;
@@ -30,8 +30,10 @@ struct Accepted {
 pub(crate) fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {
     let output = &session.output;
     let bar = Progress::events(output, "copying");
+    // Whoever holds the log has a folder of its own.
+    let path = std::path::absolute(file).map_err(|error| Report::file(file, &error))?;
     let report = session.with(Access::Folds, |log| {
-        Ok(log.backup(file, &|done, all| bar.set(done, all))?)
+        Ok(log.backup(&path, &|done, all| bar.set(done, all))?)
     })?;
     drop(bar);
     let answer = Copied {

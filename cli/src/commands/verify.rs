@@ -46,6 +46,9 @@ pub(crate) fn run(session: &Session, args: &VerifyArgs) -> Result<Exit, Failure>
     let output = &session.output;
     let bar = Progress::events(output, "verifying");
     let report = session.patiently(|| {
+        if let Some(log) = session.attached() {
+            return Ok(log.verify(args.level.into(), &|done, all| bar.set(done, all)));
+        }
         let options = session.options(Access::Folds);
         verify_file(&session.log, options, args.level.into(), &|done, all| {
             bar.set(done, all);

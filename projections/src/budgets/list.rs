@@ -82,7 +82,7 @@ fn failed<T: std::fmt::Display>(why: T) -> ReadError {
 
 /// A fold that has stopped knows nothing of what came after.
 fn check(log: &Log) -> Result<(), ReadError> {
-    let folds = log.fold_status();
+    let folds = log.fold_status()?;
     let stopped = folds.into_iter().find(|status| status.name == FOLD);
     match stopped.and_then(|status| status.stopped) {
         Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),

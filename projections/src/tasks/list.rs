@@ -387,7 +387,7 @@ fn id_in(bytes: &[u8]) -> Result<TaskId, ReadError> {
 /// A fold that has stopped knows nothing of what came after.
 fn check(log: &Log) -> Result<(), ReadError> {
     let stopped = log
-        .fold_status()
+        .fold_status()?
         .into_iter()
         .find(|status| status.name == FOLD)
         .and_then(|status| status.stopped);

@@ -13,6 +13,7 @@ use crate::base64;
 const ED25519: u8 = 0x01;
 
 /// An Ed25519 key pair without a name. The secret is overwritten when it is dropped.
+#[derive(Clone)]
 pub struct KeyPair(Box<SigningKey>);
 
 impl KeyPair {

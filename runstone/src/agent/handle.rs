@@ -3,9 +3,11 @@
 use super::inbox::Inbox;
 use super::run::RunBuilder;
 use crate::Options;
+use runstone_attach::{AttachError, Limits, Server, socket_of};
 use runstone_projections::budgets::Budgets;
 use runstone_projections::effects::Effects;
-use runstone_store::{Log, OpenError};
+use runstone_store::keys::Credential;
+use runstone_store::{AppendError, Log, OpenError};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ struct Inner {
     effects: Effects,
     budgets: Budgets,
     holder: String,
+    /// As long as somebody has a handle.
+    server: Option<Arc<Server>>,
 }
 
 impl Runstone {
@@ -78,6 +82,75 @@ impl Runstone {
         &self.inner.budgets
     }
 
+    /// What serves the log to other processes; `None`: nobody, or another process holds it.
+    pub fn server(&self) -> Option<&Server> {
+        self.inner.server.as_deref()
+    }
+
+    /// A handle that acts as the principal of a credential, after it signed a challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
+    pub fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
+        let log = self.inner.log.with_credential(credential)?;
+        Ok(Self::new(log, self.inner.server.clone()))
+    }
+
+    /// Stops serving the log, drains what waits, signs and closes it; see [`Log::close_blocking`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::close_blocking`].
+    pub fn close_blocking(&self) -> Result<(), AppendError> {
+        if let Some(server) = &self.inner.server {
+            server.stop();
+        }
+        self.inner.log.close_blocking()
+    }
+
+    /// [`close_blocking`](Self::close_blocking) as a future. Whoever is being answered meanwhile has
+    /// the time that [`Limits::stop_time`](runstone_attach::Limits) gives, on this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::close`].
+    pub async fn close(&self) -> Result<(), AppendError> {
+        if let Some(server) = &self.inner.server {
+            server.stop();
+        }
+        self.inner.log.close().await
+    }
+
+    /// A log of this process, served to others on the socket `PATH.sock` as long as somebody has a
+    /// handle.
+    ///
+    /// # Errors
+    ///
+    /// [`AttachError`] if the socket cannot be made.
+    pub fn serve(log: Log, path: impl AsRef<Path>, limits: Limits) -> Result<Self, AttachError> {
+        let endpoints = crate::endpoints();
+        let server = Server::start(log.clone(), &socket_of(path.as_ref()), endpoints, limits)?;
+        Ok(Self::new(log, Some(Arc::new(server))))
+    }
+
+    fn new(log: Log, server: Option<Arc<Server>>) -> Self {
+        use std::fmt::Write as _;
+        let mut holder = format!("{}#", log.principal().0);
+        for byte in log.opening().id.iter().take(4) {
+            let _ = write!(holder, "{byte:02x}");
+        }
+        let (effects, budgets) = (Effects::new(&log), Budgets::new(&log));
+        let inner = Arc::new(Inner {
+            log,
+            effects,
+            budgets,
+            holder,
+            server,
+        });
+        Self { inner }
+    }
+
     /// The log alone.
     pub fn log(&self) -> &Log {
         &self.inner.log
@@ -91,19 +164,7 @@ impl Runstone {
 
 impl From<Log> for Runstone {
     fn from(log: Log) -> Self {
-        use std::fmt::Write as _;
-        let mut holder = format!("{}#", log.principal().0);
-        for byte in log.opening().id.iter().take(4) {
-            let _ = write!(holder, "{byte:02x}");
-        }
-        let (effects, budgets) = (Effects::new(&log), Budgets::new(&log));
-        let inner = Arc::new(Inner {
-            log,
-            effects,
-            budgets,
-            holder,
-        });
-        Self { inner }
+        Self::new(log, None)
     }
 }
 

@@ -43,7 +43,7 @@ use folder::{Folder, SUMS, Writing};
 use runstone_codec::Position;
 use runstone_receipt::Policy;
 use runstone_receipt::checkpoint::Checkpoint;
-use runstone_store::{Disclose, Erasure, Log, Prover, Query, Read, Record, Records};
+use runstone_store::{Disclose, Erasure, Log, Prover, Query, Read, ReadError, Record, Records};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
@@ -236,7 +236,7 @@ impl Pack {
     ) -> Result<Option<u64>, PackError> {
         let checkpoint = prover.checkpoint();
         let origin = checkpoint.checkpoint().origin.clone();
-        let policy = Policy::of_logs(log.vkeys())?;
+        let policy = Policy::of_logs(log.vkeys()?)?;
         folder.write("policy", policy.to_text().as_bytes())?;
         folder.write("checkpoint", checkpoint.text().as_bytes())?;
         let Some((text, earlier)) = self.earlier(log, &origin, prover.size())? else {
@@ -334,7 +334,7 @@ impl Selection<'_> {
         missing: Option<&Missing>,
         folder: &mut Folder,
     ) -> Result<PackReport, PackError> {
-        let erasures = Erasures::of(self.log, prover.size());
+        let erasures = Erasures::of(self.log, prover.size())?;
         let (mut erased, mut withheld) = (List::new("erased"), List::new("withheld"));
         let (mut requests, mut certified) = (BTreeSet::new(), BTreeSet::new());
         let mut events = 0;
@@ -396,9 +396,9 @@ struct Erasures {
 
 impl Erasures {
     /// Those that were requested under a checkpoint of this size, as far as they were then.
-    fn of(log: &Log, size: u64) -> Self {
+    fn of(log: &Log, size: u64) -> Result<Self, ReadError> {
         let is_under = |position: Position| position.get() < size;
-        let mut all = log.erasures();
+        let mut all = log.erasures()?;
         all.retain(|erasure| is_under(erasure.requested));
         for erasure in &mut all {
             erasure.completed = erasure.completed.filter(|position| is_under(*position));
@@ -409,7 +409,7 @@ impl Erasures {
                 of_scope.entry(scope.clone()).or_default().push(at);
             }
         }
-        Self { all, of_scope }
+        Ok(Self { all, of_scope })
     }
 
     /// The erasure that took the content of an event: the first one of its scope after it.

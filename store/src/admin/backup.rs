@@ -6,15 +6,18 @@ use crate::engine::{
 };
 use crate::error::{OpenError, ReadError, StorageError};
 use crate::headfile::HeadFile;
-use crate::log::Log;
+use crate::holder::{BackupTo, hex32};
+use crate::log::{Backing, Here, Log};
 use crate::open::{REPLICA_ROW, disks_of};
 use crate::own::ErasureState;
 use runstone_codec::Position;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a backup holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct BackupReport {
     /// Events.
@@ -22,6 +25,8 @@ pub struct BackupReport {
     /// Length of the file.
     pub bytes: u64,
     /// Root of the tree over the events.
+    #[serde(with = "hex32")]
+    #[schemars(with = "String")]
     pub root: [u8; 32],
     /// Position of the last event.
     pub last: Position,
@@ -39,32 +44,11 @@ impl Log {
         path: &Path,
         progress: &dyn Fn(u64, u64),
     ) -> Result<BackupReport, ReadError> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".unfinished");
-        let beside = PathBuf::from(beside);
-        let mut head = path.as_os_str().to_owned();
-        head.push(".head");
-        let head = PathBuf::from(head);
-        for taken in [path, head.as_path()] {
-            if taken.exists() {
-                let error = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
-                return Err(StorageError::io(taken, &error).into());
-            }
-        }
-        let outcome = self.copy_to(&beside, &head, progress);
-        let io = |error: &std::io::Error| ReadError::from(StorageError::io(path, error));
-        match outcome {
-            Ok(report) => {
-                std::fs::rename(&beside, path).map_err(|error| io(&error))?;
-                sync_folder(path).map_err(|error| io(&error))?;
-                Ok(report)
-            }
-            Err(error) => {
-                // The copy is worthless; if it cannot be removed either, the first error says more.
-                let _ = std::fs::remove_file(&beside);
-                let _ = std::fs::remove_file(&head);
-                Err(error)
-            }
+        match &self.backing {
+            Backing::Here(here) => here.backup(path, progress),
+            Backing::There(there) => there.ask_blocking(&BackupTo {
+                path: path.to_owned(),
+            }),
         }
     }
 
@@ -112,6 +96,42 @@ impl Log {
         copied.map_err(|error| io(path, &error))?;
         from.log.unlock();
         Ok(())
+    }
+}
+
+impl Here {
+    pub(crate) fn backup(
+        &self,
+        path: &Path,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<BackupReport, ReadError> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".unfinished");
+        let beside = PathBuf::from(beside);
+        let mut head = path.as_os_str().to_owned();
+        head.push(".head");
+        let head = PathBuf::from(head);
+        for taken in [path, head.as_path()] {
+            if taken.exists() {
+                let error = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+                return Err(StorageError::io(taken, &error).into());
+            }
+        }
+        let outcome = self.copy_to(&beside, &head, progress);
+        let io = |error: &std::io::Error| ReadError::from(StorageError::io(path, error));
+        match outcome {
+            Ok(report) => {
+                std::fs::rename(&beside, path).map_err(|error| io(&error))?;
+                sync_folder(path).map_err(|error| io(&error))?;
+                Ok(report)
+            }
+            Err(error) => {
+                // The copy is worthless; if it cannot be removed either, the first error says more.
+                let _ = std::fs::remove_file(&beside);
+                let _ = std::fs::remove_file(&head);
+                Err(error)
+            }
+        }
     }
 
     fn copy_to(

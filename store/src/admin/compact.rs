@@ -63,7 +63,7 @@ impl Log {
         };
         let before_bytes = len()?;
         let cache_bytes = open.options.cache_bytes;
-        let log = Self::open_on(disks.clone(), open, keys)?;
+        let (log, _) = Self::open_for(disks.clone(), open, keys, None)?;
         let database = |message: String| StorageError::Database { message };
         if let Some(why) = &log.shared.identity.read_only {
             return Err(database(format!("the log is read-only: {why}")).into());

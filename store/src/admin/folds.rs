@@ -2,7 +2,8 @@
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
 use crate::fold::{FoldCheck, FoldRow, FoldStatus, Rebuild, RowSeal, clear};
-use crate::log::Log;
+use crate::holder::{CheckFolds, FoldRowOf, FoldStatusOf};
+use crate::log::{Backing, Here, Log};
 use crate::open::row_seal;
 use crate::read::{Reader, parse_entry, with_fold_record};
 use std::sync::{PoisonError, RwLockReadGuard};
@@ -11,26 +12,22 @@ use std::sync::{PoisonError, RwLockReadGuard};
 const STEP: u64 = 1024;
 
 impl Log {
-    fn fold_host(&self) -> RwLockReadGuard<'_, crate::fold::FoldHost> {
-        self.shared
-            .fold_host
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// One row of a fold, as of the newest commit.
     ///
     /// # Errors
     ///
     /// [`ReadError::Fold`] if the fold is not hosted here or the row is damaged.
     pub fn fold_row(&self, fold: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        self.shared.reader()?;
-        let host = self.fold_host();
-        let db = self.shared.current().db.clone();
-        host.row(&db, fold, key).map_err(|error| ReadError::Fold {
-            fold: fold.to_owned(),
-            why: error.to_string(),
-        })
+        match &self.backing {
+            Backing::Here(here) => here.fold_row(fold, key),
+            Backing::There(there) => {
+                let row = there.ask_blocking(&FoldRowOf {
+                    fold: fold.to_owned(),
+                    key: key.into(),
+                })?;
+                Ok(row.map(|row| row.0))
+            }
+        }
     }
 
     /// Up to `limit` rows of a fold whose keys begin with `prefix`, in key order from `from`
@@ -40,6 +37,82 @@ impl Log {
     ///
     /// As [`fold_row`](Self::fold_row).
     pub fn fold_rows(
+        &self,
+        fold: &str,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<FoldRow>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.fold_rows(fold, prefix, from, limit),
+            Backing::There(there) => there.fold_rows(fold, prefix, from, limit),
+        }
+    }
+
+    /// How far each fold is.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if another process holds the log and does not answer.
+    pub fn fold_status(&self) -> Result<Vec<FoldStatus>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => Ok(here.fold_status()),
+            Backing::There(there) => there.ask_blocking(&FoldStatusOf {}),
+        }
+    }
+
+    /// Folds again from position 0, beside the live rows, and compares: one answer a fold that
+    /// this binary knows, or only for `fold`. `progress` is told events done and all.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Fold`] for an unknown fold; [`ReadError`] if the log cannot be read.
+    pub fn check_folds(
+        &self,
+        fold: Option<&str>,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Vec<FoldCheck>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.check_folds(fold, progress),
+            Backing::There(there) => there.ask_blocking(&CheckFolds {
+                fold: fold.map(str::to_owned),
+            }),
+        }
+    }
+
+    /// Replaces the rows of folds by what the log says. Appends wait meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] if the log cannot be read or written.
+    pub fn rebuild_folds(
+        &self,
+        fold: Option<&str>,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Vec<FoldCheck>, AppendError> {
+        self.here()?.rebuild_folds(fold, progress)
+    }
+}
+
+impl Here {
+    fn fold_host(&self) -> RwLockReadGuard<'_, crate::fold::FoldHost> {
+        self.shared
+            .fold_host
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn fold_row(&self, fold: &str, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
+        self.shared.reader()?;
+        let host = self.fold_host();
+        let db = self.shared.current().db.clone();
+        host.row(&db, fold, key).map_err(|error| ReadError::Fold {
+            fold: fold.to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    pub(crate) fn fold_rows(
         &self,
         fold: &str,
         prefix: &[u8],
@@ -67,18 +140,11 @@ impl Log {
         })
     }
 
-    /// How far each fold is.
-    pub fn fold_status(&self) -> Vec<FoldStatus> {
+    pub(crate) fn fold_status(&self) -> Vec<FoldStatus> {
         self.fold_host().status()
     }
 
-    /// Folds again from position 0, beside the live rows, and compares: one answer a fold that
-    /// this binary knows, or only for `fold`. `progress` is told events done and all.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Fold`] for an unknown fold; [`ReadError`] if the log cannot be read.
-    pub fn check_folds(
+    pub(crate) fn check_folds(
         &self,
         fold: Option<&str>,
         progress: &dyn Fn(u64, u64),
@@ -105,12 +171,7 @@ impl Log {
             .collect()
     }
 
-    /// Replaces the rows of folds by what the log says. Appends wait meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError`] if the log cannot be read or written.
-    pub fn rebuild_folds(
+    pub(crate) fn rebuild_folds(
         &self,
         fold: Option<&str>,
         progress: &dyn Fn(u64, u64),

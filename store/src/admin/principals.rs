@@ -6,8 +6,9 @@ use crate::Durability;
 use crate::append::{Condition, Expected};
 use crate::error::{AppendError, ReadError};
 use crate::hex::{hex, unhex};
+use crate::holder::ConfigureBy;
 use crate::keys::{Credential, challenge, verify_proof};
-use crate::log::Log;
+use crate::log::{Backing, Here, Log};
 use crate::own::{CONFIGURED, PRINCIPAL_ADDED, PrincipalAdded};
 use crate::prepare::{Actor, LOG_STREAM, Owner};
 use crate::query::{Item, Query};
@@ -16,6 +17,7 @@ use crate::write::{Outcome, Request, Work};
 use runstone_codec::field::{Field, check_name};
 use runstone_codec::{Authority, Draft, EventError, NewEvent, Position};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// Somebody who is enrolled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +87,101 @@ impl Log {
         authority: Authority,
         public_key: &[u8; 32],
     ) -> Result<Position, AppendError> {
+        self.here()?.enrol(id, authority, public_key)
+    }
+
+    /// Records settings; the last ones count.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Invalid`] if they are not JSON.
+    pub fn configure(&self, settings: Vec<u8>) -> Result<Position, AppendError> {
+        match &self.backing {
+            Backing::Here(here) => here.configure(settings),
+            Backing::There(there) => there.ask_blocking(&ConfigureBy {
+                settings: settings.into(),
+            }),
+        }
+    }
+
+    /// The settings in force, if any were recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn settings(&self) -> Result<Option<RecordedSettings>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.settings(),
+            Backing::There(there) => there.settings(),
+        }
+    }
+
+    /// Everybody who is enrolled, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn principals(&self) -> Result<Vec<Principal>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.principals(),
+            Backing::There(there) => there.principals(),
+        }
+    }
+
+    /// A handle that acts as the principal of a credential, after it signed a challenge.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
+    pub fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
+        Ok(match &self.backing {
+            Backing::Here(here) => here.with_credential(credential)?.into(),
+            Backing::There(there) => Self {
+                backing: Backing::There(Arc::new(there.with_credential(credential)?)),
+            },
+        })
+    }
+
+    /// Something to sign, once, for whoever says who he is.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if the operating system gives no randomness.
+    pub fn challenge(&self) -> Result<Vec<u8>, AppendError> {
+        self.here()?.challenge()
+    }
+
+    /// A handle that acts as whoever signed a [`challenge`](Self::challenge) of this log; the caller
+    /// takes each one once.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
+    pub fn proven(
+        &self,
+        id: &str,
+        challenge: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<Self, AppendError> {
+        Ok(self.here()?.proven(id, challenge, signature)?.into())
+    }
+
+    /// Who this handle acts as.
+    pub fn principal(&self) -> (&str, Authority) {
+        match &self.backing {
+            Backing::Here(here) => here.principal(),
+            Backing::There(there) => there.principal(),
+        }
+    }
+}
+
+impl Here {
+    pub(crate) fn enrol(
+        &self,
+        id: &str,
+        authority: Authority,
+        public_key: &[u8; 32],
+    ) -> Result<Position, AppendError> {
         self.check_may_govern()?;
         check_name(Field::Principal, id).map_err(EventError::from)?;
         check_principal(id, authority)?;
@@ -101,12 +198,7 @@ impl Log {
         self.record_own(event, Some(taken))
     }
 
-    /// Records settings; the last ones count.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError::Invalid`] if they are not JSON.
-    pub fn configure(&self, settings: Vec<u8>) -> Result<Position, AppendError> {
+    pub(crate) fn configure(&self, settings: Vec<u8>) -> Result<Position, AppendError> {
         self.check_may_govern()?;
         self.record_own(
             NewEvent::new(CONFIGURED, LOG_STREAM).payload(settings),
@@ -158,12 +250,7 @@ impl Log {
         }
     }
 
-    /// The settings in force, if any were recorded.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] if the log cannot be read.
-    pub fn settings(&self) -> Result<Option<RecordedSettings>, ReadError> {
+    pub(crate) fn settings(&self) -> Result<Option<RecordedSettings>, ReadError> {
         let newest = Read::new(Query::of_type(CONFIGURED)).reverse().limit(1);
         let Some(record) = self.read(newest)?.next().transpose()? else {
             return Ok(None);
@@ -176,12 +263,7 @@ impl Log {
         }))
     }
 
-    /// Everybody who is enrolled, in order.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] if the log cannot be read.
-    pub fn principals(&self) -> Result<Vec<Principal>, ReadError> {
+    pub(crate) fn principals(&self) -> Result<Vec<Principal>, ReadError> {
         let mut found = Vec::new();
         for record in self.read(Read::new(Query::of_type(PRINCIPAL_ADDED)))? {
             let record = record?;
@@ -201,35 +283,39 @@ impl Log {
         Ok(found)
     }
 
-    /// A handle that acts as the principal of a credential, after it signed a challenge.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
-    pub fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
-        let known = self.principals()?;
-        let principal = known
-            .iter()
-            .find(|principal| principal.id == credential.id())
-            .ok_or_else(|| AppendError::Keys {
-                code: "principal_unknown",
-                message: format!(
-                    "nobody is enrolled as `{}`; enrol with `runstone keys principal add`",
-                    credential.id()
-                ),
-            })?;
+    pub(crate) fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
+        let challenge = self.challenge()?;
+        self.proven(credential.id(), &challenge, &credential.prove(&challenge))
+    }
+
+    fn challenge(&self) -> Result<Vec<u8>, AppendError> {
         let identity = &self.shared.identity;
         let challenge = challenge(&identity.log_id, identity.options.entropy.as_ref())?;
-        let proof = credential.prove(&challenge);
-        verify_proof(&principal.public_key, &challenge, &proof)?;
+        Ok(challenge.to_vec())
+    }
+
+    fn proven(
+        &self,
+        id: &str,
+        challenge: &[u8],
+        signature: &[u8; 64],
+    ) -> Result<Self, AppendError> {
+        let known = self.principals()?;
+        let principal = known.iter().find(|principal| principal.id == id);
+        let principal = principal.ok_or_else(|| AppendError::Keys {
+            code: "principal_unknown",
+            message: format!(
+                "nobody is enrolled as `{id}`; enrol with `runstone keys principal add`"
+            ),
+        })?;
+        verify_proof(&principal.public_key, challenge, signature)?;
         Ok(self.acting_as(Actor {
             principal: principal_of(principal.authority, &principal.id),
             authority: principal.authority,
         }))
     }
 
-    /// Who this handle acts as.
-    pub fn principal(&self) -> (&str, Authority) {
+    pub(crate) fn principal(&self) -> (&str, Authority) {
         (&self.actor.principal, self.actor.authority)
     }
 }

@@ -3,13 +3,16 @@
 use crate::engine::NumberTable;
 use crate::error::ReadError;
 use crate::fold::FoldStatus;
+use crate::holder::{StatsOf, hex32};
 use crate::keys::KeyInfo;
-use crate::log::Log;
+use crate::log::{Backing, Here, Log};
 use crate::options::Sealing;
 use crate::query::Query;
 use crate::read::Read;
 use runstone_codec::LogId;
 use runstone_receipt::note::Vkey;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Distinct streams counted exactly; beyond this the number is a lower bound.
@@ -34,7 +37,7 @@ pub struct LogInfo {
 }
 
 /// Sizes of a log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Stats {
     /// Events.
@@ -46,6 +49,8 @@ pub struct Stats {
     /// Length of the file in bytes.
     pub bytes: u64,
     /// Root of the tree.
+    #[serde(with = "hex32")]
+    #[schemars(with = "String")]
     pub root: [u8; 32],
     /// Chunks that hold the events.
     pub chunks: u64,
@@ -63,6 +68,46 @@ pub struct Stats {
 impl Log {
     /// What this log is.
     pub fn info(&self) -> LogInfo {
+        match &self.backing {
+            Backing::Here(here) => here.info(),
+            Backing::There(there) => there.info(),
+        }
+    }
+
+    /// The keys of the log, without secrets.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if another process holds the log.
+    pub fn keys(&self) -> Result<Vec<KeyInfo>, ReadError> {
+        Ok(self.here()?.keys())
+    }
+
+    /// Copies the keys into one file, mode 0600. Whoever holds it and a copy of the log reads
+    /// everything.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`](crate::keys::KeyError) if the file cannot be written.
+    pub fn backup_keys(&self, path: &std::path::Path) -> Result<(), crate::keys::KeyError> {
+        self.here()?.backup_keys(path)
+    }
+
+    /// Sizes; reads every header once.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn stats(&self) -> Result<Stats, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.stats(),
+            Backing::There(there) => there.ask_blocking(&StatsOf {}),
+        }
+    }
+}
+
+impl Here {
+    pub(crate) fn info(&self) -> LogInfo {
         let identity = &self.shared.identity;
         LogInfo {
             log_id: identity.log_id,
@@ -74,27 +119,15 @@ impl Log {
         }
     }
 
-    /// The keys of the log, without secrets.
-    pub fn keys(&self) -> Vec<KeyInfo> {
+    pub(crate) fn keys(&self) -> Vec<KeyInfo> {
         self.shared.identity.keys.list()
     }
 
-    /// Copies the keys into one file, mode 0600. Whoever holds it and a copy of the log reads
-    /// everything.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError`](crate::keys::KeyError) if the file cannot be written.
-    pub fn backup_keys(&self, path: &std::path::Path) -> Result<(), crate::keys::KeyError> {
+    pub(crate) fn backup_keys(&self, path: &std::path::Path) -> Result<(), crate::keys::KeyError> {
         self.shared.identity.keys.backup(path)
     }
 
-    /// Sizes; reads every header once.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] if the log cannot be read.
-    pub fn stats(&self) -> Result<Stats, ReadError> {
+    pub(crate) fn stats(&self) -> Result<Stats, ReadError> {
         let (mut types, mut streams) = (BTreeMap::new(), BTreeSet::new());
         let read = Read::new(Query::everything()).without_payloads();
         for record in self.read(read)? {

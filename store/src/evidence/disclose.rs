@@ -4,8 +4,9 @@ use super::EvidenceError;
 use super::erase::is_code;
 use crate::chunk::RawEvent;
 use crate::error::{AppendError, ReadError};
+use crate::holder::{DiscloseOf, EnvelopeOf};
 use crate::identity::Identity;
-use crate::log::Log;
+use crate::log::{Backing, Here, Log};
 use crate::own::{DISCLOSED, Disclosed};
 use crate::prepare::LOG_STREAM;
 use crate::read::{check_digest, parse_entry};
@@ -72,10 +73,17 @@ impl Log {
     /// content that can be shown as a whole only, [`EvidenceError::Append`] on a log that is
     /// read-only.
     pub fn disclose(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
-        check_recipient(disclose)?;
-        let disclosure = self.disclosure(disclose)?;
-        self.record_own(event_of(disclose, &disclosure)?, None)?;
-        Ok(disclosure)
+        match &self.backing {
+            Backing::Here(here) => here.disclose(disclose),
+            Backing::There(there) => {
+                let bytes = there.ask_blocking(&DiscloseOf {
+                    position: disclose.position.get(),
+                    fields: disclose.fields.clone(),
+                    recipient: disclose.recipient.clone(),
+                })?;
+                Ok(Disclosure::parse(&bytes.0)?)
+            }
+        }
     }
 
     /// Opens the content of many events, one after the other, and hands over each; `None` where it
@@ -87,6 +95,60 @@ impl Log {
     /// Those of [`disclose`](Self::disclose) but [`EvidenceError::Erased`], and what `each` and
     /// `wanted` answer. What was handed over before stays recorded.
     pub fn disclose_each<E: From<EvidenceError>>(
+        &self,
+        wanted: impl IntoIterator<Item = Result<Disclose, E>>,
+        each: impl FnMut(Position, Option<Disclosure>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let here = self.here().map_err(EvidenceError::from)?;
+        here.disclose_each(wanted, each)
+    }
+
+    /// Opens the content of an event of the log's own that is never sealed, such as
+    /// `log.erasure_completed`. It is nobody's secret and never erased, so nothing is recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Unreadable`] for any other event.
+    pub fn disclose_own(&self, position: Position) -> Result<Disclosure, EvidenceError> {
+        self.here()?.disclose_own(position)
+    }
+
+    /// The stored form of an event's content, whose digest is in its entry. A sealed one shows
+    /// nothing without the key. One that is not sealed is the content: that it is handed over is
+    /// recorded as with [`disclose`](Self::disclose), unless the event is evidence of the log
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Erased`]; those of [`disclose`](Self::disclose) where it is recorded.
+    pub fn envelope(
+        &self,
+        position: Position,
+        recipient: Option<String>,
+    ) -> Result<Vec<u8>, EvidenceError> {
+        match &self.backing {
+            Backing::Here(here) => here.envelope(position, recipient),
+            Backing::There(there) => {
+                let position = position.get();
+                let ask = EnvelopeOf {
+                    position,
+                    recipient,
+                };
+                Ok(there.ask_blocking(&ask)?.0)
+            }
+        }
+    }
+}
+
+impl Here {
+    pub(crate) fn disclose(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
+        check_recipient(disclose)?;
+        let disclosure = self.disclosure(disclose)?;
+        self.record_own(event_of(disclose, &disclosure)?, None)?;
+        Ok(disclosure)
+    }
+
+    pub(crate) fn disclose_each<E: From<EvidenceError>>(
         &self,
         wanted: impl IntoIterator<Item = Result<Disclose, E>>,
         mut each: impl FnMut(Position, Option<Disclosure>) -> Result<(), E>,
@@ -101,13 +163,7 @@ impl Log {
         batch.hand_over(self, &mut each)
     }
 
-    /// Opens the content of an event of the log's own that is never sealed, such as
-    /// `log.erasure_completed`. It is nobody's secret and never erased, so nothing is recorded.
-    ///
-    /// # Errors
-    ///
-    /// [`EvidenceError::Unreadable`] for any other event.
-    pub fn disclose_own(&self, position: Position) -> Result<Disclosure, EvidenceError> {
+    pub(crate) fn disclose_own(&self, position: Position) -> Result<Disclosure, EvidenceError> {
         let header = self.shared.reader()?.record(position.get(), false)?.header;
         if !namespace::is_evidence(&header.event_type) {
             return Err(EvidenceError::Unreadable {
@@ -118,15 +174,7 @@ impl Log {
         self.disclosure(&Disclose::whole(position))
     }
 
-    /// The stored form of an event's content, whose digest is in its entry. A sealed one shows
-    /// nothing without the key. One that is not sealed is the content: that it is handed over is
-    /// recorded as with [`disclose`](Self::disclose), unless the event is evidence of the log
-    /// itself.
-    ///
-    /// # Errors
-    ///
-    /// [`EvidenceError::Erased`]; those of [`disclose`](Self::disclose) where it is recorded.
-    pub fn envelope(
+    pub(crate) fn envelope(
         &self,
         position: Position,
         recipient: Option<String>,
@@ -239,7 +287,7 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, log: &Log, disclose: &Disclose) -> Result<(), EvidenceError> {
+    fn add(&mut self, log: &Here, disclose: &Disclose) -> Result<(), EvidenceError> {
         check_recipient(disclose)?;
         let disclosure = match log.disclosure(disclose) {
             Ok(disclosure) => Some(disclosure),
@@ -261,7 +309,7 @@ impl Batch {
 
     fn hand_over<E: From<EvidenceError>>(
         &mut self,
-        log: &Log,
+        log: &Here,
         each: &mut impl FnMut(Position, Option<Disclosure>) -> Result<(), E>,
     ) -> Result<(), E> {
         let Self { opened, events, .. } = std::mem::take(self);

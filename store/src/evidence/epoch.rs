@@ -8,7 +8,7 @@ use crate::engine::{Change, LogPaths, RowTable};
 use crate::error::{OpenError, StorageError};
 use crate::hex::hex;
 use crate::keys::KeyStore;
-use crate::log::Log;
+use crate::log::{Here, Log};
 use crate::open::{
     Disks, Dispute, OpenOptions, REPLICA_ROW, Successor, compare, disks_of, keys_of, name_file,
 };
@@ -102,7 +102,9 @@ impl Log {
         let (log, disputes) = Self::open_for(disks, open, keys, Some(&successor))?;
         log.begin_epoch(start, &disputes)
     }
+}
 
+impl Here {
     fn begin_epoch(
         &self,
         start: &EpochStart,
@@ -166,7 +168,7 @@ impl Log {
             .and_then(|()| self.learn_history(&self.shared.exclusive()?))
             .map_err(|error| database(&error))?;
         Ok(StartedEpoch {
-            log: self.clone(),
+            log: self.clone().into(),
             epoch,
             origin: identity.origin.clone(),
             position,
@@ -175,7 +177,7 @@ impl Log {
     }
 }
 
-impl Log {
+impl Here {
     /// Sees to it that a key signs which never did. One that this copy has not recorded is no such
     /// key: the log that it was copied from may have recorded it since.
     fn draw_signer(&self) -> Result<(), OpenError> {

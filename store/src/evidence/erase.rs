@@ -12,9 +12,9 @@
 
 use super::EraseError;
 use super::rewrite::rewrite;
-use crate::error::AppendError;
+use crate::error::{AppendError, ReadError};
 use crate::keys::{KeyError, PROTECTED_SCOPE};
-use crate::log::Log;
+use crate::log::{Here, Log};
 use crate::options::{Durability, Sealing};
 use crate::own::{
     DESTROYED_PLAIN, ERASURE_COMPLETED, ERASURE_REQUESTED, ErasureCompleted, ErasureRequested,
@@ -130,13 +130,7 @@ impl Log {
     ///
     /// What is answered survives power loss.
     pub fn erase(&self, erase: &Erase, progress: &dyn Fn(u64, u64)) -> Result<Erasure, EraseError> {
-        let _custody = self.shared.custody();
-        let scopes = self.check_erase(erase)?;
-        let requested = self.request_erasure(erase, scopes)?;
-        let mut finished = self.finish_erasures(&[requested], erase.defer_rewrite, progress)?;
-        finished
-            .pop()
-            .ok_or(EraseError::Append(AppendError::Reopening))
+        self.here()?.erase(erase, progress)
     }
 
     /// Goes on with every erasure that is pending or whose sealed bytes are still in the file;
@@ -146,6 +140,38 @@ impl Log {
     ///
     /// As [`erase`](Self::erase).
     pub fn resume_erasures(&self, progress: &dyn Fn(u64, u64)) -> Result<Vec<Erasure>, EraseError> {
+        self.here()?.resume_erasures(progress)
+    }
+
+    /// Every erasure that was requested, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if another process holds the log.
+    pub fn erasures(&self) -> Result<Vec<Erasure>, ReadError> {
+        Ok(self.here()?.erasures())
+    }
+}
+
+impl Here {
+    pub(crate) fn erase(
+        &self,
+        erase: &Erase,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Erasure, EraseError> {
+        let _custody = self.shared.custody();
+        let scopes = self.check_erase(erase)?;
+        let requested = self.request_erasure(erase, scopes)?;
+        let mut finished = self.finish_erasures(&[requested], erase.defer_rewrite, progress)?;
+        finished
+            .pop()
+            .ok_or(EraseError::Append(AppendError::Reopening))
+    }
+
+    pub(crate) fn resume_erasures(
+        &self,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Vec<Erasure>, EraseError> {
         let _custody = self.shared.custody();
         let open: Vec<u64> = self
             .erasures()
@@ -159,8 +185,7 @@ impl Log {
         self.finish_erasures(&open, false, progress)
     }
 
-    /// Every erasure that was requested, oldest first.
-    pub fn erasures(&self) -> Vec<Erasure> {
+    pub(crate) fn erasures(&self) -> Vec<Erasure> {
         let history = self.shared.identity.history();
         let erasures = history.erasures().iter();
         erasures

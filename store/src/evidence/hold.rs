@@ -3,7 +3,8 @@
 use super::EraseError;
 use crate::append::Condition;
 use crate::error::{AppendError, ReadError};
-use crate::log::Log;
+use crate::holder::{HoldOn, HoldsOf, ReleaseHold};
+use crate::log::{Backing, Here, Log};
 use crate::own::{HOLD_PLACED, HOLD_RELEASED, Hold};
 use crate::prepare::LOG_STREAM;
 use crate::query::{Item, Query};
@@ -25,12 +26,12 @@ impl Log {
     ///
     /// [`EraseError::Append`] for a name that is none, or if it cannot be recorded.
     pub fn hold(&self, scope: &str) -> Result<Position, EraseError> {
-        check_name(Field::Scope, scope)
-            .map_err(|error| AppendError::from(EventError::from(error)))?;
-        if let Some(held) = self.hold_of(scope)? {
-            return Ok(held);
+        match &self.backing {
+            Backing::Here(here) => here.hold(scope),
+            Backing::There(there) => there.ask_blocking(&HoldOn {
+                scope: scope.to_owned(),
+            }),
         }
-        self.record_hold(HOLD_PLACED, scope)
     }
 
     /// Lets a scope be erased again.
@@ -39,6 +40,50 @@ impl Log {
     ///
     /// [`EraseError::NotFound`] if it is not held.
     pub fn release_hold(&self, scope: &str) -> Result<Position, EraseError> {
+        match &self.backing {
+            Backing::Here(here) => here.release_hold(scope),
+            Backing::There(there) => there.ask_blocking(&ReleaseHold {
+                scope: scope.to_owned(),
+            }),
+        }
+    }
+
+    /// Where the hold that a scope is under was placed, if it is under one.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn hold_of(&self, scope: &str) -> Result<Option<Position>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.hold_of(scope),
+            Backing::There(there) => Ok(there.ask_blocking(&HoldsOf {})?.get(scope).copied()),
+        }
+    }
+
+    /// Scopes under hold, and where each hold was placed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log cannot be read.
+    pub fn holds(&self) -> Result<BTreeMap<String, Position>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.holds(),
+            Backing::There(there) => there.ask_blocking(&HoldsOf {}),
+        }
+    }
+}
+
+impl Here {
+    pub(crate) fn hold(&self, scope: &str) -> Result<Position, EraseError> {
+        check_name(Field::Scope, scope)
+            .map_err(|error| AppendError::from(EventError::from(error)))?;
+        if let Some(held) = self.hold_of(scope)? {
+            return Ok(held);
+        }
+        self.record_hold(HOLD_PLACED, scope)
+    }
+
+    pub(crate) fn release_hold(&self, scope: &str) -> Result<Position, EraseError> {
         self.check_may_govern()?;
         if self.hold_of(scope)?.is_none() {
             return Err(EraseError::NotFound {
@@ -74,22 +119,12 @@ impl Log {
         }))
     }
 
-    /// Where the hold that a scope is under was placed, if it is under one.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] if the log cannot be read.
-    pub fn hold_of(&self, scope: &str) -> Result<Option<Position>, ReadError> {
+    pub(crate) fn hold_of(&self, scope: &str) -> Result<Option<Position>, ReadError> {
         let newest = self.newest_hold_event(scope)?;
         Ok(newest.and_then(|(position, is_placed)| is_placed.then_some(position)))
     }
 
-    /// Scopes under hold, and where each hold was placed.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] if the log cannot be read.
-    pub fn holds(&self) -> Result<BTreeMap<String, Position>, ReadError> {
+    pub(crate) fn holds(&self) -> Result<BTreeMap<String, Position>, ReadError> {
         let mut holds = BTreeMap::new();
         let item = Item::new().of_type(HOLD_PLACED).of_type(HOLD_RELEASED);
         for record in self.read(Read::new(item.into()))? {

@@ -2,7 +2,8 @@
 
 use super::EvidenceError;
 use crate::error::{Corruption, OpenError, ReadError};
-use crate::log::Log;
+use crate::holder::{ConsistencyFrom, ReceiptOf, odd};
+use crate::log::{Backing, Here, Log};
 use crate::open::diverged;
 use crate::read::Reader;
 use crate::tree::{self, TreeError};
@@ -30,6 +31,59 @@ impl Log {
     ///
     /// [`ReadError`] if the log cannot be read.
     pub fn prover(&self) -> Result<Prover, ReadError> {
+        self.here()?.prover()
+    }
+
+    /// The receipt of one event, under the checkpoint of now.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`] past the end; [`ReadError::Corrupt`] if the event or the tree is
+    /// damaged.
+    pub fn receipt(&self, position: Position) -> Result<Receipt, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.receipt(position),
+            Backing::There(there) => {
+                let bytes = there.ask_blocking(&ReceiptOf {
+                    position: position.get(),
+                })?;
+                Receipt::parse(&bytes.0).map_err(|error| odd("receipt", &error).into())
+            }
+        }
+    }
+
+    /// The proof that the log has only grown since an earlier checkpoint of it, under the
+    /// checkpoint of now.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Checkpoint`] for text that is no checkpoint of this log;
+    /// [`EvidenceError::Contradicted`] if the log has another history, or ends before it.
+    pub fn consistency(&self, earlier: &str) -> Result<Consistency, EvidenceError> {
+        match &self.backing {
+            Backing::Here(here) => here.consistency(earlier),
+            Backing::There(there) => {
+                let bytes = there.ask_blocking(&ConsistencyFrom {
+                    earlier: earlier.to_owned(),
+                })?;
+                Consistency::parse(&bytes.0)
+                    .map_err(|error| odd("consistency proof", &error).into())
+            }
+        }
+    }
+
+    /// Reads a checkpoint that a key of this log signed, under a name that it had then.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Checkpoint`] for any other text.
+    pub fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
+        self.here()?.own_checkpoint(text)
+    }
+}
+
+impl Here {
+    pub(crate) fn prover(&self) -> Result<Prover, ReadError> {
         let reader = self.shared.durable_reader()?;
         let signing = &self.shared.signing;
         let checkpoint = signing.release(&reader.published.head);
@@ -48,34 +102,16 @@ impl Log {
         })
     }
 
-    /// The receipt of one event, under the checkpoint of now.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::NotFound`] past the end; [`ReadError::Corrupt`] if the event or the tree is
-    /// damaged.
-    pub fn receipt(&self, position: Position) -> Result<Receipt, ReadError> {
+    pub(crate) fn receipt(&self, position: Position) -> Result<Receipt, ReadError> {
         self.prover()?.receipt(position)
     }
 
-    /// The proof that the log has only grown since an earlier checkpoint of it, under the
-    /// checkpoint of now.
-    ///
-    /// # Errors
-    ///
-    /// [`EvidenceError::Checkpoint`] for text that is no checkpoint of this log;
-    /// [`EvidenceError::Contradicted`] if the log has another history, or ends before it.
-    pub fn consistency(&self, earlier: &str) -> Result<Consistency, EvidenceError> {
+    pub(crate) fn consistency(&self, earlier: &str) -> Result<Consistency, EvidenceError> {
         let earlier = self.own_checkpoint(earlier)?;
         Ok(self.prover()?.consistency(&earlier)?)
     }
 
-    /// Reads a checkpoint that a key of this log signed, under a name that it had then.
-    ///
-    /// # Errors
-    ///
-    /// [`EvidenceError::Checkpoint`] for any other text.
-    pub fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
+    pub(crate) fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
         let origin = text.split('\n').next().unwrap_or_default();
         SignedCheckpoint::parse_verify(text, origin, &self.vkeys())
             .map(|signed| signed.checkpoint().clone())

@@ -10,7 +10,7 @@ use super::EraseError;
 use crate::admin::Copier;
 use crate::engine::{Db, Disk, NumberTable, RewritingDisk, RowTable};
 use crate::error::{AppendError, StorageError};
-use crate::log::{Exclusive, Log};
+use crate::log::{Exclusive, Here, Log};
 use crate::own::History;
 use std::sync::Arc;
 
@@ -40,6 +40,12 @@ impl Log {
     /// take the place of the first, nobody knows which of the two is there: the log is poisoned
     /// until it is opened again, and either is whole. `progress` must not append.
     pub fn rewrite(&self, progress: &dyn Fn(u64, u64)) -> Result<RewriteReport, EraseError> {
+        self.here()?.rewrite(progress)
+    }
+}
+
+impl Here {
+    pub(crate) fn rewrite(&self, progress: &dyn Fn(u64, u64)) -> Result<RewriteReport, EraseError> {
         rewrite(&mut self.shared.exclusive()?, progress)
     }
 }

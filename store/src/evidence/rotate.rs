@@ -1,8 +1,8 @@
 //! Changing the key-encryption key and the signing key of an open log.
 
-use crate::error::AppendError;
+use crate::error::{AppendError, ReadError};
 use crate::keys::KeyError;
-use crate::log::{Exclusive, Log};
+use crate::log::{Backing, Exclusive, Here, Log};
 use crate::own::{KEY_ROTATED, KeyRotated};
 use crate::prepare::LOG_STREAM;
 use runstone_codec::keys::{Destroyed, ProviderError};
@@ -57,7 +57,63 @@ impl SigningState {
 
 impl Log {
     /// Every key that signs checkpoints of this log or ever did, oldest first.
-    pub fn signing_keys(&self) -> Vec<SigningKey> {
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if another process holds the log.
+    pub fn signing_keys(&self) -> Result<Vec<SigningKey>, ReadError> {
+        Ok(self.here()?.signing_keys())
+    }
+
+    /// Makes a new key-encryption key, wraps every key under it and destroys those before it.
+    /// Payloads are not touched. Interrupted at any point, every key can still be opened, and
+    /// calling it again finishes the work; so it does where somebody else had to destroy a former
+    /// one, and has.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] if the provider is away, or a person has to make the next key.
+    pub fn rotate_kek(&self) -> Result<KekRotation, KeyError> {
+        self.here()?.rotate_kek()
+    }
+
+    /// Draws a new signing key and records it: the former and the new public key. Both sign until
+    /// [`end_signing_overlap`](Self::end_signing_overlap), so that whoever knows the former one
+    /// can go on verifying meanwhile. Cut short before it was recorded, it is recorded when this is
+    /// called again.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] while an overlap is under way.
+    pub fn rotate_signing(&self) -> Result<(Vkey, Vkey), AppendError> {
+        self.here()?.rotate_signing()
+    }
+
+    /// Forgets the former signing key: from now on the new one signs alone.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if there is no overlap, or the new key is not recorded yet.
+    pub fn end_signing_overlap(&self) -> Result<(), AppendError> {
+        self.here()?.end_signing_overlap()
+    }
+
+    /// Every key that may have signed a checkpoint of this log, under the name that it had then:
+    /// what an auditor has to trust.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if another process holds the log and does not answer.
+    pub fn vkeys(&self) -> Result<Vec<Vkey>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => Ok(here.vkeys()),
+            Backing::There(there) => there.vkeys(),
+        }
+    }
+}
+
+impl Here {
+    pub(crate) fn signing_keys(&self) -> Vec<SigningKey> {
         let identity = &self.shared.identity;
         let signing = identity.keys.vkeys();
         let state_of = |vkey: &Vkey| match signing.iter().position(|one| one == vkey) {
@@ -81,15 +137,7 @@ impl Log {
         keys.collect()
     }
 
-    /// Makes a new key-encryption key, wraps every key under it and destroys those before it.
-    /// Payloads are not touched. Interrupted at any point, every key can still be opened, and
-    /// calling it again finishes the work; so it does where somebody else had to destroy a former
-    /// one, and has.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError`] if the provider is away, or a person has to make the next key.
-    pub fn rotate_kek(&self) -> Result<KekRotation, KeyError> {
+    pub(crate) fn rotate_kek(&self) -> Result<KekRotation, KeyError> {
         let _custody = self.shared.custody();
         let keys = &self.shared.identity.keys;
         let destroyed = match keys.rotate_kek() {
@@ -119,15 +167,7 @@ impl Log {
         })
     }
 
-    /// Draws a new signing key and records it: the former and the new public key. Both sign until
-    /// [`end_signing_overlap`](Self::end_signing_overlap), so that whoever knows the former one
-    /// can go on verifying meanwhile. Cut short before it was recorded, it is recorded when this is
-    /// called again.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError::Keys`] while an overlap is under way.
-    pub fn rotate_signing(&self) -> Result<(Vkey, Vkey), AppendError> {
+    pub(crate) fn rotate_signing(&self) -> Result<(Vkey, Vkey), AppendError> {
         let identity = &self.shared.identity;
         if let Some(why) = &identity.read_only {
             return Err(AppendError::ReadOnly { why: why.clone() });
@@ -159,12 +199,7 @@ impl Log {
         (!is_known).then(|| (old.clone(), new.clone()))
     }
 
-    /// Forgets the former signing key: from now on the new one signs alone.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError::Keys`] if there is no overlap, or the new key is not recorded yet.
-    pub fn end_signing_overlap(&self) -> Result<(), AppendError> {
+    pub(crate) fn end_signing_overlap(&self) -> Result<(), AppendError> {
         let _custody = self.shared.custody();
         let keys = &self.shared.identity.keys;
         let refused = |message: &str| AppendError::Keys {
@@ -184,9 +219,7 @@ impl Log {
         Ok(keys.end_signing_overlap()?)
     }
 
-    /// Every key that may have signed a checkpoint of this log, under the name that it had then:
-    /// what an auditor has to trust.
-    pub fn vkeys(&self) -> Vec<Vkey> {
+    pub(crate) fn vkeys(&self) -> Vec<Vkey> {
         let identity = &self.shared.identity;
         let mut vkeys = identity.history().vkeys();
         for vkey in identity.keys.vkeys() {

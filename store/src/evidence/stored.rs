@@ -2,7 +2,7 @@
 
 use crate::engine::NumberTable;
 use crate::error::{Corruption, ReadError};
-use crate::log::Log;
+use crate::log::{Here, Log};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 
 /// Bytes of the time before the note.
@@ -17,6 +17,15 @@ impl Log {
     ///
     /// [`ReadError::Corrupt`] if none of the log's keys signed what is there.
     pub fn kept_checkpoint(&self, below: u64) -> Result<Option<SignedCheckpoint>, ReadError> {
+        self.here()?.kept_checkpoint(below)
+    }
+}
+
+impl Here {
+    pub(crate) fn kept_checkpoint(
+        &self,
+        below: u64,
+    ) -> Result<Option<SignedCheckpoint>, ReadError> {
         let Some(last) = below.checked_sub(1) else {
             return Ok(None);
         };

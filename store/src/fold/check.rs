@@ -6,12 +6,15 @@ use super::state::FoldState;
 use super::{Fold, FoldError, FoldRecord};
 use crate::engine::{Db, Snapshot};
 use crate::error::StorageError;
+use crate::holder::hex32;
 use runstone_codec::Position;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
 /// Outcome of folding again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct FoldCheck {
     /// The fold.
@@ -19,8 +22,12 @@ pub struct FoldCheck {
     /// Events taken in by both.
     pub position: Position,
     /// SHA-256 over the rows folded again.
+    #[serde(with = "hex32")]
+    #[schemars(with = "String")]
     pub digest: [u8; 32],
     /// SHA-256 over the live rows.
+    #[serde(with = "hex32")]
+    #[schemars(with = "String")]
     pub live_digest: [u8; 32],
     /// The first row that differs.
     pub difference: Option<RowDifference>,
@@ -36,7 +43,7 @@ impl FoldCheck {
 }
 
 /// The first row that is not what the log says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct RowDifference {
     /// Key of the row.

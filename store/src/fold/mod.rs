@@ -18,6 +18,8 @@ pub(crate) use host::{FoldHost, clear, clear_all};
 pub(crate) use rows::{RowSeal, fold_of_row};
 
 use runstone_codec::{Control, Header, Position, Revision};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 pub use check::{FoldCheck, RowDifference};
@@ -165,7 +167,7 @@ pub trait Fold: Send + Sync + Debug + 'static {
 pub type ReadRow<'a> = &'a dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, FoldError>;
 
 /// How far a fold is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct FoldStatus {
     /// Its name.

@@ -21,7 +21,7 @@ const MAX_FILE_LEN: usize = 16 << 10;
 const MAX_ID_LEN: usize = 255;
 
 /// What an enrolled principal proves itself with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Credential {
     id: String,
     authority: Authority,

@@ -1,6 +1,7 @@
 //! What can go wrong with keys. No message carries a secret.
 
 use crate::error::ErrorKind;
+use crate::holder::Told;
 use runstone_codec::keys::{ProviderError, TableError};
 use runstone_codec::{EntropyError, KeyId};
 use runstone_receipt::note::NoteError;
@@ -11,6 +12,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
+    /// Another process holds the log, and its keys.
+    #[error(transparent)]
+    Told(Told),
     /// There is no keyring.
     #[error(
         "there is no keyring in {path}; name its folder with --keys, or bring back what `runstone keys backup` wrote",
@@ -195,6 +199,7 @@ impl KeyError {
     /// Stable code with a page in docs/errors.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Told(told) => told.code(),
             Self::NotFound { .. } => "keyring_not_found",
             Self::Exists { .. } => "keyring_exists",
             Self::Permissions { .. } => "keyring_permissions",

@@ -1,9 +1,10 @@
 //! Appending, importing and deciding through a handle.
 
-use super::Log;
+use super::{Backing, Here, Log};
 use crate::append::{Append, Appended, Imported};
 use crate::engine::panic_text;
 use crate::error::AppendError;
+use crate::holder::{AppendMany, AppendOne, ImportMany, SyncNow, Verdict};
 use crate::options::Durability;
 use crate::prepare::Actor;
 use crate::write::{
@@ -35,6 +36,101 @@ impl Log {
     ///
     /// An `Ok` with [`Durability::Synced`] survives power loss.
     pub async fn append(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
+        match &self.backing {
+            Backing::Here(here) => here.append(append).await,
+            Backing::There(there) => there.ask(&AppendOne::from(&append.into())).await,
+        }
+    }
+
+    /// [`append`](Self::append) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_blocking(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
+        match &self.backing {
+            Backing::Here(here) => here.append_blocking(append),
+            Backing::There(there) => there.ask_blocking(&AppendOne::from(&append.into())),
+        }
+    }
+
+    /// Appends many requests in as few commits as possible; each gets its own verdict.
+    pub fn append_many_blocking(&self, appends: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+        match &self.backing {
+            Backing::Here(here) => here.append_many_blocking(appends),
+            Backing::There(there) => {
+                let (ask, many) = (AppendMany::from(appends.as_slice()), appends.len());
+                each_of(there.ask_blocking(&ask), many)
+            }
+        }
+    }
+
+    /// Imports records made elsewhere, each whole: events with known ids are compared and left,
+    /// new ones are added. What is imported is stamped `system`. Events of owned namespaces are
+    /// allowed; those without a tag `imported:` get `imported:unknown`, by which folds know that they
+    /// were recorded elsewhere and decide nothing here.
+    ///
+    /// # Errors
+    ///
+    /// One verdict a record, in order.
+    pub fn import_blocking(&self, records: Vec<Vec<Draft>>) -> Vec<Result<Imported, AppendError>> {
+        match &self.backing {
+            Backing::Here(here) => here.import_blocking(records),
+            Backing::There(there) => {
+                let ask = ImportMany::try_from(records.as_slice());
+                let asked = ask.and_then(|ask| there.ask_blocking(&ask));
+                each_of(asked, records.len())
+            }
+        }
+    }
+
+    /// Decides and records in one step: `decide` sees the state that includes everything recorded
+    /// before it, and chooses which of the candidate events are recorded, together with their
+    /// control fields. It must not block: the log waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`]; what `decide` refuses is in the answer instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`append`](Self::append).
+    pub fn command_blocking<A: Send + 'static>(
+        &self,
+        candidates: Vec<Draft>,
+        decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
+    ) -> Result<(A, Vec<Position>), AppendError> {
+        self.here()?.command_blocking(candidates, decide)
+    }
+
+    /// [`command_blocking`](Self::command_blocking) as a future.
+    ///
+    /// # Errors
+    ///
+    /// As [`command_blocking`](Self::command_blocking).
+    pub async fn command<A: Send + 'static>(
+        &self,
+        candidates: Vec<Draft>,
+        decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
+    ) -> Result<(A, Vec<Position>), AppendError> {
+        self.here()?.command(candidates, decide).await
+    }
+
+    /// Makes everything that was buffered durable.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] if the commit fails.
+    pub fn sync_blocking(&self) -> Result<(), AppendError> {
+        match &self.backing {
+            Backing::Here(here) => here.sync_blocking(),
+            Backing::There(there) => there.ask_blocking(&SyncNow {}),
+        }
+    }
+}
+
+impl Here {
+    pub(crate) async fn append(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
         let append = append.into();
         self.check_append(&append)?;
         for _ in 0..RESEALS {
@@ -47,12 +143,10 @@ impl Log {
         Err(AppendError::Contended { times: RESEALS })
     }
 
-    /// [`append`](Self::append) for callers without a runtime.
-    ///
-    /// # Errors
-    ///
-    /// As [`append`](Self::append).
-    pub fn append_blocking(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
+    pub(crate) fn append_blocking(
+        &self,
+        append: impl Into<Append>,
+    ) -> Result<Appended, AppendError> {
         let append = append.into();
         self.check_append(&append)?;
         for _ in 0..RESEALS {
@@ -65,8 +159,10 @@ impl Log {
         Err(AppendError::Contended { times: RESEALS })
     }
 
-    /// Appends many requests in as few commits as possible; each gets its own verdict.
-    pub fn append_many_blocking(&self, appends: Vec<Append>) -> Vec<Result<Appended, AppendError>> {
+    pub(crate) fn append_many_blocking(
+        &self,
+        appends: Vec<Append>,
+    ) -> Vec<Result<Appended, AppendError>> {
         let mut tickets = Vec::with_capacity(appends.len());
         let mut requests = Vec::with_capacity(appends.len());
         for append in &appends {
@@ -134,15 +230,10 @@ impl Log {
         }
     }
 
-    /// Imports records made elsewhere, each whole: events with known ids are compared and left,
-    /// new ones are added. What is imported is stamped `system`. Events of owned namespaces are
-    /// allowed; those without a tag `imported:` get `imported:unknown`, by which folds know that they
-    /// were recorded elsewhere and decide nothing here.
-    ///
-    /// # Errors
-    ///
-    /// One verdict a record, in order.
-    pub fn import_blocking(&self, records: Vec<Vec<Draft>>) -> Vec<Result<Imported, AppendError>> {
+    pub(crate) fn import_blocking(
+        &self,
+        records: Vec<Vec<Draft>>,
+    ) -> Vec<Result<Imported, AppendError>> {
         let actor = Actor::keyring();
         let records: Vec<Vec<Draft>> = records
             .into_iter()
@@ -199,18 +290,7 @@ impl Log {
         })
     }
 
-    /// Decides and records in one step: `decide` sees the state that includes everything recorded
-    /// before it, and chooses which of the candidate events are recorded, together with their
-    /// control fields. It must not block: the log waits for it.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError`]; what `decide` refuses is in the answer instead.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`append`](Self::append).
-    pub fn command_blocking<A: Send + 'static>(
+    pub(crate) fn command_blocking<A: Send + 'static>(
         &self,
         candidates: Vec<Draft>,
         decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
@@ -229,12 +309,7 @@ impl Log {
         Err(AppendError::Contended { times: RESEALS })
     }
 
-    /// [`command_blocking`](Self::command_blocking) as a future.
-    ///
-    /// # Errors
-    ///
-    /// As [`command_blocking`](Self::command_blocking).
-    pub async fn command<A: Send + 'static>(
+    pub(crate) async fn command<A: Send + 'static>(
         &self,
         candidates: Vec<Draft>,
         decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
@@ -279,12 +354,7 @@ impl Log {
         ))
     }
 
-    /// Makes everything that was buffered durable.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError`] if the commit fails.
-    pub fn sync_blocking(&self) -> Result<(), AppendError> {
+    pub(crate) fn sync_blocking(&self) -> Result<(), AppendError> {
         let request = Request::new(Work::Sync, Vec::new(), Durability::Synced);
         self.submit_blocking(request).map(|_| ())
     }
@@ -318,6 +388,17 @@ impl Log {
         let ticket = Arc::clone(&request.ticket);
         self.shared.queue.push([request]);
         self.shared.drive(&ticket)
+    }
+}
+
+/// The verdict on each; where there is none, that holds for all.
+fn each_of<T>(
+    asked: Result<Vec<Verdict<T>>, AppendError>,
+    many: usize,
+) -> Vec<Result<T, AppendError>> {
+    match asked {
+        Ok(verdicts) => verdicts.into_iter().map(Verdict::into_result).collect(),
+        Err(error) => vec![error; many].into_iter().map(Err).collect(),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) use shared::{CLOSED, Exclusive, Held, Loaded};
 use shared::Health;
 
 use crate::error::{AppendError, ErrorKind, ReadError};
+use crate::holder::{CountOf, FactsOf, KeyedDigestOf, ScopeOf, There, Which};
 use crate::identity::Opening;
 use crate::keys::KeyError;
 use crate::prepare::Actor;
@@ -21,29 +22,60 @@ use uuid::Uuid;
 
 /// An open log. Clones share it; it closes when the last one is dropped, or at
 /// [`close`](Self::close).
+///
+/// It is held by this process, or by another one that [serves](crate::holder) it: then this handle
+/// asks that one, and answers alike.
 #[derive(Clone, Debug)]
 pub struct Log {
+    pub(crate) backing: Backing,
+}
+
+/// Who holds the file.
+#[derive(Clone, Debug)]
+pub(crate) enum Backing {
+    Here(Here),
+    There(Arc<There>),
+}
+
+/// The log of a process that holds its file.
+#[derive(Clone, Debug)]
+pub(crate) struct Here {
     pub(crate) shared: Arc<Held>,
     pub(crate) actor: Arc<Actor>,
+}
+
+impl From<Here> for Log {
+    fn from(here: Here) -> Self {
+        Self {
+            backing: Backing::Here(here),
+        }
+    }
 }
 
 impl Log {
     /// This opening of the log, the same for all its handles.
     pub fn opening(&self) -> Opening {
-        self.shared.identity.opening()
+        match &self.backing {
+            Backing::Here(here) => here.opening(),
+            Backing::There(there) => there.facts().opening(),
+        }
     }
 
     /// The log's clock as it would stamp an event now, microseconds since the epoch.
     pub fn now_us(&self) -> u64 {
-        let opening = self.opening();
-        let newest = self.shared.current().head.recorded_at_us;
-        self.shared.identity.now_us().max(newest).max(opening.at_us)
+        match &self.backing {
+            Backing::Here(here) => here.now_us(),
+            Backing::There(there) => there.facts().now_us,
+        }
     }
 
     /// What leases within this opening are measured by: when it began and what the monotonic clock
     /// has measured since, whatever was done to the wall clock.
     pub fn steady_us(&self) -> u64 {
-        self.shared.identity.steady_us()
+        match &self.backing {
+            Backing::Here(here) => here.steady_us(),
+            Backing::There(there) => there.facts().steady_us,
+        }
     }
 
     /// The scope of a stream; `None` if there is no such stream.
@@ -52,7 +84,12 @@ impl Log {
     ///
     /// [`ReadError`] if the index cannot be read.
     pub fn scope_of_stream(&self, stream: &str) -> Result<Option<String>, ReadError> {
-        self.shared.stream_scope(stream)
+        match &self.backing {
+            Backing::Here(here) => here.scope_of_stream(stream),
+            Backing::There(there) => there.ask_blocking(&ScopeOf {
+                stream: stream.to_owned(),
+            }),
+        }
     }
 
     /// A keyed digest as the events of a scope carry it; `None` if the scope has no lookup key,
@@ -66,10 +103,15 @@ impl Log {
         scope: &str,
         keyed: &Keyed,
     ) -> Result<Option<[u8; 16]>, AppendError> {
-        match self.shared.identity.keys.lookup(scope) {
-            Ok(lookup) => Ok(Some(keyed_digest(&lookup, &keyed.label, &keyed.parts))),
-            Err(KeyError::ScopeUnknown { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+        match &self.backing {
+            Backing::Here(here) => here.keyed_digest(scope, keyed),
+            Backing::There(there) => {
+                let digest = there.ask_blocking(&KeyedDigestOf {
+                    scope: scope.to_owned(),
+                    keyed: Some(keyed.into()),
+                })?;
+                Ok(digest.and_then(|digest| digest.array()))
+            }
         }
     }
 
@@ -79,7 +121,10 @@ impl Log {
     ///
     /// [`ReadError`] if the range cannot be found; damaged events are items of the iterator.
     pub fn read(&self, read: Read) -> Result<Records, ReadError> {
-        Records::new(Arc::clone(&self.shared), read, self.shared.visible())
+        match &self.backing {
+            Backing::Here(here) => here.read(read),
+            Backing::There(there) => Ok(Records::there(Arc::clone(there), read)),
+        }
     }
 
     /// The event at a position.
@@ -88,6 +133,166 @@ impl Log {
     ///
     /// [`ReadError::NotFound`] past the end; [`ReadError::Corrupt`] if it is damaged.
     pub fn record(&self, position: Position) -> Result<Record, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.record(position),
+            Backing::There(there) => there.record(Which::Position(position.get())),
+        }
+    }
+
+    /// The event with an id.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    pub fn record_by_id(&self, id: Uuid) -> Result<Record, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.record_by_id(id),
+            Backing::There(there) => there.record(Which::Id(id)),
+        }
+    }
+
+    /// The event at a revision of a stream.
+    ///
+    /// # Errors
+    ///
+    /// As [`record`](Self::record).
+    pub fn record_by_revision(&self, stream: &str, revision: u64) -> Result<Record, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.record_by_revision(stream, revision),
+            Backing::There(there) => there.record(Which::Revision {
+                stream: stream.to_owned(),
+                revision,
+            }),
+        }
+    }
+
+    /// How many events match; answered by the index where the query allows.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the index or an event is damaged.
+    pub fn count(&self, query: &crate::query::Query) -> Result<u64, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.count(query),
+            Backing::There(there) => there.ask_blocking(&CountOf {
+                query: query.clone(),
+            }),
+        }
+    }
+
+    /// Follows the log, up to the last position of the read if it has one; see [`Subscription`].
+    /// `limit` and `reverse` of the read do not count.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Closed`], or too many subscribers.
+    pub fn subscribe(&self, read: Read) -> Result<Subscription, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.subscribe(read),
+            Backing::There(there) => Ok(Subscription::there(Arc::clone(there), read)),
+        }
+    }
+
+    /// Events that can be read: positions below this.
+    pub fn size(&self) -> u64 {
+        match &self.backing {
+            Backing::Here(here) => here.size(),
+            Backing::There(there) => there.facts().size,
+        }
+    }
+
+    /// Events that survive a crash: positions below this.
+    pub fn durable_size(&self) -> u64 {
+        match &self.backing {
+            Backing::Here(here) => here.durable_size(),
+            Backing::There(there) => there.facts().durable_size,
+        }
+    }
+
+    /// Root of the tree over every readable event.
+    pub fn root(&self) -> [u8; 32] {
+        match &self.backing {
+            Backing::Here(here) => here.root(),
+            Backing::There(there) => there.facts().root(),
+        }
+    }
+
+    /// The signed checkpoint of everything durable.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Closed`] after close.
+    pub fn checkpoint(&self) -> Result<SignedCheckpoint, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.checkpoint(),
+            Backing::There(there) => there.checkpoint(),
+        }
+    }
+
+    /// Drains what waits, flushes, signs and closes. Later calls of any handle answer `Closed`;
+    /// closing again does nothing. Returns when done; a drop does the least instead: the next
+    /// open then replays the tail.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] if the last commits failed, or took events with them that were only buffered.
+    pub fn close_blocking(&self) -> Result<(), AppendError> {
+        match &self.backing {
+            Backing::Here(here) => here.close_blocking(),
+            Backing::There(_) => Ok(()),
+        }
+    }
+
+    /// [`close_blocking`](Self::close_blocking) on another thread; the future may be given a
+    /// deadline, closing goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// As [`close_blocking`](Self::close_blocking).
+    pub async fn close(&self) -> Result<(), AppendError> {
+        match &self.backing {
+            Backing::Here(here) => here.close().await,
+            Backing::There(_) => Ok(()),
+        }
+    }
+}
+
+impl Here {
+    pub(crate) fn opening(&self) -> Opening {
+        self.shared.identity.opening()
+    }
+
+    pub(crate) fn now_us(&self) -> u64 {
+        let opening = self.opening();
+        let newest = self.shared.current().head.recorded_at_us;
+        self.shared.identity.now_us().max(newest).max(opening.at_us)
+    }
+
+    pub(crate) fn steady_us(&self) -> u64 {
+        self.shared.identity.steady_us()
+    }
+
+    pub(crate) fn scope_of_stream(&self, stream: &str) -> Result<Option<String>, ReadError> {
+        self.shared.stream_scope(stream)
+    }
+
+    pub(crate) fn keyed_digest(
+        &self,
+        scope: &str,
+        keyed: &Keyed,
+    ) -> Result<Option<[u8; 16]>, AppendError> {
+        match self.shared.identity.keys.lookup(scope) {
+            Ok(lookup) => Ok(Some(keyed_digest(&lookup, &keyed.label, &keyed.parts))),
+            Err(KeyError::ScopeUnknown { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn read(&self, read: Read) -> Result<Records, ReadError> {
+        Records::new(Arc::clone(&self.shared), read, self.shared.visible())
+    }
+
+    pub(crate) fn record(&self, position: Position) -> Result<Record, ReadError> {
         let mut reader = self.shared.reader()?;
         if position.get() >= reader.size() {
             return Err(ReadError::NotFound {
@@ -97,12 +302,7 @@ impl Log {
         reader.record(position.get(), true)
     }
 
-    /// The event with an id.
-    ///
-    /// # Errors
-    ///
-    /// As [`record`](Self::record).
-    pub fn record_by_id(&self, id: Uuid) -> Result<Record, ReadError> {
+    pub(crate) fn record_by_id(&self, id: Uuid) -> Result<Record, ReadError> {
         let mut reader = self.shared.reader()?;
         let size = reader.size();
         let term = crate::index::event_id(id.as_bytes());
@@ -116,12 +316,11 @@ impl Log {
         reader.record(position, true)
     }
 
-    /// The event at a revision of a stream.
-    ///
-    /// # Errors
-    ///
-    /// As [`record`](Self::record).
-    pub fn record_by_revision(&self, stream: &str, revision: u64) -> Result<Record, ReadError> {
+    pub(crate) fn record_by_revision(
+        &self,
+        stream: &str,
+        revision: u64,
+    ) -> Result<Record, ReadError> {
         let mut reader = self.shared.reader()?;
         let position = reader
             .position_of_revision(stream, revision)?
@@ -131,47 +330,28 @@ impl Log {
         reader.record(position, true)
     }
 
-    /// How many events match; answered by the index where the query allows.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError`] if the index or an event is damaged.
-    pub fn count(&self, query: &crate::query::Query) -> Result<u64, ReadError> {
+    pub(crate) fn count(&self, query: &crate::query::Query) -> Result<u64, ReadError> {
         self.shared.count(query)
     }
 
-    /// Follows the log, up to the last position of the read if it has one; see [`Subscription`].
-    /// `limit` and `reverse` of the read do not count.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Closed`], or too many subscribers.
-    pub fn subscribe(&self, read: Read) -> Result<Subscription, ReadError> {
+    pub(crate) fn subscribe(&self, read: Read) -> Result<Subscription, ReadError> {
         self.shared.subscribed()?;
         Ok(Subscription::new(Arc::clone(&self.shared), read))
     }
 
-    /// Events that can be read: positions below this.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.shared.visible()
     }
 
-    /// Events that survive a crash: positions below this.
-    pub fn durable_size(&self) -> u64 {
+    pub(crate) fn durable_size(&self) -> u64 {
         self.shared.current().durable
     }
 
-    /// Root of the tree over every readable event.
-    pub fn root(&self) -> [u8; 32] {
+    pub(crate) fn root(&self) -> [u8; 32] {
         self.shared.current().head.root
     }
 
-    /// The signed checkpoint of everything durable.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Closed`] after close.
-    pub fn checkpoint(&self) -> Result<SignedCheckpoint, ReadError> {
+    pub(crate) fn checkpoint(&self) -> Result<SignedCheckpoint, ReadError> {
         self.shared.check_readable()?;
         let current = self.shared.current();
         if current.durable == current.head.size {
@@ -188,24 +368,11 @@ impl Log {
             })
     }
 
-    /// Drains what waits, flushes, signs and closes. Later calls of any handle answer `Closed`;
-    /// closing again does nothing. Returns when done; a drop does the least instead: the next
-    /// open then replays the tail.
-    ///
-    /// # Errors
-    ///
-    /// [`AppendError`] if the last commits failed, or took events with them that were only buffered.
-    pub fn close_blocking(&self) -> Result<(), AppendError> {
+    pub(crate) fn close_blocking(&self) -> Result<(), AppendError> {
         self.shared.close()
     }
 
-    /// [`close_blocking`](Self::close_blocking) on another thread; the future may be given a
-    /// deadline, closing goes on behind it.
-    ///
-    /// # Errors
-    ///
-    /// As [`close_blocking`](Self::close_blocking).
-    pub async fn close(&self) -> Result<(), AppendError> {
+    pub(crate) async fn close(&self) -> Result<(), AppendError> {
         let shared = Arc::clone(&self.shared);
         let ticket = Ticket::new();
         let done = Arc::clone(&ticket);
@@ -226,10 +393,7 @@ impl Log {
     ///
     /// [`AppendError::Closed`] after close.
     pub fn accept_clock(&self) -> Result<(), AppendError> {
-        self.shared.with_writer(|writer| {
-            writer.identity.accept_clock();
-            Ok(())
-        })
+        self.here()?.accept_clock()
     }
 
     /// Whether the log goes on writing.
@@ -238,6 +402,27 @@ impl Log {
     ///
     /// What kind of trouble it is in, and why.
     pub fn health(&self) -> Result<(), (ErrorKind, String)> {
+        match &self.backing {
+            Backing::Here(here) => here.health(),
+            Backing::There(there) => {
+                let asked = there.ask_blocking(&FactsOf {});
+                asked
+                    .map(drop)
+                    .map_err(|error| (error.kind(), error.to_string()))
+            }
+        }
+    }
+}
+
+impl Here {
+    pub(crate) fn accept_clock(&self) -> Result<(), AppendError> {
+        self.shared.with_writer(|writer| {
+            writer.identity.accept_clock();
+            Ok(())
+        })
+    }
+
+    pub(crate) fn health(&self) -> Result<(), (ErrorKind, String)> {
         match self.shared.health() {
             Health::Open => Ok(()),
             Health::Reopening => Err((ErrorKind::Storage, "reopening".to_owned())),

@@ -1,6 +1,6 @@
 //! What all handles of an open log share: the queue, the one writer, what readers see.
 
-use super::Log;
+use super::Here;
 use crate::engine::{Db, Disk, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
@@ -149,7 +149,7 @@ impl Loaded {
     }
 }
 
-impl Log {
+impl Here {
     pub(crate) fn start(
         identity: Arc<Identity>,
         folds: Vec<Arc<dyn Fold>>,

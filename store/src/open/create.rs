@@ -18,7 +18,7 @@ use crate::headfile::HeadFile;
 use crate::identity::Identity;
 use crate::index::{Index, TermBuffer};
 use crate::keys::{KeyStore, ProviderConfig};
-use crate::log::{Loaded, Log};
+use crate::log::{Here, Loaded, Log};
 use crate::options::{LogOptions, Sealing};
 use crate::own::{GENESIS, Genesis};
 use crate::prepare::{Actor, LOG_STREAM, Owner};
@@ -126,6 +126,15 @@ impl Log {
         create: &CreateOptions,
         open: OpenOptions,
     ) -> Result<Self, OpenError> {
+        Ok(Self::create_here(disks, keys, create, open)?.into())
+    }
+
+    fn create_here(
+        disks: Disks,
+        keys: KeyStore,
+        create: &CreateOptions,
+        open: OpenOptions,
+    ) -> Result<Here, OpenError> {
         let disks = disks.rewriting();
         let db = Db::open(
             Arc::clone(&disks.log),
@@ -163,7 +172,7 @@ impl Log {
             &disks.head,
             &signing,
         )?;
-        let log = Self::start(identity, open.folds, disks, signing, loaded)?;
+        let log = Here::start(identity, open.folds, disks, signing, loaded)?;
         let event = NewEvent::new(GENESIS, LOG_STREAM)
             .source("runstone")
             .json(&genesis)
@@ -264,10 +273,10 @@ impl Unnamed {
         let disk: Arc<dyn Disk> = Arc::<FileDisk>::clone(&self.disk);
         let place = FilePlace::new(&self.paths.log);
         let disks = Disks::new(disk, Arc::new(head)).at(Arc::new(place));
-        let log = Log::create_on(disks, keys, create, open)?;
+        let log = Log::create_here(disks, keys, create, open)?;
         log.shared.identity.keys.finish()?;
         self.give_name()?;
-        Ok(log)
+        Ok(log.into())
     }
 
     fn give_name(&self) -> Result<(), OpenError> {

@@ -20,7 +20,7 @@ use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost, RowSeal};
 use crate::identity::Identity;
 use crate::keys::{KeyStore, ProviderSources};
-use crate::log::{Loaded, Log};
+use crate::log::{Here, Loaded, Log};
 use crate::options::{LogOptions, Sealing};
 use crate::own::{GENESIS, Genesis, History};
 use crate::read::{Published, parse_entry};
@@ -141,6 +141,11 @@ impl Log {
     ///
     /// [`OpenError`] says what was found and what to do; a refused file is left as it is.
     pub fn open(path: &Path, open: OpenOptions) -> Result<Self, OpenError> {
+        Ok(Self::open_here(path, open)?.into())
+    }
+
+    /// [`open`](Self::open), with the file in this process.
+    pub(crate) fn open_here(path: &Path, open: OpenOptions) -> Result<Here, OpenError> {
         let paths = LogPaths::new(path);
         if !paths.log.exists() && !open.read_only {
             create::name_if_whole(path, &keys_path(path, &open))?;
@@ -152,7 +157,8 @@ impl Log {
         }
         let disks = disks_of(&paths, open.read_only)?;
         let keys = keys_of(path, &open);
-        Self::open_on(disks, open, keys).map_err(|error| name_file(error, &paths.log))
+        let opened = Self::open_for(disks, open, keys, None).map(|(here, _)| here);
+        opened.map_err(|error| name_file(error, &paths.log))
     }
 
     /// Opens a log on given disks; the caller holds their lock. `keys` is asked once it is known
@@ -166,7 +172,7 @@ impl Log {
         open: OpenOptions,
         keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
     ) -> Result<Self, OpenError> {
-        Self::open_for(disks, open, keys, None).map(|(log, _)| log)
+        Self::open_for(disks, open, keys, None).map(|(here, _)| here.into())
     }
 
     /// Opens a log. For a successor a replica is writable too, and so is a log that is contradicted,
@@ -177,7 +183,7 @@ impl Log {
         open: OpenOptions,
         keys: impl FnOnce(Sealing) -> Result<KeyStore, OpenError>,
         successor: Option<&Successor<'_>>,
-    ) -> Result<(Self, Vec<Dispute>), OpenError> {
+    ) -> Result<(Here, Vec<Dispute>), OpenError> {
         let io_error = |error: &io::Error| StorageError::io("the log", error);
         let disks = disks.rewriting();
         let Pages { db, held, damaged } = Pages::open(&disks, &open)?;
@@ -252,8 +258,8 @@ impl Log {
             // What a rewriting that was cut short left.
             place.discard().map_err(|error| io_error(&error))?;
         }
-        let log = Self::start(identity, open.folds, disks, signing, loaded)?;
-        Ok((log, disputes))
+        let here = Here::start(identity, open.folds, disks, signing, loaded)?;
+        Ok((here, disputes))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Reading: single events, ranges, queries, subscriptions.
 
+mod pages;
 mod payload;
 mod reader;
 mod records;

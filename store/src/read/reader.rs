@@ -322,10 +322,18 @@ mod tests {
                 append(&log, 1);
             }
             append(&log, after);
-            let mut reader = log.shared.reader().unwrap();
+            let mut reader = log.here().unwrap().shared.reader().unwrap();
             let size = reader.size();
             let expected: Vec<_> = (0..size)
-                .map(|position| log.shared.reader().unwrap().leaf(position).unwrap())
+                .map(|position| {
+                    log.here()
+                        .unwrap()
+                        .shared
+                        .reader()
+                        .unwrap()
+                        .leaf(position)
+                        .unwrap()
+                })
                 .collect();
             // The first tile is in reach as it was.
             reader.leaf(0).unwrap();
@@ -346,7 +354,7 @@ mod tests {
     fn leaves_past_the_end_are_missing() {
         let log = log();
         append(&log, 10);
-        let mut reader = log.shared.reader().unwrap();
+        let mut reader = log.here().unwrap().shared.reader().unwrap();
         for position in [11, 255, 256, u64::MAX] {
             let error = reader.leaf(position).unwrap_err();
             assert_eq!(error.code(), "corrupt");

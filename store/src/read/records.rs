@@ -2,11 +2,15 @@
 
 use crate::error::ReadError;
 use crate::fold::Payload;
+use crate::holder::There;
 use crate::log::Held;
 use crate::query::Query;
+use crate::read::pages::Pages;
 use crate::read::reader::Reader;
 use crate::read::select::{Candidates, positions};
 use runstone_codec::{Control, Header, Position, Revision};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -35,7 +39,8 @@ pub struct Record {
 }
 
 /// What to read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Read {
     /// Which events.
@@ -58,6 +63,12 @@ pub struct Read {
     pub reverse: bool,
     /// Whether content is opened; without it payloads are [`Payload::Skipped`].
     pub payloads: bool,
+}
+
+impl Default for Read {
+    fn default() -> Self {
+        Self::new(Query::Everything)
+    }
 }
 
 impl Read {
@@ -128,6 +139,48 @@ impl Read {
 /// is named and the next one follows. The range is fixed when the read begins; of it, buffered
 /// events that a failed commit took back are not read.
 pub struct Records {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Here(Found),
+    There(Pages),
+}
+
+impl std::fmt::Debug for Records {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.source.fmt(out)
+    }
+}
+
+impl Records {
+    pub(crate) fn new(shared: Arc<Held>, read: Read, visible: u64) -> Result<Self, ReadError> {
+        Ok(Self {
+            source: Source::Here(Found::new(shared, read, visible)?),
+        })
+    }
+
+    pub(crate) fn there(there: Arc<There>, read: Read) -> Self {
+        Self {
+            source: Source::There(Pages::new(there, read)),
+        }
+    }
+}
+
+impl Iterator for Records {
+    type Item = Result<Record, ReadError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.source {
+            Source::Here(found) => found.next(),
+            Source::There(pages) => pages.next(),
+        }
+    }
+}
+
+/// What a read finds in the file.
+struct Found {
     shared: Arc<Held>,
     read: Read,
     candidates: Candidates,
@@ -139,7 +192,7 @@ pub struct Records {
     batch: VecDeque<Result<Record, ReadError>>,
 }
 
-impl std::fmt::Debug for Records {
+impl std::fmt::Debug for Found {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Records")
             .field("read", &self.read)
@@ -148,8 +201,8 @@ impl std::fmt::Debug for Records {
     }
 }
 
-impl Records {
-    pub(crate) fn new(shared: Arc<Held>, read: Read, visible: u64) -> Result<Self, ReadError> {
+impl Found {
+    fn new(shared: Arc<Held>, read: Read, visible: u64) -> Result<Self, ReadError> {
         let candidates = Candidates::of(&read.query);
         let mut range = visible.checked_sub(1).map(|last| {
             let to = read.to.map_or(last, |to| to.min(last));
@@ -276,7 +329,7 @@ fn first_at_or_after(reader: &mut Reader, micros: u64) -> Result<u64, ReadError>
     Ok(low)
 }
 
-impl Iterator for Records {
+impl Iterator for Found {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {

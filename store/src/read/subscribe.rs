@@ -1,7 +1,9 @@
 //! Following the log.
 
 use crate::error::ReadError;
+use crate::holder::There;
 use crate::log::{CLOSED, Held};
+use crate::read::pages::Followed;
 use crate::read::records::{Read, Record, Records};
 use futures_core::Stream;
 use runstone_codec::Position;
@@ -20,7 +22,66 @@ use tokio::sync::watch;
 /// `limit` and `reverse` do not count.
 ///
 /// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime.
+#[derive(Debug)]
 pub struct Subscription {
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Here(Box<Following>),
+    There(Followed),
+}
+
+impl Subscription {
+    pub(crate) fn new(shared: Arc<Held>, read: Read) -> Self {
+        Self {
+            source: Source::Here(Box::new(Following::new(shared, read))),
+        }
+    }
+
+    pub(crate) fn there(there: Arc<There>, read: Read) -> Self {
+        Self {
+            source: Source::There(Followed::new(there, read)),
+        }
+    }
+
+    /// Where it will go on: pass this as `from` to resume.
+    pub fn cursor(&self) -> Position {
+        Position::new(match &self.source {
+            Source::Here(following) => following.next,
+            Source::There(followed) => followed.cursor(),
+        })
+    }
+
+    /// Blocks until the next event; `None` after the last one that was asked for, or when the log
+    /// is closed.
+    ///
+    /// # Errors
+    ///
+    /// Each item may be a damaged event; the next call goes on after it. After
+    /// [`ReadError::Reopening`] the next call tries the same again.
+    pub fn next_blocking(&mut self) -> Option<Result<Record, ReadError>> {
+        match &mut self.source {
+            Source::Here(following) => following.next_blocking(),
+            Source::There(followed) => followed.next_blocking(),
+        }
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<Record, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match &mut self.source {
+            Source::Here(following) => following.poll_next(context),
+            Source::There(followed) => followed.poll_next(context),
+        }
+    }
+}
+
+/// A log of this process that is followed.
+struct Following {
     shared: Arc<Held>,
     read: Read,
     next: u64,
@@ -31,23 +92,23 @@ pub struct Subscription {
     waiting: Option<Pin<Box<dyn Future<Output = Option<u64>> + Send>>>,
 }
 
-impl std::fmt::Debug for Subscription {
+impl std::fmt::Debug for Following {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Subscription")
+        out.debug_struct("Following")
             .field("read", &self.read)
             .field("next", &self.next)
             .finish_non_exhaustive()
     }
 }
 
-impl Drop for Subscription {
+impl Drop for Following {
     fn drop(&mut self) {
         self.shared.unsubscribed();
     }
 }
 
-impl Subscription {
-    pub(crate) fn new(shared: Arc<Held>, read: Read) -> Self {
+impl Following {
+    fn new(shared: Arc<Held>, read: Read) -> Self {
         let durable = shared.watch_durable();
         Self {
             next: read.from.unwrap_or(0),
@@ -63,11 +124,6 @@ impl Subscription {
     /// Whether everything that was asked for was looked at.
     fn is_past_the_end(&self) -> bool {
         self.read.to.is_some_and(|to| self.next > to)
-    }
-
-    /// Where it will go on: pass this as `from` to resume.
-    pub fn cursor(&self) -> Position {
-        Position::new(self.next)
     }
 
     /// The next event that is durable already; `None` if it has caught up or has ended.
@@ -123,14 +179,7 @@ impl Subscription {
         None
     }
 
-    /// Blocks until the next event; `None` after the last one that was asked for, or when the log
-    /// is closed.
-    ///
-    /// # Errors
-    ///
-    /// Each item may be a damaged event; the next call goes on after it. After
-    /// [`ReadError::Reopening`] the next call tries the same again.
-    pub fn next_blocking(&mut self) -> Option<Result<Record, ReadError>> {
+    fn next_blocking(&mut self) -> Option<Result<Record, ReadError>> {
         loop {
             if let Some(record) = self.ready() {
                 return Some(record);
@@ -141,12 +190,8 @@ impl Subscription {
             self.shared.wait_durable_beyond(self.next)?;
         }
     }
-}
 
-impl Stream for Subscription {
-    type Item = Result<Record, ReadError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Record, ReadError>>> {
         loop {
             if let Some(record) = self.ready() {
                 self.waiting = None;

@@ -25,7 +25,7 @@ fn rows(log: &Log) -> BTreeMap<String, u64> {
 }
 
 fn status(log: &Log, name: &str) -> FoldStatus {
-    let all = log.fold_status();
+    let all = log.fold_status().unwrap();
     all.into_iter().find(|status| status.name == name).unwrap()
 }
 

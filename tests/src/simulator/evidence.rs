@@ -53,7 +53,7 @@ impl Simulation {
         }
         let keks = keks(&log);
         let keyed = |key: KeyInfo| request.scopes.contains(&key.scope);
-        let had_keys = log.keys().into_iter().any(keyed);
+        let had_keys = log.keys().unwrap().into_iter().any(keyed);
         let answer = log.erase(&request, &|_, _| {});
         self.say(|| format!("  erase {:?}: {answer:?}", request.scopes));
         let is_held = |scope: &String| self.model.held.get(scope).copied();
@@ -190,7 +190,7 @@ impl Simulation {
     /// Everything that ever left the log is good: receipts, and checkpoints from which it has only
     /// grown.
     pub(super) fn check_proofs(&self, log: &Log) -> Outcome {
-        let vkeys = log.vkeys();
+        let vkeys = log.vkeys()?;
         let policy = Policy::of_logs(vkeys.clone())?;
         for proof in &self.model.proofs {
             match proof {
@@ -221,6 +221,7 @@ impl Simulation {
         let log = self.log().clone();
         let is_pending = |log: &Log| {
             log.erasures()
+                .unwrap()
                 .iter()
                 .any(|erasure| erasure.completed.is_none())
         };
@@ -236,5 +237,9 @@ impl Simulation {
 
 /// The key-encryption keys that wrap something.
 fn keks(log: &Log) -> BTreeSet<String> {
-    log.keys().into_iter().map(|key| key.kek_id).collect()
+    log.keys()
+        .unwrap()
+        .into_iter()
+        .map(|key| key.kek_id)
+        .collect()
 }

@@ -208,7 +208,7 @@ impl Model {
     fn erasures(&self, log: &Log) -> BTreeMap<String, u64> {
         let mut before = BTreeMap::new();
         let mut complete = BTreeSet::new();
-        for erasure in log.erasures() {
+        for erasure in log.erasures().unwrap() {
             let at = erasure.requested.get();
             complete.extend(erasure.completed.map(|_| at));
             for scope in erasure.scopes {

@@ -151,7 +151,7 @@ fn contract_4_receipts() -> Outcome {
     pay(&run, "inv-1", &Cell::new(0))?;
     let at = one(&log, &EffectFilter::new())?.outcome.ok_or("it ended")?;
     let file = log.receipt(at)?.encode();
-    let policy = runstone::Policy::of_logs(log.vkeys())?;
+    let policy = runstone::Policy::of_logs(log.vkeys()?)?;
     let receipt = runstone::Receipt::parse(&file)?;
     receipt.verify(&policy, &VerifyOptions::new())?;
     assert_eq!(log.receipt(at)?.encode(), file, "it is the same every time");

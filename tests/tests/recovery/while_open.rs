@@ -159,7 +159,7 @@ fn fold_stopped_alone() -> Outcome {
         log.append_blocking(event("s"))?;
         std::panic::set_hook(hook);
         log.append_blocking(event("s"))?;
-        for status in log.fold_status() {
+        for status in log.fold_status()? {
             if status.name == "counter" {
                 assert_eq!(status.stopped.ok_or("it went on")?.0.get(), size);
                 assert_eq!(status.applied, size);

@@ -3,7 +3,7 @@
 use super::Check;
 use crate::output::{count, duration, now, relative};
 use crate::session::{Access, Session};
-use runstone::{ErrorKind, Log, OpenError, Query, Read};
+use runstone::{ErrorKind, Log, OpenError, Query, Read, ReadError};
 
 /// Events that a fold may be behind on disk before every open takes long to catch up.
 const LAG_EVENTS: u64 = 100_000;
@@ -11,7 +11,11 @@ const LAG_EVENTS: u64 = 100_000;
 const BACK_US: u64 = 60_000_000;
 
 pub(super) fn checks(session: &Session) -> Vec<Check> {
-    let log = match Log::open(&session.log, session.options(Access::Folds)) {
+    let opened = match session.attached() {
+        Some(log) => Ok(log),
+        None => Log::open(&session.log, session.options(Access::Folds)),
+    };
+    let log = match opened {
         Ok(log) => log,
         Err(error) => return vec![refused(&error)],
     };
@@ -105,7 +109,10 @@ fn copies(session: &Session) -> Check {
 /// What is requested and not done yet: the content reads as erased, and is not gone.
 fn erasures(log: &Log) -> Vec<Check> {
     const NAME: &str = "erasures";
-    let erasures = log.erasures();
+    let erasures = match log.erasures() {
+        Ok(erasures) => erasures,
+        Err(error) => return vec![unread(NAME, &error)],
+    };
     let mut checks = Vec::new();
     for erasure in &erasures {
         let (at, scopes) = (erasure.requested, erasure.scopes.join(", "));
@@ -129,6 +136,11 @@ fn erasures(log: &Log) -> Vec<Check> {
     checks
 }
 
+/// What cannot be looked at.
+fn unread(name: &'static str, error: &ReadError) -> Check {
+    Check::fail(name, error.to_string(), "run runstone verify")
+}
+
 fn holds(log: &Log) -> Check {
     const NAME: &str = "holds";
     match log.holds() {
@@ -137,7 +149,7 @@ fn holds(log: &Log) -> Check {
             let scopes: Vec<_> = holds.into_keys().collect();
             Check::ok(NAME, format!("not to be erased: {}", scopes.join(", ")))
         }
-        Err(error) => Check::fail(NAME, error.to_string(), "run runstone verify"),
+        Err(error) => unread(NAME, &error),
     }
 }
 
@@ -151,14 +163,18 @@ fn signing(log: &Log) -> Check {
             "runstone keys rotate-signing --end, once auditors have the new runstone policy",
         ),
         Ok(_) => Check::ok(NAME, "one"),
-        Err(error) => Check::fail(NAME, error.to_string(), "run runstone verify"),
+        Err(error) => unread(NAME, &error),
     }
 }
 
 fn folds(log: &Log) -> Vec<Check> {
     const NAME: &str = "fold";
     let size = log.size();
-    let known = log.fold_status().into_iter().filter(|fold| fold.known);
+    let folds = match log.fold_status() {
+        Ok(folds) => folds,
+        Err(error) => return vec![unread(NAME, &error)],
+    };
+    let known = folds.into_iter().filter(|fold| fold.known);
     known
         .map(|fold| {
             let name = &fold.name;

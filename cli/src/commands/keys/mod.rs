@@ -100,7 +100,7 @@ struct Enrolled<'a> {
 
 fn list(session: &Session) -> Result<Exit, Failure> {
     let output = &session.output;
-    let look = |log: &Log| Ok((log.keys(), log.signing_keys()));
+    let look = |log: &Log| Ok((log.keys()?, log.signing_keys()?));
     let (keys, signing) = session.with(Access::Events, look)?;
     if output.json {
         let mut results = Output::results();

@@ -17,18 +17,25 @@ mod pass;
 
 use super::foreign::foreign_rows;
 use crate::error::{Corruption, ErrorKind, OpenError, ReadError, StorageError};
+use crate::holder::{VerifyAll, hex32};
 use crate::keys::KeyError;
-use crate::log::Log;
+use crate::log::{Backing, Here, Log};
 use crate::open::{OpenOptions, last_head, row_seal};
 use keyless::verify_without_keys;
 use pass::{Facts, Pass};
 use runstone_codec::Digest32;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::Path;
 
 /// Problems listed; further ones are counted.
 const LISTED: usize = 1000;
 /// How much is checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum VerifyLevel {
     /// Entries, tree, signatures, derived tables.
@@ -41,7 +48,10 @@ pub enum VerifyLevel {
 }
 
 /// What a problem means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProblemKind {
     /// Something is not what was written.
@@ -64,13 +74,13 @@ impl ProblemKind {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Problem {
     /// The event, where it lies in one.
     pub position: Option<u64>,
     /// The table or file.
-    pub table: &'static str,
+    pub table: Cow<'static, str>,
     /// What it means.
     pub kind: ProblemKind,
     /// What should stand there.
@@ -80,7 +90,7 @@ pub struct Problem {
 }
 
 /// Outcome of a verification.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// Whether there is no problem.
@@ -90,6 +100,8 @@ pub struct VerifyReport {
     /// Events that the head names.
     pub size: u64,
     /// Root derived from the entries.
+    #[serde(with = "hex32")]
+    #[schemars(with = "String")]
     pub root: Digest32,
     /// Events found.
     pub events: u64,
@@ -123,7 +135,7 @@ impl VerifyReport {
         }
         self.problems.push(Problem {
             position: corruption.position,
-            table: corruption.table,
+            table: corruption.table.into(),
             kind,
             expected: corruption.expected,
             found: corruption.found,
@@ -185,8 +197,8 @@ pub fn verify_file(
     progress: &dyn Fn(u64, u64),
 ) -> Result<VerifyReport, OpenError> {
     open.read_only = true;
-    let outcome = match Log::open(path, open.clone()) {
-        Ok(log) => return Ok(log.verify(level, progress)),
+    let outcome = match Log::open_here(path, open.clone()) {
+        Ok(here) => return Ok(here.verify(level, progress)),
         Err(OpenError::Keys(KeyError::NotFound { .. })) if level < VerifyLevel::Commitments => {
             verify_without_keys(path, &open, level, progress)
         }
@@ -221,6 +233,23 @@ impl Log {
     /// Verifies everything up to now; appends go on meanwhile. `progress` is told events done and
     /// all.
     pub fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
+        match &self.backing {
+            Backing::Here(here) => here.verify(level, progress),
+            Backing::There(there) => {
+                there
+                    .ask_blocking(&VerifyAll { level })
+                    .unwrap_or_else(|error| {
+                        let mut report = VerifyReport::new(level);
+                        report.failed(&error);
+                        report
+                    })
+            }
+        }
+    }
+}
+
+impl Here {
+    fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
         let mut report = VerifyReport::new(level);
         let reader = match self.shared.reader() {
             Ok(reader) => reader,

@@ -1,0 +1,335 @@
+//! Whoever asks.
+
+use crate::AttachError;
+use crate::path::Address;
+use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, PROVE, Proof};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use runstone_store::holder::{Base64, Holder, Lost, Refusal as _, Reply, Replying, Told};
+use runstone_store::keys::Credential;
+use runstone_store::{AppendError, ErrorKind, Log};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long an answer may take: a holder that is stopped and not ended answers nobody.
+const ANSWER_TIME: Duration = Duration::from_secs(600);
+/// Connections that are kept for the next request.
+const KEPT: usize = 4;
+
+type Sender = SendRequest<Full<Bytes>>;
+
+/// Attaches to a log that another process serves.
+///
+/// # Errors
+///
+/// [`AttachError::NotServed`] if nobody does, [`AttachError::Foreign`] if somebody else's process
+/// answers; [`AppendError`] as the holder tells it.
+pub fn connect(socket: &Path) -> Result<Log, ConnectError> {
+    let client = Client::start(socket, None)?;
+    Ok(Log::attached(Arc::new(client))?)
+}
+
+/// Who is attached to a log that another process serves, this caller included.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn attached(socket: &Path) -> Result<Vec<Attached>, ConnectError> {
+    let io = |error: io::Error| AttachError::io(socket, &error);
+    let line = Line {
+        socket: socket.to_owned(),
+        credential: None,
+    };
+    let runtime = runtime().map_err(io)?;
+    let reply = runtime.block_on(async {
+        let mut sender = line.open().await?;
+        Ok::<_, ConnectError>(send(&mut sender, ATTACHED, Bytes::new()).await)
+    })?;
+    Ok(told(reply)?)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Attaching failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// Nobody could be reached.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The holder refused, or went away.
+    #[error(transparent)]
+    Told(#[from] AppendError),
+}
+
+impl ConnectError {
+    /// Stable code with a page in docs/errors.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Attach(error) => error.code(),
+            Self::Told(error) => error.code(),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Attach(error) => error.kind(),
+            Self::Told(error) => error.kind(),
+        }
+    }
+}
+
+/// A way to the holder, as one principal.
+#[derive(Debug)]
+struct Client {
+    socket: PathBuf,
+    calls: mpsc::UnboundedSender<Call>,
+}
+
+struct Call {
+    name: &'static str,
+    body: Vec<u8>,
+    reply: oneshot::Sender<Result<Reply, Lost>>,
+}
+
+fn not_sent(why: impl Into<String>) -> Lost {
+    Lost {
+        is_sent: false,
+        why: why.into(),
+    }
+}
+
+fn sent(why: impl Into<String>) -> Lost {
+    Lost {
+        is_sent: true,
+        why: why.into(),
+    }
+}
+
+impl Client {
+    /// Starts it, with one connection made.
+    fn start(socket: &Path, credential: Option<Credential>) -> Result<Self, ConnectError> {
+        let io = |error: io::Error| AttachError::io(socket, &error);
+        let runtime = runtime().map_err(io)?;
+        let line = Arc::new(Line {
+            socket: socket.to_owned(),
+            credential,
+        });
+        let first = runtime.block_on(line.open())?;
+        let (calls, taken) = mpsc::unbounded_channel();
+        std::thread::Builder::new()
+            .name("runstone-attach".to_owned())
+            .spawn(move || runtime.block_on(carry(line, first, taken)))
+            .map_err(io)?;
+        Ok(Self {
+            socket: socket.to_owned(),
+            calls,
+        })
+    }
+}
+
+impl Holder for Client {
+    fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying {
+        let (reply, replied) = oneshot::channel();
+        let is_taken = self.calls.send(Call { name, body, reply }).is_ok();
+        Box::pin(async move {
+            if !is_taken {
+                return Err(not_sent("the connection was closed"));
+            }
+            replied
+                .await
+                .unwrap_or_else(|_| Err(sent("the connection was closed")))
+        })
+    }
+
+    fn acting_as(&self, credential: &Credential) -> Result<Arc<dyn Holder>, AppendError> {
+        match Self::start(&self.socket, Some(credential.clone())) {
+            Ok(client) => Ok(Arc::new(client)),
+            Err(ConnectError::Told(error)) => Err(error),
+            Err(ConnectError::Attach(error)) => {
+                Err(AppendError::of(Told::from(not_sent(error.to_string()))))
+            }
+        }
+    }
+}
+
+/// Carries calls until nobody calls any more.
+async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceiver<Call>) {
+    let (free, mut freed) = mpsc::unbounded_channel::<Sender>();
+    let mut kept = vec![first];
+    loop {
+        tokio::select! {
+            call = calls.recv() => {
+                let Some(call) = call else { return };
+                let (line, free, sender) = (Arc::clone(&line), free.clone(), kept.pop());
+                tokio::spawn(async move {
+                    let replied = tokio::time::timeout(
+                        ANSWER_TIME,
+                        line.ask(sender, call.name, call.body),
+                    );
+                    let reply = match replied.await {
+                        Ok((reply, sender)) => {
+                            if let Some(sender) = sender {
+                                // Whoever takes it back may be gone.
+                                let _ = free.send(sender);
+                            }
+                            reply
+                        }
+                        Err(_) => Err(sent(format!("no answer in {} s", ANSWER_TIME.as_secs()))),
+                    };
+                    // Whoever asked may not want to know any more.
+                    let _ = call.reply.send(reply);
+                });
+            }
+            Some(sender) = freed.recv() => {
+                if kept.len() < KEPT {
+                    kept.push(sender);
+                }
+            }
+        }
+    }
+}
+
+/// Where the holder is, and who calls.
+struct Line {
+    socket: PathBuf,
+    credential: Option<Credential>,
+}
+
+impl Line {
+    /// A connection that acts as whoever calls.
+    async fn open(&self) -> Result<Sender, ConnectError> {
+        let path = &self.socket;
+        let address = Address::of(path)?;
+        let stream = UnixStream::connect(&address.path).await;
+        let stream = stream.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                AttachError::NotServed { path: path.clone() }
+            }
+            _ => AttachError::io(path, &error),
+        })?;
+        let peer = stream
+            .peer_cred()
+            .map_err(|error| AttachError::io(path, &error))?;
+        if peer.uid() != rustix::process::geteuid().as_raw() {
+            return Err(AttachError::Foreign {
+                path: path.clone(),
+                uid: peer.uid(),
+            }
+            .into());
+        }
+        let io_error = |error: hyper::Error| AttachError::io(path, &io::Error::other(error));
+        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io_error)?;
+        tokio::spawn(connection);
+        if let Some(credential) = &self.credential {
+            prove(&mut sender, credential).await?;
+        }
+        Ok(sender)
+    }
+
+    /// Asks on a connection that was kept, or on a new one if that was closed meanwhile.
+    async fn ask(
+        &self,
+        kept: Option<Sender>,
+        name: &str,
+        body: Vec<u8>,
+    ) -> (Result<Reply, Lost>, Option<Sender>) {
+        let body = Bytes::from(body);
+        if let Some(mut sender) = kept.filter(|sender| !sender.is_closed()) {
+            match send(&mut sender, name, body.clone()).await {
+                Err(Lost { is_sent: false, .. }) => {}
+                Err(lost) => return (Err(lost), None),
+                reply => return (reply, Some(sender)),
+            }
+        }
+        let mut sender = match self.open().await {
+            Ok(sender) => sender,
+            Err(ConnectError::Told(error)) => {
+                let refusal = serde_json::to_vec(&error.told()).unwrap_or_default();
+                return (Ok(Reply::Refusal(refusal)), None);
+            }
+            Err(ConnectError::Attach(error)) => return (Err(not_sent(error.to_string())), None),
+        };
+        match send(&mut sender, name, body).await {
+            Err(lost) => (Err(lost), None),
+            reply => (reply, Some(sender)),
+        }
+    }
+}
+
+async fn send(sender: &mut Sender, name: &str, body: Bytes) -> Result<Reply, Lost> {
+    if let Err(error) = sender.ready().await {
+        return Err(not_sent(error.to_string()));
+    }
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("{BASE}{name}"))
+        .header("host", "localhost")
+        .header("content-type", "application/json")
+        .body(Full::new(body))
+        .map_err(|error| not_sent(error.to_string()))?;
+    let response = match sender.try_send_request(request).await {
+        Ok(response) => response,
+        Err(mut error) => {
+            // What was given back was not sent.
+            let is_sent = error.take_message().is_none();
+            let why = error.into_error().to_string();
+            return Err(Lost { is_sent, why });
+        }
+    };
+    let status = response.status();
+    let body = response.into_body().collect().await;
+    let body = body.map_err(|error| sent(error.to_string()))?.to_bytes();
+    match status {
+        StatusCode::OK => Ok(Reply::Answer(body.to_vec())),
+        // Turned away at the door.
+        _ if body.is_empty() => Err(not_sent(status.to_string())),
+        _ => Ok(Reply::Refusal(body.to_vec())),
+    }
+}
+
+/// Signs the challenge of a connection.
+async fn prove(sender: &mut Sender, credential: &Credential) -> Result<(), AppendError> {
+    let challenge: Challenge = told(send(sender, CHALLENGE, Bytes::new()).await)?;
+    let proof = Proof {
+        id: credential.id().to_owned(),
+        signature: Base64(credential.prove(&challenge.challenge.0).to_vec()),
+    };
+    let body = serde_json::to_vec(&proof).map_err(|error| unreadable(&error))?;
+    told::<serde_json::Value>(send(sender, PROVE, body.into()).await)?;
+    Ok(())
+}
+
+fn unreadable(error: &serde_json::Error) -> AppendError {
+    AppendError::of(Told::new(
+        "bad_answer",
+        ErrorKind::Storage,
+        error.to_string(),
+    ))
+}
+
+fn told<T: serde::de::DeserializeOwned>(reply: Result<Reply, Lost>) -> Result<T, AppendError> {
+    match reply {
+        Ok(Reply::Answer(body)) => {
+            serde_json::from_slice(&body).map_err(|error| unreadable(&error))
+        }
+        Ok(Reply::Refusal(body)) => match serde_json::from_slice::<Told>(&body) {
+            Ok(told) => Err(AppendError::of(told)),
+            Err(error) => Err(unreadable(&error)),
+        },
+        Ok(_) => Err(AppendError::Closed),
+        Err(lost) => Err(AppendError::of(Told::from(lost))),
+    }
+}

@@ -1,0 +1,477 @@
+//! What is asked of the log itself.
+
+use super::wire::{Base64, Page, WireDraft, WireEvent, WireKeyed, WireRecord};
+use super::{Ask, Endpoint, Refusal, Told};
+use crate::admin::{BackupReport, Stats, VerifyLevel, VerifyReport};
+use crate::append::{Append, Appended, Condition, Expected, Imported};
+use crate::error::{AppendError, ReadError};
+use crate::evidence::{Disclose, EraseError, EvidenceError};
+use crate::fold::{FoldCheck, FoldStatus};
+use crate::hex::hex;
+use crate::log::Log;
+use crate::options::Durability;
+use crate::query::Query;
+use crate::read::{Read, Record};
+use runstone_codec::{Authority, Draft, NewEvent, Position};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use uuid::Uuid;
+
+/// Rows of one page, at most.
+const ROWS: usize = 1_000;
+
+/// Declares what can be asked, each with its name, its answer and how that is found.
+macro_rules! asks {
+    ($($(#[$doc:meta])* $name:literal $ask:ident { $($field:ident: $type:ty),* $(,)? }
+        -> $answer:ty, $error:ty: |$self:ident, $log:ident| $body:expr;)+) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+            #[serde(deny_unknown_fields)]
+            pub(crate) struct $ask {
+                $(#[serde(default)] pub(crate) $field: $type,)*
+            }
+
+            impl Ask for $ask {
+                const NAME: &'static str = $name;
+                type Answer = $answer;
+                type Error = $error;
+
+                fn answer($self, $log: &Log) -> Result<$answer, $error> {
+                    $body
+                }
+            }
+        )+
+
+        /// Everything that can be asked of the log itself.
+        pub fn endpoints() -> Vec<Endpoint> {
+            vec![$(Endpoint::of::<$ask>()),+]
+        }
+    };
+}
+
+/// How a log stands.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct Facts {
+    /// Its id, hexadecimal.
+    pub log_id: String,
+    /// Its name in checkpoints.
+    pub origin: String,
+    /// The key that signs its checkpoints.
+    pub vkey: String,
+    /// Whether payloads are encrypted.
+    pub encrypted: bool,
+    /// Whether every member of a payload is committed to.
+    pub fields: bool,
+    /// Why nothing can be appended, if so.
+    pub read_only: Option<String>,
+    /// This opening of the log: its id, hexadecimal.
+    pub opening: String,
+    /// Events that the log had when it was opened.
+    pub opened_size: u64,
+    /// When it was opened, Unix microseconds.
+    pub opened_at_us: u64,
+    /// Events.
+    pub size: u64,
+    /// Events that survive a crash.
+    pub durable_size: u64,
+    /// Root of the tree over all events.
+    pub root: Base64,
+    /// The log's clock, Unix microseconds.
+    pub now_us: u64,
+    /// What leases are measured by, microseconds.
+    pub steady_us: u64,
+    /// Who is answered.
+    pub principal: String,
+    /// As what.
+    pub authority: Authority,
+    /// The process that holds the file.
+    pub process: u32,
+}
+
+/// Who is enrolled.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Enrolled {
+    pub(crate) id: String,
+    pub(crate) authority: Authority,
+    pub(crate) public_key: String,
+    pub(crate) position: u64,
+}
+
+/// Settings in force.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct InForce {
+    pub(crate) position: u64,
+    pub(crate) settings: Base64,
+}
+
+/// Which event.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Which {
+    /// The one at a position.
+    Position(u64),
+    /// The one with an id.
+    Id(#[schemars(with = "String")] Uuid),
+    /// The one at a revision of a stream.
+    Revision { stream: String, revision: u64 },
+}
+
+impl Default for Which {
+    fn default() -> Self {
+        Self::Position(0)
+    }
+}
+
+/// A check on a stream.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expect {
+    stream: String,
+    /// `none`: it must not exist; a number: its last revision.
+    last: Last,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Last {
+    Any,
+    None,
+    Revision(u64),
+}
+
+/// Nothing after a position may match a query.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct IfNone {
+    query: Query,
+    #[serde(default)]
+    after: Option<u64>,
+}
+
+impl From<&Append> for AppendOne {
+    fn from(append: &Append) -> Self {
+        let expect = append.expected.iter().map(|(stream, expected)| Expect {
+            stream: stream.clone(),
+            last: match expected {
+                Expected::Any => Last::Any,
+                Expected::NoStream => Last::None,
+                Expected::Exact(revision) => Last::Revision(*revision),
+            },
+        });
+        let if_none = append.conditions.iter().map(|condition| IfNone {
+            query: condition.query.clone(),
+            after: condition.after,
+        });
+        Self {
+            events: append.events.iter().map(WireEvent::from).collect(),
+            expect: expect.collect(),
+            if_none: if_none.collect(),
+            buffered: append.durability == Some(Durability::Buffered),
+            synced: append.durability == Some(Durability::Synced),
+        }
+    }
+}
+
+impl From<AppendOne> for Append {
+    fn from(ask: AppendOne) -> Self {
+        let mut append = Self::new(ask.events.into_iter().map(NewEvent::from));
+        for expect in ask.expect {
+            append = append.expect(
+                expect.stream,
+                match expect.last {
+                    Last::Any => Expected::Any,
+                    Last::None => Expected::NoStream,
+                    Last::Revision(revision) => Expected::Exact(revision),
+                },
+            );
+        }
+        for condition in ask.if_none {
+            append = append.condition(Condition {
+                query: condition.query,
+                after: condition.after,
+            });
+        }
+        append.durability = match (ask.buffered, ask.synced) {
+            (true, _) => Some(Durability::Buffered),
+            (false, true) => Some(Durability::Synced),
+            (false, false) => None,
+        };
+        append
+    }
+}
+
+impl From<&[Append]> for AppendMany {
+    fn from(appends: &[Append]) -> Self {
+        Self {
+            appends: appends.iter().map(AppendOne::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<&[Vec<Draft>]> for ImportMany {
+    type Error = AppendError;
+
+    fn try_from(records: &[Vec<Draft>]) -> Result<Self, AppendError> {
+        let drafts = |drafts: &Vec<Draft>| drafts.iter().map(WireDraft::try_from).collect();
+        let records = records.iter().map(drafts).collect::<Result<_, _>>()?;
+        Ok(Self { records })
+    }
+}
+
+/// Each its own verdict.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict<T> {
+    /// It was done.
+    Done(T),
+    /// It was not.
+    Refused(Told),
+}
+
+impl<T, E: Refusal> From<Result<T, E>> for Verdict<T> {
+    fn from(result: Result<T, E>) -> Self {
+        match result {
+            Ok(done) => Self::Done(done),
+            Err(error) => Self::Refused(error.told()),
+        }
+    }
+}
+
+impl<T> Verdict<T> {
+    pub(crate) fn into_result<E: Refusal>(self) -> Result<T, E> {
+        match self {
+            Self::Done(done) => Ok(done),
+            Self::Refused(told) => Err(E::of(told)),
+        }
+    }
+}
+
+asks! {
+    /// How the log stands.
+    "facts" FactsOf {} -> Facts, ReadError: |self, log| Ok(facts(log));
+
+    /// Appends events, all or none.
+    "append" AppendOne {
+        events: Vec<WireEvent>,
+        expect: Vec<Expect>,
+        if_none: Vec<IfNone>,
+        buffered: bool,
+        synced: bool,
+    } -> Appended, AppendError: |self, log| log.append_blocking(Append::from(self));
+
+    /// Appends many, each all or none, in as few commits as possible.
+    "append_many" AppendMany { appends: Vec<AppendOne> } -> Vec<Verdict<Appended>>, AppendError:
+        |self, log| {
+            let appends = self.appends.into_iter().map(Append::from).collect();
+            let verdicts = log.append_many_blocking(appends);
+            Ok(verdicts.into_iter().map(Verdict::from).collect())
+        };
+
+    /// Imports records made elsewhere, each whole.
+    "import" ImportMany { records: Vec<Vec<WireDraft>> } -> Vec<Verdict<Imported>>, AppendError:
+        |self, log| {
+            let drafts = |drafts: Vec<WireDraft>| {
+                let drafts = drafts.into_iter().map(Draft::try_from);
+                drafts.collect::<Result<Vec<_>, _>>()
+            };
+            let records = self.records.into_iter().map(drafts);
+            let verdicts = log.import_blocking(records.collect::<Result<_, _>>()?);
+            Ok(verdicts.into_iter().map(Verdict::from).collect())
+        };
+
+    /// Makes everything that was buffered durable.
+    "sync" SyncNow {} -> (), AppendError: |self, log| log.sync_blocking();
+
+    /// Reads events, a page of them.
+    "read" ReadPage { read: Read } -> Page, ReadError: |self, log| page(log, self.read);
+
+    /// Follows the log: as `read`, but a page that would be empty is waited for, for a while.
+    "follow" FollowPage { read: Read } -> Page, ReadError: |self, log| page(log, self.read);
+
+    /// One event.
+    "record" RecordOf { which: Which } -> WireRecord, ReadError: |self, log| {
+        match self.which {
+            Which::Position(position) => log.record(Position::new(position)),
+            Which::Id(id) => log.record_by_id(id),
+            Which::Revision { stream, revision } => log.record_by_revision(&stream, revision),
+        }
+        .and_then(WireRecord::try_from)
+    };
+
+    /// How many events match.
+    "count" CountOf { query: Query } -> u64, ReadError: |self, log| log.count(&self.query);
+
+    /// The scope of a stream.
+    "scope_of_stream" ScopeOf { stream: String } -> Option<String>, ReadError:
+        |self, log| log.scope_of_stream(&self.stream);
+
+    /// A keyed digest as the events of a scope carry it.
+    "keyed_digest" KeyedDigestOf { scope: String, keyed: Option<WireKeyed> } -> Option<Base64>, AppendError:
+        |self, log| {
+            let keyed = self.keyed.ok_or(AppendError::Empty)?;
+            let digest = log.keyed_digest(&self.scope, &keyed.into())?;
+            Ok(digest.map(|digest| Base64(digest.to_vec())))
+        };
+
+    /// One row of a fold.
+    "fold_row" FoldRowOf { fold: String, key: Base64 } -> Option<Base64>, ReadError:
+        |self, log| Ok(log.fold_row(&self.fold, &self.key.0)?.map(Base64));
+
+    /// Rows of a fold whose keys begin with a prefix, in their order; at most 1,000.
+    "fold_rows" FoldRowsOf { fold: String, prefix: Base64, from: Base64, limit: usize }
+        -> Vec<(Base64, Base64)>, ReadError:
+        |self, log| {
+            let limit = self.limit.min(ROWS);
+            let rows = log.fold_rows(&self.fold, &self.prefix.0, &self.from.0, limit)?;
+            let pairs = rows.into_iter().map(|(key, value)| (Base64(key), Base64(value)));
+            Ok(pairs.collect())
+        };
+
+    /// How far each fold is.
+    "fold_status" FoldStatusOf {} -> Vec<FoldStatus>, ReadError: |self, log| log.fold_status();
+
+    /// Folds again from position 0 and compares.
+    "check_folds" CheckFolds { fold: Option<String> } -> Vec<FoldCheck>, ReadError:
+        |self, log| log.check_folds(self.fold.as_deref(), &|_, _| {});
+
+    /// The settings in force.
+    "settings" SettingsOf {} -> Option<InForce>, ReadError: |self, log| {
+        let settings = log.settings()?;
+        Ok(settings.map(|settings| InForce {
+            position: settings.position.get(),
+            settings: Base64(settings.bytes),
+        }))
+    };
+
+    /// Records settings.
+    "configure" ConfigureBy { settings: Base64 } -> Position, AppendError:
+        |self, log| log.configure(self.settings.0);
+
+    /// Everybody who is enrolled.
+    "principals" PrincipalsOf {} -> Vec<Enrolled>, ReadError: |self, log| {
+        let principals = log.principals()?.into_iter();
+        Ok(principals
+            .map(|principal| Enrolled {
+                authority: principal.authority,
+                public_key: hex(&principal.public_key),
+                position: principal.position.get(),
+                id: principal.id,
+            })
+            .collect())
+    };
+
+    /// Sizes.
+    "stats" StatsOf {} -> Stats, ReadError: |self, log| log.stats();
+
+    /// Verifies everything up to now.
+    "verify" VerifyAll { level: VerifyLevel } -> VerifyReport, ReadError:
+        |self, log| Ok(log.verify(self.level, &|_, _| {}));
+
+    /// A consistent copy, written by the holder to an absolute path.
+    "backup" BackupTo { path: PathBuf } -> BackupReport, ReadError:
+        |self, log| log.backup(&self.path, &|_, _| {});
+
+    /// The signed checkpoint of everything durable.
+    "checkpoint" CheckpointOf {} -> String, ReadError:
+        |self, log| Ok(log.checkpoint()?.text().to_owned());
+
+    /// Every key that may have signed a checkpoint.
+    "vkeys" VkeysOf {} -> Vec<String>, ReadError:
+        |self, log| Ok(log.vkeys()?.iter().map(ToString::to_string).collect());
+
+    /// The receipt of an event, as docs/EVIDENCE.md encodes it.
+    "receipt" ReceiptOf { position: u64 } -> Base64, ReadError:
+        |self, log| Ok(log.receipt(Position::new(self.position))?.encode().into());
+
+    /// The proof that the log only grew since a checkpoint.
+    "consistency" ConsistencyFrom { earlier: String } -> Base64, EvidenceError:
+        |self, log| Ok(log.consistency(&self.earlier)?.encode().into());
+
+    /// Shows content; recorded.
+    "disclose" DiscloseOf {
+        position: u64,
+        fields: Option<Vec<String>>,
+        recipient: Option<String>,
+    } -> Base64, EvidenceError: |self, log| {
+        let disclose = Disclose {
+            position: Position::new(self.position),
+            fields: self.fields,
+            recipient: self.recipient,
+        };
+        Ok(log.disclose(&disclose)?.encode().into())
+    };
+
+    /// The stored form of an event's content.
+    "envelope" EnvelopeOf { position: u64, recipient: Option<String> } -> Base64, EvidenceError:
+        |self, log| Ok(log.envelope(Position::new(self.position), self.recipient)?.into());
+
+    /// Scopes under hold, and where each hold was placed.
+    "holds" HoldsOf {} -> BTreeMap<String, Position>, ReadError: |self, log| log.holds();
+
+    /// Puts a scope under legal hold.
+    "hold" HoldOn { scope: String } -> Position, EraseError: |self, log| log.hold(&self.scope);
+
+    /// Lifts a legal hold.
+    "hold/release" ReleaseHold { scope: String } -> Position, EraseError:
+        |self, log| log.release_hold(&self.scope);
+}
+
+fn facts(log: &Log) -> Facts {
+    let (info, opening) = (log.info(), log.opening());
+    let (principal, authority) = log.principal();
+    Facts {
+        log_id: info.log_id.to_string(),
+        origin: info.origin,
+        vkey: info.vkey.to_string(),
+        encrypted: info.sealing == crate::Sealing::Required,
+        fields: info.fields,
+        read_only: info.read_only,
+        opening: hex(&opening.id),
+        opened_size: opening.size.get(),
+        opened_at_us: opening.at_us,
+        size: log.size(),
+        durable_size: log.durable_size(),
+        root: Base64(log.root().to_vec()),
+        now_us: log.now_us(),
+        steady_us: log.steady_us(),
+        principal: principal.to_owned(),
+        authority,
+        process: std::process::id(),
+    }
+}
+
+/// The next events of a read.
+fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
+    let last = log.size().checked_sub(1);
+    read.to = last.map(|last| read.to.map_or(last, |to| to.min(last)));
+    let mut page = Page::default();
+    page.end = read.to;
+    let reverse = read.reverse;
+    let mut left = read.limit;
+    for item in log.read(read)? {
+        let at = item.as_ref().map_or_else(ReadError::position, at_of);
+        page.push(item);
+        left = left.map(|left| left.saturating_sub(1));
+        if page.is_full() && left != Some(0) {
+            page.next = at.and_then(|at| beyond(at, reverse));
+            break;
+        }
+    }
+    Ok(page)
+}
+
+fn at_of(record: &Record) -> Option<u64> {
+    Some(record.position.get())
+}
+
+fn beyond(at: u64, reverse: bool) -> Option<u64> {
+    if reverse {
+        at.checked_sub(1)
+    } else {
+        at.checked_add(1)
+    }
+}

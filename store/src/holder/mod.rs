@@ -1,0 +1,236 @@
+//! A log that another process holds.
+//!
+//! ```text
+//!  Log --+-- here:  the file
+//!        +-- there: Ask --> Holder (a connection) --> the process that holds the file
+//! ```
+//!
+//! The database gives its file to one process. Whoever else wants the log asks that one. What is
+//! asked is data ([`Ask`]); how it gets there is not this crate's ([`Holder`]). Deciders run where
+//! the file is: nothing that an asker says is believed without them.
+
+mod asks;
+mod there;
+mod told;
+mod wire;
+
+pub use asks::{Facts, endpoints};
+pub use told::{Refusal, Told};
+pub use wire::{Base64, Page, WireDraft, WireEvent, WireItem, WireRecord};
+
+pub(crate) use asks::{
+    AppendMany, AppendOne, BackupTo, CheckFolds, ConfigureBy, ConsistencyFrom, CountOf, DiscloseOf,
+    EnvelopeOf, FactsOf, FoldRowOf, FoldStatusOf, FollowPage, HoldOn, HoldsOf, ImportMany,
+    KeyedDigestOf, ReadPage, ReceiptOf, ReleaseHold, ScopeOf, StatsOf, SyncNow, Verdict, VerifyAll,
+    Which,
+};
+pub(crate) use there::{There, odd};
+pub(crate) use told::elsewhere;
+pub(crate) use wire::hex32;
+
+use crate::error::AppendError;
+use crate::keys::Credential;
+use crate::log::{Backing, Here, Log};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+/// Something that is asked of a log: what it is about, and how it is answered where the file is.
+pub trait Ask: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
+    /// Its name: `[a-z_]+(/[a-z_]+)*`, the last part of its address.
+    const NAME: &'static str;
+    /// What is answered.
+    type Answer: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
+    /// Why it is not.
+    type Error: Refusal;
+
+    /// Answers it, on the thread of the caller, who may have to wait.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, or with the log.
+    fn answer(self, log: &Log) -> Result<Self::Answer, Self::Error>;
+}
+
+/// A reply, as it travels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The answer, JSON.
+    Answer(Vec<u8>),
+    /// A [`Told`], JSON.
+    Refusal(Vec<u8>),
+}
+
+/// Whoever was asked went away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "made by those who carry requests"
+)]
+pub struct Lost {
+    /// Whether it may have been asked: what it would have changed is changed or not.
+    pub is_sent: bool,
+    /// What happened.
+    pub why: String,
+}
+
+/// A reply on its way.
+pub type Replying = Pin<Box<dyn Future<Output = Result<Reply, Lost>> + Send>>;
+
+/// Carries requests to whoever holds a log, as one principal.
+pub trait Holder: Debug + Send + Sync {
+    /// Sends what is asked, JSON; the reply comes in the order of who answers.
+    fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying;
+
+    /// The same way, as the principal of a credential.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Keys`] if it is not theirs.
+    fn acting_as(&self, credential: &Credential) -> Result<Arc<dyn Holder>, AppendError>;
+}
+
+/// How an [`Ask`] is answered and described, whatever its type.
+#[derive(Clone, Copy)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: &'static str,
+    /// Answers what is asked, JSON, with JSON.
+    pub answer: fn(&Log, &[u8]) -> Result<Vec<u8>, Told>,
+    /// JSON Schema of what is asked.
+    pub request: fn(&mut SchemaGenerator) -> Schema,
+    /// JSON Schema of the answer.
+    pub response: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Debug for Endpoint {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Endpoint")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// The endpoint of a type.
+    pub fn of<A: Ask>() -> Self {
+        Self {
+            name: A::NAME,
+            answer: |log, body| {
+                let ask: A = serde_json::from_slice(body).map_err(|error| Told::usage(&error))?;
+                let answer = ask.answer(log).map_err(|error| error.told())?;
+                serde_json::to_vec(&answer).map_err(|error| Told::internal(&error))
+            },
+            request: SchemaGenerator::subschema_for::<A>,
+            response: SchemaGenerator::subschema_for::<A::Answer>,
+        }
+    }
+}
+
+fn send<A: Ask>(holder: &dyn Holder, ask: &A) -> Result<Replying, A::Error> {
+    let body = serde_json::to_vec(ask).map_err(|error| A::Error::of(Told::internal(&error)))?;
+    Ok(holder.ask(A::NAME, body))
+}
+
+/// What a reply says.
+pub(crate) fn answer_of<A: Ask>(reply: Result<Reply, Lost>) -> Result<A::Answer, A::Error> {
+    let unreadable = |error: &serde_json::Error| A::Error::of(Told::internal(error));
+    match reply {
+        Ok(Reply::Answer(body)) => {
+            serde_json::from_slice(&body).map_err(|error| unreadable(&error))
+        }
+        Ok(Reply::Refusal(body)) => match serde_json::from_slice(&body) {
+            Ok(told) => Err(A::Error::of(told)),
+            Err(error) => Err(unreadable(&error)),
+        },
+        Err(lost) => Err(A::Error::lost(lost)),
+    }
+}
+
+impl Log {
+    /// A log that somebody else holds, as one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError`] if the holder does not answer.
+    pub fn attached(holder: Arc<dyn Holder>) -> Result<Self, AppendError> {
+        Ok(Self {
+            backing: Backing::There(Arc::new(There::new(holder)?)),
+        })
+    }
+
+    /// Whether another process holds the file, and is asked.
+    pub fn is_attached(&self) -> bool {
+        matches!(self.backing, Backing::There(_))
+    }
+
+    /// The process that holds the file, if it is another one.
+    pub fn holder_process(&self) -> Option<u32> {
+        match &self.backing {
+            Backing::Here(_) => None,
+            Backing::There(there) => Some(there.facts().process),
+        }
+    }
+
+    /// Asks the log something: answered here if the file is held here, else where it is.
+    ///
+    /// # Errors
+    ///
+    /// Those of the question.
+    pub fn ask_blocking<A: Ask>(&self, ask: A) -> Result<A::Answer, A::Error> {
+        match &self.backing {
+            Backing::Here(_) => ask.answer(self),
+            Backing::There(there) => there.ask_blocking(&ask),
+        }
+    }
+
+    /// Asks whoever else holds the log, without blocking; `None` if it is held here.
+    pub async fn ask_there<A: Ask + Sync>(&self, ask: &A) -> Option<Result<A::Answer, A::Error>> {
+        match &self.backing {
+            Backing::Here(_) => None,
+            Backing::There(there) => Some(there.ask(ask).await),
+        }
+    }
+
+    /// As [`ask_there`](Self::ask_there), for callers without a runtime.
+    pub fn ask_there_blocking<A: Ask>(&self, ask: &A) -> Option<Result<A::Answer, A::Error>> {
+        match &self.backing {
+            Backing::Here(_) => None,
+            Backing::There(there) => Some(there.ask_blocking(ask)),
+        }
+    }
+
+    /// The log, if its file is held here.
+    pub(crate) fn here(&self) -> Result<&Here, Told> {
+        match &self.backing {
+            Backing::Here(here) => Ok(here),
+            Backing::There(_) => Err(elsewhere()),
+        }
+    }
+}
+
+/// Blocks this thread until a future is done.
+pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+        std::thread::park();
+    }
+}

@@ -1,0 +1,189 @@
+//! A log that somebody else holds: what is asked of it, in the words of [`Log`](crate::Log).
+
+use super::asks::{
+    CheckpointOf, FactsOf, FoldRowsOf, PrincipalsOf, RecordOf, SettingsOf, VkeysOf, Which,
+};
+use super::wire::Base64;
+use super::{Ask, Facts, Holder, Replying, Told, answer_of, send, wait};
+use crate::admin::{LogInfo, Principal, RecordedSettings};
+use crate::error::{AppendError, ErrorKind, ReadError};
+use crate::fold::FoldRow;
+use crate::hex::unhex;
+use crate::identity::Opening;
+use crate::keys::Credential;
+use crate::options::Sealing;
+use crate::read::Record;
+use runstone_codec::{Authority, LogId, Position};
+use runstone_receipt::checkpoint::SignedCheckpoint;
+use runstone_receipt::note::Vkey;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Display;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A log that somebody else holds.
+#[derive(Debug)]
+pub(crate) struct There {
+    holder: Arc<dyn Holder>,
+    principal: String,
+    authority: Authority,
+    log_id: LogId,
+    vkey: Vkey,
+    /// As they were told last.
+    last: Mutex<Facts>,
+}
+
+/// What was told is not what it should be.
+pub(crate) fn odd(what: &str, why: &dyn Display) -> Told {
+    Told::new(
+        "bad_answer",
+        ErrorKind::Storage,
+        format!("the process that holds the log told a {what} that cannot be read: {why}"),
+    )
+}
+
+impl There {
+    pub(super) fn new(holder: Arc<dyn Holder>) -> Result<Self, AppendError> {
+        let facts = answer_of::<FactsOf>(wait(send(holder.as_ref(), &FactsOf {})?))?;
+        let log_id = facts.log_id.parse();
+        let vkey = facts.vkey.parse();
+        Ok(Self {
+            holder,
+            principal: facts.principal.clone(),
+            authority: facts.authority,
+            log_id: log_id.map_err(|error| odd("log id", &error))?,
+            vkey: vkey.map_err(|error| odd("key", &error))?,
+            last: Mutex::new(facts),
+        })
+    }
+
+    /// How the log stands now; when the holder is gone, how it stood last.
+    pub(crate) fn facts(&self) -> Facts {
+        let told = self.ask_blocking(&FactsOf {});
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(facts) = told {
+            *last = facts;
+        }
+        last.clone()
+    }
+
+    pub(crate) fn principal(&self) -> (&str, Authority) {
+        (&self.principal, self.authority)
+    }
+
+    pub(crate) fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
+        Self::new(self.holder.acting_as(credential)?)
+    }
+
+    pub(crate) fn replying<A: Ask>(&self, ask: &A) -> Result<Replying, A::Error> {
+        send(self.holder.as_ref(), ask)
+    }
+
+    pub(crate) fn ask_blocking<A: Ask>(&self, ask: &A) -> Result<A::Answer, A::Error> {
+        answer_of::<A>(wait(self.replying(ask)?))
+    }
+
+    pub(crate) async fn ask<A: Ask>(&self, ask: &A) -> Result<A::Answer, A::Error> {
+        let replying = self.replying(ask)?;
+        answer_of::<A>(replying.await)
+    }
+
+    pub(crate) fn info(&self) -> LogInfo {
+        let facts = self.facts();
+        LogInfo {
+            log_id: self.log_id,
+            origin: facts.origin,
+            vkey: self.vkey.clone(),
+            sealing: if facts.encrypted {
+                Sealing::Required
+            } else {
+                Sealing::Plain
+            },
+            fields: facts.fields,
+            read_only: facts.read_only,
+        }
+    }
+
+    pub(crate) fn record(&self, which: Which) -> Result<Record, ReadError> {
+        Record::try_from(self.ask_blocking(&RecordOf { which })?)
+    }
+
+    pub(crate) fn checkpoint(&self) -> Result<SignedCheckpoint, ReadError> {
+        let text = self.ask_blocking(&CheckpointOf {})?;
+        let origin = text.split('\n').next().unwrap_or_default();
+        SignedCheckpoint::parse_verify(&text, origin, &self.vkeys()?)
+            .map_err(|error| odd("checkpoint", &error).into())
+    }
+
+    pub(crate) fn vkeys(&self) -> Result<Vec<Vkey>, ReadError> {
+        let vkeys = self.ask_blocking(&VkeysOf {})?;
+        let vkeys = vkeys.iter().map(|vkey| vkey.parse());
+        let vkeys = vkeys.collect::<Result<Vec<_>, _>>();
+        vkeys.map_err(|error| odd("key", &error).into())
+    }
+
+    pub(crate) fn fold_rows(
+        &self,
+        fold: &str,
+        prefix: &[u8],
+        from: &[u8],
+        limit: usize,
+    ) -> Result<Vec<FoldRow>, ReadError> {
+        let mut rows: Vec<FoldRow> = Vec::new();
+        let mut from = from.to_vec();
+        while rows.len() < limit {
+            let page = self.ask_blocking(&FoldRowsOf {
+                fold: fold.to_owned(),
+                prefix: prefix.into(),
+                from: Base64(from.clone()),
+                limit: limit - rows.len(),
+            })?;
+            let Some((last, _)) = page.last() else {
+                break;
+            };
+            // The next key after it.
+            from.clone_from(&last.0);
+            from.push(0);
+            rows.extend(page.into_iter().map(|(key, value)| (key.0, value.0)));
+        }
+        Ok(rows)
+    }
+
+    pub(crate) fn settings(&self) -> Result<Option<RecordedSettings>, ReadError> {
+        let settings = self.ask_blocking(&SettingsOf {})?;
+        Ok(settings.map(|settings| RecordedSettings {
+            position: Position::new(settings.position),
+            sha256: Sha256::digest(&settings.settings.0).into(),
+            bytes: settings.settings.0,
+        }))
+    }
+
+    pub(crate) fn principals(&self) -> Result<Vec<Principal>, ReadError> {
+        let enrolled = self.ask_blocking(&PrincipalsOf {})?.into_iter();
+        let principals = enrolled.map(|enrolled| {
+            Some(Principal {
+                authority: enrolled.authority,
+                public_key: unhex(&enrolled.public_key)?,
+                position: Position::new(enrolled.position),
+                id: enrolled.id,
+            })
+        });
+        let principals: Option<Vec<_>> = principals.collect();
+        principals.ok_or_else(|| odd("public key", &"no 64 hexadecimal digits").into())
+    }
+}
+
+impl Facts {
+    pub(crate) fn opening(&self) -> Opening {
+        Opening {
+            id: unhex(&self.opening).unwrap_or_default(),
+            size: Position::new(self.opened_size),
+            at_us: self.opened_at_us,
+            // Measured there, and told as `steady_us`.
+            monotonic_us: 0,
+        }
+    }
+
+    pub(crate) fn root(&self) -> [u8; 32] {
+        self.root.array().unwrap_or_default()
+    }
+}
