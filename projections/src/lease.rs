@@ -11,9 +11,12 @@
 use crate::rows::LeaseRow;
 use runstone_codec::{Control, Position};
 use runstone_store::{Log, Opening, ReadError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How long something is held without a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Hold {
     /// As long as this opening of the log lasts: the holder is in this process.
@@ -28,6 +31,14 @@ pub enum Hold {
 }
 
 impl Hold {
+    /// As it counts for a holder in another process, whose end this one does not see.
+    pub(crate) fn from_afar(self) -> Self {
+        match self {
+            Self::Opening => Self::Default,
+            other => other,
+        }
+    }
+
     pub(crate) fn length(self, default_us: u64) -> Length {
         match self {
             Self::Opening => Length::Opening,

@@ -48,6 +48,8 @@ pub mod agents;
 #[cfg(feature = "store")]
 pub mod approvals;
 #[cfg(feature = "store")]
+mod asks;
+#[cfg(feature = "store")]
 pub mod budgets;
 #[cfg(feature = "store")]
 mod command;
@@ -55,8 +57,6 @@ mod command;
 pub mod costs;
 #[cfg(feature = "store")]
 pub mod effects;
-#[cfg(feature = "store")]
-mod endpoints;
 pub mod events;
 #[cfg(feature = "store")]
 mod folds;
@@ -84,6 +84,8 @@ pub mod tasks;
 pub mod trays;
 #[cfg(feature = "store")]
 mod view;
+#[cfg(feature = "store")]
+mod wire;
 
 pub use events::{EventSchema, upcasters};
 
@@ -98,7 +100,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(feature = "store")]
-pub use endpoints::endpoints;
+pub use asks::endpoints;
 #[cfg(feature = "store")]
 pub use folds::{schemas, standard_folds};
 #[cfg(feature = "store")]

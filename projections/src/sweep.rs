@@ -2,14 +2,17 @@
 
 use crate::agents::{AgentError, AgentState, Agents, MAX_REAPED, agent_of};
 use crate::approvals::{ApprovalError, Approvals};
+use crate::asks::SweepAll;
 use crate::budgets::{BudgetError, Budgets};
 use crate::tasks::{TaskError, TaskFilter, TaskState, Tasks};
 use crate::trays::{TrayError, Trays};
 use runstone_store::{ErrorKind, Log};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// What a sweep recorded, by kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Swept {
     /// Tasks that went back to todo, or became dead letters of their trays, because a lease was over
@@ -90,6 +93,9 @@ impl SweepError {
 ///
 /// What is answered survives power loss.
 pub fn sweep(log: &Log) -> Result<Swept, SweepError> {
+    if let Some(told) = log.ask_there_blocking(&SweepAll {}) {
+        return told;
+    }
     let mut swept = Swept::default();
     let agents = Agents::new(log);
     loop {

@@ -5,9 +5,11 @@ use crate::settings::SettingsError;
 use crate::tasks::TaskError;
 use runstone_codec::EventError;
 use runstone_store::{AppendError, ErrorKind, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// Why an agent or a message is not what the caller wants. Nothing changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AgentError {
     /// It cannot be the name of an agent.
@@ -26,10 +28,12 @@ pub enum AgentError {
     },
     /// It is not the caller's to do.
     #[error("`{principal}` may not do this: it needs {needs}")]
+    #[serde(skip)]
     NotAllowed {
         /// Who the caller is.
         principal: String,
         /// Who may.
+        #[serde(skip)]
         needs: &'static str,
     },
     /// It cannot be the name of a tray.
@@ -102,15 +106,19 @@ pub enum AgentError {
     Tasks(#[from] TaskError),
     /// The log did not record it.
     #[error(transparent)]
+    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
+    #[serde(skip)]
     Event(#[from] EventError),
 }
 

@@ -9,6 +9,7 @@ use super::fold::{EXPIRY_ROW, FOLD, ORPHANED_ROW, child_key};
 use super::helper_decide::{self, Spawning, Terms};
 use super::message::REDECIDED;
 use super::{AgentError, Agents, RetireReason, is_agent_name};
+use crate::asks::{ReapHelpers, RetireHelper, SpawnHelper};
 use crate::command::Command;
 use crate::events::control::agent as field;
 use crate::events::{AgentHelperSpawned, AgentRetired};
@@ -17,6 +18,8 @@ use crate::tasks::{TaskId, Tasks};
 use crate::view;
 use runstone_codec::{Control, NewEvent, Position};
 use runstone_store::{AppendError, ReadError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -29,7 +32,7 @@ pub const MAX_REAPED: usize = 64;
 const SECOND_US: u64 = 1_000_000;
 
 /// A helper that is to be spawned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct NewHelper {
     /// Its name: a pseudonym. One that an agent has or had is taken.
@@ -96,7 +99,7 @@ impl NewHelper {
 }
 
 /// A helper that was spawned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Spawned {
     /// Its name.
@@ -113,7 +116,7 @@ pub struct Spawned {
 }
 
 /// A helper that the log let go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Reaped {
     /// Its name.
@@ -157,6 +160,15 @@ impl Agents {
     ///
     /// What is answered survives power loss.
     pub async fn spawn(&self, helper: &NewHelper) -> Result<Spawned, AgentError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&SpawnHelper {
+                helper: helper.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         check(helper)?;
         self.reap().await?;
         for _ in 0..REDECIDED {
@@ -175,6 +187,11 @@ impl Agents {
     ///
     /// As [`spawn`](Self::spawn).
     pub fn spawn_blocking(&self, helper: &NewHelper) -> Result<Spawned, AgentError> {
+        if let Some(told) = self.log.ask_there_blocking(&SpawnHelper {
+            helper: helper.clone(),
+        }) {
+            return told;
+        }
         check(helper)?;
         self.reap_blocking()?;
         for _ in 0..REDECIDED {
@@ -202,6 +219,16 @@ impl Agents {
         name: &str,
         why: RetireReason,
     ) -> Result<Option<Position>, AgentError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&RetireHelper {
+                name: name.to_owned(),
+                why,
+            })
+            .await
+        {
+            return told;
+        }
         let done = self.retiring(name, why)?.run(&self.log).await?;
         let at = self.retired(name, done)?;
         Tasks::new(&self.log).release_held(&[name]).await?;
@@ -218,6 +245,12 @@ impl Agents {
         name: &str,
         why: RetireReason,
     ) -> Result<Option<Position>, AgentError> {
+        if let Some(told) = self.log.ask_there_blocking(&RetireHelper {
+            name: name.to_owned(),
+            why,
+        }) {
+            return told;
+        }
         let done = self.retiring(name, why)?.run_blocking(&self.log)?;
         let at = self.retired(name, done)?;
         Tasks::new(&self.log).release_held_blocking(&[name])?;
@@ -236,6 +269,9 @@ impl Agents {
     ///
     /// What is answered survives power loss.
     pub async fn reap(&self) -> Result<Vec<Reaped>, AgentError> {
+        if let Some(told) = self.log.ask_there(&ReapHelpers {}).await {
+            return told;
+        }
         let mut reaped = Vec::new();
         for name in self.due()? {
             let Some(why) = self.reaping(&name)?.run(&self.log).await? else {
@@ -254,6 +290,9 @@ impl Agents {
     ///
     /// As [`reap`](Self::reap).
     pub fn reap_blocking(&self) -> Result<Vec<Reaped>, AgentError> {
+        if let Some(told) = self.log.ask_there_blocking(&ReapHelpers {}) {
+            return told;
+        }
         let mut reaped = Vec::new();
         for name in self.due()? {
             let Some(why) = self.reaping(&name)?.run_blocking(&self.log)? else {

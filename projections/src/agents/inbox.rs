@@ -4,6 +4,7 @@ use super::decide::{self, Done, Looked, SELF, about, newest_order, stream_of};
 use super::fold::{ACCEPTED, ALL, FOLD, agent_key, mark_key, order_key};
 use super::message::REDECIDED;
 use super::{AgentError, Agents, Message, MessageClass, Messages, Reaped, is_agent_name};
+use crate::asks::{AttendMessages, MarkRead};
 use crate::command::Command;
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, AgentStopOrdered, MessageRead, MessageSent};
@@ -14,6 +15,8 @@ use crate::tasks::Tasks;
 use crate::{upcasters, view};
 use runstone_codec::{Authority, Control, Draft, NewEvent, Position, TypedEvent as _};
 use runstone_store::{AppendError, Item, Payload, Query, Read, ReadError, Record};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Most messages that are handed out at a time.
 pub const MAX_HEARD: usize = 256;
@@ -21,7 +24,7 @@ pub const MAX_HEARD: usize = 256;
 const SECOND_US: u64 = 1_000_000;
 
 /// What an agent is told.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Heard {
     /// Messages in the order in which they were sent, at most [`MAX_HEARD`] of all kinds together.
@@ -68,6 +71,16 @@ impl Messages {
     ///
     /// That an order was taken survives power loss.
     pub async fn attend(&self, agent: &str, after: Option<Position>) -> Result<Heard, AgentError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&AttendMessages {
+                agent: agent.to_owned(),
+                after,
+            })
+            .await
+        {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let desk = self.desk(agent)?;
             match self.looking(agent, &desk)? {
@@ -95,6 +108,12 @@ impl Messages {
         agent: &str,
         after: Option<Position>,
     ) -> Result<Heard, AgentError> {
+        if let Some(told) = self.log.ask_there_blocking(&AttendMessages {
+            agent: agent.to_owned(),
+            after,
+        }) {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let desk = self.desk(agent)?;
             match self.looking(agent, &desk)? {
@@ -120,6 +139,16 @@ impl Messages {
     ///
     /// What is answered survives power loss.
     pub async fn mark_read(&self, reader: &str, up_to: Position) -> Result<(), AgentError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&MarkRead {
+                reader: reader.to_owned(),
+                up_to,
+            })
+            .await
+        {
+            return told;
+        }
         let done = self.marking(reader, up_to)?.run(&self.log).await?;
         self.marked(&done)
     }
@@ -130,6 +159,12 @@ impl Messages {
     ///
     /// As [`mark_read`](Self::mark_read).
     pub fn mark_read_blocking(&self, reader: &str, up_to: Position) -> Result<(), AgentError> {
+        if let Some(told) = self.log.ask_there_blocking(&MarkRead {
+            reader: reader.to_owned(),
+            up_to,
+        }) {
+            return told;
+        }
         let done = self.marking(reader, up_to)?.run_blocking(&self.log)?;
         self.marked(&done)
     }

@@ -4,13 +4,15 @@ use super::decide::{self, Posted, about, stream_of};
 use super::directive::is_directive;
 use super::fold::ALL;
 use super::{AgentError, MessageClass, is_agent_name};
+use crate::asks::SendMessage;
 use crate::command::Command;
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, MessageSent};
 use crate::settings::{Orders, Settings};
 use runstone_codec::{Authority, Control, Draft, NewEvent, Position, Uuid};
 use runstone_store::{AppendError, Log};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
 /// The stream of messages that name none.
@@ -19,7 +21,7 @@ const STREAM: &str = "messages";
 pub(super) const REDECIDED: usize = 16;
 
 /// A message that is to go out.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct NewMessage {
     /// The agent that it is for, or `*` for all.
@@ -32,8 +34,10 @@ pub struct NewMessage {
     /// The message as text. A person's is an order by the markers of the settings.
     pub text: Option<String>,
     /// The message as data. Nothing in it makes it an order.
+    #[schemars(with = "Option<serde_json::Value>")]
     pub body: Option<Box<RawValue>>,
     /// Id of the event that it answers.
+    #[schemars(with = "Option<String>")]
     pub reply_to: Option<Uuid>,
     /// The sender's word for itself, beside the principal that the log stamps.
     pub source: Option<String>,
@@ -125,7 +129,7 @@ impl NewMessage {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Sent {
     /// Where it is recorded.
@@ -138,12 +142,13 @@ pub struct Sent {
 }
 
 /// A message, as its reader gets it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Message {
     /// Where it is recorded.
     pub position: Position,
     /// Its id, for an answer.
+    #[schemars(with = "String")]
     pub event_id: Uuid,
     /// When it was sent, Unix microseconds.
     pub sent_at_us: u64,
@@ -181,6 +186,15 @@ impl Messages {
     ///
     /// What is answered survives power loss.
     pub async fn send(&self, message: &NewMessage) -> Result<Sent, AgentError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&SendMessage {
+                message: message.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let posted = self.sending(message)?.run(&self.log).await?;
             if let Some(sent) = sent(message, &posted)? {
@@ -196,6 +210,11 @@ impl Messages {
     ///
     /// As [`send`](Self::send).
     pub fn send_blocking(&self, message: &NewMessage) -> Result<Sent, AgentError> {
+        if let Some(told) = self.log.ask_there_blocking(&SendMessage {
+            message: message.clone(),
+        }) {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let posted = self.sending(message)?.run_blocking(&self.log)?;
             if let Some(sent) = sent(message, &posted)? {

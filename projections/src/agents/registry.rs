@@ -4,6 +4,7 @@ use super::decide::{self, Act, Done, about, stream_of};
 use super::fold::{AGENT_ROW, FOLD, agent_key};
 use super::message::REDECIDED;
 use super::{AgentError, AgentKind, AgentState, RetireReason, is_agent_name};
+use crate::asks::ChangeAgent;
 use crate::command::Command;
 use crate::events::control::agent as field;
 use crate::events::{
@@ -14,6 +15,8 @@ use crate::settings::Settings;
 use crate::{upcasters, view};
 use runstone_codec::{Control, NewEvent, Position, TypedEvent as _};
 use runstone_store::{AppendError, Log, Payload, ReadError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// How an agent stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +108,8 @@ impl Agent {
 }
 
 /// What is done to an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AgentChange {
     /// It is known from now on. One that has a credential is registered by its first command.
@@ -242,6 +246,16 @@ impl Agents {
         name: &str,
         change: &AgentChange,
     ) -> Result<Option<Position>, AgentError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&ChangeAgent {
+                name: name.to_owned(),
+                change: change.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let done = self.changing(name, change)?.run(&self.log).await?;
             if let Some(answer) = self.done(name, done) {
@@ -261,6 +275,12 @@ impl Agents {
         name: &str,
         change: &AgentChange,
     ) -> Result<Option<Position>, AgentError> {
+        if let Some(told) = self.log.ask_there_blocking(&ChangeAgent {
+            name: name.to_owned(),
+            change: change.clone(),
+        }) {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let done = self.changing(name, change)?.run_blocking(&self.log)?;
             if let Some(answer) = self.done(name, done) {

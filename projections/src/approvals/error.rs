@@ -5,9 +5,11 @@ use crate::effects::EffectError;
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError};
 use runstone_store::{AppendError, ErrorKind, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// Why a request or a vote is not recorded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ApprovalError {
     /// There is no such request.
@@ -58,8 +60,10 @@ pub enum ApprovalError {
     NotYourTurn,
     /// The reviewers cannot be such.
     #[error("the reviewers: {why}; at most {MAX_REVIEWERS_LEN} bytes together")]
+    #[serde(skip)]
     Reviewers {
         /// What is wrong with them.
+        #[serde(skip)]
         why: &'static str,
     },
     /// The call cannot be one.
@@ -67,15 +71,19 @@ pub enum ApprovalError {
     Effect(#[from] EffectError),
     /// The log did not record it.
     #[error(transparent)]
+    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
+    #[serde(skip)]
     Event(#[from] EventError),
 }
 

@@ -41,6 +41,7 @@ pub use request::{ApprovalRequest, MAX_REVIEWERS_LEN};
 
 pub(crate) use decide::{Asks, Blocked, gate};
 
+use crate::asks::{ExpireApproval, VoteApproval, WithdrawApproval};
 use crate::command::{Command, Waiting, at_once};
 use crate::effects::EffectId;
 use crate::events::{ApprovalDecided, ApprovalExpired, ApprovalVoted};
@@ -50,9 +51,12 @@ use decide::{MODES, Voted, Why};
 use fold::{APPROVE, ESCALATE};
 use runstone_codec::{Draft, NewEvent, Position, Uuid};
 use runstone_store::Log;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Why a call may not be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NotApproved {
     /// Nobody was asked.
@@ -101,12 +105,13 @@ impl std::fmt::Display for NotApproved {
 }
 
 /// A request for approval, as it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Approval {
     /// Where it is recorded.
     pub position: Position,
     /// Id of the event that records it: the id of the approval for programs elsewhere.
+    #[schemars(with = "String")]
     pub event_id: Uuid,
     /// How it stands.
     pub state: ApprovalState,
@@ -208,6 +213,17 @@ impl Approvals {
         is_yes: bool,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&VoteApproval {
+                request,
+                is_yes,
+                comment: comment.map(str::to_owned),
+            })
+            .await
+        {
+            return told;
+        }
         let voted = self
             .voting(request, is_yes, comment)?
             .run(&self.log)
@@ -226,6 +242,13 @@ impl Approvals {
         is_yes: bool,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self.log.ask_there_blocking(&VoteApproval {
+            request,
+            is_yes,
+            comment: comment.map(str::to_owned),
+        }) {
+            return told;
+        }
         let voted = self
             .voting(request, is_yes, comment)?
             .run_blocking(&self.log)?;
@@ -243,6 +266,9 @@ impl Approvals {
     ///
     /// What is answered survives power loss.
     pub async fn expire(&self, request: Position) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self.log.ask_there(&ExpireApproval { request }).await {
+            return told;
+        }
         self.expire_by(request, Waiting::Async).await
     }
 
@@ -252,6 +278,9 @@ impl Approvals {
     ///
     /// As [`expire`](Self::expire).
     pub fn expire_blocking(&self, request: Position) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self.log.ask_there_blocking(&ExpireApproval { request }) {
+            return told;
+        }
         at_once(self.expire_by(request, Waiting::Blocking))
     }
 
@@ -279,6 +308,16 @@ impl Approvals {
         request: Position,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&WithdrawApproval {
+                request,
+                comment: comment.map(str::to_owned),
+            })
+            .await
+        {
+            return told;
+        }
         let command = self.withdrawing(request, comment)?;
         self.voted(request, command.run(&self.log).await?)
     }
@@ -293,6 +332,12 @@ impl Approvals {
         request: Position,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self.log.ask_there_blocking(&WithdrawApproval {
+            request,
+            comment: comment.map(str::to_owned),
+        }) {
+            return told;
+        }
         let command = self.withdrawing(request, comment)?;
         self.voted(request, command.run_blocking(&self.log)?)
     }

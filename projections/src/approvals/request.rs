@@ -3,6 +3,7 @@
 use super::decide::{self, Asked, MODES};
 use super::fold::{APPROVE, ESCALATE, REJECT};
 use super::{Approval, ApprovalError, Approvals};
+use crate::asks::RequestApproval;
 use crate::command::Command;
 use crate::effects::Claim;
 use crate::events::ApprovalRequested;
@@ -10,6 +11,8 @@ use crate::events::control::approval as field;
 use crate::settings::{ApprovalMode, OnTimeout, Settings};
 use runstone_codec::{Authority, Control, Draft, NewEvent};
 use runstone_store::AppendError;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Most bytes of the pseudonyms of all reviewers together, commas counted.
 pub const MAX_REVIEWERS_LEN: usize = 512;
@@ -18,7 +21,7 @@ const REDECIDED: usize = 16;
 const SECOND_US: u64 = 1_000_000;
 
 /// A question to people: may this call be made?
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct ApprovalRequest {
     /// The claim that would make it.
@@ -115,6 +118,15 @@ impl Approvals {
     ///
     /// What is answered survives power loss.
     pub async fn request(&self, request: &ApprovalRequest) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&RequestApproval {
+                request: request.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let asked = self.asking(request)?.run(&self.log).await?;
             if let Some(approval) = self.asked(asked)? {
@@ -130,6 +142,11 @@ impl Approvals {
     ///
     /// As [`request`](Self::request).
     pub fn request_blocking(&self, request: &ApprovalRequest) -> Result<Approval, ApprovalError> {
+        if let Some(told) = self.log.ask_there_blocking(&RequestApproval {
+            request: request.clone(),
+        }) {
+            return told;
+        }
         for _ in 0..REDECIDED {
             let asked = self.asking(request)?.run_blocking(&self.log)?;
             if let Some(approval) = self.asked(asked)? {

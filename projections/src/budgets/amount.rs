@@ -3,6 +3,8 @@
 use super::BudgetError;
 use crate::events::Window;
 use crate::settings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -18,7 +20,11 @@ pub const MAX_COUNTER_LEN: usize = 32;
 pub const MAX_AMOUNT: u64 = (1 << 53) - 1;
 
 /// What is counted.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(into = "String", try_from = "String")]
+#[schemars(with = "String")]
 #[non_exhaustive]
 pub enum Dimension {
     /// Steps of a run.
@@ -109,6 +115,46 @@ impl Dimension {
     }
 }
 
+impl From<Dimension> for String {
+    fn from(dimension: Dimension) -> Self {
+        dimension.as_str().to_owned()
+    }
+}
+
+impl TryFrom<String> for Dimension {
+    type Error = BudgetError;
+
+    fn try_from(code: String) -> Result<Self, BudgetError> {
+        Self::from_code(&code)
+    }
+}
+
+impl From<BudgetLimits> for BTreeMap<String, u64> {
+    fn from(limits: BudgetLimits) -> Self {
+        limits.to_map()
+    }
+}
+
+impl TryFrom<BTreeMap<String, u64>> for BudgetLimits {
+    type Error = BudgetError;
+
+    /// As [`BudgetLimits::to_map`] writes them: `WINDOW.DIMENSION`, or a dimension alone.
+    fn try_from(map: BTreeMap<String, u64>) -> Result<Self, BudgetError> {
+        let mut limits = Self::new();
+        for (name, max) in map {
+            let (window, code) = match name.split_once('.') {
+                Some((window, code)) => (Window::from_word(window), code),
+                None => (Some(Window::All), name.as_str()),
+            };
+            let window = window.ok_or(BudgetError::Dimension {
+                why: "a window is day, week, month or all",
+            })?;
+            limits = limits.within(window, Dimension::from_code(code)?, max);
+        }
+        Ok(limits)
+    }
+}
+
 impl fmt::Display for Dimension {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(self.as_str())
@@ -116,7 +162,7 @@ impl fmt::Display for Dimension {
 }
 
 /// How much of what.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "amounts are nothing until they are reserved or charged"]
 pub struct Amounts(BTreeMap<Dimension, u64>);
 
@@ -251,7 +297,9 @@ impl FromIterator<(Dimension, u64)> for Amounts {
 }
 
 /// The most that an owner may spend; what is not named is not limited.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(into = "BTreeMap<String, u64>", try_from = "BTreeMap<String, u64>")]
+#[schemars(with = "BTreeMap<String, u64>")]
 #[must_use = "limits are nothing until an owner is opened with them"]
 pub struct BudgetLimits(BTreeMap<(Dimension, Window), u64>);
 

@@ -4,9 +4,11 @@ use super::{Exceeded, MAX_NESTING};
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// Why nothing is spent, or a budget is not opened or changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum BudgetError {
     /// It does not fit into a limit of the owner, or of one above it. The words are those that
@@ -27,10 +29,12 @@ pub enum BudgetError {
     },
     /// It was settled with another amount, or released, before.
     #[error("the reservation at position {fence} ended before{}: it is {state}", at(*.outcome))]
+    #[serde(skip)]
     ReservationEnded {
         /// The reservation.
         fence: Position,
         /// How it stands.
+        #[serde(skip)]
         state: &'static str,
         /// Where it ended.
         outcome: Option<Position>,
@@ -70,8 +74,10 @@ pub enum BudgetError {
     },
     /// What is counted cannot be named so, or not be charged.
     #[error("{why}")]
+    #[serde(skip)]
     Dimension {
         /// What is wrong with it.
+        #[serde(skip)]
         why: &'static str,
     },
     /// A number is too large.
@@ -84,8 +90,10 @@ pub enum BudgetError {
     },
     /// Too many of something.
     #[error("{count} {what} are too many; at most {limit} are taken")]
+    #[serde(skip)]
     TooMany {
         /// Of what.
+        #[serde(skip)]
         what: &'static str,
         /// How many there are.
         count: usize,
@@ -103,15 +111,19 @@ pub enum BudgetError {
     },
     /// The log did not record it.
     #[error(transparent)]
+    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
+    #[serde(skip)]
     Event(#[from] EventError),
 }
 

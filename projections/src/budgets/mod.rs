@@ -56,6 +56,9 @@ pub use list::{Reservation, list, reservations, state_at};
 pub use open::{Open, Opened};
 pub use owner::{Budget, Exceeded, MAX_NESTING, MAX_OWNER_LEN, Owner, OwnerId};
 
+use crate::asks::{
+    ChargeBudget, OpenBudget, ReleaseBudget, ReserveBudget, SettleBudget, SpendBudget,
+};
 use crate::command::{Command, Waiting, at_once};
 use crate::events::BudgetOpened;
 use crate::lease::Hold;
@@ -64,6 +67,8 @@ use crate::upcasters;
 use decide::{Books, End, Ended, Ending, How, Took, Use};
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
@@ -86,7 +91,7 @@ pub struct Budgets {
 }
 
 /// Something held back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Reserved {
     /// Position of the reservation, by which it is settled or released.
@@ -98,7 +103,7 @@ pub struct Reserved {
 }
 
 /// Something spent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Charged {
     /// Where that is recorded.
@@ -145,6 +150,9 @@ impl Budgets {
     ///
     /// What is answered survives power loss.
     pub async fn open(&self, open: &Open) -> Result<Opened, BudgetError> {
+        if let Some(told) = self.log.ask_there(&OpenBudget { open: open.clone() }).await {
+            return told;
+        }
         self.opening(open, Waiting::Async).await
     }
 
@@ -154,6 +162,12 @@ impl Budgets {
     ///
     /// As [`open`](Self::open).
     pub fn open_blocking(&self, open: &Open) -> Result<Opened, BudgetError> {
+        if let Some(told) = self
+            .log
+            .ask_there_blocking(&OpenBudget { open: open.clone() })
+        {
+            return told;
+        }
         at_once(self.opening(open, Waiting::Blocking))
     }
 
@@ -178,8 +192,19 @@ impl Budgets {
         amounts: &Amounts,
         hold: Hold,
     ) -> Result<Reserved, BudgetError> {
-        self.reserving(&owner.into(), amounts, hold, Waiting::Async)
+        let owner = owner.into();
+        if let Some(told) = self
+            .log
+            .ask_there(&ReserveBudget {
+                owner: owner.clone(),
+                amounts: amounts.clone(),
+                hold,
+            })
             .await
+        {
+            return told;
+        }
+        self.reserving(&owner, amounts, hold, Waiting::Async).await
     }
 
     /// [`reserve`](Self::reserve) for callers without a runtime.
@@ -193,7 +218,15 @@ impl Budgets {
         amounts: &Amounts,
         hold: Hold,
     ) -> Result<Reserved, BudgetError> {
-        at_once(self.reserving(&owner.into(), amounts, hold, Waiting::Blocking))
+        let owner = owner.into();
+        if let Some(told) = self.log.ask_there_blocking(&ReserveBudget {
+            owner: owner.clone(),
+            amounts: amounts.clone(),
+            hold,
+        }) {
+            return told;
+        }
+        at_once(self.reserving(&owner, amounts, hold, Waiting::Blocking))
     }
 
     /// Spends something at once, if it fits: a reservation that is settled in the same step.
@@ -211,6 +244,16 @@ impl Budgets {
         amounts: &Amounts,
     ) -> Result<Position, BudgetError> {
         let owner = owner.into();
+        if let Some(told) = self
+            .log
+            .ask_there(&SpendBudget {
+                owner: owner.clone(),
+                amounts: amounts.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         let charged = self.charging(&owner, amounts, How::Spend, Waiting::Async);
         Ok(charged.await?.position)
     }
@@ -226,6 +269,12 @@ impl Budgets {
         amounts: &Amounts,
     ) -> Result<Position, BudgetError> {
         let owner = owner.into();
+        if let Some(told) = self.log.ask_there_blocking(&SpendBudget {
+            owner: owner.clone(),
+            amounts: amounts.clone(),
+        }) {
+            return told;
+        }
         let charged = self.charging(&owner, amounts, How::Spend, Waiting::Blocking);
         Ok(at_once(charged)?.position)
     }
@@ -245,7 +294,18 @@ impl Budgets {
         owner: impl Into<Owner>,
         amounts: &Amounts,
     ) -> Result<Charged, BudgetError> {
-        self.charging(&owner.into(), amounts, How::Charge, Waiting::Async)
+        let owner = owner.into();
+        if let Some(told) = self
+            .log
+            .ask_there(&ChargeBudget {
+                owner: owner.clone(),
+                amounts: amounts.clone(),
+            })
+            .await
+        {
+            return told;
+        }
+        self.charging(&owner, amounts, How::Charge, Waiting::Async)
             .await
     }
 
@@ -259,7 +319,14 @@ impl Budgets {
         owner: impl Into<Owner>,
         amounts: &Amounts,
     ) -> Result<Charged, BudgetError> {
-        at_once(self.charging(&owner.into(), amounts, How::Charge, Waiting::Blocking))
+        let owner = owner.into();
+        if let Some(told) = self.log.ask_there_blocking(&ChargeBudget {
+            owner: owner.clone(),
+            amounts: amounts.clone(),
+        }) {
+            return told;
+        }
+        at_once(self.charging(&owner, amounts, How::Charge, Waiting::Blocking))
     }
 
     /// Records what something cost that was held back, even over the limit, and gives the rest back.
@@ -274,6 +341,16 @@ impl Budgets {
     ///
     /// What is answered survives power loss.
     pub async fn settle(&self, fence: Position, actual: &Amounts) -> Result<Charged, BudgetError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&SettleBudget {
+                fence,
+                actual: actual.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         actual.check()?;
         let end = End::Settle(actual.clone());
         self.ending(fence, end, Waiting::Async).await
@@ -289,6 +366,12 @@ impl Budgets {
         fence: Position,
         actual: &Amounts,
     ) -> Result<Charged, BudgetError> {
+        if let Some(told) = self.log.ask_there_blocking(&SettleBudget {
+            fence,
+            actual: actual.clone(),
+        }) {
+            return told;
+        }
         actual.check()?;
         let end = End::Settle(actual.clone());
         at_once(self.ending(fence, end, Waiting::Blocking))
@@ -308,6 +391,16 @@ impl Budgets {
         fence: Position,
         reason: Option<String>,
     ) -> Result<Position, BudgetError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&ReleaseBudget {
+                fence,
+                reason: reason.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         let why = "released";
         let released = self.ending(fence, End::Release { why, reason }, Waiting::Async);
         Ok(released.await?.position)
@@ -323,6 +416,12 @@ impl Budgets {
         fence: Position,
         reason: Option<String>,
     ) -> Result<Position, BudgetError> {
+        if let Some(told) = self.log.ask_there_blocking(&ReleaseBudget {
+            fence,
+            reason: reason.clone(),
+        }) {
+            return told;
+        }
         let why = "released";
         let released = self.ending(fence, End::Release { why, reason }, Waiting::Blocking);
         Ok(at_once(released)?.position)

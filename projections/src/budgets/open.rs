@@ -7,9 +7,11 @@ use crate::events::{BudgetChanged, BudgetOpened};
 use crate::settings::{InForce, Settings};
 use runstone_codec::{Authority, Control, Draft, NewEvent, Position, TypedEvent};
 use runstone_store::{AppendError, DecideContext, Decision};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// An owner that is to have a budget.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "a budget is nothing until it is opened"]
 pub struct Open {
     pub(super) owner: Owner,
@@ -89,7 +91,7 @@ impl Open {
 }
 
 /// A budget that is open.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Opened {
     /// Whose.

@@ -5,6 +5,8 @@ use crate::events::Window;
 use crate::events::control::budget as field;
 use crate::rows::OwnerKey;
 use runstone_codec::Keyed;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Longest name of an owner in bytes.
@@ -13,7 +15,9 @@ pub const MAX_OWNER_LEN: usize = 255;
 pub const MAX_NESTING: usize = 16;
 
 /// An owner by its name, which is content: in the log stands a keyed digest of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[must_use = "an owner is a name until something is done with it"]
 pub struct Owner {
     pub(super) name: String,
@@ -65,10 +69,14 @@ impl<T: Into<String>> From<T> for Owner {
 }
 
 /// An owner as the log knows it: keyed digest of its name, and its scope.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[non_exhaustive]
 pub struct OwnerId {
     /// The digest; in the tag `budget:HEX` of its events.
+    #[serde(with = "crate::wire::hex16")]
+    #[schemars(with = "String")]
     pub digest: [u8; 16],
     /// The scope.
     pub scope: String,
@@ -105,7 +113,7 @@ impl From<&OwnerKey> for OwnerId {
 }
 
 /// A limit that is exceeded, or would be.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Exceeded {
     /// Whose limit: the owner that was to spend, or one above it.

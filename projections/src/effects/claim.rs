@@ -9,8 +9,10 @@ use crate::lease::Hold;
 use crate::runs::RunHeld;
 use runstone_codec::{Keyed, Position, Uuid};
 use runstone_store::Log;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// Longest name of a call in bytes.
 pub const MAX_NAME_LEN: usize = 256;
@@ -20,7 +22,7 @@ pub const MAX_HOLDER_LEN: usize = 256;
 pub const MAX_CLAIM_BUDGETS: usize = 4;
 
 /// A call that somebody wants to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "a claim is nothing until it is made"]
 pub struct Claim {
     pub(super) stream: String,
@@ -30,10 +32,17 @@ pub struct Claim {
     pub(super) key: KeySource,
     pub(super) is_bound_to_key_only: bool,
     pub(super) class: Class,
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::wire::maybe_json"
+    )]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub(super) args: Option<Vec<u8>>,
     pub(super) holder: String,
     pub(super) hold: Hold,
     pub(super) fresh: Fresh,
+    #[schemars(with = "Option<String>")]
     pub(super) event_id: Option<Uuid>,
     pub(super) run: Option<RunHeld>,
     pub(super) needs_approval: bool,
@@ -49,7 +58,8 @@ pub(crate) struct Subject {
 }
 
 /// Whose budget a claim spends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub(super) enum Spender {
     Named(Owner),
     Known(OwnerId),
@@ -185,6 +195,12 @@ impl Claim {
         self
     }
 
+    /// As it counts for a holder in another process.
+    pub(crate) fn from_afar(mut self) -> Self {
+        self.hold = self.hold.from_afar();
+        self
+    }
+
     /// Names stand in control, which is short.
     pub(super) fn check(&self) -> Result<(), EffectError> {
         if self.name.trim().is_empty() {
@@ -260,7 +276,8 @@ impl Claim {
 }
 
 /// How long the result of a read is given again before it is made anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fresh {
     /// For ever.
@@ -272,7 +289,8 @@ pub enum Fresh {
 }
 
 /// What a claim is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "a claim is granted, or done already"
@@ -285,7 +303,7 @@ pub enum Claimed {
 }
 
 /// A claim in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Held {
     /// Which call.
@@ -320,7 +338,7 @@ impl Held {
 }
 
 /// Which call a change is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Target {
     pub(super) id: EffectId,
@@ -357,7 +375,7 @@ impl Target {
 }
 
 /// What a completed call answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Outcome {
     /// How it stands.
@@ -365,18 +383,31 @@ pub struct Outcome {
     /// Where the outcome is recorded: a receipt of this position proves it.
     pub position: Position,
     /// The result as JSON, byte for byte as it was stored; `None` if it had none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "crate::wire::maybe_json"
+    )]
+    #[schemars(with = "Option<serde_json::Value>")]
     pub result: Option<Vec<u8>>,
     /// Why its caller did not take it.
     pub rejected: Option<String>,
 }
 
 /// What is done to a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {
     /// It was made and answered.
     Complete {
         /// The answer as JSON.
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            with = "crate::wire::maybe_json"
+        )]
+        #[schemars(with = "Option<serde_json::Value>")]
         result: Option<Vec<u8>>,
         /// Why its caller does not take it.
         rejected: Option<String>,
@@ -399,7 +430,7 @@ pub enum Change {
     /// Nobody can say what became of it.
     Unknown {
         /// A code for why.
-        why: &'static str,
+        why: Cow<'static, str>,
         /// Details.
         detail: Option<String>,
     },
@@ -422,16 +453,37 @@ pub enum Change {
 }
 
 /// What became of a call whose outcome was unknown.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "it was made or it was not")]
 pub enum Found {
     /// It was made, and answered this JSON.
-    Completed(Vec<u8>),
+    Completed(
+        #[serde(with = "crate::wire::json")]
+        #[schemars(with = "serde_json::Value")]
+        Vec<u8>,
+    ),
     /// It was not.
     NotExecuted,
 }
 
 impl Change {
+    /// As it counts for a holder in another process.
+    pub(crate) fn from_afar(self) -> Self {
+        match self {
+            Self::Renew(hold) => Self::Renew(hold.from_afar()),
+            // Whoever says so may be anybody: it takes a person.
+            Self::Reconcile {
+                found, evidence, ..
+            } => Self::Reconcile {
+                found,
+                evidence,
+                by_program: false,
+            },
+            other => other,
+        }
+    }
+
     /// It was made and answered this.
     ///
     /// # Errors

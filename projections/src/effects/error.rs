@@ -6,15 +6,19 @@ use crate::budgets::BudgetError;
 use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// Why a call is not claimed, or a change of it is not recorded. Nothing was executed for it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EffectError {
     /// The key cannot be one.
     #[error("the key of the call: {why}")]
+    #[serde(skip)]
     Key {
         /// What is wrong with it.
+        #[serde(skip)]
         why: &'static str,
     },
     /// The arguments are not JSON that has a canonical form (RFC 8785) of its own.
@@ -91,8 +95,10 @@ pub enum EffectError {
     },
     /// A name is too long.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
+    #[serde(skip)]
     TooLong {
         /// Of what.
+        #[serde(skip)]
         what: &'static str,
         /// Its length in bytes.
         len: usize,
@@ -121,15 +127,19 @@ pub enum EffectError {
     Budget(#[from] BudgetError),
     /// The log did not record it.
     #[error(transparent)]
+    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
+    #[serde(skip)]
     Event(#[from] EventError),
 }
 

@@ -22,12 +22,15 @@ use crate::events::control::effect as field;
 use crate::events::{self, bound_to, keyed_as};
 use crate::hex;
 use runstone_codec::Keyed;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Longest key in bytes.
 pub const MAX_KEY_LEN: usize = 1024;
 
 /// What a key is made of; see [`Claim::key`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KeySource {
     /// An id of the request or task, one for the whole scope.

@@ -50,6 +50,7 @@ pub use list::{EffectFilter, list};
 pub use past::of_stream;
 
 use crate::approvals::{ApprovalError, Approvals, Blocked, NotApproved};
+use crate::asks::{ChangeEffect, ClaimEffect};
 use crate::budgets::decide::{End, Ending, How, Use, too_many_counters};
 use crate::budgets::{self, Amounts, BudgetError, Budgets, Dimension, Exceeded, OwnerId, Rules};
 use crate::command::{Command, Waiting, at_once};
@@ -68,7 +69,8 @@ use decide::{Act, Done, Spending, Terms, Verdict, Why};
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
 use runstone_store::{AppendError, DecideContext, Log, Payload};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -79,10 +81,14 @@ const SECOND_US: u64 = 1_000_000;
 const REDECIDED: usize = 32;
 
 /// A call: keyed digest of what makes it the same one, and its scope.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[non_exhaustive]
 pub struct EffectId {
     /// The digest; in the tag `effect:HEX` of its events.
+    #[serde(with = "crate::wire::hex16")]
+    #[schemars(with = "String")]
     pub digest: [u8; 16],
     /// The scope.
     pub scope: String,
@@ -96,7 +102,7 @@ impl EffectId {
 }
 
 /// How a call stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Effect {
     /// Which call.
@@ -221,6 +227,21 @@ impl Effects {
     }
 
     async fn claim_by(&self, claim: &Claim, waiting: Waiting) -> Result<Claimed, EffectError> {
+        if self.log.is_attached() {
+            // What cannot be asked is refused here, as it would be there.
+            Key::of(claim)?;
+            claim.check()?;
+            let ask = ClaimEffect {
+                claim: claim.clone(),
+            };
+            let told = match waiting {
+                Waiting::Blocking => self.log.ask_there_blocking(&ask),
+                Waiting::Async => self.log.ask_there(&ask).await,
+            };
+            if let Some(told) = told {
+                return told;
+            }
+        }
         let (mut held, mut looked) = (Vec::new(), BTreeSet::new());
         for _ in 0..REDECIDED {
             let verdict = self
@@ -259,6 +280,16 @@ impl Effects {
     ///
     /// What is answered survives power loss.
     pub async fn change(&self, target: &Target, change: &Change) -> Result<Position, EffectError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&ChangeEffect {
+                target: target.clone(),
+                change: change.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         self.change_by(target, change, Waiting::Async).await
     }
 
@@ -272,6 +303,12 @@ impl Effects {
         target: &Target,
         change: &Change,
     ) -> Result<Position, EffectError> {
+        if let Some(told) = self.log.ask_there_blocking(&ChangeEffect {
+            target: target.clone(),
+            change: change.clone(),
+        }) {
+            return told;
+        }
         at_once(self.change_by(target, change, Waiting::Blocking))
     }
 

@@ -16,11 +16,13 @@ use crate::settings::Settings;
 use crate::view;
 use runstone_codec::{Control, Draft, NewEvent, Position, Uuid};
 use runstone_store::{AppendError, DecideContext, Decision, Log};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 const SECOND_US: u64 = 1_000_000;
 
 /// A run that somebody wants to hold.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Begin {
     /// Its stream.
@@ -47,6 +49,7 @@ pub struct Begin {
     pub may_reopen: bool,
     /// Ids of the events that record its start and its resumption, by which the caller finds out
     /// whether one was.
+    #[schemars(with = "Option<[String; 2]>")]
     pub event_ids: Option<[Uuid; 2]>,
 }
 
@@ -74,7 +77,7 @@ impl Begin {
 }
 
 /// A run that the caller holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct RunHeld {
     /// Its stream.
@@ -94,7 +97,8 @@ impl RunHeld {
 }
 
 /// What [`begin`] answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[expect(clippy::exhaustive_enums, reason = "a run is new or it is not")]
 pub enum Begun {
     /// It is new.

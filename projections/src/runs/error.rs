@@ -6,9 +6,11 @@ use crate::sessions::SessionError;
 use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// Why a run is not begun, or an event of it not recorded.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RunError {
     /// Somebody holds it.
@@ -50,6 +52,7 @@ pub enum RunError {
     Budget(#[from] BudgetError),
     /// Nothing can be appended at a path of the session's document.
     #[error(transparent)]
+    #[serde(skip)]
     Session(#[from] SessionError),
     /// A value does not serialise to JSON.
     #[error("the value does not serialise to JSON: {0}")]
@@ -59,15 +62,19 @@ pub enum RunError {
     Entropy(String),
     /// The log did not record it.
     #[error(transparent)]
+    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
+    #[serde(skip)]
     Event(#[from] EventError),
 }
 

@@ -3,14 +3,14 @@
 use std::fmt;
 
 use runstone_codec::Position;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::budgets::OwnerId;
 use crate::lease::Moment;
 use crate::rows::{LeaseRow, RunRow, UsageSum};
 
 /// A run: one stream, without the runs that it spawned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct RunSummary {
     /// Its stream.
@@ -53,7 +53,7 @@ pub struct RunSummary {
 }
 
 /// The end of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Finished {
     /// Position of `run.finished`.
@@ -137,6 +137,13 @@ impl fmt::Display for RunStatus {
     }
 }
 
+impl<'de> Deserialize<'de> for RunStatus {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Ok(Self::from(&*word))
+    }
+}
+
 impl Serialize for RunStatus {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -144,7 +151,7 @@ impl Serialize for RunStatus {
 }
 
 /// What a run did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counts {
     /// Events of any type.
@@ -175,7 +182,7 @@ pub struct Counts {
 
 /// What calls of models used, each by its last report. Sums that do not fit stand at the largest
 /// number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Usage {
     /// Tokens read, those of the cache apart.
@@ -203,7 +210,7 @@ impl Usage {
 /// What steps used, as the runtime reported it for them (`step.completed`). Tokens and price are
 /// those of steps in which no call of a model was reported: where one was, it tells both, and they
 /// would be counted twice.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StepUsage {
     /// Tokens of every kind.
@@ -215,7 +222,7 @@ pub struct StepUsage {
 }
 
 /// Several runs together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Totals {
     /// How many runs.

@@ -4,6 +4,8 @@ use super::{TaskError, TaskState};
 use crate::agents::is_agent_name;
 use crate::lease::Hold;
 use runstone_codec::Position;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Longest id of a task in bytes.
@@ -12,7 +14,7 @@ pub const MAX_ID_LEN: usize = 1024;
 pub const MAX_NAME_LEN: usize = 256;
 
 /// A task that is to be created.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "a task is nothing until it is created"]
 pub struct NewTask {
     pub(crate) id: String,
@@ -145,7 +147,7 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), TaskError
 }
 
 /// Where a task is to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "a move is nothing until it is made"]
 pub struct Move {
     pub(crate) id: String,
@@ -179,7 +181,8 @@ impl Move {
 }
 
 /// What is asked, with what is recorded of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
     Create(NewTask),
     Move(Move),
@@ -191,8 +194,8 @@ pub(crate) enum Order {
     GiveBack {
         id: String,
         fence: Position,
-        why: &'static str,
-        comment: Option<String>,
+        /// What went wrong, if the work failed.
+        failed: Option<String>,
     },
     Renew {
         id: String,
@@ -202,6 +205,14 @@ pub(crate) enum Order {
 }
 
 impl Order {
+    /// As it counts for a holder in another process.
+    pub(crate) fn from_afar(mut self) -> Self {
+        if let Self::Claim { hold, .. } | Self::Renew { hold, .. } = &mut self {
+            *hold = hold.from_afar();
+        }
+        self
+    }
+
     /// The task that it is about.
     pub(crate) fn id(&self) -> &str {
         match self {

@@ -4,9 +4,11 @@ use super::{LoopType, Task, TaskState};
 use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// Why a task is not created, moved or claimed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TaskError {
     /// The id cannot be one.
@@ -26,8 +28,10 @@ pub enum TaskError {
     },
     /// A name is too long.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
+    #[serde(skip)]
     TooLong {
         /// Of what.
+        #[serde(skip)]
         what: &'static str,
         /// Its length in bytes.
         len: usize,
@@ -136,15 +140,19 @@ pub enum TaskError {
     },
     /// The log did not record it.
     #[error(transparent)]
+    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
+    #[serde(skip)]
     Event(#[from] EventError),
 }
 

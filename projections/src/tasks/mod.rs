@@ -59,19 +59,25 @@ use crate::lease::{Hold, Moment};
 use crate::rows::TaskRow;
 use crate::settings::InForce;
 use ask::Order;
-use decide::{FAILED, RELEASED, Verdict};
+use decide::Verdict;
 use runstone_codec::Position;
 use runstone_store::Log;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
 
 /// The stream of tasks that are recorded in no other.
 pub const DEFAULT_STREAM: &str = "tasks";
 
 /// A task: keyed digest of its id, and its scope.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[non_exhaustive]
 pub struct TaskId {
     /// The digest; in the tag `task:HEX` of its events.
+    #[serde(with = "crate::wire::hex16")]
+    #[schemars(with = "String")]
     pub digest: [u8; 16],
     /// The scope.
     pub scope: String,
@@ -85,7 +91,7 @@ impl TaskId {
 }
 
 /// How a task stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Task {
     /// Which task.
@@ -150,7 +156,7 @@ impl Task {
 }
 
 /// A task that was created.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Created {
     /// Which task.
@@ -162,7 +168,7 @@ pub struct Created {
 }
 
 /// A claim in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct HeldTask {
     /// Position of the claim.
@@ -365,8 +371,7 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn release(&self, id: &str, fence: Position) -> Result<Position, TaskError> {
-        self.run(&giving_back(id, fence, RELEASED, None), done)
-            .await
+        self.run(&giving_back(id, fence, None), done).await
     }
 
     /// [`release`](Self::release) for callers without a runtime.
@@ -375,7 +380,7 @@ impl Tasks {
     ///
     /// As [`release`](Self::release).
     pub fn release_blocking(&self, id: &str, fence: Position) -> Result<Position, TaskError> {
-        self.run_blocking(&giving_back(id, fence, RELEASED, None), done)
+        self.run_blocking(&giving_back(id, fence, None), done)
     }
 
     /// The work failed: as [`release`](Self::release), with what went wrong.
@@ -388,7 +393,7 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn fail(&self, id: &str, fence: Position, why: &str) -> Result<Position, TaskError> {
-        let order = giving_back(id, fence, FAILED, Some(why));
+        let order = giving_back(id, fence, Some(why));
         self.run(&order, done).await
     }
 
@@ -403,7 +408,7 @@ impl Tasks {
         fence: Position,
         why: &str,
     ) -> Result<Position, TaskError> {
-        self.run_blocking(&giving_back(id, fence, FAILED, Some(why)), done)
+        self.run_blocking(&giving_back(id, fence, Some(why)), done)
     }
 }
 
@@ -425,12 +430,43 @@ fn completing(id: &str, fence: Position, summary: &str) -> Order {
     Order::Move(done.comment(summary))
 }
 
-fn giving_back(id: &str, fence: Position, why: &'static str, comment: Option<&str>) -> Order {
+fn giving_back(id: &str, fence: Position, failed: Option<&str>) -> Order {
     Order::GiveBack {
         id: id.to_owned(),
         fence,
-        why,
-        comment: comment.map(str::to_owned),
+        failed: failed.map(str::to_owned),
+    }
+}
+
+/// What an order comes to, as it travels.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Granted {
+    Created(Created),
+    Held(HeldTask),
+    Done(Position),
+}
+
+impl Granted {
+    pub(crate) fn of(verdict: Verdict) -> Result<Self, Verdict> {
+        created(verdict)
+            .map(Self::Created)
+            .or_else(|verdict| held(verdict).map(Self::Held))
+            .or_else(|verdict| done(verdict).map(Self::Done))
+    }
+}
+
+impl From<Granted> for Verdict {
+    fn from(granted: Granted) -> Self {
+        match granted {
+            Granted::Created(created) => Self::Created(created.id, created.position, created.depth),
+            Granted::Held(held) => Self::Claimed {
+                fence: held.fence,
+                attempt: held.attempt,
+                lease_expires_at_us: held.lease_expires_at_us,
+            },
+            Granted::Done(position) => Self::Done(position),
+        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! From what is asked to a command, and back.
 
 use super::ask::{Order, check_id, check_name};
-use super::decide::{self, Act, Creation, HOLDER_RETIRED, LEASE_OVER, Place, Verdict};
+use super::decide::{
+    self, Act, Creation, FAILED, HOLDER_RETIRED, LEASE_OVER, Place, RELEASED, Verdict,
+};
 use super::draft::{self, Of};
 use super::loops::Bounds;
-use super::{Task, TaskError, TaskFilter, TaskId, TaskState, Tasks};
+use super::{Granted, Task, TaskError, TaskFilter, TaskId, TaskState, Tasks};
 use crate::agents;
+use crate::asks::OrderTask;
 use crate::command::Command;
 use crate::settings::{InForce, Settings};
 use runstone_codec::{Draft, Position};
@@ -27,6 +30,9 @@ impl Tasks {
         order: &Order,
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
+        if let Some(told) = self.log.ask_there(&self.ordering(order)).await {
+            return granted(order, told?, take);
+        }
         for _ in 0..REDECIDED {
             let verdict = self.command(self.asked(order)?)?.run(&self.log).await?;
             if let Some(answer) = self.answer(order, take(verdict)) {
@@ -36,11 +42,14 @@ impl Tasks {
         Err(AppendError::Contended { times: REDECIDED }.into())
     }
 
-    pub(super) fn run_blocking<T>(
+    pub(crate) fn run_blocking<T>(
         &self,
         order: &Order,
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
+        if let Some(told) = self.log.ask_there_blocking(&self.ordering(order)) {
+            return granted(order, told?, take);
+        }
         for _ in 0..REDECIDED {
             let verdict = self.command(self.asked(order)?)?.run_blocking(&self.log)?;
             if let Some(answer) = self.answer(order, take(verdict)) {
@@ -48,6 +57,16 @@ impl Tasks {
             }
         }
         Err(AppendError::Contended { times: REDECIDED }.into())
+    }
+
+    /// What is asked of whoever else holds the log.
+    fn ordering(&self, order: &Order) -> OrderTask {
+        OrderTask {
+            stream: self.stream.clone(),
+            scope: self.scope.clone(),
+            actor: self.actor.clone(),
+            order: order.clone(),
+        }
     }
 
     fn command(&self, (candidates, act): Asked) -> Result<Command<Verdict>, TaskError> {
@@ -125,17 +144,11 @@ impl Tasks {
                 };
                 (of.renewal()?, act)
             }
-            Order::GiveBack {
-                fence,
-                why,
-                comment,
-                ..
-            } => {
-                let (fence, why) = (*fence, *why);
-                (
-                    of.back(comment.as_deref())?,
-                    Act::GiveBack { id, fence, why },
-                )
+            Order::GiveBack { fence, failed, .. } => {
+                let why = failed.as_ref().map_or(RELEASED, |_| FAILED);
+                let fence = *fence;
+                let act = Act::GiveBack { id, fence, why };
+                (of.back(failed.as_deref())?, act)
             }
             Order::Create(_) => return Err(not_found()),
         })
@@ -271,6 +284,17 @@ impl Tasks {
         };
         Ok(Some((self.back_by_log(task, HOLDER_RETIRED)?, act)))
     }
+}
+
+/// What whoever holds the log granted, as if it had been decided here.
+fn granted<T>(
+    order: &Order,
+    told: Granted,
+    take: fn(Verdict) -> Result<T, Verdict>,
+) -> Result<T, TaskError> {
+    take(told.into()).map_err(|_| TaskError::NotFound {
+        id: order.id().to_owned(),
+    })
 }
 
 /// Somebody else may have been there first.

@@ -5,9 +5,11 @@ use super::TrayError;
 use crate::agents::is_agent_name;
 use crate::tasks::NewTask;
 use crate::tasks::ask::check_id;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A task that is to be put into a tray.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[must_use = "a task is nothing until it is put into a tray"]
 pub struct NewTrayTask {
     pub(super) task: NewTask,

@@ -4,9 +4,11 @@ use crate::settings::SettingsError;
 use crate::tasks::TaskError;
 use runstone_codec::EventError;
 use runstone_store::{AppendError, ErrorKind, ReadError};
+use serde::{Deserialize, Serialize};
 
 /// Why something is not done with a tray or a task in it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TrayError {
     /// It cannot be the name of a tray.
@@ -73,15 +75,19 @@ pub enum TrayError {
     Task(#[from] TaskError),
     /// The log did not record it.
     #[error(transparent)]
+    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
+    #[serde(skip)]
     Event(#[from] EventError),
 }
 

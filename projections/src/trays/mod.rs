@@ -56,6 +56,9 @@ pub use error::TrayError;
 pub use fold::{MAX_DEPENDS_ON, TraysFold};
 pub use list::{Dependency, Tray, TrayTask};
 
+use crate::asks::{
+    AddToTray, ClaimOfTray, CloseTray, CompleteOfTray, OpenTray, ReleaseOfTray, RenewOfTray,
+};
 use crate::events::TaskCreated;
 use crate::lease::Hold;
 use crate::settings::InForce;
@@ -65,10 +68,13 @@ use decide::{Ask, Changed};
 use run::{Claiming, contended, rounds};
 use runstone_codec::Position;
 use runstone_store::Log;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
 
 /// What a worker gets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Claim {
     /// A task, which it holds from now on.
@@ -78,7 +84,7 @@ pub enum Claim {
 }
 
 /// A task that was claimed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Claimed {
     /// Which task.
@@ -94,7 +100,7 @@ pub struct Claimed {
 }
 
 /// Why nothing was claimed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct NotClaimed {
     /// Every task of the tray has ended. If not, some are held by others, or kept from going on.
@@ -162,6 +168,16 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn open(&self, tray: &str) -> Result<Position, TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&OpenTray {
+                scope: self.scope.clone(),
+                tray: tray.to_owned(),
+            })
+            .await
+        {
+            return told;
+        }
         let changed = self.opening(tray)?.run(&self.log).await?;
         settled(tray, &changed)
     }
@@ -172,6 +188,12 @@ impl Trays {
     ///
     /// As [`open`](Self::open).
     pub fn open_blocking(&self, tray: &str) -> Result<Position, TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&OpenTray {
+            scope: self.scope.clone(),
+            tray: tray.to_owned(),
+        }) {
+            return told;
+        }
         let changed = self.opening(tray)?.run_blocking(&self.log)?;
         settled(tray, &changed)
     }
@@ -187,6 +209,16 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn close(&self, tray: &str) -> Result<Position, TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&CloseTray {
+                scope: self.scope.clone(),
+                tray: tray.to_owned(),
+            })
+            .await
+        {
+            return told;
+        }
         let changed = self.closing(tray)?.run(&self.log).await?;
         settled(tray, &changed)
     }
@@ -197,6 +229,12 @@ impl Trays {
     ///
     /// As [`close`](Self::close).
     pub fn close_blocking(&self, tray: &str) -> Result<Position, TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&CloseTray {
+            scope: self.scope.clone(),
+            tray: tray.to_owned(),
+        }) {
+            return told;
+        }
         let changed = self.closing(tray)?.run_blocking(&self.log)?;
         settled(tray, &changed)
     }
@@ -212,6 +250,18 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn add(&self, tray: &str, new: &NewTrayTask) -> Result<Created, TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&AddToTray {
+                scope: self.scope.clone(),
+                actor: self.actor.clone(),
+                tray: tray.to_owned(),
+                new: new.clone(),
+            })
+            .await
+        {
+            return told;
+        }
         for _ in rounds() {
             let added = self.adding(tray, new)?.run(&self.log).await?;
             if let Some(answer) = self.added(tray, new, added) {
@@ -227,6 +277,14 @@ impl Trays {
     ///
     /// As [`add`](Self::add).
     pub fn add_blocking(&self, tray: &str, new: &NewTrayTask) -> Result<Created, TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&AddToTray {
+            scope: self.scope.clone(),
+            actor: self.actor.clone(),
+            tray: tray.to_owned(),
+            new: new.clone(),
+        }) {
+            return told;
+        }
         for _ in rounds() {
             let added = self.adding(tray, new)?.run_blocking(&self.log)?;
             if let Some(answer) = self.added(tray, new, added) {
@@ -247,6 +305,19 @@ impl Trays {
     ///
     /// A claim that is answered survives power loss.
     pub async fn claim(&self, tray: &str, holder: &str, hold: Hold) -> Result<Claim, TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&ClaimOfTray {
+                scope: self.scope.clone(),
+                actor: self.actor.clone(),
+                tray: tray.to_owned(),
+                holder: holder.to_owned(),
+                hold,
+            })
+            .await
+        {
+            return told;
+        }
         let mut claiming = Claiming::new(tray, holder, hold);
         loop {
             let next = self.claiming(&mut claiming)?.run(&self.log).await?;
@@ -262,6 +333,15 @@ impl Trays {
     ///
     /// As [`claim`](Self::claim).
     pub fn claim_blocking(&self, tray: &str, holder: &str, hold: Hold) -> Result<Claim, TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&ClaimOfTray {
+            scope: self.scope.clone(),
+            actor: self.actor.clone(),
+            tray: tray.to_owned(),
+            holder: holder.to_owned(),
+            hold,
+        }) {
+            return told;
+        }
         let mut claiming = Claiming::new(tray, holder, hold);
         loop {
             let next = self.claiming(&mut claiming)?.run_blocking(&self.log)?;
@@ -281,6 +361,17 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn renew(&self, task: &TaskId, fence: Position, hold: Hold) -> Result<(), TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&RenewOfTray {
+                task: task.clone(),
+                fence,
+                hold,
+            })
+            .await
+        {
+            return told;
+        }
         let ask = Ask::Renew { fence, hold };
         self.change(task, &ask, None).await.map(drop)
     }
@@ -296,6 +387,13 @@ impl Trays {
         fence: Position,
         hold: Hold,
     ) -> Result<(), TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&RenewOfTray {
+            task: task.clone(),
+            fence,
+            hold,
+        }) {
+            return told;
+        }
         let ask = Ask::Renew { fence, hold };
         self.change_blocking(task, &ask, None).map(drop)
     }
@@ -316,6 +414,18 @@ impl Trays {
         fence: Position,
         summary: &str,
     ) -> Result<Position, TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&CompleteOfTray {
+                actor: self.actor.clone(),
+                task: task.clone(),
+                fence,
+                summary: summary.to_owned(),
+            })
+            .await
+        {
+            return told;
+        }
         let ask = Ask::Complete(fence);
         let changed = self.change(task, &ask, Some(summary)).await?;
         Ok(changed.unwrap_or(fence))
@@ -332,6 +442,14 @@ impl Trays {
         fence: Position,
         summary: &str,
     ) -> Result<Position, TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&CompleteOfTray {
+            actor: self.actor.clone(),
+            task: task.clone(),
+            fence,
+            summary: summary.to_owned(),
+        }) {
+            return told;
+        }
         let changed = self.change_blocking(task, &Ask::Complete(fence), Some(summary))?;
         Ok(changed.unwrap_or(fence))
     }
@@ -348,6 +466,18 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn release(&self, task: &TaskId, fence: Position) -> Result<Position, TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&ReleaseOfTray {
+                actor: self.actor.clone(),
+                task: task.clone(),
+                fence,
+                failed: None,
+            })
+            .await
+        {
+            return told;
+        }
         let ask = Ask::Back(fence, RELEASED);
         let changed = self.change(task, &ask, None).await?;
         Ok(changed.unwrap_or(fence))
@@ -359,6 +489,14 @@ impl Trays {
     ///
     /// As [`release`](Self::release).
     pub fn release_blocking(&self, task: &TaskId, fence: Position) -> Result<Position, TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&ReleaseOfTray {
+            actor: self.actor.clone(),
+            task: task.clone(),
+            fence,
+            failed: None,
+        }) {
+            return told;
+        }
         let changed = self.change_blocking(task, &Ask::Back(fence, RELEASED), None)?;
         Ok(changed.unwrap_or(fence))
     }
@@ -378,6 +516,18 @@ impl Trays {
         fence: Position,
         why: &str,
     ) -> Result<Position, TrayError> {
+        if let Some(told) = self
+            .log
+            .ask_there(&ReleaseOfTray {
+                actor: self.actor.clone(),
+                task: task.clone(),
+                fence,
+                failed: Some(why.to_owned()),
+            })
+            .await
+        {
+            return told;
+        }
         let ask = Ask::Back(fence, FAILED);
         let changed = self.change(task, &ask, Some(why)).await?;
         Ok(changed.unwrap_or(fence))
@@ -394,6 +544,14 @@ impl Trays {
         fence: Position,
         why: &str,
     ) -> Result<Position, TrayError> {
+        if let Some(told) = self.log.ask_there_blocking(&ReleaseOfTray {
+            actor: self.actor.clone(),
+            task: task.clone(),
+            fence,
+            failed: Some(why.to_owned()),
+        }) {
+            return told;
+        }
         let changed = self.change_blocking(task, &Ask::Back(fence, FAILED), Some(why))?;
         Ok(changed.unwrap_or(fence))
     }

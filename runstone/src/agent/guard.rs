@@ -132,7 +132,7 @@ impl Guard {
                 rejected: Some(source.code().to_owned()),
             },
             _ => Change::Unknown {
-                why: "unrecorded",
+                why: "unrecorded".into(),
                 detail: None,
             },
         };

@@ -1,9 +1,10 @@
 //! What is asked of the log itself.
 
 use super::wire::{Base64, Page, WireDraft, WireEvent, WireKeyed, WireRecord};
-use super::{Ask, Endpoint, Refusal, Told};
+use super::{Refusal, Told};
 use crate::admin::{BackupReport, Stats, VerifyLevel, VerifyReport};
 use crate::append::{Append, Appended, Condition, Expected, Imported};
+use crate::asks;
 use crate::error::{AppendError, ReadError};
 use crate::evidence::{Disclose, EraseError, EvidenceError};
 use crate::fold::{FoldCheck, FoldStatus};
@@ -21,36 +22,6 @@ use uuid::Uuid;
 
 /// Rows of one page, at most.
 const ROWS: usize = 1_000;
-
-/// Declares what can be asked, each with its name, its answer and how that is found.
-macro_rules! asks {
-    ($($(#[$doc:meta])* $name:literal $ask:ident { $($field:ident: $type:ty),* $(,)? }
-        -> $answer:ty, $error:ty: |$self:ident, $log:ident| $body:expr;)+) => {
-        $(
-            $(#[$doc])*
-            #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-            #[serde(deny_unknown_fields)]
-            pub(crate) struct $ask {
-                $(#[serde(default)] pub(crate) $field: $type,)*
-            }
-
-            impl Ask for $ask {
-                const NAME: &'static str = $name;
-                type Answer = $answer;
-                type Error = $error;
-
-                fn answer($self, $log: &Log) -> Result<$answer, $error> {
-                    $body
-                }
-            }
-        )+
-
-        /// Everything that can be asked of the log itself.
-        pub fn endpoints() -> Vec<Endpoint> {
-            vec![$(Endpoint::of::<$ask>()),+]
-        }
-    };
-}
 
 /// How a log stands.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -255,16 +226,10 @@ asks! {
     "facts" FactsOf {} -> Facts, ReadError: |self, log| Ok(facts(log));
 
     /// Appends events, all or none.
-    "append" AppendOne {
-        events: Vec<WireEvent>,
-        expect: Vec<Expect>,
-        if_none: Vec<IfNone>,
-        buffered: bool,
-        synced: bool,
-    } -> Appended, AppendError: |self, log| log.append_blocking(Append::from(self));
+    "append" AppendOne { #[serde(default)] events: Vec<WireEvent>, #[serde(default)] expect: Vec<Expect>, #[serde(default)] if_none: Vec<IfNone>, #[serde(default)] buffered: bool, #[serde(default)] synced: bool } -> Appended, AppendError: |self, log| log.append_blocking(Append::from(self));
 
     /// Appends many, each all or none, in as few commits as possible.
-    "append_many" AppendMany { appends: Vec<AppendOne> } -> Vec<Verdict<Appended>>, AppendError:
+    "append_many" AppendMany { #[serde(default)] appends: Vec<AppendOne> } -> Vec<Verdict<Appended>>, AppendError:
         |self, log| {
             let appends = self.appends.into_iter().map(Append::from).collect();
             let verdicts = log.append_many_blocking(appends);
@@ -272,7 +237,7 @@ asks! {
         };
 
     /// Imports records made elsewhere, each whole.
-    "import" ImportMany { records: Vec<Vec<WireDraft>> } -> Vec<Verdict<Imported>>, AppendError:
+    "import" ImportMany { #[serde(default)] records: Vec<Vec<WireDraft>> } -> Vec<Verdict<Imported>>, AppendError:
         |self, log| {
             let drafts = |drafts: Vec<WireDraft>| {
                 let drafts = drafts.into_iter().map(Draft::try_from);
@@ -287,13 +252,13 @@ asks! {
     "sync" SyncNow {} -> (), AppendError: |self, log| log.sync_blocking();
 
     /// Reads events, a page of them.
-    "read" ReadPage { read: Read } -> Page, ReadError: |self, log| page(log, self.read);
+    "read" ReadPage { #[serde(default)] read: Read } -> Page, ReadError: |self, log| page(log, self.read);
 
     /// Follows the log: as `read`, but a page that would be empty is waited for, for a while.
-    "follow" FollowPage { read: Read } -> Page, ReadError: |self, log| page(log, self.read);
+    "follow" FollowPage { #[serde(default)] read: Read } -> Page, ReadError: |self, log| page(log, self.read);
 
     /// One event.
-    "record" RecordOf { which: Which } -> WireRecord, ReadError: |self, log| {
+    "record" RecordOf { #[serde(default)] which: Which } -> WireRecord, ReadError: |self, log| {
         match self.which {
             Which::Position(position) => log.record(Position::new(position)),
             Which::Id(id) => log.record_by_id(id),
@@ -303,14 +268,14 @@ asks! {
     };
 
     /// How many events match.
-    "count" CountOf { query: Query } -> u64, ReadError: |self, log| log.count(&self.query);
+    "count" CountOf { #[serde(default)] query: Query } -> u64, ReadError: |self, log| log.count(&self.query);
 
     /// The scope of a stream.
-    "scope_of_stream" ScopeOf { stream: String } -> Option<String>, ReadError:
+    "scope_of_stream" ScopeOf { #[serde(default)] stream: String } -> Option<String>, ReadError:
         |self, log| log.scope_of_stream(&self.stream);
 
     /// A keyed digest as the events of a scope carry it.
-    "keyed_digest" KeyedDigestOf { scope: String, keyed: Option<WireKeyed> } -> Option<Base64>, AppendError:
+    "keyed_digest" KeyedDigestOf { #[serde(default)] scope: String, #[serde(default)] keyed: Option<WireKeyed> } -> Option<Base64>, AppendError:
         |self, log| {
             let keyed = self.keyed.ok_or(AppendError::Empty)?;
             let digest = log.keyed_digest(&self.scope, &keyed.into())?;
@@ -318,11 +283,11 @@ asks! {
         };
 
     /// One row of a fold.
-    "fold_row" FoldRowOf { fold: String, key: Base64 } -> Option<Base64>, ReadError:
+    "fold_row" FoldRowOf { #[serde(default)] fold: String, #[serde(default)] key: Base64 } -> Option<Base64>, ReadError:
         |self, log| Ok(log.fold_row(&self.fold, &self.key.0)?.map(Base64));
 
     /// Rows of a fold whose keys begin with a prefix, in their order; at most 1,000.
-    "fold_rows" FoldRowsOf { fold: String, prefix: Base64, from: Base64, limit: usize }
+    "fold_rows" FoldRowsOf { #[serde(default)] fold: String, #[serde(default)] prefix: Base64, #[serde(default)] from: Base64, #[serde(default)] limit: usize }
         -> Vec<(Base64, Base64)>, ReadError:
         |self, log| {
             let limit = self.limit.min(ROWS);
@@ -335,7 +300,7 @@ asks! {
     "fold_status" FoldStatusOf {} -> Vec<FoldStatus>, ReadError: |self, log| log.fold_status();
 
     /// Folds again from position 0 and compares.
-    "check_folds" CheckFolds { fold: Option<String> } -> Vec<FoldCheck>, ReadError:
+    "check_folds" CheckFolds { #[serde(default)] fold: Option<String> } -> Vec<FoldCheck>, ReadError:
         |self, log| log.check_folds(self.fold.as_deref(), &|_, _| {});
 
     /// The settings in force.
@@ -348,7 +313,7 @@ asks! {
     };
 
     /// Records settings.
-    "configure" ConfigureBy { settings: Base64 } -> Position, AppendError:
+    "configure" ConfigureBy { #[serde(default)] settings: Base64 } -> Position, AppendError:
         |self, log| log.configure(self.settings.0);
 
     /// Everybody who is enrolled.
@@ -368,11 +333,11 @@ asks! {
     "stats" StatsOf {} -> Stats, ReadError: |self, log| log.stats();
 
     /// Verifies everything up to now.
-    "verify" VerifyAll { level: VerifyLevel } -> VerifyReport, ReadError:
+    "verify" VerifyAll { #[serde(default)] level: VerifyLevel } -> VerifyReport, ReadError:
         |self, log| Ok(log.verify(self.level, &|_, _| {}));
 
     /// A consistent copy, written by the holder to an absolute path.
-    "backup" BackupTo { path: PathBuf } -> BackupReport, ReadError:
+    "backup" BackupTo { #[serde(default)] path: PathBuf } -> BackupReport, ReadError:
         |self, log| log.backup(&self.path, &|_, _| {});
 
     /// The signed checkpoint of everything durable.
@@ -384,19 +349,15 @@ asks! {
         |self, log| Ok(log.vkeys()?.iter().map(ToString::to_string).collect());
 
     /// The receipt of an event, as docs/EVIDENCE.md encodes it.
-    "receipt" ReceiptOf { position: u64 } -> Base64, ReadError:
+    "receipt" ReceiptOf { #[serde(default)] position: u64 } -> Base64, ReadError:
         |self, log| Ok(log.receipt(Position::new(self.position))?.encode().into());
 
     /// The proof that the log only grew since a checkpoint.
-    "consistency" ConsistencyFrom { earlier: String } -> Base64, EvidenceError:
+    "consistency" ConsistencyFrom { #[serde(default)] earlier: String } -> Base64, EvidenceError:
         |self, log| Ok(log.consistency(&self.earlier)?.encode().into());
 
     /// Shows content; recorded.
-    "disclose" DiscloseOf {
-        position: u64,
-        fields: Option<Vec<String>>,
-        recipient: Option<String>,
-    } -> Base64, EvidenceError: |self, log| {
+    "disclose" DiscloseOf { #[serde(default)] position: u64, #[serde(default)] fields: Option<Vec<String>>, #[serde(default)] recipient: Option<String> } -> Base64, EvidenceError: |self, log| {
         let disclose = Disclose {
             position: Position::new(self.position),
             fields: self.fields,
@@ -406,17 +367,17 @@ asks! {
     };
 
     /// The stored form of an event's content.
-    "envelope" EnvelopeOf { position: u64, recipient: Option<String> } -> Base64, EvidenceError:
+    "envelope" EnvelopeOf { #[serde(default)] position: u64, #[serde(default)] recipient: Option<String> } -> Base64, EvidenceError:
         |self, log| Ok(log.envelope(Position::new(self.position), self.recipient)?.into());
 
     /// Scopes under hold, and where each hold was placed.
     "holds" HoldsOf {} -> BTreeMap<String, Position>, ReadError: |self, log| log.holds();
 
     /// Puts a scope under legal hold.
-    "hold" HoldOn { scope: String } -> Position, EraseError: |self, log| log.hold(&self.scope);
+    "hold" HoldOn { #[serde(default)] scope: String } -> Position, EraseError: |self, log| log.hold(&self.scope);
 
     /// Lifts a legal hold.
-    "hold/release" ReleaseHold { scope: String } -> Position, EraseError:
+    "hold/release" ReleaseHold { #[serde(default)] scope: String } -> Position, EraseError:
         |self, log| log.release_hold(&self.scope);
 }
 

@@ -10,6 +10,7 @@
 //! the file is: nothing that an asker says is believed without them.
 
 mod asks;
+mod declare;
 mod there;
 mod told;
 mod wire;

@@ -126,7 +126,7 @@ fn change(act: &Act) -> Change {
             begun: *begun,
         },
         Act::Unknown => Change::Unknown {
-            why: "modelled",
+            why: "modelled".into(),
             detail: None,
         },
         Act::Renew(hold_us) => Change::Renew(hold(*hold_us)),

@@ -1,0 +1,284 @@
+//! What can be asked of the agent domain where another process holds the log: each command of the
+//! folds, as the type that a program gives it in.
+
+use crate::agents::{
+    AgentChange, AgentError, Agents, Heard, Messages, NewHelper, NewMessage, Reaped, RetireReason,
+    Sent, Spawned,
+};
+use crate::approvals::{Approval, ApprovalError, ApprovalRequest, Approvals};
+use crate::budgets::{Amounts, BudgetError, Budgets, Charged, Open, Opened, Owner, Reserved};
+use crate::effects::{Change, Claim, Claimed, EffectError, Effects, Target};
+use crate::lease::Hold;
+use crate::sweep::{SweepError, Swept, sweep};
+use crate::tasks::ask::Order;
+use crate::tasks::{Created, Granted, TaskError, TaskId, Tasks};
+use crate::trays::{self, NewTrayTask, TrayError, Trays};
+use runstone_codec::Position;
+use runstone_store::asks;
+use runstone_store::holder::{Refusal, Told};
+use runstone_store::{AppendError, Log};
+
+/// Errors whose variants travel where they can, and what they say where they cannot.
+macro_rules! refusals {
+    ($($error:ty),+) => {$(
+        impl Refusal for $error {
+            fn told(&self) -> Told {
+                let told = Told::new(self.code(), self.kind(), self.to_string());
+                match self {
+                    Self::Append(error) => error.told(),
+                    Self::Read(error) => error.told(),
+                    typed => told.retryable(self.is_retryable()).detail(typed),
+                }
+            }
+
+            fn of(told: Told) -> Self {
+                serde_json::from_value(told.detail.clone())
+                    .unwrap_or_else(|_| Self::Append(AppendError::of(told)))
+            }
+
+            fn lost(lost: runstone_store::holder::Lost) -> Self {
+                Self::Append(AppendError::lost(lost))
+            }
+        }
+    )+};
+}
+
+refusals!(
+    EffectError,
+    ApprovalError,
+    BudgetError,
+    TaskError,
+    TrayError,
+    AgentError
+);
+
+impl Refusal for SweepError {
+    fn told(&self) -> Told {
+        match self {
+            Self::Tasks(error) => error.told(),
+            Self::Approvals(error) => error.told(),
+            Self::Agents(error) => error.told(),
+            Self::Trays(error) => error.told(),
+            Self::Budgets(error) => error.told(),
+        }
+    }
+
+    fn of(told: Told) -> Self {
+        Self::Tasks(TaskError::Append(AppendError::of(told)))
+    }
+}
+
+/// The trays of a handle that is somewhere else.
+fn trays_of(log: &Log, scope: Option<String>, actor: Option<String>) -> Trays {
+    let trays = Trays::new(log);
+    let trays = match scope {
+        Some(scope) => trays.scope(scope),
+        None => trays,
+    };
+    match actor {
+        Some(actor) => trays.actor(actor),
+        None => trays,
+    }
+}
+
+asks! {
+    /// Claims a call.
+    "effect/claim" ClaimEffect { claim: Claim } -> Claimed, EffectError:
+        |self, log| Effects::new(log).claim_blocking(&self.claim.from_afar());
+
+    /// Records what came of a call, or what is done to it.
+    "effect/change" ChangeEffect { target: Target, change: Change } -> Position, EffectError:
+        |self, log| Effects::new(log).change_blocking(&self.target, &self.change.from_afar());
+
+    /// Asks people whether a call may be made.
+    "approval/request" RequestApproval { request: ApprovalRequest } -> Approval, ApprovalError:
+        |self, log| Approvals::new(log).request_blocking(&self.request);
+
+    /// Votes on a request.
+    "approval/vote" VoteApproval {
+        request: Position,
+        is_yes: bool,
+        #[serde(default)]
+        comment: Option<String>,
+    } -> Approval, ApprovalError: |self, log| {
+        Approvals::new(log).vote_blocking(self.request, self.is_yes, self.comment.as_deref())
+    };
+
+    /// Takes a request back.
+    "approval/withdraw" WithdrawApproval {
+        request: Position,
+        #[serde(default)]
+        comment: Option<String>,
+    } -> Approval, ApprovalError: |self, log| {
+        Approvals::new(log).withdraw_blocking(self.request, self.comment.as_deref())
+    };
+
+    /// Records that nobody decided in time.
+    "approval/expire" ExpireApproval { request: Position } -> Approval, ApprovalError:
+        |self, log| Approvals::new(log).expire_blocking(self.request);
+
+    /// Opens a budget, or changes its limits.
+    "budget/open" OpenBudget { open: Open } -> Opened, BudgetError:
+        |self, log| Budgets::new(log).open_blocking(&self.open);
+
+    /// Reserves amounts.
+    "budget/reserve" ReserveBudget { owner: Owner, amounts: Amounts, hold: Hold }
+        -> Reserved, BudgetError: |self, log| {
+        Budgets::new(log).reserve_blocking(self.owner, &self.amounts, self.hold.from_afar())
+    };
+
+    /// Spends amounts, if there is room.
+    "budget/spend" SpendBudget { owner: Owner, amounts: Amounts } -> Position, BudgetError:
+        |self, log| Budgets::new(log).spend_blocking(self.owner, &self.amounts);
+
+    /// Charges amounts after the fact.
+    "budget/charge" ChargeBudget { owner: Owner, amounts: Amounts } -> Charged, BudgetError:
+        |self, log| Budgets::new(log).charge_blocking(self.owner, &self.amounts);
+
+    /// Charges what a reservation really cost.
+    "budget/settle" SettleBudget { fence: Position, actual: Amounts } -> Charged, BudgetError:
+        |self, log| Budgets::new(log).settle_blocking(self.fence, &self.actual);
+
+    /// Gives a reservation back.
+    "budget/release" ReleaseBudget {
+        fence: Position,
+        #[serde(default)]
+        reason: Option<String>,
+    } -> Position, BudgetError:
+        |self, log| Budgets::new(log).release_blocking(self.fence, self.reason);
+
+    /// Creates, moves, claims, renews or gives back a task.
+    "task" OrderTask {
+        stream: String,
+        #[serde(default)]
+        scope: Option<String>,
+        #[serde(default)]
+        actor: Option<String>,
+        order: Order,
+    } -> Granted, TaskError: |self, log| {
+        let tasks = Tasks::new(log).stream(self.stream);
+        let tasks = match self.scope {
+            Some(scope) => tasks.scope(scope),
+            None => tasks,
+        };
+        let tasks = match self.actor {
+            Some(actor) => tasks.actor(actor),
+            None => tasks,
+        };
+        tasks.run_blocking(&self.order.from_afar(), Granted::of)
+    };
+
+    /// Opens a tray.
+    "tray/open" OpenTray {
+        #[serde(default)]
+        scope: Option<String>,
+        tray: String,
+    } -> Position, TrayError:
+        |self, log| trays_of(log, self.scope, None).open_blocking(&self.tray);
+
+    /// Closes a tray: nothing more is put into it.
+    "tray/close" CloseTray {
+        #[serde(default)]
+        scope: Option<String>,
+        tray: String,
+    } -> Position, TrayError:
+        |self, log| trays_of(log, self.scope, None).close_blocking(&self.tray);
+
+    /// Puts a task into a tray.
+    "tray/add" AddToTray {
+        #[serde(default)]
+        scope: Option<String>,
+        #[serde(default)]
+        actor: Option<String>,
+        tray: String,
+        new: NewTrayTask,
+    } -> Created, TrayError: |self, log| {
+        trays_of(log, self.scope, self.actor).add_blocking(&self.tray, &self.new)
+    };
+
+    /// Claims the next task of a tray.
+    "tray/claim" ClaimOfTray {
+        #[serde(default)]
+        scope: Option<String>,
+        #[serde(default)]
+        actor: Option<String>,
+        tray: String,
+        holder: String,
+        hold: Hold,
+    } -> trays::Claim, TrayError: |self, log| {
+        let trays = trays_of(log, self.scope, self.actor);
+        trays.claim_blocking(&self.tray, &self.holder, self.hold.from_afar())
+    };
+
+    /// Holds on to a task of a tray.
+    "tray/renew" RenewOfTray { task: TaskId, fence: Position, hold: Hold } -> (), TrayError:
+        |self, log| {
+            let hold = self.hold.from_afar();
+            Trays::new(log).renew_blocking(&self.task, self.fence, hold)
+        };
+
+    /// The holder has done a task of a tray.
+    "tray/complete" CompleteOfTray {
+        #[serde(default)]
+        actor: Option<String>,
+        task: TaskId,
+        fence: Position,
+        summary: String,
+    } -> Position, TrayError: |self, log| {
+        let trays = trays_of(log, None, self.actor);
+        trays.complete_blocking(&self.task, self.fence, &self.summary)
+    };
+
+    /// The holder gives a task of a tray back; with what went wrong, if the work failed.
+    "tray/release" ReleaseOfTray {
+        #[serde(default)]
+        actor: Option<String>,
+        task: TaskId,
+        fence: Position,
+        #[serde(default)]
+        failed: Option<String>,
+    } -> Position, TrayError: |self, log| {
+        let trays = trays_of(log, None, self.actor);
+        match &self.failed {
+            Some(why) => trays.fail_blocking(&self.task, self.fence, why),
+            None => trays.release_blocking(&self.task, self.fence),
+        }
+    };
+
+    /// Registers an agent, puts it to sleep, wakes it, powers it or revokes it.
+    "agent/change" ChangeAgent { name: String, change: AgentChange }
+        -> Option<Position>, AgentError:
+        |self, log| Agents::new(log).change_blocking(&self.name, &self.change);
+
+    /// Spawns a helper.
+    "agent/spawn" SpawnHelper { helper: NewHelper } -> Spawned, AgentError:
+        |self, log| Agents::new(log).spawn_blocking(&self.helper);
+
+    /// Retires a helper.
+    "agent/retire" RetireHelper { name: String, why: RetireReason }
+        -> Option<Position>, AgentError:
+        |self, log| Agents::new(log).retire_blocking(&self.name, self.why);
+
+    /// Lets helpers go whose time is over.
+    "agent/reap" ReapHelpers {} -> Vec<Reaped>, AgentError:
+        |self, log| Agents::new(log).reap_blocking();
+
+    /// Sends a message.
+    "message/send" SendMessage { message: NewMessage } -> Sent, AgentError:
+        |self, log| Messages::new(log).send_blocking(&self.message);
+
+    /// What an agent has to read, and whether it must exit; orders are settled by it.
+    "message/attend" AttendMessages {
+        agent: String,
+        #[serde(default)]
+        after: Option<Position>,
+    } -> Heard, AgentError:
+        |self, log| Messages::new(log).attend_blocking(&self.agent, self.after);
+
+    /// Says up to where somebody has read.
+    "message/mark_read" MarkRead { reader: String, up_to: Position } -> (), AgentError:
+        |self, log| Messages::new(log).mark_read_blocking(&self.reader, self.up_to);
+
+    /// Records everything that has expired.
+    "sweep" SweepAll {} -> Swept, SweepError: |self, log| sweep(log);
+}

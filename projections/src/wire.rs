@@ -1,0 +1,69 @@
+//! Values of the agent domain, as they travel between processes.
+
+/// JSON bytes, as the JSON that they are.
+pub(crate) mod json {
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer, ser};
+    use serde_json::value::RawValue;
+
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        let json: &RawValue = serde_json::from_slice(bytes).map_err(ser::Error::custom)?;
+        json.serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
+        let json = Box::<RawValue>::deserialize(deserializer)?;
+        Ok(json.get().as_bytes().to_vec())
+    }
+}
+
+/// JSON bytes that may not be there: a member that is there is JSON, also where that is `null`.
+pub(crate) mod maybe_json {
+    use serde::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        bytes: &Option<Vec<u8>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match bytes {
+            Some(bytes) => super::json::serialize(bytes, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<u8>>, D::Error> {
+        super::json::deserialize(deserializer).map(Some)
+    }
+}
+
+/// Digests as hexadecimal digits.
+pub(crate) mod hex16 {
+    use serde::{Deserialize, Deserializer, Serializer, de};
+    use std::borrow::Cow;
+
+    pub(crate) fn serialize<S: Serializer>(
+        bytes: &[u8; 16],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&crate::hex(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<[u8; 16], D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        let wrong = || de::Error::custom("32 hexadecimal digits are expected");
+        let mut bytes = [0; 16];
+        if text.len() != 32 || !text.is_ascii() {
+            return Err(wrong());
+        }
+        for (at, byte) in (0..).step_by(2).zip(bytes.iter_mut()) {
+            let digits = text.get(at..at + 2).ok_or_else(wrong)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        }
+        Ok(bytes)
+    }
+}
