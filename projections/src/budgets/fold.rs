@@ -12,8 +12,7 @@ use crate::events::Window;
 use crate::events::control::budget as field;
 use crate::lease::LeaseFields;
 use crate::rows::{self, OwnerRow, ReservationRow};
-use crate::runs::is_imported;
-use runstone_codec::{Control, Header};
+use crate::seen::Seen;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 /// Name of the fold.
@@ -53,22 +52,8 @@ impl Fold for BudgetsFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &at)
+        take(rows, &Seen::from(record))
     }
-}
-
-/// What the fold looks at.
-pub(super) struct At<'a> {
-    pub(super) position: u64,
-    pub(super) now_us: u64,
-    pub(super) header: &'a Header,
-    pub(super) control: &'a Control,
 }
 
 /// How a reservation stands, by number.
@@ -111,37 +96,37 @@ pub(super) fn call_key(id: &OwnerId, call: &[u8]) -> Vec<u8> {
 }
 
 /// Takes one record into the rows. What was recorded elsewhere spends nothing here.
-pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(change) = at.header.event_type.strip_prefix("budget.") else {
+pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(change) = seen.header.event_type.strip_prefix("budget.") else {
         return Ok(());
     };
-    if is_imported(at.header) {
+    if seen.is_imported() {
         return Ok(());
     }
     match change {
-        "opened" => opened(rows, at),
-        "changed" => changed(rows, at),
-        "reserved" => reserved(rows, at),
-        "settled" | "released" => ended(rows, at, change == "settled"),
-        "charged" => charged(rows, at),
-        "warned" | "exceeded" => told(rows, at, change == "warned"),
+        "opened" => opened(rows, seen),
+        "changed" => changed(rows, seen),
+        "reserved" => reserved(rows, seen),
+        "settled" | "released" => ended(rows, seen, change == "settled"),
+        "charged" => charged(rows, seen),
+        "warned" | "exceeded" => told(rows, seen, change == "warned"),
         _ => Ok(()),
     }
 }
 
-fn owner_of(at: &At<'_>) -> Option<OwnerId> {
-    let scope = at.control.get_text(field::SCOPE);
-    let scope = scope.unwrap_or(at.header.scope.as_str());
-    OwnerId::of(at.control.get_bytes(field::OWNER), Some(scope))
+fn owner_of(seen: &Seen<'_>) -> Option<OwnerId> {
+    let scope = seen.control.get_text(field::SCOPE);
+    let scope = scope.unwrap_or(seen.header.scope.as_str());
+    OwnerId::of(seen.control.get_bytes(field::OWNER), Some(scope))
 }
 
-fn amounts(at: &At<'_>, field: u16) -> Amounts {
-    let bytes = at.control.get_bytes(field).unwrap_or_default();
+fn amounts(seen: &Seen<'_>, field: u16) -> Amounts {
+    let bytes = seen.control.get_bytes(field).unwrap_or_default();
     Amounts::from_bytes(bytes).unwrap_or_default()
 }
 
-fn limits(at: &At<'_>) -> BudgetLimits {
-    let bytes = at.control.get_bytes(field::LIMITS).unwrap_or_default();
+fn limits(seen: &Seen<'_>) -> BudgetLimits {
+    let bytes = seen.control.get_bytes(field::LIMITS).unwrap_or_default();
     BudgetLimits::from_bytes(bytes).unwrap_or_default()
 }
 
@@ -165,88 +150,88 @@ fn each(
         };
         row.roll(window::of(now_us));
         change(rows, &id, &mut row);
-        rows.put(&owner_key(&id), rows::encode(&row)?);
+        rows::put(rows, &owner_key(&id), &row)?;
         next = row.parent.as_ref().map(OwnerId::from);
     }
     Ok(())
 }
 
-fn opened(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn opened(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
     if owner(rows, &id)?.is_some() {
         return Ok(());
     }
     let parent = OwnerId::of(
-        at.control.get_bytes(field::PARENT),
-        at.control.get_text(field::PARENT_SCOPE),
+        seen.control.get_bytes(field::PARENT),
+        seen.control.get_text(field::PARENT_SCOPE),
     );
     let level = match &parent {
         Some(parent) => owner(rows, parent)?.map_or(0, |row| row.level.saturating_add(1)),
         None => 0,
     };
     let mut row = OwnerRow {
-        opened: at.position,
-        opened_at_us: at.now_us,
-        stream: at.header.stream.clone(),
+        opened: seen.position,
+        opened_at_us: seen.recorded_at_us,
+        stream: seen.header.stream.clone(),
         level,
         parent: parent.as_ref().map(OwnerId::key),
         limits: Vec::new(),
-        limits_at: at.position,
-        windows: window::of(at.now_us),
+        limits_at: seen.position,
+        windows: window::of(seen.recorded_at_us),
         counters: Vec::new(),
         open: 0,
     };
-    row.set_limits(&limits(at));
-    rows.put(&owner_key(&id), rows::encode(&row)?);
+    row.set_limits(&limits(seen));
+    rows::put(rows, &owner_key(&id), &row)?;
     Ok(())
 }
 
-fn changed(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn changed(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
     let Some(mut row) = owner(rows, &id)? else {
         return Ok(());
     };
-    row.set_limits(&limits(at));
-    row.limits_at = at.position;
-    rows.put(&owner_key(&id), rows::encode(&row)?);
+    row.set_limits(&limits(seen));
+    row.limits_at = seen.position;
+    rows::put(rows, &owner_key(&id), &row)?;
     Ok(())
 }
 
-fn reserved(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn reserved(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
-    let amounts = amounts(at, field::AMOUNTS);
-    each(rows, &id, at.now_us, |rows, id, row| {
+    let amounts = amounts(seen, field::AMOUNTS);
+    each(rows, &id, seen.recorded_at_us, |rows, id, row| {
         row.reserve(&amounts);
         row.open = row.open.saturating_add(1);
-        rows.put(&open_key(id, at.position), Vec::new());
+        rows.put(&open_key(id, seen.position), Vec::new());
     })?;
-    let effect = at.control.get_u64(field::EFFECT);
+    let effect = seen.control.get_u64(field::EFFECT);
     let row = ReservationRow {
         owner: id.key(),
-        stream: at.header.stream.clone(),
+        stream: seen.header.stream.clone(),
         amounts: amounts.to_row(),
-        at_us: at.now_us,
-        windows: window::of(at.now_us),
+        at_us: seen.recorded_at_us,
+        windows: window::of(seen.recorded_at_us),
         lease: effect
             .is_none()
-            .then(|| LEASE.read(at.control, at.position)),
+            .then(|| LEASE.read(seen.control, seen.position)),
         effect,
         state: state::OPEN,
         actual: Vec::new(),
         outcome: None,
     };
-    rows.put(&reservation_key(at.position), rows::encode(&row)?);
+    rows::put(rows, &reservation_key(seen.position), &row)?;
     Ok(())
 }
 
-fn ended(rows: &mut dyn Rows, at: &At<'_>, is_settled: bool) -> Result<(), FoldError> {
-    let Some(fence) = at.control.get_u64(field::RESERVATION) else {
+fn ended(rows: &mut dyn Rows, seen: &Seen<'_>, is_settled: bool) -> Result<(), FoldError> {
+    let Some(fence) = seen.control.get_u64(field::RESERVATION) else {
         return Ok(());
     };
     let key = reservation_key(fence);
@@ -260,9 +245,9 @@ fn ended(rows: &mut dyn Rows, at: &At<'_>, is_settled: bool) -> Result<(), FoldE
         return Ok(());
     }
     let (id, reserved) = (OwnerId::from(&row.owner), Amounts::of_row(&row.amounts));
-    let actual = amounts(at, field::AMOUNTS);
+    let actual = amounts(seen, field::AMOUNTS);
     let made_in = row.windows;
-    each(rows, &id, at.now_us, |rows, id, row| {
+    each(rows, &id, seen.recorded_at_us, |rows, id, row| {
         if was_open {
             row.unreserve(&reserved, made_in);
             row.open = row.open.saturating_sub(1);
@@ -272,7 +257,7 @@ fn ended(rows: &mut dyn Rows, at: &At<'_>, is_settled: bool) -> Result<(), FoldE
             row.spend(&actual);
         }
     })?;
-    row.state = match (is_settled, at.control.get_text(field::WHY)) {
+    row.state = match (is_settled, seen.control.get_text(field::WHY)) {
         (true, _) => state::SETTLED,
         (false, Some(LEASE_OVER)) => state::EXPIRED,
         (false, _) => state::RELEASED,
@@ -280,33 +265,33 @@ fn ended(rows: &mut dyn Rows, at: &At<'_>, is_settled: bool) -> Result<(), FoldE
     if is_settled {
         row.actual = actual.to_row();
     }
-    row.outcome = Some(at.position);
-    rows.put(&key, rows::encode(&row)?);
+    row.outcome = Some(seen.position);
+    rows::put(rows, &key, &row)?;
     Ok(())
 }
 
-fn charged(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn charged(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
-    let (charged, credited) = (amounts(at, field::AMOUNTS), amounts(at, field::CREDIT));
-    each(rows, &id, at.now_us, |_, _, row| {
+    let (charged, credited) = (amounts(seen, field::AMOUNTS), amounts(seen, field::CREDIT));
+    each(rows, &id, seen.recorded_at_us, |_, _, row| {
         row.spend(&charged);
         row.credit(&credited);
     })?;
-    if let Some(call) = at.control.get_bytes(field::CALL) {
-        let total = amounts(at, field::CALL_TOTAL).to_row();
-        rows.put(&call_key(&id, call), rows::encode(&total)?);
+    if let Some(call) = seen.control.get_bytes(field::CALL) {
+        let total = amounts(seen, field::CALL_TOTAL).to_row();
+        rows::put(rows, &call_key(&id, call), &total)?;
     }
     Ok(())
 }
 
-fn told(rows: &mut dyn Rows, at: &At<'_>, is_warning: bool) -> Result<(), FoldError> {
-    let number = |field| at.control.get_u64(field);
+fn told(rows: &mut dyn Rows, seen: &Seen<'_>, is_warning: bool) -> Result<(), FoldError> {
+    let number = |field| seen.control.get_u64(field);
     let told = (
-        owner_of(at),
+        owner_of(seen),
         number(field::WINDOW).and_then(Window::from_number),
-        at.control.get_text(field::DIMENSION),
+        seen.control.get_text(field::DIMENSION),
         number(field::LIMIT),
     );
     let (Some(id), Some(window), Some(code), Some(limit)) = told else {
@@ -315,14 +300,14 @@ fn told(rows: &mut dyn Rows, at: &At<'_>, is_warning: bool) -> Result<(), FoldEr
     let Some(mut row) = owner(rows, &id)? else {
         return Ok(());
     };
-    row.roll(window::of(at.now_us));
+    row.roll(window::of(seen.recorded_at_us));
     let dimension = Dimension::of_row(code);
     if is_warning {
         row.warned(window, &dimension, limit);
     } else {
-        row.exceeded_at(window, &dimension, at.now_us);
+        row.exceeded_at(window, &dimension, seen.recorded_at_us);
     }
-    rows.put(&owner_key(&id), rows::encode(&row)?);
+    rows::put(rows, &owner_key(&id), &row)?;
     Ok(())
 }
 

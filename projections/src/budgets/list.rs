@@ -2,13 +2,14 @@
 
 use super::books::{Look, Rules, rounded_s};
 use super::fold::{
-    At, FOLD, OWNER_ROW, fence_of, open_prefix, owner_key, reservation_key, state, take,
+    FOLD, OWNER_ROW, fence_of, open_prefix, owner_key, reservation_key, state, take,
 };
 use super::{Amounts, Budget, BudgetError, Budgets, MAX_NESTING, OwnerId, decide, window};
 use crate::MemoryRows;
 use crate::events::Window;
 use crate::lease::Moment;
 use crate::rows::{self, OwnerRow, ReservationRow};
+use crate::seen::Seen;
 use crate::settings::Settings;
 use runstone_codec::Position;
 use runstone_store::{Item, Log, Query, Read, ReadError};
@@ -213,13 +214,7 @@ pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, Bu
     let events = Item::new().of_type("budget.*");
     for record in log.read(Read::new(Query::from(events)).to(at).without_payloads())? {
         let record = record?;
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: &record.header,
-            control: &record.control,
-        };
-        take(&mut rows, &at).map_err(failed)?;
+        take(&mut rows, &Seen::from(&record)).map_err(failed)?;
     }
     let is_now = at.get().saturating_add(1) >= log.size();
     let now_us = if is_now {

@@ -1,6 +1,6 @@
 //! What calls of tools, steps and calls of models spend.
 
-use super::{LEASE, SECOND, START, Site, assert_sound, memory, opened, steps, sums, tokens, types};
+use super::{LEASE, SECOND, opened, steps, sums, tokens, types};
 use runstone::{Run, Runstone, StepError};
 use runstone_codec::Position;
 use runstone_projections::budgets::{Amounts, BudgetLimits, Budgets, Dimension, Open, state_at};
@@ -8,6 +8,8 @@ use runstone_projections::effects::{
     Change, Claim, Claimed, Class, Effects, Executed, Found, Held,
 };
 use runstone_projections::events::{ErrorSaid, LlmCallCompleted};
+use runstone_store::Sealing;
+use runstone_tests::clocked::{Clocked, START_US, assert_sound, memory};
 use runstone_tests::tamper::Outcome;
 
 fn held(claimed: Claimed) -> Outcome<Held> {
@@ -32,8 +34,8 @@ fn failed(executed: Executed) -> Change {
 /// A call is claimed and reserved in one decision, and its outcome settles it in one.
 #[test]
 fn calls_spend_what_their_outcome_says() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let (tool_calls, usd) = (Dimension::ToolCalls, Dimension::UsdMicros);
     let budgets = opened(&log, "bot", BudgetLimits::new().of(usd.clone(), 1_000))?;
     let effects = Effects::new(&log);
@@ -102,8 +104,8 @@ fn calls_spend_what_their_outcome_says() -> Outcome {
 /// Without room nothing is claimed, and what was refused is on record once a second.
 #[test]
 fn a_call_without_room_is_not_claimed() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let budgets = opened(
         &log,
         "bot",
@@ -150,7 +152,7 @@ fn a_call_without_room_is_not_claimed() -> Outcome {
 /// Two owners of one claim that nest: the one above counts both, and the second sees the first.
 #[test]
 fn what_one_decision_spends_twice_is_counted_twice() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = opened(&log, "agent", tokens(10))?;
     for name in ["x", "y"] {
         budgets.open_blocking(&Open::new(name).parent("agent").limits(tokens(10)))?;
@@ -178,8 +180,8 @@ async fn step(run: &Run, node: &str) -> Result<u32, StepError<std::io::Error>> {
 /// The step that would overshoot is stopped: across restarts, and in the runs that a run spawns.
 #[tokio::test]
 async fn steps_of_a_run_end_with_its_budget() -> Outcome {
-    let site = Site::new(START)?;
-    let log = Runstone::from(site.create()?);
+    let site = Clocked::beginning(START_US)?;
+    let log = Runstone::from(site.create(Sealing::Required)?);
     log.budgets()
         .open(&Open::new("bot").limits(steps(4)))
         .await?;
@@ -292,8 +294,8 @@ async fn tools_and_models_of_a_run_spend_from_its_budget() -> Outcome {
 /// What a claim reserved ends with its call: by hand it would cost nothing.
 #[test]
 fn nobody_ends_the_reservation_of_a_call_by_hand() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let usd = Dimension::UsdMicros;
     let budgets = opened(&log, "bot", BudgetLimits::new().of(usd.clone(), 1_000))?;
     let effects = Effects::new(&log);
