@@ -10,7 +10,15 @@
 
 use crate::rows::LeaseRow;
 use runstone_codec::{Control, Position};
-use runstone_store::{Log, Opening, ReadError};
+use runstone_store::{FoldRow, Log, Opening, ReadError};
+
+/// First byte of the place of a lease in an index: what it ends by.
+const BY_LENGTH: u8 = b'a';
+const BY_CLOCK: u8 = b'c';
+const BY_OPENING: u8 = b'o';
+/// Most lengths of leases of one index that a command looks at. Of others a sweep says that they are
+/// over.
+pub(crate) const LENGTHS: usize = 32;
 
 /// How long something is held without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,9 +150,112 @@ impl LeaseRow {
         }
     }
 
+    /// Its place in an index of leases.
+    ///
+    /// ```text
+    ///  'a' length(8) since(8)
+    ///  'c' end(8) since(8)
+    ///  'o' opening(16) since(8)
+    /// ```
+    ///
+    /// Leases of one length end in the order in which they began, whichever opening of the log that
+    /// was: so the first of each length tells whether one of them is over.
+    pub(crate) fn place(&self) -> Vec<u8> {
+        let (by, end) = match self.opening {
+            Some(opening) => (BY_OPENING, opening.to_vec()),
+            None if self.lease_us > 0 => (BY_LENGTH, self.lease_us.to_be_bytes().to_vec()),
+            None => (BY_CLOCK, self.expires_at_us.to_be_bytes().to_vec()),
+        };
+        [&[by], end.as_slice(), &self.since.to_be_bytes()].concat()
+    }
+
     /// Whether it ended.
     pub(crate) fn is_over(&self, opening: &Opening, steady_us: u64) -> bool {
         self.expires_at_us(opening)
             .is_some_and(|expires_at_us| steady_us >= expires_at_us)
     }
+}
+
+/// Rows of an index of leases, wherever they are.
+pub(crate) trait LeaseIndex {
+    /// Why one cannot be read.
+    type Error;
+
+    /// The first row whose key begins so and is not below `from`.
+    fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, Self::Error>;
+
+    /// The lease that a row is about, if it is in force.
+    fn lease(&self, row: &FoldRow) -> Result<Option<LeaseRow>, Self::Error>;
+}
+
+/// Rows of the index under a prefix whose leases are over, so many at most. It reads those, and the
+/// first of each of so many lengths, whatever number of leases there is.
+pub(crate) fn over<I: LeaseIndex>(
+    index: &I,
+    prefix: &[u8],
+    (opening, steady_us): (&Opening, u64),
+    (most, lengths): (usize, usize),
+) -> Result<Vec<FoldRow>, I::Error> {
+    let mut found = Vec::new();
+    // Of those that are held by an opening, those that are held by another one than this.
+    let by = [prefix, &[BY_OPENING]].concat();
+    let this = [by.as_slice(), &opening.id].concat();
+    let mut from = by.clone();
+    while found.len() < most
+        && let Some(row) = index.first(&by, &from)?
+    {
+        if row.0.starts_with(&this) {
+            from = behind(this.clone());
+        } else {
+            from = next(&row.0);
+            found.push(row);
+        }
+    }
+    let by = [prefix, &[BY_CLOCK]].concat();
+    first_over(index, &by, (opening, steady_us), most, &mut found)?;
+    let by = [prefix, &[BY_LENGTH]].concat();
+    let mut from = by.clone();
+    for _ in 0..lengths {
+        let Some((key, _)) = index.first(&by, &from)? else {
+            break;
+        };
+        let length = by.len().saturating_add(size_of::<u64>());
+        let of_length = key.get(..length).unwrap_or(&key).to_vec();
+        first_over(index, &of_length, (opening, steady_us), most, &mut found)?;
+        from = behind(of_length);
+    }
+    Ok(found)
+}
+
+/// Adds those under a prefix that are over, until one is not.
+fn first_over<I: LeaseIndex>(
+    index: &I,
+    prefix: &[u8],
+    (opening, steady_us): (&Opening, u64),
+    most: usize,
+    found: &mut Vec<FoldRow>,
+) -> Result<(), I::Error> {
+    let mut from = prefix.to_vec();
+    while found.len() < most
+        && let Some(row) = index.first(prefix, &from)?
+    {
+        from = next(&row.0);
+        match index.lease(&row)? {
+            Some(lease) if lease.is_over(opening, steady_us) => found.push(row),
+            Some(_) => break,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Behind a key.
+fn next(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// Behind every key that begins so: what follows in a place has eight bytes.
+fn behind(mut prefix: Vec<u8>) -> Vec<u8> {
+    prefix.extend_from_slice(&[u8::MAX; size_of::<u64>() + 1]);
+    prefix
 }

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
+use runstone_codec::Position;
 use runstone_projections::Settings;
 use runstone_projections::tasks::{TaskFilter, TaskState, Tasks};
 use runstone_store::{Clock as _, CreateOptions, Log, Sealing};
@@ -209,7 +210,7 @@ impl Site {
         for id in 0..IDS {
             let found = tasks.find(&name(id))?;
             let seen = found.map(|task| {
-                let fence = task.fence.map(|fence| fence.get());
+                let fence = task.fence.map(Position::get);
                 let held = (task.is_held, task.is_expired);
                 (task.state, task.depth, task.attempt, fence, held)
             });
