@@ -259,3 +259,85 @@ fn behind(mut prefix: Vec<u8>) -> Vec<u8> {
     prefix.extend_from_slice(&[u8::MAX; size_of::<u64>() + 1]);
     prefix
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runstone_store::{CreateOptions, OpenOptions};
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+
+    /// Leases by their places, and how often a row was asked for.
+    #[derive(Default)]
+    struct Counted(BTreeMap<Vec<u8>, LeaseRow>, Cell<usize>);
+
+    impl LeaseIndex for Counted {
+        type Error = ReadError;
+
+        fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, ReadError> {
+            self.1.set(self.1.get() + 1);
+            let row = self.0.range(from.to_vec()..).next();
+            let row = row.filter(|(key, _)| key.starts_with(prefix));
+            Ok(row.map(|(key, _)| (key.clone(), Vec::new())))
+        }
+
+        fn lease(&self, (key, _): &FoldRow) -> Result<Option<LeaseRow>, ReadError> {
+            Ok(self.0.get(key).cloned())
+        }
+    }
+
+    impl Counted {
+        fn add(&mut self, length: Length, opening: &Opening, (since, at_us): (u64, u64)) {
+            let fields = LeaseFields {
+                holder: 1,
+                opening: 2,
+                lease_us: 3,
+                expires_at_us: 4,
+            };
+            let row = fields.read(&fields.control(length, at_us, opening), since);
+            self.0.insert(row.place(), row);
+        }
+
+        fn over(&self, moment: (&Opening, u64), looked_at: (usize, usize)) -> Vec<u64> {
+            let found = over(self, &[], moment, looked_at).unwrap();
+            found.iter().map(|(key, _)| self.0[key].since).collect()
+        }
+    }
+
+    fn opening() -> Opening {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        log.opening()
+    }
+
+    #[test]
+    fn what_is_over_is_found_and_little_else_is_read() {
+        let (this, other) = (opening(), opening());
+        let mut index = Counted::default();
+        for since in 0..1_000 {
+            index.add(Length::Again(100 + since % 2), &this, (since, since));
+            index.add(Length::ByClock(200), &this, (1_000 + since, since));
+            index.add(Length::Opening, &this, (2_000 + since, since));
+        }
+        assert_eq!(index.over((&this, 99), (1_000, LENGTHS)), [0; 0]);
+        assert!(index.1.take() < 10, "nothing is over");
+        index.add(Length::Opening, &other, (3_000, 0));
+        let found = index.over((&this, 201), (1_000, LENGTHS));
+        assert_eq!(found[..3], [3_000, 1_000, 1_001]);
+        // Of each length those that began up to 100 before; by the clock two.
+        assert_eq!(found.len(), 1 + 2 + 51 + 50);
+        assert!(index.1.take() < 120);
+        assert_eq!(index.over((&this, 201), (2, LENGTHS)), [3_000, 1_000]);
+    }
+
+    #[test]
+    fn so_many_lengths_are_looked_at() {
+        let this = opening();
+        let mut index = Counted::default();
+        for since in 0..100 {
+            index.add(Length::Again(1_000 - since), &this, (since, since * 11));
+        }
+        // The oldest has the greatest length.
+        assert_eq!(index.over((&this, 1_000), (1, LENGTHS)), [0; 0]);
+        assert_eq!(index.over((&this, 1_000), (1, usize::MAX)), [0]);
+    }
+}

@@ -380,6 +380,14 @@ pub(crate) struct TallyRow {
     pub(crate) exceeded_at_us: Option<u64>,
 }
 
+/// What an owner was charged for a call of a model in one day, and is charged still.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ChargeRow {
+    /// The day, week and month.
+    pub(crate) windows: [u64; 3],
+    pub(crate) amounts: Vec<(String, u64)>,
+}
+
 /// A reservation, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct ReservationRow {

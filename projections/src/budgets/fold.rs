@@ -4,14 +4,15 @@
 //!  'b' digest(16) scope                    an owner: limits, sums by window
 //!  'r' fence(8)                            a reservation, as it stands
 //!  'o' digest(16) scope 00 fence(8)        one that is not ended, under each owner that it counts for
-//!  'c' digest(16) scope 00 call(16)        what an owner was charged for a call of a model
+//!  'l' digest(16) scope 00 place           leases of those, by what they end by
+//!  'c' digest(16) scope 00 call(16)        what an owner was charged for a call of a model, by the day
 //! ```
 
-use super::{Amounts, BudgetLimits, Dimension, MAX_NESTING, OwnerId, window};
+use super::{Amounts, BudgetLimits, Dimension, MAX_NESTING, OwnerId, calls, window};
 use crate::events::Window;
 use crate::events::control::budget as field;
 use crate::lease::LeaseFields;
-use crate::rows::{self, OwnerRow, ReservationRow};
+use crate::rows::{self, LeaseRow, OwnerRow, ReservationRow};
 use crate::seen::Seen;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
@@ -21,6 +22,7 @@ pub(super) const FOLD: &str = "budgets";
 pub(super) const OWNER_ROW: u8 = b'b';
 const RESERVATION_ROW: u8 = b'r';
 const OPEN_ROW: u8 = b'o';
+const LEASE_ROW: u8 = b'l';
 const CALL_ROW: u8 = b'c';
 
 pub(super) const LEASE: LeaseFields = LeaseFields {
@@ -48,7 +50,7 @@ impl Fold for BudgetsFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -76,23 +78,36 @@ pub(super) fn reservation_key(fence: u64) -> Vec<u8> {
     [&[RESERVATION_ROW], &fence.to_be_bytes()[..]].concat()
 }
 
+fn of_owner(kind: u8, id: &OwnerId) -> Vec<u8> {
+    [&[kind], &id.digest[..], id.scope.as_bytes(), &[0]].concat()
+}
+
 /// What the keys of the open reservations of an owner begin with.
 pub(super) fn open_prefix(id: &OwnerId) -> Vec<u8> {
-    [&[OPEN_ROW], &id.digest[..], id.scope.as_bytes(), &[0]].concat()
+    of_owner(OPEN_ROW, id)
+}
+
+/// What the keys of their leases begin with.
+pub(super) fn leases_prefix(id: &OwnerId) -> Vec<u8> {
+    of_owner(LEASE_ROW, id)
+}
+
+fn lease_key(id: &OwnerId, lease: &LeaseRow) -> Vec<u8> {
+    [leases_prefix(id), lease.place()].concat()
 }
 
 fn open_key(id: &OwnerId, fence: u64) -> Vec<u8> {
     [open_prefix(id), fence.to_be_bytes().to_vec()].concat()
 }
 
-/// The reservation that a key of an open one names.
+/// The reservation that a key of an open one, or of its lease, names.
 pub(super) fn fence_of(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>()
         .map(|fence| u64::from_be_bytes(*fence))
 }
 
 pub(super) fn call_key(id: &OwnerId, call: &[u8]) -> Vec<u8> {
-    [&[CALL_ROW], &id.digest[..], id.scope.as_bytes(), &[0], call].concat()
+    [of_owner(CALL_ROW, id), call.to_vec()].concat()
 }
 
 /// Takes one record into the rows. What was recorded elsewhere spends nothing here.
@@ -131,8 +146,7 @@ fn limits(seen: &Seen<'_>) -> BudgetLimits {
 }
 
 fn owner(rows: &mut dyn Rows, id: &OwnerId) -> Result<Option<OwnerRow>, FoldError> {
-    let row = rows.get(&owner_key(id))?;
-    row.map(|row| rows::decode(&row)).transpose()
+    rows::get(rows, &owner_key(id))
 }
 
 /// Changes an owner and each one above it, in their windows of now.
@@ -206,28 +220,31 @@ fn reserved(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
         return Ok(());
     };
     let amounts = amounts(seen, field::AMOUNTS);
+    let effect = seen.control.get_u64(field::EFFECT);
+    let lease = effect
+        .is_none()
+        .then(|| LEASE.read(seen.control, seen.position));
     each(rows, &id, seen.recorded_at_us, |rows, id, row| {
         row.reserve(&amounts);
         row.open = row.open.saturating_add(1);
         rows.put(&open_key(id, seen.position), Vec::new());
+        if let Some(lease) = &lease {
+            rows.put(&lease_key(id, lease), Vec::new());
+        }
     })?;
-    let effect = seen.control.get_u64(field::EFFECT);
     let row = ReservationRow {
         owner: id.key(),
         stream: seen.header.stream.clone(),
         amounts: amounts.to_row(),
         at_us: seen.recorded_at_us,
         windows: window::of(seen.recorded_at_us),
-        lease: effect
-            .is_none()
-            .then(|| LEASE.read(seen.control, seen.position)),
+        lease,
         effect,
         state: state::OPEN,
         actual: Vec::new(),
         outcome: None,
     };
-    rows::put(rows, &reservation_key(seen.position), &row)?;
-    Ok(())
+    rows::put(rows, &reservation_key(seen.position), &row)
 }
 
 fn ended(rows: &mut dyn Rows, seen: &Seen<'_>, is_settled: bool) -> Result<(), FoldError> {
@@ -235,10 +252,9 @@ fn ended(rows: &mut dyn Rows, seen: &Seen<'_>, is_settled: bool) -> Result<(), F
         return Ok(());
     };
     let key = reservation_key(fence);
-    let Some(row) = rows.get(&key)? else {
+    let Some(mut row) = rows::get::<ReservationRow>(rows, &key)? else {
         return Ok(());
     };
-    let mut row: ReservationRow = rows::decode(&row)?;
     let was_open = row.state == state::OPEN;
     let is_possible = was_open || (row.state == state::EXPIRED && is_settled);
     if !is_possible {
@@ -246,12 +262,15 @@ fn ended(rows: &mut dyn Rows, seen: &Seen<'_>, is_settled: bool) -> Result<(), F
     }
     let (id, reserved) = (OwnerId::from(&row.owner), Amounts::of_row(&row.amounts));
     let actual = amounts(seen, field::AMOUNTS);
-    let made_in = row.windows;
+    let (made_in, lease) = (row.windows, row.lease.clone());
     each(rows, &id, seen.recorded_at_us, |rows, id, row| {
         if was_open {
             row.unreserve(&reserved, made_in);
             row.open = row.open.saturating_sub(1);
             rows.remove(&open_key(id, fence));
+            if let Some(lease) = &lease {
+                rows.remove(&lease_key(id, lease));
+            }
         }
         if is_settled {
             row.spend(&actual);
@@ -266,8 +285,7 @@ fn ended(rows: &mut dyn Rows, seen: &Seen<'_>, is_settled: bool) -> Result<(), F
         row.actual = actual.to_row();
     }
     row.outcome = Some(seen.position);
-    rows::put(rows, &key, &row)?;
-    Ok(())
+    rows::put(rows, &key, &row)
 }
 
 fn charged(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
@@ -275,15 +293,20 @@ fn charged(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
         return Ok(());
     };
     let (charged, credited) = (amounts(seen, field::AMOUNTS), amounts(seen, field::CREDIT));
+    let mut credits = Vec::new();
+    if let Some(call) = seen.control.get_bytes(field::CALL) {
+        let key = call_key(&id, call);
+        let mut charges = rows::get(rows, &key)?.unwrap_or_default();
+        let windows = window::of(seen.recorded_at_us);
+        credits = calls::report(&mut charges, &charged, &credited, windows);
+        rows::put(rows, &key, &charges)?;
+    }
     each(rows, &id, seen.recorded_at_us, |_, _, row| {
         row.spend(&charged);
-        row.credit(&credited);
-    })?;
-    if let Some(call) = seen.control.get_bytes(field::CALL) {
-        let total = amounts(seen, field::CALL_TOTAL).to_row();
-        rows::put(rows, &call_key(&id, call), &total)?;
-    }
-    Ok(())
+        for (windows, amounts) in &credits {
+            row.credit(amounts, *windows);
+        }
+    })
 }
 
 fn told(rows: &mut dyn Rows, seen: &Seen<'_>, is_warning: bool) -> Result<(), FoldError> {

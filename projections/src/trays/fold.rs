@@ -4,19 +4,14 @@
 //!  't' name                                        how a tray stands
 //!  'k' digest(16) scope                            a task in a tray
 //!  'q' name 00 ~priority(8) created(8)             what can be claimed, in its order: digest
-//!  'l' name 00 'a' length(8) since(8)              leases, by what they end by: digest
-//!              'c' end(8) since(8)
-//!              'o' opening(16) since(8)
+//!  'l' name 00 place                               leases, by what they end by: digest
 //!  'p' name 00 created(8)                          the tasks of a tray, in the order of their creation
 //!  'd' name 00 position(8)                         its dead letters
 //!  'e' digest(16) number(8) scope                  the tasks that a task comes before
 //! ```
-//!
-//! Leases of one length end in the order in which they began, whichever opening of the log that was:
-//! so the first of each length tells whether one of them is over.
 
 use crate::events::control::{task as field, tray};
-use crate::rows::{self, DependentRow, LeaseRow, TrayRow, TrayTaskRow};
+use crate::rows::{self, DependentRow, TrayRow, TrayTaskRow};
 use crate::seen::Seen;
 use crate::tasks::TaskState;
 use crate::tasks::fold::{Digest, LEASE, byte, digest, state_of};
@@ -33,10 +28,6 @@ const LEASE_ROW: u8 = b'l';
 const LIST_ROW: u8 = b'p';
 const DEAD_ROW: u8 = b'd';
 const DEPENDENT_ROW: u8 = b'e';
-/// What leases end by: a length, a time, an opening.
-pub(super) const BY_LENGTH: u8 = b'a';
-pub(super) const BY_CLOCK: u8 = b'c';
-pub(super) const BY_OPENING: u8 = b'o';
 /// Most tasks that come before one.
 pub const MAX_DEPENDS_ON: usize = 24;
 
@@ -100,11 +91,9 @@ pub(super) fn dead_prefix(name: &str) -> Vec<u8> {
     of_tray(DEAD_ROW, name)
 }
 
-/// Prefix of the keys of leases that end by something.
-pub(super) fn lease_prefix(name: &str, by: u8) -> Vec<u8> {
-    let mut key = of_tray(LEASE_ROW, name);
-    key.push(by);
-    key
+/// Prefix of the keys of leases.
+pub(super) fn leases_prefix(name: &str) -> Vec<u8> {
+    of_tray(LEASE_ROW, name)
 }
 
 fn dependent_key(task: &Digest, number: u64, scope: &str) -> Vec<u8> {
@@ -136,19 +125,7 @@ impl TrayTaskRow {
 
     fn lease_key(&self) -> Option<Vec<u8>> {
         let lease = self.lease.as_ref()?;
-        let (by, end) = ends_by(lease);
-        let mut key = lease_prefix(&self.tray, by);
-        key.extend_from_slice(&end);
-        key.extend_from_slice(&lease.since.to_be_bytes());
-        Some(key)
-    }
-}
-
-fn ends_by(lease: &LeaseRow) -> (u8, Vec<u8>) {
-    match lease.opening {
-        Some(opening) => (BY_OPENING, opening.to_vec()),
-        None if lease.lease_us > 0 => (BY_LENGTH, lease.lease_us.to_be_bytes().to_vec()),
-        None => (BY_CLOCK, lease.expires_at_us.to_be_bytes().to_vec()),
+        Some([leases_prefix(&self.tray), lease.place()].concat())
     }
 }
 
