@@ -7,7 +7,7 @@ use runstone_store::keys::Credential;
 use runstone_store::{
     CreateOptions, FoldCheck, Log, LogOptions, ManualClock, OpenOptions, Sealing, VerifyLevel,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -147,10 +147,19 @@ impl Clocked {
     ///
     /// What the log says.
     pub fn principal(&self, log: &Log, name: &str, authority: Authority) -> Outcome<Log> {
-        let credential = Credential::create(&self.file(name), name, authority, &OsEntropy)?;
-        log.enrol(name, authority, &credential.public_key())?;
-        Ok(log.with_credential(&credential)?)
+        enrolled(log, self.folder.path(), name, authority)
     }
+}
+
+/// A handle of somebody who is enrolled here, with the credential in a folder; once a name.
+///
+/// # Errors
+///
+/// What the log says.
+pub fn enrolled(log: &Log, folder: &Path, name: &str, authority: Authority) -> Outcome<Log> {
+    let credential = Credential::create(&folder.join(name), name, authority, &OsEntropy)?;
+    log.enrol(name, authority, &credential.public_key())?;
+    Ok(log.with_credential(&credential)?)
 }
 
 /// A log in memory, and its clock, which begins then.
