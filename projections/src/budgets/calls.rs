@@ -14,15 +14,15 @@ pub(super) fn total(charges: &[ChargeRow]) -> Amounts {
     rows.fold(Amounts::new(), |sum, row| sum.plus(&row))
 }
 
-/// Takes a report into the charges of a call; answers in which windows what is credited was charged.
+/// Takes a report into the days that were charged a call; answers in which windows what is credited was charged.
 pub(super) fn report(
-    charges: &mut Vec<ChargeRow>,
+    days: &mut Vec<ChargeRow>,
     charge: &Amounts,
     credit: &Amounts,
     windows: [u64; 3],
 ) -> Vec<([u64; 3], Amounts)> {
     let (mut left, mut credited) = (credit.clone(), Vec::new());
-    for row in charges.iter_mut().rev() {
+    for row in days.iter_mut().rev() {
         let charged = Amounts::of_row(&row.amounts);
         let back = charged.at_most(&left);
         if back.is_empty() {
@@ -32,19 +32,19 @@ pub(super) fn report(
         row.amounts = charged.less(&back).to_row();
         credited.push((row.windows, back));
     }
-    charges.retain(|row| !row.amounts.is_empty());
+    days.retain(|row| !row.amounts.is_empty());
     if !charge.is_empty() {
-        match charges.last_mut().filter(|last| last.windows == windows) {
+        match days.last_mut().filter(|last| last.windows == windows) {
             Some(last) => last.amounts = Amounts::of_row(&last.amounts).plus(charge).to_row(),
-            None => charges.push(ChargeRow {
+            None => days.push(ChargeRow {
                 windows,
                 amounts: charge.to_row(),
             }),
         }
     }
-    if charges.len() > MAX_DAYS {
-        let oldest = Amounts::of_row(&charges.remove(0).amounts);
-        if let Some(next) = charges.first_mut() {
+    if days.len() > MAX_DAYS {
+        let oldest = Amounts::of_row(&days.remove(0).amounts);
+        if let Some(next) = days.first_mut() {
             next.amounts = Amounts::of_row(&next.amounts).plus(&oldest).to_row();
         }
     }

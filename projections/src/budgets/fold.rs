@@ -296,10 +296,10 @@ fn charged(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
     let mut credits = Vec::new();
     if let Some(call) = seen.control.get_bytes(field::CALL) {
         let key = call_key(&id, call);
-        let mut charges = rows::get(rows, &key)?.unwrap_or_default();
+        let mut days = rows::get(rows, &key)?.unwrap_or_default();
         let windows = window::of(seen.recorded_at_us);
-        credits = calls::report(&mut charges, &charged, &credited, windows);
-        rows::put(rows, &key, &charges)?;
+        credits = calls::report(&mut days, &charged, &credited, windows);
+        rows::put(rows, &key, &days)?;
     }
     each(rows, &id, seen.recorded_at_us, |_, _, row| {
         row.spend(&charged);
