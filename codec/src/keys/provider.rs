@@ -2,6 +2,8 @@
 //! command that asks a key management service.
 
 use core::fmt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::{KEY_LEN, NONCE_LEN, SecretBytes};
 use crate::EntropyError;
@@ -62,7 +64,8 @@ pub trait KeyProvider: Send + Sync + fmt::Debug {
 }
 
 /// How far a key-encryption key is known to be gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[expect(
     clippy::exhaustive_enums,
     reason = "the three answers are fixed by the provider protocol"

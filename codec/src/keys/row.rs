@@ -1,6 +1,8 @@
 //! One row of the key table: a wrapped key and what it is bound to.
 
 use core::fmt;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::{KeyId, LogId, hash};
 
@@ -8,7 +10,10 @@ use crate::{KeyId, LogId, hash};
 pub const NONCE_LEN: usize = 12;
 
 /// What a wrapped key is for. The numbers are the bytes on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum KeyKind {
@@ -66,7 +71,10 @@ impl fmt::Display for KeyKind {
 }
 
 /// Whether a key seals new messages. The numbers are the bytes on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 #[repr(u8)]
 pub enum KeyState {

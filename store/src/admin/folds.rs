@@ -2,7 +2,7 @@
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
 use crate::fold::{FoldCheck, FoldRow, FoldStatus, Rebuild, RowSeal, clear};
-use crate::holder::{CheckFolds, FoldRowOf, FoldStatusOf};
+use crate::holder::{CheckFolds, FoldRowOf, FoldStatusOf, RebuildFolds};
 use crate::log::{Backing, Here, Log};
 use crate::open::row_seal;
 use crate::read::{Reader, parse_entry, with_fold_record};
@@ -90,7 +90,12 @@ impl Log {
         fold: Option<&str>,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Vec<FoldCheck>, AppendError> {
-        self.here()?.rebuild_folds(fold, progress)
+        match &self.backing {
+            Backing::Here(here) => here.rebuild_folds(fold, progress),
+            Backing::There(there) => there.ask_blocking(&RebuildFolds {
+                fold: fold.map(str::to_owned),
+            }),
+        }
     }
 }
 

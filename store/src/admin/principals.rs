@@ -6,7 +6,7 @@ use crate::Durability;
 use crate::append::{Condition, Expected};
 use crate::error::{AppendError, ReadError};
 use crate::hex::{hex, unhex};
-use crate::holder::ConfigureBy;
+use crate::holder::{Base64, ConfigureBy, Enrol};
 use crate::keys::{Credential, challenge, verify_proof};
 use crate::log::{Backing, Here, Log};
 use crate::own::{CONFIGURED, PRINCIPAL_ADDED, PrincipalAdded};
@@ -87,7 +87,14 @@ impl Log {
         authority: Authority,
         public_key: &[u8; 32],
     ) -> Result<Position, AppendError> {
-        self.here()?.enrol(id, authority, public_key)
+        match &self.backing {
+            Backing::Here(here) => here.enrol(id, authority, public_key),
+            Backing::There(there) => there.ask_blocking(&Enrol {
+                id: id.to_owned(),
+                authority,
+                public_key: Base64(public_key.to_vec()),
+            }),
+        }
     }
 
     /// Records settings; the last ones count.

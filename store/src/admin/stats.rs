@@ -3,7 +3,7 @@
 use crate::engine::NumberTable;
 use crate::error::ReadError;
 use crate::fold::FoldStatus;
-use crate::holder::{StatsOf, hex32};
+use crate::holder::{BackupKeysTo, KeysOf, StatsOf, hex32};
 use crate::keys::KeyInfo;
 use crate::log::{Backing, Here, Log};
 use crate::options::Sealing;
@@ -80,7 +80,10 @@ impl Log {
     ///
     /// [`ReadError`] if another process holds the log.
     pub fn keys(&self) -> Result<Vec<KeyInfo>, ReadError> {
-        Ok(self.here()?.keys())
+        match &self.backing {
+            Backing::Here(here) => Ok(here.keys()),
+            Backing::There(there) => there.ask_blocking(&KeysOf {}),
+        }
     }
 
     /// Copies the keys into one file, mode 0600. Whoever holds it and a copy of the log reads
@@ -90,7 +93,12 @@ impl Log {
     ///
     /// [`KeyError`](crate::keys::KeyError) if the file cannot be written.
     pub fn backup_keys(&self, path: &std::path::Path) -> Result<(), crate::keys::KeyError> {
-        self.here()?.backup_keys(path)
+        match &self.backing {
+            Backing::Here(here) => here.backup_keys(path),
+            Backing::There(there) => there.ask_blocking(&BackupKeysTo {
+                path: path.to_owned(),
+            }),
+        }
     }
 
     /// Sizes; reads every header once.

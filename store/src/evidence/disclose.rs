@@ -4,7 +4,7 @@ use super::EvidenceError;
 use super::erase::is_code;
 use crate::chunk::RawEvent;
 use crate::error::{AppendError, ReadError};
-use crate::holder::{DiscloseOf, EnvelopeOf};
+use crate::holder::{DiscloseOf, DiscloseOwn, EnvelopeOf};
 use crate::identity::Identity;
 use crate::log::{Backing, Here, Log};
 use crate::own::{DISCLOSED, Disclosed};
@@ -99,8 +99,20 @@ impl Log {
         wanted: impl IntoIterator<Item = Result<Disclose, E>>,
         each: impl FnMut(Position, Option<Disclosure>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let here = self.here().map_err(EvidenceError::from)?;
-        here.disclose_each(wanted, each)
+        let Backing::There(_) = &self.backing else {
+            let here = self.here().map_err(EvidenceError::from)?;
+            return here.disclose_each(wanted, each);
+        };
+        let mut each = each;
+        for disclose in wanted {
+            let disclose = disclose?;
+            match self.disclose(&disclose) {
+                Ok(shown) => each(disclose.position, Some(shown))?,
+                Err(error) if error.code() == "erased" => each(disclose.position, None)?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Opens the content of an event of the log's own that is never sealed, such as
@@ -110,7 +122,14 @@ impl Log {
     ///
     /// [`EvidenceError::Unreadable`] for any other event.
     pub fn disclose_own(&self, position: Position) -> Result<Disclosure, EvidenceError> {
-        self.here()?.disclose_own(position)
+        match &self.backing {
+            Backing::Here(here) => here.disclose_own(position),
+            Backing::There(there) => {
+                let position = position.get();
+                let bytes = there.ask_blocking(&DiscloseOwn { position })?;
+                Ok(Disclosure::parse(&bytes.0)?)
+            }
+        }
     }
 
     /// The stored form of an event's content, whose digest is in its entry. A sealed one shows

@@ -13,8 +13,9 @@
 use super::EraseError;
 use super::rewrite::rewrite;
 use crate::error::{AppendError, ReadError};
+use crate::holder::{EraseScopes, ErasuresOf, ResumeErasures};
 use crate::keys::{KeyError, PROTECTED_SCOPE};
-use crate::log::{Here, Log};
+use crate::log::{Backing, Here, Log};
 use crate::options::{Durability, Sealing};
 use crate::own::{
     DESTROYED_PLAIN, ERASURE_COMPLETED, ERASURE_REQUESTED, ErasureCompleted, ErasureRequested,
@@ -26,7 +27,8 @@ use crate::read::Read;
 use crate::write::{Outcome, Prepared, Request, Work};
 use runstone_codec::keys::{Destroyed, ProviderError};
 use runstone_codec::{Draft, NewEvent, Position};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// Longest code in bytes.
@@ -37,7 +39,7 @@ const FORMER_KEK: &str = "the key provider cannot destroy the former key-encrypt
 const KEK_IN_FORCE: &str = "a key-encryption key that wrapped the erased keys is the one in force; finish its rotation (for one in the environment: move the next one over it), then provide another next one";
 
 /// What is to be erased, and why.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Erase {
     /// Scopes, whole.
@@ -46,10 +48,13 @@ pub struct Erase {
     pub basis: String,
     /// Leave the sealed bytes in the file until [`Log::resume_erasures`]; the keys are destroyed
     /// all the same, and the certificate says so.
+    #[serde(default)]
     pub defer_rewrite: bool,
     /// Refuse while a scope has an event younger than this, in microseconds.
+    #[serde(default)]
     pub minimum_retention_us: u64,
     /// Erase although a fold says that something is under way in a scope; recorded for ever.
+    #[serde(default)]
     pub force: bool,
 }
 
@@ -95,7 +100,7 @@ impl Erase {
 }
 
 /// An erasure, as the log records it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Erasure {
     /// Where it was requested.
@@ -130,7 +135,12 @@ impl Log {
     ///
     /// What is answered survives power loss.
     pub fn erase(&self, erase: &Erase, progress: &dyn Fn(u64, u64)) -> Result<Erasure, EraseError> {
-        self.here()?.erase(erase, progress)
+        match &self.backing {
+            Backing::Here(here) => here.erase(erase, progress),
+            Backing::There(there) => there.ask_blocking(&EraseScopes {
+                erase: erase.clone(),
+            }),
+        }
     }
 
     /// Goes on with every erasure that is pending or whose sealed bytes are still in the file;
@@ -140,7 +150,10 @@ impl Log {
     ///
     /// As [`erase`](Self::erase).
     pub fn resume_erasures(&self, progress: &dyn Fn(u64, u64)) -> Result<Vec<Erasure>, EraseError> {
-        self.here()?.resume_erasures(progress)
+        match &self.backing {
+            Backing::Here(here) => here.resume_erasures(progress),
+            Backing::There(there) => there.ask_blocking(&ResumeErasures {}),
+        }
     }
 
     /// Every erasure that was requested, oldest first.
@@ -149,7 +162,10 @@ impl Log {
     ///
     /// [`ReadError`] if another process holds the log.
     pub fn erasures(&self) -> Result<Vec<Erasure>, ReadError> {
-        Ok(self.here()?.erasures())
+        match &self.backing {
+            Backing::Here(here) => Ok(here.erasures()),
+            Backing::There(there) => there.ask_blocking(&ErasuresOf {}),
+        }
     }
 }
 

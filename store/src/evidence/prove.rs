@@ -2,7 +2,7 @@
 
 use super::EvidenceError;
 use crate::error::{Corruption, OpenError, ReadError};
-use crate::holder::{ConsistencyFrom, ReceiptOf, odd};
+use crate::holder::{ConsistencyFrom, EntryOf, ReceiptOf, There, TreeNode, odd};
 use crate::log::{Backing, Here, Log};
 use crate::open::diverged;
 use crate::read::Reader;
@@ -10,6 +10,7 @@ use crate::tree::{self, TreeError};
 use runstone_codec::hash::node_hash;
 use runstone_codec::{Digest32, Position};
 use runstone_receipt::checkpoint::{Checkpoint, SignedCheckpoint};
+use runstone_receipt::note::Vkey;
 use runstone_receipt::tree::{
     ProveError, TILE_HEIGHT, TILE_WIDTH, consistency_proof, inclusion_proof, node_from_tiles,
     root_at,
@@ -31,7 +32,10 @@ impl Log {
     ///
     /// [`ReadError`] if the log cannot be read.
     pub fn prover(&self) -> Result<Prover, ReadError> {
-        self.here()?.prover()
+        match &self.backing {
+            Backing::Here(here) => here.prover(),
+            Backing::There(there) => there.prover(),
+        }
     }
 
     /// The receipt of one event, under the checkpoint of now.
@@ -78,7 +82,10 @@ impl Log {
     ///
     /// [`EvidenceError::Checkpoint`] for any other text.
     pub fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
-        self.here()?.own_checkpoint(text)
+        match &self.backing {
+            Backing::Here(here) => here.own_checkpoint(text),
+            Backing::There(there) => own_checkpoint(text, &there.vkeys()?),
+        }
     }
 }
 
@@ -91,15 +98,36 @@ impl Here {
             what: format!("that can be signed: {error}"),
         })?;
         let covered = tree::covered(&reader.snapshot)?.min(reader.size());
+        let nodes = Nodes::new(reader, covered);
         Ok(Prover {
-            nodes: Nodes {
-                reader,
-                covered,
-                tiles: HashMap::new(),
-                made: HashMap::new(),
-            },
+            nodes: Source::Here(Box::new(nodes)),
             checkpoint,
         })
+    }
+
+    /// A node of the tree; it never changes once it is whole.
+    pub(crate) fn tree_node(&self, level: u8, index: u64) -> Result<Digest32, ReadError> {
+        let reader = self.shared.durable_reader()?;
+        let end = index.saturating_add(1).checked_shl(level.into());
+        let is_whole = level < 64 && end.is_some_and(|end| end <= reader.size());
+        if !is_whole || end.is_some_and(|end| end >> level != index.saturating_add(1)) {
+            return Err(ReadError::NotFound {
+                what: format!("in the tree at level {level}, index {index}"),
+            });
+        }
+        let covered = tree::covered(&reader.snapshot)?.min(reader.size());
+        Nodes::new(reader, covered).node(level, index)
+    }
+
+    /// The bytes of an entry.
+    pub(crate) fn entry(&self, position: Position) -> Result<Vec<u8>, ReadError> {
+        let mut reader = self.shared.durable_reader()?;
+        if position.get() >= reader.size() {
+            return Err(ReadError::NotFound {
+                what: format!("at position {position}; the log has {}", reader.size()),
+            });
+        }
+        reader.raw(position.get(), |_, raw| Ok(raw.entry.to_vec()))
     }
 
     pub(crate) fn receipt(&self, position: Position) -> Result<Receipt, ReadError> {
@@ -112,12 +140,25 @@ impl Here {
     }
 
     pub(crate) fn own_checkpoint(&self, text: &str) -> Result<Checkpoint, EvidenceError> {
-        let origin = text.split('\n').next().unwrap_or_default();
-        SignedCheckpoint::parse_verify(text, origin, &self.vkeys())
-            .map(|signed| signed.checkpoint().clone())
-            .map_err(|error| EvidenceError::Checkpoint {
-                why: error.to_string(),
-            })
+        own_checkpoint(text, &self.vkeys())
+    }
+}
+
+fn own_checkpoint(text: &str, vkeys: &[Vkey]) -> Result<Checkpoint, EvidenceError> {
+    let origin = text.split('\n').next().unwrap_or_default();
+    SignedCheckpoint::parse_verify(text, origin, vkeys)
+        .map(|signed| signed.checkpoint().clone())
+        .map_err(|error| EvidenceError::Checkpoint {
+            why: error.to_string(),
+        })
+}
+
+impl There {
+    fn prover(self: &Arc<Self>) -> Result<Prover, ReadError> {
+        Ok(Prover {
+            checkpoint: self.checkpoint()?,
+            nodes: Source::There(Arc::clone(self), HashMap::new()),
+        })
     }
 }
 
@@ -125,7 +166,7 @@ impl Here {
 /// file grows as long as it is kept.
 #[derive(Debug)]
 pub struct Prover {
-    nodes: Nodes,
+    nodes: Source,
     checkpoint: SignedCheckpoint,
 }
 
@@ -168,8 +209,7 @@ impl Prover {
     ///
     /// [`ReadError::Corrupt`] if it is damaged.
     pub fn entry(&mut self, position: Position) -> Result<Vec<u8>, ReadError> {
-        let reader = &mut self.nodes.reader;
-        reader.raw(position.get(), |_, raw| Ok(raw.entry.to_vec()))
+        self.nodes.entry(position)
     }
 
     /// The proof that leads from an earlier checkpoint to this one.
@@ -226,6 +266,42 @@ fn read_error(error: ProveError<ReadError>) -> ReadError {
     }
 }
 
+/// Where the tree is.
+#[derive(Debug)]
+enum Source {
+    Here(Box<Nodes>),
+    /// Asked of whoever holds the log; what was told never changes.
+    There(Arc<There>, HashMap<(u8, u64), Digest32>),
+}
+
+impl Source {
+    fn node(&mut self, level: u8, index: u64) -> Result<Digest32, ReadError> {
+        let (there, known) = match self {
+            Self::Here(nodes) => return nodes.node(level, index),
+            Self::There(there, known) => (there, known),
+        };
+        if let Some(node) = known.get(&(level, index)) {
+            return Ok(*node);
+        }
+        let node = there.ask_blocking(&TreeNode { level, index })?;
+        let node = node.array();
+        let node = node.ok_or_else(|| odd("node of the tree", &"it has not 32 bytes"))?;
+        if known.len() >= KEPT_NODES {
+            known.clear();
+        }
+        known.insert((level, index), node);
+        Ok(node)
+    }
+
+    fn entry(&mut self, position: Position) -> Result<Vec<u8>, ReadError> {
+        let position = position.get();
+        match self {
+            Self::Here(nodes) => nodes.reader.raw(position, |_, raw| Ok(raw.entry.to_vec())),
+            Self::There(there, _) => Ok(there.ask_blocking(&EntryOf { position })?.0),
+        }
+    }
+}
+
 /// Nodes of the tree: from stored tiles, and above the leaves that are in none.
 #[derive(Debug)]
 struct Nodes {
@@ -238,6 +314,15 @@ struct Nodes {
 }
 
 impl Nodes {
+    fn new(reader: Reader, covered: u64) -> Self {
+        Self {
+            reader,
+            covered,
+            tiles: HashMap::new(),
+            made: HashMap::new(),
+        }
+    }
+
     fn node(&mut self, level: u8, index: u64) -> Result<Digest32, ReadError> {
         let end = index.saturating_add(1).checked_shl(level.into());
         let is_stored = end.is_some_and(|end| end <= self.covered);

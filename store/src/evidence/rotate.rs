@@ -1,6 +1,7 @@
 //! Changing the key-encryption key and the signing key of an open log.
 
 use crate::error::{AppendError, ReadError};
+use crate::holder::{EndOverlap, RotateKek};
 use crate::keys::KeyError;
 use crate::log::{Backing, Exclusive, Here, Log};
 use crate::own::{KEY_ROTATED, KeyRotated};
@@ -8,9 +9,11 @@ use crate::prepare::LOG_STREAM;
 use runstone_codec::keys::{Destroyed, ProviderError};
 use runstone_codec::{NewEvent, Position};
 use runstone_receipt::note::Vkey;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What became of the former key-encryption keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct KekRotation {
     /// Ids of those that were to be destroyed, and how sure it is that they are gone.
@@ -33,7 +36,8 @@ pub struct SigningKey {
 }
 
 /// Whether a key signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SigningState {
     /// It signs.
@@ -62,7 +66,10 @@ impl Log {
     ///
     /// [`ReadError`] if another process holds the log.
     pub fn signing_keys(&self) -> Result<Vec<SigningKey>, ReadError> {
-        Ok(self.here()?.signing_keys())
+        match &self.backing {
+            Backing::Here(here) => Ok(here.signing_keys()),
+            Backing::There(there) => there.signing_keys(),
+        }
     }
 
     /// Makes a new key-encryption key, wraps every key under it and destroys those before it.
@@ -74,7 +81,10 @@ impl Log {
     ///
     /// [`KeyError`] if the provider is away, or a person has to make the next key.
     pub fn rotate_kek(&self) -> Result<KekRotation, KeyError> {
-        self.here()?.rotate_kek()
+        match &self.backing {
+            Backing::Here(here) => here.rotate_kek(),
+            Backing::There(there) => there.ask_blocking(&RotateKek {}),
+        }
     }
 
     /// Draws a new signing key and records it: the former and the new public key. Both sign until
@@ -86,7 +96,10 @@ impl Log {
     ///
     /// [`AppendError::Keys`] while an overlap is under way.
     pub fn rotate_signing(&self) -> Result<(Vkey, Vkey), AppendError> {
-        self.here()?.rotate_signing()
+        match &self.backing {
+            Backing::Here(here) => here.rotate_signing(),
+            Backing::There(there) => there.rotate_signing(),
+        }
     }
 
     /// Forgets the former signing key: from now on the new one signs alone.
@@ -95,7 +108,10 @@ impl Log {
     ///
     /// [`AppendError::Keys`] if there is no overlap, or the new key is not recorded yet.
     pub fn end_signing_overlap(&self) -> Result<(), AppendError> {
-        self.here()?.end_signing_overlap()
+        match &self.backing {
+            Backing::Here(here) => here.end_signing_overlap(),
+            Backing::There(there) => there.ask_blocking(&EndOverlap {}),
+        }
     }
 
     /// Every key that may have signed a checkpoint of this log, under the name that it had then:

@@ -2,7 +2,7 @@
 
 use crate::engine::NumberTable;
 use crate::error::{Corruption, ReadError};
-use crate::log::{Here, Log};
+use crate::log::{Backing, Here, Log};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 
 /// Bytes of the time before the note.
@@ -17,7 +17,10 @@ impl Log {
     ///
     /// [`ReadError::Corrupt`] if none of the log's keys signed what is there.
     pub fn kept_checkpoint(&self, below: u64) -> Result<Option<SignedCheckpoint>, ReadError> {
-        self.here()?.kept_checkpoint(below)
+        match &self.backing {
+            Backing::Here(here) => here.kept_checkpoint(below),
+            Backing::There(there) => there.kept_checkpoint(below),
+        }
     }
 }
 

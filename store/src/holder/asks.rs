@@ -6,9 +6,12 @@ use crate::admin::{BackupReport, Stats, VerifyLevel, VerifyReport};
 use crate::append::{Append, Appended, Condition, Expected, Imported};
 use crate::asks;
 use crate::error::{AppendError, ReadError};
-use crate::evidence::{Disclose, EraseError, EvidenceError};
+use crate::evidence::{
+    Disclose, Erase, EraseError, Erasure, EvidenceError, KekRotation, SigningState,
+};
 use crate::fold::{FoldCheck, FoldStatus};
 use crate::hex::hex;
+use crate::keys::{KeyError, KeyInfo};
 use crate::log::Log;
 use crate::options::Durability;
 use crate::query::Query;
@@ -61,6 +64,14 @@ pub struct Facts {
     pub authority: Authority,
     /// The process that holds the file.
     pub process: u32,
+}
+
+/// A key that signs checkpoints, or did.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Signer {
+    pub(crate) vkey: String,
+    pub(crate) state: SigningState,
+    pub(crate) recorded: Option<Position>,
 }
 
 /// Who is enrolled.
@@ -369,6 +380,84 @@ asks! {
     /// The stored form of an event's content.
     "envelope" EnvelopeOf { #[serde(default)] position: u64, #[serde(default)] recipient: Option<String> } -> Base64, EvidenceError:
         |self, log| Ok(log.envelope(Position::new(self.position), self.recipient)?.into());
+
+    /// A node of the tree over the log, which never changes once it is whole.
+    "tree/node" TreeNode { level: u8, index: u64 } -> Base64, ReadError:
+        |self, log| Ok(log.here()?.tree_node(self.level, self.index)?.to_vec().into());
+
+    /// The bytes of an entry, as docs/FORMAT.md has them.
+    "entry" EntryOf { position: u64 } -> Base64, ReadError:
+        |self, log| Ok(log.here()?.entry(Position::new(self.position))?.into());
+
+    /// A checkpoint that was kept, of fewer events than so many.
+    "checkpoint/kept" KeptCheckpoint { below: u64 } -> Option<String>, ReadError: |self, log| {
+        let kept = log.kept_checkpoint(self.below)?;
+        Ok(kept.map(|kept| kept.text().to_owned()))
+    };
+
+    /// Content of evidence of the log's own, which is never sealed.
+    "disclose/own" DiscloseOwn { position: u64 } -> Base64, EvidenceError:
+        |self, log| Ok(log.disclose_own(Position::new(self.position))?.encode().into());
+
+    /// Erases scopes.
+    "erase" EraseScopes { erase: Erase } -> Erasure, EraseError:
+        |self, log| log.erase(&self.erase, &|_, _| {});
+
+    /// Finishes erasures that were cut short.
+    "erase/resume" ResumeErasures {} -> Vec<Erasure>, EraseError:
+        |self, log| log.resume_erasures(&|_, _| {});
+
+    /// Every erasure that was requested.
+    "erasures" ErasuresOf {} -> Vec<Erasure>, ReadError: |self, log| log.erasures();
+
+    /// Makes a new key-encryption key.
+    "keys/rotate" RotateKek {} -> KekRotation, KeyError: |self, log| log.rotate_kek();
+
+    /// Draws a new signing key; answers the former and the new public key.
+    "keys/rotate_signing" RotateSigning {} -> (String, String), AppendError: |self, log| {
+        let (former, new) = log.rotate_signing()?;
+        Ok((former.to_string(), new.to_string()))
+    };
+
+    /// Forgets the former signing key.
+    "keys/end_overlap" EndOverlap {} -> (), AppendError: |self, log| log.end_signing_overlap();
+
+    /// The keys of the log, without secrets.
+    "keys" KeysOf {} -> Vec<KeyInfo>, ReadError: |self, log| log.keys();
+
+    /// Every key that signs checkpoints, or did.
+    "keys/signing" SigningKeysOf {} -> Vec<Signer>, ReadError: |self, log| {
+        let keys = log.signing_keys()?.into_iter();
+        Ok(keys
+            .map(|key| Signer {
+                vkey: key.vkey.to_string(),
+                state: key.state,
+                recorded: key.recorded,
+            })
+            .collect())
+    };
+
+    /// Copies the keys into one file, written by the holder to an absolute path.
+    "keys/backup" BackupKeysTo { path: PathBuf } -> (), KeyError:
+        |self, log| log.backup_keys(&self.path);
+
+    /// Enrols a principal.
+    "principal/enrol" Enrol { id: String, authority: Authority, public_key: Base64 }
+        -> Position, AppendError: |self, log| {
+        let key = self.public_key.array().ok_or_else(|| AppendError::Keys {
+            code: "bad_key",
+            message: "a public key has 32 bytes".to_owned(),
+        })?;
+        log.enrol(&self.id, self.authority, &key)
+    };
+
+    /// Adopts the clock of the holder's machine at once.
+    "clock/accept" AcceptClock {} -> (), AppendError: |self, log| log.accept_clock();
+
+    /// Replaces the rows of folds by what the log says.
+    "rebuild_folds" RebuildFolds { #[serde(default)] fold: Option<String> }
+        -> Vec<FoldCheck>, AppendError:
+        |self, log| log.rebuild_folds(self.fold.as_deref(), &|_, _| {});
 
     /// Scopes under hold, and where each hold was placed.
     "holds" HoldsOf {} -> BTreeMap<String, Position>, ReadError: |self, log| log.holds();

@@ -20,10 +20,11 @@ pub use told::{Refusal, Told};
 pub use wire::{Base64, Page, WireDraft, WireEvent, WireItem, WireRecord};
 
 pub(crate) use asks::{
-    AppendMany, AppendOne, BackupTo, CheckFolds, ConfigureBy, ConsistencyFrom, CountOf, DiscloseOf,
-    EnvelopeOf, FactsOf, FoldRowOf, FoldStatusOf, FollowPage, HoldOn, HoldsOf, ImportMany,
-    KeyedDigestOf, ReadPage, ReceiptOf, ReleaseHold, ScopeOf, StatsOf, SyncNow, Verdict, VerifyAll,
-    Which,
+    AcceptClock, AppendMany, AppendOne, BackupKeysTo, BackupTo, CheckFolds, ConfigureBy,
+    ConsistencyFrom, CountOf, DiscloseOf, DiscloseOwn, EndOverlap, Enrol, EntryOf, EnvelopeOf,
+    EraseScopes, ErasuresOf, FactsOf, FoldRowOf, FoldStatusOf, FollowPage, HoldOn, HoldsOf,
+    ImportMany, KeyedDigestOf, KeysOf, ReadPage, RebuildFolds, ReceiptOf, ReleaseHold,
+    ResumeErasures, RotateKek, ScopeOf, StatsOf, SyncNow, TreeNode, Verdict, VerifyAll, Which,
 };
 pub(crate) use there::{There, odd};
 pub(crate) use told::elsewhere;

@@ -1,12 +1,14 @@
 //! A log that somebody else holds: what is asked of it, in the words of [`Log`](crate::Log).
 
 use super::asks::{
-    CheckpointOf, FactsOf, FoldRowsOf, PrincipalsOf, RecordOf, SettingsOf, VkeysOf, Which,
+    CheckpointOf, FactsOf, FoldRowsOf, KeptCheckpoint, PrincipalsOf, RecordOf, RotateSigning,
+    SettingsOf, SigningKeysOf, VkeysOf, Which,
 };
 use super::wire::Base64;
 use super::{Ask, Facts, Holder, Replying, Told, answer_of, send, wait};
 use crate::admin::{LogInfo, Principal, RecordedSettings};
 use crate::error::{AppendError, ErrorKind, ReadError};
+use crate::evidence::SigningKey;
 use crate::fold::FoldRow;
 use crate::hex::unhex;
 use crate::identity::Opening;
@@ -41,17 +43,20 @@ pub(crate) fn odd(what: &str, why: &dyn Display) -> Told {
     )
 }
 
+fn vkey(text: &str) -> Result<Vkey, Told> {
+    text.parse().map_err(|error| odd("key", &error))
+}
+
 impl There {
     pub(super) fn new(holder: Arc<dyn Holder>) -> Result<Self, AppendError> {
         let facts = answer_of::<FactsOf>(wait(send(holder.as_ref(), &FactsOf {})?))?;
         let log_id = facts.log_id.parse();
-        let vkey = facts.vkey.parse();
         Ok(Self {
             holder,
             principal: facts.principal.clone(),
             authority: facts.authority,
             log_id: log_id.map_err(|error| odd("log id", &error))?,
-            vkey: vkey.map_err(|error| odd("key", &error))?,
+            vkey: vkey(&facts.vkey)?,
             last: Mutex::new(facts),
         })
     }
@@ -116,9 +121,38 @@ impl There {
 
     pub(crate) fn vkeys(&self) -> Result<Vec<Vkey>, ReadError> {
         let vkeys = self.ask_blocking(&VkeysOf {})?;
-        let vkeys = vkeys.iter().map(|vkey| vkey.parse());
-        let vkeys = vkeys.collect::<Result<Vec<_>, _>>();
-        vkeys.map_err(|error| odd("key", &error).into())
+        let vkeys = vkeys.iter().map(|text| vkey(text));
+        Ok(vkeys.collect::<Result<_, _>>()?)
+    }
+
+    pub(crate) fn kept_checkpoint(
+        &self,
+        below: u64,
+    ) -> Result<Option<SignedCheckpoint>, ReadError> {
+        let Some(text) = self.ask_blocking(&KeptCheckpoint { below })? else {
+            return Ok(None);
+        };
+        let origin = text.split('\n').next().unwrap_or_default();
+        let signed = SignedCheckpoint::parse_verify(&text, origin, &self.vkeys()?);
+        let signed = signed.map_err(|error| odd("checkpoint", &error))?;
+        Ok(Some(signed))
+    }
+
+    pub(crate) fn signing_keys(&self) -> Result<Vec<SigningKey>, ReadError> {
+        let signers = self.ask_blocking(&SigningKeysOf {})?.into_iter();
+        let keys = signers.map(|signer| {
+            Ok(SigningKey {
+                vkey: vkey(&signer.vkey)?,
+                state: signer.state,
+                recorded: signer.recorded,
+            })
+        });
+        keys.collect()
+    }
+
+    pub(crate) fn rotate_signing(&self) -> Result<(Vkey, Vkey), AppendError> {
+        let (former, new) = self.ask_blocking(&RotateSigning {})?;
+        Ok((vkey(&former)?, vkey(&new)?))
     }
 
     pub(crate) fn fold_rows(

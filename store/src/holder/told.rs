@@ -242,6 +242,21 @@ impl From<Told> for KeyError {
     }
 }
 
+impl Refusal for KeyError {
+    fn told(&self) -> Told {
+        match self {
+            Self::Told(told) => told.clone(),
+            _ => {
+                Told::new(self.code(), self.kind(), self.to_string()).retryable(self.is_retryable())
+            }
+        }
+    }
+
+    fn of(told: Told) -> Self {
+        Self::Told(told)
+    }
+}
+
 /// A code that lives as long as the program: there are few of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]

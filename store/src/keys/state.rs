@@ -2,15 +2,18 @@
 
 use runstone_codec::KeyId;
 use runstone_codec::keys::{KeyKind, KeyRow, KeyState, KeyTable};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What can be told of a key: everything but the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[non_exhaustive]
 pub struct KeyInfo {
     /// Its id.
+    #[schemars(with = "String")]
     pub key_id: KeyId,
     /// What it is for.
     pub kind: KeyKind,

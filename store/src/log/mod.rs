@@ -8,7 +8,7 @@ pub(crate) use shared::{CLOSED, Exclusive, Held, Loaded};
 use shared::Health;
 
 use crate::error::{AppendError, ErrorKind, ReadError};
-use crate::holder::{CountOf, FactsOf, KeyedDigestOf, ScopeOf, There, Which};
+use crate::holder::{AcceptClock, CountOf, FactsOf, KeyedDigestOf, ScopeOf, There, Which};
 use crate::identity::Opening;
 use crate::keys::KeyError;
 use crate::prepare::Actor;
@@ -395,7 +395,10 @@ impl Log {
     /// [`AppendError::Closed`] after close; [`AppendError::Keys`] with the code `not_allowed` for
     /// anybody else.
     pub fn accept_clock(&self) -> Result<(), AppendError> {
-        self.here()?.accept_clock()
+        match &self.backing {
+            Backing::Here(here) => here.accept_clock(),
+            Backing::There(there) => there.ask_blocking(&AcceptClock {}),
+        }
     }
 
     /// Whether the log goes on writing.

@@ -179,7 +179,9 @@ fn signing_table(output: &Output, keys: &[SigningKey]) -> String {
 }
 
 fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {
-    session.with(Access::Events, |log| Ok(log.backup_keys(file)?))?;
+    // Whoever holds the log has a folder of its own.
+    let path = std::path::absolute(file).map_err(|error| Report::file(file, &error))?;
+    session.with(Access::Events, |log| Ok(log.backup_keys(&path)?))?;
     let output = &session.output;
     output.answer(&Written { file }, || {
         format!("the keys are in {}", file.display())
