@@ -11,6 +11,7 @@
 mod client;
 mod error;
 mod limits;
+pub mod line;
 mod openapi;
 mod path;
 mod server;

@@ -57,9 +57,9 @@ fn positions(report: &VerifyReport) -> Vec<u64> {
 }
 
 /// The tables that a report names where no event is to blame.
-fn tables(report: &VerifyReport) -> Vec<&'static str> {
+fn tables(report: &VerifyReport) -> Vec<&str> {
     let outside = report.problems.iter().filter(|p| p.position.is_none());
-    let mut named: Vec<_> = outside.map(|problem| problem.table).collect();
+    let mut named: Vec<_> = outside.map(|problem| &*problem.table).collect();
     named.sort_unstable();
     named.dedup();
     named

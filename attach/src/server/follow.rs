@@ -2,12 +2,13 @@
 
 use super::Shared;
 use super::answer::{body_of, connection_of, refusal, unreadable};
+use crate::line::write_record;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use runstone_store::holder::{Page, Refusal as _, Told, WireItem};
+use runstone_store::holder::{Page, Refusal as _, Told};
 use runstone_store::{ErrorKind, Read, Subscription};
 use serde::Deserialize;
 use std::convert::Infallible;
@@ -129,11 +130,20 @@ fn stream(subscription: Subscription) -> Response {
 
 fn frames(subscription: Subscription) -> impl Stream<Item = Result<Bytes, Infallible>> {
     subscription.map(|item| {
-        let id = item.as_ref().ok().map(|record| record.position.get());
-        let name = if id.is_some() { "record" } else { "error" };
-        // Base64 and JSON of one line each: no line break can get in.
-        let data = serde_json::to_string(&WireItem::from(item)).unwrap_or_default();
-        let id = id.map(|id| format!("id: {id}\n")).unwrap_or_default();
-        Ok(Bytes::from(format!("{id}event: {name}\ndata: {data}\n\n")))
+        let mut frame = Vec::new();
+        let written = item.as_ref().map(|record| {
+            frame.extend_from_slice(format!("id: {}\ndata: ", record.position).as_bytes());
+            // One line, with its line break.
+            write_record(record, &mut frame)
+        });
+        if !matches!(written, Ok(Ok(()))) {
+            frame = b"event: error\ndata: ".to_vec();
+            let told = item.err().map(|error| error.told());
+            // A `Told` always serialises, to one line.
+            frame.extend(serde_json::to_vec(&told).unwrap_or_default());
+            frame.push(b'\n');
+        }
+        frame.push(b'\n');
+        Ok(Bytes::from(frame))
     })
 }

@@ -4,6 +4,8 @@ use crate::args::SchemaArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone};
 use crate::session::Session;
+use runstone::attach::openapi;
+use runstone::endpoints;
 use runstone::projections::schemas;
 use serde::Serialize;
 use serde_json::Value;
@@ -18,6 +20,11 @@ struct Known<'a> {
 
 pub(crate) fn run(session: &Session, args: &SchemaArgs) -> Result<Exit, Failure> {
     let output = &session.output;
+    if args.http {
+        let document = openapi(&endpoints());
+        output.answer(&document, || format!("{document:#}"))?;
+        return Ok(Exit::Done);
+    }
     let all = schemas();
     if let Some(name) = &args.event_type {
         let known = all.iter().find(|known| known.name == name).ok_or_else(|| {

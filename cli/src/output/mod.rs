@@ -8,13 +8,14 @@ mod table;
 mod text;
 mod time;
 
-pub(crate) use json::{ErrorLine, Head, Summary, base64, hex, on_one_line, write_record};
+pub(crate) use json::{ErrorLine, Summary, base64, hex};
 pub(crate) use pretty::indent;
 pub(crate) use progress::Progress;
 pub(crate) use record::{Fields, RecordLines, whole_record};
+pub(crate) use runstone::attach::line::{Head, on_one_line, rfc3339, write_record};
 pub(crate) use table::{Align, Table, Tone, paint};
 pub(crate) use text::{bytes, count, preview, printable, usd};
-pub(crate) use time::{duration, now, relative, rfc3339};
+pub(crate) use time::{duration, now, relative};
 
 use crate::error::{Exit, Failure, Report};
 use anstream::{AutoStream, ColorChoice};

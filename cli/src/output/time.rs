@@ -7,14 +7,6 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// RFC 3339 with microseconds, in UTC. `None` for times after the year 9999, which RFC 3339 cannot
-/// write.
-pub(crate) fn rfc3339(unix_us: u64) -> Option<String> {
-    let micros = i64::try_from(unix_us).ok()?;
-    let time = Timestamp::from_microsecond(micros).ok()?;
-    Some(format!("{time:.6}"))
-}
-
 /// How long ago, or until when, in the largest fitting unit.
 pub(crate) fn relative(unix_us: u64, now: Timestamp) -> String {
     let now_us = u64::try_from(now.as_microsecond()).unwrap_or(0);
@@ -52,15 +44,6 @@ pub(crate) fn duration(micros: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_utc_with_microseconds() {
-        assert_eq!(rfc3339(0).as_deref(), Some("1970-01-01T00:00:00.000000Z"));
-        let one = rfc3339(1_764_000_000_000_001);
-        assert_eq!(one.as_deref(), Some("2025-11-24T16:00:00.000001Z"));
-        assert_eq!(rfc3339(u64::MAX), None);
-        assert_eq!(rfc3339(1 << 62), None);
-    }
 
     #[test]
     fn distances_are_in_the_largest_fitting_unit() {

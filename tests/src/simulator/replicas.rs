@@ -52,7 +52,7 @@ impl Simulation {
                 let open = self.reading();
                 let found = verify_file(&path, open, VerifyLevel::Payloads, &|_, _| {})?;
                 // One that was cut short is cut short in the copy too.
-                let pending = self.log().erasures().into_iter();
+                let pending = self.log().erasures().unwrap().into_iter();
                 let pending = pending.filter(|erasure| erasure.completed.is_none());
                 assert_eq!(found.problems.len(), pending.count(), "{found:?}");
                 assert!(found.worst() != Some(ProblemKind::Tampered), "{found:?}");
@@ -80,7 +80,7 @@ impl Simulation {
         let Some(replica) = self.any_replica() else {
             return Ok(());
         };
-        let erasures = self.log().erasures();
+        let erasures = self.log().erasures().unwrap();
         let is_sealed = self.log().info().sealing == Sealing::Required;
         let open = self.reading();
         let report = verify_file(&replica.path, open, VerifyLevel::Headers, &|_, _| {})?;
@@ -124,7 +124,7 @@ impl Simulation {
             return Ok(());
         };
         // Keys that were destroyed since then are gone, and the replica would not say why.
-        let erasures = self.log().erasures();
+        let erasures = self.log().erasures().unwrap();
         if erasures
             .iter()
             .any(|one| one.requested.get() >= replica.size)

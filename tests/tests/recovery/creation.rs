@@ -82,6 +82,6 @@ fn key_table_being_replaced() -> Outcome {
     log.append_blocking(event("fresh").scope("fresh"))?;
     drop(log);
     assert!(!folder.join("table.new").exists());
-    assert!(site.open()?.keys().iter().any(|key| key.scope == "fresh"));
+    assert!(site.open()?.keys()?.iter().any(|key| key.scope == "fresh"));
     Ok(())
 }

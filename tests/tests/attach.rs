@@ -1,0 +1,753 @@
+//! A held log, open to other processes: the same answers, the same guarantees, and nothing that a
+//! client does harms who holds it.
+
+use runstone::attach::{Limits, connect, socket_of};
+use runstone::store::keys::{Credential, verify_proof};
+use runstone::{
+    Amounts, Append, AppendError, Authority, Budgets, Effects, Expected, Hold, Item, Log, NewEvent,
+    OpenError, Query, Read, Runstone, TaskState, Tasks, approvals, effects, tasks, trays,
+};
+use runstone_tests::command::{Runstone as Command, binary};
+use runstone_tests::tamper::Outcome;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest time that anything here may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Site {
+    _folder: tempfile::TempDir,
+    log: PathBuf,
+}
+
+impl Site {
+    fn new() -> Outcome<Self> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("log.redb");
+        Ok(Self {
+            _folder: folder,
+            log,
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.log.with_file_name(name)
+    }
+
+    fn socket(&self) -> PathBuf {
+        socket_of(&self.log)
+    }
+
+    /// A process that holds the log, once it serves it.
+    fn holder(&self) -> Outcome<Holder> {
+        let mut child = std::process::Command::new(binary())
+            .arg("--log")
+            .arg(&self.log)
+            .arg("serve")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut first = String::new();
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        BufReader::new(stdout).read_line(&mut first)?;
+        assert!(first.contains("is served on"), "{first}");
+        Ok(Holder(child))
+    }
+}
+
+/// A process that holds a log.
+struct Holder(Child);
+
+impl Holder {
+    fn kill(mut self) -> Outcome {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An HTTP request as it is written, and all of the answer.
+fn raw(socket: &Path, request: &[u8]) -> Outcome<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn post(socket: &Path, name: &str, body: &str) -> Outcome<(u16, Value)> {
+    let request = format!(
+        "POST /v1/{name} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    parsed(&raw(socket, request.as_bytes())?)
+}
+
+fn parsed(answer: &str) -> Outcome<(u16, Value)> {
+    let status = answer.get(9..12).ok_or("no status")?.parse()?;
+    let (_, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+    Ok((status, serde_json::from_str(body).unwrap_or_default()))
+}
+
+fn read_all(log: &Log) -> Outcome<Vec<String>> {
+    let records = log.read(Read::new(Query::everything()))?;
+    let shown = records
+        .map(|record| record.map(|record| format!("{record:?}{:?}", record.payload.bytes())));
+    Ok(shown.collect::<Result<_, _>>()?)
+}
+
+#[test]
+fn an_attached_handle_answers_as_the_one_that_holds_the_file() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    // White space around a payload is a part of it, and so is `null`.
+    for payload in [r#"{"a":1}"#, " \n[1, 2]\t", "null", r#""\u00e4 <>""#] {
+        here.append_blocking(
+            NewEvent::new("chat.message", "s")
+                .tag("k:v")
+                .payload(payload),
+        )?;
+    }
+    for number in 0..1_500 {
+        here.append_blocking(NewEvent::new("data.row", "rows").json(&number)?)?;
+    }
+    let there = Runstone::options().open(&site.log)?;
+    assert!(there.is_attached() && !here.is_attached());
+
+    assert_eq!(read_all(&here)?, read_all(&there)?);
+    for read in [
+        Read::new(Query::stream("rows")).reverse().limit(700),
+        Read::new(Query::stream("rows")).from(700_u64).to(1_400_u64),
+        Read::new(Item::new().of_type("chat.*").tag("k:v").into()).without_payloads(),
+        Read::new(Query::everything()).limit(0),
+    ] {
+        let found = |log: &Log| -> Outcome<Vec<u64>> {
+            let records = log.read(read.clone())?;
+            Ok(records
+                .map(|record| record.map(|record| record.position.get()))
+                .collect::<Result<_, _>>()?)
+        };
+        assert_eq!(found(&here)?, found(&there)?, "{read:?}");
+    }
+    let record = here.record_by_revision("s", 1)?;
+    assert_eq!(
+        there.record_by_id(record.header.event_id)?.payload,
+        record.payload
+    );
+    assert_eq!(there.count(&Query::stream("rows"))?, 1_500);
+    assert_eq!(there.root(), here.root());
+    assert_eq!(there.size(), here.size());
+    assert_eq!(
+        there.opening(),
+        runstone::store::Opening::clone(&there.opening())
+    );
+    assert_eq!(there.opening().id, here.opening().id);
+    assert_eq!(there.vkeys()?, here.vkeys()?);
+    assert_eq!(there.checkpoint()?.text(), here.checkpoint()?.text());
+    assert_eq!(there.fold_status()?, here.fold_status()?);
+    assert!(
+        there
+            .verify(runstone::VerifyLevel::Commitments, &|_, _| {})
+            .valid
+    );
+    assert!(
+        there
+            .check_folds(None, &|_, _| {})?
+            .iter()
+            .all(runstone::FoldCheck::is_equal)
+    );
+
+    // A proof under one checkpoint, made of nodes that are asked for.
+    let mut prover = there.prover()?;
+    let mut own = here.prover()?;
+    for position in [0, 1, 777, 1_504] {
+        let position = runstone::Position::new(position);
+        assert_eq!(
+            prover.receipt(position)?.encode(),
+            own.receipt(position)?.encode()
+        );
+        assert_eq!(
+            there.receipt(position)?.encode(),
+            own.receipt(position)?.encode()
+        );
+    }
+    let backup = site.path("copy.redb");
+    there.backup(&backup, &|_, _| {})?;
+    assert!(backup.exists());
+    Ok(())
+}
+
+#[test]
+fn what_is_appended_from_afar_keeps_its_guarantees() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let there = Runstone::open(&site.log)?;
+    let id = runstone::Uuid::from_u128(7);
+    let event = NewEvent::new("chat.message", "s")
+        .id(id)
+        .payload(" {\"a\" : 1} ");
+    let first =
+        there.append_blocking(Append::new([event.clone()]).expect("s", Expected::NoStream))?;
+    let again = there.append_blocking(event)?;
+    assert!(again.duplicate && again.first == first.first);
+    assert_eq!(
+        here.record(first.first)?.payload.bytes(),
+        Some(&b" {\"a\" : 1} "[..])
+    );
+
+    // Refusals are told by their codes, and those that programs act on as what they are.
+    let stale = Append::new([NewEvent::new("chat.message", "s")]).expect("s", Expected::Exact(9));
+    assert_eq!(there.append_blocking(stale).unwrap_err().code(), "conflict");
+    let taken = Append::new([NewEvent::new("chat.message", "t")])
+        .condition(runstone::Condition::none(Query::stream("s")));
+    let refused = there.append_blocking(taken).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::ConditionFailed { position: 1 }),
+        "{refused:?}"
+    );
+    let owned = there
+        .append_blocking(NewEvent::new("run.started", "s"))
+        .unwrap_err();
+    assert_eq!(
+        (owned.code(), owned.to_string()),
+        (
+            "owned_namespace",
+            here.append_blocking(NewEvent::new("run.started", "s"))
+                .unwrap_err()
+                .to_string()
+        )
+    );
+    let many = there.append_many_blocking(vec![
+        NewEvent::new("chat.message", "s").into(),
+        NewEvent::new("bad type", "s").into(),
+        NewEvent::new("chat.message", "s").into(),
+    ]);
+    assert_eq!(
+        many.iter().map(Result::is_ok).collect::<Vec<_>>(),
+        [true, false, true]
+    );
+    Ok(())
+}
+
+#[test]
+fn commands_are_decided_where_the_file_is() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let there = Runstone::open(&site.log)?;
+
+    let claim = effects::Claim::tool("s", "pay")
+        .request("k")
+        .args(&json!({"a": 1}))?
+        .holder("far");
+    let effects::Claimed::Held(held) = there.effects().claim_blocking(&claim)? else {
+        panic!("it is claimed");
+    };
+    // Nobody sees from here when that process ends, so the claim has a lease.
+    assert!(held.lease_expires_at_us.is_some());
+    let refused = here.effects().claim_blocking(&claim).unwrap_err();
+    assert_eq!(refused.code(), "in_flight");
+    let refused = there.effects().claim_blocking(&claim).unwrap_err();
+    assert!(
+        matches!(&refused, runstone::EffectError::InFlight(effect) if effect.holder == "far"),
+        "{refused:?}"
+    );
+    let done = effects::Change::Complete {
+        result: Some(b"null".to_vec()),
+        rejected: None,
+    };
+    there.effects().change_blocking(&held.target(), &done)?;
+    for log in [&here, &there] {
+        let effects::Claimed::Completed(outcome) = log.effects().claim_blocking(&claim)? else {
+            panic!("it is completed");
+        };
+        assert_eq!(outcome.result.as_deref(), Some(&b"null"[..]));
+    }
+
+    let far = Tasks::new(&there);
+    far.create_blocking(&tasks::NewTask::new("t").title("a"))?;
+    let held = far.claim_blocking("t", "far", Hold::Opening)?;
+    assert!(held.lease_expires_at_us.is_some());
+    let late = Tasks::new(&here).move_to_blocking(&tasks::Move::new("t", TaskState::Done));
+    assert_eq!(
+        late.unwrap_err().code(),
+        far.move_to_blocking(&tasks::Move::new("t", TaskState::Done))
+            .unwrap_err()
+            .code()
+    );
+    far.complete_blocking("t", held.fence, "done")?;
+    let never = far.claim_blocking("t", "far", Hold::Default).unwrap_err();
+    assert!(
+        matches!(never, runstone::TaskError::NotClaimable { .. }),
+        "{never:?}"
+    );
+
+    let queue = trays::Trays::new(&there);
+    queue.open_blocking("in")?;
+    queue.add_blocking("in", &tasks::NewTask::new("x").into())?;
+    let trays::Claim::Claimed(got) = queue.claim_blocking("in", "far", Hold::Default)? else {
+        panic!("there is one");
+    };
+    queue.complete_blocking(&got.task, got.fence, "done")?;
+    let missing = queue.close_blocking("other").unwrap_err();
+    assert_eq!(missing.code(), "tray_not_found");
+
+    let purse = Budgets::new(&there);
+    purse.open_blocking(
+        &runstone::budgets::Open::new("team")
+            .limits(runstone::BudgetLimits::new().of(runstone::Dimension::Tokens, 10)),
+    )?;
+    purse.charge_blocking("team", &Amounts::new().of(runstone::Dimension::Tokens, 8))?;
+    let over = purse
+        .spend_blocking("team", &Amounts::new().of(runstone::Dimension::Tokens, 3))
+        .unwrap_err();
+    let over = over.exceeded().ok_or("it says of what")?;
+    assert_eq!((over.spent, over.limit), (8, 10));
+    assert!(
+        here.check_folds(None, &|_, _| {})?
+            .iter()
+            .all(runstone::FoldCheck::is_equal)
+    );
+    let _: &Effects = here.effects();
+    Ok(())
+}
+
+#[test]
+fn somebody_is_who_he_proves_to_be_on_his_connection() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let entropy = runstone::codec::OsEntropy;
+    let ann = Credential::create(&site.path("ann.cred"), "ann", Authority::Human, &entropy)?;
+    here.enrol("ann", Authority::Human, &ann.public_key())?;
+    let mallory = Credential::create(&site.path("m.cred"), "ann", Authority::Human, &entropy)?;
+
+    let there = Runstone::open(&site.log)?;
+    let claim = effects::Claim::tool("s", "pay").request("k");
+    let asked = approvals::Approvals::new(&there)
+        .request_blocking(&approvals::ApprovalRequest::new(&claim, "pay"))?;
+    let vote = |log: &Log| approvals::Approvals::new(log).vote_blocking(asked.position, true, None);
+    assert_eq!(vote(&there).unwrap_err().code(), "not_allowed");
+    // The right name, and a key of his own.
+    let refused = there.with_credential(&mallory).unwrap_err();
+    assert_eq!(refused.code(), "bad_proof");
+    let human = there.with_credential(&ann)?;
+    assert_eq!(human.principal(), ("human:ann", Authority::Human));
+    assert_eq!(there.principal().1, Authority::System);
+    vote(&human)?;
+
+    // A proof is good for the challenge of its connection, once.
+    let mut first = Dialogue::new(&site.socket())?;
+    let mut second = Dialogue::new(&site.socket())?;
+    let challenge = |dialogue: &mut Dialogue| -> Outcome<Vec<u8>> {
+        let (_, made) = dialogue.ask("principal/challenge", "")?;
+        Ok(decode(made["challenge"].as_str().ok_or("no challenge")?))
+    };
+    let proof = |challenge: &[u8]| {
+        json!({ "id": "ann", "signature": encode(&ann.prove(challenge)) }).to_string()
+    };
+    assert_eq!(
+        first.ask("principal/prove", &proof(&[0; 48]))?.1["code"],
+        "no_challenge"
+    );
+    let (one, two) = (challenge(&mut first)?, challenge(&mut second)?);
+    assert_ne!(one, two);
+    assert_eq!(second.ask("principal/prove", &proof(&one))?.0, 403);
+    // It was taken by that.
+    assert_eq!(
+        second.ask("principal/prove", &proof(&two))?.1["code"],
+        "no_challenge"
+    );
+    let (status, proven) = first.ask("principal/prove", &proof(&one))?;
+    assert_eq!((status, &proven["principal"]), (200, &json!("human:ann")));
+    assert_eq!(
+        first.ask("principal/prove", &proof(&one))?.1["code"],
+        "no_challenge"
+    );
+    assert_eq!(first.ask("facts", "{}")?.1["principal"], "human:ann");
+    assert_eq!(second.ask("facts", "{}")?.1["principal"], "system:keyring");
+    verify_proof(&ann.public_key(), &one, &ann.prove(&one))?;
+    Ok(())
+}
+
+/// Several requests on one connection.
+struct Dialogue(BufReader<UnixStream>);
+
+impl Dialogue {
+    fn new(socket: &Path) -> Outcome<Self> {
+        let stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn ask(&mut self, name: &str, body: &str) -> Outcome<(u16, Value)> {
+        let request = format!(
+            "POST /v1/{name} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.0.get_mut().write_all(request.as_bytes())?;
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if self.0.read_line(&mut head)? == 0 {
+                return Err("the connection ended".into());
+            }
+        }
+        let status = head.get(9..12).ok_or("no status")?.parse()?;
+        let length = head.lines().find_map(|line| {
+            line.to_lowercase()
+                .strip_prefix("content-length: ")?
+                .parse()
+                .ok()
+        });
+        let mut body = vec![0; length.unwrap_or(0)];
+        self.0.read_exact(&mut body)?;
+        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+    }
+}
+
+fn encode(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn decode(text: &str) -> Vec<u8> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap()
+}
+
+#[test]
+fn the_socket_is_its_owners_and_a_stale_one_is_replaced() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    assert_eq!(
+        fs::metadata(site.socket())?.permissions().mode() & 0o777,
+        0o600
+    );
+    here.close_blocking()?;
+    assert!(!site.socket().exists());
+    assert!(connect(&site.socket()).is_err());
+    drop(here);
+
+    // Somebody was killed and left his.
+    drop(UnixListener::bind(site.socket())?);
+    let here = Runstone::open(&site.log)?;
+    assert!(here.server().is_some() && Runstone::open(&site.log)?.is_attached());
+    drop(here);
+
+    // What is no socket is nobody's to remove; the log is used all the same.
+    fs::write(site.socket(), "mine")?;
+    let here = Runstone::open(&site.log)?;
+    assert!(here.server().is_none());
+    assert_eq!(fs::read_to_string(site.socket())?, "mine");
+    let busy = Runstone::open(&site.log).unwrap_err();
+    assert!(matches!(busy, OpenError::Busy { .. }), "{busy}");
+    drop(here);
+
+    fs::remove_file(site.socket())?;
+    let alone = Runstone::options().without_serving().open(&site.log)?;
+    assert!(!site.socket().exists());
+    drop(alone);
+    let _here = Runstone::open(&site.log)?;
+    let busy = Runstone::options()
+        .without_attaching()
+        .open(&site.log)
+        .unwrap_err();
+    assert!(matches!(busy, OpenError::Busy { .. }), "{busy}");
+    Ok(())
+}
+
+#[test]
+fn a_path_too_long_for_an_address_is_reached_all_the_same() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let deep = folder.path().join("d".repeat(120));
+    fs::create_dir(&deep)?;
+    let log = deep.join("log.redb");
+    let here = Runstone::create(&log)?;
+    assert!(here.server().is_some());
+    assert!(Runstone::open(&log)?.is_attached());
+    Ok(())
+}
+
+#[test]
+fn hostile_clients_harm_nobody() -> Outcome {
+    let site = Site::new()?;
+    let mut limits = Limits::default();
+    limits.connections = 8;
+    limits.request_bytes = 4_096;
+    limits.request_time = Duration::from_millis(200);
+    let here = Runstone::options().serve(limits).create(&site.log)?;
+    let socket = site.socket();
+
+    for request in [
+        &b"\0\0\0\0\r\n\r\n"[..],
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-length: -5\r\n\r\n",
+        b"POST /v1/facts HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n{}",
+    ] {
+        let answer = raw(&socket, request)?;
+        assert!(
+            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
+            "{answer}"
+        );
+    }
+    for (name, body, status, code) in [
+        ("nothing", "{}", 404, "unknown_path"),
+        ("facts", "", 400, "bad_request"),
+        ("facts", "[", 400, "bad_request"),
+        ("facts", r#"{"unknown":1}"#, 400, "bad_request"),
+        ("count", r#"{"query":"colour=red"}"#, 400, "bad_request"),
+        ("record", r#"{"which":{"position":999}}"#, 404, "not_found"),
+        (
+            "fold_rows",
+            r#"{"fold":"none","prefix":"","from":"","limit":99}"#,
+            422,
+            "fold_stopped",
+        ),
+        (
+            "tree/node",
+            r#"{"level":255,"index":18446744073709551615}"#,
+            404,
+            "not_found",
+        ),
+        (
+            "entry",
+            r#"{"position":18446744073709551615}"#,
+            404,
+            "not_found",
+        ),
+        (
+            "principal/prove",
+            r#"{"id":"x","signature":"AA=="}"#,
+            403,
+            "no_challenge",
+        ),
+    ] {
+        let (found, told) = post(&socket, name, body)?;
+        assert_eq!(
+            (found, &told["code"]),
+            (status, &json!(code)),
+            "{name} {told}"
+        );
+    }
+    let nested = format!(
+        "{{\"events\":[{{\"type\":\"a.b\",\"stream\":\"s\",\"data\":{}1{}}}]}}",
+        "[".repeat(500),
+        "]".repeat(500)
+    );
+    let (status, told) = post(&socket, "append", &nested)?;
+    assert!(status == 400 || status == 422, "{status} {told}");
+    let (status, told) = post(&socket, "facts", &" ".repeat(5_000))?;
+    assert_eq!((status, &told["code"]), (400, &json!("request_too_large")));
+    let (status, _) = parsed(&raw(
+        &socket,
+        b"GET /v1/facts HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
+    )?)?;
+    assert_eq!(status, 405);
+
+    // Half a request is given up; what is idle makes way, however many there are.
+    let half =
+        b"POST /v1/facts HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n{";
+    assert!(raw(&socket, half)?.contains("request_too_slow"));
+    let idle: Vec<UnixStream> = (0..1_000)
+        .map(|_| UnixStream::connect(&socket))
+        .collect::<Result<_, _>>()?;
+    assert_eq!(post(&socket, "facts", "{}")?.0, 200);
+    drop(idle);
+
+    here.append_blocking(NewEvent::new("chat.message", "s"))?;
+    assert_eq!(here.size(), 2);
+    assert!(here.health().is_ok());
+    Ok(())
+}
+
+#[test]
+fn following_from_afar_is_whole_and_in_order() -> Outcome {
+    let site = Site::new()?;
+    let here = Arc::new(Runstone::create(&site.log)?);
+    let there = Runstone::open(&site.log)?;
+    let mut followed = there.subscribe(Read::new(Query::of_type("chat.message")))?;
+    let writer = {
+        let here = Arc::clone(&here);
+        std::thread::spawn(move || {
+            for number in 0..1_200 {
+                let event = NewEvent::new("chat.message", "s").json(&number).unwrap();
+                here.append_blocking(event).unwrap();
+                here.append_blocking(NewEvent::new("data.row", "t"))
+                    .unwrap();
+            }
+        })
+    };
+    for number in 0..1_200 {
+        let record = followed.next_blocking().ok_or("it goes on")??;
+        assert_eq!(record.payload.bytes(), Some(number.to_string().as_bytes()));
+    }
+    writer.join().map_err(|_| "the writer panicked")?;
+    assert_eq!(followed.cursor().get() % 2, 0);
+    // Whoever follows is told when the log is closed.
+    let waiting = std::thread::spawn(move || followed.next_blocking().is_none());
+    here.close_blocking()?;
+    let ended = waiting.join().map_err(|_| "the follower panicked")?;
+    assert!(ended);
+    Ok(())
+}
+
+#[test]
+fn events_are_streamed_to_whoever_speaks_http() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    here.append_blocking(NewEvent::new("chat.message", "s").payload("{\n\"a\":1}"))?;
+    let mut stream = UnixStream::connect(site.socket())?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"GET /v1/events?query=stream%3Ds HTTP/1.1\r\nhost: x\r\n\r\n")?;
+    let mut lines = BufReader::new(stream).lines();
+    let mut next = |prefix: &str| -> Outcome<String> {
+        loop {
+            let line = lines.next().ok_or("it ended")??;
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return Ok(rest.to_owned());
+            }
+        }
+    };
+    assert_eq!(next("id: ")?, "1");
+    let first: Value = serde_json::from_str(&next("data: ")?)?;
+    assert_eq!(
+        (&first["type"], &first["data"]),
+        (&json!("chat.message"), &json!({"a": 1}))
+    );
+    here.append_blocking(NewEvent::new("chat.message", "s"))?;
+    assert_eq!(next("id: ")?, "2");
+    Ok(())
+}
+
+#[test]
+fn whoever_holds_the_log_may_die_and_the_next_command_opens_the_file() -> Outcome {
+    let site = Site::new()?;
+    let runstone = Command::on(&site.log);
+    runstone.value(["init"]);
+    let holder = site.holder()?;
+    let there = Runstone::open(&site.log)?;
+    let acknowledged = there.append_blocking(NewEvent::new("chat.message", "s"))?;
+    let line = runstone.value(["attach"]);
+    assert_eq!(line["attached"].as_array().map(Vec::len), Some(1));
+    holder.kill()?;
+
+    // Nobody knows what became of a request that may have been on its way; one that was not sent
+    // is said to be that.
+    let lost = there
+        .append_blocking(NewEvent::new("chat.message", "s"))
+        .unwrap_err();
+    assert!(
+        ["holder_lost", "outcome_unknown"].contains(&lost.code()),
+        "{lost}"
+    );
+    assert!(lost.is_retryable());
+    assert_eq!(
+        there
+            .read(Read::new(Query::everything()))?
+            .next()
+            .ok_or("an error")?
+            .unwrap_err()
+            .code(),
+        "holder_lost"
+    );
+    let gone = there
+        .subscribe(Read::new(Query::everything()))?
+        .next_blocking();
+    assert_eq!(gone.ok_or("an error")?.unwrap_err().code(), "holder_lost");
+
+    let shown = runstone.value(["show", &acknowledged.first.to_string()]);
+    assert_eq!(shown["stream"], "s");
+    // Another one takes its place, and what was left over does not stop it; the handle finds it.
+    let _next = site.holder()?;
+    there.append_blocking(NewEvent::new("chat.message", "s"))?;
+    assert_eq!(runstone.value(["stats"])["events"], 3);
+    Ok(())
+}
+
+#[test]
+fn many_processes_claim_from_one_that_is_replaced() -> Outcome {
+    const CALLS: usize = 60;
+    const WORKERS: usize = 4;
+    let site = Site::new()?;
+    let runstone = Command::on(&site.log);
+    runstone.value(["init"]);
+    let mut holder = Some(site.holder()?);
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|worker| {
+            let log = site.log.clone();
+            std::thread::spawn(move || work(&log, worker, CALLS))
+        })
+        .collect();
+    // It is killed while they work, and another one takes its place; or they open the file.
+    for _ in 0..2 {
+        let claimed = || runstone.values(["effect", "list"]).len();
+        let before = claimed();
+        while claimed() < (before + CALLS / 4).min(CALLS) {
+            std::thread::yield_now();
+        }
+        if let Some(holder) = holder.take() {
+            holder.kill()?;
+        }
+        holder = site.holder().ok();
+    }
+    let mut won = Vec::new();
+    for worker in workers {
+        won.extend(worker.join().map_err(|_| "a worker panicked")?);
+    }
+    won.sort_unstable();
+    let once: Vec<usize> = (0..CALLS).collect();
+    assert_eq!(won, once, "each call is claimed by one of them");
+    drop(holder);
+    runstone.check();
+    Ok(())
+}
+
+/// Claims every call through the command, from its own place on; answers those that it got.
+fn work(log: &Path, worker: usize, calls: usize) -> Vec<usize> {
+    let runstone = Command::on(log);
+    let holder = format!("worker-{worker}");
+    let mut won = Vec::new();
+    for turn in 0..calls {
+        let call = (turn + worker * 7) % calls;
+        let key = format!("call-{call}");
+        let words = [
+            "effect", "claim", "--name", "pay", "--key", &key, "--holder", &holder,
+        ];
+        loop {
+            let (exit, lines, _) = runstone.ended(&words);
+            // A claim whose answer was lost stands, with this holder.
+            let is_own = lines.first().is_some_and(|line| {
+                line["state"] == "in-flight" && line["holder"] == json!(holder)
+            });
+            match exit {
+                0 => {
+                    won.push(call);
+                    break;
+                }
+                1 if is_own && !won.contains(&call) => {
+                    won.push(call);
+                    break;
+                }
+                1 => break,
+                6 | 7 => {}
+                other => panic!("exit {other}: {lines:?}"),
+            }
+        }
+    }
+    won
+}
