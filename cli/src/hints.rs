@@ -58,6 +58,37 @@ fn of_the_log(code: &str) -> Hints {
             "--wait SECONDS waits until the other process lets go of it",
             "fuser PATH or lsof PATH says which process it is",
         ],
+        "held_elsewhere" => &[
+            "runstone attach shows which process holds the log",
+            "do it in that process, or when it has closed the log",
+        ],
+        "holder_lost" => {
+            &["run it again: it opens the file itself, or finds the next process that holds it"]
+        }
+        "not_served" => {
+            &["commands open the file themselves; runstone serve holds the log for others"]
+        }
+        "socket_foreign" => &[
+            "run it as the user who owns the log",
+            "if you do not know that process, do not trust the folder",
+        ],
+        "socket_in_the_way" => &["move it away; until then the log is used by one process alone"],
+        "socket_io" => &["check that you may write the folder of the log"],
+        "bad_answer" => &["use the same version of runstone in both processes"],
+        "bad_request" | "bad_method" | "unknown_path" => {
+            &["runstone schema --http prints what can be asked, and how"]
+        }
+        "request_too_large" => &[
+            "split it",
+            "whoever holds the log sets the limit: Runstone::options().serve(limits)",
+        ],
+        "request_too_slow" => &[
+            "send it at once",
+            "whoever holds the log sets the limit: Runstone::options().serve(limits)",
+        ],
+        "no_challenge" => {
+            &["ask principal/challenge, sign what it answers, and answer on the same connection"]
+        }
         "log_behind" | "log_diverged" => &[
             "runstone verify shows what is there; keep the file and LOG.head as they are",
             "if the file was replaced by an older copy, put the newest one back",

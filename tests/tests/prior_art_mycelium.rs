@@ -511,7 +511,7 @@ fn m14_a_receipt_is_of_its_place_in_the_log() -> Outcome {
         let forged = runstone::Receipt::parse(&bytes);
         assert!(forged.is_err() || forged?.verify(&policy, &options).is_err());
         // Another log's key verifies nothing here.
-        let other = runstone::Policy::of_logs(Runstone::memory()?.vkeys())?;
+        let other = runstone::Policy::of_logs(Runstone::memory()?.vkeys()?)?;
         assert!(receipt.verify(&other, &options).is_err());
     }
     assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
