@@ -2,7 +2,7 @@
 
 mod ask;
 
-pub use ask::ask;
+pub use ask::{ask, new_task};
 
 use crate::calls::{Held, Plain, Said, Time};
 use runstone_projections::tasks::TaskState;
