@@ -22,7 +22,7 @@ pub(crate) enum Look<'a> {
     /// As somebody looks at it already.
     At(&'a Snapshot),
     /// As it is when it is looked into first.
-    First(&'a Db, OnceCell<Snapshot>),
+    First(&'a Db, OnceCell<Box<Snapshot>>),
     /// There is none: rows lie in memory alone.
     Nowhere,
 }
@@ -41,13 +41,11 @@ impl<'a> Look<'a> {
                 return Err(StorageError::Database { message });
             }
         };
-        let snapshot = match opened.get() {
-            Some(snapshot) => snapshot,
-            None => {
-                let snapshot = db.snapshot()?;
-                opened.get_or_init(|| snapshot)
-            }
-        };
+        if let Some(snapshot) = opened.get() {
+            return snapshot.row(RowTable::Folds, key);
+        }
+        let snapshot = Box::new(db.snapshot()?);
+        let snapshot = opened.get_or_init(|| snapshot);
         snapshot.row(RowTable::Folds, key)
     }
 }
