@@ -61,19 +61,13 @@ fn an_agent_is_told_things_and_stops_when_a_person_says_so() -> Outcome {
     assert_eq!(classes, [Some("message"), Some("order"), Some("message")]);
     let refused: Vec<_> = lines.iter().map(|line| &line["refused"]).collect();
     assert_eq!(refused, [&json!(false), &json!(true), &json!(false)]);
-    let log = folder.path().join("log.redb");
-    let shown = |words: &[&str]| -> Outcome<String> {
-        let mut command = Command::new(binary());
-        let output = command.arg("--log").arg(&log).args(words).output()?;
-        Ok(String::from_utf8(output.stdout)?)
-    };
-    let listed = shown(&["message", "list", "scout"])?;
+    let (_, listed, _) = runstone.shown(&["message", "list", "scout"]);
     let marked = |line: &str| line.ends_with("shutdown (refused, and not delivered)");
     let marked: Vec<_> = listed.lines().map(marked).collect();
     assert_eq!(marked, [false, true, false], "{listed}");
-    let one = shown(&["agent", "show", "scout"])?;
+    let (_, one, _) = runstone.shown(&["agent", "show", "scout"]);
     assert!(one.starts_with("agent           scout\nkind "), "{one}");
-    let all = shown(&["agent", "list"])?;
+    let (_, all, _) = runstone.shown(&["agent", "list"]);
     assert!(all.contains("  -       -     -            looks"), "{all}");
 
     // A credential that is not there.

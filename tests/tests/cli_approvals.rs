@@ -1,9 +1,8 @@
 //! Approvals as scripts and people at a terminal use them.
 
-use runstone_tests::command::{Runstone, binary};
+use runstone_tests::command::Runstone;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
-use std::process::Command;
 
 #[test]
 fn a_call_waits_for_people_across_processes() -> Outcome {
@@ -82,14 +81,7 @@ fn a_call_waits_for_people_across_processes() -> Outcome {
     );
     let (exit, _, code) = run(&["approval", "reject", &position, "--cred", ada]);
     assert_eq!((exit, code.as_str()), (3, "already_decided"));
-    let log = folder.path().join("log.redb");
-    let mut command = Command::new(binary());
-    let output = command
-        .arg("--log")
-        .arg(&log)
-        .args(["approval", "show", &position])
-        .output()?;
-    let shown = String::from_utf8(output.stdout)?;
+    let (_, shown, _) = runstone.shown(&["approval", "show", &position]);
     assert!(
         shown.contains("\nasked by        system:keyring\n"),
         "{shown}"
