@@ -15,7 +15,7 @@ pub(crate) use record::{Fields, RecordLines, whole_record};
 pub(crate) use runstone::attach::line::{Head, on_one_line, rfc3339, write_record};
 pub(crate) use table::{Align, Table, Tone, paint};
 pub(crate) use text::{bytes, count, preview, printable, usd};
-pub(crate) use time::{duration, now, relative};
+pub(crate) use time::{duration, now, relative, with_dates};
 
 use crate::error::{Exit, Failure, Report};
 use anstream::{AutoStream, ColorChoice};

@@ -1,10 +1,27 @@
 //! Times at the edge: microseconds on disk, RFC 3339 and words outside.
 
 use jiff::Timestamp;
+use runstone::attach::line::rfc3339;
 
 /// The clock of this process.
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// A message of the library, which knows no calendar and counts microseconds, as people read it.
+pub(crate) fn with_dates(mut message: String) -> String {
+    const UNIT: &str = " (Unix microseconds)";
+    let mut from = 0;
+    while let Some(end) = message[from..].find(UNIT).map(|at| from + at) {
+        let start = message[..end].rfind(|one: char| !one.is_ascii_digit());
+        let start = start.map_or(0, |at| at + 1);
+        from = end + UNIT.len();
+        if let Some(time) = message[start..end].parse().ok().and_then(rfc3339) {
+            message.replace_range(start..from, &time);
+            from = start + time.len();
+        }
+    }
+    message
 }
 
 /// How long ago, or until when, in the largest fitting unit.
@@ -44,6 +61,22 @@ pub(crate) fn duration(micros: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn microseconds_of_the_library_become_dates() {
+        let said = |text: &str| with_dates(text.to_owned());
+        assert_eq!(
+            said("held until 1795283078319892 (Unix microseconds), or 0 (Unix microseconds)"),
+            "held until 2026-11-21T17:44:38.319892Z, or 1970-01-01T00:00:00.000000Z"
+        );
+        for text in [
+            "x",
+            "18446744073709551615 (Unix microseconds)",
+            " (Unix microseconds)",
+        ] {
+            assert_eq!(said(text), text);
+        }
+    }
 
     #[test]
     fn distances_are_in_the_largest_fitting_unit() {

@@ -1,7 +1,7 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
-use crate::fold::{FoldCheck, FoldRow, FoldStatus, Rebuild, RowSeal, clear};
+use crate::fold::{FoldCheck, FoldRow, FoldStatus, Look, Rebuild, RowSeal, clear};
 use crate::holder::{CheckFolds, FoldRowOf, FoldStatusOf, RebuildFolds};
 use crate::log::{Backing, Here, Log};
 use crate::open::row_seal;
@@ -111,7 +111,8 @@ impl Here {
         self.shared.reader()?;
         let host = self.fold_host();
         let db = self.shared.current().db.clone();
-        host.row(&db, fold, key).map_err(|error| ReadError::Fold {
+        let row = host.row(&Look::first(&db), fold, key);
+        row.map_err(|error| ReadError::Fold {
             fold: fold.to_owned(),
             why: error.to_string(),
         })
@@ -128,7 +129,8 @@ impl Here {
         let host = self.fold_host();
         let db = self.shared.current().db.clone();
         let from = if from < prefix { prefix } else { from };
-        host.rows(&db, fold, prefix, from, limit)
+        let snapshot = db.snapshot().map_err(ReadError::from)?;
+        host.rows(&snapshot, fold, prefix, from, limit)
             .map_err(|error| ReadError::Fold {
                 fold: fold.to_owned(),
                 why: error.to_string(),
