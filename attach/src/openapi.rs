@@ -1,4 +1,4 @@
-//! What can be asked, as an OpenAPI document.
+//! What can be asked, as an `OpenAPI` document.
 
 use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, EVENTS, PROVE, Proof, Proven};
 use runstone_store::holder::{Endpoint, Told};
@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-/// The OpenAPI 3.1 document of what can be asked (<https://spec.openapis.org/oas/v3.1.0>), made from
+/// The `OpenAPI` 3.1 document of what can be asked (<https://spec.openapis.org/oas/v3.1.0>), made from
 /// the types themselves.
 pub fn openapi(endpoints: &[Endpoint]) -> Value {
     let mut settings = SchemaSettings::draft2020_12();

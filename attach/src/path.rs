@@ -34,7 +34,7 @@ impl Address {
         let folder = path
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = File::open(folder.unwrap_or(Path::new(".")));
+        let folder = File::open(folder.unwrap_or_else(|| Path::new(".")));
         let folder = folder.map_err(|error| AttachError::io(path, &error))?;
         let name = path.file_name().unwrap_or_default();
         let short = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);

@@ -84,11 +84,11 @@ fn trays_of(log: &Log, scope: Option<String>, actor: Option<String>) -> Trays {
 asks! {
     /// Claims a call.
     "effect/claim" ClaimEffect { claim: Claim } -> Claimed, EffectError:
-        |self, log| Effects::new(log).claim_blocking(&self.claim.from_afar());
+        |self, log| Effects::new(log).claim_blocking(&self.claim.seen_afar());
 
     /// Records what came of a call, or what is done to it.
     "effect/change" ChangeEffect { target: Target, change: Change } -> Position, EffectError:
-        |self, log| Effects::new(log).change_blocking(&self.target, &self.change.from_afar());
+        |self, log| Effects::new(log).change_blocking(&self.target, &self.change.seen_afar());
 
     /// Asks people whether a call may be made.
     "approval/request" RequestApproval { request: ApprovalRequest } -> Approval, ApprovalError:
@@ -124,7 +124,7 @@ asks! {
     /// Reserves amounts.
     "budget/reserve" ReserveBudget { owner: Owner, amounts: Amounts, hold: Hold }
         -> Reserved, BudgetError: |self, log| {
-        Budgets::new(log).reserve_blocking(self.owner, &self.amounts, self.hold.from_afar())
+        Budgets::new(log).reserve_blocking(self.owner, &self.amounts, self.hold.seen_afar())
     };
 
     /// Spends amounts, if there is room.
@@ -165,7 +165,7 @@ asks! {
             Some(actor) => tasks.actor(actor),
             None => tasks,
         };
-        tasks.run_blocking(&self.order.from_afar(), Granted::of)
+        tasks.run_blocking(&self.order.seen_afar(), Granted::of)
     };
 
     /// Opens a tray.
@@ -207,13 +207,13 @@ asks! {
         hold: Hold,
     } -> trays::Claim, TrayError: |self, log| {
         let trays = trays_of(log, self.scope, self.actor);
-        trays.claim_blocking(&self.tray, &self.holder, self.hold.from_afar())
+        trays.claim_blocking(&self.tray, &self.holder, self.hold.seen_afar())
     };
 
     /// Holds on to a task of a tray.
     "tray/renew" RenewOfTray { task: TaskId, fence: Position, hold: Hold } -> (), TrayError:
         |self, log| {
-            let hold = self.hold.from_afar();
+            let hold = self.hold.seen_afar();
             Trays::new(log).renew_blocking(&self.task, self.fence, hold)
         };
 

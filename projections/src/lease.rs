@@ -40,7 +40,7 @@ pub enum Hold {
 
 impl Hold {
     /// As it counts for a holder in another process, whose end this one does not see.
-    pub(crate) fn from_afar(self) -> Self {
+    pub(crate) fn seen_afar(self) -> Self {
         match self {
             Self::Opening => Self::Default,
             other => other,

@@ -22,6 +22,7 @@ pub(crate) mod json {
 pub(crate) mod maybe_json {
     use serde::{Deserializer, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde calls it so")]
     pub(crate) fn serialize<S: Serializer>(
         bytes: &Option<Vec<u8>>,
         serializer: S,

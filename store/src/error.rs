@@ -461,7 +461,7 @@ pub enum AppendError {
     },
     /// The process that holds the log met it.
     #[error(transparent)]
-    Told(Told),
+    Told(Box<Told>),
     /// Keys are missing or a provider does not answer.
     #[error("the keys cannot be used: {message}")]
     Keys {
@@ -676,7 +676,7 @@ pub enum ReadError {
     },
     /// The process that holds the log met it.
     #[error(transparent)]
-    Told(Told),
+    Told(Box<Told>),
     /// The log is reopening after a failed commit.
     #[error("the log is reopening after a failed commit; try again")]
     Reopening,

@@ -597,8 +597,11 @@ fn following_from_afar_is_whole_and_in_order() -> Outcome {
         assert_eq!(record.payload.bytes(), Some(number.to_string().as_bytes()));
     }
     writer.join().map_err(|_| "the writer panicked")?;
-    // Whoever follows is told when the log is closed.
-    let waiting = std::thread::spawn(move || followed.next_blocking().is_none());
+    // Whoever follows is told when the log is closed: by the end, or since nobody answers any more.
+    let waiting = std::thread::spawn(move || match followed.next_blocking() {
+        None => true,
+        Some(item) => item.is_err_and(|error| error.is_retryable()),
+    });
     here.close_blocking()?;
     let ended = waiting.join().map_err(|_| "the follower panicked")?;
     assert!(ended);

@@ -171,7 +171,7 @@ pub(crate) struct SchemaArgs {
     /// The event type; without it all are listed
     #[arg(value_name = "TYPE")]
     pub(crate) event_type: Option<String>,
-    /// Print the OpenAPI document of what a process that holds a log answers on its socket
+    /// Print the openapi.json of what a process that holds a log answers on its socket
     #[arg(long, conflicts_with = "event_type")]
     pub(crate) http: bool,
 }

@@ -196,8 +196,8 @@ impl Claim {
     }
 
     /// As it counts for a holder in another process.
-    pub(crate) fn from_afar(mut self) -> Self {
-        self.hold = self.hold.from_afar();
+    pub(crate) fn seen_afar(mut self) -> Self {
+        self.hold = self.hold.seen_afar();
         self
     }
 
@@ -469,9 +469,9 @@ pub enum Found {
 
 impl Change {
     /// As it counts for a holder in another process.
-    pub(crate) fn from_afar(self) -> Self {
+    pub(crate) fn seen_afar(self) -> Self {
         match self {
-            Self::Renew(hold) => Self::Renew(hold.from_afar()),
+            Self::Renew(hold) => Self::Renew(hold.seen_afar()),
             // Whoever says so may be anybody: it takes a person.
             Self::Reconcile {
                 found, evidence, ..

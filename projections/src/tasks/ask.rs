@@ -206,9 +206,9 @@ pub(crate) enum Order {
 
 impl Order {
     /// As it counts for a holder in another process.
-    pub(crate) fn from_afar(mut self) -> Self {
+    pub(crate) fn seen_afar(mut self) -> Self {
         if let Self::Claim { hold, .. } | Self::Renew { hold, .. } = &mut self {
-            *hold = hold.from_afar();
+            *hold = hold.seen_afar();
         }
         self
     }

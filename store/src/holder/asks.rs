@@ -15,7 +15,7 @@ use crate::keys::{KeyError, KeyInfo};
 use crate::log::Log;
 use crate::options::Durability;
 use crate::query::Query;
-use crate::read::{Read, Record};
+use crate::read::Read;
 use runstone_codec::{Authority, Draft, NewEvent, Position};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -503,7 +503,10 @@ fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
     let reverse = read.reverse;
     let mut left = read.limit;
     for item in log.read(read)? {
-        let at = item.as_ref().map_or_else(ReadError::position, at_of);
+        let at = match &item {
+            Ok(record) => Some(record.position.get()),
+            Err(error) => error.position(),
+        };
         page.push(item);
         left = left.map(|left| left.saturating_sub(1));
         if page.is_full() && left != Some(0) {
@@ -512,10 +515,6 @@ fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
         }
     }
     Ok(page)
-}
-
-fn at_of(record: &Record) -> Option<u64> {
-    Some(record.position.get())
 }
 
 fn beyond(at: u64, reverse: bool) -> Option<u64> {

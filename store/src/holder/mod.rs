@@ -101,6 +101,7 @@ pub trait Holder: Debug + Send + Sync {
 
 /// How an [`Ask`] is answered and described, whatever its type.
 #[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct Endpoint {
     /// Its name.
     pub name: &'static str,

@@ -122,7 +122,7 @@ impl Refusal for AppendError {
         let told = Told::new(self.code(), self.kind(), self.to_string());
         let told = told.retryable(self.is_retryable());
         match self {
-            Self::Told(told) => told.clone(),
+            Self::Told(told) => (**told).clone(),
             Self::OutcomeUnknown { why } | Self::Poisoned { why } => told.detail(why),
             Self::ConditionFailed { position } => told.detail(position),
             Self::EventIdKnown { id, position } => told.detail(&(id, position)),
@@ -155,7 +155,7 @@ impl Refusal for AppendError {
             }
             _ => None,
         };
-        typed.unwrap_or(Self::Told(told))
+        typed.unwrap_or_else(|| Self::Told(Box::new(told)))
     }
 
     fn lost(lost: Lost) -> Self {
@@ -172,7 +172,7 @@ impl Refusal for ReadError {
         let told = Told::new(self.code(), self.kind(), self.to_string());
         let told = told.retryable(self.is_retryable());
         match self {
-            Self::Told(told) => told.clone(),
+            Self::Told(told) => (**told).clone(),
             Self::NotFound { what } => told.detail(what),
             other => match other.position() {
                 Some(position) => told.detail(&position),
@@ -188,7 +188,7 @@ impl Refusal for ReadError {
             },
             ("reopening", _) => Self::Reopening,
             ("closed", _) => Self::Closed,
-            _ => Self::Told(told),
+            _ => Self::Told(Box::new(told)),
         }
     }
 }
@@ -238,14 +238,14 @@ impl From<Told> for ReadError {
 
 impl From<Told> for KeyError {
     fn from(told: Told) -> Self {
-        Self::Told(told)
+        Self::of(told)
     }
 }
 
 impl Refusal for KeyError {
     fn told(&self) -> Told {
         match self {
-            Self::Told(told) => told.clone(),
+            Self::Told(told) => (**told).clone(),
             _ => {
                 Told::new(self.code(), self.kind(), self.to_string()).retryable(self.is_retryable())
             }
@@ -253,7 +253,7 @@ impl Refusal for KeyError {
     }
 
     fn of(told: Told) -> Self {
-        Self::Told(told)
+        Self::Told(Box::new(told))
     }
 }
 

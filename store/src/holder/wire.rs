@@ -187,7 +187,6 @@ pub struct WireDraft {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Keyed")]
 #[serde(deny_unknown_fields)]
-#[expect(clippy::exhaustive_structs, reason = "what is sent")]
 pub struct WireKeyed {
     /// Where the digest goes.
     pub target: WireTarget,
@@ -201,7 +200,6 @@ pub struct WireKeyed {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "KeyedTarget")]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "what is sent")]
 pub enum WireTarget {
     /// A tag with this key.
     Tag(String),
@@ -282,7 +280,6 @@ pub struct WireRecord {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Payload")]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::exhaustive_enums, reason = "what is sent")]
 pub enum WirePayload {
     /// The JSON bytes as they were given.
     Open(Base64),

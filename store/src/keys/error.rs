@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub enum KeyError {
     /// Another process holds the log, and its keys.
     #[error(transparent)]
-    Told(Told),
+    Told(Box<Told>),
     /// There is no keyring.
     #[error(
         "there is no keyring in {path}; name its folder with --keys, or bring back what `runstone keys backup` wrote",
