@@ -101,8 +101,16 @@ impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
+    /// What lies past the end reads as zeros. Damage leads there, and a page of zeros is found to be
+    /// damaged; after an error redb would refuse every page that is whole as well.
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        match self.0.read(offset, out) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                out.fill(0);
+                Ok(())
+            }
+            read => read,
+        }
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
