@@ -60,6 +60,9 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.replicas_read += tally.replicas_read;
     total.successions += tally.successions;
     total.calls += tally.calls;
+    total.taken += tally.taken;
+    total.drained += tally.drained;
+    total.dead += tally.dead;
     total.events += tally.events;
     for (code, count) in &tally.refused {
         *total.refused.entry(code).or_default() += count;

@@ -5,7 +5,7 @@ use crate::calls::{Lost, Said, Told, hold, of_append};
 use runstone_codec::Position;
 use runstone_projections::tasks::{Move, NewTask, TaskError, TaskState, Tasks};
 
-fn of_task(error: &TaskError) -> Told {
+pub(crate) fn of_task(error: &TaskError) -> Told {
     Err(match error {
         TaskError::Append(error) => of_append(error),
         TaskError::Read(error) => Lost::Unread(error.to_string()),
@@ -18,7 +18,8 @@ fn at(position: Position) -> (Said, Option<u64>) {
     (Said::At(Some(position.get())), Some(position.get()))
 }
 
-fn new_task(name: impl Fn(usize) -> String, ask: &TaskAsk) -> Option<NewTask> {
+/// The task that is to be created.
+pub(crate) fn new_task(name: impl Fn(usize) -> String, ask: &TaskAsk) -> Option<NewTask> {
     let TaskAsk::Create(id, links, is_todo) = ask else {
         return None;
     };
