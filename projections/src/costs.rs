@@ -6,7 +6,8 @@
 
 use crate::events::{LlmCallCompleted, control};
 use crate::rows::{UsageRow, UsageSum};
-use crate::runs::{Usage, is_imported, report_of};
+use crate::runs::{Usage, report_of};
+use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::TypedEvent;
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};

@@ -10,7 +10,15 @@
 
 use crate::rows::LeaseRow;
 use runstone_codec::{Control, Position};
-use runstone_store::{Log, Opening, ReadError};
+use runstone_store::{FoldRow, Log, Opening, ReadError};
+
+/// First byte of the place of a lease in an index: what it ends by.
+const BY_LENGTH: u8 = b'a';
+const BY_CLOCK: u8 = b'c';
+const BY_OPENING: u8 = b'o';
+/// Most lengths of leases of one index that a command looks at. Of others a sweep says that they are
+/// over.
+pub(crate) const LENGTHS: usize = 32;
 
 /// How long something is held without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,9 +150,194 @@ impl LeaseRow {
         }
     }
 
+    /// Its place in an index of leases.
+    ///
+    /// ```text
+    ///  'a' length(8) since(8)
+    ///  'c' end(8) since(8)
+    ///  'o' opening(16) since(8)
+    /// ```
+    ///
+    /// Leases of one length end in the order in which they began, whichever opening of the log that
+    /// was: so the first of each length tells whether one of them is over.
+    pub(crate) fn place(&self) -> Vec<u8> {
+        let (by, end) = match self.opening {
+            Some(opening) => (BY_OPENING, opening.to_vec()),
+            None if self.lease_us > 0 => (BY_LENGTH, self.lease_us.to_be_bytes().to_vec()),
+            None => (BY_CLOCK, self.expires_at_us.to_be_bytes().to_vec()),
+        };
+        [&[by], end.as_slice(), &self.since.to_be_bytes()].concat()
+    }
+
     /// Whether it ended.
     pub(crate) fn is_over(&self, opening: &Opening, steady_us: u64) -> bool {
         self.expires_at_us(opening)
             .is_some_and(|expires_at_us| steady_us >= expires_at_us)
+    }
+}
+
+/// Rows of an index of leases, wherever they are.
+pub(crate) trait LeaseIndex {
+    /// Why one cannot be read.
+    type Error;
+
+    /// The first row whose key begins so and is not below `from`.
+    fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, Self::Error>;
+
+    /// The lease that a row is about, if it is in force.
+    fn lease(&self, row: &FoldRow) -> Result<Option<LeaseRow>, Self::Error>;
+}
+
+/// Rows of the index under a prefix whose leases are over, so many at most. It reads those, and the
+/// first of each of so many lengths, whatever number of leases there is.
+pub(crate) fn over<I: LeaseIndex>(
+    index: &I,
+    prefix: &[u8],
+    (opening, steady_us): (&Opening, u64),
+    (most, lengths): (usize, usize),
+) -> Result<Vec<FoldRow>, I::Error> {
+    let mut found = Vec::new();
+    // Of those that are held by an opening, those that are held by another one than this.
+    let by = [prefix, &[BY_OPENING]].concat();
+    let this = [by.as_slice(), &opening.id].concat();
+    let mut from = by.clone();
+    while found.len() < most
+        && let Some(row) = index.first(&by, &from)?
+    {
+        if row.0.starts_with(&this) {
+            from = behind(this.clone());
+        } else {
+            from = next(&row.0);
+            found.push(row);
+        }
+    }
+    let by = [prefix, &[BY_CLOCK]].concat();
+    first_over(index, &by, (opening, steady_us), most, &mut found)?;
+    let by = [prefix, &[BY_LENGTH]].concat();
+    let mut from = by.clone();
+    for _ in 0..lengths {
+        let Some((key, _)) = index.first(&by, &from)? else {
+            break;
+        };
+        let length = by.len().saturating_add(size_of::<u64>());
+        let of_length = key.get(..length).unwrap_or(&key).to_vec();
+        first_over(index, &of_length, (opening, steady_us), most, &mut found)?;
+        from = behind(of_length);
+    }
+    Ok(found)
+}
+
+/// Adds those under a prefix that are over, until one is not.
+fn first_over<I: LeaseIndex>(
+    index: &I,
+    prefix: &[u8],
+    (opening, steady_us): (&Opening, u64),
+    most: usize,
+    found: &mut Vec<FoldRow>,
+) -> Result<(), I::Error> {
+    let mut from = prefix.to_vec();
+    while found.len() < most
+        && let Some(row) = index.first(prefix, &from)?
+    {
+        from = next(&row.0);
+        match index.lease(&row)? {
+            Some(lease) if lease.is_over(opening, steady_us) => found.push(row),
+            Some(_) => break,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Behind a key.
+fn next(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// Behind every key that begins so: what follows in a place has eight bytes.
+fn behind(mut prefix: Vec<u8>) -> Vec<u8> {
+    prefix.extend_from_slice(&[u8::MAX; size_of::<u64>() + 1]);
+    prefix
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runstone_store::{CreateOptions, OpenOptions};
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+
+    /// Leases by their places, and how often a row was asked for.
+    #[derive(Default)]
+    struct Counted(BTreeMap<Vec<u8>, LeaseRow>, Cell<usize>);
+
+    impl LeaseIndex for Counted {
+        type Error = ReadError;
+
+        fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, ReadError> {
+            self.1.set(self.1.get() + 1);
+            let row = self.0.range(from.to_vec()..).next();
+            let row = row.filter(|(key, _)| key.starts_with(prefix));
+            Ok(row.map(|(key, _)| (key.clone(), Vec::new())))
+        }
+
+        fn lease(&self, (key, _): &FoldRow) -> Result<Option<LeaseRow>, ReadError> {
+            Ok(self.0.get(key).cloned())
+        }
+    }
+
+    impl Counted {
+        fn add(&mut self, length: Length, opening: &Opening, (since, at_us): (u64, u64)) {
+            let fields = LeaseFields {
+                holder: 1,
+                opening: 2,
+                lease_us: 3,
+                expires_at_us: 4,
+            };
+            let row = fields.read(&fields.control(length, at_us, opening), since);
+            self.0.insert(row.place(), row);
+        }
+
+        fn over(&self, moment: (&Opening, u64), looked_at: (usize, usize)) -> Vec<u64> {
+            let found = over(self, &[], moment, looked_at).unwrap();
+            found.iter().map(|(key, _)| self.0[key].since).collect()
+        }
+    }
+
+    fn opening() -> Opening {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        log.opening()
+    }
+
+    #[test]
+    fn what_is_over_is_found_and_little_else_is_read() {
+        let (this, other) = (opening(), opening());
+        let mut index = Counted::default();
+        for since in 0..1_000 {
+            index.add(Length::Again(100 + since % 2), &this, (since, since));
+            index.add(Length::ByClock(200), &this, (1_000 + since, since));
+            index.add(Length::Opening, &this, (2_000 + since, since));
+        }
+        assert_eq!(index.over((&this, 99), (1_000, LENGTHS)), [0; 0]);
+        assert!(index.1.take() < 10, "nothing is over");
+        index.add(Length::Opening, &other, (3_000, 0));
+        let found = index.over((&this, 201), (1_000, LENGTHS));
+        assert_eq!(found[..3], [3_000, 1_000, 1_001]);
+        // Of each length those that began up to 100 before; by the clock two.
+        assert_eq!(found.len(), 1 + 2 + 51 + 50);
+        assert!(index.1.take() < 120);
+        assert_eq!(index.over((&this, 201), (2, LENGTHS)), [3_000, 1_000]);
+    }
+
+    #[test]
+    fn so_many_lengths_are_looked_at() {
+        let this = opening();
+        let mut index = Counted::default();
+        for since in 0..100 {
+            index.add(Length::Again(1_000 - since), &this, (since, since * 11));
+        }
+        // The oldest has the greatest length.
+        assert_eq!(index.over((&this, 1_000), (1, LENGTHS)), [0; 0]);
+        assert_eq!(index.over((&this, 1_000), (1, usize::MAX)), [0]);
     }
 }

@@ -71,6 +71,8 @@ mod rows;
 #[cfg(feature = "store")]
 pub mod runs;
 #[cfg(feature = "store")]
+mod seen;
+#[cfg(feature = "store")]
 pub mod sessions;
 #[cfg(feature = "store")]
 pub mod settings;

@@ -11,7 +11,8 @@
 
 use crate::effects::{self, Effect, EffectFilter, State};
 use crate::events::{StepStarted, control};
-use crate::runs::{self, RunFilter, RunStatus, RunSummary, is_imported};
+use crate::runs::{self, RunFilter, RunStatus, RunSummary};
+use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};

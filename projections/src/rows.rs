@@ -5,7 +5,7 @@
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use bincode::{Decode, Encode};
-use runstone_store::FoldError;
+use runstone_store::{FoldError, Rows};
 
 /// Most bytes that decoding a row may claim.
 const LIMIT: usize = 64 * 1024;
@@ -380,6 +380,14 @@ pub(crate) struct TallyRow {
     pub(crate) exceeded_at_us: Option<u64>,
 }
 
+/// What an owner was charged for a call of a model in one day, and is charged still.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ChargeRow {
+    /// The day, week and month.
+    pub(crate) windows: [u64; 3],
+    pub(crate) amounts: Vec<(String, u64)>,
+}
+
 /// A reservation, as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct ReservationRow {
@@ -417,6 +425,41 @@ pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, FoldError> {
             bytes.len() - read
         )))
     }
+}
+
+/// The row under a key.
+pub(crate) fn get<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<T>, FoldError> {
+    rows.get(key)?.map(|row| decode(&row)).transpose()
+}
+
+/// Sets the row under a key.
+pub(crate) fn put<T: Encode>(rows: &mut dyn Rows, key: &[u8], row: &T) -> Result<(), FoldError> {
+    rows.put(key, encode(row)?);
+    Ok(())
+}
+
+/// Sets a row that says something, and removes one that says nothing.
+pub(crate) fn put_or_remove<T: Encode + Default + PartialEq>(
+    rows: &mut dyn Rows,
+    key: &[u8],
+    row: &T,
+) -> Result<(), FoldError> {
+    if *row == T::default() {
+        rows.remove(key);
+        return Ok(());
+    }
+    put(rows, key, row)
+}
+
+/// Adds one to a count, or takes one away; none is no row.
+pub(crate) fn count(rows: &mut dyn Rows, key: &[u8], is_more: bool) -> Result<(), FoldError> {
+    let count: u64 = get(rows, key)?.unwrap_or(0);
+    let count = if is_more {
+        count.saturating_add(1)
+    } else {
+        count.saturating_sub(1)
+    };
+    put_or_remove(rows, key, &count)
 }
 
 #[cfg(test)]

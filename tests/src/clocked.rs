@@ -7,8 +7,10 @@ use runstone_store::keys::Credential;
 use runstone_store::{
     CreateOptions, FoldCheck, Log, LogOptions, ManualClock, OpenOptions, Sealing, VerifyLevel,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 /// When it begins, Unix microseconds.
 pub const START_US: u64 = 1_750_000_000_000_000;
@@ -28,9 +30,18 @@ impl Clocked {
     ///
     /// What the file system says.
     pub fn new() -> Outcome<Self> {
+        Self::beginning(START_US)
+    }
+
+    /// An empty folder, and a clock that begins then.
+    ///
+    /// # Errors
+    ///
+    /// What the file system says.
+    pub fn beginning(start_us: u64) -> Outcome<Self> {
         Ok(Self {
             folder: tempfile::tempdir()?,
-            clock: Arc::new(ManualClock::new(START_US)),
+            clock: Arc::new(ManualClock::new(start_us)),
         })
     }
 
@@ -59,6 +70,14 @@ impl Clocked {
         open
     }
 
+    /// The same for a log that has no threads of its own, and is maintained often.
+    pub fn opening_alone(&self) -> OpenOptions {
+        let mut open = self.opening();
+        open.options.background = false;
+        open.options.maintenance_commits = 3;
+        open
+    }
+
     /// The log, new.
     ///
     /// # Errors
@@ -81,6 +100,38 @@ impl Clocked {
         Ok(Log::open(&self.path(), self.opening())?)
     }
 
+    /// The log, closed or killed, and opened again alone: every row is as it was, and as the log says
+    /// when it is folded from its beginning. There is no other handle of it.
+    ///
+    /// # Errors
+    ///
+    /// What the log or the file system says.
+    ///
+    /// # Panics
+    ///
+    /// If something differs.
+    pub fn restart(&self, log: Log, is_closed: bool) -> Outcome<Log> {
+        let before = digests(&log.check_folds(None, &|_, _| {})?)?;
+        let (size, root) = (log.size(), log.root());
+        let paths = [self.path(), self.file("log.head")];
+        let [file, head] = [std::fs::read(&paths[0])?, std::fs::read(&paths[1])?];
+        if is_closed {
+            log.close_blocking()?;
+        }
+        drop(log);
+        if !is_closed {
+            // What a killed process leaves: the files as they were before they were closed.
+            std::fs::write(&paths[0], file)?;
+            std::fs::write(&paths[1], head)?;
+        }
+        let log = Log::open(&self.path(), self.opening_alone())?;
+        assert_eq!((log.size(), log.root()), (size, root));
+        assert_eq!(digests(&log.check_folds(None, &|_, _| {})?)?, before);
+        assert_eq!(digests(&log.rebuild_folds(None, &|_, _| {})?)?, before);
+        assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
+        Ok(log)
+    }
+
     /// A handle of a person, who is enrolled here; once a log.
     ///
     /// # Errors
@@ -96,10 +147,32 @@ impl Clocked {
     ///
     /// What the log says.
     pub fn principal(&self, log: &Log, name: &str, authority: Authority) -> Outcome<Log> {
-        let credential = Credential::create(&self.file(name), name, authority, &OsEntropy)?;
-        log.enrol(name, authority, &credential.public_key())?;
-        Ok(log.with_credential(&credential)?)
+        enrolled(log, self.folder.path(), name, authority)
     }
+}
+
+/// A handle of somebody who is enrolled here, with the credential in a folder; once a name.
+///
+/// # Errors
+///
+/// What the log says.
+pub fn enrolled(log: &Log, folder: &Path, name: &str, authority: Authority) -> Outcome<Log> {
+    let credential = Credential::create(&folder.join(name), name, authority, &OsEntropy)?;
+    log.enrol(name, authority, &credential.public_key())?;
+    Ok(log.with_credential(&credential)?)
+}
+
+/// A log in memory, and its clock, which begins then.
+///
+/// # Errors
+///
+/// What the log says.
+pub fn memory(start_us: u64) -> Outcome<(Log, Arc<ManualClock>)> {
+    let clock = Arc::new(ManualClock::new(start_us));
+    let mut open = OpenOptions::default();
+    open.options.clock = Arc::<ManualClock>::clone(&clock);
+    open.folds = standard_folds();
+    Ok((Log::memory(&CreateOptions::default(), open)?, clock))
 }
 
 /// Panics unless the rows are what the log says, and the log verifies.
@@ -128,6 +201,18 @@ pub fn digests(checks: &[FoldCheck]) -> Outcome<Vec<(String, [u8; 32])>> {
     }
     let digest = |check: &FoldCheck| (check.fold.clone(), check.digest);
     Ok(checks.iter().map(digest).collect())
+}
+
+/// What comes of a future that waits for nothing: the only caller of a log without threads runs
+/// every commit itself.
+pub fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return output;
+        }
+    }
 }
 
 /// How many cases a test against a model tries.

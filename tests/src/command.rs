@@ -96,6 +96,13 @@ pub fn ended(output: &Output) -> Ended {
     )
 }
 
+/// The same of a command that answers at most one line: its answer, or null.
+pub fn ended_in_one(output: &Output) -> (i32, Value, String) {
+    let (exit, mut answers, code) = ended(output);
+    assert!(answers.len() < 2, "one line an answer: {answers:?}");
+    (exit, answers.pop().unwrap_or(Value::Null), code)
+}
+
 /// `runstone --json` on one log.
 #[derive(Clone, Debug)]
 pub struct Runstone {
@@ -140,6 +147,18 @@ impl Runstone {
     /// Runs it without input, and answers how it ended.
     pub fn ended(&self, args: &[&str]) -> Ended {
         ended(&self.run(args))
+    }
+
+    /// As people see it, without `--json`: exit code, stdout, stderr.
+    pub fn shown(&self, args: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(binary());
+        let output = command.arg("--log").arg(&self.log).args(args).output();
+        let output = output.unwrap();
+        (
+            output.status.code().unwrap_or(-1),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
     }
 
     /// Runs it; it must end with exit code 0. Answers the values that it printed, one a line.

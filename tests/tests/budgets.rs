@@ -1,78 +1,26 @@
 //! Budgets: no number of callers passes a limit, windows roll over where the calendar says so, and
 //! calls and steps spend in the decision that records them.
 
-use runstone_codec::{Authority, Draft, NewEvent, OsEntropy, Position};
+use runstone_codec::{Draft, NewEvent, Position};
 use runstone_projections::budgets::{
     Amounts, BudgetError, BudgetLimits, Budgets, Dimension, MAX_NESTING, Open, Owner, Window, list,
     reservations,
 };
 use runstone_projections::events::{BudgetCharged, control};
-use runstone_projections::{Hold, Settings, standard_folds};
-use runstone_store::keys::Credential;
-use runstone_store::{
-    CreateOptions, Log, ManualClock, OpenOptions, Query, Read, Sealing, VerifyLevel,
-};
+use runstone_projections::{Hold, Settings};
+use runstone_store::{CreateOptions, Log, Query, Read, Sealing};
+use runstone_tests::clocked::{Clocked, START_US, assert_sound, memory};
 use runstone_tests::tamper::Outcome;
 use std::pin::pin;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};
 
 #[path = "budgets/calls.rs"]
 mod calls;
 
 const SECOND: u64 = 1_000_000;
-const START: u64 = 1_750_000_000_000_000;
 const LEASE: Hold = Hold::For(60 * SECOND);
-
-struct Site {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
-}
-
-impl Site {
-    fn new(at_us: u64) -> Outcome<Self> {
-        Ok(Self {
-            folder: tempfile::tempdir()?,
-            clock: Arc::new(ManualClock::new(at_us)),
-        })
-    }
-
-    fn opening(&self) -> OpenOptions {
-        let mut open = OpenOptions::default();
-        open.options.clock = Arc::<ManualClock>::clone(&self.clock);
-        open.folds = standard_folds();
-        open
-    }
-
-    fn create(&self) -> Outcome<Log> {
-        let mut create = CreateOptions::default();
-        create.sealing = Sealing::Required;
-        let path = self.folder.path().join("log");
-        Ok(Log::create(&path, &create, self.opening())?)
-    }
-
-    fn reopen(&self, log: Log) -> Outcome<Log> {
-        log.close_blocking()?;
-        drop(log);
-        Ok(Log::open(&self.folder.path().join("log"), self.opening())?)
-    }
-
-    fn person(&self, log: &Log) -> Outcome<Log> {
-        let path = self.folder.path().join("ada");
-        let credential = Credential::create(&path, "ada", Authority::Human, &OsEntropy)?;
-        log.enrol("ada", Authority::Human, &credential.public_key())?;
-        Ok(log.with_credential(&credential)?)
-    }
-}
-
-fn memory(at_us: u64) -> Outcome<(Log, Arc<ManualClock>)> {
-    let clock = Arc::new(ManualClock::new(at_us));
-    let mut open = OpenOptions::default();
-    open.options.clock = Arc::<ManualClock>::clone(&clock);
-    open.folds = standard_folds();
-    Ok((Log::memory(&CreateOptions::default(), open)?, clock))
-}
 
 fn tokens(max: u64) -> BudgetLimits {
     BudgetLimits::new().of(Dimension::Tokens, max)
@@ -103,21 +51,12 @@ fn types(log: &Log, event_type: &str) -> Outcome<usize> {
     Ok(log.read(read)?.count())
 }
 
-/// Rows are what the log says.
-fn assert_sound(log: &Log) -> Outcome {
-    for check in log.check_folds(None, &|_, _| {})? {
-        assert!(check.is_equal(), "{check:?}");
-    }
-    assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
-    Ok(())
-}
-
 /// 64 threads reserve, settle over and under what they reserved, and release; what is spent and
 /// reserved together never passes the limit by a reservation.
 #[test]
 fn many_spenders_together_do_not_pass_a_limit() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let budgets = opened(&log, "team", tokens(1_000))?;
     budgets.open_blocking(&Open::new("bot").parent("team").limits(tokens(1_000_000)))?;
     let (granted, barrier) = (AtomicU64::new(0), Barrier::new(64));
@@ -158,7 +97,7 @@ fn many_spenders_together_do_not_pass_a_limit() -> Outcome {
 /// It happened: a settlement over the limit is recorded, and nothing is reserved after it.
 #[test]
 fn a_settlement_over_the_limit_counts_and_stops_the_next() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = opened(&log, "bot", tokens(100))?;
     let small = Amounts::new().tokens(1);
     let held = budgets.reserve_blocking("bot", &Amounts::new().tokens(100), LEASE)?;
@@ -195,7 +134,7 @@ fn a_settlement_over_the_limit_counts_and_stops_the_next() -> Outcome {
 /// With a limit of 50 the 51st step exceeds it, and it is the one that is stopped.
 #[test]
 fn limits_are_exceeded_strictly() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = Budgets::new(&log);
     budgets.open_blocking(&Open::new("task-1"))?;
     let one = Amounts::new().steps(1);
@@ -227,7 +166,7 @@ fn limits_are_exceeded_strictly() -> Outcome {
 /// Elapsed time goes by recorded times: every command on the owner sees it.
 #[test]
 fn duration_is_measured_from_the_opening() -> Outcome {
-    let (log, clock) = memory(START)?;
+    let (log, clock) = memory(START_US)?;
     let budgets = Budgets::new(&log);
     budgets.open_blocking(&Open::new("task-1"))?;
     let one = Amounts::new().steps(1);
@@ -315,7 +254,7 @@ fn a_reservation_counts_in_its_own_window() -> Outcome {
 /// count at once.
 #[test]
 fn windows_of_the_settings_hold_for_every_owner() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let limits = BudgetLimits::new().within(Window::Day, Dimension::Tokens, 50);
     let budgets = opened(&log, "bot", limits)?;
     budgets.spend_blocking("bot", &Amounts::new().tokens(20))?;
@@ -338,7 +277,7 @@ fn windows_of_the_settings_hold_for_every_owner() -> Outcome {
 /// What one spends counts for each owner above it, and each of them is asked.
 #[test]
 fn owners_nest() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = opened(&log, "agent", tokens(100))?;
     for (name, parent) in [("task", "agent"), ("run-1", "task"), ("run-2", "task")] {
         budgets.open_blocking(&Open::new(name).parent(parent).limits(tokens(80)))?;
@@ -383,7 +322,7 @@ fn owners_nest() -> Outcome {
 
 #[test]
 fn what_ended_has_ended() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = opened(&log, "bot", tokens(100))?;
     let ten = Amounts::new().tokens(10);
     let held = budgets.reserve_blocking("bot", &ten, LEASE)?;
@@ -420,8 +359,8 @@ fn what_ended_has_ended() -> Outcome {
 /// charged in full if it is settled after that.
 #[test]
 fn a_lease_that_passes_gives_back_and_can_be_settled() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let budgets = opened(&log, "bot", tokens(100))?;
     let all = Amounts::new().tokens(100);
     let first = budgets.reserve_blocking("bot", &all, LEASE)?;
@@ -470,10 +409,10 @@ fn a_lease_that_passes_gives_back_and_can_be_settled() -> Outcome {
 fn a_lapse_that_somebody_else_records_gives_room_too() -> Outcome {
     let mut granted = 0;
     for polls in 0..12 {
-        let site = Site::new(START)?;
+        let site = Clocked::beginning(START_US)?;
         let mut open = site.opening();
         open.options.background = false;
-        let path = site.folder.path().join("log");
+        let path = site.path();
         let log = Log::create(&path, &CreateOptions::default(), open)?;
         let budgets = opened(&log, "company", tokens(10))?;
         for name in ["bot", "other"] {
@@ -504,8 +443,8 @@ fn a_lapse_that_somebody_else_records_gives_room_too() -> Outcome {
 /// Whatever is done, what was spent stays spent; raising a limit needs a person.
 #[test]
 fn nothing_resets_a_count_and_people_raise_limits() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let budgets = opened(&log, "bot", steps(5))?;
     for _ in 0..5 {
         budgets.spend_blocking("bot", &Amounts::new().steps(1))?;
@@ -573,7 +512,7 @@ fn warnings_come_once() -> Outcome {
 
 #[test]
 fn presets_open_an_owner_by_name() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = Budgets::new(&log);
     budgets.open_blocking(&Open::new("a"))?;
     budgets.open_blocking(&Open::new("b").preset("zu"))?;
@@ -598,7 +537,7 @@ fn presets_open_an_owner_by_name() -> Outcome {
 /// What is hostile is bounded, and says which limit it met.
 #[test]
 fn limits_have_errors_that_name_them() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = opened(&log, "bot", tokens(100))?;
     let counter = |at: usize| Dimension::Counter(format!("c{at}"));
     let many = |count: usize| -> Amounts { (0..count).map(|at| (counter(at), 1)).collect() };
@@ -657,7 +596,7 @@ fn limits_have_errors_that_name_them() -> Outcome {
 /// What was recorded elsewhere spends nothing here.
 #[test]
 fn imported_events_charge_nothing() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = opened(&log, "bot", tokens(100))?;
     let id = budgets.id_of(&Owner::new("bot"))?;
     let charged = NewEvent::typed(&BudgetCharged::default(), "elsewhere")?;
@@ -680,8 +619,8 @@ fn imported_events_charge_nothing() -> Outcome {
 /// Names are content: nothing in header and control has them, and an erasure takes them.
 #[test]
 fn names_of_owners_are_content() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let owner = || Owner::new("ann's bot").scope("ann");
     let budgets = opened(&log, "company", tokens(100))?;
     let open = Open::new(owner()).parent("company").limits(tokens(50));

@@ -5,16 +5,15 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use runstone_codec::Position;
+use runstone_projections::Hold;
 use runstone_projections::budgets::{
     Amounts, BudgetError, BudgetLimits, Budgets, Dimension, Open, Window,
 };
 use runstone_projections::effects::{Change, Claim, Claimed, Effects, Executed, Held};
 use runstone_projections::events::ErrorSaid;
-use runstone_projections::{Hold, standard_folds};
-use runstone_store::{CreateOptions, Log, ManualClock, OpenOptions, Sealing, VerifyLevel};
-use runstone_tests::clocked::{digests, model_cases};
+use runstone_store::{CreateOptions, Log, Sealing};
+use runstone_tests::clocked::{Clocked, model_cases};
 use runstone_tests::tamper::Outcome;
-use std::sync::Arc;
 
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -154,8 +153,7 @@ impl Model {
 }
 
 struct Site {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
+    clocked: Clocked,
     /// `None` while it is closed.
     log: Option<Log>,
     model: Model,
@@ -171,8 +169,7 @@ fn tokens(amount: u64) -> Amounts {
 impl Site {
     fn new(sealing: Sealing) -> Outcome<Self> {
         let mut site = Self {
-            folder: tempfile::tempdir()?,
-            clock: Arc::new(ManualClock::new(START)),
+            clocked: Clocked::beginning(START)?,
             log: None,
             model: Model::default(),
             fences: Vec::new(),
@@ -180,7 +177,7 @@ impl Site {
         };
         let mut create = CreateOptions::default();
         create.sealing = sealing;
-        let log = Log::create(&site.folder.path().join("log"), &create, site.opening())?;
+        let log = Log::create(&site.clocked.path(), &create, site.clocked.opening_alone())?;
         let budgets = Budgets::new(&log);
         for (name, parent, all, daily) in OWNERS {
             let limits = BudgetLimits::new().of(Dimension::Tokens, all).within(
@@ -196,15 +193,6 @@ impl Site {
         }
         site.log = Some(log);
         Ok(site)
-    }
-
-    fn opening(&self) -> OpenOptions {
-        let mut open = OpenOptions::default();
-        open.options.clock = Arc::<ManualClock>::clone(&self.clock);
-        open.options.background = false;
-        open.options.maintenance_commits = 3;
-        open.folds = standard_folds();
-        open
     }
 
     fn log(&self) -> Log {
@@ -267,7 +255,7 @@ impl Site {
             Do::Sweep => {
                 budgets.sweep_blocking()?;
             }
-            Do::Wait(micros) => self.clock.advance(*micros),
+            Do::Wait(micros) => self.clocked.clock.advance(*micros),
             Do::Reopen(is_closed) => {
                 drop((budgets, log));
                 self.reopen(*is_closed)?;
@@ -413,28 +401,9 @@ impl Site {
         Ok(())
     }
 
-    /// Every row is as it was, and as the log says when it is folded from its beginning.
     fn reopen(&mut self, is_closed: bool) -> Outcome {
-        let log = self.log();
-        let before = digests(&log.check_folds(None, &|_, _| {})?)?;
-        let (size, root) = (log.size(), log.root());
-        let paths = ["log", "log.head"].map(|name| self.folder.path().join(name));
-        let [file, head] = [std::fs::read(&paths[0])?, std::fs::read(&paths[1])?];
-        if is_closed {
-            log.close_blocking()?;
-        }
-        drop(log);
-        self.log = None;
-        if !is_closed {
-            // What a killed process leaves: the files as they were before they were closed.
-            std::fs::write(&paths[0], file)?;
-            std::fs::write(&paths[1], head)?;
-        }
-        let log = Log::open(&self.folder.path().join("log"), self.opening())?;
-        assert_eq!((log.size(), log.root()), (size, root));
-        assert_eq!(digests(&log.check_folds(None, &|_, _| {})?)?, before);
-        assert_eq!(digests(&log.rebuild_folds(None, &|_, _| {})?)?, before);
-        assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
+        let log = self.log.take().ok_or("it is open")?;
+        let log = self.clocked.restart(log, is_closed)?;
         let opened_us = log.opening().at_us;
         for fact in &mut self.model.facts {
             // A lease that was recorded as over stays over; others have their full length again.

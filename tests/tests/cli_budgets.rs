@@ -1,9 +1,9 @@
 //! Budgets as scripts use them: what does not fit ends with 1, whatever was recorded.
 
-use runstone_tests::command::{Runstone, binary};
+use runstone_tests::command::{Runstone, binary, ended_in_one};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 struct Site {
     folder: tempfile::TempDir,
@@ -12,23 +12,6 @@ struct Site {
 
 /// How a command ended: its exit code, its answer and the code of its error.
 type Ended = (i32, Value, String);
-
-fn ended(output: &Output) -> Ended {
-    let lines = |bytes: &[u8]| -> Vec<Value> {
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        assert!(!text.contains("panicked"), "{text}");
-        let values = text.lines().map(serde_json::from_str);
-        values.filter_map(Result::ok).collect()
-    };
-    let mut answers = lines(&output.stdout);
-    let told = lines(&output.stderr);
-    let code = told.iter().find_map(|line| line["error"]["code"].as_str());
-    (
-        output.status.code().unwrap_or(-1),
-        answers.pop().unwrap_or(Value::Null),
-        code.unwrap_or_default().to_owned(),
-    )
-}
 
 impl Site {
     fn new() -> Outcome<Self> {
@@ -39,7 +22,7 @@ impl Site {
     }
 
     fn budget(&self, words: &[&str]) -> Ended {
-        ended(&self.runstone.run([&["budget"], words].concat()))
+        ended_in_one(&self.runstone.run([&["budget"], words].concat()))
     }
 
     fn person(&self, words: &[&str]) -> Ended {
@@ -246,7 +229,7 @@ fn a_claim_spends_from_a_budget() -> Outcome {
         let words = [
             "effect", "claim", "--name", "pay", "--key", key, "--budget", "bot",
         ];
-        ended(
+        ended_in_one(
             &site
                 .runstone
                 .run([&words[..], &["--reserve", usd]].concat()),
@@ -259,7 +242,7 @@ fn a_claim_spends_from_a_budget() -> Outcome {
     let words = [
         "effect", "complete", "a", "--fence", &fence, "--cost", "usd=0.2",
     ];
-    is(&ended(&site.runstone.run(words)), 0, "");
+    is(&ended_in_one(&site.runstone.run(words)), 0, "");
     let spent = site.budget(&["check", "bot"]).1["spent"].clone();
     assert_eq!(spent, json!({"tool_calls": 1, "usd_micros": 200_000}));
     is(&claim("b", "usd=0.7"), 0, "");

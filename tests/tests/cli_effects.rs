@@ -1,9 +1,9 @@
 //! The ledger as scripts use it: `runstone effect claim ... && pay` pays once.
 
-use runstone_tests::command::{self, Runstone};
+use runstone_tests::command::{Runstone, ended_in_one};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Stdio};
 
 struct Site {
     folder: tempfile::TempDir,
@@ -12,12 +12,6 @@ struct Site {
 
 /// How a command ended: its exit code, its answer and the code of its error.
 type Ended = (i32, Value, String);
-
-fn ended(output: &Output) -> Ended {
-    let (exit, mut answers, code) = command::ended(output);
-    assert!(answers.len() < 2, "one line an answer: {answers:?}");
-    (exit, answers.pop().unwrap_or(Value::Null), code)
-}
 
 impl Site {
     fn new() -> Outcome<Self> {
@@ -29,7 +23,7 @@ impl Site {
 
     /// Runs `runstone effect` with these words.
     fn effect(&self, words: &[&str]) -> Ended {
-        ended(&self.runstone.run([&["effect"], words].concat()))
+        ended_in_one(&self.runstone.run([&["effect"], words].concat()))
     }
 
     /// As a person.
@@ -91,7 +85,7 @@ fn a_call_is_claimed_once_and_its_result_is_given_for_ever() -> Outcome {
         .runstone
         .run(["effect", "claim", "--name", "refund", "--key", "inv-42"]);
     let told = String::from_utf8(run.stderr.clone())?;
-    assert_eq!(ended(&run).0, 3);
+    assert_eq!(ended_in_one(&run).0, 3);
     for part in ["`pay` {\\\"usd\\\": 12}", "`refund` without arguments"] {
         assert!(told.contains(part), "{told}");
     }
@@ -297,7 +291,7 @@ fn of_many_scripts_one_holds_the_claim() -> Outcome {
             .collect::<Outcome<Vec<_>>>()?;
         let ended = started
             .into_iter()
-            .map(|child| Ok(ended(&child.wait_with_output()?)));
+            .map(|child| Ok(ended_in_one(&child.wait_with_output()?)));
         ended.collect()
     };
     for (wait, is_patient) in [("120", true), ("0.05", false)] {
@@ -385,7 +379,7 @@ fn an_outcome_is_awaited_without_holding_the_log() -> Outcome {
     ];
     is(&site.effect(&done), 0, "completed", "");
     for child in waiting {
-        let after = ended(&child.wait_with_output()?);
+        let after = ended_in_one(&child.wait_with_output()?);
         is(&after, 1, "completed", "");
         assert_eq!(after.1["result"], json!([1, 2]));
     }

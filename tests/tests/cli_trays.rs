@@ -1,9 +1,8 @@
 //! Trays as scripts use them: `runstone tray ...`.
 
-use runstone_tests::command::{Ended, Runstone, binary};
+use runstone_tests::command::{Ended, Runstone};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
-use std::process::Command;
 
 struct Site {
     _folder: tempfile::TempDir,
@@ -42,18 +41,8 @@ impl Site {
     }
 
     /// As people see it: exit code, stdout, stderr.
-    fn shown(&self, words: &[&str]) -> Outcome<(i32, String, String)> {
-        let output = Command::new(binary())
-            .arg("--log")
-            .arg(&self.log)
-            .arg("tray")
-            .args(words)
-            .output()?;
-        Ok((
-            output.status.code().unwrap_or(-1),
-            String::from_utf8(output.stdout)?,
-            String::from_utf8(output.stderr)?,
-        ))
+    fn shown(&self, words: &[&str]) -> (i32, String, String) {
+        self.runstone.shown(&[&["tray"], words].concat())
     }
 }
 
@@ -198,7 +187,7 @@ fn refusals_have_codes_and_say_what_to_do() -> Outcome {
     site.line(&["close", "in"], 0);
     is(&["add", "in", "b"], 1, "tray_closed");
     is(&["open", "in"], 1, "tray_closed");
-    let (exit, answer, told) = site.shown(&["add", "in", "b"])?;
+    let (exit, answer, told) = site.shown(&["add", "in", "b"]);
     assert_eq!((exit, answer.as_str()), (1, ""));
     assert!(
         told.contains("it takes no more tasks") && told.contains("another name"),
@@ -239,23 +228,23 @@ fn dead_letters_are_listed() -> Outcome {
     assert_eq!(shown, trays[0]);
 
     // As people see it.
-    let (exit, text, _) = site.shown(&["list", "in"])?;
+    let (exit, text, _) = site.shown(&["list", "in"]);
     assert_eq!(exit, 0);
     assert!(
         text.contains("dead letter") && text.contains("stuck"),
         "{text}"
     );
-    let (_, text, _) = site.shown(&["show", "in", "b"])?;
+    let (_, text, _) = site.shown(&["show", "in", "b"]);
     assert!(
         text.contains("depends on") && text.contains("stuck"),
         "{text}"
     );
-    let (exit, text, _) = site.shown(&["claim", "in"])?;
+    let (exit, text, _) = site.shown(&["claim", "in"]);
     assert_eq!(
         (exit, text.as_str()),
         (1, "nothing can be claimed: 1 open, 0 of them in progress\n")
     );
-    let (_, text, _) = site.shown(&["list"])?;
+    let (_, text, _) = site.shown(&["list"]);
     assert!(text.contains("dead letters"), "{text}");
     site.runstone.check();
     Ok(())

@@ -7,23 +7,15 @@ use runstone_projections::effects::{
     Held, KeySource, State, list, of_stream,
 };
 use runstone_projections::events::{EffectCompleted, ErrorSaid};
-use runstone_projections::{Hold, Settings, standard_folds};
-use runstone_store::{CreateOptions, Erase, Log, ManualClock, OpenOptions, Query, Read, Sealing};
-use runstone_tests::clocked::{Clocked, START_US, assert_sound};
+use runstone_projections::{Hold, Settings};
+use runstone_store::{Erase, Log, ManualClock, Query, Read, Sealing};
+use runstone_tests::clocked::{Clocked, START_US, assert_sound, memory};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
 use std::sync::{Arc, Barrier};
 
 const SECOND: u64 = 1_000_000;
 const LEASE: Hold = Hold::For(60 * SECOND);
-
-fn memory() -> Outcome<(Log, Arc<ManualClock>)> {
-    let clock = Arc::new(ManualClock::new(START_US));
-    let mut open = OpenOptions::default();
-    open.options.clock = Arc::<ManualClock>::clone(&clock);
-    open.folds = standard_folds();
-    Ok((Log::memory(&CreateOptions::default(), open)?, clock))
-}
 
 fn pay(id: &str) -> Claim {
     Claim::tool("run-1", "pay")
@@ -102,7 +94,7 @@ fn a_result_is_stored_once_and_given_for_ever() -> Outcome {
 /// call, and so is another name.
 #[test]
 fn a_key_is_bound_to_name_and_arguments() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START_US)?;
     let effects = Effects::new(&log);
     let args = |text: &str| pay("inv-1").args_json(text);
     let first = held(effects.claim_blocking(&args(r#"{"a":1.0,"b":"x"}"#)))?;
@@ -160,7 +152,7 @@ fn a_key_is_bound_to_name_and_arguments() -> Outcome {
 
 #[test]
 fn keys_that_say_nothing_are_errors() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     let fields = |fields: &[(&str, &str)]| {
         let fields = fields
@@ -197,7 +189,7 @@ fn keys_that_say_nothing_are_errors() -> Outcome {
 /// Arguments alone are a key: in its run for a tool.
 #[test]
 fn without_a_key_the_arguments_are_one() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     let claim = |stream: &str| Claim::tool(stream, "look").args_json("{\"q\":1}");
     let first = held(effects.claim_blocking(&claim("run-1")))?;
@@ -216,7 +208,7 @@ fn without_a_key_the_arguments_are_one() -> Outcome {
 
 #[test]
 fn attempts_are_counted_and_end() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let mut settings = Settings::default();
     settings.effects.max_attempts = 2;
     let effects = Effects::new(&log);
@@ -288,7 +280,7 @@ fn doubtful_writes_are_unknown_and_what_bears_repeating_is_not() -> Outcome {
         Class::Irreversible,
     ] {
         for (at, doubt) in doubts.iter().enumerate() {
-            let (log, clock) = memory()?;
+            let (log, clock) = memory(START_US)?;
             let effects = Effects::new(&log);
             let claim = pay("inv-1").class(class);
             let first = held(effects.claim_blocking(&claim))?;
@@ -351,7 +343,7 @@ fn what_is_held_when_the_log_is_opened_again() -> Outcome {
 #[test]
 fn a_lease_runs_on_the_monotonic_clock() -> Outcome {
     for (wall, advance) in [(1_800, 0), (7_200, 0), (7_200, 59), (-86_400, 59)] {
-        let (log, clock) = memory()?;
+        let (log, clock) = memory(START_US)?;
         let effects = Effects::new(&log);
         let claim = pay("inv-1").class(Class::Idempotent);
         let first = held(effects.claim_blocking(&claim))?;
@@ -400,7 +392,7 @@ fn what_is_held_by_the_clock_ends_however_often_the_log_is_opened() -> Outcome {
 /// What a stream's calls were after any event is what the ledger said then.
 #[test]
 fn calls_as_of_a_point_are_what_they_were() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START_US)?;
     let effects = Effects::new(&log);
     let mut seen = Vec::new();
     let mut look = |log: &Log| -> Outcome {
@@ -506,7 +498,7 @@ fn an_unknown_outcome_is_settled_by_people() -> Outcome {
 
 #[test]
 fn a_read_is_made_again_when_it_is_no_longer_fresh() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START_US)?;
     let effects = Effects::new(&log);
     let look = Claim::tool("run-1", "look")
         .class(Class::Read)
@@ -530,7 +522,7 @@ fn a_read_is_made_again_when_it_is_no_longer_fresh() -> Outcome {
 
 #[test]
 fn a_refused_result_is_stored_and_not_asked_for_again() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     let held = held(effects.claim_blocking(&pay("inv-1")))?;
     let change = Change::Complete {
@@ -567,7 +559,7 @@ fn an_erased_result_is_not_asked_for_again() -> Outcome {
 /// What was recorded elsewhere is history, not a claim; a ledger that was taken over is one.
 #[test]
 fn recordings_claim_nothing() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     let held = held(effects.claim_blocking(&pay("inv-1")))?;
     let forged = NewEvent::typed(&EffectCompleted::default(), "run-1")?.tag(held.id.tag());
@@ -626,7 +618,7 @@ fn of_many_callers_one_executes() -> Outcome {
 
 #[test]
 fn calls_are_found_by_key_by_event_and_by_state() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     assert_eq!(effects.find(&pay("inv-1"))?, None);
     let first = held(effects.claim_blocking(&pay("inv-1")))?;
@@ -654,7 +646,7 @@ fn calls_are_found_by_key_by_event_and_by_state() -> Outcome {
 /// Whoever looks at a call is not its holder.
 #[test]
 fn nobody_speaks_for_a_claim_without_naming_it() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     let first = held(effects.claim_blocking(&pay("inv-1")))?;
     let seen = effects.get(&first.id)?.ok_or("there is one")?.target();
@@ -673,7 +665,7 @@ fn nobody_speaks_for_a_claim_without_naming_it() -> Outcome {
 /// Two calls that are not the same are never taken for one, whatever their keys are made of.
 #[test]
 fn keys_of_different_sources_are_different_keys() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     let fields = KeySource::Business(vec![("inv".to_owned(), "1".to_owned())]);
     let second = KeySource::Call {
@@ -705,7 +697,7 @@ fn keys_of_different_sources_are_different_keys() -> Outcome {
 /// A caller that goes on asking does not fill the log.
 #[test]
 fn refusals_are_recorded_once_a_second_each() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let effects = Effects::new(&log);
     let first = held(effects.claim_blocking(&pay("inv-1")))?;
     effects.change_blocking(&first.target(), &gave_up(true))?;

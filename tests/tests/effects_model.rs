@@ -6,24 +6,17 @@ use proptest::test_runner::TestCaseError;
 use runstone_codec::{Authority, OsEntropy};
 use runstone_projections::effects::{Class, Effects, Executed, Held, State};
 use runstone_projections::runs::{self, RunHeld};
-use runstone_projections::{sessions, standard_folds};
+use runstone_projections::sessions;
 use runstone_store::keys::Credential;
-use runstone_store::{
-    Clock as _, CreateOptions, Log, ManualClock, OpenOptions, Sealing, VerifyLevel,
-};
+use runstone_store::{Clock as _, CreateOptions, Log, Sealing};
 use runstone_tests::calls::{
     Act, Call, CallAsk, Heard, Run, RunAsk, Said, Standing, Time, Told, What, Who, Worlds, act,
     begin, call, claim, record,
 };
-use runstone_tests::clocked::{digests, model_cases};
+use runstone_tests::clocked::{Clocked, START_US, model_cases, now};
 use runstone_tests::tamper::Outcome;
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
 const SECOND: u64 = 1_000_000;
-const START: u64 = 1_750_000_000_000_000;
 const KEYS: usize = 4;
 const STREAM: (&str, &str) = ("run-calls", "default");
 
@@ -108,25 +101,13 @@ fn anything() -> impl Strategy<Value = Do> {
 }
 
 struct Site {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
+    clocked: Clocked,
     ada: Credential,
     /// `None` while it is closed.
     log: Option<Log>,
     opened_us: u64,
     calls: Vec<(Worlds<Call>, Vec<Held>)>,
     runs: Vec<(Worlds<Run>, Vec<RunHeld>)>,
-}
-
-/// Nothing waits for anything: the only caller runs every commit itself.
-fn now<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-    }
 }
 
 fn heard(told: Told) -> Outcome<Heard> {
@@ -138,37 +119,20 @@ fn heard(told: Told) -> Outcome<Heard> {
 
 impl Site {
     fn new(sealing: Sealing) -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
-        let ada = Credential::create(
-            &folder.path().join("ada"),
-            "ada",
-            Authority::Human,
-            &OsEntropy,
-        )?;
-        let mut site = Self {
-            clock: Arc::new(ManualClock::new(START)),
-            ada,
-            log: None,
-            opened_us: 0,
-            calls: (0..KEYS).map(|_| Default::default()).collect(),
-            runs: (0..2).map(|_| Default::default()).collect(),
-            folder,
-        };
+        let clocked = Clocked::new()?;
+        let ada = Credential::create(&clocked.file("ada"), "ada", Authority::Human, &OsEntropy)?;
         let mut create = CreateOptions::default();
         create.sealing = sealing;
-        let log = Log::create(&site.folder.path().join("log"), &create, site.opening())?;
-        log.enrol("ada", Authority::Human, &site.ada.public_key())?;
-        site.log = Some(log);
-        Ok(site)
-    }
-
-    fn opening(&self) -> OpenOptions {
-        let mut open = OpenOptions::default();
-        open.options.clock = Arc::<ManualClock>::clone(&self.clock);
-        open.options.background = false;
-        open.options.maintenance_commits = 3;
-        open.folds = standard_folds();
-        open
+        let log = Log::create(&clocked.path(), &create, clocked.opening_alone())?;
+        log.enrol("ada", Authority::Human, &ada.public_key())?;
+        Ok(Self {
+            opened_us: clocked.clock.monotonic_us(),
+            clocked,
+            ada,
+            log: Some(log),
+            calls: (0..KEYS).map(|_| Default::default()).collect(),
+            runs: (0..2).map(|_| Default::default()).collect(),
+        })
     }
 
     fn log(&self) -> &Log {
@@ -181,7 +145,7 @@ impl Site {
             now_us: self.log().now_us(),
             opening: opening.id,
             opened_at_us: opening.at_us,
-            passed_us: self.clock.monotonic_us() - self.opened_us,
+            passed_us: self.clocked.clock.monotonic_us() - self.opened_us,
         }
     }
 
@@ -233,10 +197,10 @@ impl Site {
                 let ask = RunAsk::Record(held.fence.get(), what.clone());
                 known.0.take(&[(ask, told)], &time);
             }
-            Do::Wait(micros) => self.clock.advance(*micros),
+            Do::Wait(micros) => self.clocked.clock.advance(*micros),
             Do::SetWall(back) => {
-                let wall_us = self.clock.wall_us();
-                self.clock.set_wall(if *back {
+                let wall_us = self.clocked.clock.wall_us();
+                self.clocked.clock.set_wall(if *back {
                     wall_us - 1_800 * SECOND
                 } else {
                     wall_us + 1_800 * SECOND
@@ -251,28 +215,10 @@ impl Site {
         Ok(())
     }
 
-    /// Every row is as it was, and as the log says when it is folded from its beginning.
     fn reopen(&mut self, is_closed: bool) -> Outcome {
-        let before = digests(&self.log().check_folds(None, &|_, _| {})?)?;
-        let (size, root) = (self.log().size(), self.log().root());
-        let paths = ["log", "log.head"].map(|name| self.folder.path().join(name));
-        let [log, head] = [std::fs::read(&paths[0])?, std::fs::read(&paths[1])?];
-        if is_closed {
-            self.log().close_blocking()?;
-        }
-        self.log = None;
-        if !is_closed {
-            // What a killed process leaves: the files as they were before they were closed.
-            std::fs::write(&paths[0], log)?;
-            std::fs::write(&paths[1], head)?;
-        }
-        self.opened_us = self.clock.monotonic_us();
-        let log = Log::open(&self.folder.path().join("log"), self.opening())?;
-        assert_eq!((log.size(), log.root()), (size, root));
-        assert_eq!(digests(&log.check_folds(None, &|_, _| {})?)?, before);
-        assert_eq!(digests(&log.rebuild_folds(None, &|_, _| {})?)?, before);
-        assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
-        self.log = Some(log);
+        let log = self.log.take().ok_or("it is open")?;
+        self.opened_us = self.clocked.clock.monotonic_us();
+        self.log = Some(self.clocked.restart(log, is_closed)?);
         self.look()
     }
 
@@ -337,9 +283,9 @@ proptest! {
 #[test]
 fn the_model_refuses_what_must_not_be() {
     let time = Time {
-        now_us: START,
+        now_us: START_US,
         opening: [1; 16],
-        opened_at_us: START,
+        opened_at_us: START_US,
         passed_us: 0,
     };
     let ask = CallAsk::Claim {

@@ -1,11 +1,12 @@
 //! Erasing scopes: what is gone, what stays, and what is refused.
 
-use runstone_codec::NewEvent;
+use runstone_codec::{Authority, NewEvent};
 use runstone_store::keys::{KeyStore, ProviderConfig, ProviderSources, SecretSource, SecretString};
 use runstone_store::{
     CreateOptions, Erase, EraseError, ErrorKind, Log, ManualClock, OpenError, OpenOptions, Payload,
     ProblemKind, Query, Read, Sealing, VerifyLevel, VerifyReport, verify_file,
 };
+use runstone_tests::clocked::enrolled;
 use runstone_tests::folds::Last;
 use runstone_tests::tamper::{Outcome, RawRows, Table};
 use std::collections::BTreeMap;
@@ -310,9 +311,12 @@ fn what_is_held_protected_unknown_or_too_young_is_refused() -> Outcome {
         refused(&log, &erase("bob").and("ann")),
         ("scope_held", ErrorKind::Refused)
     );
-    log.release_hold("ann")?;
+    let ada = enrolled(&log, site.folder.path(), "ada", Authority::Human)?;
+    let told = log.release_hold("ann").unwrap_err();
+    assert_eq!((told.code(), told.kind()), ("not_allowed", ErrorKind::Keys));
+    ada.release_hold("ann")?;
     assert!(matches!(
-        log.release_hold("ann"),
+        ada.release_hold("ann"),
         Err(EraseError::NotFound { .. })
     ));
     assert!(log.holds()?.is_empty());
@@ -320,7 +324,8 @@ fn what_is_held_protected_unknown_or_too_young_is_refused() -> Outcome {
     let kept = erase("ann").minimum_retention(180 * day);
     assert_eq!(refused(&log, &kept), ("scope_retained", ErrorKind::Refused));
     site.clock.advance(180 * day + 1);
-    log.accept_clock()?;
+    assert_eq!(log.accept_clock().unwrap_err().code(), "not_allowed");
+    ada.accept_clock()?;
     log.erase(&kept, &|_, _| {})?;
     assert_erased(&log, "ann", 4)?;
     assert_eq!(contents(&log, "bob")?.len(), 4);

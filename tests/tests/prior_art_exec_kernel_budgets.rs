@@ -3,24 +3,15 @@
 
 use runstone::{Run, Runstone, StepError};
 use runstone_projections::budgets::{Amounts, BudgetLimits, Budgets, Dimension, Open};
-use runstone_projections::standard_folds;
-use runstone_store::{CreateOptions, Log, ManualClock, OpenOptions};
+use runstone_tests::clocked::memory;
 use runstone_tests::command::{Runstone as Command, recordings};
 use runstone_tests::tamper::Outcome;
 use serde_json::Value;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
 
 const SECOND: u64 = 1_000_000;
 const START: u64 = 1_750_000_000_000_000;
-
-fn memory() -> Outcome<(Log, Arc<ManualClock>)> {
-    let clock = Arc::new(ManualClock::new(START));
-    let mut open = OpenOptions::default();
-    open.options.clock = Arc::<ManualClock>::clone(&clock);
-    open.folds = standard_folds();
-    Ok((Log::memory(&CreateOptions::default(), open)?, clock))
-}
 
 /// A flag of a recorded command, if it was given.
 fn flag(row: &Value, name: &str) -> Option<i64> {
@@ -44,7 +35,7 @@ fn recorded_answers() -> Outcome {
         if row["result"] == "usage_error" {
             continue;
         }
-        let (log, clock) = memory()?;
+        let (log, clock) = memory(START)?;
         let budgets = Budgets::new(&log);
         let owner = row["argv"][1].as_str().ok_or("a task")?;
         let given = |name, default| flag(&row, name).unwrap_or(default);
@@ -134,7 +125,7 @@ fn recorded_answers_of_processes() -> Outcome {
 /// K4: check and record are one step, so two that check at once do not both pass.
 #[test]
 fn k4_two_do_not_pass_where_one_fits() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START)?;
     for round in 0..20 {
         let owner = format!("task-{round}");
         let limits = BudgetLimits::new().of(Dimension::Steps, 1);
@@ -180,7 +171,7 @@ fn k5_budgets_survive_a_restart() -> Outcome {
 /// setting the clock back gives no time back.
 #[test]
 fn k6_there_is_no_way_around_a_budget() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START)?;
     let budgets = Budgets::new(&log);
     budgets.open_blocking(&Open::new("task-1"))?;
     budgets.charge_blocking("task-1", &Amounts::new().steps(50))?;
@@ -206,7 +197,7 @@ fn k6_there_is_no_way_around_a_budget() -> Outcome {
 /// K9: limits of the settings are gone by.
 #[test]
 fn k9_settings_are_gone_by() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START)?;
     let budgets = Budgets::new(&log);
     let settings = "[budgets.presets.exec-kernel.owner]\nsteps = 3\n";
     runstone::Settings::from_toml(settings)?.record(&log)?;

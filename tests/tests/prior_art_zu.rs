@@ -3,14 +3,15 @@
 
 use runstone_codec::schema::decode;
 use runstone_codec::{
-    Compression, Header, LogId, NewEvent, PayloadSpec, Position, SchemaError, TypedEvent, Uuid,
-    seal,
+    Authority, Compression, Header, LogId, NewEvent, PayloadSpec, Position, SchemaError,
+    TypedEvent, Uuid, seal,
 };
 use runstone_projections::events::ChatMessage;
 use runstone_store::{
     Append, AppendError, CreateOptions, Disk as _, ErrorKind, Log, ManualClock, MemoryDisk,
     OpenOptions, Payload, Query, Read, Record, Sealing, Subscription,
 };
+use runstone_tests::clocked::enrolled;
 use runstone_tests::tamper::{Answers, Ending, Outcome, Recorder, START_US, Sample, Site};
 use std::sync::Arc;
 
@@ -306,7 +307,7 @@ fn fault_13_two_events_with_the_same_associated_data() -> Outcome {
             Uuid::from_u128(1),
             "default",
             "system:keyring",
-            runstone_codec::Authority::System,
+            Authority::System,
             None,
         )
     };
@@ -423,11 +424,13 @@ fn fault_16_a_new_key_makes_old_events_unreadable() -> Outcome {
     let mut open = OpenOptions::default();
     open.options.clock = Arc::<ManualClock>::clone(&clock);
     let log = Log::create(&site.path(), &CreateOptions::default(), open.clone())?;
+    let folder = tempfile::tempdir()?;
+    let person = enrolled(&log, folder.path(), "ada", Authority::Human)?;
     for n in 0..4 {
         log.append_blocking(event("s", n))?;
         // Longer than a generation of keys lasts; the log believes the clock when it is told to.
         clock.advance(31 * 86_400_000_000);
-        log.accept_clock()?;
+        person.accept_clock()?;
     }
     let keys: Vec<_> = all(&log, noted())?
         .iter()
@@ -438,7 +441,7 @@ fn fault_16_a_new_key_makes_old_events_unreadable() -> Outcome {
         "no key was changed"
     );
     log.close_blocking()?;
-    drop(log);
+    drop((log, person));
     let log = Log::open(&site.path(), open)?;
     for (n, record) in all(&log, noted())?.into_iter().enumerate() {
         assert_eq!(

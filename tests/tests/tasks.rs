@@ -6,61 +6,20 @@ use runstone_projections::events::{TaskCreated, TaskMoved, TaskRefused};
 use runstone_projections::tasks::{
     HistoryEntry, LoopType, Move, NewTask, TaskError, TaskFilter, TaskState, Tasks, machine,
 };
-use runstone_projections::{Hold, Settings, standard_folds};
+use runstone_projections::{Hold, Settings};
 use runstone_store::keys::Credential;
-use runstone_store::{
-    CreateOptions, Erase, ErrorKind, Log, ManualClock, OpenOptions, Query, Read, Record, Sealing,
-    VerifyLevel,
-};
+use runstone_store::{Erase, ErrorKind, Log, Query, Read, Record, Sealing, VerifyLevel};
+use runstone_tests::clocked::{Clocked, START_US, memory};
 use runstone_tests::command::recordings;
 use runstone_tests::tamper::Outcome;
 use serde_json::Value;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
+
+#[path = "tasks/creation.rs"]
+mod creation;
 
 const SECOND: u64 = 1_000_000;
 const LEASE: Hold = Hold::For(60 * SECOND);
-
-struct Site {
-    folder: tempfile::TempDir,
-    clock: Arc<ManualClock>,
-}
-
-impl Site {
-    fn new() -> Outcome<Self> {
-        Ok(Self {
-            folder: tempfile::tempdir()?,
-            clock: Arc::new(ManualClock::new(1_750_000_000_000_000)),
-        })
-    }
-
-    fn opening(&self) -> OpenOptions {
-        let mut open = OpenOptions::default();
-        open.options.clock = Arc::<ManualClock>::clone(&self.clock);
-        open.folds = standard_folds();
-        open
-    }
-
-    fn create(&self, sealing: Sealing) -> Outcome<Log> {
-        let mut create = CreateOptions::default();
-        create.sealing = sealing;
-        let path = self.folder.path().join("log");
-        Ok(Log::create(&path, &create, self.opening())?)
-    }
-
-    fn reopen(&self, log: Log) -> Outcome<Log> {
-        log.close_blocking()?;
-        drop(log);
-        Ok(Log::open(&self.folder.path().join("log"), self.opening())?)
-    }
-}
-
-fn memory() -> Outcome<(Log, Arc<ManualClock>)> {
-    let clock = Arc::new(ManualClock::new(1_750_000_000_000_000));
-    let mut open = OpenOptions::default();
-    open.options.clock = Arc::<ManualClock>::clone(&clock);
-    open.folds = standard_folds();
-    Ok((Log::memory(&CreateOptions::default(), open)?, clock))
-}
 
 fn code<T: std::fmt::Debug>(outcome: Result<T, TaskError>) -> &'static str {
     outcome.unwrap_err().code()
@@ -99,7 +58,7 @@ fn way(to: TaskState) -> &'static [TaskState] {
 
 #[test]
 fn every_pair_of_states_is_answered_as_the_table_says() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let tasks = Tasks::new(&log);
     let mut moves = 0;
     for from in TaskState::ALL {
@@ -176,7 +135,7 @@ fn the_table_answers_as_the_recorded_command_line_did() -> Outcome {
 
 #[test]
 fn a_claim_is_held_by_its_fence() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let tasks = Tasks::new(&log);
     tasks.create_blocking(&NewTask::new("t").title("Pay").agent("bot"))?;
     let held = tasks.claim_blocking("t", "bot", LEASE)?;
@@ -273,7 +232,7 @@ fn a_claim_is_held_by_its_fence() -> Outcome {
 
 #[test]
 fn what_is_given_back_is_todo_again_in_one_step() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START_US)?;
     let tasks = Tasks::new(&log).actor("planner");
     tasks.create_blocking(&NewTask::new("t"))?;
     let mut fences = Vec::new();
@@ -321,7 +280,7 @@ fn what_is_given_back_is_todo_again_in_one_step() -> Outcome {
 
 #[test]
 fn a_lease_that_is_over_is_recorded_by_the_next_command() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START_US)?;
     let tasks = Tasks::new(&log);
     let claim = |id: &str| -> Outcome<Position> {
         tasks.create_blocking(&NewTask::new(id))?;
@@ -376,7 +335,7 @@ fn a_lease_that_is_over_is_recorded_by_the_next_command() -> Outcome {
 /// What `K4` of the list is about: check and record are one step.
 #[test]
 fn of_two_that_race_one_wins_and_the_other_is_told_the_state_after() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     for round in 0..40 {
         let id = format!("t-{round}");
         Tasks::new(&log).create_blocking(&NewTask::new(&id))?;
@@ -416,7 +375,7 @@ fn of_two_that_race_one_wins_and_the_other_is_told_the_state_after() -> Outcome 
 
 #[test]
 fn refusals_are_recorded_once_a_second() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START_US)?;
     let tasks = Tasks::new(&log);
     tasks.create_blocking(&NewTask::new("t"))?;
     let count = || -> Outcome<usize> { Ok(recorded(&log, TaskRefused::TYPE)?.len()) };
@@ -471,189 +430,9 @@ fn refusals_are_recorded_once_a_second() -> Outcome {
 }
 
 #[test]
-fn what_a_task_must_say_is_a_setting() -> Outcome {
-    let (log, _) = memory()?;
-    let tasks = Tasks::new(&log);
-    tasks.create_blocking(&NewTask::new("before"))?;
-    Settings::from_toml("[admission]\nenabled = true\n")?.record(&log)?;
-    let bare = NewTask::new("t").title("Rewrite it");
-    let refused = tasks.create_blocking(&bare).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "Cannot create task 'Rewrite it': admission schema incomplete (missing: consumer, pain_point, expected_value, validation_path)"
-    );
-    assert_eq!(refused.code(), "admission_incomplete");
-    let half = bare
-        .clone()
-        .admission("pain_point", "slow")
-        .admission("consumer", " \t")
-        .admission("validation_path", "tests");
-    let refused = tasks.create_blocking(&half).unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .ends_with("(missing: consumer, expected_value)")
-    );
-    // It is told before a loop.
-    let looped = half.clone().creator("t");
-    assert_eq!(code(tasks.create_blocking(&looped)), "admission_incomplete");
-    let whole = half
-        .admission("consumer", "ops")
-        .admission("expected_value", "1 h a week");
-    tasks.create_blocking(&whole)?;
-    let said = tasks
-        .content(&tasks.find("t")?.ok_or("gone")?)?
-        .ok_or("erased")?;
-    assert_eq!(said.admission["consumer"], "ops");
-    // Another program changes the settings: this one goes by them.
-    let mut other = Settings::from_toml("[admission]\nenabled = true\nrequired = [\"why\"]\n")?;
-    other.record(&log)?;
-    let refused = tasks.create_blocking(&NewTask::new("u")).unwrap_err();
-    assert!(refused.to_string().ends_with("(missing: why)"), "{refused}");
-    other.admission.enabled = false;
-    other.record(&log)?;
-    tasks.create_blocking(&NewTask::new("u"))?;
-    Ok(())
-}
-
-#[test]
-fn loops_are_told_in_their_words() -> Outcome {
-    let (log, _) = memory()?;
-    let tasks = Tasks::new(&log);
-    Settings::from_toml("[loops]\nmax_depth = 2\ncompleted_window = 2\n")?.record(&log)?;
-    let new = |id: &str, parent: &str| {
-        let new = NewTask::new(id)
-            .agent(format!("agent-{id}"))
-            .task_type("dev");
-        if parent.is_empty() {
-            new
-        } else {
-            new.parent(parent)
-        }
-    };
-    assert_eq!(tasks.create_blocking(&new("a", ""))?.depth, 0);
-    assert_eq!(tasks.create_blocking(&new("b", "a"))?.depth, 1);
-    assert_eq!(tasks.create_blocking(&new("c", "b"))?.depth, 2);
-    let told = |new: &NewTask| -> (LoopType, String) {
-        let checked = tasks.check(new, None).unwrap_err().to_string();
-        match tasks.create_blocking(new).unwrap_err() {
-            TaskError::Loop { loop_type, text } => {
-                assert_eq!(text, checked);
-                (loop_type, text)
-            }
-            other => panic!("{other}"),
-        }
-    };
-    assert_eq!(
-        told(&new("d", "c")),
-        (
-            LoopType::DepthExceeded,
-            "Task depth 3 exceeds maximum 2. Chain: a(dev) -> b(dev) -> c(dev)".to_owned()
-        )
-    );
-    assert_eq!(
-        told(&new("a", "b")),
-        (
-            LoopType::CycleDetected,
-            "Creating task a would introduce a cycle in the work graph. Agent agent-a would be creating work that traces back to itself.".to_owned()
-        )
-    );
-    assert_eq!(
-        told(&new("d", "b").agent("agent-b")),
-        (
-            LoopType::IdentityLoop,
-            "Agent agent-b is creating a dev task for itself while currently executing the same task type. This appears to be a self-referential identity loop.".to_owned()
-        )
-    );
-    for id in ["x", "y", "z"] {
-        tasks.create_blocking(&new(id, ""))?;
-        let held = tasks.claim_blocking(id, "bot", LEASE)?;
-        tasks.complete_blocking(id, held.fence, "")?;
-    }
-    assert_eq!(
-        told(&new("y", "")),
-        (
-            LoopType::ReprocessDetected,
-            "Task y was already completed and is in the recently-completed heap. Re-processing detected.".to_owned()
-        )
-    );
-    // It is long ago: another life begins, and what held the one before holds nothing.
-    let first = tasks.find("x")?.ok_or("gone")?;
-    tasks.create_blocking(&new("x", ""))?;
-    let fence = first.fence.ok_or("nobody held it")?;
-    assert_eq!(code(tasks.complete_blocking("x", fence, "")), "stale_claim");
-    assert_eq!(state(&tasks, "x")?, TaskState::Todo);
-
-    // A look records nothing, and takes its own limit.
-    let size = log.size();
-    assert_eq!(tasks.check(&new("d", "c"), Some(3))?, 3);
-    assert_eq!(code(tasks.check(&new("d", "b"), Some(1))), "depth_exceeded");
-    assert_eq!(code(tasks.check(&new("a", ""), None)), "task_exists");
-    assert_eq!(
-        code(tasks.check(&new("d", "nobody"), None)),
-        "task_parent_not_found"
-    );
-    assert_eq!(log.size(), size);
-    Ok(())
-}
-
-#[test]
-fn ids_are_of_a_scope_and_listings_of_all() -> Outcome {
-    let (log, _) = memory()?;
-    let ann = Tasks::new(&log).stream("run-ann").scope("ann");
-    let bob = Tasks::new(&log).stream("run-bob").scope("bob");
-    ann.create_blocking(&NewTask::new("t").agent("bot").task_type("dev"))?;
-    bob.create_blocking(&NewTask::new("t").agent("bot"))?;
-    bob.create_blocking(&NewTask::new("t-1").parent("t").state(TaskState::Backlog))?;
-    // Nothing is known of the other's.
-    assert_eq!(
-        code(ann.create_blocking(&NewTask::new("u").parent("t-1"))),
-        "task_parent_not_found"
-    );
-    go(&ann, "t", TaskState::Cancelled)?;
-    assert_eq!(state(&bob, "t")?, TaskState::Todo);
-    assert_eq!(history(&ann, "t")?.len(), 2);
-    // Another stream of the scope finds it, and it stays in its own.
-    let other = Tasks::new(&log).stream("run-bob-2").scope("bob");
-    go(&other, "t", TaskState::Blocked)?;
-    assert_eq!(history(&bob, "t")?.len(), 2);
-    assert!(
-        recorded(&log, TaskMoved::TYPE)?
-            .iter()
-            .all(|record| record.header.stream != "run-bob-2")
-    );
-
-    let count =
-        |tasks: &Tasks, filter: &TaskFilter| -> Outcome<usize> { Ok(tasks.list(filter)?.len()) };
-    let all = TaskFilter::new();
-    assert_eq!(count(&ann, &all)?, 3);
-    assert_eq!(count(&ann, &all.clone().open())?, 2);
-    assert_eq!(count(&ann, &all.clone().state(TaskState::Backlog))?, 1);
-    assert_eq!(count(&ann, &all.clone().state(TaskState::Done))?, 0);
-    assert_eq!(count(&bob, &all.clone().agent("bot"))?, 1);
-    assert_eq!(count(&bob, &all.clone().parent("t"))?, 1);
-    assert_eq!(count(&bob, &all.clone().task_type("dev"))?, 0);
-    assert_eq!(count(&ann, &all.clone().task_type("dev"))?, 1);
-    assert_eq!(
-        count(
-            &Tasks::new(&log).stream("none").scope("none"),
-            &all.agent("bot")
-        )?,
-        0
-    );
-    assert!(tasks_in_order(&ann)?);
-    Ok(())
-}
-
-fn tasks_in_order(tasks: &Tasks) -> Outcome<bool> {
-    let all = tasks.list(&TaskFilter::new())?;
-    Ok(all.is_sorted_by(|one, next| one.created < next.created))
-}
-
-#[test]
 fn tasks_stand_when_the_log_is_opened_again() -> Outcome {
     for sealing in [Sealing::Plain, Sealing::Required] {
-        let site = Site::new()?;
+        let site = Clocked::new()?;
         let log = site.create(sealing)?;
         let tasks = Tasks::new(&log);
         for id in ["timed", "here", "done"] {
@@ -688,7 +467,7 @@ fn tasks_stand_when_the_log_is_opened_again() -> Outcome {
             assert!(check.is_equal(), "{check:?}");
         }
         assert!(log.verify(VerifyLevel::Commitments, &|_, _| {}).valid);
-        let bytes = std::fs::read(site.folder.path().join("log"))?;
+        let bytes = std::fs::read(site.path())?;
         let is_there = |text: &[u8]| bytes.windows(text.len()).any(|found| found == text);
         assert_eq!(is_there(b"The done one"), sealing == Sealing::Plain);
     }
@@ -697,7 +476,7 @@ fn tasks_stand_when_the_log_is_opened_again() -> Outcome {
 
 #[test]
 fn states_stand_when_content_is_erased() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
     let tasks = Tasks::new(&log).stream("run-ann").scope("ann");
     tasks.create_blocking(&NewTask::new("t").title("Call Ann"))?;
@@ -723,7 +502,7 @@ fn states_stand_when_content_is_erased() -> Outcome {
 /// Nobody else writes the namespace, and a recording is no work of this log.
 #[test]
 fn a_recording_makes_and_moves_no_task() -> Outcome {
-    let (log, _) = memory()?;
+    let (log, _) = memory(START_US)?;
     let tasks = Tasks::new(&log);
     tasks.create_blocking(&NewTask::new("t"))?;
     let digest = tasks.find("t")?.ok_or("gone")?.id.digest;
@@ -755,9 +534,9 @@ fn a_recording_makes_and_moves_no_task() -> Outcome {
 /// Whoever stands behind a move is seen, whatever it calls itself.
 #[test]
 fn an_actor_is_what_it_says_and_a_principal_what_it_proves() -> Outcome {
-    let site = Site::new()?;
+    let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
-    let path = site.folder.path().join("ada");
+    let path = site.file("ada");
     let credential = Credential::create(&path, "ada", Authority::Human, &OsEntropy)?;
     log.enrol("ada", Authority::Human, &credential.public_key())?;
     let ada = Tasks::new(&log.with_credential(&credential)?);
@@ -785,7 +564,7 @@ fn an_actor_is_what_it_says_and_a_principal_what_it_proves() -> Outcome {
 
 #[tokio::test]
 async fn futures_do_what_the_others_do() -> Outcome {
-    let (log, clock) = memory()?;
+    let (log, clock) = memory(START_US)?;
     let tasks = Tasks::new(&log);
     tasks.create(&NewTask::new("t")).await?;
     let held = tasks.claim("t", "bot", LEASE).await?;

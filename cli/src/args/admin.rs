@@ -161,7 +161,7 @@ fn parse_authority(text: &str) -> Result<Authority, String> {
 /// The log's clock never decreases.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClockCommand {
-    /// Adopt a clock that jumped ahead
+    /// Adopt a clock that jumped ahead, as a person or a commander
     Accept,
 }
 

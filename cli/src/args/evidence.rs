@@ -230,7 +230,7 @@ pub(crate) struct EraseArgs {
 pub(crate) struct HoldArgs {
     /// The scope
     pub(crate) scope: Option<String>,
-    /// Let it be erased again
+    /// Let it be erased again, as a person or a commander
     #[arg(long, requires = "scope", conflicts_with = "list")]
     pub(crate) release: bool,
     /// List what is held

@@ -18,8 +18,9 @@ pub(crate) fn name_of(principal: &str) -> Option<&str> {
     principal.strip_prefix(PRINCIPAL)
 }
 
-/// The agent that a holder may be: named as such, or as its principal.
+/// The agent that a holder may be: named as such, or as its principal, whatever it adds behind `#`.
 pub(crate) fn agent_of(holder: &str) -> Option<&str> {
+    let holder = holder.split_once('#').map_or(holder, |(agent, _)| agent);
     let name = name_of(holder).unwrap_or(holder);
     super::is_agent_name(name).then_some(name)
 }
@@ -70,10 +71,7 @@ pub(crate) fn is_revoked_holder(
     context: &DecideContext<'_>,
     holder: &str,
 ) -> Result<bool, AppendError> {
-    let principal = holder
-        .split_once('#')
-        .map_or(holder, |(principal, _)| principal);
-    let Some(name) = name_of(principal) else {
+    let Some(name) = agent_of(holder) else {
         return Ok(false);
     };
     Ok(row_of(context, name)?.is_some_and(|row| row.is_revoked))

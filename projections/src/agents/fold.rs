@@ -16,9 +16,8 @@ use super::decide::{name_of, principal_of};
 use crate::events::AgentState;
 use crate::events::control::{agent as field, message};
 use crate::rows::{self, AgentRow, HelperRow, HelpersRow, OrderRow};
-use crate::runs::is_imported;
-use bincode::Decode;
-use runstone_codec::{Authority, Control, Header};
+use crate::seen::Seen;
+use runstone_codec::Authority;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 /// Name of the fold.
@@ -58,22 +57,8 @@ impl Fold for AgentsFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &at)
+        take(rows, &Seen::from(record))
     }
-}
-
-/// What the fold looks at.
-struct At<'a> {
-    position: u64,
-    now_us: u64,
-    header: &'a Header,
-    control: &'a Control,
 }
 
 /// What the principal of an agent begins with.
@@ -115,67 +100,63 @@ pub(super) fn mark_key(reader: &str) -> Vec<u8> {
     [b"m", reader.as_bytes()].concat()
 }
 
-fn row<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<T>, FoldError> {
-    rows.get(key)?.map(|row| rows::decode(&row)).transpose()
-}
-
 /// What was said elsewhere is never an order here, and makes nobody known.
-fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some((namespace, change)) = at.header.event_type.split_once('.') else {
+fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some((namespace, change)) = seen.header.event_type.split_once('.') else {
         return Ok(());
     };
-    if !matches!(namespace, "agent" | "message") || is_imported(at.header) {
+    if !matches!(namespace, "agent" | "message") || seen.is_imported() {
         return Ok(());
     }
     match (namespace, change) {
-        ("message", "sent") => sent(rows, at),
-        ("message", "read") => read(rows, at),
+        ("message", "sent") => sent(rows, seen),
+        ("message", "read") => read(rows, seen),
         ("message", _) => Ok(()),
-        _ => agent(rows, change, at),
+        _ => agent(rows, change, seen),
     }
 }
 
-fn sent(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    if at.control.get_u64(message::ORDER) != Some(ACCEPTED) {
+fn sent(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    if seen.control.get_u64(message::ORDER) != Some(ACCEPTED) {
         return Ok(());
     }
-    let to = at.control.get_text(message::TO).unwrap_or_default();
+    let to = seen.control.get_text(message::TO).unwrap_or_default();
     let order = OrderRow {
-        position: at.position,
-        given_at_us: at.now_us,
+        position: seen.position,
+        given_at_us: seen.recorded_at_us,
     };
-    rows.put(&order_key(to), rows::encode(&order)?);
+    rows::put(rows, &order_key(to), &order)?;
     Ok(())
 }
 
-fn read(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let key = mark_key(at.control.get_text(message::READER).unwrap_or_default());
-    let before: Option<u64> = row(rows, &key)?;
-    let up_to = at.control.get_u64(message::UP_TO).unwrap_or_default();
+fn read(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let key = mark_key(seen.control.get_text(message::READER).unwrap_or_default());
+    let before: Option<u64> = rows::get(rows, &key)?;
+    let up_to = seen.control.get_u64(message::UP_TO).unwrap_or_default();
     rows.put(&key, rows::encode(&before.unwrap_or(0).max(up_to))?);
     Ok(())
 }
 
-fn agent(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(name) = at.control.get_text(field::NAME) else {
+fn agent(rows: &mut dyn Rows, change: &str, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(name) = seen.control.get_text(field::NAME) else {
         return Ok(());
     };
     let key = agent_key(name);
-    let before: Option<AgentRow> = row(rows, &key)?;
+    let before: Option<AgentRow> = rows::get(rows, &key)?;
     let next = match (&before, change) {
         (None, "registered") => AgentRow {
-            registered: at.position,
-            since: at.position,
-            since_us: at.now_us,
+            registered: seen.position,
+            since: seen.position,
+            since_us: seen.recorded_at_us,
             // Older orders were not for it.
-            orders_seen: at.position,
+            orders_seen: seen.position,
             ..AgentRow::default()
         },
-        (None, "helper_spawned") => spawned(at),
-        (Some(row), _) => changed(row.clone(), change, at),
+        (None, "helper_spawned") => spawned(seen),
+        (Some(row), _) => changed(row.clone(), change, seen),
         (None, _) => return Ok(()),
     };
-    rows.put(&key, rows::encode(&next)?);
+    rows::put(rows, &key, &next)?;
     if let Some(helper) = &next.helper {
         count(rows, name, helper, (before.as_ref(), &next))?;
         mark(rows, &helper.parent)?;
@@ -183,28 +164,31 @@ fn agent(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError
     mark(rows, &principal_of(name))
 }
 
-fn spawned(at: &At<'_>) -> AgentRow {
-    let text = |number| at.control.get_text(number).unwrap_or_default().to_owned();
-    let is_stopped = at.control.get_u64(field::POWER) == Some(1);
+fn spawned(seen: &Seen<'_>) -> AgentRow {
+    let text = |number| seen.control.get_text(number).unwrap_or_default().to_owned();
+    let is_stopped = seen.control.get_u64(field::POWER) == Some(1);
     let state = if is_stopped {
         AgentState::Stopping
     } else {
         AgentState::Running
     };
     let helper = HelperRow {
-        parent: at.header.principal.clone(),
+        parent: seen.header.principal.clone(),
         tray: text(field::TRAY),
-        expires_at_us: at.control.get_u64(field::EXPIRES_AT_US).unwrap_or_default(),
-        auto_retire: at.control.get_u64(field::AUTO_RETIRE) == Some(1),
+        expires_at_us: seen
+            .control
+            .get_u64(field::EXPIRES_AT_US)
+            .unwrap_or_default(),
+        auto_retire: seen.control.get_u64(field::AUTO_RETIRE) == Some(1),
         retired: None,
     };
     AgentRow {
-        registered: at.position,
+        registered: seen.position,
         state: byte(state.number()),
-        since: at.position,
-        since_us: at.now_us,
+        since: seen.position,
+        since_us: seen.recorded_at_us,
         is_stopped,
-        orders_seen: at.position,
+        orders_seen: seen.position,
         helper: Some(helper),
         ..AgentRow::default()
     }
@@ -223,14 +207,10 @@ fn count(
         return Ok(());
     }
     let key = helpers_key(&helper.parent);
-    let mut helpers: HelpersRow = row(rows, &key)?.unwrap_or_default();
+    let mut helpers: HelpersRow = rows::get(rows, &key)?.unwrap_or_default();
     step(&mut helpers.registered, (was.0, is.0));
     step(&mut helpers.running, (was.1, is.1));
-    if helpers == HelpersRow::default() {
-        rows.remove(&key);
-    } else {
-        rows.put(&key, rows::encode(&helpers)?);
-    }
+    rows::put_or_remove(rows, &key, &helpers)?;
     for key in [child_key(&helper.parent, name), expiry_key(helper, name)] {
         match (was.0, is.0) {
             (false, true) => rows.put(&key, Vec::new()),
@@ -254,7 +234,7 @@ fn mark(rows: &mut dyn Rows, parent: &str) -> Result<(), FoldError> {
     let Some(name) = name_of(parent) else {
         return Ok(());
     };
-    let agent: Option<AgentRow> = row(rows, &agent_key(name))?;
+    let agent: Option<AgentRow> = rows::get(rows, &agent_key(name))?;
     let is_orphaned =
         agent.is_some_and(|row| row.must_exit()) && rows.get(&helpers_key(parent))?.is_some();
     let key = [&[ORPHANED_ROW], parent.as_bytes()].concat();
@@ -267,24 +247,27 @@ fn mark(rows: &mut dyn Rows, parent: &str) -> Result<(), FoldError> {
 }
 
 /// The row after an event. The decider sees to it that only what may follow is recorded.
-fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
-    let order = at.control.get_u64(field::ORDER).unwrap_or_default();
+fn changed(mut row: AgentRow, change: &str, seen: &Seen<'_>) -> AgentRow {
+    let order = seen.control.get_u64(field::ORDER).unwrap_or_default();
     let state = match change {
         "powered" => {
-            row.is_stopped = at.control.get_u64(field::POWER) == Some(1);
+            row.is_stopped = seen.control.get_u64(field::POWER) == Some(1);
             row.needs_person = row.is_stopped
                 && (row.needs_person
-                    || matches!(at.header.authority, Authority::Human | Authority::Commander));
+                    || matches!(
+                        seen.header.authority,
+                        Authority::Human | Authority::Commander
+                    ));
             if row.is_stopped {
                 AgentState::Stopping
             } else {
                 // Whoever says that it should run says that later than any order before.
-                row.orders_seen = row.orders_seen.max(at.position);
+                row.orders_seen = row.orders_seen.max(seen.position);
                 AgentState::Running
             }
         }
         "slept" => {
-            row.timeout_s = at.control.get_u64(field::TIMEOUT_S);
+            row.timeout_s = seen.control.get_u64(field::TIMEOUT_S);
             AgentState::Idle
         }
         "woke" => AgentState::Running,
@@ -300,12 +283,12 @@ fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
         }
         "retired" => {
             if let Some(helper) = row.helper.as_mut() {
-                helper.retired = at.control.get_u64(field::RETIRED).map(byte);
+                helper.retired = seen.control.get_u64(field::RETIRED).map(byte);
             }
             AgentState::Retired
         }
         "order_refused" => {
-            if at.control.get_text(field::WHY) == Some(STALE) {
+            if seen.control.get_text(field::WHY) == Some(STALE) {
                 row.orders_seen = row.orders_seen.max(order);
             }
             return row;
@@ -317,8 +300,8 @@ fn changed(mut row: AgentRow, change: &str, at: &At<'_>) -> AgentRow {
         return row;
     }
     row.state = byte(state.number());
-    row.since = at.position;
-    row.since_us = at.now_us;
+    row.since = seen.position;
+    row.since_us = seen.recorded_at_us;
     row
 }
 

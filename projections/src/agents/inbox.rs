@@ -8,7 +8,7 @@ use crate::command::Command;
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, AgentStopOrdered, MessageRead, MessageSent};
 use crate::rows::{AgentRow, OrderRow};
-use crate::runs::is_imported;
+use crate::seen::is_imported;
 use crate::settings::{InForce, Settings};
 use crate::tasks::Tasks;
 use crate::{upcasters, view};

@@ -10,9 +10,7 @@
 use crate::events::control::{approval as field, effect};
 use crate::events::{ApprovalState, Executed};
 use crate::rows::{self, ApprovalRow};
-use crate::runs::is_imported;
-use bincode::Decode;
-use runstone_codec::{Control, Header};
+use crate::seen::Seen;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 /// Name of the fold.
@@ -48,22 +46,8 @@ impl Fold for ApprovalsFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &at)
+        take(rows, &Seen::from(record))
     }
-}
-
-/// What the fold looks at.
-struct At<'a> {
-    position: u64,
-    now_us: u64,
-    header: &'a Header,
-    control: &'a Control,
 }
 
 pub(super) fn request_key(position: u64) -> Vec<u8> {
@@ -82,43 +66,39 @@ fn pending_key(position: u64) -> Vec<u8> {
     [&[PENDING_ROW][..], &position.to_be_bytes()].concat()
 }
 
-fn row<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<T>, FoldError> {
-    rows.get(key)?.map(|row| rows::decode(&row)).transpose()
-}
-
 /// What was said elsewhere approves nothing here.
-fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some((namespace, change)) = at.header.event_type.split_once('.') else {
+fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some((namespace, change)) = seen.header.event_type.split_once('.') else {
         return Ok(());
     };
     match namespace {
-        "approval" | "effect" if is_imported(at.header) => Ok(()),
-        "approval" if change == "requested" => requested(rows, at),
-        "approval" => changed(rows, change, at),
-        "effect" => claimed(rows, change, at),
+        "approval" | "effect" if seen.is_imported() => Ok(()),
+        "approval" if change == "requested" => requested(rows, seen),
+        "approval" => changed(rows, change, seen),
+        "effect" => claimed(rows, change, seen),
         _ => Ok(()),
     }
 }
 
-fn requested(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let number = |field| at.control.get_u64(field).unwrap_or_default();
-    let text = |field| at.control.get_text(field).unwrap_or_default();
-    let bytes = |field| at.control.get_bytes(field).unwrap_or_default().to_vec();
-    let event_id = at.header.event_id.into_bytes();
+fn requested(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let number = |field| seen.control.get_u64(field).unwrap_or_default();
+    let text = |field| seen.control.get_text(field).unwrap_or_default();
+    let bytes = |field| seen.control.get_bytes(field).unwrap_or_default().to_vec();
+    let event_id = seen.header.event_id.into_bytes();
     let row = ApprovalRow {
         event_id,
         effect: bytes(field::KEY),
-        scope: at.header.scope.clone(),
-        stream: at.header.stream.clone(),
+        scope: seen.header.scope.clone(),
+        stream: seen.header.stream.clone(),
         what: bytes(field::WHAT),
         state: 0,
         mode: u8::try_from(number(field::MODE)).unwrap_or_default(),
         reviewers: reviewers_of(text(field::REVIEWERS)),
         votes: Vec::new(),
-        requester: at.header.principal.clone(),
-        requested_at_us: at.now_us,
-        expires_at_us: at.control.get_u64(field::EXPIRES_AT_US),
-        lasts_us: at.control.get_u64(field::LASTS_US),
+        requester: seen.header.principal.clone(),
+        requested_at_us: seen.recorded_at_us,
+        expires_at_us: seen.control.get_u64(field::EXPIRES_AT_US),
+        lasts_us: seen.control.get_u64(field::LASTS_US),
         on_timeout: u8::try_from(number(field::ON_TIMEOUT)).unwrap_or_default(),
         escalate_to: text(field::ESCALATE_TO).to_owned(),
         decided: None,
@@ -128,13 +108,13 @@ fn requested(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
     };
     let of_effect = effect_key(&row.effect, &row.scope);
     // Only the newest request for a call can still be decided.
-    if let Some(before) = self::row::<u64>(rows, &of_effect)? {
+    if let Some(before) = rows::get::<u64>(rows, &of_effect)? {
         rows.remove(&pending_key(before));
     }
-    rows.put(&of_effect, rows::encode(&at.position)?);
-    rows.put(&id_key(&event_id), rows::encode(&at.position)?);
-    rows.put(&pending_key(at.position), Vec::new());
-    rows.put(&request_key(at.position), rows::encode(&row)?);
+    rows::put(rows, &of_effect, &seen.position)?;
+    rows::put(rows, &id_key(&event_id), &seen.position)?;
+    rows.put(&pending_key(seen.position), Vec::new());
+    rows::put(rows, &request_key(seen.position), &row)?;
     Ok(())
 }
 
@@ -143,23 +123,23 @@ pub(super) fn reviewers_of(list: &str) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-fn changed(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
-    let request = at.control.get_u64(field::REQUEST).unwrap_or_default();
+fn changed(rows: &mut dyn Rows, change: &str, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let request = seen.control.get_u64(field::REQUEST).unwrap_or_default();
     let key = request_key(request);
-    let Some(mut next) = row::<ApprovalRow>(rows, &key)? else {
+    let Some(mut next) = rows::get::<ApprovalRow>(rows, &key)? else {
         return Ok(());
     };
-    let is_yes = at.control.get_u64(field::APPROVED) == Some(1);
-    let follows = at.control.get_u64(field::ON_TIMEOUT);
+    let is_yes = seen.control.get_u64(field::APPROVED) == Some(1);
+    let follows = seen.control.get_u64(field::ON_TIMEOUT);
     let state = match (change, follows) {
         ("voted", _) => {
-            next.votes.push((at.header.principal.clone(), is_yes));
+            next.votes.push((seen.header.principal.clone(), is_yes));
             None
         }
         ("expired", Some(ESCALATE)) => {
             next.reviewers = vec![std::mem::take(&mut next.escalate_to)];
             next.votes.clear();
-            next.expires_at_us = at.control.get_u64(field::EXPIRES_AT_US);
+            next.expires_at_us = seen.control.get_u64(field::EXPIRES_AT_US);
             // It goes to somebody else once.
             next.on_timeout = 0;
             next.mode = 0;
@@ -172,37 +152,37 @@ fn changed(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldErr
     };
     if let Some(state) = state {
         next.state = u8::try_from(state.number()).unwrap_or_default();
-        next.decided = Some(at.position);
-        next.decided_by.clone_from(&at.header.principal);
+        next.decided = Some(seen.position);
+        next.decided_by.clone_from(&seen.header.principal);
         rows.remove(&pending_key(request));
     }
-    rows.put(&key, rows::encode(&next)?);
+    rows::put(rows, &key, &next)?;
     Ok(())
 }
 
 /// The first attempt that may have been executed spends an approval.
-fn claimed(rows: &mut dyn Rows, change: &str, at: &At<'_>) -> Result<(), FoldError> {
+fn claimed(rows: &mut dyn Rows, change: &str, seen: &Seen<'_>) -> Result<(), FoldError> {
     let spends = match change {
         "completed" | "outcome_unknown" => true,
-        "failed" => at.control.get_u64(effect::EXECUTED) != Some(Executed::No.number()),
+        "failed" => seen.control.get_u64(effect::EXECUTED) != Some(Executed::No.number()),
         "refused" => false,
         _ => return Ok(()),
     };
-    let digest = at.control.get_bytes(effect::KEY).unwrap_or_default();
-    let Some(request) = row::<u64>(rows, &effect_key(digest, &at.header.scope))? else {
+    let digest = seen.control.get_bytes(effect::KEY).unwrap_or_default();
+    let Some(request) = rows::get::<u64>(rows, &effect_key(digest, &seen.header.scope))? else {
         return Ok(());
     };
     let key = request_key(request);
-    let Some(mut next) = row::<ApprovalRow>(rows, &key)? else {
+    let Some(mut next) = rows::get::<ApprovalRow>(rows, &key)? else {
         return Ok(());
     };
     if spends {
         next.is_spent |= next.state() == ApprovalState::Approved;
     } else {
-        let code = at.control.get_text(effect::WHY).unwrap_or_default();
-        next.refused = Some((code.to_owned(), at.now_us));
+        let code = seen.control.get_text(effect::WHY).unwrap_or_default();
+        next.refused = Some((code.to_owned(), seen.recorded_at_us));
     }
-    rows.put(&key, rows::encode(&next)?);
+    rows::put(rows, &key, &next)?;
     Ok(())
 }
 

@@ -179,6 +179,34 @@ impl Amounts {
         self.0.is_empty()
     }
 
+    /// Both together.
+    pub(super) fn plus(&self, more: &Self) -> Self {
+        let mut sum = self.clone();
+        for (dimension, amount) in &more.0 {
+            let there = sum.0.entry(dimension.clone()).or_default();
+            *there = there.saturating_add(*amount);
+        }
+        sum
+    }
+
+    /// What is more than these; nothing of what is not.
+    pub(super) fn less(&self, other: &Self) -> Self {
+        self.each(|dimension, amount| amount.saturating_sub(other.get(dimension)))
+    }
+
+    /// What is there of these.
+    pub(super) fn at_most(&self, other: &Self) -> Self {
+        self.each(|dimension, amount| amount.min(other.get(dimension)))
+    }
+
+    fn each(&self, change: impl Fn(&Dimension, u64) -> u64) -> Self {
+        let amounts = self.iter().filter_map(|(dimension, amount)| {
+            let amount = change(dimension, amount);
+            (amount > 0).then(|| (dimension.clone(), amount))
+        });
+        amounts.collect()
+    }
+
     /// At least so much of one dimension, besides what is there.
     pub(crate) fn at_least(mut self, dimension: Dimension, amount: u64) -> Self {
         let there = self.0.entry(dimension).or_default();

@@ -157,15 +157,31 @@ impl OwnerRow {
 
     /// Takes back what was reserved in other windows, or in these.
     pub(super) fn unreserve(&mut self, amounts: &Amounts, made_in: [u64; 3]) {
+        self.take_back(amounts, made_in, |tally| &mut tally.reserved);
+    }
+
+    /// Takes back what was charged in other windows, or in these, for a call that a later report
+    /// says less of.
+    pub(super) fn credit(&mut self, amounts: &Amounts, charged_in: [u64; 3]) {
+        self.take_back(amounts, charged_in, |tally| &mut tally.spent);
+    }
+
+    fn take_back(
+        &mut self,
+        amounts: &Amounts,
+        taken_in: [u64; 3],
+        sum: impl Fn(&mut TallyRow) -> &mut u128,
+    ) {
         let windows = self.windows;
         for (dimension, amount) in countable(amounts) {
             for (at, tally) in self.tallies(dimension).iter_mut().enumerate() {
                 let is_of_it = match at.checked_sub(1) {
                     None => true,
-                    Some(at) => windows.get(at) == made_in.get(at),
+                    Some(at) => windows.get(at) == taken_in.get(at),
                 };
                 if is_of_it {
-                    tally.reserved = tally.reserved.saturating_sub(amount.into());
+                    let sum = sum(tally);
+                    *sum = sum.saturating_sub(amount.into());
                 }
             }
         }
@@ -179,15 +195,6 @@ impl OwnerRow {
                 } else {
                     tally.spent.saturating_add(amount.into())
                 };
-            }
-        }
-    }
-
-    /// Takes back what was charged for a call that a later report says less of.
-    pub(super) fn credit(&mut self, amounts: &Amounts) {
-        for (dimension, amount) in countable(amounts) {
-            for tally in self.tallies(dimension) {
-                tally.spent = tally.spent.saturating_sub(amount.into());
             }
         }
     }

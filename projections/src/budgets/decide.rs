@@ -3,15 +3,16 @@
 
 use super::books::{Look, Rules};
 use super::fold::{FOLD, LEASE, LEASE_OVER, call_key, owner_key, reservation_key, state};
-use super::{Amounts, Exceeded, MAX_COUNTERS, MAX_NESTING, OwnerId, window};
+use super::{Amounts, Exceeded, MAX_COUNTERS, MAX_NESTING, OwnerId, calls, window};
 use crate::events::control::budget as field;
 use crate::events::{
     BudgetCharged, BudgetExceeded, BudgetReleased, BudgetReserved, BudgetSettled, BudgetWarned,
 };
 use crate::lease::Length;
-use crate::rows::{self, OwnerRow, ReservationRow, UsageRow};
+use crate::rows::{ChargeRow, OwnerRow, ReservationRow, UsageRow};
+use crate::view;
 use runstone_codec::{Control, Draft, EventError, Keyed, NewEvent, Position};
-use runstone_store::{AppendError, DecideContext, FoldError};
+use runstone_store::{AppendError, DecideContext};
 use std::collections::BTreeMap;
 
 /// Equal refusals of one limit within this many microseconds are recorded once.
@@ -21,18 +22,6 @@ const WARNINGS: usize = 2;
 /// Candidates of one use or settlement: the event itself, warnings, and one for a limit exceeded.
 pub(crate) const CANDIDATES: usize = 2 + WARNINGS;
 
-/// A row that cannot be read stops the command, as a fold that has stopped does.
-pub(super) fn decoded<T>(
-    context: &DecideContext<'_>,
-    row: Result<T, FoldError>,
-) -> Result<T, AppendError> {
-    row.map_err(|error| AppendError::FoldStopped {
-        fold: FOLD.to_owned(),
-        position: context.next_position().get(),
-        why: error.to_string(),
-    })
-}
-
 /// What a decision records: candidates, and the control added to each.
 pub(crate) type Recorded = Vec<(usize, Control)>;
 
@@ -40,6 +29,8 @@ pub(crate) type Recorded = Vec<(usize, Control)>;
 #[derive(Debug, Default)]
 pub(crate) struct Books {
     rows: BTreeMap<OwnerId, OwnerRow>,
+    /// What was charged for calls of models, by the keys of their rows.
+    calls: BTreeMap<Vec<u8>, Vec<ChargeRow>>,
 }
 
 impl Books {
@@ -53,10 +44,9 @@ impl Books {
         let mut next = Some(id.clone());
         while let Some(id) = next.take() {
             if !self.rows.contains_key(&id) {
-                let Some(row) = context.fold_row(FOLD, &owner_key(&id))? else {
+                let Some(mut row) = view::row::<OwnerRow>(context, FOLD, &owner_key(&id))? else {
                     return Ok(None);
                 };
-                let mut row: OwnerRow = decoded(context, rows::decode(&row))?;
                 row.roll(window::of(context.now_us()));
                 self.rows.insert(id.clone(), row);
             }
@@ -99,6 +89,32 @@ impl Books {
                 change(row);
             }
         }
+    }
+
+    /// Takes in what a call of a model used in all; answers what it is charged more and less than
+    /// before.
+    fn charge_call(
+        &mut self,
+        context: &DecideContext<'_>,
+        (chain, key): (&[OwnerId], Vec<u8>),
+        used: &Amounts,
+    ) -> Result<(Amounts, Amounts), AppendError> {
+        let mut charges = match self.calls.remove(&key) {
+            Some(charges) => charges,
+            None => view::row(context, FOLD, &key)?.unwrap_or_default(),
+        };
+        let before = calls::total(&charges);
+        let (charge, credit) = (used.less(&before), before.less(used));
+        let windows = window::of(context.now_us());
+        let credits = calls::report(&mut charges, &charge, &credit, windows);
+        self.calls.insert(key, charges);
+        self.each(chain, |row| {
+            row.spend(&charge);
+            for (windows, amounts) in &credits {
+                row.credit(amounts, *windows);
+            }
+        });
+        Ok((charge, credit))
     }
 
     fn exceeded(
@@ -278,15 +294,13 @@ impl Use {
                 Control::new()
             }
             How::ChargeCall(_) => {
-                let before = self.charged_before(context, base)?;
-                let (charge, credit) = difference(&self.amounts, &before);
+                let (_, said) = context.candidate(base).ok_or(AppendError::Empty)?;
+                let call = said.get_bytes(field::CALL).unwrap_or_default();
+                let key = call_key(&self.owner, call);
+                let (charge, credit) = books.charge_call(context, (&chain, key), &self.amounts)?;
                 if charge.is_empty() && credit.is_empty() {
                     return Ok(Took::Recorded(Recorded::new(), None));
                 }
-                books.each(&chain, |row| {
-                    row.spend(&charge);
-                    row.credit(&credit);
-                });
                 let control = Control::new()
                     .bytes(field::AMOUNTS, charge.to_bytes())
                     .bytes(field::CALL_TOTAL, self.amounts.to_bytes());
@@ -307,18 +321,6 @@ impl Use {
             &mut recorded,
         );
         Ok(Took::Recorded(recorded, over.map(Box::new)))
-    }
-
-    fn charged_before(
-        &self,
-        context: &DecideContext<'_>,
-        base: usize,
-    ) -> Result<Amounts, AppendError> {
-        let (_, control) = context.candidate(base).ok_or(AppendError::Empty)?;
-        let call = control.get_bytes(field::CALL).unwrap_or_default();
-        let row = context.fold_row(FOLD, &call_key(&self.owner, call))?;
-        let row = row.map(|row| decoded(context, rows::decode::<Vec<(String, u64)>>(&row)));
-        Ok(Amounts::of_row(&row.transpose()?.unwrap_or_default()))
     }
 }
 
@@ -344,18 +346,6 @@ fn tell(
 pub(crate) fn position_of(context: &DecideContext<'_>, place: usize) -> Position {
     let place = u64::try_from(place).unwrap_or(u64::MAX);
     Position::new(context.next_position().get().saturating_add(place))
-}
-
-/// What a call is charged more and less than before.
-fn difference(now: &Amounts, before: &Amounts) -> (Amounts, Amounts) {
-    let more = |one: &Amounts, other: &Amounts| -> Amounts {
-        let amounts = one.iter().filter_map(|(dimension, amount)| {
-            let more = amount.saturating_sub(other.get(dimension));
-            (more > 0).then(|| (dimension.clone(), more))
-        });
-        amounts.collect()
-    };
-    (more(now, before), more(before, now))
 }
 
 /// Candidates for warnings, and for a limit that is exceeded.
@@ -468,11 +458,10 @@ impl Ending {
         rules: &Rules,
         base: usize,
     ) -> Result<Ended, AppendError> {
-        let row = context.fold_row(FOLD, &reservation_key(self.fence.get()))?;
-        let Some(row) = row else {
+        let key = reservation_key(self.fence.get());
+        let Some(row) = view::row::<ReservationRow>(context, FOLD, &key)? else {
             return Ok(Ended::Unknown);
         };
-        let row: ReservationRow = decoded(context, rows::decode(&row))?;
         let before = Ended::Before(row.outcome.map(Position::new));
         let is_settling = matches!(self.end, End::Settle(_));
         match (row.state, &self.end) {

@@ -4,16 +4,16 @@
 //!  'b' digest(16) scope                    an owner: limits, sums by window
 //!  'r' fence(8)                            a reservation, as it stands
 //!  'o' digest(16) scope 00 fence(8)        one that is not ended, under each owner that it counts for
-//!  'c' digest(16) scope 00 call(16)        what an owner was charged for a call of a model
+//!  'l' digest(16) scope 00 place           leases of those, by what they end by
+//!  'c' digest(16) scope 00 call(16)        what an owner was charged for a call of a model, by the day
 //! ```
 
-use super::{Amounts, BudgetLimits, Dimension, MAX_NESTING, OwnerId, window};
+use super::{Amounts, BudgetLimits, Dimension, MAX_NESTING, OwnerId, calls, window};
 use crate::events::Window;
 use crate::events::control::budget as field;
 use crate::lease::LeaseFields;
-use crate::rows::{self, OwnerRow, ReservationRow};
-use crate::runs::is_imported;
-use runstone_codec::{Control, Header};
+use crate::rows::{self, LeaseRow, OwnerRow, ReservationRow};
+use crate::seen::Seen;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 /// Name of the fold.
@@ -22,6 +22,7 @@ pub(super) const FOLD: &str = "budgets";
 pub(super) const OWNER_ROW: u8 = b'b';
 const RESERVATION_ROW: u8 = b'r';
 const OPEN_ROW: u8 = b'o';
+const LEASE_ROW: u8 = b'l';
 const CALL_ROW: u8 = b'c';
 
 pub(super) const LEASE: LeaseFields = LeaseFields {
@@ -49,26 +50,12 @@ impl Fold for BudgetsFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &at)
+        take(rows, &Seen::from(record))
     }
-}
-
-/// What the fold looks at.
-pub(super) struct At<'a> {
-    pub(super) position: u64,
-    pub(super) now_us: u64,
-    pub(super) header: &'a Header,
-    pub(super) control: &'a Control,
 }
 
 /// How a reservation stands, by number.
@@ -91,63 +78,75 @@ pub(super) fn reservation_key(fence: u64) -> Vec<u8> {
     [&[RESERVATION_ROW], &fence.to_be_bytes()[..]].concat()
 }
 
+fn of_owner(kind: u8, id: &OwnerId) -> Vec<u8> {
+    [&[kind], &id.digest[..], id.scope.as_bytes(), &[0]].concat()
+}
+
 /// What the keys of the open reservations of an owner begin with.
 pub(super) fn open_prefix(id: &OwnerId) -> Vec<u8> {
-    [&[OPEN_ROW], &id.digest[..], id.scope.as_bytes(), &[0]].concat()
+    of_owner(OPEN_ROW, id)
+}
+
+/// What the keys of their leases begin with.
+pub(super) fn leases_prefix(id: &OwnerId) -> Vec<u8> {
+    of_owner(LEASE_ROW, id)
+}
+
+fn lease_key(id: &OwnerId, lease: &LeaseRow) -> Vec<u8> {
+    [leases_prefix(id), lease.place()].concat()
 }
 
 fn open_key(id: &OwnerId, fence: u64) -> Vec<u8> {
     [open_prefix(id), fence.to_be_bytes().to_vec()].concat()
 }
 
-/// The reservation that a key of an open one names.
+/// The reservation that a key of an open one, or of its lease, names.
 pub(super) fn fence_of(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>()
         .map(|fence| u64::from_be_bytes(*fence))
 }
 
 pub(super) fn call_key(id: &OwnerId, call: &[u8]) -> Vec<u8> {
-    [&[CALL_ROW], &id.digest[..], id.scope.as_bytes(), &[0], call].concat()
+    [of_owner(CALL_ROW, id), call.to_vec()].concat()
 }
 
 /// Takes one record into the rows. What was recorded elsewhere spends nothing here.
-pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(change) = at.header.event_type.strip_prefix("budget.") else {
+pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(change) = seen.header.event_type.strip_prefix("budget.") else {
         return Ok(());
     };
-    if is_imported(at.header) {
+    if seen.is_imported() {
         return Ok(());
     }
     match change {
-        "opened" => opened(rows, at),
-        "changed" => changed(rows, at),
-        "reserved" => reserved(rows, at),
-        "settled" | "released" => ended(rows, at, change == "settled"),
-        "charged" => charged(rows, at),
-        "warned" | "exceeded" => told(rows, at, change == "warned"),
+        "opened" => opened(rows, seen),
+        "changed" => changed(rows, seen),
+        "reserved" => reserved(rows, seen),
+        "settled" | "released" => ended(rows, seen, change == "settled"),
+        "charged" => charged(rows, seen),
+        "warned" | "exceeded" => told(rows, seen, change == "warned"),
         _ => Ok(()),
     }
 }
 
-fn owner_of(at: &At<'_>) -> Option<OwnerId> {
-    let scope = at.control.get_text(field::SCOPE);
-    let scope = scope.unwrap_or(at.header.scope.as_str());
-    OwnerId::of(at.control.get_bytes(field::OWNER), Some(scope))
+fn owner_of(seen: &Seen<'_>) -> Option<OwnerId> {
+    let scope = seen.control.get_text(field::SCOPE);
+    let scope = scope.unwrap_or(seen.header.scope.as_str());
+    OwnerId::of(seen.control.get_bytes(field::OWNER), Some(scope))
 }
 
-fn amounts(at: &At<'_>, field: u16) -> Amounts {
-    let bytes = at.control.get_bytes(field).unwrap_or_default();
+fn amounts(seen: &Seen<'_>, field: u16) -> Amounts {
+    let bytes = seen.control.get_bytes(field).unwrap_or_default();
     Amounts::from_bytes(bytes).unwrap_or_default()
 }
 
-fn limits(at: &At<'_>) -> BudgetLimits {
-    let bytes = at.control.get_bytes(field::LIMITS).unwrap_or_default();
+fn limits(seen: &Seen<'_>) -> BudgetLimits {
+    let bytes = seen.control.get_bytes(field::LIMITS).unwrap_or_default();
     BudgetLimits::from_bytes(bytes).unwrap_or_default()
 }
 
 fn owner(rows: &mut dyn Rows, id: &OwnerId) -> Result<Option<OwnerRow>, FoldError> {
-    let row = rows.get(&owner_key(id))?;
-    row.map(|row| rows::decode(&row)).transpose()
+    rows::get(rows, &owner_key(id))
 }
 
 /// Changes an owner and each one above it, in their windows of now.
@@ -165,114 +164,119 @@ fn each(
         };
         row.roll(window::of(now_us));
         change(rows, &id, &mut row);
-        rows.put(&owner_key(&id), rows::encode(&row)?);
+        rows::put(rows, &owner_key(&id), &row)?;
         next = row.parent.as_ref().map(OwnerId::from);
     }
     Ok(())
 }
 
-fn opened(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn opened(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
     if owner(rows, &id)?.is_some() {
         return Ok(());
     }
     let parent = OwnerId::of(
-        at.control.get_bytes(field::PARENT),
-        at.control.get_text(field::PARENT_SCOPE),
+        seen.control.get_bytes(field::PARENT),
+        seen.control.get_text(field::PARENT_SCOPE),
     );
     let level = match &parent {
         Some(parent) => owner(rows, parent)?.map_or(0, |row| row.level.saturating_add(1)),
         None => 0,
     };
     let mut row = OwnerRow {
-        opened: at.position,
-        opened_at_us: at.now_us,
-        stream: at.header.stream.clone(),
+        opened: seen.position,
+        opened_at_us: seen.recorded_at_us,
+        stream: seen.header.stream.clone(),
         level,
         parent: parent.as_ref().map(OwnerId::key),
         limits: Vec::new(),
-        limits_at: at.position,
-        windows: window::of(at.now_us),
+        limits_at: seen.position,
+        windows: window::of(seen.recorded_at_us),
         counters: Vec::new(),
         open: 0,
     };
-    row.set_limits(&limits(at));
-    rows.put(&owner_key(&id), rows::encode(&row)?);
+    row.set_limits(&limits(seen));
+    rows::put(rows, &owner_key(&id), &row)?;
     Ok(())
 }
 
-fn changed(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn changed(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
     let Some(mut row) = owner(rows, &id)? else {
         return Ok(());
     };
-    row.set_limits(&limits(at));
-    row.limits_at = at.position;
-    rows.put(&owner_key(&id), rows::encode(&row)?);
+    row.set_limits(&limits(seen));
+    row.limits_at = seen.position;
+    rows::put(rows, &owner_key(&id), &row)?;
     Ok(())
 }
 
-fn reserved(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn reserved(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
-    let amounts = amounts(at, field::AMOUNTS);
-    each(rows, &id, at.now_us, |rows, id, row| {
+    let amounts = amounts(seen, field::AMOUNTS);
+    let effect = seen.control.get_u64(field::EFFECT);
+    let lease = effect
+        .is_none()
+        .then(|| LEASE.read(seen.control, seen.position));
+    each(rows, &id, seen.recorded_at_us, |rows, id, row| {
         row.reserve(&amounts);
         row.open = row.open.saturating_add(1);
-        rows.put(&open_key(id, at.position), Vec::new());
+        rows.put(&open_key(id, seen.position), Vec::new());
+        if let Some(lease) = &lease {
+            rows.put(&lease_key(id, lease), Vec::new());
+        }
     })?;
-    let effect = at.control.get_u64(field::EFFECT);
     let row = ReservationRow {
         owner: id.key(),
-        stream: at.header.stream.clone(),
+        stream: seen.header.stream.clone(),
         amounts: amounts.to_row(),
-        at_us: at.now_us,
-        windows: window::of(at.now_us),
-        lease: effect
-            .is_none()
-            .then(|| LEASE.read(at.control, at.position)),
+        at_us: seen.recorded_at_us,
+        windows: window::of(seen.recorded_at_us),
+        lease,
         effect,
         state: state::OPEN,
         actual: Vec::new(),
         outcome: None,
     };
-    rows.put(&reservation_key(at.position), rows::encode(&row)?);
-    Ok(())
+    rows::put(rows, &reservation_key(seen.position), &row)
 }
 
-fn ended(rows: &mut dyn Rows, at: &At<'_>, is_settled: bool) -> Result<(), FoldError> {
-    let Some(fence) = at.control.get_u64(field::RESERVATION) else {
+fn ended(rows: &mut dyn Rows, seen: &Seen<'_>, is_settled: bool) -> Result<(), FoldError> {
+    let Some(fence) = seen.control.get_u64(field::RESERVATION) else {
         return Ok(());
     };
     let key = reservation_key(fence);
-    let Some(row) = rows.get(&key)? else {
+    let Some(mut row) = rows::get::<ReservationRow>(rows, &key)? else {
         return Ok(());
     };
-    let mut row: ReservationRow = rows::decode(&row)?;
     let was_open = row.state == state::OPEN;
     let is_possible = was_open || (row.state == state::EXPIRED && is_settled);
     if !is_possible {
         return Ok(());
     }
     let (id, reserved) = (OwnerId::from(&row.owner), Amounts::of_row(&row.amounts));
-    let actual = amounts(at, field::AMOUNTS);
-    let made_in = row.windows;
-    each(rows, &id, at.now_us, |rows, id, row| {
+    let actual = amounts(seen, field::AMOUNTS);
+    let (made_in, lease) = (row.windows, row.lease.clone());
+    each(rows, &id, seen.recorded_at_us, |rows, id, row| {
         if was_open {
             row.unreserve(&reserved, made_in);
             row.open = row.open.saturating_sub(1);
             rows.remove(&open_key(id, fence));
+            if let Some(lease) = &lease {
+                rows.remove(&lease_key(id, lease));
+            }
         }
         if is_settled {
             row.spend(&actual);
         }
     })?;
-    row.state = match (is_settled, at.control.get_text(field::WHY)) {
+    row.state = match (is_settled, seen.control.get_text(field::WHY)) {
         (true, _) => state::SETTLED,
         (false, Some(LEASE_OVER)) => state::EXPIRED,
         (false, _) => state::RELEASED,
@@ -280,33 +284,37 @@ fn ended(rows: &mut dyn Rows, at: &At<'_>, is_settled: bool) -> Result<(), FoldE
     if is_settled {
         row.actual = actual.to_row();
     }
-    row.outcome = Some(at.position);
-    rows.put(&key, rows::encode(&row)?);
-    Ok(())
+    row.outcome = Some(seen.position);
+    rows::put(rows, &key, &row)
 }
 
-fn charged(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(id) = owner_of(at) else {
+fn charged(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(id) = owner_of(seen) else {
         return Ok(());
     };
-    let (charged, credited) = (amounts(at, field::AMOUNTS), amounts(at, field::CREDIT));
-    each(rows, &id, at.now_us, |_, _, row| {
-        row.spend(&charged);
-        row.credit(&credited);
-    })?;
-    if let Some(call) = at.control.get_bytes(field::CALL) {
-        let total = amounts(at, field::CALL_TOTAL).to_row();
-        rows.put(&call_key(&id, call), rows::encode(&total)?);
+    let (charged, credited) = (amounts(seen, field::AMOUNTS), amounts(seen, field::CREDIT));
+    let mut credits = Vec::new();
+    if let Some(call) = seen.control.get_bytes(field::CALL) {
+        let key = call_key(&id, call);
+        let mut days = rows::get(rows, &key)?.unwrap_or_default();
+        let windows = window::of(seen.recorded_at_us);
+        credits = calls::report(&mut days, &charged, &credited, windows);
+        rows::put(rows, &key, &days)?;
     }
-    Ok(())
+    each(rows, &id, seen.recorded_at_us, |_, _, row| {
+        row.spend(&charged);
+        for (windows, amounts) in &credits {
+            row.credit(amounts, *windows);
+        }
+    })
 }
 
-fn told(rows: &mut dyn Rows, at: &At<'_>, is_warning: bool) -> Result<(), FoldError> {
-    let number = |field| at.control.get_u64(field);
+fn told(rows: &mut dyn Rows, seen: &Seen<'_>, is_warning: bool) -> Result<(), FoldError> {
+    let number = |field| seen.control.get_u64(field);
     let told = (
-        owner_of(at),
+        owner_of(seen),
         number(field::WINDOW).and_then(Window::from_number),
-        at.control.get_text(field::DIMENSION),
+        seen.control.get_text(field::DIMENSION),
         number(field::LIMIT),
     );
     let (Some(id), Some(window), Some(code), Some(limit)) = told else {
@@ -315,14 +323,14 @@ fn told(rows: &mut dyn Rows, at: &At<'_>, is_warning: bool) -> Result<(), FoldEr
     let Some(mut row) = owner(rows, &id)? else {
         return Ok(());
     };
-    row.roll(window::of(at.now_us));
+    row.roll(window::of(seen.recorded_at_us));
     let dimension = Dimension::of_row(code);
     if is_warning {
         row.warned(window, &dimension, limit);
     } else {
-        row.exceeded_at(window, &dimension, at.now_us);
+        row.exceeded_at(window, &dimension, seen.recorded_at_us);
     }
-    rows.put(&owner_key(&id), rows::encode(&row)?);
+    rows::put(rows, &owner_key(&id), &row)?;
     Ok(())
 }
 

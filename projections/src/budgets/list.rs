@@ -2,17 +2,20 @@
 
 use super::books::{Look, Rules, rounded_s};
 use super::fold::{
-    At, FOLD, OWNER_ROW, fence_of, open_prefix, owner_key, reservation_key, state, take,
+    FOLD, OWNER_ROW, fence_of, leases_prefix, open_prefix, owner_key, reservation_key, state, take,
 };
 use super::{Amounts, Budget, BudgetError, Budgets, MAX_NESTING, OwnerId, decide, window};
 use crate::MemoryRows;
 use crate::events::Window;
-use crate::lease::Moment;
-use crate::rows::{self, OwnerRow, ReservationRow};
+use crate::lease::{self, LeaseIndex, Moment};
+use crate::rows::{self, LeaseRow, OwnerRow, ReservationRow};
+use crate::seen::Seen;
 use crate::settings::Settings;
+use crate::view;
 use runstone_codec::Position;
-use runstone_store::{Item, Log, Query, Read, ReadError};
+use runstone_store::{FoldRow, Item, Log, Query, Read, ReadError};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 /// Rows fetched at once.
 const PAGE: usize = 256;
@@ -42,8 +45,6 @@ pub struct Reservation {
     pub actual: Amounts,
     /// Position of the event that ended it.
     pub outcome: Option<Position>,
-    /// Its lease is over and nobody has recorded that yet.
-    is_lapsed: bool,
 }
 
 impl Reservation {
@@ -68,32 +69,16 @@ impl Reservation {
             effect: row.effect.map(Position::new),
             actual: Amounts::of_row(&row.actual),
             outcome: row.outcome.map(Position::new),
-            is_lapsed,
         }
     }
 }
 
-fn failed<T: std::fmt::Display>(why: T) -> ReadError {
-    ReadError::Fold {
-        fold: FOLD.to_owned(),
-        why: format!("{why}"),
-    }
-}
-
-/// A fold that has stopped knows nothing of what came after.
-fn check(log: &Log) -> Result<(), ReadError> {
-    let folds = log.fold_status();
-    let stopped = folds.into_iter().find(|status| status.name == FOLD);
-    match stopped.and_then(|status| status.stopped) {
-        Some((position, why)) => Err(failed(format!("it stopped at position {position}: {why}"))),
-        None => Ok(()),
-    }
+fn failed<T: Display>(why: T) -> ReadError {
+    view::failed(FOLD, why)
 }
 
 pub(super) fn owner_row(log: &Log, id: &OwnerId) -> Result<Option<OwnerRow>, ReadError> {
-    let row = log.fold_row(FOLD, &owner_key(id))?;
-    row.map(|row| rows::decode(&row).map_err(failed))
-        .transpose()
+    view::stored(log, FOLD, &owner_key(id))
 }
 
 /// Whether what an owner spends counts for another one. That never changes.
@@ -116,9 +101,7 @@ fn now(log: &Log) -> Moment {
 
 /// A reservation by its position.
 pub(super) fn reservation(log: &Log, fence: Position) -> Result<Option<Reservation>, ReadError> {
-    let row = log.fold_row(FOLD, &reservation_key(fence.get()))?;
-    let row = row.map(|row| rows::decode::<ReservationRow>(&row).map_err(failed));
-    let row = row.transpose()?;
+    let row: Option<ReservationRow> = view::stored(log, FOLD, &reservation_key(fence.get()))?;
     Ok(row.map(|row| Reservation::of(fence.get(), &row, &now(log))))
 }
 
@@ -128,7 +111,7 @@ pub(super) fn reservation(log: &Log, fence: Position) -> Result<Option<Reservati
 ///
 /// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
 pub fn reservations(log: &Log, id: &OwnerId) -> Result<Vec<Reservation>, ReadError> {
-    check(log)?;
+    view::check(log, FOLD)?;
     let mut found = Vec::new();
     let mut open = OpenOnes::of(id);
     while let Some(page) = open.next_page(log, PAGE)? {
@@ -143,7 +126,7 @@ pub fn reservations(log: &Log, id: &OwnerId) -> Result<Vec<Reservation>, ReadErr
 ///
 /// [`ReadError::Fold`] if the log was opened without the fold, or it has stopped.
 pub fn list(log: &Log) -> Result<Vec<Budget>, BudgetError> {
-    check(log)?;
+    view::check(log, FOLD)?;
     let rules = Rules::of(&Settings::in_force(log)?.settings);
     let now_us = log.now_us();
     let (mut found, mut from) = (Vec::new(), vec![OWNER_ROW]);
@@ -151,7 +134,7 @@ pub fn list(log: &Log) -> Result<Vec<Budget>, BudgetError> {
         let page = log.fold_rows(FOLD, &[OWNER_ROW], &from, PAGE)?;
         for (key, row) in &page {
             let row: OwnerRow = rows::decode(row).map_err(failed)?;
-            found.push(view(&id_of(key)?, row, &rules, now_us));
+            found.push(budget_of(&id_of(key)?, row, &rules, now_us));
         }
         let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
             return Ok(found);
@@ -169,7 +152,7 @@ fn id_of(key: &[u8]) -> Result<OwnerId, ReadError> {
     id.ok_or_else(|| failed("the key of a row names no owner"))
 }
 
-fn view(id: &OwnerId, mut row: OwnerRow, rules: &Rules, now_us: u64) -> Budget {
+fn budget_of(id: &OwnerId, mut row: OwnerRow, rules: &Rules, now_us: u64) -> Budget {
     row.roll(window::of(now_us));
     let none = Amounts::new();
     let exceeded = row.exceeded(id, rules, &none, (Look::After, now_us));
@@ -213,13 +196,7 @@ pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, Bu
     let events = Item::new().of_type("budget.*");
     for record in log.read(Read::new(Query::from(events)).to(at).without_payloads())? {
         let record = record?;
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: &record.header,
-            control: &record.control,
-        };
-        take(&mut rows, &at).map_err(failed)?;
+        take(&mut rows, &Seen::from(&record)).map_err(failed)?;
     }
     let is_now = at.get().saturating_add(1) >= log.size();
     let now_us = if is_now {
@@ -248,7 +225,7 @@ pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, Bu
     let rules = Rules::default();
     let rows = owners.into_iter().filter(|(id, _)| meant.contains(id));
     let mut found: Vec<_> = rows
-        .map(|(id, row)| view(&id, row, &rules, now_us))
+        .map(|(id, row)| budget_of(&id, row, &rules, now_us))
         .collect();
     found.sort_by_key(|budget| budget.opened);
     Ok(found)
@@ -261,13 +238,13 @@ impl Budgets {
     ///
     /// [`BudgetError::Read`] if the log cannot be read.
     pub fn get(&self, id: &OwnerId) -> Result<Option<Budget>, BudgetError> {
-        check(&self.log)?;
+        view::check(&self.log, FOLD)?;
         let Some(row) = owner_row(&self.log, id)? else {
             return Ok(None);
         };
         let rules = Rules::of(&self.in_force()?.settings);
         let now_us = self.log.now_us();
-        let mut budget = view(id, row, &rules, now_us);
+        let mut budget = budget_of(id, row, &rules, now_us);
         let mut above = budget.parent.clone();
         for _ in 0..MAX_NESTING {
             let Some(id) = above.filter(|_| budget.exceeded.is_none()) else {
@@ -276,7 +253,7 @@ impl Budgets {
             let Some(row) = owner_row(&self.log, &id)? else {
                 break;
             };
-            let parent = view(&id, row, &rules, now_us);
+            let parent = budget_of(&id, row, &rules, now_us);
             (budget.exceeded, above) = (parent.exceeded, parent.parent);
         }
         if let Some(over) = budget.exceeded.take() {
@@ -291,7 +268,7 @@ impl Budgets {
     ///
     /// [`BudgetError::Read`] if the log cannot be read.
     pub fn reservation(&self, fence: Position) -> Result<Option<Reservation>, BudgetError> {
-        check(&self.log)?;
+        view::check(&self.log, FOLD)?;
         Ok(reservation(&self.log, fence)?)
     }
 }
@@ -333,38 +310,42 @@ impl OpenOnes {
     }
 }
 
-/// Those of them whose lease is over, of the oldest so many.
-pub(super) struct Lapsed {
-    open: OpenOnes,
-    left: usize,
+/// The leases of open reservations.
+struct Leases<'a>(&'a Log);
+
+impl LeaseIndex for Leases<'_> {
+    type Error = ReadError;
+
+    fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, ReadError> {
+        let rows = self.0.fold_rows(FOLD, prefix, from, 1)?;
+        Ok(rows.into_iter().next())
+    }
+
+    fn lease(&self, (key, _): &FoldRow) -> Result<Option<LeaseRow>, ReadError> {
+        let fence = fence_of(key).ok_or_else(|| failed("the key of a row is cut"))?;
+        let row: Option<ReservationRow> = view::stored(self.0, FOLD, &reservation_key(fence))?;
+        Ok(row
+            .filter(|row| row.state == state::OPEN)
+            .and_then(|row| row.lease))
+    }
 }
 
-impl Lapsed {
-    pub(super) fn of(log: &Log, id: &OwnerId, most: usize) -> Result<Self, ReadError> {
-        let open = owner_row(log, id)?.map_or(0, |row| row.open);
-        let left = usize::try_from(open).unwrap_or(usize::MAX).min(most);
-        Ok(Self {
-            open: OpenOnes::of(id),
-            left,
-        })
+/// Reservations of an owner and of those below it whose lease is over, so many at most; it looks at
+/// leases of so many lengths.
+pub(super) fn lapsed(
+    log: &Log,
+    id: &OwnerId,
+    looked_at: (usize, usize),
+) -> Result<Vec<Reservation>, ReadError> {
+    let (opening, steady_us) = (log.opening(), log.steady_us());
+    let prefix = leases_prefix(id);
+    let over = lease::over(&Leases(log), &prefix, (&opening, steady_us), looked_at)?;
+    let mut found = Vec::with_capacity(over.len());
+    for (key, _) in over {
+        let fence = fence_of(&key).ok_or_else(|| failed("the key of a row is cut"))?;
+        // One that ended since its lease was read is passed over.
+        found.extend(reservation(log, Position::new(fence))?);
     }
-
-    pub(super) fn next_page(
-        &mut self,
-        log: &Log,
-        most: usize,
-    ) -> Result<Option<Vec<Reservation>>, ReadError> {
-        while self.left > 0 {
-            let take = self.left.min(most);
-            let Some(mut page) = self.open.next_page(log, take)? else {
-                break;
-            };
-            self.left = self.left.saturating_sub(take);
-            page.retain(|one| one.is_lapsed);
-            if !page.is_empty() {
-                return Ok(Some(page));
-            }
-        }
-        Ok(None)
-    }
+    found.retain(|one| one.outcome.is_none());
+    Ok(found)
 }

@@ -35,6 +35,7 @@
 
 mod amount;
 mod books;
+mod calls;
 pub(crate) mod decide;
 mod error;
 mod fold;
@@ -58,7 +59,7 @@ pub use owner::{Budget, Exceeded, MAX_NESTING, MAX_OWNER_LEN, Owner, OwnerId};
 
 use crate::command::{Command, Waiting, at_once};
 use crate::events::BudgetOpened;
-use crate::lease::Hold;
+use crate::lease::{Hold, LENGTHS};
 use crate::settings::{InForce, Settings};
 use crate::upcasters;
 use decide::{Books, End, Ended, Ending, How, Took, Use};
@@ -70,10 +71,10 @@ use std::sync::{Mutex, PoisonError};
 const SECOND_US: u64 = 1_000_000;
 /// How often a command is decided again because the settings changed meanwhile.
 const REDECIDED: usize = 16;
-/// Lapsed reservations that one command records.
+/// Lapsed reservations that one decision records.
 const EXPIRED_AT_ONCE: usize = 64;
-/// Oldest reservations of an owner that each command looks at.
-const LOOKED_AT: usize = 16;
+/// Lapsed reservations of an owner that each command on it records.
+const EXPIRED_BY_THE_WAY: usize = 16;
 /// Longest holder in bytes.
 const MAX_HOLDER_LEN: usize = 256;
 
@@ -337,7 +338,8 @@ impl Budgets {
         let mut swept = 0;
         for budget in list(&self.log)? {
             if budget.level == 0 {
-                swept += at_once(expire(&self.log, &budget.id, usize::MAX, Waiting::Blocking))?;
+                let looked_at = (usize::MAX, usize::MAX);
+                swept += at_once(expire(&self.log, &budget.id, looked_at, Waiting::Blocking))?;
             }
         }
         Ok(swept)
@@ -465,7 +467,7 @@ impl Budgets {
         if amounts.is_empty() {
             return Err(BudgetError::Nothing);
         }
-        expire(&self.log, id, LOOKED_AT, waiting).await?;
+        expire(&self.log, id, (EXPIRED_BY_THE_WAY, LENGTHS), waiting).await?;
         for _ in 0..REDECIDED {
             let in_force = self.in_force()?;
             let taken = Use {
@@ -523,7 +525,13 @@ impl Budgets {
         if let Some(claim) = reservation.effect {
             return Err(BudgetError::OfCall { fence, claim });
         }
-        expire(&self.log, &reservation.owner, LOOKED_AT, waiting).await?;
+        expire(
+            &self.log,
+            &reservation.owner,
+            (EXPIRED_BY_THE_WAY, LENGTHS),
+            waiting,
+        )
+        .await?;
         let name = self.name_of(&reservation.owner)?;
         for _ in 0..REDECIDED {
             let in_force = self.in_force()?;
@@ -652,21 +660,25 @@ pub(crate) async fn may_have_room(
     looked: &mut BTreeSet<OwnerId>,
     waiting: Waiting,
 ) -> Result<bool, BudgetError> {
-    let expired = expire(log, &over.owner, usize::MAX, waiting).await?;
+    let expired = expire(log, &over.owner, (usize::MAX, LENGTHS), waiting).await?;
     Ok(expired > 0 || looked.insert(over.owner.clone()))
 }
 
-/// Records the reservations of an owner, and of those below it, whose lease is over: looks at so
-/// many at most, the oldest first. Answers how many were recorded.
+/// Records reservations of an owner, and of those below it, whose lease is over: so many at most; it
+/// looks at leases of so many lengths. Answers how many were recorded.
 pub(crate) async fn expire(
     log: &Log,
     id: &OwnerId,
-    most: usize,
+    (most, lengths): (usize, usize),
     waiting: Waiting,
 ) -> Result<usize, BudgetError> {
     let mut expired = 0;
-    let mut lapsed = list::Lapsed::of(log, id, most)?;
-    while let Some(page) = lapsed.next_page(log, EXPIRED_AT_ONCE)? {
+    while expired < most {
+        let count = EXPIRED_AT_ONCE.min(most - expired);
+        let page = list::lapsed(log, id, (count, lengths))?;
+        if page.is_empty() {
+            break;
+        }
         let mut candidates = Vec::with_capacity(page.len());
         let mut endings = Vec::with_capacity(page.len());
         for reservation in page {
@@ -691,9 +703,14 @@ pub(crate) async fn expire(
             decision.record = record;
             Ok(decision)
         };
-        expired += Command::new(log, candidates, decide)?
+        let recorded = Command::new(log, candidates, decide)?
             .run_by(log, waiting)
             .await?;
+        // None are left, or somebody else records them too.
+        if recorded == 0 {
+            break;
+        }
+        expired += recorded;
     }
     Ok(expired)
 }

@@ -10,8 +10,8 @@ use crate::events::control::effect as field;
 use crate::events::{Class, Executed, Kind, State};
 use crate::lease::LeaseFields;
 use crate::rows::{self, EffectRow};
-use crate::runs::is_imported;
-use runstone_codec::{Control, Header};
+use crate::seen::Seen;
+use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
 
 /// Name of the fold.
@@ -55,13 +55,7 @@ impl Fold for EffectsFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &at)
+        take(rows, &Seen::from(record))
     }
 
     fn in_use(&self, row: ReadRow<'_>, scope: &str) -> Result<Option<String>, FoldError> {
@@ -69,14 +63,6 @@ impl Fold for EffectsFold {
         let count = count.map(|count| rows::decode::<u64>(&count)).transpose()?;
         Ok(count.map(|count| format!("{count} calls of it are in flight or unknown")))
     }
-}
-
-/// What the fold looks at.
-pub(super) struct At<'a> {
-    pub(super) position: u64,
-    pub(super) now_us: u64,
-    pub(super) header: &'a Header,
-    pub(super) control: &'a Control,
 }
 
 /// Key of the row of a call.
@@ -99,17 +85,17 @@ fn open_key(fence: u64, digest: &[u8], scope: &str) -> Vec<u8> {
 }
 
 /// When the attempt began, if another ledger was taken over with it.
-fn migrated_since(at: &At<'_>) -> Option<u64> {
-    let is_migrated = at.control.get_u64(field::MIGRATED) == Some(1);
+fn migrated_since(seen: &Seen<'_>) -> Option<u64> {
+    let is_migrated = seen.control.get_u64(field::MIGRATED) == Some(1);
     is_migrated.then(|| {
-        let since = at.control.get_u64(field::MIGRATED_SINCE_US);
+        let since = seen.control.get_u64(field::MIGRATED_SINCE_US);
         since.unwrap_or_default()
     })
 }
 
 /// A recording tells what happened elsewhere; only a ledger that was taken over is gone by.
-fn counts(at: &At<'_>) -> bool {
-    migrated_since(at).is_some() || !is_imported(at.header)
+fn counts(seen: &Seen<'_>) -> bool {
+    migrated_since(seen).is_some() || !seen.is_imported()
 }
 
 /// What another ledger says counts for what it said itself, if it says it later. It never undoes
@@ -127,18 +113,18 @@ fn is_outdated(before: &EffectRow, change: &str, since: u64) -> bool {
 }
 
 /// Takes one record into the rows.
-pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(change) = at.header.event_type.strip_prefix("effect.") else {
+pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(change) = seen.header.event_type.strip_prefix("effect.") else {
         return Ok(());
     };
-    let digest = at.control.get_bytes(field::KEY).unwrap_or_default();
-    if digest.len() != DIGEST_BYTES || !counts(at) {
+    let digest = seen.control.get_bytes(field::KEY).unwrap_or_default();
+    if digest.len() != DIGEST_BYTES || !counts(seen) {
         return Ok(());
     }
-    let scope = at.header.scope.as_str();
+    let scope = seen.header.scope.as_str();
     let key = effect_key(digest, scope);
-    let before: Option<EffectRow> = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
-    let migrated = migrated_since(at);
+    let before: Option<EffectRow> = rows::get(rows, &key)?;
+    let migrated = migrated_since(seen);
     if let Some((before, since)) = before.as_ref().zip(migrated)
         && is_outdated(before, change, since)
     {
@@ -146,7 +132,7 @@ pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
     }
     let was_open = before.as_ref().filter(|before| is_open(before.state));
     let was_open = was_open.map(|before| before.fence);
-    let Some(mut next) = next(before, change, at) else {
+    let Some(mut next) = next(before, change, seen) else {
         return Ok(());
     };
     if change != "refused" {
@@ -161,27 +147,10 @@ pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
             rows.put(&open_key(fence, digest, scope), Vec::new());
         }
     }
-    match (was_open, is_open) {
-        (None, Some(_)) => count(rows, scope, |count| count.saturating_add(1))?,
-        (Some(_), None) => count(rows, scope, |count| count.saturating_sub(1))?,
-        _ => {}
+    if was_open.is_some() != is_open.is_some() {
+        rows::count(rows, &count_key(scope), is_open.is_some())?;
     }
-    rows.put(&key, rows::encode(&next)?);
-    Ok(())
-}
-
-/// Changes the number of open calls of a scope; none is no row.
-fn count(
-    rows: &mut dyn Rows,
-    scope: &str,
-    change: impl FnOnce(u64) -> u64,
-) -> Result<(), FoldError> {
-    let key = count_key(scope);
-    let before = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
-    match change(before.unwrap_or(0)) {
-        0 => rows.remove(&key),
-        count => rows.put(&key, rows::encode(&count)?),
-    }
+    rows::put(rows, &key, &next)?;
     Ok(())
 }
 
@@ -191,50 +160,50 @@ fn is_open(state: u8) -> bool {
 }
 
 /// The row after an event. The decider sees to it that only what may follow is recorded.
-fn next(before: Option<EffectRow>, change: &str, at: &At<'_>) -> Option<EffectRow> {
+fn next(before: Option<EffectRow>, change: &str, seen: &Seen<'_>) -> Option<EffectRow> {
     if change == "claimed" {
-        return Some(claimed(at, before));
+        return Some(claimed(seen, before));
     }
     let mut row = before?;
     match change {
         "completed" => {
-            end(&mut row, State::Completed, at);
-            row.result = at.control.get_bytes(field::RESULT).map(<[u8]>::to_vec);
-            row.rejected = at.control.get_u64(field::REJECTED) == Some(1);
+            end(&mut row, State::Completed, seen);
+            row.result = seen.control.get_bytes(field::RESULT).map(<[u8]>::to_vec);
+            row.rejected = seen.control.get_u64(field::REJECTED) == Some(1);
         }
         "failed" => {
-            let executed = at.control.get_u64(field::EXECUTED);
+            let executed = seen.control.get_u64(field::EXECUTED);
             let executed = executed.and_then(Executed::from_number);
             let executed = executed.unwrap_or(Executed::Unknown);
             let state = match executed {
                 Executed::Unknown => State::Unknown,
                 Executed::No | Executed::Yes => State::Failed,
             };
-            end(&mut row, state, at);
+            end(&mut row, state, seen);
             row.executed = byte(executed.number());
         }
-        "cancelled" => end(&mut row, State::Cancelled, at),
-        "outcome_unknown" => end(&mut row, State::Unknown, at),
-        "reconciled" if at.control.get_u64(field::OUTCOME) == Some(0) => {
-            end(&mut row, State::Completed, at);
-            row.result = at.control.get_bytes(field::RESULT).map(<[u8]>::to_vec);
+        "cancelled" => end(&mut row, State::Cancelled, seen),
+        "outcome_unknown" => end(&mut row, State::Unknown, seen),
+        "reconciled" if seen.control.get_u64(field::OUTCOME) == Some(0) => {
+            end(&mut row, State::Completed, seen);
+            row.result = seen.control.get_bytes(field::RESULT).map(<[u8]>::to_vec);
         }
         "reconciled" | "released" => {
             if change == "released" {
                 row.released_attempts = row.attempt;
             }
-            end(&mut row, State::Failed, at);
+            end(&mut row, State::Failed, seen);
             row.executed = byte(Executed::No.number());
         }
         "lease_renewed" => {
             let holder = std::mem::take(&mut row.lease.holder);
-            row.lease = LEASE.read(at.control, at.position);
+            row.lease = LEASE.read(seen.control, seen.position);
             row.lease.holder = holder;
         }
         "refused" => {
-            let why = at.control.get_text(field::WHY).unwrap_or_default();
+            let why = seen.control.get_text(field::WHY).unwrap_or_default();
             row.refused.retain(|(known, _)| known != why);
-            row.refused.push((why.to_owned(), at.now_us));
+            row.refused.push((why.to_owned(), seen.recorded_at_us));
             // Claims are refused for fewer reasons; an import may name any.
             let excess = row.refused.len().saturating_sub(MAX_REFUSED);
             row.refused.drain(..excess);
@@ -244,40 +213,43 @@ fn next(before: Option<EffectRow>, change: &str, at: &At<'_>) -> Option<EffectRo
     Some(row)
 }
 
-fn claimed(at: &At<'_>, before: Option<EffectRow>) -> EffectRow {
-    let number = |field| at.control.get_u64(field).and_then(byte);
+fn claimed(seen: &Seen<'_>, before: Option<EffectRow>) -> EffectRow {
+    let number = |field| seen.control.get_u64(field).and_then(byte);
     EffectRow {
         state: byte(State::InFlight.number()).unwrap_or_default(),
         kind: number(field::KIND).unwrap_or_default(),
         class: number(field::CLASS)
             .or_else(|| byte(Class::Write.number()))
             .unwrap_or_default(),
-        name: at
+        name: seen
             .control
             .get_text(field::NAME)
             .unwrap_or_default()
             .to_owned(),
-        binding: at
+        binding: seen
             .control
             .get_bytes(field::BINDING)
             .unwrap_or_default()
             .to_vec(),
-        attempt: at.control.get_u64(field::ATTEMPT).unwrap_or(1),
-        fence: at.position,
-        stream: at.header.stream.clone(),
-        claimed_at_us: at.now_us,
-        lease: LEASE.read(at.control, at.position),
+        attempt: seen.control.get_u64(field::ATTEMPT).unwrap_or(1),
+        fence: seen.position,
+        stream: seen.header.stream.clone(),
+        claimed_at_us: seen.recorded_at_us,
+        lease: LEASE.read(seen.control, seen.position),
         outcome: None,
         outcome_at_us: 0,
         executed: None,
         result: None,
         rejected: false,
-        fresh_for_us: at.control.get_u64(field::FRESH_FOR_US),
+        fresh_for_us: seen.control.get_u64(field::FRESH_FOR_US),
         released_attempts: before.as_ref().map_or(0, |row| row.released_attempts),
         refused: before.map(|row| row.refused).unwrap_or_default(),
         migrated_since_us: None,
-        key_binding: at.control.get_bytes(field::KEY_BINDING).map(<[u8]>::to_vec),
-        reservations: reservations(at.control),
+        key_binding: seen
+            .control
+            .get_bytes(field::KEY_BINDING)
+            .map(<[u8]>::to_vec),
+        reservations: reservations(seen.control),
     }
 }
 
@@ -290,14 +262,14 @@ fn reservations(control: &Control) -> Vec<u64> {
         .collect()
 }
 
-fn end(row: &mut EffectRow, state: State, at: &At<'_>) {
+fn end(row: &mut EffectRow, state: State, seen: &Seen<'_>) {
     // Of a call whose outcome is unknown nobody knows what it cost either.
     if state != State::Unknown {
         row.reservations.clear();
     }
     row.state = byte(state.number()).unwrap_or_default();
-    row.outcome = Some(at.position);
-    row.outcome_at_us = at.now_us;
+    row.outcome = Some(seen.position);
+    row.outcome_at_us = seen.recorded_at_us;
     row.executed = None;
     row.result = None;
 }

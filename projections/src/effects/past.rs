@@ -1,12 +1,13 @@
 //! How calls stood at a point.
 
-use super::fold::{At, EFFECT_ROW, FOLD, take};
+use super::fold::{EFFECT_ROW, FOLD, take};
 use super::list::id_of;
 use super::{Effect, field};
 use crate::MemoryRows;
 use crate::events::EffectClaimed;
 use crate::lease::Moment;
 use crate::rows::{self, EffectRow};
+use crate::seen::Seen;
 use crate::view;
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Query, Read, ReadError, Record};
@@ -54,11 +55,5 @@ fn is_call(tag: &str) -> bool {
 }
 
 fn apply(rows: &mut MemoryRows, record: &Record) -> Result<(), ReadError> {
-    let at = At {
-        position: record.position.get(),
-        now_us: record.recorded_at_us,
-        header: &record.header,
-        control: &record.control,
-    };
-    take(rows, &at).map_err(|error| view::failed(FOLD, error))
+    take(rows, &Seen::from(record)).map_err(|error| view::failed(FOLD, error))
 }

@@ -3,8 +3,7 @@
 use super::Timed;
 use crate::events::control::{self, effect as field};
 use crate::rows::{self, LatencyRow, PendingRow};
-use crate::runs::is_imported;
-use runstone_codec::{Control, Header};
+use crate::seen::Seen;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 /// Name of the fold.
@@ -36,29 +35,14 @@ impl Fold for LatencyFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let seen = Seen {
-            position: record.position.get(),
-            recorded_at_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &seen)
+        take(rows, &Seen::from(record))
     }
-}
-
-/// What the fold looks at.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen<'a> {
-    pub(super) position: u64,
-    pub(super) recorded_at_us: u64,
-    pub(super) header: &'a Header,
-    pub(super) control: &'a Control,
 }
 
 impl Seen<'_> {
     /// When it happened: a recording has a clock of its own, or none.
     fn at_us(&self) -> Option<u64> {
-        if is_imported(self.header) {
+        if self.is_imported() {
             self.header.occurred_at_us
         } else {
             Some(self.recorded_at_us)
@@ -67,7 +51,7 @@ impl Seen<'_> {
 
     /// Key of what has begun. A recording and what happens here never end each other.
     fn pending_key(&self, timed: Timed, within: &str, which: &[u8]) -> Vec<u8> {
-        let kind = [PENDING_ROW, timed.byte(), is_imported(self.header).into()];
+        let kind = [PENDING_ROW, timed.byte(), self.is_imported().into()];
         [&kind[..], within.as_bytes(), &[0], which].concat()
     }
 
@@ -145,7 +129,7 @@ fn begin(
         at_us,
         began: Some((seen.position, group)),
     };
-    rows.put(key, rows::encode(&pending)?);
+    rows::put(rows, key, &pending)?;
     Ok(())
 }
 
@@ -186,14 +170,14 @@ fn run_started(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
 }
 
 fn run_finished(rows: &mut dyn Rows, seen: &Seen<'_>, key: &[u8]) -> Result<(), FoldError> {
-    if pending(rows, key)?.is_some() || !is_imported(seen.header) {
+    if pending(rows, key)?.is_some() || !seen.is_imported() {
         return end(rows, seen, key);
     }
     let Some(at_us) = seen.at_us() else {
         return Ok(());
     };
     let ended = PendingRow { at_us, began: None };
-    rows.put(key, rows::encode(&ended)?);
+    rows::put(rows, key, &ended)?;
     Ok(())
 }
 
@@ -208,6 +192,6 @@ fn took(rows: &mut dyn Rows, group: &[u8], position: u64, micros: u64) -> Result
         ..LatencyRow::default()
     });
     row.add(micros);
-    rows.put(group, rows::encode(&row)?);
+    rows::put(rows, group, &row)?;
     Ok(())
 }

@@ -1,8 +1,9 @@
 //! The fold over hand-made events, and the listing of a log.
 
-use super::fold::{Seen, take};
+use super::fold::take;
 use super::*;
 use crate::events::{RunStarted, StepCompleted, StepStarted, control, step_keys};
+use crate::seen::Seen;
 use crate::{MemoryRows, standard_folds};
 use proptest::prelude::*;
 use runstone_codec::{Authority, Control, Draft, Header, NewEvent, Uuid};

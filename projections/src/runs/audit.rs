@@ -3,9 +3,9 @@
 //! It is read from the log by its index, newest first, as far back as is asked for; nothing of it
 //! is kept in rows. Names and reasons are content: where they were erased, there are none.
 
-use super::fold::is_imported;
 use crate::events::control::{self, effect as field};
 use crate::events::{EffectClaimed, EffectRefused, RunPaused, StepBlocked};
+use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::{Authority, Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};

@@ -1,12 +1,13 @@
 //! From records to rows.
 
-use runstone_codec::{Control, Header};
+use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 
 use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
 use crate::rows::{self, FinishedRow, RunRow, StepRow, StepSum, UsageRow, UsageSum};
+use crate::seen::Seen;
 use crate::view;
 
 /// Name of the fold, and prefix of its rows.
@@ -54,23 +55,8 @@ impl Fold for RunsFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let seen = Seen {
-            position: record.position.get(),
-            recorded_at_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &seen)
+        take(rows, &Seen::from(record))
     }
-}
-
-/// What the fold looks at: everything of a record but its content.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Seen<'a> {
-    pub(super) position: u64,
-    pub(super) recorded_at_us: u64,
-    pub(super) header: &'a Header,
-    pub(super) control: &'a Control,
 }
 
 /// Key of a stream's row.
@@ -119,7 +105,7 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         let (first, last) = run.occurred_us.unwrap_or((at, at));
         run.occurred_us = Some((first.min(at), last.max(at)));
     }
-    let is_import = is_imported(header);
+    let is_import = seen.is_imported();
     if matches!(header.event_type.as_str(), "run.started" | "run.resumed") && !is_import {
         // Whatever was imported before, it lives now.
         run.imported = false;
@@ -160,14 +146,14 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         "llm.call.completed" => llm_call(rows, &mut run, seen)?,
         _ => {}
     }
-    rows.put(&key, rows::encode(&run)?);
+    rows::put(rows, &key, &run)?;
     Ok(())
 }
 
 /// A stream before its first event is counted. Scope and origin are those of that event.
 fn first_of_stream(seen: &Seen<'_>) -> RunRow {
     let header = seen.header;
-    let imported = is_imported(header);
+    let imported = seen.is_imported();
     RunRow {
         scope: header.scope.clone(),
         imported,
@@ -250,14 +236,6 @@ pub(crate) fn report_of(report: &Control) -> UsageRow {
     }
 }
 
-/// Whether an event was recorded elsewhere.
-pub(crate) fn is_imported(header: &Header) -> bool {
-    header.tags.iter().any(|tag| {
-        tag.split_once(':')
-            .is_some_and(|(key, _)| key == control::IMPORTED)
-    })
-}
-
 fn digest_in(control: &Control, field: u16) -> Option<&[u8; DIGEST_BYTES]> {
     control
         .get_bytes(field)
@@ -273,7 +251,7 @@ fn step_row(rows: &mut dyn Rows, seen: &Seen<'_>, field: u16) -> Result<Option<S
         return Ok(None);
     };
     let key = key_in(STEP_ROW, &seen.header.stream, node);
-    let row = rows.get(&key)?.map(|row| rows::decode(&row)).transpose()?;
+    let row = rows::get(rows, &key)?;
     Ok(Some((key, row)))
 }
 
@@ -288,7 +266,7 @@ fn step_started(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Resul
         reports_before: Some(run.llm_reports),
         ..StepRow::default()
     };
-    rows.put(&key, rows::encode(&row)?);
+    rows::put(rows, &key, &row)?;
     Ok(())
 }
 
@@ -313,7 +291,7 @@ fn step_ended(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<
         run.own = run.own.with(said);
         row.counted = row.counted.with(said);
     }
-    rows.put(&key, rows::encode(&row)?);
+    rows::put(rows, &key, &row)?;
     Ok(())
 }
 
@@ -329,7 +307,7 @@ fn called_in_step(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Res
     run.own = run.own.without(row.counted);
     row.has_calls = true;
     row.counted = StepSum::default();
-    rows.put(&key, rows::encode(&row)?);
+    rows::put(rows, &key, &row)?;
     Ok(())
 }
 
@@ -344,7 +322,7 @@ fn llm_call(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<()
             .get(&key)?
             .map(|bytes| rows::decode::<UsageRow>(&bytes))
             .transpose()?;
-        rows.put(&key, rows::encode(&report)?);
+        rows::put(rows, &key, &report)?;
     }
     match earlier {
         Some(earlier) => run.usage = run.usage.without(&earlier),

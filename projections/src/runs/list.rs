@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use runstone_codec::{Position, TypedEvent as _};
 use runstone_store::{FoldRow, Item, Log, Payload, Query, Read, ReadError, Record};
 
-use super::fold::{FOLD, Seen, children_key, is_imported, stream_key, take};
+use super::fold::{FOLD, children_key, stream_key, take};
 use super::summary::{RunStatus, RunSummary, Totals};
 use crate::MemoryRows;
 use crate::events::{RunResumed, RunStarted};
 use crate::lease::Moment;
 use crate::rows::{self, RunRow};
+use crate::seen::{Seen, is_imported};
 use crate::upcasters;
 use crate::view;
 
@@ -214,13 +215,7 @@ pub fn as_of(log: &Log, stream: &str, at: Position) -> Result<Option<RunSummary>
     let read = Read::new(Query::stream(stream)).to(at).without_payloads();
     for record in log.read(read)? {
         let record = record?;
-        let seen = Seen {
-            position: record.position.get(),
-            recorded_at_us: record.recorded_at_us,
-            header: &record.header,
-            control: &record.control,
-        };
-        take(&mut rows, &seen).map_err(|error| view::failed(FOLD, error))?;
+        take(&mut rows, &Seen::from(&record)).map_err(|error| view::failed(FOLD, error))?;
     }
     let Some(row) = rows.get(&stream_key(stream)) else {
         return Ok(None);

@@ -36,7 +36,7 @@ pub(crate) use command::is_held;
 pub use command::{Begin, Begun, RunHeld, begin, begin_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;
-pub(crate) use fold::{is_imported, report_of};
+pub(crate) use fold::report_of;
 pub use list::{
     RunFilter, Runs, as_of, get, is_told_here, list, live_since, name, totals, tree_totals,
 };

@@ -1,9 +1,10 @@
 //! The fold against a plain model, and the index on a log.
 
-use super::fold::{Seen, stream_key, take};
+use super::fold::{stream_key, take};
 use super::*;
 use crate::events::{ChatMessage, LlmCallCompleted, RunFinished, RunStarted, control};
 use crate::lease::Moment;
+use crate::seen::Seen;
 use crate::{MemoryRows, standard_folds};
 use proptest::prelude::*;
 use runstone_codec::{Authority, Control, Draft, Header, NewEvent, Position, TypedEvent, Uuid};

@@ -7,7 +7,8 @@
 
 use super::{Document, Session, state};
 use crate::events::{SessionSnapshotted, control};
-use crate::runs::{RunError, is_imported};
+use crate::runs::RunError;
+use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::{Draft, NewEvent, Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};

@@ -13,11 +13,11 @@
 
 use super::TaskState;
 use super::machine::is_terminal;
-use crate::events::control::{self, task as field};
+use crate::events::control::task as field;
 use crate::lease::LeaseFields;
 use crate::rows::{self, TaskRow};
-use bincode::{Decode, Encode};
-use runstone_codec::{Control, Header};
+use crate::seen::Seen;
+use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
 
 /// Name of the fold.
@@ -76,13 +76,7 @@ impl Fold for TasksFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &at)
+        take(rows, &Seen::from(record))
     }
 
     fn in_use(&self, row: ReadRow<'_>, scope: &str) -> Result<Option<String>, FoldError> {
@@ -90,14 +84,6 @@ impl Fold for TasksFold {
         let count = count.map(|count| rows::decode::<u64>(&count)).transpose()?;
         Ok(count.map(|count| format!("{count} tasks of it have begun and not ended")))
     }
-}
-
-/// What the fold looks at.
-pub(super) struct At<'a> {
-    pub(super) position: u64,
-    pub(super) now_us: u64,
-    pub(super) header: &'a Header,
-    pub(super) control: &'a Control,
 }
 
 fn of_task(kind: u8, digest: &[u8], scope: &str) -> Vec<u8> {
@@ -163,15 +149,6 @@ pub(super) fn has_begun(state: TaskState) -> bool {
     )
 }
 
-fn get<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<T>, FoldError> {
-    rows.get(key)?.map(|row| rows::decode(&row)).transpose()
-}
-
-fn put<T: Encode>(rows: &mut dyn Rows, key: &[u8], row: &T) -> Result<(), FoldError> {
-    rows.put(key, rows::encode(row)?);
-    Ok(())
-}
-
 /// A field of control that is a digest.
 pub(crate) fn digest(control: &Control, field: u16) -> Option<Digest> {
     control.get_bytes(field)?.try_into().ok()
@@ -179,30 +156,26 @@ pub(crate) fn digest(control: &Control, field: u16) -> Option<Digest> {
 
 /// Takes one record into the rows. What a recording tells happened elsewhere, and is no work of
 /// this log.
-pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some(change) = at.header.event_type.strip_prefix("task.") else {
+pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some(change) = seen.header.event_type.strip_prefix("task.") else {
         return Ok(());
     };
-    let is_import = |tag: &String| {
-        tag.split_once(':')
-            .is_some_and(|(key, _)| key == control::IMPORTED)
-    };
-    let Some(task) = digest(at.control, field::TASK) else {
+    let Some(task) = digest(seen.control, field::TASK) else {
         return Ok(());
     };
-    if at.header.tags.iter().any(is_import) {
+    if seen.is_imported() {
         return Ok(());
     }
     if change == "refused" {
-        return refused(rows, &task, at);
+        return refused(rows, &task, seen);
     }
-    let scope = at.header.scope.as_str();
+    let scope = seen.header.scope.as_str();
     let key = task_key(&task, scope);
-    let before: Option<TaskRow> = get(rows, &key)?;
+    let before: Option<TaskRow> = rows::get(rows, &key)?;
     let next = if change == "created" {
-        Some(created(rows, before.as_ref(), at)?)
+        Some(created(rows, before.as_ref(), seen)?)
     } else {
-        before.clone().and_then(|row| changed(row, change, at))
+        before.clone().and_then(|row| changed(row, change, seen))
     };
     let Some(mut next) = next else {
         return Ok(());
@@ -212,8 +185,8 @@ pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
     // Completed anew: by a move, or by the beginning of another life before.
     if change == "moved" && is == TaskState::Done && was != Some(TaskState::Done) {
         let key = completed_key(scope);
-        let count = get::<u64>(rows, &key)?.unwrap_or(0).saturating_add(1);
-        put(rows, &key, &count)?;
+        let count = rows::get::<u64>(rows, &key)?.unwrap_or(0).saturating_add(1);
+        rows::put(rows, &key, &count)?;
         next.completed = Some(count);
     }
     let old_key = before.as_ref().map(|row| state_key(row, &task, scope));
@@ -225,19 +198,19 @@ pub(super) fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
         rows.put(&new_key, Vec::new());
     }
     match (was.is_some_and(has_begun), has_begun(is)) {
-        (false, true) => counted(rows, &begun_key(scope), true)?,
-        (true, false) => counted(rows, &begun_key(scope), false)?,
+        (false, true) => rows::count(rows, &begun_key(scope), true)?,
+        (true, false) => rows::count(rows, &begun_key(scope), false)?,
         _ => {}
     }
     let [was_open, is_open] = [before.as_ref().and_then(open), open(&next)];
     if was_open != is_open {
         for (agent, is_more) in [(was_open, false), (is_open, true)] {
             let Some(agent) = agent else { continue };
-            counted(rows, &open_key(&agent, scope), is_more)?;
-            counted(rows, &of_task(OPEN_SCOPE_ROW, &[], scope), is_more)?;
+            rows::count(rows, &open_key(&agent, scope), is_more)?;
+            rows::count(rows, &of_task(OPEN_SCOPE_ROW, &[], scope), is_more)?;
         }
     }
-    put(rows, &key, &next)
+    rows::put(rows, &key, &next)
 }
 
 /// The agent of a task that has not ended.
@@ -245,68 +218,53 @@ fn open(row: &TaskRow) -> Option<Digest> {
     row.agent.filter(|_| !is_terminal(row.state()))
 }
 
-/// Adds one to a count, or takes one away; none is no row.
-fn counted(rows: &mut dyn Rows, key: &[u8], is_more: bool) -> Result<(), FoldError> {
-    let count: u64 = get(rows, key)?.unwrap_or(0);
-    let count = if is_more {
-        count.saturating_add(1)
-    } else {
-        count.saturating_sub(1)
-    };
-    match count {
-        0 => rows.remove(key),
-        count => put(rows, key, &count)?,
-    }
-    Ok(())
-}
-
 /// The row after its creation, which may begin another life of a task that has ended.
 fn created(
     rows: &mut dyn Rows,
     before: Option<&TaskRow>,
-    at: &At<'_>,
+    seen: &Seen<'_>,
 ) -> Result<TaskRow, FoldError> {
-    let scope = at.header.scope.as_str();
-    let parent = digest(at.control, field::PARENT);
-    let creator = digest(at.control, field::CREATOR);
+    let scope = seen.header.scope.as_str();
+    let parent = digest(seen.control, field::PARENT);
+    let creator = digest(seen.control, field::CREATOR);
     for named in [parent, creator].into_iter().flatten() {
         let key = named_key(&named, scope);
         if rows.get(&key)?.is_none() {
             rows.put(&key, Vec::new());
         }
     }
-    let state = state_of(at.control, field::TO).unwrap_or(TaskState::Todo);
+    let state = state_of(seen.control, field::TO).unwrap_or(TaskState::Todo);
     Ok(TaskRow {
         state: byte(state),
-        depth: at.control.get_u64(field::DEPTH).unwrap_or_default(),
+        depth: seen.control.get_u64(field::DEPTH).unwrap_or_default(),
         attempt: 1,
-        stream: at.header.stream.clone(),
-        created: at.position,
-        created_at_us: at.now_us,
-        moved: at.position,
-        moved_at_us: at.now_us,
-        agent: digest(at.control, field::AGENT),
-        task_type: digest(at.control, field::TYPE),
+        stream: seen.header.stream.clone(),
+        created: seen.position,
+        created_at_us: seen.recorded_at_us,
+        moved: seen.position,
+        moved_at_us: seen.recorded_at_us,
+        agent: digest(seen.control, field::AGENT),
+        task_type: digest(seen.control, field::TYPE),
         parent,
         creator,
         fence: None,
         lease: None,
         moved_by: None,
         completed: before.and_then(|row| row.completed),
-        in_tray: at.control.get_text(field::TRAY).is_some(),
+        in_tray: seen.control.get_text(field::TRAY).is_some(),
     })
 }
 
 /// The row after an event. The decider sees to it that only what may follow is recorded.
-fn changed(mut row: TaskRow, change: &str, at: &At<'_>) -> Option<TaskRow> {
+fn changed(mut row: TaskRow, change: &str, seen: &Seen<'_>) -> Option<TaskRow> {
     match change {
         "moved" => {
-            let state = state_of(at.control, field::TO)?;
+            let state = state_of(seen.control, field::TO)?;
             row.state = byte(state);
-            row.moved = at.position;
-            row.moved_at_us = at.now_us;
-            row.moved_by = at.control.get_u64(field::FENCE);
-            if let Some(attempt) = at.control.get_u64(field::ATTEMPT) {
+            row.moved = seen.position;
+            row.moved_at_us = seen.recorded_at_us;
+            row.moved_by = seen.control.get_u64(field::FENCE);
+            if let Some(attempt) = seen.control.get_u64(field::ATTEMPT) {
                 row.attempt = attempt;
             }
             // Nobody holds what is not in progress.
@@ -315,13 +273,13 @@ fn changed(mut row: TaskRow, change: &str, at: &At<'_>) -> Option<TaskRow> {
             }
         }
         "claimed" => {
-            row.fence = Some(at.position);
-            row.lease = Some(LEASE.read(at.control, at.position));
+            row.fence = Some(seen.position);
+            row.lease = Some(LEASE.read(seen.control, seen.position));
         }
         "lease_renewed" => {
             if let Some(lease) = row.lease.as_mut() {
                 let holder = std::mem::take(&mut lease.holder);
-                *lease = LEASE.read(at.control, at.position);
+                *lease = LEASE.read(seen.control, seen.position);
                 lease.holder = holder;
             }
         }
@@ -331,15 +289,15 @@ fn changed(mut row: TaskRow, change: &str, at: &At<'_>) -> Option<TaskRow> {
 }
 
 /// Keeps what was refused in the last second, so that it is not recorded again.
-fn refused(rows: &mut dyn Rows, task: &Digest, at: &At<'_>) -> Result<(), FoldError> {
-    let key = refused_key(task, &at.header.scope);
-    let mut known: Refusals = get(rows, &key)?.unwrap_or_default();
-    let code = refusal_code(at.control);
+fn refused(rows: &mut dyn Rows, task: &Digest, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let key = refused_key(task, &seen.header.scope);
+    let mut known: Refusals = rows::get(rows, &key)?.unwrap_or_default();
+    let code = refusal_code(seen.control);
     known.retain(|(other, at_us)| {
-        *other != code && at.now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US
+        *other != code && seen.recorded_at_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US
     });
-    known.push((code, at.now_us));
-    put(rows, &key, &known)
+    known.push((code, seen.recorded_at_us));
+    rows::put(rows, &key, &known)
 }
 
 /// What two refusals of one task have in common if they are equal.

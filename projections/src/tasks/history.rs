@@ -2,8 +2,9 @@
 
 use super::fold::state_of;
 use super::{TaskError, TaskState, Tasks, machine};
-use crate::events::control::{self, task as field};
+use crate::events::control::task as field;
 use crate::events::{TaskCreated, TaskMoved};
+use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::{Authority, Position, TypedEvent as _};
 use runstone_store::{Item, Payload, Query, Read, ReadError, Record, Records};
@@ -54,18 +55,13 @@ impl Iterator for History {
             };
             // In a plain log tasks of several scopes share a digest.
             if record.header.scope == self.scope
-                && !is_imported(&record)
+                && !is_imported(&record.header)
                 && let Some(entry) = entry(&record)
             {
                 return Some(Ok(entry));
             }
         }
     }
-}
-
-fn is_imported(record: &Record) -> bool {
-    let keys = record.header.tags.iter().map(|tag| tag.split_once(':'));
-    keys.flatten().any(|(key, _)| key == control::IMPORTED)
 }
 
 fn entry(record: &Record) -> Option<HistoryEntry> {

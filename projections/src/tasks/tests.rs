@@ -1,10 +1,11 @@
 //! Loops: each kind is found, nothing else is, and few rows are looked at whatever was recorded.
 
-use super::fold::{At, Digest, named_key, take, task_key};
+use super::fold::{Digest, named_key, take, task_key};
 use super::loops::{Bounds, Judged, Look, Loop, WALK, Wanted, judge};
 use super::{TaskState, field};
 use crate::MemoryRows;
 use crate::rows::{self, TaskRow};
+use crate::seen::Seen;
 use bincode::Decode;
 use runstone_codec::{Authority, Control, Header, NewEvent, Uuid};
 use runstone_store::FoldError;
@@ -79,13 +80,13 @@ impl World {
     }
 
     fn fold(&mut self, event_type: &str, control: &Control) {
-        let at = At {
+        let seen = Seen {
             position: self.next,
-            now_us: self.next,
+            recorded_at_us: self.next,
             header: &self.headers[event_type],
             control,
         };
-        take(&mut self.rows, &at).unwrap();
+        take(&mut self.rows, &seen).unwrap();
         self.next += 1;
     }
 

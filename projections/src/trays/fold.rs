@@ -4,24 +4,19 @@
 //!  't' name                                        how a tray stands
 //!  'k' digest(16) scope                            a task in a tray
 //!  'q' name 00 ~priority(8) created(8)             what can be claimed, in its order: digest
-//!  'l' name 00 'a' length(8) since(8)              leases, by what they end by: digest
-//!              'c' end(8) since(8)
-//!              'o' opening(16) since(8)
+//!  'l' name 00 place                               leases, by what they end by: digest
 //!  'p' name 00 created(8)                          the tasks of a tray, in the order of their creation
 //!  'd' name 00 position(8)                         its dead letters
 //!  'e' digest(16) number(8) scope                  the tasks that a task comes before
 //! ```
-//!
-//! Leases of one length end in the order in which they began, whichever opening of the log that was:
-//! so the first of each length tells whether one of them is over.
 
-use crate::events::control::{self, task as field, tray};
-use crate::rows::{self, DependentRow, LeaseRow, TrayRow, TrayTaskRow};
+use crate::events::control::{task as field, tray};
+use crate::rows::{self, DependentRow, TrayRow, TrayTaskRow};
+use crate::seen::Seen;
 use crate::tasks::TaskState;
 use crate::tasks::fold::{Digest, LEASE, byte, digest, state_of};
 use crate::tasks::machine::is_terminal;
-use bincode::{Decode, Encode};
-use runstone_codec::{Control, Header};
+use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 
 /// Name of the fold.
@@ -33,10 +28,6 @@ const LEASE_ROW: u8 = b'l';
 const LIST_ROW: u8 = b'p';
 const DEAD_ROW: u8 = b'd';
 const DEPENDENT_ROW: u8 = b'e';
-/// What leases end by: a length, a time, an opening.
-pub(super) const BY_LENGTH: u8 = b'a';
-pub(super) const BY_CLOCK: u8 = b'c';
-pub(super) const BY_OPENING: u8 = b'o';
 /// Most tasks that come before one.
 pub const MAX_DEPENDS_ON: usize = 24;
 
@@ -64,22 +55,8 @@ impl Fold for TraysFold {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let at = At {
-            position: record.position.get(),
-            now_us: record.recorded_at_us,
-            header: record.header,
-            control: record.control,
-        };
-        take(rows, &at)
+        take(rows, &Seen::from(record))
     }
-}
-
-/// What the fold looks at.
-struct At<'a> {
-    position: u64,
-    now_us: u64,
-    header: &'a Header,
-    control: &'a Control,
 }
 
 /// Key of the row of a tray.
@@ -116,11 +93,9 @@ pub(super) fn dead_prefix(name: &str) -> Vec<u8> {
     of_tray(DEAD_ROW, name)
 }
 
-/// Prefix of the keys of leases that end by something.
-pub(super) fn lease_prefix(name: &str, by: u8) -> Vec<u8> {
-    let mut key = of_tray(LEASE_ROW, name);
-    key.push(by);
-    key
+/// Prefix of the keys of leases.
+pub(super) fn leases_prefix(name: &str) -> Vec<u8> {
+    of_tray(LEASE_ROW, name)
 }
 
 fn dependent_key(task: &Digest, number: u64, scope: &str) -> Vec<u8> {
@@ -131,15 +106,6 @@ fn dependent_key(task: &Digest, number: u64, scope: &str) -> Vec<u8> {
         scope.as_bytes(),
     ]
     .concat()
-}
-
-fn get<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Option<T>, FoldError> {
-    rows.get(key)?.map(|row| rows::decode(&row)).transpose()
-}
-
-fn put<T: Encode>(rows: &mut dyn Rows, key: &[u8], row: &T) -> Result<(), FoldError> {
-    rows.put(key, rows::encode(row)?);
-    Ok(())
 }
 
 impl TrayTaskRow {
@@ -166,25 +132,13 @@ impl TrayTaskRow {
 
     fn lease_key(&self) -> Option<Vec<u8>> {
         let lease = self.lease.as_ref()?;
-        let (by, end) = ends_by(lease);
-        let mut key = lease_prefix(&self.tray, by);
-        key.extend_from_slice(&end);
-        key.extend_from_slice(&lease.since.to_be_bytes());
-        Some(key)
+        Some([leases_prefix(&self.tray), lease.place()].concat())
     }
 }
 
 /// The bit of a place among the tasks that come before one.
 fn bit(place: usize) -> u64 {
     1_u64.rotate_left(u32::try_from(place).unwrap_or_default())
-}
-
-fn ends_by(lease: &LeaseRow) -> (u8, Vec<u8>) {
-    match lease.opening {
-        Some(opening) => (BY_OPENING, opening.to_vec()),
-        None if lease.lease_us > 0 => (BY_LENGTH, lease.lease_us.to_be_bytes().to_vec()),
-        None => (BY_CLOCK, lease.expires_at_us.to_be_bytes().to_vec()),
-    }
 }
 
 /// The tasks that come before one, by the control of its creation.
@@ -194,23 +148,19 @@ pub(super) fn depends_on(control: &Control) -> Vec<Digest> {
 }
 
 /// Takes one record into the rows. What a recording tells happened elsewhere.
-fn take(rows: &mut dyn Rows, at: &At<'_>) -> Result<(), FoldError> {
-    let Some((namespace, change)) = at.header.event_type.split_once('.') else {
+fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let Some((namespace, change)) = seen.header.event_type.split_once('.') else {
         return Ok(());
     };
-    let is_import = |tag: &String| {
-        tag.split_once(':')
-            .is_some_and(|(key, _)| key == control::IMPORTED)
-    };
-    if !matches!(namespace, "task" | "tray") || at.header.tags.iter().any(is_import) {
+    if !matches!(namespace, "task" | "tray") || seen.is_imported() {
         return Ok(());
     }
     if namespace == "task" {
-        let task = digest(at.control, field::TASK);
-        return task.map_or(Ok(()), |task| of_task(rows, &task, change, at));
+        let task = digest(seen.control, field::TASK);
+        return task.map_or(Ok(()), |task| of_task(rows, &task, change, seen));
     }
-    match at.control.get_text(tray::NAME) {
-        Some(name) => of_the_tray(rows, name, change, at),
+    match seen.control.get_text(tray::NAME) {
+        Some(name) => of_the_tray(rows, name, change, seen),
         None => Ok(()),
     }
 }
@@ -219,33 +169,33 @@ fn of_the_tray(
     rows: &mut dyn Rows,
     name: &str,
     change: &str,
-    at: &At<'_>,
+    seen: &Seen<'_>,
 ) -> Result<(), FoldError> {
     let key = tray_key(name);
-    let before: Option<TrayRow> = get(rows, &key)?;
+    let before: Option<TrayRow> = rows::get(rows, &key)?;
     match (change, before) {
         ("opened", None) => {
             let row = TrayRow {
-                scope: at.header.scope.clone(),
-                opened: at.position,
-                opened_at_us: at.now_us,
+                scope: seen.header.scope.clone(),
+                opened: seen.position,
+                opened_at_us: seen.recorded_at_us,
                 closed: None,
                 states: [0; 7],
                 ready: 0,
                 dead: 0,
             };
-            put(rows, &key, &row)
+            rows::put(rows, &key, &row)
         }
         ("closed", Some(mut row)) => {
-            row.closed.get_or_insert(at.position);
-            put(rows, &key, &row)
+            row.closed.get_or_insert(seen.position);
+            rows::put(rows, &key, &row)
         }
         ("dead_lettered", Some(_)) => {
-            let Some(task) = digest(at.control, tray::TASK) else {
+            let Some(task) = digest(seen.control, tray::TASK) else {
                 return Ok(());
             };
-            change_task(rows, &task, &at.header.scope, |row| {
-                row.dead = Some(at.position);
+            change_task(rows, &task, &seen.header.scope, |row| {
+                row.dead = Some(seen.position);
             })
         }
         _ => Ok(()),
@@ -253,12 +203,17 @@ fn of_the_tray(
 }
 
 /// Takes an event of a task that lies, or is to lie, in a tray.
-fn of_task(rows: &mut dyn Rows, task: &Digest, change: &str, at: &At<'_>) -> Result<(), FoldError> {
-    let scope = at.header.scope.as_str();
+fn of_task(
+    rows: &mut dyn Rows,
+    task: &Digest,
+    change: &str,
+    seen: &Seen<'_>,
+) -> Result<(), FoldError> {
+    let scope = seen.header.scope.as_str();
     match change {
-        "created" => created(rows, task, at),
+        "created" => created(rows, task, seen),
         "moved" => {
-            let Some(state) = state_of(at.control, field::TO) else {
+            let Some(state) = state_of(seen.control, field::TO) else {
                 return Ok(());
             };
             change_task(rows, task, scope, |row| {
@@ -273,12 +228,12 @@ fn of_task(rows: &mut dyn Rows, task: &Digest, change: &str, at: &At<'_>) -> Res
             Ok(())
         }
         "claimed" => change_task(rows, task, scope, |row| {
-            row.lease = Some(LEASE.read(at.control, at.position));
+            row.lease = Some(LEASE.read(seen.control, seen.position));
         }),
         "lease_renewed" => change_task(rows, task, scope, |row| {
             if let Some(lease) = row.lease.as_mut() {
                 let holder = std::mem::take(&mut lease.holder);
-                *lease = LEASE.read(at.control, at.position);
+                *lease = LEASE.read(seen.control, seen.position);
                 lease.holder = holder;
             }
         }),
@@ -294,38 +249,38 @@ fn change_task(
     change: impl FnOnce(&mut TrayTaskRow),
 ) -> Result<(), FoldError> {
     let key = task_key(task, scope);
-    let Some(before) = get::<TrayTaskRow>(rows, &key)?.filter(|row| !row.has_left) else {
+    let Some(before) = rows::get::<TrayTaskRow>(rows, &key)?.filter(|row| !row.has_left) else {
         return Ok(());
     };
     let mut after = before.clone();
     change(&mut after);
     unlink(rows, &before, Some(&after))?;
     link(rows, task, &after, Some(&before))?;
-    put(rows, &key, &after)
+    rows::put(rows, &key, &after)
 }
 
-fn created(rows: &mut dyn Rows, task: &Digest, at: &At<'_>) -> Result<(), FoldError> {
-    let scope = at.header.scope.as_str();
+fn created(rows: &mut dyn Rows, task: &Digest, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let scope = seen.header.scope.as_str();
     let key = task_key(task, scope);
-    let before: Option<TrayTaskRow> = get(rows, &key)?;
+    let before: Option<TrayTaskRow> = rows::get(rows, &key)?;
     if let Some(before) = before.as_ref().filter(|row| !row.has_left) {
         unlink(rows, before, None)?;
     }
-    let tray = at.control.get_text(field::TRAY);
+    let tray = seen.control.get_text(field::TRAY);
     let Some(tray) = tray else {
         // Those that wait for it do so until it is done in a tray.
         if let Some(mut before) = before {
             before.has_left = true;
-            put(rows, &key, &before)?;
+            rows::put(rows, &key, &before)?;
         }
         return Ok(());
     };
     let mut row = TrayTaskRow {
         tray: tray.to_owned(),
-        state: byte(state_of(at.control, field::TO).unwrap_or(TaskState::Todo)),
-        created: at.position,
-        priority: at.control.get_u64(field::PRIORITY).unwrap_or_default(),
-        depends_on: depends_on(at.control),
+        state: byte(state_of(seen.control, field::TO).unwrap_or(TaskState::Todo)),
+        created: seen.position,
+        priority: seen.control.get_u64(field::PRIORITY).unwrap_or_default(),
+        depends_on: depends_on(seen.control),
         waits_for: 0,
         dependents: before.map_or(0, |before| before.dependents),
         lease: None,
@@ -334,7 +289,7 @@ fn created(rows: &mut dyn Rows, task: &Digest, at: &At<'_>) -> Result<(), FoldEr
     };
     for (place, earlier) in row.depends_on.clone().into_iter().enumerate() {
         let earlier_key = task_key(&earlier, scope);
-        let Some(mut known) = get::<TrayTaskRow>(rows, &earlier_key)? else {
+        let Some(mut known) = rows::get::<TrayTaskRow>(rows, &earlier_key)? else {
             continue;
         };
         if known.state() == TaskState::Done {
@@ -342,32 +297,32 @@ fn created(rows: &mut dyn Rows, task: &Digest, at: &At<'_>) -> Result<(), FoldEr
         }
         let dependent = DependentRow {
             task: *task,
-            created: at.position,
+            created: seen.position,
         };
         let edge = dependent_key(&earlier, known.dependents, scope);
-        put(rows, &edge, &dependent)?;
+        rows::put(rows, &edge, &dependent)?;
         known.dependents = known.dependents.saturating_add(1);
-        put(rows, &earlier_key, &known)?;
+        rows::put(rows, &earlier_key, &known)?;
         row.waits_for |= bit(place);
     }
     link(rows, task, &row, None)?;
-    put(rows, &key, &row)
+    rows::put(rows, &key, &row)
 }
 
 /// Tells those that waited for a task that it is done.
 fn done(rows: &mut dyn Rows, task: &Digest, scope: &str) -> Result<(), FoldError> {
     let key = task_key(task, scope);
-    let Some(mut row) = get::<TrayTaskRow>(rows, &key)?.filter(|row| !row.has_left) else {
+    let Some(mut row) = rows::get::<TrayTaskRow>(rows, &key)?.filter(|row| !row.has_left) else {
         return Ok(());
     };
     let dependents = std::mem::take(&mut row.dependents);
     if dependents == 0 {
         return Ok(());
     }
-    put(rows, &key, &row)?;
+    rows::put(rows, &key, &row)?;
     for number in 0..dependents {
         let edge = dependent_key(task, number, scope);
-        let Some(dependent) = get::<DependentRow>(rows, &edge)? else {
+        let Some(dependent) = rows::get::<DependentRow>(rows, &edge)? else {
             continue;
         };
         rows.remove(&edge);
@@ -428,7 +383,7 @@ fn count(
     change: impl Fn(u64) -> u64,
 ) -> Result<(), FoldError> {
     let key = tray_key(&row.tray);
-    let Some(mut tray) = get::<TrayRow>(rows, &key)? else {
+    let Some(mut tray) = rows::get::<TrayRow>(rows, &key)? else {
         return Ok(());
     };
     if let Some(count) = tray.states.get_mut(usize::from(row.state)) {
@@ -440,7 +395,7 @@ fn count(
     if row.dead.is_some() {
         tray.dead = change(tray.dead);
     }
-    put(rows, &key, &tray)
+    rows::put(rows, &key, &tray)
 }
 
 impl TrayRow {

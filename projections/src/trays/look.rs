@@ -1,16 +1,12 @@
 //! What is next in a tray: the same question at the writer and before it.
 
-use super::fold::{
-    BY_CLOCK, BY_LENGTH, BY_OPENING, FOLD, lease_prefix, ready_prefix, task_key, tray_key,
-};
-use crate::rows::{TrayRow, TrayTaskRow};
+use super::fold::{FOLD, leases_prefix, ready_prefix, task_key, tray_key};
+use crate::lease::{self, LENGTHS, LeaseIndex};
+use crate::rows::{LeaseRow, TrayRow, TrayTaskRow};
 use crate::tasks::fold::Digest;
-use crate::{rows, view};
+use crate::view;
 use bincode::Decode;
 use runstone_store::{AppendError, DecideContext, FoldRow, Log, Opening, ReadError};
-
-/// Most lengths of leases of one tray that are looked at. Of others a sweep says that they are over.
-const LENGTHS: usize = 32;
 
 /// Rows of the fold, wherever they are.
 pub(super) trait Look {
@@ -55,9 +51,7 @@ impl Look for Log {
     type Error = ReadError;
 
     fn get<T: Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, ReadError> {
-        let row = self.fold_row(FOLD, key)?;
-        let row = row.map(|row| rows::decode(&row)).transpose();
-        row.map_err(|error| view::failed(FOLD, error))
+        view::stored(self, FOLD, key)
     }
 
     fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, ReadError> {
@@ -74,60 +68,35 @@ fn digest(row: FoldRow) -> Option<Digest> {
     row.1.try_into().ok()
 }
 
-/// A task of a tray whose lease is over. It looks at the first lease of each length, whatever number
-/// of tasks there is.
+/// The leases of tasks of a scope.
+struct Leases<'a, L>(&'a L, &'a str);
+
+impl<L: Look> LeaseIndex for Leases<'_, L> {
+    type Error = L::Error;
+
+    fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, L::Error> {
+        self.0.first(prefix, from)
+    }
+
+    fn lease(&self, row: &FoldRow) -> Result<Option<LeaseRow>, L::Error> {
+        let Ok(task) = Digest::try_from(row.1.as_slice()) else {
+            return Ok(None);
+        };
+        Ok(self.0.task(&task, self.1)?.and_then(|row| row.lease))
+    }
+}
+
+/// A task of a tray whose lease is over.
 pub(super) fn lease_over<L: Look>(
     rows: &L,
     tray: &str,
     scope: &str,
 ) -> Result<Option<Digest>, L::Error> {
     let (opening, steady_us) = rows.moment();
-    // Of those that are held by an opening, the first that is held by another one than this.
-    let prefix = lease_prefix(tray, BY_OPENING);
-    let this = [prefix.as_slice(), &opening.id].concat();
-    let mut others = rows.first(&prefix, &prefix)?;
-    if others
-        .as_ref()
-        .is_some_and(|(key, _)| key.starts_with(&this))
-    {
-        others = rows.first(&prefix, &after(this))?;
-    }
-    if let Some(found) = others.and_then(digest) {
-        return Ok(Some(found));
-    }
-    let is_over = |found: &FoldRow| -> Result<bool, L::Error> {
-        let Ok(task) = Digest::try_from(found.1.as_slice()) else {
-            return Ok(false);
-        };
-        let row = rows.task(&task, scope)?;
-        let lease = row.and_then(|row| row.lease);
-        Ok(lease.is_some_and(|lease| lease.is_over(&opening, steady_us)))
-    };
-    let prefix = lease_prefix(tray, BY_CLOCK);
-    if let Some(found) = rows.first(&prefix, &prefix)?
-        && is_over(&found)?
-    {
-        return Ok(digest(found));
-    }
-    let prefix = lease_prefix(tray, BY_LENGTH);
-    let mut from = prefix.clone();
-    for _ in 0..LENGTHS {
-        let Some(found) = rows.first(&prefix, &from)? else {
-            break;
-        };
-        if is_over(&found)? {
-            return Ok(digest(found));
-        }
-        let length = prefix.len().saturating_add(size_of::<u64>());
-        from = after(found.0.get(..length).unwrap_or(&found.0).to_vec());
-    }
-    Ok(None)
-}
-
-/// Behind every key that begins so: what follows in a key has eight bytes.
-fn after(mut prefix: Vec<u8>) -> Vec<u8> {
-    prefix.extend_from_slice(&[u8::MAX; size_of::<u64>() + 1]);
-    prefix
+    let prefix = leases_prefix(tray);
+    let index = Leases(rows, scope);
+    let over = lease::over(&index, &prefix, (&opening, steady_us), (1, LENGTHS))?;
+    Ok(over.into_iter().next().and_then(digest))
 }
 
 /// The task of a tray that is claimed next.

@@ -128,6 +128,21 @@ impl Log {
         })
     }
 
+    /// What takes a person or a commander: a program without a credential does it to nobody.
+    pub(crate) fn check_is_person(&self) -> Result<(), AppendError> {
+        let authority = self.actor.authority;
+        if matches!(authority, Authority::Human | Authority::Commander) {
+            return Ok(());
+        }
+        Err(AppendError::Keys {
+            code: "not_allowed",
+            message: format!(
+                "this needs a person or a commander, and the caller acts as {}; prove a credential",
+                authority.as_str()
+            ),
+        })
+    }
+
     /// Records an event of the log itself.
     pub(crate) fn record_own(
         &self,

@@ -705,3 +705,23 @@ impl RowRead for Snapshot {
         Ok(self.each_row(RowTable::Index, from, to, visit)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::MemoryDisk;
+    use super::*;
+
+    #[test]
+    fn what_lies_past_the_end_reads_as_zeros() -> io::Result<()> {
+        let backend = Backend(Arc::new(MemoryDisk::with_bytes(vec![7; 8])));
+        for offset in [4, 8, u64::MAX] {
+            let mut page = [1; 8];
+            backend.read(offset, &mut page)?;
+            assert_eq!(page, [0; 8], "{offset}");
+        }
+        let mut page = [1; 8];
+        backend.read(0, &mut page)?;
+        assert_eq!(page, [7; 8]);
+        Ok(())
+    }
+}

@@ -109,7 +109,7 @@ pub enum EraseError {
     },
     /// It is under legal hold.
     #[error(
-        "scope `{scope}` is under legal hold since position {position}; release the hold first, with `runstone hold {scope} --release`"
+        "scope `{scope}` is under legal hold since position {position}; a person or a commander releases it with `runstone hold {scope} --release`"
     )]
     Held {
         /// The scope.

@@ -33,13 +33,14 @@ impl Log {
         self.record_hold(HOLD_PLACED, scope)
     }
 
-    /// Lets a scope be erased again.
+    /// Lets a scope be erased again. That takes a person or a commander.
     ///
     /// # Errors
     ///
-    /// [`EraseError::NotFound`] if it is not held.
+    /// [`EraseError::NotFound`] if it is not held; [`EraseError::Append`] with the code `not_allowed`
+    /// for anybody else.
     pub fn release_hold(&self, scope: &str) -> Result<Position, EraseError> {
-        self.check_may_govern()?;
+        self.check_is_person()?;
         if self.hold_of(scope)?.is_none() {
             return Err(EraseError::NotFound {
                 scope: scope.to_owned(),

@@ -220,12 +220,15 @@ impl Log {
 }
 
 impl Log {
-    /// Adopts a wall clock that jumped ahead, at once.
+    /// Adopts a wall clock that jumped ahead, at once. That takes a person or a commander: windows
+    /// and retention go by the log's clock, which never goes back.
     ///
     /// # Errors
     ///
-    /// [`AppendError::Closed`] after close.
+    /// [`AppendError::Closed`] after close; [`AppendError::Keys`] with the code `not_allowed` for
+    /// anybody else.
     pub fn accept_clock(&self) -> Result<(), AppendError> {
+        self.check_is_person()?;
         self.shared.with_writer(|writer| {
             writer.identity.accept_clock();
             Ok(())

@@ -103,7 +103,10 @@ impl Simulation {
         let outcome = if place {
             log.hold(scope)
         } else {
-            log.release_hold(scope)
+            let Some(person) = self.person(&log, 0).unwrap() else {
+                return;
+            };
+            person.release_hold(scope)
         };
         match outcome {
             Ok(_) => {

@@ -126,66 +126,75 @@ impl Simulation {
     fn any_of_trays(&mut self) -> TrayAsk {
         let mut tray = self.numbers.below(TRAYS);
         let world = &self.agents.board.all()[0];
-        // Mostly one that is open, and something that lies nowhere.
+        // Mostly one that is open.
         let opened = (0..TRAYS).find(|tray| world.trays.get(tray) == Some(&false));
-        let free: Vec<usize> = (0..IDS).filter(|id| world.is_free(*id)).collect();
         if world.trays.get(&tray) == Some(&true) && self.numbers.below(4) > 0 {
             tray = opened.unwrap_or(tray);
         }
         let world = &self.agents.board.all()[0];
-        let (is_open, there) = (world.trays.get(&tray) == Some(&false), world.of_tray(tray));
+        let is_open = world.trays.get(&tray) == Some(&false);
         let is_empty = is_open && world.open(tray) == 0;
         if !is_open && self.numbers.below(2) == 0 {
             return TrayAsk::Open(tray);
         }
-        let is_adding = is_empty && self.numbers.below(4) > 0;
+        if is_empty && self.numbers.below(4) > 0 {
+            return self.any_addition(tray);
+        }
         match self.numbers.below(32) {
-            any if is_adding || any < 10 => {
-                let known = self.known_tasks();
-                let free = free.get(self.numbers.below(free.len().max(1)));
-                let is_free = self.numbers.below(8) > 0;
-                let id = free.copied().filter(|_| is_free);
-                let id = id.unwrap_or(self.numbers.below(IDS));
-                let mut after = Vec::new();
-                for _ in 0..self.numbers.below(3) {
-                    let other = match there.get(self.numbers.below(there.len().max(1))) {
-                        Some(other) if self.numbers.below(12) > 0 => *other,
-                        _ => self.any_id(),
-                    };
-                    if !after.contains(&other) {
-                        after.push(other);
-                    }
-                }
-                let priority = self.numbers.below(3) as u64;
-                let wants = Wants { priority, after };
-                // Mostly one that the rules of tasks let come.
-                let links = match self.numbers.below(4) {
-                    0 => self.any_links(&known),
-                    _ => Links::default(),
-                };
-                TrayAsk::Add(tray, id, links, wants, self.numbers.below(6) > 0)
-            }
-            10..=18 => TrayAsk::Take(tray, self.hold_us()),
-            19..=29 => {
-                let known = self.known_tasks();
-                let of_all = [&there, &there, &there, &known][self.numbers.below(4)];
-                let id = of_all.get(self.numbers.below(of_all.len().max(1)));
-                let found = id.and_then(|id| Some((*id, self.any_fence(*id)?)));
-                let Some((id, fence)) = found else {
-                    return TrayAsk::Take(tray, self.hold_us());
-                };
-                let act = match self.numbers.below(8) {
-                    0 => TrayAct::Release,
-                    1..=2 => TrayAct::Fail,
-                    3 => TrayAct::Renew(self.hold_us()),
-                    _ => TrayAct::Complete,
-                };
-                TrayAsk::Act(id, fence, act)
-            }
-            30 => TrayAsk::Sweep,
+            0..=7 => self.any_addition(tray),
+            8..=17 => TrayAsk::Take(tray, self.hold_us()),
+            18..=27 => self.any_holder(tray),
+            28..=30 => TrayAsk::Sweep,
             _ if self.numbers.below(8) == 0 => TrayAsk::Close(tray),
             _ => TrayAsk::Open(tray),
         }
+    }
+
+    /// A task for a tray, mostly one that lies nowhere and waits for others that are there.
+    fn any_addition(&mut self, tray: usize) -> TrayAsk {
+        let world = &self.agents.board.all()[0];
+        let there = world.of_tray(tray);
+        let free: Vec<usize> = (0..IDS).filter(|id| world.is_free(*id)).collect();
+        let free = free.get(self.numbers.below(free.len().max(1))).copied();
+        let any = self.any_id();
+        let id = free.filter(|_| self.numbers.below(8) > 0).unwrap_or(any);
+        let mut after = Vec::new();
+        for _ in 0..self.numbers.below(3) {
+            let other = match there.get(self.numbers.below(there.len().max(1))) {
+                Some(other) if self.numbers.below(12) > 0 => *other,
+                _ => self.any_id(),
+            };
+            if !after.contains(&other) {
+                after.push(other);
+            }
+        }
+        let priority = self.numbers.below(3) as u64;
+        let wants = Wants { priority, after };
+        // Mostly one that the rules of tasks let come.
+        let links = match self.numbers.below(4) {
+            0 => self.any_links(&self.known_tasks()),
+            _ => Links::default(),
+        };
+        TrayAsk::Add(tray, id, links, wants, self.numbers.below(6) > 0)
+    }
+
+    /// Something that a worker does to what it holds, or held; one that holds nothing takes something.
+    fn any_holder(&mut self, tray: usize) -> TrayAsk {
+        let there = self.agents.board.all()[0].of_tray(tray);
+        let known = self.known_tasks();
+        let of_all = [&there, &there, &there, &known][self.numbers.below(4)];
+        let id = of_all.get(self.numbers.below(of_all.len().max(1)));
+        let found = id.and_then(|id| Some((*id, self.any_fence(*id)?)));
+        let Some((id, fence)) = found else {
+            return TrayAsk::Take(tray, self.hold_us());
+        };
+        let act = match self.numbers.below(8) {
+            0..=1 => TrayAct::Release,
+            2 => TrayAct::Fail,
+            3 => TrayAct::Renew(self.hold_us()),
+            _ => TrayAct::Complete,
+        };
+        TrayAsk::Act(id, fence, act)
     }
 
     /// A few clients at once.

@@ -18,8 +18,8 @@ fn at(position: Position) -> (Said, Option<u64>) {
     (Said::At(Some(position.get())), Some(position.get()))
 }
 
-/// The task that is to be created.
-pub(crate) fn new_task(name: impl Fn(usize) -> String, ask: &TaskAsk) -> Option<NewTask> {
+/// The task that somebody asks to create, if that is what is asked.
+pub fn new_task(name: impl Fn(usize) -> String, ask: &TaskAsk) -> Option<NewTask> {
     let TaskAsk::Create(id, links, is_todo) = ask else {
         return None;
     };

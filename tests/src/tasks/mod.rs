@@ -2,8 +2,8 @@
 
 mod ask;
 
-pub use ask::ask;
-pub(crate) use ask::{new_task, of_task};
+pub(crate) use ask::of_task;
+pub use ask::{ask, new_task};
 
 use crate::calls::{Held, Plain, Said, Time};
 use runstone_projections::tasks::TaskState;

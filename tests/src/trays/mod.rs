@@ -331,10 +331,14 @@ impl Plain for Trays {
         let mut next = self.clone();
         let said = match ask {
             TrayAsk::Task(ask) => next.task(ask, time, at),
-            TrayAsk::Open(tray) => match *next.trays.entry(*tray).or_default() {
-                true => Said::Refused("tray_closed"),
-                false => Said::At(None),
-            },
+            TrayAsk::Open(tray) => {
+                let is_closed = *next.trays.entry(*tray).or_default();
+                if is_closed {
+                    Said::Refused("tray_closed")
+                } else {
+                    Said::At(None)
+                }
+            }
             TrayAsk::Close(tray) => match next.trays.get_mut(tray) {
                 None => Said::Refused("tray_not_found"),
                 Some(is_closed) => {

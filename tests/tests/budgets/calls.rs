@@ -1,13 +1,18 @@
 //! What calls of tools, steps and calls of models spend.
 
-use super::{LEASE, SECOND, START, Site, assert_sound, memory, opened, steps, sums, tokens, types};
+use super::{LEASE, SECOND, code, opened, steps, sums, tokens, types};
 use runstone::{Run, Runstone, StepError};
-use runstone_codec::Position;
-use runstone_projections::budgets::{Amounts, BudgetLimits, Budgets, Dimension, Open, state_at};
+use runstone_codec::{Draft, NewEvent, Position};
+use runstone_projections::budgets::{
+    Amounts, BudgetError, BudgetLimits, Budgets, Dimension, Open, Window, state_at,
+};
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, Effects, Executed, Found, Held,
 };
 use runstone_projections::events::{ErrorSaid, LlmCallCompleted};
+use runstone_projections::runs::{Begin, RunHeld, begin_blocking, record_blocking};
+use runstone_store::{Log, Sealing};
+use runstone_tests::clocked::{Clocked, START_US, assert_sound, memory};
 use runstone_tests::tamper::Outcome;
 
 fn held(claimed: Claimed) -> Outcome<Held> {
@@ -32,8 +37,8 @@ fn failed(executed: Executed) -> Change {
 /// A call is claimed and reserved in one decision, and its outcome settles it in one.
 #[test]
 fn calls_spend_what_their_outcome_says() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let (tool_calls, usd) = (Dimension::ToolCalls, Dimension::UsdMicros);
     let budgets = opened(&log, "bot", BudgetLimits::new().of(usd.clone(), 1_000))?;
     let effects = Effects::new(&log);
@@ -102,8 +107,8 @@ fn calls_spend_what_their_outcome_says() -> Outcome {
 /// Without room nothing is claimed, and what was refused is on record once a second.
 #[test]
 fn a_call_without_room_is_not_claimed() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let budgets = opened(
         &log,
         "bot",
@@ -150,7 +155,7 @@ fn a_call_without_room_is_not_claimed() -> Outcome {
 /// Two owners of one claim that nest: the one above counts both, and the second sees the first.
 #[test]
 fn what_one_decision_spends_twice_is_counted_twice() -> Outcome {
-    let (log, _) = memory(START)?;
+    let (log, _) = memory(START_US)?;
     let budgets = opened(&log, "agent", tokens(10))?;
     for name in ["x", "y"] {
         budgets.open_blocking(&Open::new(name).parent("agent").limits(tokens(10)))?;
@@ -178,8 +183,8 @@ async fn step(run: &Run, node: &str) -> Result<u32, StepError<std::io::Error>> {
 /// The step that would overshoot is stopped: across restarts, and in the runs that a run spawns.
 #[tokio::test]
 async fn steps_of_a_run_end_with_its_budget() -> Outcome {
-    let site = Site::new(START)?;
-    let log = Runstone::from(site.create()?);
+    let site = Clocked::beginning(START_US)?;
+    let log = Runstone::from(site.create(Sealing::Required)?);
     log.budgets()
         .open(&Open::new("bot").limits(steps(4)))
         .await?;
@@ -292,8 +297,8 @@ async fn tools_and_models_of_a_run_spend_from_its_budget() -> Outcome {
 /// What a claim reserved ends with its call: by hand it would cost nothing.
 #[test]
 fn nobody_ends_the_reservation_of_a_call_by_hand() -> Outcome {
-    let site = Site::new(START)?;
-    let log = site.create()?;
+    let site = Clocked::beginning(START_US)?;
+    let log = site.create(Sealing::Required)?;
     let usd = Dimension::UsdMicros;
     let budgets = opened(&log, "bot", BudgetLimits::new().of(usd.clone(), 1_000))?;
     let effects = Effects::new(&log);
@@ -306,4 +311,75 @@ fn nobody_ends_the_reservation_of_a_call_by_hand() -> Outcome {
     effects.change_blocking(&claimed.target(), &Change::completed(&1)?)?;
     assert_eq!(sums(&budgets, "bot", &usd)?, (100, 0));
     Ok(())
+}
+
+fn report(tokens: u64) -> LlmCallCompleted {
+    LlmCallCompleted {
+        call_id: "call-1".to_owned(),
+        input_tokens: tokens,
+        ..LlmCallCompleted::default()
+    }
+}
+
+fn reports(held: &RunHeld, reports: &[LlmCallCompleted]) -> Outcome<Vec<Draft>> {
+    let drafts = reports.iter().map(|report| {
+        let event = NewEvent::typed(report, held.stream.as_str())?;
+        let draft = Draft::new(event).control(report.control());
+        Ok(draft.keyed(report.keyed()))
+    });
+    drafts.collect()
+}
+
+fn run_with_budget(log: &Log) -> Outcome<RunHeld> {
+    let mut begin = Begin::new("run-1", "bot");
+    begin.budget = Some("bot".into());
+    Ok(begin_blocking(log, &begin)?.into_held())
+}
+
+/// A later report that says less gives back where the earlier one was charged: yesterday, and in the
+/// week that both days are of.
+#[test]
+fn what_a_later_report_says_less_is_credited_to_the_day_that_was_charged() -> Outcome {
+    // 2027-01-01 is a Friday, and another month.
+    let midnight_us = 1_798_761_600 * SECOND;
+    let site = Clocked::beginning(midnight_us - SECOND)?;
+    let log = site.create(Sealing::Required)?;
+    let limits = BudgetLimits::new()
+        .within(Window::Day, Dimension::Tokens, 200)
+        .within(Window::Week, Dimension::Tokens, 300);
+    let budgets = opened(&log, "bot", limits)?;
+    let held = run_with_budget(&log)?;
+    record_blocking(&log, &held, reports(&held, &[report(150)])?)?;
+    site.clock.advance(SECOND);
+    budgets.spend_blocking("bot", &Amounts::new().tokens(60))?;
+    record_blocking(&log, &held, reports(&held, &[report(100)])?)?;
+    assert_eq!(sums(&budgets, "bot", &Dimension::Tokens)?, (160, 0));
+    let asked = budgets.spend_blocking("bot", &Amounts::new().tokens(141));
+    let Err(BudgetError::Exceeded(over)) = asked else {
+        return Err("today has no more room than before".into());
+    };
+    assert_eq!((over.window, over.spent), (Window::Day, 60));
+    // The week has: it was charged the call too.
+    budgets.spend_blocking("bot", &Amounts::new().tokens(140))?;
+    assert_eq!(
+        code(budgets.spend_blocking("bot", &Amounts::new().tokens(1))),
+        "budget_exceeded"
+    );
+    // What is said more again is of today.
+    record_blocking(&log, &held, reports(&held, &[report(170)])?)?;
+    assert_eq!(sums(&budgets, "bot", &Dimension::Tokens)?, (370, 0));
+    assert_sound(&log)?;
+    assert_sound(&site.reopen(log)?)
+}
+
+/// Reports of one call in one append are one call.
+#[test]
+fn reports_that_are_recorded_together_are_charged_once() -> Outcome {
+    let (log, _) = memory(START_US)?;
+    let budgets = opened(&log, "bot", tokens(1_000))?;
+    let held = run_with_budget(&log)?;
+    let all = [report(100), report(150), report(120)];
+    record_blocking(&log, &held, reports(&held, &all)?)?;
+    assert_eq!(sums(&budgets, "bot", &Dimension::Tokens)?, (120, 0));
+    assert_sound(&log)
 }

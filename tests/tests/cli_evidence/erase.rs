@@ -171,7 +171,19 @@ fn what_must_not_be_erased_is_refused_and_nothing_happens() {
     assert_eq!((ended.exit, ended.code().as_str()), (1, "scope_held"));
     let ended = site.run(["hold", "bob", "--release"]);
     assert_eq!((ended.exit, ended.code().as_str()), (5, "scope_not_held"));
-    let released = site.done(["hold", "ann", "--release"]);
+    let ended = site.run(["hold", "ann", "--release"]);
+    assert_eq!((ended.exit, ended.code().as_str()), (8, "not_allowed"));
+    site.done([
+        "keys",
+        "principal",
+        "add",
+        "ada",
+        "--authority",
+        "human",
+        "-o",
+        "ada.cred",
+    ]);
+    let released = site.done(["hold", "ann", "--release", "--cred", "ada.cred"]);
     assert_eq!(released["held"], false);
     assert_eq!(site.run(["hold", "--list"]).stdout, "");
 
