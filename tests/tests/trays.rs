@@ -4,7 +4,7 @@ use runstone_codec::{Control, Draft, NewEvent, Position};
 use runstone_projections::events::control::task as field;
 use runstone_projections::tasks::{Move, NewTask, TaskError, TaskState, Tasks};
 use runstone_projections::trays::{
-    Claim, Claimed, MAX_DEPENDS_ON, NewTrayTask, NotClaimed, TrayError, Trays,
+    Claim, Claimed, MAX_DEPENDS_ON, NewTrayTask, NotClaimed, TrayError, TrayTask, Trays,
 };
 use runstone_projections::{Hold, Settings};
 use runstone_store::{CreateOptions, Item, Log, Query, Read, Sealing};
@@ -428,10 +428,9 @@ fn what_has_left_is_waited_for_and_never_leads_back() -> Outcome {
     let cancel = |id: &str| tasks.move_to_blocking(&Move::new(id, TaskState::Cancelled));
     cancel("a")?;
     tasks.create_blocking(&NewTask::new("a"))?;
-    let found = || {
-        site.trays.find("in", "b")?.ok_or(TrayError::NotFound {
-            tray: "in".to_owned(),
-        })
+    let found = || -> Outcome<TrayTask> {
+        let found = site.trays.find("in", "b")?;
+        Ok(found.ok_or("it is there")?)
     };
     assert_eq!(
         (found()?.is_stuck, found()?.depends_on[0].state),
