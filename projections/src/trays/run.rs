@@ -14,7 +14,7 @@ use crate::tasks::decide::{CREATED, Creation, Verdict};
 use crate::tasks::draft::{self, Of, keyed};
 use crate::tasks::fold::Digest;
 use crate::tasks::run::bounds;
-use crate::tasks::{Created, Task, TaskId, TaskState, Tasks};
+use crate::tasks::{Created, Task, TaskError, TaskId, TaskState, Tasks};
 use runstone_codec::{Control, Draft, EventError, NewEvent, Position, TypedEvent};
 use runstone_store::AppendError;
 use std::sync::PoisonError;
@@ -328,6 +328,7 @@ impl Trays {
                 tray: claiming.tray.to_owned(),
             })),
             Next::Cleared => None,
+            Next::Retired(name) => Some(Err(TaskError::Retired { name }.into())),
             Next::Reconfigured => {
                 self.forget_settings();
                 None
