@@ -6,6 +6,7 @@ use crate::output::{Output, Progress};
 use runstone::attach::{AttachError, ConnectError, connect, socket_of};
 use runstone::store::keys::{Credential, KeyError, ProviderSources, SecretSource, SecretString};
 use runstone::{Log, OpenError, OpenOptions};
+use std::cell::Cell;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,8 @@ pub(crate) struct Session {
     checkpoint_copies: Vec<PathBuf>,
     checkpoint_commands: Vec<Vec<String>>,
     wait: Duration,
+    /// That it could not be attached to is said once.
+    is_warned: Cell<bool>,
     pub(crate) output: Output,
 }
 
@@ -82,6 +85,7 @@ impl Session {
                 .map(|command| command.0)
                 .collect(),
             wait: global.wait.unwrap_or(PATIENCE),
+            is_warned: Cell::new(false),
             output,
         }
     }
@@ -161,7 +165,9 @@ impl Session {
             Ok(log) => Some(log),
             Err(ConnectError::Attach(AttachError::NotServed { .. })) => None,
             Err(error) => {
-                self.output.warn("not_attached", &error.to_string());
+                if !self.is_warned.replace(true) {
+                    self.output.warn("not_attached", &error.to_string());
+                }
                 None
             }
         }

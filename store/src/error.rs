@@ -1,6 +1,6 @@
 //! What can go wrong, one family an operation.
 
-use crate::holder::Told;
+use crate::holder::{Refusal as _, Told};
 use crate::index::IndexError;
 use crate::keys::KeyError;
 use runstone_codec::{ControlError, EventError, OpenError as PayloadError, SealError};
@@ -615,11 +615,8 @@ impl From<ReadError> for AppendError {
             ReadError::Reopening => Self::Reopening,
             ReadError::Keys { code, message, .. } => Self::Keys { code, message },
             ReadError::Told(told) => Self::Told(told),
-            other => Self::Corrupt(Corruption::table(
-                "chunks",
-                "a readable event",
-                other.to_string(),
-            )),
+            // What is not there, or stopped, is not damaged.
+            other => Self::Told(Box::new(other.told())),
         }
     }
 }

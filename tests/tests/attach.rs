@@ -753,3 +753,61 @@ fn work(log: &Path, worker: usize, calls: usize) -> Vec<usize> {
     }
     won
 }
+
+#[test]
+fn what_the_documentation_says_to_curl_works() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let site = Site {
+        log: folder.path().join("runstone.redb"),
+        _folder: folder,
+    };
+    let _here = Runstone::create(&site.log)?;
+    let page = fs::read_to_string(runstone_tests::command::workspace().join("docs/ATTACH.md"))?;
+    let commands: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("curl "))
+        .collect();
+    assert!(commands.len() >= 6);
+    for command in commands {
+        let ended = std::process::Command::new("sh")
+            .args(["-c", command])
+            .current_dir(site.path(""))
+            .output()?;
+        let said = String::from_utf8(ended.stdout)?;
+        let is_stream = command.contains("/v1/events");
+        if is_stream {
+            // It follows until its time is over.
+            assert_eq!(ended.status.code(), Some(28), "{command}");
+            assert!(said.starts_with("id: 1\ndata: {\"position\":1,"), "{said}");
+        } else {
+            let answer: Value = serde_json::from_str(&said)?;
+            assert!(
+                ended.status.success() && answer.get("code").is_none(),
+                "{command} {said}"
+            );
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_document_of_what_can_be_asked_is_whole() -> Outcome {
+    let document = runstone::attach::openapi(&runstone::endpoints());
+    let paths = document["paths"].as_object().ok_or("no paths")?;
+    assert!(paths.len() > 70 && paths.contains_key("/v1/effect/claim"));
+    let text = document.to_string();
+    let mut references = 0;
+    for part in text.split("\"$ref\":\"").skip(1) {
+        let name = part.split('"').next().ok_or("no end")?;
+        let name = name.strip_prefix("#/components/schemas/").ok_or(name)?;
+        assert!(!document["components"]["schemas"][name].is_null(), "{name}");
+        references += 1;
+    }
+    assert!(references > 100);
+    let mut names: Vec<_> = runstone::endpoints().iter().map(|one| one.name).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "each name stands for one question");
+    Ok(())
+}

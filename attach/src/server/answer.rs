@@ -177,7 +177,12 @@ async fn attached(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn openapi(State(shared): State<Arc<Shared>>) -> Response {
-    json(StatusCode::OK, shared.openapi.clone())
+    let document = shared.openapi.get_or_init(|| {
+        let mut endpoints: Vec<_> = shared.endpoints.values().copied().collect();
+        endpoints.sort_unstable_by_key(|endpoint| endpoint.name);
+        crate::openapi(&endpoints).to_string()
+    });
+    json(StatusCode::OK, document.clone())
 }
 
 async fn challenge(request: Request) -> Response {

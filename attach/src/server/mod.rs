@@ -20,7 +20,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use tokio::net::UnixListener;
 use tokio::sync::{Notify, watch};
@@ -44,7 +44,8 @@ pub struct Attached {
 struct Shared {
     log: Log,
     endpoints: HashMap<&'static str, Endpoint>,
-    openapi: String,
+    /// Made when somebody asks for it.
+    openapi: OnceLock<String>,
     limits: Limits,
     connections: Connections,
     /// Whether connections are to end.
@@ -83,10 +84,9 @@ impl Server {
             .thread_name("runstone-answer")
             .build()
             .map_err(io)?;
-        let openapi = crate::openapi(&endpoints);
         let shared = Arc::new(Shared {
             log,
-            openapi: openapi.to_string(),
+            openapi: OnceLock::new(),
             endpoints: endpoints
                 .into_iter()
                 .map(|endpoint| (endpoint.name, endpoint))

@@ -183,7 +183,7 @@ impl Here {
     }
 
     pub(crate) fn disclose_own(&self, position: Position) -> Result<Disclosure, EvidenceError> {
-        let header = self.shared.reader()?.record(position.get(), false)?.header;
+        let header = self.record(position)?.header;
         if !namespace::is_evidence(&header.event_type) {
             return Err(EvidenceError::Unreadable {
                 position,

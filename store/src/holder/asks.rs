@@ -74,6 +74,13 @@ pub(crate) struct Signer {
     pub(crate) recorded: Option<Position>,
 }
 
+/// The public keys before and after a rotation.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Rotated {
+    pub(crate) former: String,
+    pub(crate) new: String,
+}
+
 /// Who is enrolled.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Enrolled {
@@ -413,10 +420,13 @@ asks! {
     /// Makes a new key-encryption key.
     "keys/rotate" RotateKek {} -> KekRotation, KeyError: |self, log| log.rotate_kek();
 
-    /// Draws a new signing key; answers the former and the new public key.
-    "keys/rotate_signing" RotateSigning {} -> (String, String), AppendError: |self, log| {
+    /// Draws a new signing key.
+    "keys/rotate_signing" RotateSigning {} -> Rotated, AppendError: |self, log| {
         let (former, new) = log.rotate_signing()?;
-        Ok((former.to_string(), new.to_string()))
+        Ok(Rotated {
+            former: former.to_string(),
+            new: new.to_string(),
+        })
     };
 
     /// Forgets the former signing key.

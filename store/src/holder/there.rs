@@ -151,8 +151,8 @@ impl There {
     }
 
     pub(crate) fn rotate_signing(&self) -> Result<(Vkey, Vkey), AppendError> {
-        let (former, new) = self.ask_blocking(&RotateSigning {})?;
-        Ok((vkey(&former)?, vkey(&new)?))
+        let rotated = self.ask_blocking(&RotateSigning {})?;
+        Ok((vkey(&rotated.former)?, vkey(&rotated.new)?))
     }
 
     pub(crate) fn fold_rows(
