@@ -65,9 +65,10 @@ fn helper(name: &str) -> NewHelper {
 fn a_helper_is_spawned_works_and_retires_in_one_call() -> Outcome {
     let site = Clocked::new()?;
     let log = Runstone::from(site.create(Sealing::Required)?);
+    let options = HelperOptions::new();
     filled(&log, &["a", "b"])?;
     let work = |_: &_| Ok::<_, String>("done".to_owned());
-    let end = run_helper_blocking(&log, &log, &helper("h1"), &options(&site), work)?;
+    let end = run_helper_blocking(&log, &log, &helper("h1"), &options, work)?;
     assert_eq!(
         (end.tasks_done, end.retired_reason),
         (2, HelperExit::TrayDrained)
@@ -75,11 +76,11 @@ fn a_helper_is_spawned_works_and_retires_in_one_call() -> Outcome {
     assert!(end.retire_result?.is_some());
     assert_eq!(retired(log.log(), "h1")?, Some(RetireReason::TrayDrained));
     // Its name is nobody else's, and what is refused works on nothing.
-    let again = run_helper_blocking(&log, &log, &helper("h1"), &options(&site), work);
+    let again = run_helper_blocking(&log, &log, &helper("h1"), &options, work);
     assert_eq!(again.unwrap_err().code(), "name_taken");
     // Without a tray it gets one of its own, which is empty.
     let own = NewHelper::new("h2");
-    let end = run_helper_blocking(&log, &log, &own, &options(&site), work)?;
+    let end = run_helper_blocking(&log, &log, &own, &options, work)?;
     assert_eq!(
         (end.tasks_done, end.retired_reason),
         (0, HelperExit::TrayDrained)
@@ -88,7 +89,7 @@ fn a_helper_is_spawned_works_and_retires_in_one_call() -> Outcome {
     filled(&log, &["c"])?;
     let panics = |_: &_| -> Result<String, String> { panic!("it broke") };
     let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        run_helper_blocking(&log, &log, &helper("h3"), &options(&site), panics)
+        run_helper_blocking(&log, &log, &helper("h3"), &options, panics)
     }));
     assert!(told.is_err());
     assert_eq!(retired(log.log(), "h3")?, Some(RetireReason::ParentRequest));
@@ -175,11 +176,11 @@ fn a_helper_acts_as_itself() -> Outcome {
     let log = Runstone::from(log);
     filled(&log, &["a"])?;
     let work = |_: &_| Ok::<_, String>("done".to_owned());
-    let end = run_helper_blocking(&lead, &own, &helper("h1"), &options(&site), work)?;
+    let end = run_helper_blocking(&lead, &own, &helper("h1"), &HelperOptions::new(), work)?;
     assert_eq!(end.tasks_done, 1);
     assert!(end.retire_result?.is_some());
     // A parent that is an agent retires nobody: that is recorded by the helper itself or not at all.
-    let end = run_helper_blocking(&lead, &lead, &helper("h2"), &options(&site), work)?;
+    let end = run_helper_blocking(&lead, &lead, &helper("h2"), &HelperOptions::new(), work)?;
     assert_eq!(end.retire_result.unwrap_err().code(), "not_allowed");
     assert_sound(log.log())
 }
