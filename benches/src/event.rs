@@ -19,9 +19,10 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// The claim of a call and its outcome, with arguments and result of 256 bytes.
+    /// The claim of a call and its outcome, with arguments and result of 256 bytes, as types that
+    /// anybody may append.
     pub(crate) fn of_call(key: &str) -> [Self; 2] {
-        ["effect.claimed", "effect.completed"].map(|event_type| Self {
+        ["tool.claimed", "tool.completed"].map(|event_type| Self {
             stream: "run-1".to_owned(),
             event_type: event_type.to_owned(),
             tags: vec![format!("effect:{key}")],

@@ -1,6 +1,7 @@
 //! What went wrong, for people and for scripts: exit codes are decided here and nowhere else.
 
 use crate::hints;
+use crate::output::with_dates;
 use runstone::ErrorKind;
 use std::error::Error;
 use std::io;
@@ -70,7 +71,7 @@ impl Report {
         Self {
             exit,
             code,
-            message: message.into(),
+            message: with_dates(message.into()),
             hints: hints::of(code)
                 .iter()
                 .map(|hint| (*hint).to_owned())

@@ -40,7 +40,10 @@ fn own(code: &str) -> Hints {
             &["name the format with --format; runstone help import lists them"]
         }
         "unknown_schema" => &["runstone schema lists the types"],
-        "no_credential" => &["add --cred FILE or RUNSTONE_CRED"],
+        "no_credential" => &[
+            "give it with --cred FILE or RUNSTONE_CRED",
+            "runstone keys principal add NAME --authority A -o FILE enrols somebody and writes one",
+        ],
         "credential_mismatch" => &["--as must name the principal that the credential is for"],
         "principal_exists" => &["choose another name, or use the credential that was written then"],
         _ => return None,

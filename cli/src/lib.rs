@@ -19,8 +19,6 @@ mod output;
 mod panic;
 mod session;
 
-use args::Cli;
-use clap::Parser;
 use error::{Exit, Failure};
 use output::Output;
 use std::process::ExitCode;
@@ -30,7 +28,7 @@ pub fn main() -> ExitCode {
     // Wrong usage is reported before the flags are known, so JSON is looked for in the words.
     let wants_json = std::env::args_os().any(|word| word == "--json");
     panic::install(wants_json);
-    let exit = match Cli::try_parse() {
+    let exit = match args::asked(std::env::args_os()) {
         Ok(cli) => {
             let output = Output::new(cli.global.json, cli.global.quiet);
             match commands::run(cli, &output) {

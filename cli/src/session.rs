@@ -3,8 +3,9 @@
 use crate::args::Global;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Output, Progress};
-use runstone::store::keys::{Credential, ProviderSources, SecretSource, SecretString};
+use runstone::store::keys::{Credential, KeyError, ProviderSources, SecretSource, SecretString};
 use runstone::{Log, OpenError, OpenOptions};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -190,7 +191,14 @@ impl Session {
                 .into()),
             };
         };
-        let credential = Credential::load(path)?;
+        let credential = Credential::load(path).map_err(|error| match error {
+            KeyError::Io { source, .. } if source.kind() == ErrorKind::NotFound => Report::new(
+                Exit::Keys,
+                "no_credential",
+                format!("there is no credential at {}", path.display()),
+            ),
+            error => error.into(),
+        })?;
         let (id, authority) = (credential.id(), credential.authority());
         if let Some(name) = &self.principal
             && name != id

@@ -59,6 +59,22 @@ fn an_agent_is_told_things_and_stops_when_a_person_says_so() -> Outcome {
     let (_, lines, _) = run(&["message", "list", "scout"]);
     let classes: Vec<_> = lines.iter().map(|line| line["class"].as_str()).collect();
     assert_eq!(classes, [Some("message"), Some("order"), Some("message")]);
+    let refused: Vec<_> = lines.iter().map(|line| &line["refused"]).collect();
+    assert_eq!(refused, [&json!(false), &json!(true), &json!(false)]);
+    let (_, listed, _) = runstone.shown(&["message", "list", "scout"]);
+    let marked = |line: &str| line.ends_with("shutdown (refused, and not delivered)");
+    let marked: Vec<_> = listed.lines().map(marked).collect();
+    assert_eq!(marked, [false, true, false], "{listed}");
+    let (_, one, _) = runstone.shown(&["agent", "show", "scout"]);
+    assert!(one.starts_with("agent           scout\nkind "), "{one}");
+    let (_, all, _) = runstone.shown(&["agent", "list"]);
+    assert!(all.contains("  -       -     -            looks"), "{all}");
+
+    // A credential that is not there.
+    let lost = folder.path().join("lost.cred");
+    let lost = lost.to_str().ok_or("a path")?;
+    let (exit, _, code) = run(&["agent", "wake", "scout", "--cred", lost]);
+    assert_eq!((exit, code.as_str()), (8, "no_credential"));
 
     let (exit, _, code) = run(&["agent", "power", "scout", "stopped"]);
     assert_eq!((exit, code.as_str()), (8, "not_allowed"));

@@ -87,6 +87,15 @@ fn a_call_waits_for_people_across_processes() -> Outcome {
     );
     let (exit, _, code) = run(&["approval", "reject", &position, "--cred", ada]);
     assert_eq!((exit, code.as_str()), (3, "already_decided"));
+    let (_, shown, _) = runstone.shown(&["approval", "show", &position]);
+    assert!(
+        shown.contains("\nasked by        system:keyring\n"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("\nvote            human:ada: yes\n"),
+        "{shown}"
+    );
     assert_eq!(run(&["approval", "list"]).1, Vec::<Value>::new());
     assert_eq!(run(&["approval", "list", "--all"]).1.len(), 1);
 

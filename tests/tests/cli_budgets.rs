@@ -145,8 +145,19 @@ fn something_is_reserved_settled_and_checked() -> Outcome {
         0,
         "",
     );
+    // Who is over a limit is named in a list as it is alone.
+    is(
+        &site.budget(&["charge", "other", "--amount", "steps=60"]),
+        1,
+        "budget_exceeded",
+    );
+    let alone = site.budget(&["check", "other"]).1;
+    assert_eq!(alone["exceeded"]["owner"], "other");
     let listed = site.runstone.run(["budget", "list"]);
-    assert_eq!(String::from_utf8(listed.stdout)?.lines().count(), 2);
+    let listed = String::from_utf8(listed.stdout)?;
+    assert_eq!(listed.lines().count(), 2);
+    let last: Value = serde_json::from_str(listed.lines().last().ok_or("a line")?)?;
+    assert_eq!(last["exceeded"], alone["exceeded"]);
     is(&site.budget(&["sweep"]), 0, "");
     Ok(())
 }

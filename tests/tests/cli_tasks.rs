@@ -76,6 +76,10 @@ fn a_task_goes_its_way() -> Outcome {
     assert!(held.1["lease_expires_at"].is_string());
     let fence = held.1["fence"].to_string();
     is(&site.task(&["claim", "t-1"]), 3, "in_progress", "task_held");
+    let until = held.1["lease_expires_at"].as_str().ok_or("a time")?;
+    let (_, _, told) = site.shown(&["claim", "t-1"]);
+    let said = format!("is held by script-a until {until}\n");
+    assert!(told.contains(&said), "{told}");
     is(
         &site.task(&["complete", "t-1", "--fence", "1"]),
         3,

@@ -1,8 +1,8 @@
 //! Runstone, whole, plain and without folds.
 //!
 //! Whole: AES-256-GCM, commitments, Merkle tree, signed checkpoint, every index, every fold. Plain: the
-//! same without encryption. Without folds: whole but for them, a call being two appends. All answer after one `fdatasync` (`Durability::Synced`); a
-//! key's first use syncs the key table besides.
+//! same without encryption. Without folds: whole but for them, a call being two appends. All answer
+//! after one `fdatasync` (`Durability::Synced`); a key's first use syncs the key table besides.
 
 use super::{Reply, Seen, Store};
 use crate::event::{Event, Request, Unless, call_payload};

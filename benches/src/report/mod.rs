@@ -59,6 +59,10 @@ impl Report {
         let (text, met) = match demand {
             Demand::AtLeast(limit) => (format!(">= {limit} {unit}"), Some(value >= limit)),
             Demand::AtMost(limit) => (format!("<= {limit} {unit}"), Some(value <= limit)),
+            Demand::P99AtMost(limit) => (
+                format!("p99 <= {limit} us"),
+                row.summary.p99_us.map(|p99| p99 <= limit),
+            ),
             Demand::RatioAtLeast(other, limit) => (
                 format!(">= {limit} x {other}"),
                 self.ratio(row, other).map(|ratio| ratio >= limit),

@@ -3,6 +3,7 @@
 mod agent;
 mod append;
 mod condition;
+mod loops;
 mod open;
 mod read;
 mod receipt;
@@ -77,6 +78,8 @@ pub(crate) enum Demand {
     AtMost(f64),
     RatioAtLeast(&'static str, f64),
     RatioAtMost(&'static str, f64),
+    /// Of the latencies, in microseconds.
+    P99AtMost(f64),
     /// Of the value, for each gigabyte of the files.
     AtMostPerGigabyte(f64),
 }
@@ -106,8 +109,19 @@ const APPEND: Workload = Workload {
     round: append::on_disk,
 };
 
+/// One child more for a hostile graph of tasks.
+const LOOPS: Workload = Workload {
+    unit: Unit::Microseconds,
+    need: Need::Receipt,
+    bars: &[
+        whole(Demand::AtMost(1000.0)),
+        whole(Demand::P99AtMost(1000.0)),
+    ],
+    ..APPEND
+};
+
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 22] = [
+pub(crate) const WORKLOADS: [Workload; 25] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -280,5 +294,20 @@ pub(crate) const WORKLOADS: [Workload; 22] = [
         bars: &[whole(Demand::AtLeast(500_000.0))],
         round: agent::refold,
         ..APPEND
+    },
+    Workload {
+        name: "loops-chain",
+        round: loops::chain,
+        ..LOOPS
+    },
+    Workload {
+        name: "loops-wide",
+        round: loops::wide,
+        ..LOOPS
+    },
+    Workload {
+        name: "loops-cycle",
+        round: loops::cycle,
+        ..LOOPS
     },
 ];

@@ -1,5 +1,6 @@
 //! Arguments of agents and messages.
 
+use super::values::parse_whole;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum};
 use runstone::agents::{AgentKind, AgentState, RetireReason};
@@ -69,7 +70,7 @@ pub(crate) enum AgentCommand {
         #[arg(long, value_name = "R", default_value = "no_tasks")]
         reason: String,
         /// When it means to look again
-        #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = parse_whole::<u64>)]
         timeout: u64,
     },
     /// Record that an agent works again
@@ -110,7 +111,7 @@ pub(crate) struct SpawnArgs {
     #[arg(long, value_name = "R")]
     pub(crate) role: Option<String>,
     /// How long it lives, 60 to 86400 [default: as the settings say]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_whole::<u64>)]
     pub(crate) ttl: Option<u64>,
     /// It does not retire itself: it stays until its time is over
     #[arg(long)]
@@ -195,7 +196,7 @@ pub(crate) struct WaitArgs {
     /// The agent
     pub(crate) agent: String,
     /// Only what came after this position [default: what the agent has not read]
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) after: Option<u64>,
     /// End with 1 if nothing came for so long; 0 looks once [default: wait for ever]
     #[arg(long, value_name = "SECONDS", value_parser = super::values::parse_seconds)]
@@ -211,10 +212,10 @@ pub(crate) struct MessagesArgs {
     /// The agent, or '*' for what is for all
     pub(crate) agent: String,
     /// Only what came after this position
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) after: Option<u64>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = parse_whole::<usize>)]
     pub(crate) limit: usize,
 }
 
@@ -224,6 +225,6 @@ pub(crate) struct ReadArgs {
     /// The agent, or another pseudonym
     pub(crate) reader: String,
     /// Position of the last message that it read
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) up_to: u64,
 }

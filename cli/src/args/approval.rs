@@ -1,5 +1,6 @@
 //! Arguments of approvals.
 
+use super::values::parse_whole;
 use clap::{Args, Subcommand, ValueEnum};
 use runstone::approvals::ApprovalState;
 use runstone::projections::effects::Kind;
@@ -55,7 +56,7 @@ pub(crate) struct AskArgs {
     #[arg(long = "reviewer", value_name = "NAME")]
     pub(crate) reviewers: Vec<String>,
     /// When it expires; 0 is never [default: as the settings say]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_whole::<u64>)]
     pub(crate) timeout: Option<u64>,
     /// What follows then [default: as the settings say]
     #[arg(long, value_name = "WHAT")]

@@ -1,11 +1,9 @@
 //! Arguments of budgets.
 
+use super::values::{parse_lease, parse_whole};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Subcommand};
 use runstone::budgets::{Amounts, BudgetLimits, Dimension, Window};
-
-/// Longest lease: one year.
-const LONGEST_LEASE_S: u64 = 31_536_000;
 
 const ABOUT: &str = "DIM is steps, depth, duration_s, tool_calls, tokens, usd_micros (millionths of a dollar), gco2_mg \
 (milligrams), or a counter of your own: [a-z][a-z0-9_]*, at most 32 bytes. usd=0.25 and gco2=1.5 are dollars and \
@@ -32,6 +30,7 @@ pub(crate) enum BudgetCommand {
     /// Give back what was reserved
     Release {
         /// The fence that the reservation answered
+        #[arg(value_parser = parse_whole::<u64>)]
         fence: u64,
         /// Why
         #[arg(long, value_name = "R")]
@@ -108,6 +107,7 @@ pub(crate) struct BudgetReserveArgs {
 #[command(after_long_help = ABOUT)]
 pub(crate) struct BudgetSettleArgs {
     /// The fence that the reservation answered
+    #[arg(value_parser = parse_whole::<u64>)]
     pub(crate) fence: u64,
     /// How much; may be given more than once [default: what was reserved]
     #[arg(long, value_name = "DIM=N", value_parser = parse_amount)]
@@ -169,13 +169,6 @@ fn parse_limit(text: &str) -> Result<(Window, Dimension, u64), String> {
     };
     let (dimension, max) = parse_amount(rest)?;
     Ok((window, dimension, max))
-}
-
-fn parse_lease(text: &str) -> Result<u64, String> {
-    let seconds = text.parse().ok();
-    seconds
-        .filter(|seconds| (1..=LONGEST_LEASE_S).contains(seconds))
-        .ok_or_else(|| format!("it is a number of seconds from 1 to {LONGEST_LEASE_S}"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Arguments of the ledger of calls that happen once.
 
 use super::budget::parse_amount;
+use super::values::{parse_lease, parse_whole};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Subcommand};
 use runstone::budgets::Dimension;
@@ -10,8 +11,6 @@ use serde_json::value::RawValue;
 
 /// The stream of claims that name none.
 pub(super) const SCRIPTS: &str = "scripts";
-/// Longest lease: one year.
-const LONGEST_LEASE_S: u64 = 31_536_000;
 
 const EXITS: &str = "A claim ends with 0 only if the caller now holds it, so this pays once:
 
@@ -95,7 +94,7 @@ pub(crate) struct Call {
     /// Its key
     pub(crate) key: Option<String>,
     /// Position of its claim
-    #[arg(long, value_name = "POSITION")]
+    #[arg(long, value_name = "POSITION", value_parser = parse_whole::<u64>)]
     pub(crate) id: Option<u64>,
     /// Of a tool or of a task [default: either]
     #[arg(long, value_name = "tool|task", value_parser = parse_kind, conflicts_with = "id")]
@@ -111,7 +110,7 @@ pub(crate) struct Holding {
     #[command(flatten)]
     pub(crate) call: Call,
     /// The fence that the claim answered, which is its position [default with --id: that one]
-    #[arg(long, value_name = "F", required_unless_present = "id")]
+    #[arg(long, value_name = "F", required_unless_present = "id", value_parser = parse_whole::<u64>)]
     pub(crate) fence: Option<u64>,
 }
 
@@ -182,7 +181,7 @@ pub(crate) struct ReleaseArgs {
     #[command(flatten)]
     pub(crate) call: Call,
     /// Only if this claim is in force [default with --id: that one]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: Option<u64>,
     /// Why
     #[arg(long, value_name = "R")]
@@ -200,7 +199,7 @@ pub(crate) struct ReconcileArgs {
     #[command(flatten)]
     pub(crate) call: Call,
     /// Only if this claim is in force [default with --id: that one]
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: Option<u64>,
     /// It was made, and answered this; - is stdin
     #[arg(long, value_name = "JSON", value_parser = parse_json_or_stdin)]
@@ -234,7 +233,7 @@ pub(crate) struct ShowEffectArgs {
     #[command(flatten)]
     pub(crate) call: Call,
     /// Position of a claim of it
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: Option<u64>,
 }
 
@@ -274,13 +273,6 @@ fn parse_stand(text: &str) -> Result<Stand, String> {
     state
         .map(Stand::State)
         .map_err(|words| format!("{words}, expired"))
-}
-
-pub(super) fn parse_lease(text: &str) -> Result<u64, String> {
-    let seconds = text.parse().ok();
-    seconds
-        .filter(|seconds| (1..=LONGEST_LEASE_S).contains(seconds))
-        .ok_or_else(|| format!("it is a number of seconds from 1 to {LONGEST_LEASE_S}"))
 }
 
 /// One JSON value, as it is written.

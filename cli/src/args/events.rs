@@ -1,6 +1,6 @@
 //! Arguments of what writes and reads events.
 
-use super::values::{parse_expected, parse_time, parse_which};
+use super::values::{parse_expected, parse_time, parse_which, parse_whole};
 use crate::error::{Exit, Report};
 use clap::{ArgGroup, Args, ValueEnum};
 use runstone::import::{Format, Options};
@@ -65,7 +65,7 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_name = "UUID", requires = "event_type")]
     pub(crate) correlation: Option<Uuid>,
     /// Version of the payload's schema
-    #[arg(long, value_name = "N", requires = "event_type")]
+    #[arg(long, value_name = "N", requires = "event_type", value_parser = parse_whole::<u32>)]
     pub(crate) schema_version: Option<u32>,
     /// Let single members of the payload be disclosed
     #[arg(long, requires = "event_type")]
@@ -77,10 +77,10 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_name = "QUERY", value_parser = parse_query)]
     pub(crate) if_none: Option<Query>,
     /// Only events after this position count for --if-none
-    #[arg(long, value_name = "P", requires = "if_none")]
+    #[arg(long, value_name = "P", requires = "if_none", value_parser = parse_whole::<u64>)]
     pub(crate) after: Option<u64>,
     /// Longer lines are skipped and answered with an error
-    #[arg(long, value_name = "N", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = parse_whole::<usize>)]
     pub(crate) max_line_bytes: usize,
 }
 
@@ -122,13 +122,13 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) receipt_key_env: Option<String>,
     /// Most bytes of one record
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = parse_whole::<usize>)]
     pub(crate) record_bytes: Option<usize>,
     /// Most members of a container
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = parse_whole::<u64>)]
     pub(crate) members: Option<u64>,
     /// Most bytes that one byte of a container's member may expand to
-    #[arg(long, value_name = "N", hide_short_help = true)]
+    #[arg(long, value_name = "N", hide_short_help = true, value_parser = parse_whole::<u64>)]
     pub(crate) member_ratio: Option<u64>,
 }
 
@@ -182,10 +182,10 @@ pub(crate) struct LogArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// First position
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) from: Option<u64>,
     /// Last position
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) to: Option<u64>,
     /// Recorded at or after: RFC 3339, a date, or how long ago as in 2h
     #[arg(long, value_name = "T")]
@@ -197,7 +197,7 @@ pub(crate) struct LogArgs {
     #[arg(long)]
     pub(crate) occurred: bool,
     /// At most so many
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
     pub(crate) limit: Option<u64>,
     /// Newest first
     #[arg(long)]
@@ -272,10 +272,10 @@ pub(crate) struct StateArgs {
     #[arg(value_name = "STREAM")]
     pub(crate) stream: String,
     /// As of this position of the log, inclusive
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) at: Option<u64>,
     /// As of this event of the stream, from 0, inclusive
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
     pub(crate) revision: Option<u64>,
     /// As of this time by the log's clock: RFC 3339, a date, or how long ago as in 2h
     #[arg(long, value_name = "T")]

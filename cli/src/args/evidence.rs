@@ -1,7 +1,7 @@
 //! Arguments of proofs, erasure and succession.
 
 use super::events::parse_query;
-use super::values::{Which, parse_which};
+use super::values::{Which, parse_which, parse_whole};
 use clap::{ArgGroup, Args, Subcommand};
 use runstone::Query;
 use runstone::codec::LogId;
@@ -39,10 +39,10 @@ pub(crate) struct ReceiptArgs {
     #[arg(long, value_name = "QUERY", value_parser = parse_query)]
     pub(crate) query: Option<Query>,
     /// From this position on
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) from: Option<u64>,
     /// Up to this position
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) to: Option<u64>,
     /// Receipts of every event
     #[arg(long)]

@@ -49,7 +49,8 @@ pub(crate) use values::{parse_expected, parse_time, parse_when};
 use crate::error::{Exit, Report};
 use crate::output::Output;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -217,6 +218,25 @@ pub(crate) enum Command {
     Man(ManArgs),
 }
 
+/// What the words of a command line ask for.
+pub(crate) fn asked(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut command = taking_negative_numbers(Cli::command());
+    let matches = command.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
+/// A number below zero is a value like any other: then it can be said what is wrong with it.
+fn taking_negative_numbers(command: clap::Command) -> clap::Command {
+    let command = command.mut_args(|arg| {
+        if arg.get_action().takes_values() {
+            arg.allow_negative_numbers(true)
+        } else {
+            arg
+        }
+    });
+    command.mut_subcommands(taking_negative_numbers)
+}
+
 /// Answers help, version and wrong usage.
 pub(crate) fn answer(error: &clap::Error, json: bool) -> Exit {
     let is_answer = matches!(
@@ -241,11 +261,25 @@ pub(crate) fn answer(error: &clap::Error, json: bool) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_arguments_fit_together() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_number_is_said() {
+        for words in [
+            &["task", "complete", "a", "--fence", "-3"][..],
+            &["task", "complete", "a", "--fence", "soon"],
+            &["tray", "add", "jobs", "a", "--priority", "-1"],
+            &["budget", "settle", "-7"],
+            &["log", "--limit", "1.5"],
+        ] {
+            let words = ["runstone"].iter().chain(words).map(OsString::from);
+            let said = asked(words).unwrap_err().to_string();
+            assert!(said.contains("it is a whole number from 0"), "{said}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Arguments of `evidence`, which writes packs.
 
+use super::values::parse_whole;
 use clap::Args;
 use runstone::Query;
 use std::path::PathBuf;
@@ -28,10 +29,10 @@ pub(crate) struct EvidenceArgs {
     #[arg(long, value_name = "QUERY", value_parser = super::events::parse_query)]
     pub(crate) query: Option<Query>,
     /// First position
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) from: Option<u64>,
     /// Last position
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
     pub(crate) to: Option<u64>,
     /// Prove that the log only grew since this checkpoint [default: the newest one that it keeps]
     #[arg(long, value_name = "CHECKPOINT_FILE")]

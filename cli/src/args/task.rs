@@ -1,6 +1,6 @@
 //! Arguments of tasks.
 
-use super::effect::parse_lease;
+use super::values::{parse_lease, parse_whole};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use runstone::TaskState;
@@ -103,7 +103,7 @@ pub(crate) struct MoveTaskArgs {
     #[arg(value_parser = parse_state)]
     pub(crate) state: TaskState,
     /// By the holder of this claim; without it a task that is held is only blocked or cancelled
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: Option<u64>,
     /// What is to be said about it
     #[arg(long, value_name = "TEXT")]
@@ -134,7 +134,7 @@ pub(crate) struct CompleteTaskArgs {
     /// The task
     pub(crate) id: String,
     /// The fence that the claim answered
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: u64,
     /// What came of it
     #[arg(long, value_name = "TEXT", default_value = "")]
@@ -149,7 +149,7 @@ pub(crate) struct ReleaseTaskArgs {
     /// The task
     pub(crate) id: String,
     /// The fence that the claim answered
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: u64,
     /// The work failed, and how
     #[arg(long, value_name = "TEXT")]
@@ -164,7 +164,7 @@ pub(crate) struct RenewTaskArgs {
     /// The task
     pub(crate) id: String,
     /// The fence that the claim answered
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: u64,
     /// How long from now on
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = parse_lease)]
@@ -223,7 +223,7 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     pub(crate) work: Work,
     /// The deepest that it may stand [default: as the settings say]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
     pub(crate) max_depth: Option<u64>,
     /// Ids are those of the scope of this stream
     #[arg(long, value_name = "S", default_value = DEFAULT_STREAM)]

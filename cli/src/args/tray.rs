@@ -1,7 +1,7 @@
 //! Arguments of trays.
 
-use super::effect::parse_lease;
 use super::task::Work;
+use super::values::{parse_lease, parse_whole};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 
@@ -57,7 +57,7 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
     /// What is claimed first has the highest
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_whole::<u64>)]
     pub(crate) priority: u64,
     /// It is claimed when this task of the tray is done; may be given more than once
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
@@ -88,7 +88,7 @@ pub(crate) struct Next {
     /// The id of the task
     pub(crate) id: String,
     /// The fence that the claim answered
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
     pub(crate) fence: u64,
 }
 

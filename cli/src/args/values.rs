@@ -4,8 +4,26 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use runstone::Expected;
+use std::str::FromStr;
 use std::time::Duration;
 use uuid::Uuid;
+
+/// Longest lease that can be asked for, in seconds: a year.
+const LONGEST_LEASE_S: u64 = 31_536_000;
+
+/// A number of things.
+pub(super) fn parse_whole<N: FromStr>(text: &str) -> Result<N, String> {
+    text.parse()
+        .map_err(|_| "it is a whole number from 0".to_owned())
+}
+
+/// How long something is held, in seconds.
+pub(super) fn parse_lease(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok();
+    seconds
+        .filter(|seconds| (1..=LONGEST_LEASE_S).contains(seconds))
+        .ok_or_else(|| format!("it is a number of seconds from 1 to {LONGEST_LEASE_S}"))
+}
 
 /// Seconds, with a fraction.
 pub(super) fn parse_seconds(text: &str) -> Result<Duration, String> {

@@ -2,7 +2,7 @@
 
 use crate::args::{AgentCommand, Power, SpawnArgs};
 use crate::error::{Exit, Failure, Report};
-use crate::output::{Align, Output, Table, Tone, now, printable, relative, rfc3339};
+use crate::output::{Align, Fields, Output, Table, Tone, now, printable, relative, rfc3339};
 use crate::session::{Access, Session};
 use runstone::Log;
 use runstone::agents::{
@@ -97,6 +97,50 @@ impl Line {
         text.push('\n');
         text
     }
+
+    fn tone(&self) -> Tone {
+        if self.revoked || self.state == AgentState::Stopping.as_str() {
+            Tone::Bad
+        } else {
+            Tone::Plain
+        }
+    }
+
+    /// The agent with everything that is known of it.
+    fn whole(&self, output: &Output) -> String {
+        let mut text = Fields::new(output);
+        text.line("agent", &self.name);
+        text.line("kind", self.kind);
+        text.toned("state", self.tone(), self.state);
+        if self.revoked {
+            text.toned("revoked", Tone::Bad, "its commands are refused");
+        }
+        if let Some(why) = self.retired {
+            text.line("retired", why);
+        }
+        let labels = Some(self.labels.join(", ")).filter(|labels| !labels.is_empty());
+        for (name, value) in [
+            ("role", &self.role),
+            ("labels", &labels),
+            ("parent", &self.parent),
+            ("tray", &self.tray),
+            ("spawned for", &self.spawned_for),
+        ] {
+            if let Some(value) = value {
+                text.line(name, value);
+            }
+        }
+        text.time("since", self.since_us, "");
+        if let Some(expires_at_us) = self.expires_at_us {
+            text.time("lives until", expires_at_us, "");
+        }
+        text.into_text()
+    }
+}
+
+/// What a cell shows.
+fn or_dash(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "-".to_owned())
 }
 
 pub(crate) fn run(session: &Session, command: AgentCommand) -> Result<Exit, Failure> {
@@ -172,32 +216,9 @@ fn sleep(session: &Session, name: &str, reason: String, timeout: u64) -> Result<
 
 fn show(session: &Session, name: &str) -> Result<Exit, Failure> {
     let line = session.with(Access::Folds, |log| found(session, log, name))?;
-    session.output.answer(&line, || {
-        let mut text = line.sentence();
-        let mut told = |name: &str, value: &str| {
-            let _ = writeln!(text, "  {name}: {}", printable(value));
-        };
-        if let Some(role) = &line.role {
-            told("role", role);
-        }
-        if !line.labels.is_empty() {
-            told("labels", &line.labels.join(", "));
-        }
-        if let Some(since) = &line.since {
-            told("since", since);
-        }
-        for (name, value) in [
-            ("parent", &line.parent),
-            ("tray", &line.tray),
-            ("lives until", &line.expires_at),
-            ("spawned for", &line.spawned_for),
-        ] {
-            if let Some(value) = value {
-                told(name, value);
-            }
-        }
-        text
-    })?;
+    session
+        .output
+        .answer(&line, || line.whole(&session.output))?;
     Ok(Exit::Done)
 }
 
@@ -316,28 +337,19 @@ fn list(session: &Session, filter: &AgentFilter) -> Result<Exit, Failure> {
         }
     };
     for line in &lines {
-        let (state, tone) = match line.state {
-            _ if line.revoked => ("revoked", Tone::Bad),
-            "stopping" => ("stopping", Tone::Bad),
-            state => (state, Tone::Plain),
-        };
+        let state = if line.revoked { "revoked" } else { line.state };
         table.row(vec![
             (line.name.clone(), Tone::Plain),
-            (state.to_owned(), tone),
+            (state.to_owned(), line.tone()),
             (when(line.since_us, &line.since), Tone::Dim),
             (line.kind.to_owned(), Tone::Plain),
-            (line.parent.clone().unwrap_or_default(), Tone::Plain),
-            (line.tray.clone().unwrap_or_default(), Tone::Plain),
+            (or_dash(line.parent.clone()), Tone::Plain),
+            (or_dash(line.tray.clone()), Tone::Plain),
             (
-                line.expires_at_us
-                    .map(|us| when(us, &line.expires_at))
-                    .unwrap_or_default(),
+                or_dash(line.expires_at_us.map(|us| when(us, &line.expires_at))),
                 if line.expired { Tone::Bad } else { Tone::Dim },
             ),
-            (
-                printable(line.role.as_deref().unwrap_or_default()).into_owned(),
-                Tone::Plain,
-            ),
+            (or_dash(line.role.clone()), Tone::Plain),
         ]);
     }
     Output::text(&format!("{}\n", table.text()))?;

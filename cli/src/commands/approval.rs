@@ -2,7 +2,9 @@
 
 use crate::args::{ApprovalCommand, ApprovalsArgs, AskArgs, VoteArgs};
 use crate::error::{Exit, Failure, Report};
-use crate::output::{Align, Output, Table, Tone, now, preview, printable, relative, rfc3339};
+use crate::output::{
+    Align, Fields, Output, Table, Tone, now, preview, printable, relative, rfc3339,
+};
 use crate::session::{Access, Session};
 use runstone::approvals::{
     Approval, ApprovalError, ApprovalFilter, ApprovalRequest, ApprovalState, Approvals, Asked,
@@ -12,7 +14,6 @@ use runstone::settings::{ApprovalMode, OnTimeout};
 use runstone::{KeySource, Log, Position, Uuid};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use std::fmt::Write as _;
 
 /// Longest text shown in a cell, in characters.
 const SHOWN: usize = 60;
@@ -42,6 +43,8 @@ struct Line {
     spent: bool,
     #[serde(skip)]
     requested_at_us: u64,
+    #[serde(skip)]
+    expires_at_us: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -101,6 +104,7 @@ impl Line {
             comment: verdict.and_then(|verdict| verdict.comment),
             spent: approval.is_spent,
             requested_at_us: approval.requested_at_us,
+            expires_at_us: approval.expires_at_us,
         }
     }
 
@@ -118,39 +122,50 @@ impl Line {
         format!("{} is {}{by}\n", self.call(), self.state)
     }
 
-    fn whole(&self) -> String {
-        let mut text = self.sentence();
-        let mut told = |name: &str, value: &str| {
-            let _ = writeln!(text, "  {name}: {}", printable(value));
-        };
-        told("position", &self.position.to_string());
-        told("id", &self.id);
-        if let Some(action) = &self.action {
-            told("action", action);
-        }
-        if let Some(key) = &self.key {
-            told("key", key);
-        }
+    /// The request with everything that is known of it.
+    fn whole(&self, output: &Output) -> String {
+        let mut text = Fields::new(output);
+        text.line("call", &self.call());
+        text.toned("state", tone(self.state), self.state);
+        text.line("key", self.key.as_deref().unwrap_or("(erased)"));
         if let Some(args) = &self.args {
-            told("args", args.get());
+            text.line("arguments", args.get());
         }
-        told("asked by", &self.requester);
+        if let Some(action) = &self.action {
+            text.line("action", action);
+        }
+        text.line("position", &self.position.to_string());
+        text.line("id", &self.id);
+        text.line("asked by", &self.requester);
+        text.time("asked", self.requested_at_us, "");
+        if let Some(expires_at_us) = self.expires_at_us {
+            text.time("expires", expires_at_us, "");
+        }
         if !self.reviewers.is_empty() {
-            told("reviewers", &self.reviewers.join(", "));
+            text.line("reviewers", &self.reviewers.join(", "));
         }
         for vote in &self.votes {
-            told(&vote.by, if vote.approved { "yes" } else { "no" });
+            let said = if vote.approved { "yes" } else { "no" };
+            text.line("vote", &format!("{}: {said}", vote.by));
+        }
+        if let Some(by) = &self.decided_by {
+            text.line("decided by", by);
         }
         if let Some(comment) = &self.comment {
-            told("comment", comment);
-        }
-        if let Some(expires_at) = &self.expires_at {
-            told("expires", expires_at);
+            text.line("comment", comment);
         }
         if self.spent {
-            told("spent", "an attempt was made with it");
+            text.line("spent", "an attempt was made with it");
         }
-        text
+        text.into_text()
+    }
+}
+
+fn tone(state: &str) -> Tone {
+    match state {
+        "approved" => Tone::Good,
+        "pending" => Tone::Warn,
+        _ => Tone::Bad,
     }
 }
 
@@ -234,7 +249,9 @@ fn show(session: &Session, id: &str) -> Result<Exit, Failure> {
     let line = session.with(Access::Folds, |log| {
         Ok(Line::of(log, found(log, id)?, &session.output))
     })?;
-    session.output.answer(&line, || line.whole())?;
+    session
+        .output
+        .answer(&line, || line.whole(&session.output))?;
     Ok(Exit::Done)
 }
 
@@ -276,20 +293,15 @@ fn list(session: &Session, args: &ApprovalsArgs) -> Result<Exit, Failure> {
     let mut table = Table::new(output, &columns);
     let now = now();
     for line in &lines {
-        let tone = match line.state {
-            "approved" => Tone::Good,
-            "pending" => Tone::Warn,
-            _ => Tone::Bad,
-        };
         let since = if output.terminal {
             relative(line.requested_at_us, now)
         } else {
             line.requested_at.clone().unwrap_or_default()
         };
-        let action = line.action.as_deref().unwrap_or_default();
+        let action = line.action.as_deref().unwrap_or("-");
         table.row(vec![
             (line.position.to_string(), Tone::Plain),
-            (line.state.to_owned(), tone),
+            (line.state.to_owned(), tone(line.state)),
             (line.call(), Tone::Plain),
             (preview(action, SHOWN), Tone::Plain),
             (line.requester.clone(), Tone::Dim),

@@ -87,6 +87,12 @@ impl Line {
         let name = |id: &OwnerId| budgets.name_of(id);
         let parent = budget.parent.as_ref().map(name).transpose()?.flatten();
         let limits = budget.limits.iter();
+        // A list of budgets leaves names to whoever shows them.
+        let named = |over: &Exceeded| {
+            let mut over = over.clone();
+            over.name = name(&over.owner)?;
+            Ok::<_, BudgetError>(Over::from(&over))
+        };
         Ok(Self {
             owner: name(&budget.id)?,
             scope: budget.id.scope.clone(),
@@ -99,7 +105,7 @@ impl Line {
             spent: map(&budget.spent),
             reserved: map(&budget.reserved),
             open_reservations: budget.open_reservations,
-            exceeded: budget.exceeded.as_ref().map(Over::from),
+            exceeded: budget.exceeded.as_ref().map(named).transpose()?,
             position: budget.limits_at,
             level: budget.level,
         })

@@ -6,11 +6,14 @@ use crate::output::{Output, printable, rfc3339};
 use crate::session::{Access, Pauses, Session, instant};
 use runstone::Position;
 use runstone::agents::{AgentError, Heard, Message, Messages, NewMessage};
+use runstone::events::control::message as field;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+/// What control says of an order whose sender may not give it.
+const ORDER_REFUSED: u64 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,8 @@ struct Line<'a> {
     text: Option<&'a str>,
     body: Option<&'a RawValue>,
     reply_to: Option<&'a str>,
+    /// An order whose sender may not give it: nobody gets it.
+    refused: bool,
     erased: bool,
 }
 
@@ -51,6 +56,7 @@ impl<'a> Line<'a> {
             text: said.and_then(|said| said.text.as_deref()),
             body: said.and_then(|said| said.body.as_deref()),
             reply_to: said.and_then(|said| said.reply_to.as_deref()),
+            refused: false,
             erased: said.is_none(),
         }
     }
@@ -69,6 +75,9 @@ impl<'a> Line<'a> {
         }
         if self.erased {
             text.push_str(" (erased)");
+        }
+        if self.refused {
+            text.push_str(" (refused, and not delivered)");
         }
         text.push('\n');
         text
@@ -218,14 +227,23 @@ fn tell(session: &Session, heard: &Heard, exit: Exit) -> Result<Exit, Failure> {
 fn list(session: &Session, args: &MessagesArgs) -> Result<Exit, Failure> {
     let after = args.after.map(Position::new);
     let found = session.with(Access::Folds, |log| {
-        Ok(Messages::new(log).list(&args.agent, after, args.limit)?)
+        let found = Messages::new(log).list(&args.agent, after, args.limit)?;
+        let found = found.into_iter().map(|message| {
+            let control = log.record(message.position)?.control;
+            let is_refused = control.get_u64(field::ORDER) == Some(ORDER_REFUSED);
+            Ok((message, is_refused))
+        });
+        found.collect::<Result<Vec<_>, Failure>>()
     })?;
     if found.is_empty() {
         session.output.note("there is no such message");
     }
     let mut results = Output::results();
-    for message in &found {
-        let line = Line::of(message);
+    for (message, refused) in &found {
+        let line = Line {
+            refused: *refused,
+            ..Line::of(message)
+        };
         if session.output.json {
             results.json(&line)?;
         } else {

@@ -14,7 +14,7 @@ pub(crate) use progress::Progress;
 pub(crate) use record::{Fields, RecordLines, whole_record};
 pub(crate) use table::{Align, Table, Tone, paint};
 pub(crate) use text::{bytes, count, preview, printable, usd};
-pub(crate) use time::{duration, now, relative, rfc3339};
+pub(crate) use time::{duration, now, relative, rfc3339, with_dates};
 
 use crate::error::{Exit, Failure, Report};
 use anstream::{AutoStream, ColorChoice};

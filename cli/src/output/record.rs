@@ -109,9 +109,16 @@ impl Fields {
     }
 
     pub(crate) fn line(&mut self, name: &str, value: &str) {
+        self.toned(name, Tone::Plain, value);
+    }
+
+    /// A value in the colour of what it means.
+    pub(crate) fn toned(&mut self, name: &str, tone: Tone, value: &str) {
         let name = paint(self.color, Tone::Dim, &format!("{name:<14}"));
+        // Colour comes last: what is made printable has none.
+        let value = paint(self.color, tone, &printable(value));
         // Writing to a string cannot fail.
-        let _ = writeln!(self.text, "{name}  {}", printable(value));
+        let _ = writeln!(self.text, "{name}  {value}");
     }
 
     /// When something was, with a remark on it.
@@ -186,5 +193,22 @@ fn control_text(value: &runstone::codec::ControlValue) -> String {
         ControlValue::U64(number) => number.to_string(),
         ControlValue::Text(text) => text.clone(),
         ControlValue::Bytes(bytes) => super::hex(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_value_means_has_a_colour_and_what_it_says_has_none() {
+        let mut fields = Fields::new(&Output {
+            color: true,
+            ..Output::new(false, false)
+        });
+        fields.toned("state", Tone::Bad, "failed\u{1b}[2J");
+        let text = fields.into_text();
+        let failed = paint(true, Tone::Bad, "failed\\u{1b}[2J");
+        assert!(text.ends_with(&format!("  {failed}\n")), "{text:?}");
     }
 }

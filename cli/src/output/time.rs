@@ -15,6 +15,22 @@ pub(crate) fn rfc3339(unix_us: u64) -> Option<String> {
     Some(format!("{time:.6}"))
 }
 
+/// A message of the library, which knows no calendar and counts microseconds, as people read it.
+pub(crate) fn with_dates(mut message: String) -> String {
+    const UNIT: &str = " (Unix microseconds)";
+    let mut from = 0;
+    while let Some(end) = message[from..].find(UNIT).map(|at| from + at) {
+        let start = message[..end].rfind(|one: char| !one.is_ascii_digit());
+        let start = start.map_or(0, |at| at + 1);
+        from = end + UNIT.len();
+        if let Some(time) = message[start..end].parse().ok().and_then(rfc3339) {
+            message.replace_range(start..from, &time);
+            from = start + time.len();
+        }
+    }
+    message
+}
+
 /// How long ago, or until when, in the largest fitting unit.
 pub(crate) fn relative(unix_us: u64, now: Timestamp) -> String {
     let now_us = u64::try_from(now.as_microsecond()).unwrap_or(0);
@@ -52,6 +68,22 @@ pub(crate) fn duration(micros: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn microseconds_of_the_library_become_dates() {
+        let said = |text: &str| with_dates(text.to_owned());
+        assert_eq!(
+            said("held until 1795283078319892 (Unix microseconds), or 0 (Unix microseconds)"),
+            "held until 2026-11-21T17:44:38.319892Z, or 1970-01-01T00:00:00.000000Z"
+        );
+        for text in [
+            "x",
+            "18446744073709551615 (Unix microseconds)",
+            " (Unix microseconds)",
+        ] {
+            assert_eq!(said(text), text);
+        }
+    }
 
     #[test]
     fn times_are_utc_with_microseconds() {

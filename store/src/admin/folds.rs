@@ -1,7 +1,7 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
-use crate::fold::{FoldCheck, FoldRow, FoldStatus, Rebuild, RowSeal, clear};
+use crate::fold::{FoldCheck, FoldRow, FoldStatus, Look, Rebuild, RowSeal, clear};
 use crate::log::Log;
 use crate::open::row_seal;
 use crate::read::{Reader, parse_entry, with_fold_record};
@@ -27,7 +27,8 @@ impl Log {
         self.shared.reader()?;
         let host = self.fold_host();
         let db = self.shared.current().db.clone();
-        host.row(&db, fold, key).map_err(|error| ReadError::Fold {
+        let row = host.row(&Look::first(&db), fold, key);
+        row.map_err(|error| ReadError::Fold {
             fold: fold.to_owned(),
             why: error.to_string(),
         })
@@ -50,7 +51,8 @@ impl Log {
         let host = self.fold_host();
         let db = self.shared.current().db.clone();
         let from = if from < prefix { prefix } else { from };
-        host.rows(&db, fold, prefix, from, limit)
+        let snapshot = db.snapshot().map_err(ReadError::from)?;
+        host.rows(&snapshot, fold, prefix, from, limit)
             .map_err(|error| ReadError::Fold {
                 fold: fold.to_owned(),
                 why: error.to_string(),

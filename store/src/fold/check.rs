@@ -2,9 +2,9 @@
 
 use super::host::FoldHost;
 use super::rows::RowSeal;
-use super::state::FoldState;
+use super::state::{FoldState, Look};
 use super::{Fold, FoldError, FoldRecord};
-use crate::engine::{Db, Snapshot};
+use crate::engine::Db;
 use crate::error::StorageError;
 use runstone_codec::Position;
 use sha2::{Digest as _, Sha256};
@@ -73,12 +73,7 @@ impl Rebuild {
     }
 
     pub(crate) fn apply(&mut self, seal: &RowSeal, record: &FoldRecord<'_>) {
-        let never = || -> Result<Arc<Snapshot>, StorageError> {
-            Err(StorageError::Database {
-                message: "a detached fold has no snapshot".to_owned(),
-            })
-        };
-        self.state.apply(seal, &never, record);
+        self.state.apply(seal, &Look::Nowhere, record);
     }
 
     pub(crate) fn into_state(self) -> FoldState {

@@ -1,12 +1,11 @@
 //! All folds of an open log.
 
 use super::rows::{RowSeal, cursor_key, cursor_name, decode_cursor, row_key};
-use super::state::FoldState;
+use super::state::{FoldState, Look};
 use super::{Fold, FoldError, FoldRecord, FoldRow, FoldStatus};
 use crate::engine::{Change, Db, RowTable, Snapshot};
 use crate::error::StorageError;
 use runstone_codec::Position;
-use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// Dirty rows that make a flush due.
@@ -99,18 +98,9 @@ impl FoldHost {
     }
 
     /// Takes one event into every fold that has not seen it.
-    pub(crate) fn apply(&mut self, db: &Db, record: &FoldRecord<'_>) {
-        let opened = OnceCell::new();
-        let snapshot = || {
-            if let Some(snapshot) = opened.get() {
-                Ok(Arc::clone(snapshot))
-            } else {
-                let snapshot = Arc::new(db.snapshot()?);
-                Ok(Arc::clone(opened.get_or_init(|| snapshot)))
-            }
-        };
+    pub(crate) fn apply(&mut self, look: &Look<'_>, record: &FoldRecord<'_>) {
         for state in &mut self.states {
-            state.apply(&self.seal, &snapshot, record);
+            state.apply(&self.seal, look, record);
         }
     }
 
@@ -165,15 +155,14 @@ impl FoldHost {
     /// One row of a fold.
     pub(crate) fn row(
         &self,
-        db: &Db,
+        look: &Look<'_>,
         name: &str,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, FoldError> {
         let state = self
             .state(name)
             .ok_or_else(|| FoldError::Row(format!("there is no fold `{name}`")))?;
-        let snapshot = || Ok(Arc::new(db.snapshot()?));
-        state.get(&self.seal, &snapshot, key)
+        state.get(&self.seal, look, key)
     }
 
     /// What is under way in a scope, by the first fold that says so.
@@ -182,8 +171,9 @@ impl FoldHost {
         db: &Db,
         scope: &str,
     ) -> Result<Option<String>, (&'static str, FoldError)> {
+        let look = Look::first(db);
         for state in &self.states {
-            let row = |key: &[u8]| self.row(db, state.name(), key);
+            let row = |key: &[u8]| self.row(&look, state.name(), key);
             let in_use = state.fold.in_use(&row, scope);
             if let Some(what) = in_use.map_err(|error| (state.name(), error))? {
                 return Ok(Some(what));
@@ -195,7 +185,7 @@ impl FoldHost {
     /// Rows of a fold in key order.
     pub(crate) fn rows(
         &self,
-        db: &Db,
+        snapshot: &Snapshot,
         name: &str,
         prefix: &[u8],
         from: &[u8],
@@ -204,12 +194,9 @@ impl FoldHost {
         let state = self
             .state(name)
             .ok_or_else(|| FoldError::Row(format!("there is no fold `{name}`")))?;
-        let snapshot = db
-            .snapshot()
-            .map_err(|error| FoldError::Row(error.to_string()))?;
         let mut found = Vec::new();
         if limit > 0 {
-            state.each_row(&self.seal, &snapshot, prefix, from, &mut |key, value| {
+            state.each_row(&self.seal, snapshot, prefix, from, &mut |key, value| {
                 found.push((key.to_vec(), value.to_vec()));
                 found.len() < limit
             })?;

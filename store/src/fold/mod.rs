@@ -16,6 +16,7 @@ mod state;
 pub(crate) use check::Rebuild;
 pub(crate) use host::{FoldHost, clear, clear_all};
 pub(crate) use rows::{RowSeal, fold_of_row};
+pub(crate) use state::Look;
 
 use runstone_codec::{Control, Header, Position, Revision};
 use std::fmt::Debug;

@@ -2,7 +2,7 @@
 
 use super::rows::{RowSeal, cursor_key, encode_cursor, row_key};
 use super::{Fold, FoldError, FoldRecord, FoldRow, Payload, Rows};
-use crate::engine::{Change, RowTable, Snapshot, panic_text};
+use crate::engine::{Change, Db, RowTable, Snapshot, panic_text};
 use crate::error::StorageError;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,40 @@ const CACHED_ROWS: usize = 65_536;
 const FIRST_PAGE: usize = 4;
 /// The most.
 const PAGE: usize = 1024;
+
+/// The database as it was when the rows in memory were flushed last, or later.
+#[derive(Debug)]
+pub(crate) enum Look<'a> {
+    /// As somebody looks at it already.
+    At(&'a Snapshot),
+    /// As it is when it is looked into first.
+    First(&'a Db, OnceCell<Box<Snapshot>>),
+    /// There is none: rows lie in memory alone.
+    Nowhere,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn first(db: &'a Db) -> Self {
+        Self::First(db, OnceCell::new())
+    }
+
+    fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let (db, opened) = match self {
+            Self::At(snapshot) => return snapshot.row(RowTable::Folds, key),
+            Self::First(db, opened) => (db, opened),
+            Self::Nowhere => {
+                let message = "a detached fold has no snapshot".to_owned();
+                return Err(StorageError::Database { message });
+            }
+        };
+        if let Some(snapshot) = opened.get() {
+            return snapshot.row(RowTable::Folds, key);
+        }
+        let snapshot = Box::new(db.snapshot()?);
+        let snapshot = opened.get_or_init(|| snapshot);
+        snapshot.row(RowTable::Folds, key)
+    }
+}
 
 /// A row as it is now; `None` if it was removed.
 type Slot = Option<Vec<u8>>;
@@ -71,12 +105,7 @@ impl FoldState {
 
     /// Takes one event in; an error or panic stops the fold here, and so does content whose key
     /// cannot be had: whatever the fold made of that, it is not what the event says.
-    pub(crate) fn apply(
-        &mut self,
-        seal: &RowSeal,
-        snapshot: &dyn Fn() -> Result<Arc<Snapshot>, StorageError>,
-        record: &FoldRecord<'_>,
-    ) {
+    pub(crate) fn apply(&mut self, seal: &RowSeal, look: &Look<'_>, record: &FoldRecord<'_>) {
         let position = record.position.get();
         if self.stopped.is_some() || position != self.applied {
             return;
@@ -85,7 +114,7 @@ impl FoldState {
         let mut rows = Overlay {
             state: self,
             seal,
-            snapshot,
+            look,
             changes: BTreeMap::new(),
         };
         let away = OnceCell::new();
@@ -126,7 +155,7 @@ impl FoldState {
     pub(crate) fn get(
         &self,
         seal: &RowSeal,
-        snapshot: &dyn Fn() -> Result<Arc<Snapshot>, StorageError>,
+        look: &Look<'_>,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, FoldError> {
         if let Some(slot) = self.cache.get(key) {
@@ -136,12 +165,9 @@ impl FoldState {
             return Ok(None);
         }
         let stored_key = row_key(self.name(), key);
-        let row = |error: StorageError| FoldError::Row(error.to_string());
-        let sealed = snapshot()
-            .map_err(row)?
-            .row(RowTable::Folds, &stored_key)
-            .map_err(row)?;
+        let sealed = look.row(&stored_key);
         sealed
+            .map_err(|error| FoldError::Row(error.to_string()))?
             .map(|sealed| seal.open(&stored_key, &sealed))
             .transpose()
     }
@@ -289,7 +315,7 @@ impl<'a> StoredRows<'a> {
 struct Overlay<'a> {
     state: &'a FoldState,
     seal: &'a RowSeal,
-    snapshot: &'a dyn Fn() -> Result<Arc<Snapshot>, StorageError>,
+    look: &'a Look<'a>,
     changes: BTreeMap<Vec<u8>, Slot>,
 }
 
@@ -298,7 +324,7 @@ impl Rows for Overlay<'_> {
         if let Some(slot) = self.changes.get(key) {
             return Ok(slot.clone());
         }
-        self.state.get(self.seal, self.snapshot, key)
+        self.state.get(self.seal, self.look, key)
     }
 
     fn put(&mut self, key: &[u8], value: Vec<u8>) {

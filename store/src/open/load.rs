@@ -5,7 +5,7 @@ use super::{corrupt_of, loaded, row_seal};
 use crate::chunk::{Chunk, Head};
 use crate::engine::{Db, Disk, NumberTable, RowTable, Snapshot};
 use crate::error::{Corruption, OpenError, StorageError};
-use crate::fold::{Fold, FoldHost, clear_all};
+use crate::fold::{Fold, FoldHost, FoldRecord, Look, clear_all};
 use crate::headfile::{Found, HeadFile};
 use crate::identity::Identity;
 use crate::index::{Index, IndexOptions, TermBuffer, terms_of};
@@ -364,12 +364,13 @@ fn replayed_folds(
     let Some(from) = host.replay_from() else {
         return Ok(host);
     };
+    let look = Look::first(db);
     each_chunk(snapshot, (from, head.size), &mut |chunk, positions| {
         for position in positions {
             let raw = chunk.event(position)?;
             let entry = parse_entry(raw).map_err(corrupt_of)?;
-            with_fold_record(identity, raw, &entry, |record| host.apply(db, record))
-                .map_err(corrupt_of)?;
+            let apply = |record: &FoldRecord<'_>| host.apply(&look, record);
+            with_fold_record(identity, raw, &entry, apply).map_err(corrupt_of)?;
         }
         Ok(())
     })?;

@@ -1,8 +1,8 @@
 //! What a decider sees: the state that includes every earlier request of its group.
 
-use crate::engine::{Db, Snapshot};
+use crate::engine::Snapshot;
 use crate::error::AppendError;
-use crate::fold::{FoldHost, FoldRow};
+use crate::fold::{FoldHost, FoldRow, Look};
 use crate::identity::Opening;
 use crate::index::{self, Index};
 use crate::write::Prepared;
@@ -14,7 +14,6 @@ pub struct DecideContext<'a> {
     pub(crate) steady_us: u64,
     pub(crate) next_position: u64,
     pub(crate) folds: &'a FoldHost,
-    pub(crate) db: &'a Db,
     pub(crate) index: &'a mut Index,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) candidates: &'a [Prepared],
@@ -107,7 +106,7 @@ impl DecideContext<'_> {
     pub fn fold_row(&self, fold: &str, key: &[u8]) -> Result<Option<Vec<u8>>, AppendError> {
         self.going(fold)?;
         self.folds
-            .row(self.db, fold, key)
+            .row(&Look::At(self.snapshot), fold, key)
             .map_err(|error| self.stopped(fold, error.to_string()))
     }
 
@@ -126,7 +125,7 @@ impl DecideContext<'_> {
     ) -> Result<Option<FoldRow>, AppendError> {
         self.going(fold)?;
         let from = if from < prefix { prefix } else { from };
-        let rows = self.folds.rows(self.db, fold, prefix, from, 1);
+        let rows = self.folds.rows(self.snapshot, fold, prefix, from, 1);
         let rows = rows.map_err(|error| self.stopped(fold, error.to_string()))?;
         Ok(rows.into_iter().next())
     }

@@ -13,7 +13,7 @@ use crate::append::Expected;
 use crate::chunk::{ChunkBuilder, Head};
 use crate::engine::{Change, Db, NumberTable, Snapshot};
 use crate::error::{AppendError, Corruption, StorageError};
-use crate::fold::{FoldHost, FoldRecord, Payload};
+use crate::fold::{FoldHost, FoldRecord, Look, Payload};
 use crate::headfile::HeadFile;
 use crate::identity::Identity;
 use crate::index::{self, Index, TermBuffer, terms_of};
@@ -301,7 +301,6 @@ impl Writer {
                     steady_us: self.identity.steady_us(),
                     next_position: self.tree.size(),
                     folds,
-                    db: &self.db,
                     index: &mut self.index,
                     snapshot,
                     candidates: &request.events,
@@ -546,7 +545,7 @@ impl Writer {
                 control: &fields,
                 open: &open,
             };
-            folds.apply(&self.db, &record);
+            folds.apply(&Look::At(snapshot), &record);
         }
         Ok(())
     }

@@ -166,7 +166,7 @@ impl Line {
             &printable(&format!("{} ({})", self.name, self.kind)),
         );
         text.line("key", &printable(self.key.as_deref().unwrap_or("(erased)")));
-        text.line("state", &paint(output.color, tone(self.state), self.state));
+        text.toned("state", tone(self.state), self.state);
         if let Some(executed) = more.executed {
             text.line("executed", executed);
         }

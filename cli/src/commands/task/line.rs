@@ -186,7 +186,7 @@ impl Whole {
         let line = &self.line;
         let mut text = Fields::new(output);
         text.line("task", &printable(line.name()));
-        text.line("state", &paint(output.color, tone(line.state), line.state));
+        text.toned("state", tone(line.state), line.state);
         let optional = [
             ("title", &line.title),
             ("description", &self.description),

@@ -226,7 +226,7 @@ impl Line {
         let mut text = Fields::new(output);
         text.line("task", &printable(self.name()));
         text.line("tray", &self.tray);
-        text.line("state", &paint(output.color, self.tone(), self.word()));
+        text.toned("state", self.tone(), self.word());
         for (name, value) in [("title", &self.title), ("description", &self.description)] {
             if let Some(value) = value {
                 text.line(name, &printable(value));
