@@ -266,7 +266,7 @@ pub(super) fn vote(
     if let Some(is_approved) = decided {
         let control = control(is_approved);
         foreseen(context, (DECIDED, 1), &control, |seen| {
-            next.change("decided", seen)
+            next.change("decided", seen);
         })?;
         record.push((DECIDED, control));
     }
@@ -283,7 +283,7 @@ fn expired(
 ) -> Result<Decision<Voted>, AppendError> {
     let control = expiry(&row, request, context.steady_us());
     foreseen(context, (candidate, 0), &control, |seen| {
-        row.change("expired", seen)
+        row.change("expired", seen);
     })?;
     let expired = Voted::Expired(Box::new((request, row)));
     Ok(Decision::record(candidate, control, expired))
@@ -312,7 +312,7 @@ pub(super) fn withdraw(
         .u64(field::REQUEST, request)
         .u64(field::APPROVED, 0);
     foreseen(context, (0, 0), &control, |seen| {
-        row.change("decided", seen)
+        row.change("decided", seen);
     })?;
     let counted = Voted::Counted(Box::new((request, row)));
     Ok(Decision::record(0, control, counted))

@@ -236,8 +236,8 @@ fn a_budget_limits_how_deep_tasks_lie() -> Outcome {
     assert_eq!(code(tasks.create_blocking(&too_deep)), "budget_exceeded");
     // One without a budget is bound by the settings alone.
     for (id, parent) in [("u0", None), ("u1", Some("u0")), ("u2", Some("u1"))] {
-        let new = NewTask::new(id);
-        tasks.create_blocking(&parent.map_or(new.clone(), |parent| new.parent(parent)))?;
+        let new = parent.into_iter().fold(NewTask::new(id), NewTask::parent);
+        tasks.create_blocking(&new)?;
     }
     // A raised limit lets it be, and an owner that is over another limit lets nothing be.
     let person = site.person(&log)?;
