@@ -271,7 +271,12 @@ fn a_claim_spends_from_a_budget() -> Outcome {
     // One that failed and would be made again tells of its attempt, too.
     let again = site.runstone.value(["effect", "show", "b"])["fence"].to_string();
     let fail = ["effect", "fail", "b", "--fence", &again, "--executed", "no"];
-    is(&ended_in_one(&site.runstone.run(fail)), 0, "");
+    let why = ["--error", "Refused", "--message", "no card"];
+    is(
+        &ended_in_one(&site.runstone.run([&fail[..], &why].concat())),
+        0,
+        "",
+    );
     let refused = claim("b", "usd=0.9");
     is(&refused, 1, "budget_exceeded");
     let told = (
