@@ -296,7 +296,7 @@ pub(crate) struct TrayTaskRow {
     pub(crate) priority: u64,
     /// The tasks that come before it.
     pub(crate) depends_on: Vec<[u8; 16]>,
-    /// How many of them were not done yet.
+    /// Those of them that were not done yet, a bit each in their order from the lowest.
     pub(crate) waits_for: u64,
     /// How many tasks, ever, were told that it comes before them and not yet that it is done.
     pub(crate) dependents: u64,

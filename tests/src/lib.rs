@@ -6,6 +6,7 @@
 //!  office      one of calls with what they cost and who approves them
 //!  staff       one of agents and what they are told
 //!  tasks       one of tasks
+//!  trays       one of tasks that lie in trays
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
 //!  pack        evidence packs, and foreign programs that check them
@@ -34,3 +35,4 @@ pub mod simulator;
 pub mod staff;
 pub mod tamper;
 pub mod tasks;
+pub mod trays;

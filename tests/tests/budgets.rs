@@ -403,7 +403,6 @@ fn a_lease_that_passes_gives_back_and_can_be_settled() -> Outcome {
     assert_sound(&log)
 }
 
-/// Whatever is done, what was spent stays spent; raising a limit needs a person.
 /// Who was refused because of a lapse that somebody else records meanwhile is not told that there is
 /// no room.
 #[test]
@@ -441,6 +440,7 @@ fn a_lapse_that_somebody_else_records_gives_room_too() -> Outcome {
     Ok(())
 }
 
+/// Whatever is done, what was spent stays spent; raising a limit needs a person.
 #[test]
 fn nothing_resets_a_count_and_people_raise_limits() -> Outcome {
     let site = Clocked::beginning(START_US)?;

@@ -8,6 +8,7 @@ use runstone_projections::agents::{
 use runstone_projections::approvals::{ApprovalRequest, Approvals};
 use runstone_projections::effects::Claim;
 use runstone_projections::tasks::{NewTask, TaskFilter, TaskState, Tasks};
+use runstone_projections::trays::Trays;
 use runstone_projections::{Hold, Settings, Swept, sweep};
 use runstone_store::keys::Credential;
 use runstone_store::{Log, Query, Read, Sealing};
@@ -291,6 +292,11 @@ fn a_helper_retires_itself_and_gives_back_what_it_held() -> Outcome {
         assert_eq!(Agents::new(&ada).change_blocking("h1", &change)?, at);
     }
     let claim = Tasks::new(&h1).claim_blocking("a", "h1", Hold::Default);
+    assert_eq!(claim.unwrap_err().code(), "agent_retired");
+    let (all, trays) = (Trays::new(&log), Trays::new(&h1));
+    all.open_blocking("t")?;
+    all.add_blocking("t", &NewTask::new("of-tray").into())?;
+    let claim = trays.claim_blocking("t", "h1", Hold::Default);
     assert_eq!(claim.unwrap_err().code(), "agent_retired");
     Agents::new(&ada).change_blocking("h1", &revoke())?;
     assert_eq!(state(&log, "h1")?, AgentState::Retired);

@@ -107,6 +107,11 @@ fn newer_format_is_refused() -> Outcome {
     let (_, site) = closed()?;
     site.edit(|rows| rows.set(Table::Meta, b"format", Some(b"runstone/2")))?;
     assert_eq!(refused(&site)?.code(), "newer_format");
+    // What names no higher one is damage.
+    for damaged in [&b"runsto~e/1"[..], b"runstone/0", b"runstone/", b""] {
+        site.edit(|rows| rows.set(Table::Meta, b"format", Some(damaged)))?;
+        assert_eq!(refused(&site)?.kind(), ErrorKind::Corrupt, "{damaged:?}");
+    }
     Ok(())
 }
 

@@ -5,12 +5,14 @@ use runstone_projections::agents::{Agents, NewHelper};
 use runstone_projections::events::control::task as field;
 use runstone_projections::tasks::{Move, NewTask, TaskError, TaskState, Tasks};
 use runstone_projections::trays::{
-    Claim, Claimed, MAX_DEPENDS_ON, NewTrayTask, NotClaimed, TrayError, Trays,
+    Claim, Claimed, MAX_DEPENDS_ON, NewTrayTask, NotClaimed, TrayError, TrayTask, Trays,
 };
 use runstone_projections::{Hold, Settings};
-use runstone_store::{Item, Log, Query, Read, Sealing};
+use runstone_store::{CreateOptions, Item, Log, Query, Read, Sealing};
 use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 
 const SECOND: u64 = 1_000_000;
 
@@ -415,6 +417,96 @@ fn after_its_last_attempt_a_task_is_a_dead_letter() -> Outcome {
     tasks.move_to_blocking(&Move::new("b", TaskState::Cancelled))?;
     assert!(site.nothing().drained);
     assert_sound(&site.log)
+}
+
+/// Of a task that left a tray those that wait for it know; it does not come back to wait for them.
+#[test]
+fn what_has_left_is_waited_for_and_never_leads_back() -> Outcome {
+    let site = Site::new()?;
+    site.add("a", 0, &[])?;
+    site.add("b", 0, &["a"])?;
+    let tasks = Tasks::new(&site.log).stream("tray:in");
+    let cancel = |id: &str| tasks.move_to_blocking(&Move::new(id, TaskState::Cancelled));
+    cancel("a")?;
+    tasks.create_blocking(&NewTask::new("a"))?;
+    let found = || -> Outcome<TrayTask> {
+        let found = site.trays.find("in", "b")?;
+        Ok(found.ok_or("it is there")?)
+    };
+    assert_eq!(
+        (found()?.is_stuck, found()?.depends_on[0].state),
+        (true, None)
+    );
+    cancel("a")?;
+    assert_eq!(code(site.add("a", 0, &["b"])), "dependency_cycle");
+    site.add("a", 0, &[])?;
+    assert!(!found()?.is_stuck);
+    assert_eq!(site.drain(), ["a", "b"]);
+    assert_sound(&site.log)
+}
+
+/// What was done is not waited for, whatever becomes of a later life of it.
+#[test]
+fn nobody_is_stuck_behind_what_was_done_once() -> Outcome {
+    let site = Site::new()?;
+    let mut settings = Settings::default();
+    settings.loops.completed_window = 0;
+    settings.record(&site.log)?;
+    let tasks = Tasks::new(&site.log).stream("tray:in");
+    site.add("a", 9, &[])?;
+    site.add("b", 0, &[])?;
+    site.add("c", 0, &["b", "a"])?;
+    let held = site.claim(Hold::Opening);
+    site.done(&held);
+    assert_eq!(id(&held), "a");
+    site.add("a", 0, &[])?;
+    for (id, is_stuck) in [("a", false), ("b", true)] {
+        tasks.move_to_blocking(&Move::new(id, TaskState::Cancelled))?;
+        let found = site.trays.find("in", "c")?.ok_or("it is there")?;
+        assert_eq!((found.is_stuck, found.is_ready), (is_stuck, false), "{id}");
+    }
+    site.add("b", 0, &[])?;
+    assert_eq!(site.drain(), ["b", "c"]);
+    assert_sound(&site.log)
+}
+
+/// A task that its holder gave back while others saw its lease to be over is to be attempted once
+/// more, and is no dead letter.
+#[test]
+fn an_attempt_ends_once() -> Outcome {
+    let clocked = Clocked::new()?;
+    let mut open = clocked.opening();
+    open.options.background = false;
+    let log = Log::create(&clocked.path(), &CreateOptions::default(), open)?;
+    let mut settings = Settings::default();
+    settings.trays.max_attempts = 2;
+    settings.record(&log)?;
+    let trays = Trays::new(&log);
+    trays.open_blocking("in")?;
+    let id = trays.add_blocking("in", &NewTask::new("a").into())?.id;
+    let Claim::Claimed(held) = trays.claim_blocking("in", "bot", Hold::For(SECOND))? else {
+        return Err("it can be claimed".into());
+    };
+    clocked.clock.advance(SECOND);
+    let mut releasing = pin!(trays.release(&id, held.fence));
+    let mut sweeping = pin!(trays.sweep());
+    let mut context = Context::from_waker(Waker::noop());
+    // Both are asked before either is decided.
+    assert!(releasing.as_mut().poll(&mut context).is_pending());
+    assert!(sweeping.as_mut().poll(&mut context).is_pending());
+    let swept = loop {
+        if let Poll::Ready(swept) = sweeping.as_mut().poll(&mut context) {
+            break swept?;
+        }
+    };
+    let released = releasing.as_mut().poll(&mut context);
+    assert!(matches!(released, Poll::Ready(Ok(_))), "{released:?}");
+    assert_eq!(swept, []);
+    let found = trays.get(&id)?.ok_or("it is there")?;
+    let (task, letter) = (found.task, found.dead_letter);
+    assert_eq!((task.state, task.attempt), (TaskState::Todo, 2));
+    assert_eq!(letter, None);
+    assert_sound(&log)
 }
 
 #[test]

@@ -95,10 +95,15 @@ pub(crate) enum Act {
     },
     /// Records that a lease is over, if it is.
     Expire(TaskId),
-    /// It is not attempted any more: by its holder, by a lease that is over, or while it is todo.
+    /// It is not attempted any more: by its holder, or, without a fence, if its lease is over.
     GiveUp {
         id: TaskId,
         fence: Option<Position>,
+        why: &'static str,
+    },
+    /// It is not attempted any more, and nobody holds it.
+    Exhaust {
+        id: TaskId,
         why: &'static str,
     },
 }
@@ -254,6 +259,12 @@ impl Steps {
         Ok(())
     }
 
+    /// It is done where the last of them stands.
+    fn into_done(self, context: &DecideContext<'_>) -> Decision<Verdict> {
+        let last = self.next(context).get().saturating_sub(1);
+        self.into_decision(Verdict::Done(Position::new(last)))
+    }
+
     fn into_decision(self, verdict: Verdict) -> Decision<Verdict> {
         let mut decision = Decision::nothing(verdict);
         decision.record = self.record;
@@ -278,6 +289,7 @@ pub(crate) fn decide(
         Act::Move { id, .. }
         | Act::GiveBack { id, .. }
         | Act::GiveUp { id, .. }
+        | Act::Exhaust { id, .. }
         | Act::Expire(id) => (None, id),
     };
     if let Some(settings_at) = settings_at
@@ -308,6 +320,7 @@ pub(crate) fn decide(
             ..
         } => Ok(known.renew(context, place, *fence, hold.length(*default_lease_us))),
         Act::GiveUp { fence, why, .. } => Ok(known.give_up(context, place, *fence, why)),
+        Act::Exhaust { why, .. } => Ok(known.exhaust(context, place, why)),
         Act::Expire(_) | Act::Create(_) => Ok(known.expire(context, place)),
     }
 }
@@ -595,32 +608,36 @@ impl Known<'_> {
         fence: Option<Position>,
         why: &str,
     ) -> Decision<Verdict> {
-        let mut steps = Steps::new(place);
-        let is_stale = fence.is_some_and(|fence| !self.is_held_by(fence));
-        if is_stale {
+        if fence.is_some_and(|fence| !self.is_held_by(fence)) {
             return self.stale(context);
         }
-        let mut control = Control::new().text(field::WHY, why);
-        if fence.is_some() || self.is_over(context) {
-            if let Some(fence) = self.row.fence {
-                control = control.u64(field::FENCE, fence);
-            }
-            steps.add(BLOCKED, control.clone());
-            steps.add(GIVEN_UP_BLOCKED, control);
-        } else if self.row.state() == TaskState::Todo {
-            steps.add(GIVEN_UP_TODO, control);
-        } else {
+        // Somebody else may have recorded that its lease is over, and it is to be attempted again.
+        if fence.is_none() && !self.is_over(context) {
             return Decision::nothing(Verdict::NotOver);
         }
-        let last = Position::new(steps.next(context).get().saturating_sub(1));
-        steps.into_decision(Verdict::Done(last))
+        let mut steps = Steps::new(place);
+        let mut control = Control::new().text(field::WHY, why);
+        if let Some(fence) = self.row.fence {
+            control = control.u64(field::FENCE, fence);
+        }
+        steps.add(BLOCKED, control.clone());
+        steps.add(GIVEN_UP_BLOCKED, control);
+        steps.into_done(context)
+    }
+
+    fn exhaust(&self, context: &DecideContext<'_>, place: Place, why: &str) -> Decision<Verdict> {
+        if self.row.state() != TaskState::Todo {
+            return Decision::nothing(Verdict::NotOver);
+        }
+        let mut steps = Steps::new(place);
+        steps.add(GIVEN_UP_TODO, Control::new().text(field::WHY, why));
+        steps.into_done(context)
     }
 
     fn back(&self, context: &DecideContext<'_>, place: Place, why: &str) -> Decision<Verdict> {
         let mut steps = Steps::new(place);
         steps.give_back(self.row, why);
-        let last = Position::new(steps.next(context).get().saturating_sub(1));
-        steps.into_decision(Verdict::Done(last))
+        steps.into_done(context)
     }
 
     fn renew(

@@ -1,12 +1,12 @@
 //! What may follow what. Each function runs at the writer: it sees everything before, and what it
 //! chooses is recorded in the same step. What becomes of a task is decided as for every other task.
 
-use super::fold::depends_on;
+use super::fold::{depends_on, task_key};
 use super::look::{Look, lease_over, ready};
 use crate::events::control::task as field;
 use crate::events::control::tray;
 use crate::lease::Hold;
-use crate::rows::{TaskRow, TrayRow};
+use crate::rows::{TaskRow, TrayRow, TrayTaskRow};
 use crate::settings::Settings;
 use crate::tasks::decide::{self, Act, Creation, LEASE_OVER, Place, Verdict};
 use crate::tasks::fold::{self, Digest, digest};
@@ -144,7 +144,9 @@ fn leads_back(
     if open.contains(task) {
         return Ok(true);
     }
-    if open.is_empty() || context.task(task, scope)?.is_none() {
+    // One that has left is waited for too.
+    let before: Option<TrayTaskRow> = context.get(&task_key(task, scope))?;
+    if open.is_empty() || before.is_none() {
         return Ok(false);
     }
     let mut seen: BTreeSet<Digest> = open.iter().copied().collect();
@@ -192,6 +194,8 @@ pub(super) enum Next {
     Cleared,
     /// What was prepared is not what is next.
     Missed,
+    /// The agent that claims is gone for good.
+    Retired(String),
     Reconfigured,
 }
 
@@ -236,10 +240,7 @@ pub(super) fn claim(
     let scope = tray.scope;
     if attempts(context, &next, &scope)? > terms.max_attempts {
         return match prepared {
-            Prepared::Spent(id) if id.digest == next => {
-                let decision = give_up(context, name, id, (None, EXHAUSTED))?;
-                Ok(cleared(decision))
-            }
+            Prepared::Spent(id) if id.digest == next => Ok(cleared(exhaust(context, name, id)?)),
             _ => missed,
         };
     }
@@ -274,6 +275,7 @@ pub(super) fn claim(
             lease_expires_at_us,
         },
         Verdict::Reconfigured => Next::Reconfigured,
+        Verdict::Retired(name) => Next::Retired(name),
         _ => Next::Missed,
     }))
 }
@@ -318,34 +320,49 @@ fn back(
     decide::decide(context, Place::default(), &act)
 }
 
-/// A task is cancelled, and a dead letter.
+/// A task whose last attempt ends is cancelled, and a dead letter.
 fn give_up(
     context: &mut DecideContext<'_>,
     name: &str,
     id: &TaskId,
     (fence, why): (Option<Position>, &'static str),
 ) -> Result<Decision<Verdict>, AppendError> {
-    let attempt = attempts(context, &id.digest, &id.scope)?;
+    let attempts = attempts(context, &id.digest, &id.scope)?;
     let act = Act::GiveUp {
         id: id.clone(),
         fence,
         why,
     };
     let decision = decide::decide(context, Place::default(), &act)?;
-    if !matches!(decision.answer, Verdict::Done(_)) {
-        return Ok(decision);
-    }
-    // One that goes straight from todo was not attempted once more.
-    let attempts = if why == EXHAUSTED {
-        attempt.saturating_sub(1)
-    } else {
-        attempt
+    Ok(dead(decision, name, attempts, why))
+}
+
+/// A task that nobody holds and that was attempted too often is cancelled, and a dead letter.
+fn exhaust(
+    context: &mut DecideContext<'_>,
+    name: &str,
+    id: &TaskId,
+) -> Result<Decision<Verdict>, AppendError> {
+    // It was not attempted once more.
+    let attempts = attempts(context, &id.digest, &id.scope)?.saturating_sub(1);
+    let act = Act::Exhaust {
+        id: id.clone(),
+        why: EXHAUSTED,
     };
+    let decision = decide::decide(context, Place::default(), &act)?;
+    Ok(dead(decision, name, attempts, EXHAUSTED))
+}
+
+/// If it was cancelled, it is a dead letter in the same step.
+fn dead(decision: Decision<Verdict>, name: &str, attempts: u64, why: &str) -> Decision<Verdict> {
+    if !matches!(decision.answer, Verdict::Done(_)) {
+        return decision;
+    }
     let control = Control::new()
         .text(tray::NAME, name)
         .u64(tray::ATTEMPTS, attempts)
         .text(tray::WHY, why);
-    Ok(decision.and(BACK, control))
+    decision.and(BACK, control)
 }
 
 /// What is asked of a task that lies in a tray.

@@ -31,6 +31,8 @@ const DEPENDENT_ROW: u8 = b'e';
 /// Most tasks that come before one.
 pub const MAX_DEPENDS_ON: usize = 24;
 
+const _: () = assert!(MAX_DEPENDS_ON <= u64::BITS as usize, "each has a bit");
+
 /// The fold of trays.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
@@ -49,7 +51,7 @@ impl Fold for TraysFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -111,6 +113,11 @@ impl TrayTaskRow {
         TaskState::from_number(self.state.into()).unwrap_or(TaskState::Todo)
     }
 
+    /// Whether it waits for the task of this place among those that come before it.
+    pub(super) fn waits_for(&self, place: usize) -> bool {
+        self.waits_for & bit(place) != 0
+    }
+
     /// Whether it can be claimed.
     pub(super) fn is_ready(&self) -> bool {
         self.state() == TaskState::Todo && self.waits_for == 0
@@ -127,6 +134,11 @@ impl TrayTaskRow {
         let lease = self.lease.as_ref()?;
         Some([leases_prefix(&self.tray), lease.place()].concat())
     }
+}
+
+/// The bit of a place among the tasks that come before one.
+fn bit(place: usize) -> u64 {
+    1_u64.rotate_left(u32::try_from(place).unwrap_or_default())
 }
 
 /// The tasks that come before one, by the control of its creation.
@@ -275,7 +287,7 @@ fn created(rows: &mut dyn Rows, task: &Digest, seen: &Seen<'_>) -> Result<(), Fo
         dead: None,
         has_left: false,
     };
-    for earlier in row.depends_on.clone() {
+    for (place, earlier) in row.depends_on.clone().into_iter().enumerate() {
         let earlier_key = task_key(&earlier, scope);
         let Some(mut known) = rows::get::<TrayTaskRow>(rows, &earlier_key)? else {
             continue;
@@ -291,7 +303,7 @@ fn created(rows: &mut dyn Rows, task: &Digest, seen: &Seen<'_>) -> Result<(), Fo
         rows::put(rows, &edge, &dependent)?;
         known.dependents = known.dependents.saturating_add(1);
         rows::put(rows, &earlier_key, &known)?;
-        row.waits_for = row.waits_for.saturating_add(1);
+        row.waits_for |= bit(place);
     }
     link(rows, task, &row, None)?;
     rows::put(rows, &key, &row)
@@ -317,7 +329,8 @@ fn done(rows: &mut dyn Rows, task: &Digest, scope: &str) -> Result<(), FoldError
         change_task(rows, &dependent.task, scope, |row| {
             // Another life of it waits for other tasks.
             if row.created == dependent.created {
-                row.waits_for = row.waits_for.saturating_sub(1);
+                let place = row.depends_on.iter().position(|earlier| earlier == task);
+                row.waits_for &= !place.map_or(0, bit);
             }
         })?;
     }

@@ -71,7 +71,8 @@ pub struct TrayTask {
     pub depends_on: Vec<Dependency>,
     /// It can be claimed.
     pub is_ready: bool,
-    /// A task that comes before it was cancelled: it waits until that one is created anew and done.
+    /// A task that it waits for was cancelled, or has left the trays: it waits until that one is created
+    /// anew in a tray and done.
     pub is_stuck: bool,
     /// Position at which it was found to have failed too often.
     pub dead_letter: Option<Position>,
@@ -83,7 +84,7 @@ pub struct TrayTask {
 pub struct Dependency {
     /// Which task.
     pub id: TaskId,
-    /// How it stands.
+    /// How it stands; `None` if it lies in no tray any more.
     pub state: Option<TaskState>,
 }
 
@@ -198,19 +199,22 @@ impl Trays {
 
     fn shown(&self, task: Task, row: TrayTaskRow) -> Result<TrayTask, ReadError> {
         let is_ready = row.is_ready();
-        let mut depends_on = Vec::new();
-        for digest in row.depends_on {
+        let (mut depends_on, mut is_stuck) = (Vec::new(), false);
+        for (place, digest) in row.depends_on.iter().enumerate() {
             let scope = task.id.scope.clone();
-            let earlier = self.log.task(&digest, &scope)?;
-            depends_on.push(Dependency {
-                id: TaskId { digest, scope },
-                state: earlier.map(|earlier| earlier.state()),
-            });
+            let earlier = self.log.task(digest, &scope)?;
+            let state = earlier.map(|earlier| earlier.state());
+            let is_off = state.is_none_or(|state| state == TaskState::Cancelled);
+            is_stuck |= is_off && row.waits_for(place);
+            let id = TaskId {
+                digest: *digest,
+                scope,
+            };
+            depends_on.push(Dependency { id, state });
         }
-        let is_cancelled = |earlier: &Dependency| earlier.state == Some(TaskState::Cancelled);
         Ok(TrayTask {
             is_ready,
-            is_stuck: row.waits_for > 0 && depends_on.iter().any(is_cancelled),
+            is_stuck,
             tray: row.tray,
             priority: row.priority,
             depends_on,

@@ -321,6 +321,7 @@ impl Trays {
                 tray: claiming.tray.to_owned(),
             })),
             Next::Cleared => None,
+            Next::Retired(name) => Some(Err(TaskError::Retired { name }.into())),
             Next::Reconfigured => {
                 self.forget_settings();
                 None

@@ -101,8 +101,16 @@ impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
         self.0.len()
     }
+    /// What lies past the end reads as zeros. Damage leads there, and a page of zeros is found to be
+    /// damaged; after an error redb would refuse every page that is whole as well.
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        match self.0.read(offset, out) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                out.fill(0);
+                Ok(())
+            }
+            read => read,
+        }
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
@@ -695,5 +703,25 @@ impl RowRead for Snapshot {
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), IndexError> {
         Ok(self.each_row(RowTable::Index, from, to, visit)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::disk::MemoryDisk;
+    use super::*;
+
+    #[test]
+    fn what_lies_past_the_end_reads_as_zeros() -> io::Result<()> {
+        let backend = Backend(Arc::new(MemoryDisk::with_bytes(vec![7; 8])));
+        for offset in [4, 8, u64::MAX] {
+            let mut page = [1; 8];
+            backend.read(offset, &mut page)?;
+            assert_eq!(page, [0; 8], "{offset}");
+        }
+        let mut page = [1; 8];
+        backend.read(0, &mut page)?;
+        assert_eq!(page, [7; 8]);
+        Ok(())
     }
 }

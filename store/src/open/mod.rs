@@ -485,6 +485,17 @@ fn check_magic(disk: &FileDisk, path: &Path) -> Result<(), OpenError> {
     }
 }
 
+/// There is no older format: what has no higher number is damage.
+fn other_format(format: &[u8]) -> OpenError {
+    let found = String::from_utf8_lossy(format).into_owned();
+    let number = |format: &str| format.strip_prefix("runstone/")?.parse::<u32>().ok();
+    if number(&found) > number(FORMAT) {
+        let supported = FORMAT;
+        return OpenError::NewerFormat { found, supported };
+    }
+    Corruption::table("meta", FORMAT, found).into()
+}
+
 pub(crate) fn read_genesis(snapshot: &Snapshot) -> Result<Genesis, OpenError> {
     let tables = snapshot.table_names()?;
     if !tables.iter().any(|name| name == "meta" || name == "chunks") {
@@ -505,10 +516,7 @@ pub(crate) fn read_genesis(snapshot: &Snapshot) -> Result<Genesis, OpenError> {
         .row(RowTable::Meta, FORMAT_ROW)?
         .unwrap_or_default();
     if format != FORMAT.as_bytes() {
-        return Err(OpenError::NewerFormat {
-            found: String::from_utf8_lossy(&format).into_owned(),
-            supported: FORMAT,
-        });
+        return Err(other_format(&format));
     }
     let missing = || Corruption::at(0, "the event log.genesis", "nothing");
     let (key, value) = snapshot

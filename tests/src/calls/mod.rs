@@ -80,6 +80,8 @@ impl Time {
 pub enum Said {
     /// It is the caller's, in this attempt.
     Held(u64),
+    /// What was next, this one, is the caller's, in this attempt.
+    Taken(usize, u64),
     /// It was made, and this is its result.
     Stored(String),
     /// A run is the caller's; whether it was there.

@@ -8,7 +8,7 @@ use crate::calls::{Heard, Lost, Run, Said, Time, Told, Worlds};
 use crate::office::{Names, Office, PEOPLE};
 use crate::staff::Staff;
 use crate::tamper::{Outcome, SeededEntropy};
-use crate::tasks::Board;
+use crate::trays::Trays;
 use runstone_projections::effects::Held;
 use runstone_projections::runs::RunHeld;
 use runstone_store::keys::Credential;
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How the streams of agents begin.
 pub(super) const STREAMS: &str = "agent-";
 /// How the streams begin that the domain has of its own.
-pub(super) const OWN_STREAMS: [&str; 3] = [STREAMS, "agent:", "budgets/"];
+pub(super) const OWN_STREAMS: [&str; 4] = [STREAMS, "agent:", "budgets/", "tray:"];
 /// Their scope, which nobody erases.
 pub(super) const SCOPE: &str = "agents";
 const SECOND_US: u64 = 1_000_000;
@@ -37,7 +37,9 @@ pub(super) struct Agents {
     pub(super) office: Worlds<Office>,
     pub(super) calls: BTreeMap<usize, Known>,
     pub(super) runs: BTreeMap<usize, (Worlds<Run>, Vec<RunHeld>)>,
-    pub(super) board: Worlds<Board>,
+    /// These agents do little else than what lies in trays.
+    pub(super) at_trays: bool,
+    pub(super) board: Worlds<Trays>,
     /// The claims of each task, oldest first.
     pub(super) fences: BTreeMap<usize, Vec<u64>>,
     pub(super) staff: Worlds<Staff>,
@@ -65,7 +67,9 @@ pub(super) struct Known {
 impl Simulation {
     pub(super) fn agents(&mut self) -> Outcome {
         let struck = self.machine.struck();
-        for _ in 0..1 + self.numbers.below(14) {
+        let at_trays = self.agents.at_trays;
+        let most = if at_trays { 40 } else { 14 };
+        for _ in 0..1 + self.numbers.below(most) {
             self.note_opening();
             let many = [
                 self.agents.office.all().len(),
@@ -76,7 +80,9 @@ impl Simulation {
             if (self.agents.is_unsure || is_many) && !self.see_agents() {
                 break;
             }
-            match self.numbers.below(24) {
+            let any = self.numbers.below(24);
+            match any {
+                0..=19 if at_trays => self.ask_tasks(),
                 0..=11 => self.ask_office()?,
                 12..=14 => self.ask_staff()?,
                 15..=19 => self.ask_tasks(),
@@ -107,6 +113,7 @@ impl Simulation {
         self.agents = Agents {
             round,
             people,
+            at_trays: self.agents.at_trays,
             ..Agents::default()
         };
     }

@@ -1,18 +1,21 @@
-//! What agents ask of the tasks of a simulated log.
+//! What agents ask of the tasks of a simulated log, in trays and elsewhere.
 
 use super::Simulation;
 use super::calls::{SCOPE, STREAMS};
 use crate::calls::{Lost, Said, Told};
 use crate::staff::{MARKER, WINDOW_S};
-use crate::tasks::{self, Board, COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk};
+use crate::tasks::{COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk};
+use crate::trays::{self, ATTEMPTS, DRAINED, TrayAct, TrayAsk, Wants};
 use runstone_projections::Settings;
-use runstone_projections::tasks::{Task, TaskState, Tasks};
+use runstone_projections::tasks::{TaskState, Tasks};
+use runstone_projections::trays::Trays;
 use runstone_store::Log;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-const IDS: usize = 7;
+pub(super) const IDS: usize = 9;
+pub(super) const TRAYS: usize = 3;
 
 /// The settings that the models go by.
 pub(super) fn settings() -> Settings {
@@ -20,6 +23,7 @@ pub(super) fn settings() -> Settings {
     settings.loops.max_depth = MAX_DEPTH;
     settings.loops.identity_window = IDENTITY;
     settings.loops.completed_window = COMPLETED;
+    settings.trays.max_attempts = ATTEMPTS;
     settings.orders.text_markers = vec![MARKER.to_owned()];
     settings.orders.window_s = WINDOW_S;
     settings
@@ -27,14 +31,24 @@ pub(super) fn settings() -> Settings {
 
 type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 
-fn name(round: u64, id: usize) -> String {
+/// What a task is called.
+pub(super) fn name(round: u64, id: usize) -> String {
     format!("task-{round}-{id}")
 }
 
+/// What a tray is called.
+pub(super) fn tray_name(round: u64, tray: usize) -> String {
+    format!("in-{round}-{tray}")
+}
+
 impl Simulation {
-    fn tasks_of(&self, log: &Log) -> Tasks {
+    pub(super) fn tasks_of(&self, log: &Log) -> Tasks {
         let stream = format!("{STREAMS}tasks-{}", self.agents.round);
         Tasks::new(log).stream(stream).scope(SCOPE)
+    }
+
+    pub(super) fn trays_of(log: &Log) -> Trays {
+        Trays::new(log).scope(SCOPE)
     }
 
     fn any_id(&mut self) -> usize {
@@ -51,8 +65,32 @@ impl Simulation {
         }
     }
 
+    /// Those that are there, as far as anybody knows.
+    fn known_tasks(&self) -> Vec<usize> {
+        let board = &self.agents.board.all()[0].board;
+        board.tasks.keys().copied().collect()
+    }
+
+    fn any_links(&mut self, known: &[usize]) -> Links {
+        Links {
+            parent: self.any_link(known),
+            creator: self.any_link(known),
+            agent: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
+            task_type: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
+        }
+    }
+
+    /// The newest claim of a task, or an older one now and then.
+    fn any_fence(&mut self, id: usize) -> Option<u64> {
+        let fences = self.agents.fences.get(&id)?;
+        let (newest, late) = (fences.iter().next_back(), fences.iter().nth_back(1));
+        let fence = [newest, newest, late][self.numbers.below(3)];
+        fence.copied()
+    }
+
+    /// Something by the rules of tasks alone.
     fn any_task(&mut self) -> TaskAsk {
-        let known: Vec<usize> = self.agents.board.all()[0].tasks.keys().copied().collect();
+        let known = self.known_tasks();
         let what = self.numbers.below(20);
         let is_known = !known.is_empty() && self.numbers.below(8) > 0;
         // Which has ended is created anew, now and then.
@@ -62,23 +100,16 @@ impl Simulation {
             self.any_id()
         };
         let what = if known.is_empty() { 0 } else { what };
-        let fences = self.agents.fences.get(&id);
-        let newest = fences.and_then(|fences| fences.last().copied());
-        let late = fences.and_then(|fences| fences.iter().rev().nth(1).copied());
         match what {
             0..=4 => {
-                let links = Links {
-                    parent: self.any_link(&known),
-                    creator: self.any_link(&known),
-                    agent: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
-                    task_type: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
-                };
+                let links = self.any_links(&known);
                 TaskAsk::Create(id, links, self.numbers.below(3) > 0)
             }
             5..=9 => TaskAsk::Claim(id, self.hold_us()),
             10 => TaskAsk::Sweep,
             _ => {
-                let fence = [newest, newest, late, None][self.numbers.below(4)];
+                let by_holder = self.numbers.below(4) > 0;
+                let fence = self.any_fence(id).filter(|_| by_holder);
                 let act = match (self.numbers.below(8), fence) {
                     (0, Some(_)) => TaskAct::Release,
                     (1, Some(_)) => TaskAct::Fail,
@@ -91,17 +122,99 @@ impl Simulation {
         }
     }
 
+    /// Something that is asked of trays.
+    fn any_of_trays(&mut self) -> TrayAsk {
+        let mut tray = self.numbers.below(TRAYS);
+        let world = &self.agents.board.all()[0];
+        // Mostly one that is open.
+        let opened = (0..TRAYS).find(|tray| world.trays.get(tray) == Some(&false));
+        if world.trays.get(&tray) == Some(&true) && self.numbers.below(4) > 0 {
+            tray = opened.unwrap_or(tray);
+        }
+        let world = &self.agents.board.all()[0];
+        let is_open = world.trays.get(&tray) == Some(&false);
+        let is_empty = is_open && world.open(tray) == 0;
+        if !is_open && self.numbers.below(2) == 0 {
+            return TrayAsk::Open(tray);
+        }
+        if is_empty && self.numbers.below(4) > 0 {
+            return self.any_addition(tray);
+        }
+        match self.numbers.below(32) {
+            0..=7 => self.any_addition(tray),
+            8..=17 => TrayAsk::Take(tray, self.hold_us()),
+            18..=27 => self.any_holder(tray),
+            28..=30 => TrayAsk::Sweep,
+            _ if self.numbers.below(8) == 0 => TrayAsk::Close(tray),
+            _ => TrayAsk::Open(tray),
+        }
+    }
+
+    /// A task for a tray, mostly one that lies nowhere and waits for others that are there.
+    fn any_addition(&mut self, tray: usize) -> TrayAsk {
+        let world = &self.agents.board.all()[0];
+        let there = world.of_tray(tray);
+        let free: Vec<usize> = (0..IDS).filter(|id| world.is_free(*id)).collect();
+        let free = free.get(self.numbers.below(free.len().max(1))).copied();
+        let any = self.any_id();
+        let id = free.filter(|_| self.numbers.below(8) > 0).unwrap_or(any);
+        let mut after = Vec::new();
+        for _ in 0..self.numbers.below(3) {
+            let other = match there.get(self.numbers.below(there.len().max(1))) {
+                Some(other) if self.numbers.below(12) > 0 => *other,
+                _ => self.any_id(),
+            };
+            if !after.contains(&other) {
+                after.push(other);
+            }
+        }
+        let priority = self.numbers.below(3) as u64;
+        let wants = Wants { priority, after };
+        // Mostly one that the rules of tasks let come.
+        let links = match self.numbers.below(4) {
+            0 => self.any_links(&self.known_tasks()),
+            _ => Links::default(),
+        };
+        TrayAsk::Add(tray, id, links, wants, self.numbers.below(6) > 0)
+    }
+
+    /// Something that a worker does to what it holds, or held; one that holds nothing takes something.
+    fn any_holder(&mut self, tray: usize) -> TrayAsk {
+        let there = self.agents.board.all()[0].of_tray(tray);
+        let known = self.known_tasks();
+        let of_all = [&there, &there, &there, &known][self.numbers.below(4)];
+        let id = of_all.get(self.numbers.below(of_all.len().max(1)));
+        let found = id.and_then(|id| Some((*id, self.any_fence(*id)?)));
+        let Some((id, fence)) = found else {
+            return TrayAsk::Take(tray, self.hold_us());
+        };
+        let act = match self.numbers.below(8) {
+            0..=1 => TrayAct::Release,
+            2 => TrayAct::Fail,
+            3 => TrayAct::Renew(self.hold_us()),
+            _ => TrayAct::Complete,
+        };
+        TrayAsk::Act(id, fence, act)
+    }
+
     /// A few clients at once.
     pub(super) fn ask_tasks(&mut self) {
         let log = self.log().clone();
         let (tasks, round) = (self.tasks_of(&log), self.agents.round);
-        let mut asking: Vec<(TaskAsk, Option<Client<'_>>, Option<Told>)> = Vec::new();
+        let handles = (Self::trays_of(&log), tasks);
+        let mut asking: Vec<(TrayAsk, Option<Client<'_>>, Option<Told>)> = Vec::new();
         for _ in 0..1 + self.numbers.below(3) {
-            let (ask, tasks) = (self.any_task(), &tasks);
-            let what = ask.clone();
-            let client: Client<'_> =
-                Box::pin(async move { tasks::ask(tasks, |id| name(round, id), &what).await });
-            let is_sweep = ask == TaskAsk::Sweep;
+            let ask = match self.numbers.below(4) {
+                0..=1 if !self.agents.at_trays => TrayAsk::Task(self.any_task()),
+                0 => TrayAsk::Task(self.any_task()),
+                _ => self.any_of_trays(),
+            };
+            let (what, handles) = (ask.clone(), &handles);
+            let client: Client<'_> = Box::pin(async move {
+                let (of_tray, of_task) = (|tray| tray_name(round, tray), |id| name(round, id));
+                trays::ask((&handles.0, &handles.1), of_tray, of_task, &what).await
+            });
+            let is_sweep = ask == TrayAsk::Task(TaskAsk::Sweep);
             asking.push((ask, Some(client), None));
             // One that takes several steps goes alone.
             if is_sweep {
@@ -140,43 +253,28 @@ impl Simulation {
             self.tally.requests += 1;
             self.say(|| format!("  {ask:?} {told:?}"));
             let heard = self.heard(told);
-            if let (TaskAsk::Claim(id, _), Some((Said::Held(_), Some(fence)))) = (&ask, &heard) {
-                let fences = self.agents.fences.entry(*id).or_default();
-                let is_newer = fences.last().is_none_or(|last| last < fence);
+            match &heard {
+                Some((Said::Taken(..), _)) => self.tally.taken += 1,
+                Some((Said::Heard(text), _)) if text.starts_with(DRAINED) => {
+                    self.tally.drained += 1;
+                }
+                _ => {}
+            }
+            let held = match (&ask, &heard) {
+                (TrayAsk::Task(TaskAsk::Claim(id, _)), Some((Said::Held(_), Some(fence)))) => {
+                    Some((*id, *fence))
+                }
+                (_, Some((Said::Taken(id, _), Some(fence)))) => Some((*id, *fence)),
+                _ => None,
+            };
+            if let Some((id, fence)) = held {
+                let fences = self.agents.fences.entry(id).or_default();
+                let is_newer = fences.last().is_none_or(|last| *last < fence);
                 assert!(is_newer, "the fence {fence} of task {id} is an older one");
-                fences.push(*fence);
+                fences.push(fence);
             }
             asked.push((ask, heard));
         }
         self.agents.board.take(&asked, &time);
-    }
-
-    /// Tasks are as the model expects; why that cannot be seen.
-    pub(super) fn see_tasks(&mut self) -> Option<String> {
-        let (log, time) = (self.log().clone(), self.asked_at());
-        let (tasks, round) = (self.tasks_of(&log), self.agents.round);
-        let found: Result<Vec<Option<Task>>, _> =
-            (0..IDS).map(|id| tasks.find(&name(round, id))).collect();
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => return Some(error.to_string()),
-        };
-        let agrees = |board: &mut Board| {
-            found.iter().enumerate().all(|(id, found)| {
-                let (Some(task), Some(found)) = (board.tasks.get_mut(&id), found) else {
-                    return found.is_none() && !board.tasks.contains_key(&id);
-                };
-                let fence = found.fence.map(runstone_codec::Position::get);
-                if task.is_claimed && task.fence.is_none() {
-                    task.fence = fence;
-                }
-                (found.state, found.depth, found.attempt) == (task.state, task.depth, task.attempt)
-                    && task.fence == fence
-                    && found.is_held == task.held.is_some()
-                    && found.is_expired == task.is_over(&time)
-            })
-        };
-        self.agents.board.see(&found, agrees);
-        None
     }
 }

@@ -5,7 +5,7 @@ use crate::calls::{Lost, Said, Told, hold, of_append};
 use runstone_codec::Position;
 use runstone_projections::tasks::{Move, NewTask, TaskError, TaskState, Tasks};
 
-fn of_task(error: &TaskError) -> Told {
+pub(crate) fn of_task(error: &TaskError) -> Told {
     Err(match error {
         TaskError::Append(error) => of_append(error),
         TaskError::Read(error) => Lost::Unread(error.to_string()),

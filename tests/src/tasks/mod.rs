@@ -2,6 +2,7 @@
 
 mod ask;
 
+pub(crate) use ask::of_task;
 pub use ask::{ask, new_task};
 
 use crate::calls::{Held, Plain, Said, Time};
@@ -108,7 +109,8 @@ impl Task {
 }
 
 impl Board {
-    fn go(&mut self, id: usize, to: TaskState) {
+    /// It goes to a state, whoever moves it.
+    pub(crate) fn go(&mut self, id: usize, to: TaskState) {
         let Some(task) = self.tasks.get_mut(&id) else {
             return;
         };
@@ -124,11 +126,20 @@ impl Board {
     }
 
     /// The way of a task whose holder is gone.
-    fn back(&mut self, id: usize) {
+    pub(crate) fn back(&mut self, id: usize) {
         self.go(id, TaskState::Blocked);
         self.go(id, TaskState::Todo);
         if let Some(task) = self.tasks.get_mut(&id) {
             task.attempt += 1;
+        }
+    }
+
+    /// The way of one that is not attempted again when its claim ends.
+    pub(crate) fn give_up(&mut self, id: usize) {
+        self.go(id, TaskState::Blocked);
+        self.go(id, TaskState::Cancelled);
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.is_ended_by_claim = true;
         }
     }
 
@@ -276,7 +287,8 @@ impl Board {
         Said::At(None)
     }
 
-    fn over(&self, time: &Time) -> Vec<usize> {
+    /// Those whose lease is over and that nobody has recorded so.
+    pub(crate) fn over(&self, time: &Time) -> Vec<usize> {
         let over = self.tasks.iter().filter(|(_, task)| task.is_over(time));
         over.map(|(id, _)| *id).collect()
     }
