@@ -137,6 +137,9 @@ fn of_events(code: &str) -> Hints {
         }
         "partial_duplicate" => &["append the events that are not recorded yet on their own"],
         "duplicate_id" => &["give every event its own id"],
+        "owned_stream" => &[
+            "name another stream: budgets, messages, tasks, agent:NAME and tray:NAME are written by commands",
+        ],
         "owned_namespace" => &[
             "use a free namespace such as tool.*, chat.*, harness.* or data.*",
             "recordings made elsewhere go in with runstone import",

@@ -7,6 +7,7 @@ use crate::agents::{
 };
 use crate::approvals::{Approval, ApprovalError, ApprovalRequest, Approvals};
 use crate::budgets::{Amounts, BudgetError, Budgets, Charged, Open, Opened, Owner, Reserved};
+use crate::command::{Waiting, at_once};
 use crate::effects::{Change, Claim, Claimed, EffectError, Effects, Target};
 use crate::lease::Hold;
 use crate::sweep::{SweepError, Swept, sweep};
@@ -58,7 +59,6 @@ impl Refusal for SweepError {
             Self::Tasks(error) => error.told(),
             Self::Approvals(error) => error.told(),
             Self::Agents(error) => error.told(),
-            Self::Trays(error) => error.told(),
             Self::Budgets(error) => error.told(),
         }
     }
@@ -165,7 +165,12 @@ asks! {
             Some(actor) => tasks.actor(actor),
             None => tasks,
         };
-        tasks.run_blocking(&self.order.seen_afar(), Granted::of)
+        match self.order.seen_afar() {
+            back @ Order::GiveBack { .. } => {
+                at_once(tasks.give_back(&back, Waiting::Blocking)).map(Granted::Done)
+            }
+            order => tasks.run_blocking(&order, Granted::of),
+        }
     };
 
     /// Opens a tray.

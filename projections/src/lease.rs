@@ -22,6 +22,9 @@ const BY_OPENING: u8 = b'o';
 /// over.
 pub(crate) const LENGTHS: usize = 32;
 
+/// Longest name of a holder in bytes.
+pub const MAX_HOLDER_LEN: usize = 256;
+
 /// How long something is held without a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

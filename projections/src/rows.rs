@@ -266,6 +266,8 @@ pub(crate) struct TaskRow {
     pub(crate) completed: Option<u64>,
     /// It lies in a tray: only from there is it claimed.
     pub(crate) in_tray: bool,
+    /// Whose budget it is in.
+    pub(crate) budget: Option<OwnerKey>,
 }
 
 /// A tray as it stands.

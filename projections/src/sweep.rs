@@ -4,8 +4,8 @@ use crate::agents::{AgentError, AgentState, Agents, MAX_REAPED, agent_of};
 use crate::approvals::{ApprovalError, Approvals};
 use crate::asks::SweepAll;
 use crate::budgets::{BudgetError, Budgets};
+use crate::command::{Waiting, at_once};
 use crate::tasks::{TaskError, TaskFilter, TaskState, Tasks};
-use crate::trays::{TrayError, Trays};
 use runstone_store::{ErrorKind, Log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,9 +39,6 @@ pub enum SweepError {
     /// Of helpers.
     #[error(transparent)]
     Agents(#[from] AgentError),
-    /// Of trays.
-    #[error(transparent)]
-    Trays(#[from] TrayError),
     /// Of budgets.
     #[error(transparent)]
     Budgets(#[from] BudgetError),
@@ -54,7 +51,6 @@ impl SweepError {
             Self::Tasks(error) => error.code(),
             Self::Approvals(error) => error.code(),
             Self::Agents(error) => error.code(),
-            Self::Trays(error) => error.code(),
             Self::Budgets(error) => error.code(),
         }
     }
@@ -65,7 +61,6 @@ impl SweepError {
             Self::Tasks(error) => error.kind(),
             Self::Approvals(error) => error.kind(),
             Self::Agents(error) => error.kind(),
-            Self::Trays(error) => error.kind(),
             Self::Budgets(error) => error.kind(),
         }
     }
@@ -76,7 +71,6 @@ impl SweepError {
             Self::Tasks(error) => error.is_retryable(),
             Self::Approvals(error) => error.is_retryable(),
             Self::Agents(error) => error.is_retryable(),
-            Self::Trays(error) => error.is_retryable(),
             Self::Budgets(error) => error.is_retryable(),
         }
     }
@@ -108,13 +102,8 @@ pub fn sweep(log: &Log) -> Result<Swept, SweepError> {
         }
     }
     swept.tasks = swept.tasks.saturating_add(of_retired(log)?);
-    // Trays first: what was attempted too often there is no task to be done again.
-    let in_trays = Trays::new(log).sweep_blocking()?;
     let expired = Tasks::new(log).sweep_blocking()?;
-    swept.tasks = swept
-        .tasks
-        .saturating_add(in_trays.len())
-        .saturating_add(expired.len());
+    swept.tasks = swept.tasks.saturating_add(expired.len());
     swept.approvals = Approvals::new(log).sweep_blocking()?;
     swept.reservations = Budgets::new(log).sweep_blocking()?;
     Ok(swept)
@@ -134,5 +123,6 @@ fn of_retired(log: &Log) -> Result<usize, SweepError> {
             retired.push(name);
         }
     }
-    Ok(tasks.release_held_blocking(&retired)?.len())
+    let released = tasks.release_held(&retired, Waiting::Blocking);
+    Ok(at_once(released)?.len())
 }

@@ -58,9 +58,9 @@ mod options;
 pub mod pack;
 
 pub use agent::{
-    CallError, EffectCall, HelperEnd, HelperExit, HelperOptions, HelperTask, Inbox, LetGo, Pause,
-    Run, RunBuilder, Runstone, Session, Sleeper, Status, Step, StepError, StepReport, Tool,
-    helper_loop, helper_loop_blocking,
+    CallError, EffectCall, HelperEnd, HelperError, HelperExit, HelperOptions, HelperTask, Inbox,
+    LetGo, Pause, Retired, Run, RunBuilder, Runstone, Session, Sleeper, Status, Step, StepError,
+    StepReport, Tool, helper_loop, helper_loop_blocking, run_helper, run_helper_blocking,
 };
 pub use options::Options;
 

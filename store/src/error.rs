@@ -371,6 +371,12 @@ pub enum AppendError {
         /// The type.
         event_type: String,
     },
+    /// Commands write the stream.
+    #[error("stream `{stream}` takes events of its own commands alone; use another stream")]
+    OwnedStream {
+        /// The stream.
+        stream: String,
+    },
     /// The stream or scope belongs to the log.
     #[error("{what} `{name}` is reserved for the log itself")]
     Reserved {
@@ -504,6 +510,7 @@ impl AppendError {
             Self::Contended { .. } => "contended",
             Self::PartialDuplicate { .. } => "partial_duplicate",
             Self::OwnedNamespace { .. } => "owned_namespace",
+            Self::OwnedStream { .. } => "owned_stream",
             Self::Reserved { .. } => "reserved",
             Self::ScopeMismatch { .. } => "scope_mismatch",
             Self::Invalid(error) => error.code(),
@@ -541,6 +548,7 @@ impl AppendError {
             | Self::FoldStopped { .. }
             | Self::DeciderPanicked { .. } => ErrorKind::Refused,
             Self::OwnedNamespace { .. }
+            | Self::OwnedStream { .. }
             | Self::Reserved { .. }
             | Self::ScopeMismatch { .. }
             | Self::Invalid(_)

@@ -8,6 +8,7 @@ use crate::hex::hex;
 use crate::log::Here;
 use crate::options::Sealing;
 use crate::write::{Prepared, Request};
+use runstone_codec::event::DEFAULT_SCOPE;
 use runstone_codec::keys::keyed_digest;
 use runstone_codec::{
     Authority, Compression, ControlValue, Draft, Header, KeyedTarget, Limits, NewEvent,
@@ -17,8 +18,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Scope of streams whose first event does not name one.
-pub(crate) const DEFAULT_SCOPE: &str = "default";
 /// Stream of the log's own events.
 pub(crate) const LOG_STREAM: &str = "log";
 /// Namespace of the log's own events.
@@ -157,6 +156,17 @@ impl Here {
 
     /// The scope that the stream has, or will have with this event.
     fn scope_of(&self, event: &NewEvent, local: &mut LocalScopes) -> Result<String, AppendError> {
+        let owned = namespace::owned_stream(&event.stream);
+        if let Some(fixed) = owned.and_then(|owned| owned.scope) {
+            return match &event.scope {
+                Some(asked) if asked != fixed => Err(AppendError::ScopeMismatch {
+                    stream: event.stream.clone(),
+                    scope: fixed.to_owned(),
+                    asked: asked.clone(),
+                }),
+                _ => Ok(fixed.to_owned()),
+            };
+        }
         if let Some(scope) = &event.scope {
             if !local.0.contains_key(&event.stream) {
                 local.0.insert(event.stream.clone(), scope.clone());
@@ -308,8 +318,27 @@ impl Here {
 #[derive(Default)]
 struct LocalScopes(BTreeMap<String, String>);
 
-/// What is the log's alone: not even commands and imports may speak for it.
+fn owned_stream(event: &NewEvent) -> AppendError {
+    AppendError::OwnedStream {
+        stream: event.stream.clone(),
+    }
+}
+
+/// What was recorded elsewhere stands in no stream that commands write.
+pub(crate) fn check_imported(event: &NewEvent) -> Result<(), AppendError> {
+    match namespace::owned_stream(&event.stream) {
+        Some(_) => Err(owned_stream(event)),
+        None => Ok(()),
+    }
+}
+
+/// What is the log's alone: not even commands and imports may speak for it. A stream that commands
+/// write takes their events.
 fn check_names(event: &NewEvent) -> Result<(), AppendError> {
+    let owned = namespace::owned_stream(&event.stream);
+    if owned.is_some_and(|owned| !owned.takes(&event.event_type)) {
+        return Err(owned_stream(event));
+    }
     if namespace::of(&event.event_type) == LOG_NAMESPACE {
         return Err(AppendError::OwnedNamespace {
             event_type: event.event_type.clone(),

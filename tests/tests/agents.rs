@@ -136,6 +136,47 @@ fn who_may_order_an_agent_to_stop() -> Outcome {
     Ok(())
 }
 
+/// That an order was refused is recorded once a second a sender and agent; none is delivered.
+#[test]
+fn refused_orders_are_recorded_once_a_second() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    for name in ["scout", "other"] {
+        Agents::new(&log).change_blocking(name, &AgentChange::register())?;
+    }
+    let bot = site.principal(&log, "bot", Authority::Agent)?;
+    let order = |log: &Log, to: &str| -> Outcome {
+        let sent = Messages::new(log).send_blocking(&NewMessage::to(to).of_type("shutdown"))?;
+        assert!(sent.is_refused && sent.is_order);
+        Ok(())
+    };
+    let recorded = |expected: usize| -> Outcome {
+        assert_eq!(refusals(&log)?.len(), expected);
+        Ok(())
+    };
+    for _ in 0..3 {
+        order(&log, "scout")?;
+    }
+    recorded(1)?;
+    order(&bot, "scout")?;
+    order(&log, "other")?;
+    order(&log, "*")?;
+    order(&log, "*")?;
+    recorded(4)?;
+    site.clock.advance(SECOND - 1);
+    order(&log, "scout")?;
+    recorded(4)?;
+    site.clock.advance(1);
+    order(&log, "scout")?;
+    order(&log, "scout")?;
+    recorded(5)?;
+    assert_eq!(
+        heard(&Messages::new(&log).attend_blocking("scout", None)?),
+        "nothing"
+    );
+    assert_sound(&log)
+}
+
 /// Without markers free text is never an order.
 #[test]
 fn free_text_is_text_by_default() -> Outcome {
@@ -333,7 +374,7 @@ fn orders_cannot_be_written_by_hand() -> Outcome {
     Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
     let written = log.append_blocking(NewEvent::new("message.sent", "messages"));
     assert_eq!(written.unwrap_err().code(), "owned_namespace");
-    let forged = NewEvent::new("message.sent", "messages")
+    let forged = NewEvent::new("message.sent", "elsewhere")
         .tag("to:scout")
         .payload(r#"{"to":"scout","type":"sleep"}"#);
     let control = runstone_codec::Control::new()

@@ -434,3 +434,57 @@ fn a_request_is_taken_back() -> Outcome {
     );
     assert_sound(&log)
 }
+
+/// What a vote answers is how the request stands after it: what is read later says the same.
+#[test]
+fn the_answer_of_a_vote_is_what_it_came_to() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let [ada, ben, eve] = people(&site, &log, ["ada", "ben", "eve"])?;
+    let approvals = Approvals::new(&log);
+    let stands = |told: &Approval| -> Outcome {
+        assert_eq!(*told, approvals.get(told.position)?);
+        Ok(())
+    };
+    let asked = |key: &str, on_timeout: OnTimeout| -> Outcome<Approval> {
+        let request = ApprovalRequest::new(&pay(key, 12)?, "pay");
+        let request = request.reviewers(ApprovalMode::All, ["ada", "ben"]);
+        let mut request = request.timeout(60, on_timeout);
+        request.escalate_to = Some("eve".to_owned());
+        Ok(eve.request_blocking(&request)?)
+    };
+    let request = asked("a", OnTimeout::Reject)?;
+    stands(&request)?;
+    let first = ada.vote_blocking(request.position, true, None)?;
+    assert_eq!(
+        (first.state, first.votes.len()),
+        (ApprovalState::Pending, 1)
+    );
+    stands(&first)?;
+    let last = ben.vote_blocking(request.position, true, Some("go"))?;
+    assert_eq!(
+        (last.state, last.decided_by.as_str()),
+        (ApprovalState::Approved, "human:ben")
+    );
+    stands(&last)?;
+    let taken = asked("b", OnTimeout::Reject)?;
+    let taken = eve.withdraw_blocking(taken.position, None)?;
+    assert_eq!(taken.state, ApprovalState::Rejected);
+    stands(&taken)?;
+    let late = asked("c", OnTimeout::Escalate)?;
+    stands(&approvals.expire_blocking(late.position)?)?;
+    site.clock.advance(61 * SECOND);
+    let Err(ApprovalError::Expired(told)) = ada.vote_blocking(late.position, true, None) else {
+        return Err("it is too late".into());
+    };
+    assert_eq!(
+        (told.state, told.reviewers.as_slice()),
+        (ApprovalState::Pending, &["eve".to_owned()][..])
+    );
+    stands(&told)?;
+    site.clock.advance(61 * SECOND);
+    let ended = approvals.expire_blocking(late.position)?;
+    assert_eq!(ended.state, ApprovalState::Rejected);
+    stands(&ended)?;
+    assert_sound(&log)
+}

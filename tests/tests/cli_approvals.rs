@@ -23,8 +23,12 @@ fn a_call_waits_for_people_across_processes() -> Outcome {
         "--args",
         r#"{"usd":12}"#,
     ];
-    let (exit, _, code) = run(&[&claim[..], &["--needs-approval"]].concat());
+    let (exit, lines, code) = run(&[&claim[..], &["--needs-approval"]].concat());
     assert_eq!((exit, code.as_str()), (1, "not_approved"));
+    let expected = json!({"state": "not_approved", "kind": "tool", "name": "pay", "key": "inv-1",
+        "attempt": 0, "fence": null, "holder": null, "lease_expires_at": null, "result": null,
+        "error": null, "position": null});
+    assert_eq!(lines, [expected]);
     let ask = [
         "approval",
         "request",
@@ -47,8 +51,10 @@ fn a_call_waits_for_people_across_processes() -> Outcome {
     let id = lines[0]["id"].as_str().ok_or("an id")?.to_owned();
     assert_eq!(lines[0]["args"], json!({"usd": 12}));
     // Asked about, it needs no flag any more.
-    let (exit, _, code) = run(&claim);
+    let (exit, lines, code) = run(&claim);
     assert_eq!((exit, code.as_str()), (1, "not_approved"));
+    let told = (lines.len(), lines[0]["position"].to_string());
+    assert_eq!(told, (1, position.clone()), "where people were asked");
     let (exit, _, code) = run(&["approval", "approve", &id]);
     assert_eq!((exit, code.as_str()), (8, "not_allowed"));
     let (_, lines, _) = run(&["approval", "list"]);

@@ -248,7 +248,17 @@ fn a_claim_spends_from_a_budget() -> Outcome {
     };
     let first = claim("a", "usd=0.7");
     is(&first, 0, "");
-    is(&claim("b", "usd=0.7"), 1, "budget_exceeded");
+    let refused = claim("b", "usd=0.7");
+    is(&refused, 1, "budget_exceeded");
+    let expected = json!({"state": "exceeded", "kind": "tool", "name": "pay", "key": "b",
+        "attempt": 0, "fence": null, "holder": null, "lease_expires_at": null, "result": null,
+        "error": null, "position": null});
+    assert_eq!(refused.1, expected);
+    let members = |line: &Value| {
+        line.as_object()
+            .map(|line| line.keys().cloned().collect::<Vec<_>>())
+    };
+    assert_eq!(members(&refused.1), members(&first.1));
     let fence = first.1["fence"].to_string();
     let words = [
         "effect", "complete", "a", "--fence", &fence, "--cost", "usd=0.2",
@@ -258,12 +268,26 @@ fn a_claim_spends_from_a_budget() -> Outcome {
     assert_eq!(spent, json!({"tool_calls": 1, "usd_micros": 200_000}));
     is(&claim("b", "usd=0.7"), 0, "");
     is(&claim("c", "usd=0.01"), 1, "budget_exceeded");
+    // One that failed and would be made again tells of its attempt, too.
+    let again = site.runstone.value(["effect", "show", "b"])["fence"].to_string();
+    let fail = ["effect", "fail", "b", "--fence", &again, "--executed", "no"];
+    let why = ["--error", "Refused", "--message", "no card"];
+    is(
+        &ended_in_one(&site.runstone.run([&fail[..], &why].concat())),
+        0,
+        "",
+    );
+    let refused = claim("b", "usd=0.9");
+    is(&refused, 1, "budget_exceeded");
+    let told = (
+        &refused.1["state"],
+        &refused.1["attempt"],
+        refused.1["fence"].to_string(),
+    );
+    assert_eq!(told, (&json!("exceeded"), &json!(1), again));
     let state = site.runstone.run(["state", "scripts"]);
     let state: Value = serde_json::from_slice(&state.stdout)?;
-    assert_eq!(
-        state["budgets"][0]["reserved"],
-        json!({"tool_calls": 1, "usd_micros": 700_000})
-    );
+    assert_eq!(state["budgets"][0]["reserved"], json!({}));
     Ok(())
 }
 

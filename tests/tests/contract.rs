@@ -113,6 +113,7 @@ properties! {
         subscribers_are_bounded;
     names:
         owned_namespaces_are_not_for_raw_appends
+        streams_of_commands_take_their_events_alone
         nobody_speaks_for_the_log
         reserved_names_are_refused
         a_stream_has_one_scope

@@ -16,6 +16,9 @@ use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use std::collections::BTreeMap;
 
+#[path = "helpers/run.rs"]
+mod run;
+
 const SECOND: u64 = 1_000_000;
 
 fn code<T: std::fmt::Debug>(outcome: Result<T, AgentError>) -> &'static str {

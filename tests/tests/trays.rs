@@ -1,6 +1,7 @@
 //! Trays: in which order their tasks are claimed, who holds them, and when nothing is left.
 
 use runstone_codec::{Control, Draft, NewEvent, Position};
+use runstone_projections::agents::{Agents, NewHelper};
 use runstone_projections::events::control::task as field;
 use runstone_projections::tasks::{Move, NewTask, TaskError, TaskState, Tasks};
 use runstone_projections::trays::{
@@ -567,5 +568,49 @@ fn recordings_and_refusals_of_tasks_are_no_work() -> Outcome {
     tasks.claim_blocking("a", "bot", Hold::Opening)?;
     let by_tag = Item::new().tag("tray:in");
     assert_eq!(site.log.read(Read::new(Query::from(by_tag)))?.count(), 1);
+    assert_sound(&site.log)
+}
+
+/// Whoever gives a task of a tray back, its last attempt ends in the tray: by the handle of tasks, by a
+/// sweep, and when its holder is let go.
+#[test]
+fn the_last_attempt_ends_at_once_whoever_ends_it() -> Outcome {
+    let site = Site::new()?;
+    let mut settings = Settings::default();
+    settings.trays.max_attempts = 1;
+    settings.record(&site.log)?;
+    let tasks = Tasks::new(&site.log).stream("tray:in");
+    let dead = |count: usize| -> Outcome {
+        let found = site.trays.dead_letters("in")?;
+        assert_eq!(found.len(), count);
+        Ok(())
+    };
+    for id in ["a", "b", "c", "d"] {
+        site.add(id, 0, &[])?;
+    }
+    let held = site.claim(Hold::Opening);
+    tasks.release_blocking("a", held.fence)?;
+    dead(1)?;
+    let told = tasks.release_blocking("a", held.fence).unwrap_err();
+    assert_eq!(told.code(), "stale_claim");
+    let held = site.claim(Hold::Opening);
+    tasks.fail_blocking("b", held.fence, "it broke")?;
+    dead(2)?;
+    site.claim(Hold::For(60 * SECOND));
+    site.clocked.clock.advance(60 * SECOND);
+    assert_eq!(tasks.sweep_blocking()?.len(), 1);
+    dead(3)?;
+    let agents = Agents::new(&site.log);
+    agents.spawn_blocking(&NewHelper::new("h1").tray("in").ttl_s(60))?;
+    let held = site.trays.claim_blocking("in", "h1", Hold::Opening)?;
+    assert!(matches!(held, Claim::Claimed(_)));
+    site.clocked.clock.advance(60 * SECOND);
+    let reaped = agents.reap_blocking()?;
+    assert_eq!((reaped.len(), reaped[0].released.len()), (1, 1));
+    dead(4)?;
+    for id in ["a", "b", "c", "d"] {
+        assert_eq!(site.state(id), TaskState::Cancelled, "{id}");
+    }
+    assert!(site.nothing().drained);
     assert_sound(&site.log)
 }

@@ -25,7 +25,8 @@ idempotent can be claimed again; of any other it is then unknown whether it was 
 releases it. Completing, failing, renewing and cancelling need the fence that the claim answered.
 
 With --json each call is answered with one line on stdout: state, kind, name, key, attempt, fence, holder, \
-lease_expires_at, result, error, position. Refusals say why on stderr.";
+lease_expires_at, result, error, position. The state of a claim that was refused for another reason than how the call \
+stands is not_approved or exceeded. Refusals say why on stderr.";
 
 const KEYS: &str = "KEY is looked up in the scope of the stream. --id takes the position of a claim instead, of any key.";
 

@@ -63,6 +63,9 @@ pub(crate) struct CreateTaskArgs {
     /// The agent through which it is created, by name; refused while that one sleeps
     #[arg(long = "by", value_name = "AGENT")]
     pub(crate) created_by: Option<String>,
+    /// Whose budget it is in; refused where that does not let tasks be so deep
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) budget: Option<String>,
     /// A field that it says to be admitted; may be given more than once
     #[arg(long, value_name = "FIELD=TEXT", value_parser = parse_field)]
     pub(crate) admission: Vec<(String, String)>,

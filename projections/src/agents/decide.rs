@@ -2,8 +2,8 @@
 //! chooses is recorded in the same step.
 
 use super::fold::{
-    ACCEPTED, ALL, FOLD, PRINCIPAL, REFUSED, STALE, UNAUTHORISED, agent_key, helpers_key, mark_key,
-    order_key,
+    ACCEPTED, ALL, FOLD, PRINCIPAL, REFUSED, Refusals, STALE, UNAUTHORISED, agent_key, helpers_key,
+    is_recent, mark_key, order_key, refused_key,
 };
 use crate::events::control::{agent as field, message};
 use crate::events::{AgentRegistered, AgentState, MessageClass};
@@ -292,11 +292,19 @@ pub(super) fn send(
             posted(false),
         ),
         Some(false) => {
+            let told: Option<Refusals> = view::row(context, FOLD, &refused_key(to))?;
+            let is_told = told.unwrap_or_default().iter().any(|(principal, at_us)| {
+                *principal == header.principal && is_recent(*at_us, context.now_us())
+            });
+            let decision =
+                Decision::record(MESSAGE, control.u64(message::ORDER, REFUSED), posted(true));
+            if is_told {
+                return Ok(decision);
+            }
             let refused = Control::new()
                 .u64(field::ORDER, position.get())
                 .text(field::WHY, UNAUTHORISED);
-            Decision::record(MESSAGE, control.u64(message::ORDER, REFUSED), posted(true))
-                .and(NOT_AN_ORDER, refused)
+            decision.and(NOT_AN_ORDER, refused)
         }
     })
 }

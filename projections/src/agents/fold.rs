@@ -4,6 +4,7 @@
 //!  'a' NAME    how an agent stands
 //!  'o' TO      the newest order for an agent, or for `*`
 //!  'm' READER  up to where somebody has read
+//!  'x' TO      whose orders to an agent, or to `*`, were refused in the last second
 //!
 //!  of helpers that are not retired:
 //!  'c' PARENT          how many a principal has, and how many of them run
@@ -35,6 +36,14 @@ pub(super) const STALE: &str = "stale";
 /// Code of an order of somebody who may not give it.
 pub(super) const UNAUTHORISED: &str = "not_authorised";
 
+/// Refused orders of one sender to one agent within this many microseconds are recorded once.
+const REFUSAL_WINDOW_US: u64 = 1_000_000;
+/// Most senders of which it is known that an order was refused in the last second.
+const MAX_REFUSED: usize = 64;
+
+/// Principals whose orders were refused, and when that was recorded last.
+pub(super) type Refusals = Vec<(String, u64)>;
+
 /// The fold of agents and what they are told.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
@@ -53,7 +62,7 @@ impl Fold for AgentsFold {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -94,6 +103,11 @@ fn expiry_key(helper: &HelperRow, name: &str) -> Vec<u8> {
 
 pub(super) fn order_key(to: &str) -> Vec<u8> {
     [b"o", to.as_bytes()].concat()
+}
+
+/// Key of whose orders to an agent were refused.
+pub(super) fn refused_key(to: &str) -> Vec<u8> {
+    [b"x", to.as_bytes()].concat()
 }
 
 pub(super) fn mark_key(reader: &str) -> Vec<u8> {
@@ -141,6 +155,9 @@ fn agent(rows: &mut dyn Rows, change: &str, seen: &Seen<'_>) -> Result<(), FoldE
     let Some(name) = seen.control.get_text(field::NAME) else {
         return Ok(());
     };
+    if seen.control.get_text(field::WHY) == Some(UNAUTHORISED) {
+        return refused(rows, name, seen);
+    }
     let key = agent_key(name);
     let before: Option<AgentRow> = rows::get(rows, &key)?;
     let next = match (&before, change) {
@@ -162,6 +179,24 @@ fn agent(rows: &mut dyn Rows, change: &str, seen: &Seen<'_>) -> Result<(), FoldE
         mark(rows, &helper.parent)?;
     }
     mark(rows, &principal_of(name))
+}
+
+/// Keeps whose orders were refused in the last second, so that it is not recorded again.
+fn refused(rows: &mut dyn Rows, to: &str, seen: &Seen<'_>) -> Result<(), FoldError> {
+    let key = refused_key(to);
+    let mut known: Refusals = rows::get(rows, &key)?.unwrap_or_default();
+    let principal = &seen.header.principal;
+    known.retain(|(other, at_us)| other != principal && is_recent(*at_us, seen.recorded_at_us));
+    if known.len() >= MAX_REFUSED {
+        known.remove(0);
+    }
+    known.push((principal.clone(), seen.recorded_at_us));
+    rows::put(rows, &key, &known)
+}
+
+/// Whether a refusal is of the last second.
+pub(super) fn is_recent(at_us: u64, now_us: u64) -> bool {
+    now_us.saturating_sub(at_us) < REFUSAL_WINDOW_US
 }
 
 fn spawned(seen: &Seen<'_>) -> AgentRow {

@@ -10,7 +10,7 @@ use super::helper_decide::{self, Spawning, Terms};
 use super::message::REDECIDED;
 use super::{AgentError, Agents, RetireReason, is_agent_name};
 use crate::asks::{ReapHelpers, RetireHelper, SpawnHelper};
-use crate::command::Command;
+use crate::command::{Command, Waiting, at_once};
 use crate::events::control::agent as field;
 use crate::events::{AgentHelperSpawned, AgentRetired};
 use crate::settings::Settings;
@@ -231,7 +231,8 @@ impl Agents {
         }
         let done = self.retiring(name, why)?.run(&self.log).await?;
         let at = self.retired(name, done)?;
-        Tasks::new(&self.log).release_held(&[name]).await?;
+        let tasks = Tasks::new(&self.log);
+        tasks.release_held(&[name], Waiting::Async).await?;
         Ok(at)
     }
 
@@ -253,7 +254,8 @@ impl Agents {
         }
         let done = self.retiring(name, why)?.run_blocking(&self.log)?;
         let at = self.retired(name, done)?;
-        Tasks::new(&self.log).release_held_blocking(&[name])?;
+        let tasks = Tasks::new(&self.log);
+        at_once(tasks.release_held(&[name], Waiting::Blocking))?;
         Ok(at)
     }
 
@@ -280,7 +282,8 @@ impl Agents {
             reaped.push(Reaped::of(name, why));
         }
         let names: Vec<&str> = reaped.iter().map(|reaped| reaped.name.as_str()).collect();
-        let released = Tasks::new(&self.log).release_held(&names).await?;
+        let tasks = Tasks::new(&self.log);
+        let released = tasks.release_held(&names, Waiting::Async).await?;
         Ok(with(reaped, released))
     }
 
@@ -301,7 +304,8 @@ impl Agents {
             reaped.push(Reaped::of(name, why));
         }
         let names: Vec<&str> = reaped.iter().map(|reaped| reaped.name.as_str()).collect();
-        let released = Tasks::new(&self.log).release_held_blocking(&names)?;
+        let tasks = Tasks::new(&self.log);
+        let released = at_once(tasks.release_held(&names, Waiting::Blocking))?;
         Ok(with(reaped, released))
     }
 

@@ -6,6 +6,7 @@ use super::fold::{ESCALATE, FOLD, REJECT, effect_key, request_key};
 use crate::events::ApprovalState;
 use crate::events::control::approval as field;
 use crate::rows::ApprovalRow;
+use crate::seen::Seen;
 use crate::settings::{ApprovalMode, Settings};
 use crate::view;
 use runstone_codec::{Authority, Control, Position, TypedEvent as _};
@@ -28,8 +29,8 @@ pub(super) type Found = (u64, ApprovalRow);
 /// What asking comes to.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// It is recorded there.
-    At(Position),
+    /// It is recorded.
+    New(Box<Found>),
     /// The same was asked before and still counts.
     Was(Box<Found>),
     /// Something else is asked under the key of the call, and not decided yet.
@@ -88,23 +89,43 @@ pub(super) fn request(
             .u64(field::EXPIRES_AT_US, expires_at_us)
             .u64(field::LASTS_US, lasts_us);
     }
-    let at = Asked::At(context.next_position());
-    Ok(Decision::record(0, control, at))
+    let row = foreseen(context, (0, 0), &control, |seen| {
+        ApprovalRow::requested(seen)
+    })?;
+    let new = Asked::New(Box::new((context.next_position().get(), row)));
+    Ok(Decision::record(0, control, new))
 }
 
-/// What a vote or an expiry comes to.
+/// What comes of a candidate, that is recorded with this control behind so many others.
+fn foreseen<T>(
+    context: &DecideContext<'_>,
+    (candidate, behind): (usize, u64),
+    control: &Control,
+    take: impl FnOnce(&Seen<'_>) -> T,
+) -> Result<T, AppendError> {
+    let (header, said) = context.candidate(candidate).ok_or(AppendError::Empty)?;
+    let control = said.clone().merge(control.clone());
+    Ok(take(&Seen {
+        position: context.next_position().get().saturating_add(behind),
+        recorded_at_us: context.now_us(),
+        header,
+        control: &control,
+    }))
+}
+
+/// What a vote or an expiry comes to, and how the request stands then.
 #[derive(Debug)]
 pub(super) enum Voted {
-    Counted,
+    Counted(Box<Found>),
     NotFound,
     AlreadyDecided(Box<Found>),
     /// Time ran out: it is recorded by this, and there was no vote.
-    Expired,
+    Expired(Box<Found>),
     NotAllowed(Why),
     /// A newer request for the same call took its place.
     Superseded,
     /// There is nothing to record.
-    NotExpired,
+    NotExpired(Box<Found>),
 }
 
 /// Why somebody may not vote.
@@ -224,11 +245,7 @@ pub(super) fn vote(
     }
     let steady_us = context.steady_us();
     if row.is_over(steady_us) {
-        return Ok(Decision::record(
-            EXPIRED,
-            expiry(&row, request, steady_us),
-            Voted::Expired,
-        ));
+        return expired(context, EXPIRED, (request, row));
     }
     let (header, _) = context.candidate(VOTED).ok_or(AppendError::Empty)?;
     if let Err(why) = may_vote(&row, &header.principal, header.authority) {
@@ -241,11 +258,35 @@ pub(super) fn vote(
             .u64(field::APPROVED, u64::from(is_yes))
     };
     let decided = outcome(&row, is_yes);
-    let decision = Decision::record(VOTED, control(is_yes), Voted::Counted);
-    Ok(match decided {
-        Some(is_approved) => decision.and(DECIDED, control(is_approved)),
-        None => decision,
-    })
+    let mut next = row.clone();
+    let mut record = vec![(VOTED, control(is_yes))];
+    foreseen(context, (VOTED, 0), &control(is_yes), |seen| {
+        next.change("voted", seen);
+    })?;
+    if let Some(is_approved) = decided {
+        let control = control(is_approved);
+        foreseen(context, (DECIDED, 1), &control, |seen| {
+            next.change("decided", seen);
+        })?;
+        record.push((DECIDED, control));
+    }
+    let mut decision = Decision::nothing(Voted::Counted(Box::new((request, next))));
+    decision.record = record;
+    Ok(decision)
+}
+
+/// Records that time ran out, by this candidate.
+fn expired(
+    context: &DecideContext<'_>,
+    candidate: usize,
+    (request, mut row): Found,
+) -> Result<Decision<Voted>, AppendError> {
+    let control = expiry(&row, request, context.steady_us());
+    foreseen(context, (candidate, 0), &control, |seen| {
+        row.change("expired", seen);
+    })?;
+    let expired = Voted::Expired(Box::new((request, row)));
+    Ok(Decision::record(candidate, control, expired))
 }
 
 /// Takes a request back, which rejects it; its only candidate is the decision.
@@ -253,7 +294,7 @@ pub(super) fn withdraw(
     context: &mut DecideContext<'_>,
     request: u64,
 ) -> Result<Decision<Voted>, AppendError> {
-    let Some(row) = request_at(context, request)? else {
+    let Some(mut row) = request_at(context, request)? else {
         return Ok(Decision::nothing(Voted::NotFound));
     };
     if row.state() != ApprovalState::Pending {
@@ -270,7 +311,11 @@ pub(super) fn withdraw(
         .bytes(field::KEY, row.effect.as_slice())
         .u64(field::REQUEST, request)
         .u64(field::APPROVED, 0);
-    Ok(Decision::record(0, control, Voted::Counted))
+    foreseen(context, (0, 0), &control, |seen| {
+        row.change("decided", seen);
+    })?;
+    let counted = Voted::Counted(Box::new((request, row)));
+    Ok(Decision::record(0, control, counted))
 }
 
 /// Records that a request was not decided in time; its only candidate is that event.
@@ -281,12 +326,11 @@ pub(super) fn expire(
     let Some(row) = request_at(context, request)? else {
         return Ok(Decision::nothing(Voted::NotFound));
     };
-    let steady_us = context.steady_us();
-    if !row.is_over(steady_us) {
-        return Ok(Decision::nothing(Voted::NotExpired));
+    if !row.is_over(context.steady_us()) {
+        let stands = Box::new((request, row));
+        return Ok(Decision::nothing(Voted::NotExpired(stands)));
     }
-    let control = expiry(&row, request, steady_us);
-    Ok(Decision::record(0, control, Voted::Expired))
+    expired(context, 0, (request, row))
 }
 
 /// A call as approvals see it.

@@ -81,41 +81,16 @@ fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
 }
 
 fn requested(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
-    let number = |field| seen.control.get_u64(field).unwrap_or_default();
-    let text = |field| seen.control.get_text(field).unwrap_or_default();
-    let bytes = |field| seen.control.get_bytes(field).unwrap_or_default().to_vec();
-    let event_id = seen.header.event_id.into_bytes();
-    let row = ApprovalRow {
-        event_id,
-        effect: bytes(field::KEY),
-        scope: seen.header.scope.clone(),
-        stream: seen.header.stream.clone(),
-        what: bytes(field::WHAT),
-        state: 0,
-        mode: u8::try_from(number(field::MODE)).unwrap_or_default(),
-        reviewers: reviewers_of(text(field::REVIEWERS)),
-        votes: Vec::new(),
-        requester: seen.header.principal.clone(),
-        requested_at_us: seen.recorded_at_us,
-        expires_at_us: seen.control.get_u64(field::EXPIRES_AT_US),
-        lasts_us: seen.control.get_u64(field::LASTS_US),
-        on_timeout: u8::try_from(number(field::ON_TIMEOUT)).unwrap_or_default(),
-        escalate_to: text(field::ESCALATE_TO).to_owned(),
-        decided: None,
-        decided_by: String::new(),
-        is_spent: false,
-        refused: None,
-    };
+    let row = ApprovalRow::requested(seen);
     let of_effect = effect_key(&row.effect, &row.scope);
     // Only the newest request for a call can still be decided.
     if let Some(before) = rows::get::<u64>(rows, &of_effect)? {
         rows.remove(&pending_key(before));
     }
     rows::put(rows, &of_effect, &seen.position)?;
-    rows::put(rows, &id_key(&event_id), &seen.position)?;
+    rows::put(rows, &id_key(&row.event_id), &seen.position)?;
     rows.put(&pending_key(seen.position), Vec::new());
-    rows::put(rows, &request_key(seen.position), &row)?;
-    Ok(())
+    rows::put(rows, &request_key(seen.position), &row)
 }
 
 pub(super) fn reviewers_of(list: &str) -> Vec<String> {
@@ -126,38 +101,15 @@ pub(super) fn reviewers_of(list: &str) -> Vec<String> {
 fn changed(rows: &mut dyn Rows, change: &str, seen: &Seen<'_>) -> Result<(), FoldError> {
     let request = seen.control.get_u64(field::REQUEST).unwrap_or_default();
     let key = request_key(request);
-    let Some(mut next) = rows::get::<ApprovalRow>(rows, &key)? else {
+    let Some(mut row) = rows::get::<ApprovalRow>(rows, &key)? else {
         return Ok(());
     };
-    let is_yes = seen.control.get_u64(field::APPROVED) == Some(1);
-    let follows = seen.control.get_u64(field::ON_TIMEOUT);
-    let state = match (change, follows) {
-        ("voted", _) => {
-            next.votes.push((seen.header.principal.clone(), is_yes));
-            None
-        }
-        ("expired", Some(ESCALATE)) => {
-            next.reviewers = vec![std::mem::take(&mut next.escalate_to)];
-            next.votes.clear();
-            next.expires_at_us = seen.control.get_u64(field::EXPIRES_AT_US);
-            // It goes to somebody else once.
-            next.on_timeout = 0;
-            next.mode = 0;
-            None
-        }
-        ("decided", _) if is_yes => Some(ApprovalState::Approved),
-        ("expired", Some(APPROVE)) => Some(ApprovalState::Approved),
-        ("decided" | "expired", _) => Some(ApprovalState::Rejected),
-        _ => return Ok(()),
-    };
-    if let Some(state) = state {
-        next.state = u8::try_from(state.number()).unwrap_or_default();
-        next.decided = Some(seen.position);
-        next.decided_by.clone_from(&seen.header.principal);
+    let was_pending = row.state() == ApprovalState::Pending;
+    row.change(change, seen);
+    if was_pending && row.state() != ApprovalState::Pending {
         rows.remove(&pending_key(request));
     }
-    rows::put(rows, &key, &next)?;
-    Ok(())
+    rows::put(rows, &key, &row)
 }
 
 /// The first attempt that may have been executed spends an approval.
@@ -182,11 +134,66 @@ fn claimed(rows: &mut dyn Rows, change: &str, seen: &Seen<'_>) -> Result<(), Fol
         let code = seen.control.get_text(effect::WHY).unwrap_or_default();
         next.refused = Some((code.to_owned(), seen.recorded_at_us));
     }
-    rows::put(rows, &key, &next)?;
-    Ok(())
+    rows::put(rows, &key, &next)
 }
 
 impl ApprovalRow {
+    /// As it is asked.
+    pub(super) fn requested(seen: &Seen<'_>) -> Self {
+        let number = |field| seen.control.get_u64(field).unwrap_or_default();
+        let text = |field| seen.control.get_text(field).unwrap_or_default();
+        let bytes = |field| seen.control.get_bytes(field).unwrap_or_default().to_vec();
+        Self {
+            event_id: seen.header.event_id.into_bytes(),
+            effect: bytes(field::KEY),
+            scope: seen.header.scope.clone(),
+            stream: seen.header.stream.clone(),
+            what: bytes(field::WHAT),
+            state: 0,
+            mode: u8::try_from(number(field::MODE)).unwrap_or_default(),
+            reviewers: reviewers_of(text(field::REVIEWERS)),
+            votes: Vec::new(),
+            requester: seen.header.principal.clone(),
+            requested_at_us: seen.recorded_at_us,
+            expires_at_us: seen.control.get_u64(field::EXPIRES_AT_US),
+            lasts_us: seen.control.get_u64(field::LASTS_US),
+            on_timeout: u8::try_from(number(field::ON_TIMEOUT)).unwrap_or_default(),
+            escalate_to: text(field::ESCALATE_TO).to_owned(),
+            decided: None,
+            decided_by: String::new(),
+            is_spent: false,
+            refused: None,
+        }
+    }
+
+    /// As it stands after a vote, a decision or an expiry.
+    pub(super) fn change(&mut self, change: &str, seen: &Seen<'_>) {
+        let is_yes = seen.control.get_u64(field::APPROVED) == Some(1);
+        let follows = seen.control.get_u64(field::ON_TIMEOUT);
+        let state = match (change, follows) {
+            ("voted", _) => {
+                self.votes.push((seen.header.principal.clone(), is_yes));
+                return;
+            }
+            ("expired", Some(ESCALATE)) => {
+                self.reviewers = vec![std::mem::take(&mut self.escalate_to)];
+                self.votes.clear();
+                self.expires_at_us = seen.control.get_u64(field::EXPIRES_AT_US);
+                // It goes to somebody else once.
+                self.on_timeout = 0;
+                self.mode = 0;
+                return;
+            }
+            ("decided", _) if is_yes => ApprovalState::Approved,
+            ("expired", Some(APPROVE)) => ApprovalState::Approved,
+            ("decided" | "expired", _) => ApprovalState::Rejected,
+            _ => return,
+        };
+        self.state = u8::try_from(state.number()).unwrap_or_default();
+        self.decided = Some(seen.position);
+        self.decided_by.clone_from(&seen.header.principal);
+    }
+
     pub(super) fn state(&self) -> ApprovalState {
         ApprovalState::from_number(self.state.into()).unwrap_or(ApprovalState::Rejected)
     }

@@ -228,7 +228,7 @@ impl Approvals {
             .voting(request, is_yes, comment)?
             .run(&self.log)
             .await?;
-        self.voted(request, voted)
+        self.voted(voted)
     }
 
     /// [`vote`](Self::vote) for callers without a runtime.
@@ -252,7 +252,7 @@ impl Approvals {
         let voted = self
             .voting(request, is_yes, comment)?
             .run_blocking(&self.log)?;
-        self.voted(request, voted)
+        self.voted(voted)
     }
 
     /// Records what follows from a request that expired; answers how it stands then. One that did
@@ -289,8 +289,11 @@ impl Approvals {
         request: Position,
         waiting: Waiting,
     ) -> Result<Approval, ApprovalError> {
-        self.expiring(request)?.run_by(&self.log, waiting).await?;
-        self.get(request)
+        let expired = self.expiring(request)?.run_by(&self.log, waiting).await?;
+        match expired {
+            Voted::Expired(found) => Ok(Approval::of(*found, self.log.steady_us())),
+            other => self.voted(other),
+        }
     }
 
     /// Takes a request back, which rejects it: whoever asked, a person or a commander may. Answers how
@@ -319,7 +322,7 @@ impl Approvals {
             return told;
         }
         let command = self.withdrawing(request, comment)?;
-        self.voted(request, command.run(&self.log).await?)
+        self.voted(command.run(&self.log).await?)
     }
 
     /// [`withdraw`](Self::withdraw) for callers without a runtime.
@@ -339,7 +342,7 @@ impl Approvals {
             return told;
         }
         let command = self.withdrawing(request, comment)?;
-        self.voted(request, command.run_blocking(&self.log)?)
+        self.voted(command.run_blocking(&self.log)?)
     }
 
     /// Records what follows from every request that expired; answers how many did.
@@ -409,14 +412,15 @@ impl Approvals {
         })?)
     }
 
-    fn voted(&self, request: Position, voted: Voted) -> Result<Approval, ApprovalError> {
+    /// How it stands is told as it was decided: what is recorded is never answered by an error.
+    fn voted(&self, voted: Voted) -> Result<Approval, ApprovalError> {
         let of = |found| Box::new(Approval::of(found, self.log.steady_us()));
         match voted {
-            Voted::Counted | Voted::NotExpired => self.get(request),
+            Voted::Counted(found) | Voted::NotExpired(found) => Ok(*of(*found)),
             Voted::NotFound => Err(ApprovalError::NotFound),
             Voted::AlreadyDecided(found) => Err(ApprovalError::AlreadyDecided(of(*found))),
             Voted::Superseded => Err(ApprovalError::Superseded),
-            Voted::Expired => Err(ApprovalError::Expired(Box::new(self.get(request)?))),
+            Voted::Expired(found) => Err(ApprovalError::Expired(of(*found))),
             Voted::NotAllowed(why) => Err(match why {
                 Why::Authority(authority) => ApprovalError::NotAllowed { authority },
                 Why::OwnRequest => ApprovalError::OwnRequest,

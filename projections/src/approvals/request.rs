@@ -216,8 +216,7 @@ impl Approvals {
     fn asked(&self, asked: Asked) -> Result<Option<Approval>, ApprovalError> {
         let of = |found| Approval::of(found, self.log.steady_us());
         match asked {
-            Asked::At(position) => self.get(position).map(Some),
-            Asked::Was(found) => Ok(Some(of(*found))),
+            Asked::New(found) | Asked::Was(found) => Ok(Some(of(*found))),
             Asked::Other(found) => Err(ApprovalError::Pending(Box::new(of(*found)))),
             Asked::Reconfigured => Ok(None),
         }

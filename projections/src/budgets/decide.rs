@@ -83,6 +83,19 @@ impl Books {
         Ok(self.chain(context, id)?.is_some())
     }
 
+    /// The limit that asking for so much would exceed, or that an owner is over already. Nothing is
+    /// recorded of it.
+    pub(crate) fn refuses(
+        &mut self,
+        context: &DecideContext<'_>,
+        (id, rules): (&OwnerId, &Rules),
+        asked: &Amounts,
+    ) -> Result<Option<Exceeded>, AppendError> {
+        let chain = self.chain(context, id)?.unwrap_or_default();
+        let look = (Look::Ahead, context.now_us());
+        Ok(self.exceeded(&chain, rules, asked, look))
+    }
+
     fn each(&mut self, chain: &[OwnerId], mut change: impl FnMut(&mut OwnerRow)) {
         for id in chain {
             if let Some(row) = self.rows.get_mut(id) {

@@ -62,7 +62,7 @@ use crate::asks::{
 };
 use crate::command::{Command, Waiting, at_once};
 use crate::events::BudgetOpened;
-use crate::lease::{Hold, LENGTHS};
+use crate::lease::{Hold, LENGTHS, MAX_HOLDER_LEN};
 use crate::settings::{InForce, Settings};
 use crate::upcasters;
 use decide::{Books, End, Ended, Ending, How, Took, Use};
@@ -80,8 +80,6 @@ const REDECIDED: usize = 16;
 const EXPIRED_AT_ONCE: usize = 64;
 /// Lapsed reservations of an owner that each command on it records.
 const EXPIRED_BY_THE_WAY: usize = 16;
-/// Longest holder in bytes.
-const MAX_HOLDER_LEN: usize = 256;
 
 /// The budgets of a log.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use super::{Class, Effect, EffectError, EffectId, Executed, KeySource, Kind, jso
 use crate::budgets::{Amounts, BudgetError, Owner, OwnerId};
 use crate::events::control::approval;
 use crate::events::{ErrorSaid, approved_as};
-use crate::lease::Hold;
+use crate::lease::{Hold, MAX_HOLDER_LEN};
 use crate::runs::RunHeld;
 use runstone_codec::{Keyed, Position, Uuid};
 use runstone_store::Log;
@@ -16,8 +16,6 @@ use std::borrow::Cow;
 
 /// Longest name of a call in bytes.
 pub const MAX_NAME_LEN: usize = 256;
-/// Longest holder in bytes.
-pub const MAX_HOLDER_LEN: usize = 256;
 /// Most owners that one claim spends from.
 pub const MAX_CLAIM_BUDGETS: usize = 4;
 

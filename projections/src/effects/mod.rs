@@ -39,9 +39,9 @@ mod list;
 mod past;
 
 pub use crate::events::{Class, Executed, Kind, State};
+pub use crate::lease::MAX_HOLDER_LEN;
 pub use claim::{
-    Change, Claim, Claimed, Found, Fresh, Held, MAX_CLAIM_BUDGETS, MAX_HOLDER_LEN, MAX_NAME_LEN,
-    Outcome, Target,
+    Change, Claim, Claimed, Found, Fresh, Held, MAX_CLAIM_BUDGETS, MAX_NAME_LEN, Outcome, Target,
 };
 pub use error::EffectError;
 pub use fold::EffectsFold;

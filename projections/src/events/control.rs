@@ -223,6 +223,10 @@ pub mod task {
     pub const TRAY: u16 = 17;
     /// `task.created`: what is claimed first has the highest.
     pub const PRIORITY: u16 = 18;
+    /// `task.created`: whose budget it is in: digest of the owner's name under its scope, 16 bytes.
+    pub const BUDGET: u16 = 20;
+    /// `task.created`: scope of that owner.
+    pub const BUDGET_SCOPE: u16 = 21;
     /// `task.created`: keyed digests of the ids of the tasks that come before it, 16 bytes in each
     /// field from this one on.
     pub const DEPENDS_ON: u16 = 32;

@@ -10,7 +10,7 @@ use crate::budgets::decide::Books;
 use crate::budgets::{self, BudgetError, Owner, OwnerId};
 use crate::command::Command;
 use crate::events::{RunResumed, RunStarted, SettingsInForce, control};
-use crate::lease::{Hold, Moment};
+use crate::lease::{Hold, MAX_HOLDER_LEN, Moment};
 use crate::rows::RunRow;
 use crate::settings::Settings;
 use crate::view;
@@ -36,7 +36,7 @@ pub struct Begin {
     /// Whose budget its steps and calls of models spend. One that it has already is kept; a run
     /// that another one spawns has that one's, or one below that.
     pub budget: Option<Owner>,
-    /// Who holds it: a pseudonym, at most 128 bytes.
+    /// Who holds it: a pseudonym, at most [`MAX_HOLDER_LEN`] bytes.
     pub holder: String,
     /// How long it is held without a word.
     pub hold: Hold,
@@ -178,6 +178,14 @@ pub(crate) fn is_held(context: &DecideContext<'_>, held: &RunHeld) -> Result<boo
 }
 
 fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
+    let len = begin.holder.len();
+    if len > MAX_HOLDER_LEN {
+        return Err(RunError::TooLong {
+            what: "holder",
+            len,
+            limit: MAX_HOLDER_LEN,
+        });
+    }
     let in_force = Settings::in_force(log)?;
     let default_us = in_force.settings.leases.run_s.saturating_mul(SECOND_US);
     let length = begin.hold.length(default_us);

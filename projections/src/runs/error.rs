@@ -41,6 +41,16 @@ pub enum RunError {
         /// Where it was begun or resumed.
         fence: Position,
     },
+    /// Who holds it has too long a name.
+    #[error("the {what} has {len} bytes; at most {limit} are taken")]
+    TooLong {
+        /// Of what.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// It spends another budget, and that never changes.
     #[error("run `{stream}` spends another budget, and that never changes")]
     OtherBudget {
@@ -87,6 +97,7 @@ impl RunError {
             Self::Exists(_) => "run_exists",
             Self::NotFound { .. } => "run_not_found",
             Self::Stale { .. } => "stale_run",
+            Self::TooLong { .. } => "name_too_long",
             Self::OtherBudget { .. } => "run_budget",
             Self::Budget(error) => error.code(),
             Self::Session(error) => error.code(),
@@ -110,7 +121,7 @@ impl RunError {
             Self::Budget(error) => error.kind(),
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Session(error) => error.kind(),
-            Self::Json(_) | Self::Event(_) => ErrorKind::Usage,
+            Self::TooLong { .. } | Self::Json(_) | Self::Event(_) => ErrorKind::Usage,
             Self::Entropy(_) => ErrorKind::Storage,
             Self::Append(error) => error.kind(),
             Self::Read(error) => error.kind(),

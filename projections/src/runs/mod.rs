@@ -29,6 +29,7 @@ mod list;
 mod record;
 mod summary;
 
+pub use crate::lease::MAX_HOLDER_LEN;
 pub use audit::{
     Act, Newest, RECENT, Recent, Violation, ViolationKind, recent, timeline, violations,
 };

@@ -68,6 +68,25 @@ fn opening() -> Opening {
 /// An event, and where it stands.
 type Placed<'a> = (u64, &'a Event);
 
+#[test]
+fn the_name_of_a_holder_is_bounded() {
+    let mut options = OpenOptions::default();
+    options.folds = standard_folds();
+    let log = Log::memory(&CreateOptions::default(), options).unwrap();
+    let mut begin = Begin::new("run-1", "bot");
+    begin.holder = "h".repeat(MAX_HOLDER_LEN + 1);
+    let size = log.size();
+    let told = begin_blocking(&log, &begin).unwrap_err();
+    assert_eq!(told.code(), "name_too_long");
+    assert!(
+        told.to_string()
+            .contains("the holder has 257 bytes; at most 256")
+    );
+    assert_eq!(log.size(), size);
+    begin.holder.pop();
+    begin_blocking(&log, &begin).unwrap();
+}
+
 /// Whether a run is a recording, where it began, and where it ended.
 fn life<'a>(mine: &[Placed<'a>]) -> (bool, Option<Placed<'a>>, Option<Placed<'a>>) {
     let is_tagged = |event: &Event| {

@@ -2,6 +2,7 @@
 
 use super::{TaskError, TaskState};
 use crate::agents::is_agent_name;
+use crate::budgets::Owner;
 use crate::lease::Hold;
 use runstone_codec::Position;
 use schemars::JsonSchema;
@@ -27,6 +28,7 @@ pub struct NewTask {
     pub(crate) created_by: Option<String>,
     pub(crate) admission: BTreeMap<String, String>,
     pub(crate) state: TaskState,
+    pub(crate) budget: Option<Owner>,
 }
 
 impl NewTask {
@@ -43,6 +45,7 @@ impl NewTask {
             created_by: None,
             admission: BTreeMap::new(),
             state: TaskState::Todo,
+            budget: None,
         }
     }
 
@@ -98,6 +101,14 @@ impl NewTask {
     /// It begins in this state: [`TaskState::Todo`] or [`TaskState::Backlog`].
     pub fn state(mut self, state: TaskState) -> Self {
         self.state = state;
+        self
+    }
+
+    /// Whose budget it is in, with all tasks below it that name none: a task deeper than the limit of
+    /// `depth` there is not created, nor one whose owner is over another limit. A part of a task is in
+    /// that one's budget, or in one below it.
+    pub fn budget(mut self, owner: impl Into<Owner>) -> Self {
+        self.budget = Some(owner.into());
         self
     }
 

@@ -9,16 +9,19 @@ use super::fold::{
 };
 use super::loops::{Bounds, Judged, Look, Loop, Wanted, judge};
 use super::machine::{self, is_terminal};
-use super::{LoopType, Task, TaskId, TaskState};
+use super::run::bounds;
+use super::{LoopType, NewTask, Task, TaskId, TaskState};
 use crate::agents;
+use crate::budgets::decide::Books;
+use crate::budgets::{self, Amounts, BudgetError, Exceeded, OwnerId, Rules};
 use crate::events::control::task as field;
 use crate::lease::{Hold, Moment};
 use crate::rows::TaskRow;
-use crate::settings::Settings;
+use crate::settings::{InForce, Settings};
 use crate::view;
 use bincode::Decode;
 use runstone_codec::{Control, Position, TypedEvent as _};
-use runstone_store::{AppendError, DecideContext, Decision};
+use runstone_store::{AppendError, DecideContext, Decision, Log};
 
 /// The refusal, among the candidates of every command.
 pub(super) const REFUSED: usize = 0;
@@ -46,6 +49,7 @@ pub(crate) const FAILED: &str = "failed";
 pub(crate) const HOLDER_RETIRED: &str = "holder_retired";
 /// Why a creation or claim is refused that is no loop, as a code.
 const ADMISSION: &str = "admission";
+const EXCEEDED: &str = "budget_exceeded";
 const EXISTS: &str = "exists";
 const NOT_TODO: &str = "not_todo";
 const IDLE: &str = "agent_idle";
@@ -111,6 +115,24 @@ pub(crate) struct Creation {
     pub(crate) bounds: Bounds,
     /// Whether fields are missing that the settings ask for.
     pub(crate) is_incomplete: bool,
+    /// Whose budget it names.
+    pub(crate) budget: Option<OwnerId>,
+    pub(crate) rules: Rules,
+}
+
+impl Creation {
+    pub(crate) fn of(log: &Log, new: &NewTask, in_force: &InForce) -> Result<Self, BudgetError> {
+        let settings = &in_force.settings;
+        let missing = new.missing(&settings.admission.required);
+        let owner = new.budget.as_ref();
+        Ok(Self {
+            settings_at: in_force.position,
+            bounds: bounds(settings),
+            is_incomplete: settings.admission.enabled && !missing.is_empty(),
+            budget: owner.map(|owner| budgets::id_of(log, owner)).transpose()?,
+            rules: Rules::of(settings),
+        })
+    }
 }
 
 /// What it comes to.
@@ -134,6 +156,12 @@ pub(crate) enum Verdict {
     /// The agent that claims is gone for good.
     Retired(String),
     Loop(Loop),
+    /// Its budget has no room for it.
+    Exceeded(Box<Exceeded>),
+    /// Nobody opened the budget that it names.
+    UnknownBudget,
+    /// It is not one of those below the budget of the task that it is a part of.
+    OutsideOfParent,
     Exists(Box<Task>),
     /// It is not to be done: nobody can claim it.
     NotTodo(Box<Task>),
@@ -349,12 +377,16 @@ fn create(
         (Verdict::Idle, IDLE)
     } else {
         match judge(&mut Rows(context), &wanted, &terms.bounds)? {
-            Judged::Allowed { depth } => {
-                let mut steps = Steps::new(place);
-                let verdict = Verdict::Created(id.clone(), steps.next(context), depth);
-                steps.add(CREATED, Control::new().u64(field::DEPTH, depth));
-                return Ok(steps.into_decision(verdict));
-            }
+            Judged::Allowed { depth } => match spending(context, &wanted, terms, depth)? {
+                Ok(control) => {
+                    let mut steps = Steps::new(place);
+                    let verdict = Verdict::Created(id.clone(), steps.next(context), depth);
+                    steps.add(CREATED, control.u64(field::DEPTH, depth));
+                    return Ok(steps.into_decision(verdict));
+                }
+                Err(over @ Verdict::Exceeded(_)) => (over, EXCEEDED),
+                Err(verdict) => return Ok(Decision::nothing(verdict)),
+            },
             Judged::ParentUnknown => return Ok(Decision::nothing(Verdict::ParentUnknown)),
             Judged::Found(found) => (Verdict::Loop(found), found.loop_type().as_str()),
             Judged::Exists(row) => (Verdict::Exists(view(context, &id, &row)), EXISTS),
@@ -364,6 +396,41 @@ fn create(
     let mut steps = Steps::new(place);
     steps.refuse(context, &id, (None, to), why)?;
     Ok(steps.into_decision(verdict))
+}
+
+/// What control says of the budget of a task: the one that it names, else that of the task that it is
+/// a part of. A task that is too deep for it is not created.
+fn spending(
+    context: &DecideContext<'_>,
+    wanted: &Wanted<'_>,
+    terms: &Creation,
+    depth: u64,
+) -> Result<Result<Control, Verdict>, AppendError> {
+    let parent = match wanted.parent {
+        Some(parent) => Rows(context).get::<TaskRow>(&task_key(&parent, wanted.scope))?,
+        None => None,
+    };
+    let above = parent.and_then(|parent| parent.budget);
+    let above = above.as_ref().map(OwnerId::from);
+    let Some(owner) = terms.budget.as_ref().or(above.as_ref()) else {
+        return Ok(Ok(Control::new()));
+    };
+    let mut books = Books::default();
+    if !books.is_known(context, owner)? {
+        return Ok(Err(Verdict::UnknownBudget));
+    }
+    if let Some(above) = &above
+        && !books.is_within(context, owner, above)?
+    {
+        return Ok(Err(Verdict::OutsideOfParent));
+    }
+    let asked = Amounts::new().depth(depth);
+    if let Some(over) = books.refuses(context, (owner, &terms.rules), &asked)? {
+        return Ok(Err(Verdict::Exceeded(Box::new(over))));
+    }
+    Ok(Ok(Control::new()
+        .bytes(field::BUDGET, owner.digest)
+        .text(field::BUDGET_SCOPE, owner.scope.as_str())))
 }
 
 /// Whether a task is made by an agent that sleeps: the caller itself, whom it acts for, or whom the

@@ -1,6 +1,7 @@
 //! Why something is not done.
 
 use super::{LoopType, Task, TaskState};
+use crate::budgets::BudgetError;
 use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
@@ -138,6 +139,9 @@ pub enum TaskError {
         /// How the task stands.
         task: Box<Task>,
     },
+    /// The budget that it would be in has no room for it, or there is none.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// The log did not record it.
     #[error(transparent)]
     #[serde(skip)]
@@ -181,6 +185,7 @@ impl TaskError {
             Self::InTray { .. } => "task_in_tray",
             Self::Held { .. } => "task_held",
             Self::StaleClaim { .. } => "stale_claim",
+            Self::Budget(error) => error.code(),
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::Settings(error) => error.code(),
@@ -207,6 +212,7 @@ impl TaskError {
             Self::Exists { .. } | Self::Held { .. } | Self::StaleClaim { .. } => {
                 ErrorKind::Conflict
             }
+            Self::Budget(error) => error.kind(),
             Self::Append(error) => error.kind(),
             Self::Read(error) => error.kind(),
             Self::Settings(error) => error.kind(),
@@ -217,6 +223,7 @@ impl TaskError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Held { .. } => true,
+            Self::Budget(error) => error.is_retryable(),
             Self::Append(error) => error.is_retryable(),
             Self::Read(error) => error.is_retryable(),
             _ => false,

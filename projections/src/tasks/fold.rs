@@ -13,6 +13,7 @@
 
 use super::TaskState;
 use super::machine::is_terminal;
+use crate::budgets::OwnerId;
 use crate::events::control::task as field;
 use crate::lease::LeaseFields;
 use crate::rows::{self, TaskRow};
@@ -72,7 +73,7 @@ impl Fold for TasksFold {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -252,6 +253,11 @@ fn created(
         moved_by: None,
         completed: before.and_then(|row| row.completed),
         in_tray: seen.control.get_text(field::TRAY).is_some(),
+        budget: OwnerId::of(
+            seen.control.get_bytes(field::BUDGET),
+            seen.control.get_text(field::BUDGET_SCOPE),
+        )
+        .map(|owner| owner.key()),
     })
 }
 

@@ -54,6 +54,7 @@ pub use fold::TasksFold;
 pub use history::{History, HistoryEntry};
 pub use list::TaskFilter;
 
+use crate::command::{Waiting, at_once};
 use crate::events::control::task as field;
 use crate::lease::{Hold, Moment};
 use crate::rows::TaskRow;
@@ -123,6 +124,8 @@ pub struct Task {
     pub lease_expires_at_us: Option<u64>,
     /// It is held and its lease is over; the next command on it, or a sweep, records that.
     pub is_expired: bool,
+    /// It lies in a tray: only from there is it claimed.
+    pub in_tray: bool,
     parent: Option<[u8; 16]>,
     agent: Option<[u8; 16]>,
     kind: Option<[u8; 16]>,
@@ -148,6 +151,7 @@ impl Task {
             holder: lease.map(|lease| lease.holder.clone()).unwrap_or_default(),
             lease_expires_at_us,
             is_expired: is_over,
+            in_tray: row.in_tray,
             parent: row.parent,
             agent: row.agent,
             kind: row.task_type,
@@ -361,7 +365,8 @@ impl Tasks {
         self.run_blocking(&completing(id, fence, summary), done)
     }
 
-    /// The holder gives it back: it is blocked, and todo again, with its next attempt.
+    /// The holder gives it back: it is blocked, and todo again, with its next attempt. After the last
+    /// attempt one that lies in a tray is a dead letter.
     ///
     /// # Errors
     ///
@@ -371,7 +376,8 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn release(&self, id: &str, fence: Position) -> Result<Position, TaskError> {
-        self.run(&giving_back(id, fence, None), done).await
+        let order = giving_back(id, fence, None);
+        self.give_back(&order, Waiting::Async).await
     }
 
     /// [`release`](Self::release) for callers without a runtime.
@@ -380,7 +386,8 @@ impl Tasks {
     ///
     /// As [`release`](Self::release).
     pub fn release_blocking(&self, id: &str, fence: Position) -> Result<Position, TaskError> {
-        self.run_blocking(&giving_back(id, fence, None), done)
+        let order = giving_back(id, fence, None);
+        at_once(self.give_back(&order, Waiting::Blocking))
     }
 
     /// The work failed: as [`release`](Self::release), with what went wrong.
@@ -394,7 +401,7 @@ impl Tasks {
     /// What is answered survives power loss.
     pub async fn fail(&self, id: &str, fence: Position, why: &str) -> Result<Position, TaskError> {
         let order = giving_back(id, fence, Some(why));
-        self.run(&order, done).await
+        self.give_back(&order, Waiting::Async).await
     }
 
     /// [`fail`](Self::fail) for callers without a runtime.
@@ -408,7 +415,8 @@ impl Tasks {
         fence: Position,
         why: &str,
     ) -> Result<Position, TaskError> {
-        self.run_blocking(&giving_back(id, fence, Some(why)), done)
+        let order = giving_back(id, fence, Some(why));
+        at_once(self.give_back(&order, Waiting::Blocking))
     }
 }
 

@@ -4,6 +4,7 @@ use super::ask::{NewTask, Order};
 use super::decide::Verdict;
 use super::loops::{Loop, WALK};
 use super::{LoopType, TaskError, TaskId, Tasks, machine};
+use crate::budgets::{self, BudgetError};
 use runstone_codec::Position;
 use runstone_store::AppendError;
 use std::collections::BTreeSet;
@@ -30,6 +31,19 @@ impl Tasks {
             (Verdict::ParentUnknown, Order::Create(new)) => TaskError::ParentNotFound {
                 parent: new.parent.clone().unwrap_or_default(),
             },
+            (Verdict::Exceeded(over), _) => match budgets::named(&self.log, *over) {
+                Ok(over) => BudgetError::Exceeded(Box::new(over)).into(),
+                Err(error) => error.into(),
+            },
+            (Verdict::UnknownBudget, Order::Create(new)) => {
+                let name = new.budget.as_ref().map(|owner| owner.name().to_owned());
+                BudgetError::UnknownOwner { name }.into()
+            }
+            (Verdict::OutsideOfParent, Order::Create(new)) => {
+                let name = new.budget.as_ref().map(|owner| owner.name().to_owned());
+                let name = name.unwrap_or_default();
+                BudgetError::OtherParent { name }.into()
+            }
             (Verdict::Exists(task), _) => TaskError::Exists { id, task },
             (Verdict::NotTodo(task), _) => TaskError::NotClaimable { id, task },
             (Verdict::InTray(task), _) => TaskError::InTray { id, task },

@@ -6,11 +6,12 @@ use super::decide::{
 };
 use super::draft::{self, Of};
 use super::loops::Bounds;
-use super::{Granted, Task, TaskError, TaskFilter, TaskId, TaskState, Tasks};
+use super::{Granted, Task, TaskError, TaskFilter, TaskId, TaskState, Tasks, done};
 use crate::agents;
 use crate::asks::OrderTask;
-use crate::command::Command;
+use crate::command::{Command, Waiting, at_once};
 use crate::settings::{InForce, Settings};
+use crate::trays::{TrayError, Trays};
 use runstone_codec::{Draft, Position};
 use runstone_store::AppendError;
 use std::sync::PoisonError;
@@ -93,15 +94,7 @@ impl Tasks {
         check_name("actor", &actor)?;
         if let Order::Create(new) = order {
             new.check()?;
-            let in_force = self.in_force()?;
-            let settings = &in_force.settings;
-            let is_incomplete =
-                settings.admission.enabled && !new.missing(&settings.admission.required).is_empty();
-            let act = Act::Create(Creation {
-                settings_at: in_force.position,
-                bounds: bounds(settings),
-                is_incomplete,
-            });
+            let act = Act::Create(Creation::of(&self.log, new, &self.in_force()?)?);
             let place = (self.stream.as_str(), self.scope.as_deref());
             return Ok((draft::created(new, place, &actor)?, act));
         }
@@ -176,8 +169,36 @@ impl Tasks {
         Ok(in_force)
     }
 
-    /// Records that leases are over, of every scope; answers the tasks that went back to todo. A
-    /// lease that is over is seen without it: this is for those who read the log.
+    /// Gives a task back. One that lies in a tray goes back as its tray says: after its last attempt
+    /// it is a dead letter.
+    pub(crate) async fn give_back(
+        &self,
+        order: &Order,
+        waiting: Waiting,
+    ) -> Result<Position, TaskError> {
+        if let Order::GiveBack { id, fence, failed } = order
+            && !self.log.is_attached()
+            && let Some(task) = self.find(id)?.filter(|task| task.in_tray)
+        {
+            let why = failed.as_ref().map_or(RELEASED, |_| FAILED);
+            let said = (failed.as_deref(), waiting);
+            let trays = self.trays();
+            let back = trays.give_back(&task.id, (*fence, why), said).await;
+            return back.map_err(of_tray);
+        }
+        match waiting {
+            Waiting::Async => self.run(order, done).await,
+            Waiting::Blocking => self.run_blocking(order, done),
+        }
+    }
+
+    fn trays(&self) -> Trays {
+        Trays::new(&self.log).actor(self.acting())
+    }
+
+    /// Records that leases are over, of every scope; answers the tasks that it was so for: they went
+    /// back to todo, or are dead letters of their trays. A lease that is over is seen without it: this
+    /// is for those who read the log.
     ///
     /// # Errors
     ///
@@ -187,12 +208,7 @@ impl Tasks {
     ///
     /// What is answered survives power loss.
     pub async fn sweep(&self) -> Result<Vec<TaskId>, TaskError> {
-        let mut swept = Vec::new();
-        for task in self.list(&TaskFilter::new().expired())? {
-            let verdict = self.command(self.expiry(&task)?)?.run(&self.log).await?;
-            swept.extend(was_over(&verdict, task));
-        }
-        Ok(swept)
+        self.sweeping(Waiting::Async).await
     }
 
     /// [`sweep`](Self::sweep) for callers without a runtime.
@@ -201,10 +217,20 @@ impl Tasks {
     ///
     /// As [`sweep`](Self::sweep).
     pub fn sweep_blocking(&self) -> Result<Vec<TaskId>, TaskError> {
+        at_once(self.sweeping(Waiting::Blocking))
+    }
+
+    async fn sweeping(&self, waiting: Waiting) -> Result<Vec<TaskId>, TaskError> {
         let mut swept = Vec::new();
         for task in self.list(&TaskFilter::new().expired())? {
-            let verdict = self.command(self.expiry(&task)?)?.run_blocking(&self.log)?;
-            swept.extend(was_over(&verdict, task));
+            let was_over = if task.in_tray {
+                let expired = self.trays().expire(&task.id, waiting).await;
+                expired.map_err(of_tray)?
+            } else {
+                let command = self.command(self.expiry(&task)?)?;
+                is_done(&command.run_by(&self.log, waiting).await?)
+            };
+            swept.extend(was_over.then_some(task.id));
         }
         Ok(swept)
     }
@@ -225,30 +251,36 @@ impl Tasks {
         Ok(of.back(None)?)
     }
 
-    /// Gives back what agents held that are gone for good, of every scope; answers the tasks that
-    /// went back to todo, each with the agent.
-    pub(crate) async fn release_held(&self, agents: &[&str]) -> Result<Vec<Released>, TaskError> {
-        let mut released = Vec::new();
-        for (agent, task) in self.held_by(agents)? {
-            if let Some(asked) = self.letting_go(&task)? {
-                let verdict = self.command(asked)?.run(&self.log).await?;
-                released.extend(was_over(&verdict, task).map(|task| (agent, task)));
-            }
-        }
-        Ok(released)
-    }
-
-    /// As [`release_held`](Self::release_held).
-    pub(crate) fn release_held_blocking(
+    /// Gives back what agents held that are gone for good, of every scope; answers the tasks that it
+    /// was so for, each with the agent.
+    pub(crate) async fn release_held(
         &self,
         agents: &[&str],
+        waiting: Waiting,
     ) -> Result<Vec<Released>, TaskError> {
         let mut released = Vec::new();
         for (agent, task) in self.held_by(agents)? {
-            if let Some(asked) = self.letting_go(&task)? {
-                let verdict = self.command(asked)?.run_blocking(&self.log)?;
-                released.extend(was_over(&verdict, task).map(|task| (agent, task)));
-            }
+            let Some(fence) = task.fence else { continue };
+            let was_held = if task.in_tray {
+                let why = (fence, HOLDER_RETIRED);
+                let trays = self.trays();
+                let back = trays.give_back(&task.id, why, (None, waiting)).await;
+                match back.map_err(of_tray) {
+                    Ok(_) => true,
+                    // Somebody else was there first.
+                    Err(TaskError::StaleClaim { .. }) => false,
+                    Err(error) => return Err(error),
+                }
+            } else {
+                let act = Act::GiveBack {
+                    id: task.id.clone(),
+                    fence,
+                    why: HOLDER_RETIRED,
+                };
+                let command = self.command((self.back_by_log(&task, HOLDER_RETIRED)?, act))?;
+                is_done(&command.run_by(&self.log, waiting).await?)
+            };
+            released.extend(was_held.then_some((agent, task.id)));
         }
         Ok(released)
     }
@@ -272,18 +304,6 @@ impl Tasks {
             .filter_map(|task| Some((agent_of(&task)?, task)));
         Ok(found.collect())
     }
-
-    fn letting_go(&self, task: &Task) -> Result<Option<Asked>, TaskError> {
-        let Some(fence) = task.fence else {
-            return Ok(None);
-        };
-        let act = Act::GiveBack {
-            id: task.id.clone(),
-            fence,
-            why: HOLDER_RETIRED,
-        };
-        Ok(Some((self.back_by_log(task, HOLDER_RETIRED)?, act)))
-    }
 }
 
 /// What whoever holds the log granted, as if it had been decided here.
@@ -298,8 +318,21 @@ fn granted<T>(
 }
 
 /// Somebody else may have been there first.
-fn was_over(verdict: &Verdict, task: Task) -> Option<TaskId> {
-    matches!(verdict, Verdict::Done(_)).then_some(task.id)
+fn is_done(verdict: &Verdict) -> bool {
+    matches!(verdict, Verdict::Done(_))
+}
+
+/// What its tray says of a task.
+fn of_tray(error: TrayError) -> TaskError {
+    match error {
+        TrayError::Task(error) => error,
+        TrayError::Append(error) => error.into(),
+        TrayError::Read(error) => error.into(),
+        TrayError::Settings(error) => error.into(),
+        TrayError::Event(error) => error.into(),
+        // It has left the tray meanwhile.
+        _ => AppendError::Contended { times: 1 }.into(),
+    }
 }
 
 pub(crate) fn bounds(settings: &Settings) -> Bounds {

@@ -59,6 +59,7 @@ pub use list::{Dependency, Tray, TrayTask};
 use crate::asks::{
     AddToTray, ClaimOfTray, CloseTray, CompleteOfTray, OpenTray, ReleaseOfTray, RenewOfTray,
 };
+use crate::command::{Waiting, at_once};
 use crate::events::TaskCreated;
 use crate::lease::Hold;
 use crate::settings::InForce;
@@ -373,7 +374,8 @@ impl Trays {
             return told;
         }
         let ask = Ask::Renew { fence, hold };
-        self.change(task, &ask, None).await.map(drop)
+        let changed = self.change(task, &ask, (None, Waiting::Async));
+        changed.await.map(drop)
     }
 
     /// [`renew`](Self::renew) for callers without a runtime.
@@ -395,7 +397,7 @@ impl Trays {
             return told;
         }
         let ask = Ask::Renew { fence, hold };
-        self.change_blocking(task, &ask, None).map(drop)
+        at_once(self.change(task, &ask, (None, Waiting::Blocking))).map(drop)
     }
 
     /// The holder has done it. Doing so again is no other answer.
@@ -427,8 +429,8 @@ impl Trays {
             return told;
         }
         let ask = Ask::Complete(fence);
-        let changed = self.change(task, &ask, Some(summary)).await?;
-        Ok(changed.unwrap_or(fence))
+        let changed = self.change(task, &ask, (Some(summary), Waiting::Async));
+        Ok(changed.await?.unwrap_or(fence))
     }
 
     /// [`complete`](Self::complete) for callers without a runtime.
@@ -450,8 +452,9 @@ impl Trays {
         }) {
             return told;
         }
-        let changed = self.change_blocking(task, &Ask::Complete(fence), Some(summary))?;
-        Ok(changed.unwrap_or(fence))
+        let ask = Ask::Complete(fence);
+        let changed = self.change(task, &ask, (Some(summary), Waiting::Blocking));
+        Ok(at_once(changed)?.unwrap_or(fence))
     }
 
     /// The holder gives it back: it can be claimed again, with its next attempt, or is a dead letter
@@ -478,9 +481,8 @@ impl Trays {
         {
             return told;
         }
-        let ask = Ask::Back(fence, RELEASED);
-        let changed = self.change(task, &ask, None).await?;
-        Ok(changed.unwrap_or(fence))
+        self.give_back(task, (fence, RELEASED), (None, Waiting::Async))
+            .await
     }
 
     /// [`release`](Self::release) for callers without a runtime.
@@ -497,8 +499,7 @@ impl Trays {
         }) {
             return told;
         }
-        let changed = self.change_blocking(task, &Ask::Back(fence, RELEASED), None)?;
-        Ok(changed.unwrap_or(fence))
+        at_once(self.give_back(task, (fence, RELEASED), (None, Waiting::Blocking)))
     }
 
     /// The work failed: as [`release`](Self::release), with what went wrong.
@@ -528,9 +529,8 @@ impl Trays {
         {
             return told;
         }
-        let ask = Ask::Back(fence, FAILED);
-        let changed = self.change(task, &ask, Some(why)).await?;
-        Ok(changed.unwrap_or(fence))
+        self.give_back(task, (fence, FAILED), (Some(why), Waiting::Async))
+            .await
     }
 
     /// [`fail`](Self::fail) for callers without a runtime.
@@ -552,18 +552,18 @@ impl Trays {
         }) {
             return told;
         }
-        let changed = self.change_blocking(task, &Ask::Back(fence, FAILED), Some(why))?;
-        Ok(changed.unwrap_or(fence))
+        at_once(self.give_back(task, (fence, FAILED), (Some(why), Waiting::Blocking)))
     }
 
     async fn change(
         &self,
         task: &TaskId,
         ask: &Ask,
-        comment: Option<&str>,
+        (comment, waiting): (Option<&str>, Waiting),
     ) -> Result<Option<Position>, TrayError> {
         for _ in rounds() {
-            let verdict = self.changing(task, ask, comment)?.run(&self.log).await?;
+            let command = self.changing(task, ask, comment)?;
+            let verdict = command.run_by(&self.log, waiting).await?;
             if let Some(answer) = self.changed(task, ask, verdict) {
                 return answer;
             }
@@ -571,19 +571,22 @@ impl Trays {
         Err(contended())
     }
 
-    fn change_blocking(
+    /// Gives back a task whose holder lets go of it, for this reason.
+    pub(crate) async fn give_back(
         &self,
         task: &TaskId,
-        ask: &Ask,
-        comment: Option<&str>,
-    ) -> Result<Option<Position>, TrayError> {
-        for _ in rounds() {
-            let verdict = self.changing(task, ask, comment)?.run_blocking(&self.log)?;
-            if let Some(answer) = self.changed(task, ask, verdict) {
-                return answer;
-            }
-        }
-        Err(contended())
+        (fence, why): (Position, &'static str),
+        (comment, waiting): (Option<&str>, Waiting),
+    ) -> Result<Position, TrayError> {
+        let ask = Ask::Back(fence, why);
+        let changed = self.change(task, &ask, (comment, waiting)).await?;
+        Ok(changed.unwrap_or(fence))
+    }
+
+    /// Records that the lease of a task is over, if it is; answers whether it was.
+    pub(crate) async fn expire(&self, task: &TaskId, waiting: Waiting) -> Result<bool, TrayError> {
+        let changed = self.change(task, &Ask::Expire, (None, waiting)).await?;
+        Ok(changed.is_some())
     }
 
     /// Records that leases are over, in every tray; answers the tasks that it was so for. A claim
@@ -597,9 +600,13 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn sweep(&self) -> Result<Vec<TaskId>, TrayError> {
+        self.sweeping(Waiting::Async).await
+    }
+
+    async fn sweeping(&self, waiting: Waiting) -> Result<Vec<TaskId>, TrayError> {
         let mut swept = Vec::new();
         for task in self.expired()? {
-            if self.change(&task, &Ask::Expire, None).await?.is_some() {
+            if self.expire(&task, waiting).await? {
                 swept.push(task);
             }
         }
@@ -612,13 +619,7 @@ impl Trays {
     ///
     /// As [`sweep`](Self::sweep).
     pub fn sweep_blocking(&self) -> Result<Vec<TaskId>, TrayError> {
-        let mut swept = Vec::new();
-        for task in self.expired()? {
-            if self.change_blocking(&task, &Ask::Expire, None)?.is_some() {
-                swept.push(task);
-            }
-        }
-        Ok(swept)
+        at_once(self.sweeping(Waiting::Blocking))
     }
 }
 

@@ -13,7 +13,6 @@ use crate::tasks::ask::{MAX_NAME_LEN, Order, check_name};
 use crate::tasks::decide::{CREATED, Creation, Verdict};
 use crate::tasks::draft::{self, Of, keyed};
 use crate::tasks::fold::Digest;
-use crate::tasks::run::bounds;
 use crate::tasks::{Created, Task, TaskError, TaskId, TaskState, Tasks};
 use runstone_codec::{Control, Draft, EventError, NewEvent, Position, TypedEvent};
 use runstone_store::AppendError;
@@ -125,13 +124,7 @@ impl Trays {
         let actor = self.acting();
         check_name("actor", &actor)?;
         let in_force = self.in_force()?;
-        let settings = &in_force.settings;
-        let missing = new.task.missing(&settings.admission.required);
-        let terms = Creation {
-            settings_at: in_force.position,
-            bounds: bounds(settings),
-            is_incomplete: settings.admission.enabled && !missing.is_empty(),
-        };
+        let terms = Creation::of(&self.log, &new.task, &in_force).map_err(TaskError::from)?;
         let stream = stream_of(name);
         // A tray is a stream with a scope already, or there is none.
         let mut candidates = draft::created(&new.task, (&stream, None), &actor)?;

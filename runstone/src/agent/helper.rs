@@ -111,6 +111,22 @@ impl HelperOptions {
         self
     }
 
+    /// At this time it retires, if not before.
+    pub(super) fn no_later_than_us(self, deadline_us: u64) -> Self {
+        let deadline_us = self
+            .ttl_deadline_us
+            .map_or(deadline_us, |end| end.min(deadline_us));
+        self.ttl_deadline_us(deadline_us)
+    }
+
+    /// It retires when this says so, too.
+    pub(super) fn or_stop_when(self, must_stop: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        match self.must_stop.clone() {
+            Some(other) => self.stop_when(move || other() || must_stop()),
+            None => self.stop_when(must_stop),
+        }
+    }
+
     /// How long a task is held without a word; it is renewed at a third. At least a second.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease.max(Duration::from_secs(1));

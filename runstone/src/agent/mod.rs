@@ -20,6 +20,7 @@ mod helper;
 mod inbox;
 mod run;
 mod session;
+mod spawn;
 mod step;
 mod tool;
 
@@ -32,5 +33,6 @@ pub use helper::{
 pub use inbox::Inbox;
 pub use run::{LetGo, Run, RunBuilder, Status};
 pub use session::Session;
+pub use spawn::{HelperError, Retired, run_helper, run_helper_blocking};
 pub use step::{Step, StepError, StepReport};
 pub use tool::Tool;

@@ -6,7 +6,7 @@ use crate::engine::panic_text;
 use crate::error::AppendError;
 use crate::holder::{AppendMany, AppendOne, ImportMany, SyncNow, Verdict};
 use crate::options::Durability;
-use crate::prepare::Actor;
+use crate::prepare::{Actor, check_imported};
 use crate::write::{
     Answer, AnyAnswer, DecideContext, Decision, Outcome, Prepared, Request, Turn, Waiting, Work,
     drafts,
@@ -68,7 +68,7 @@ impl Log {
     /// Imports records made elsewhere, each whole: events with known ids are compared and left,
     /// new ones are added. What is imported is stamped `system`. Events of owned namespaces are
     /// allowed; those without a tag `imported:` get `imported:unknown`, by which folds know that they
-    /// were recorded elsewhere and decide nothing here.
+    /// were recorded elsewhere and decide nothing here. Streams that commands write are refused.
     ///
     /// # Errors
     ///
@@ -244,6 +244,7 @@ impl Here {
         for drafts in &records {
             let request = self
                 .check_drafts(drafts)
+                .and_then(|()| drafts.iter().try_for_each(|it| check_imported(&it.event)))
                 .and_then(|()| self.prepare(drafts.clone(), &actor))
                 .map(|events| Request::new(Work::Import, events, Durability::Synced));
             tickets.push(request.map(|request| {

@@ -4,6 +4,49 @@ use super::{Make, numbered, plainly, read, refused};
 use runstone_codec::{Control, NewEvent, namespace};
 use runstone_store::{Append, Decision, Query, Read};
 
+/// A stream that commands write takes nothing else, from nobody, and has the scope that its name
+/// says.
+pub fn streams_of_commands_take_their_events_alone(make: Make<'_>) {
+    let log = make(plainly());
+    for (stream, owned, scope) in [
+        ("budgets", "budget.opened", Some("default")),
+        ("budgets/ann", "budget.opened", Some("ann")),
+        ("messages", "message.sent", Some("default")),
+        ("tasks", "task.created", Some("default")),
+        ("agent:scout", "agent.registered", Some("default")),
+        ("agent:scout", "message.read", Some("default")),
+        ("tray:in", "tray.opened", None),
+        ("tray:in", "task.created", None),
+    ] {
+        // Whoever came first with another event would say which scope the stream has.
+        let first = NewEvent::new("chat.message", stream).scope("bob");
+        assert_eq!(refused(log.append_blocking(first.clone())), "owned_stream");
+        let other = NewEvent::new("run.started", stream).scope("bob");
+        let own = NewEvent::new(owned, stream);
+        let command = |event: &NewEvent| {
+            let command = log.command_blocking(vec![event.clone().into()], |_| {
+                Ok(Decision::record(0, Control::new(), ()))
+            });
+            command.err().map(|error| error.code())
+        };
+        assert_eq!(command(&other), Some("owned_stream"), "{stream}");
+        for event in [&first, &other, &own] {
+            let import = log
+                .import_blocking(vec![vec![event.clone().into()]])
+                .remove(0);
+            assert_eq!(import.unwrap_err().code(), "owned_stream", "{stream}");
+        }
+        if let Some(scope) = scope {
+            let elsewhere = own.clone().scope("bob");
+            assert_eq!(command(&elsewhere), Some("scope_mismatch"), "{stream}");
+            assert_eq!(command(&own), None, "{stream}");
+            assert_eq!(log.scope_of_stream(stream).unwrap().as_deref(), Some(scope));
+        } else {
+            assert_eq!(command(&own.scope("bob")), None, "{stream}");
+        }
+    }
+}
+
 /// Owned namespaces are written by commands and imports, never by a raw append; the namespace of
 /// the log by nobody but the log.
 pub fn owned_namespaces_are_not_for_raw_appends(make: Make<'_>) {

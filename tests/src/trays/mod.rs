@@ -169,6 +169,18 @@ impl Trays {
                 }
                 said
             }
+            // Whoever gives it back, it goes back as its tray says.
+            TaskAsk::Act(id, Some(fence), act) if self.lying.contains_key(id) => match act {
+                TaskAct::Release => self.act(*id, *fence, TrayAct::Release, time),
+                TaskAct::Fail => self.act(*id, *fence, TrayAct::Fail, time),
+                _ => self.by_task(ask, time, at),
+            },
+            TaskAsk::Sweep => {
+                for id in self.board.over(time) {
+                    self.back(id);
+                }
+                Said::At(None)
+            }
             _ => self.by_task(ask, time, at),
         }
     }
@@ -227,6 +239,10 @@ impl Trays {
 
     /// The attempt of a task ended and it was not done: it is to be done again, or is a dead letter.
     fn back(&mut self, id: usize) {
+        if !self.lying.contains_key(&id) {
+            self.board.back(id);
+            return;
+        }
         let attempt = self.board.tasks.get(&id).map(|task| task.attempt);
         if attempt.is_none_or(|attempt| attempt < ATTEMPTS) {
             self.board.back(id);
@@ -363,21 +379,15 @@ impl Plain for Trays {
     }
 
     fn partly(&self, ask: &TrayAsk, time: &Time) -> Vec<Self> {
-        let tray = match ask {
-            TrayAsk::Task(ask) => {
-                let begun = self.board.partly(ask, time).into_iter();
-                let begun = begun.map(|board| Self {
-                    board,
-                    ..self.clone()
-                });
-                return begun.collect();
+        let (tray, over) = match ask {
+            TrayAsk::Task(TaskAsk::Sweep) => (None, self.board.over(time)),
+            TrayAsk::Take(tray, _) if self.trays.contains_key(tray) => {
+                (Some(*tray), self.over(Some(*tray), time))
             }
-            TrayAsk::Take(tray, _) if self.trays.contains_key(tray) => Some(*tray),
-            TrayAsk::Sweep => None,
+            TrayAsk::Sweep => (None, self.over(None, time)),
             _ => return Vec::new(),
         };
         // Which come first is not said, and few are over at a time.
-        let over = self.over(tray, time);
         if over.len() > MOST_OVER {
             return Vec::new();
         }

@@ -1,6 +1,8 @@
 //! Which tasks are created: what they must say, loops, scopes.
 
 use super::*;
+use runstone_projections::budgets::{Amounts, BudgetLimits, Budgets, Dimension, Open};
+use runstone_tests::clocked::assert_sound;
 
 #[test]
 fn what_a_task_must_say_is_a_setting() -> Outcome {
@@ -180,4 +182,75 @@ fn ids_are_of_a_scope_and_listings_of_all() -> Outcome {
 fn tasks_in_order(tasks: &Tasks) -> Outcome<bool> {
     let all = tasks.list(&TaskFilter::new())?;
     Ok(all.is_sorted_by(|one, next| one.created < next.created))
+}
+
+/// A task is in the budget that it names, or in that of the task that it is a part of; deeper than
+/// that lets it is not created.
+#[test]
+fn a_budget_limits_how_deep_tasks_lie() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let (tasks, budgets) = (Tasks::new(&log), Budgets::new(&log));
+    let depth = |max| BudgetLimits::new().of(Dimension::Depth, max);
+    budgets.open_blocking(&Open::new("job").limits(depth(1)))?;
+    budgets.open_blocking(&Open::new("part").parent("job").limits(depth(9)))?;
+    budgets.open_blocking(&Open::new("other").limits(depth(9)))?;
+    tasks.create_blocking(&NewTask::new("t0").budget("job"))?;
+    tasks.create_blocking(&NewTask::new("t1").parent("t0"))?;
+    let too_deep = NewTask::new("t2").parent("t1");
+    let told = tasks.create_blocking(&too_deep).unwrap_err();
+    assert_eq!(
+        (told.code(), told.kind()),
+        ("budget_exceeded", ErrorKind::Refused)
+    );
+    assert_eq!(
+        told.to_string(),
+        "Task job exceeded depth budget: proposed depth 2, max 1"
+    );
+    // Naming a budget below it does not lead out of it, and another one is not taken.
+    assert_eq!(
+        code(tasks.create_blocking(&too_deep.clone().budget("part"))),
+        "budget_exceeded"
+    );
+    assert_eq!(
+        code(tasks.create_blocking(&too_deep.clone().budget("other"))),
+        "budget_parent"
+    );
+    assert_eq!(
+        code(tasks.create_blocking(&NewTask::new("x").budget("nobody's"))),
+        "budget_not_found"
+    );
+    assert!(tasks.find("t2")?.is_none());
+    let refused = recorded(&log, TaskRefused::TYPE)?;
+    let why: Vec<_> = refused
+        .iter()
+        .map(|record| record.control.get_text(field::WHY))
+        .collect();
+    assert_eq!(why, [Some("budget_exceeded")], "equal ones once a second");
+    // What was folded is what binds later, whatever the handle.
+    let log = {
+        drop((tasks, budgets));
+        site.reopen(log)?
+    };
+    let tasks = Tasks::new(&log);
+    assert_eq!(code(tasks.create_blocking(&too_deep)), "budget_exceeded");
+    // One without a budget is bound by the settings alone.
+    for (id, parent) in [("u0", None), ("u1", Some("u0")), ("u2", Some("u1"))] {
+        let new = parent.into_iter().fold(NewTask::new(id), NewTask::parent);
+        tasks.create_blocking(&new)?;
+    }
+    // A raised limit lets it be, and an owner that is over another limit lets nothing be.
+    let person = site.person(&log)?;
+    Budgets::new(&person).open_blocking(&Open::new("job").limits(depth(2)))?;
+    tasks.create_blocking(&too_deep)?;
+    let spent = depth(9).of(Dimension::Steps, 1);
+    let budgets = Budgets::new(&log);
+    budgets.open_blocking(&Open::new("short").limits(spent))?;
+    budgets.charge_blocking("short", &Amounts::new().steps(2))?;
+    let told = tasks.create_blocking(&NewTask::new("late").budget("short"));
+    assert_eq!(
+        told.unwrap_err().to_string(),
+        "Task short exceeded step budget: 2 steps taken, max 1"
+    );
+    assert_sound(&log)
 }

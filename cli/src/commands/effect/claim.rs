@@ -1,11 +1,13 @@
 //! `effect claim`: whether the caller may make the call.
 
-use super::line::{Line, said};
-use super::{Answer, told};
+use super::line::{Line, Unclaimed, said};
+use super::{Answer, Shown, told};
 use crate::args::{ClaimArgs, amounts};
 use crate::error::{Exit, Failure, Report};
 use crate::output::rfc3339;
 use crate::session::{Access, Pauses, Session};
+use runstone::budgets::BudgetError;
+use runstone::codec::Position;
 use runstone::effects::{Claim, Claimed, EffectError, Kind};
 use runstone::{Effect, Effects, Hold, KeySource, Log, State};
 use std::time::Duration;
@@ -88,42 +90,71 @@ fn attempt(session: &Session, log: &Log, args: &ClaimArgs) -> Result<Answer, Fai
     let output = &session.output;
     let effects = Effects::new(log);
     let claim = claim(args, holder(args, log));
-    let line = |effect: &Effect| Some(Line::of(log, effect, output));
+    let line = |effect: &Effect| Line::of(log, effect, output);
     let error = match effects.claim_blocking(&claim) {
         Ok(Claimed::Held(held)) => {
             // It is held, whatever can be read of it: what was recorded is what was asked for.
             let effect = effects.get(&held.id)?.ok_or(EffectError::NotFound)?;
             return Ok(Answer {
                 exit: Exit::Done,
-                line: line(&effect),
+                line: Shown::Call(line(&effect)),
                 refusal: None,
             });
         }
         Ok(Claimed::Completed(outcome)) => {
             return Ok(Answer {
                 exit: Exit::No,
-                line: line(&outcome.effect),
+                line: Shown::Call(line(&outcome.effect)),
                 refusal: None,
             });
         }
         Err(error) => error,
     };
-    let line = match error.effect() {
-        Some(effect) => line(effect),
-        None => match &error {
-            EffectError::ResultErased { .. } => effects.find(&claim)?.as_ref().and_then(line),
-            _ => None,
-        },
+    let refused = refused(&error);
+    let stands = match error.effect() {
+        Some(effect) => Some(effect.clone()),
+        None if refused.is_some() => effects.find(&claim)?,
+        None => None,
     };
+    let mut line = stands.as_ref().map(line);
     let report = refusal(error, line.as_ref(), args);
-    if line.is_none() {
-        return Err(report.into());
+    let exit = report.exit;
+    if let (Some(line), Some((Some(state), _))) = (&mut line, refused) {
+        line.state = state;
     }
+    let line = match (line, refused) {
+        (Some(line), _) => Shown::Call(line),
+        (None, Some((Some(state), position))) => Shown::Unclaimed(Unclaimed {
+            state,
+            kind: args.kind.as_str(),
+            name: args.name.clone(),
+            key: args.key.clone(),
+            attempt: 0,
+            fence: None,
+            holder: None,
+            lease_expires_at: None,
+            result: None,
+            error: None,
+            position,
+        }),
+        _ => return Err(report.into()),
+    };
     Ok(Answer {
-        exit: report.exit,
+        exit,
         line,
         refusal: Some(report),
     })
+}
+
+/// Whether the error says that this claim was refused, and tells no call: as what that is shown, if
+/// not as the call stands, and where people were asked.
+fn refused(error: &EffectError) -> Option<(Option<&'static str>, Option<Position>)> {
+    match error {
+        EffectError::NotApproved { request, .. } => Some((Some("not_approved"), *request)),
+        EffectError::Budget(BudgetError::Exceeded(_)) => Some((Some("exceeded"), None)),
+        EffectError::ResultErased { .. } | EffectError::Result { .. } => Some((None, None)),
+        _ => None,
+    }
 }
 
 /// The error, with what this command knows of it.

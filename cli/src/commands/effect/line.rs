@@ -37,6 +37,24 @@ pub(crate) struct Line {
     more: More,
 }
 
+/// A call that nobody ever claimed, because its claim was refused: what a [`Line`] has, as far as
+/// there is any.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unclaimed {
+    pub(super) state: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) key: String,
+    pub(super) attempt: u64,
+    pub(super) fence: Option<Position>,
+    pub(super) holder: Option<String>,
+    pub(super) lease_expires_at: Option<String>,
+    pub(super) result: Option<Box<RawValue>>,
+    pub(super) error: Option<ErrorSaid>,
+    /// Where people were asked.
+    pub(super) position: Option<Position>,
+}
+
 #[derive(Debug)]
 struct More {
     args: Option<Box<RawValue>>,

@@ -4,6 +4,7 @@ mod claim;
 mod line;
 mod settle;
 
+use line::Unclaimed;
 pub(crate) use line::{Line, table};
 
 use crate::args::{
@@ -17,6 +18,7 @@ use runstone::codec::Position;
 use runstone::effects::{Change, Claim, EffectError, EffectFilter, Kind, Target, list};
 use runstone::events::ErrorSaid;
 use runstone::{Effect, Effects, Hold, KeySource, Limits, Log};
+use serde::Serialize;
 use std::io::Read as _;
 
 const SECOND_US: u64 = 1_000_000;
@@ -24,8 +26,17 @@ const SECOND_US: u64 = 1_000_000;
 /// What a command comes to: how the call stands, and why nothing was done.
 struct Answer {
     exit: Exit,
-    line: Option<Line>,
+    line: Shown,
     refusal: Option<Report>,
+}
+
+/// How the call stands.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Shown {
+    Call(Line),
+    /// Nobody ever claimed it, and this claim was refused.
+    Unclaimed(Unclaimed),
 }
 
 pub(crate) fn run(session: &Session, command: EffectCommand) -> Result<Exit, Failure> {
@@ -79,12 +90,12 @@ fn told(
         session.output.error(refusal);
     }
     // For people the refusal says it all.
-    if let Some(line) = answer
-        .line
-        .as_ref()
-        .filter(|_| session.output.json || answer.refusal.is_none())
-    {
-        match session.output.answer(line, || text(line)) {
+    if session.output.json || answer.refusal.is_none() {
+        let in_words = || match &answer.line {
+            Shown::Call(line) => text(line),
+            Shown::Unclaimed(line) => line.state.to_owned(),
+        };
+        match session.output.answer(&answer.line, in_words) {
             Ok(()) | Err(Failure::Closed) => {}
             Err(failure) => return Err(failure),
         }
@@ -203,7 +214,7 @@ fn change_it(
     let stands = effects.get(&effect.id)?.unwrap_or_else(|| effect.clone());
     Ok(Answer {
         exit: refusal.as_ref().map_or(Exit::Done, |refusal| refusal.exit),
-        line: Some(Line::of(log, &stands, &session.output)),
+        line: Shown::Call(Line::of(log, &stands, &session.output)),
         refusal,
     })
 }

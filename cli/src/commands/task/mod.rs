@@ -92,6 +92,9 @@ fn create(session: &Session, args: &CreateTaskArgs) -> Result<Exit, Failure> {
     if let Some(title) = &args.title {
         new = new.title(title);
     }
+    if let Some(owner) = &args.budget {
+        new = new.budget(owner.as_str());
+    }
     if let Some(description) = &args.description {
         new = new.description(description);
     }
