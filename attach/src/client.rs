@@ -2,7 +2,7 @@
 
 use crate::AttachError;
 use crate::path::Address;
-use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, PROVE, Proof};
+use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, FOLLOW, PROVE, Proof};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -20,6 +20,10 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long an answer may take: a holder that is stopped and not ended answers nobody.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
+/// How long a holder may take to be reached, to take a proof, and to say how the log stands.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// What is asked first.
+const FACTS: &str = "facts";
 /// Connections that are kept for the next request.
 const KEPT: usize = 4;
 
@@ -42,16 +46,8 @@ pub fn connect(socket: &Path) -> Result<Log, ConnectError> {
 ///
 /// As [`connect`].
 pub fn attached(socket: &Path) -> Result<Vec<Attached>, ConnectError> {
-    let io = |error: io::Error| AttachError::io(socket, &error);
-    let line = Line {
-        socket: socket.to_owned(),
-        credential: None,
-    };
-    let runtime = runtime().map_err(io)?;
-    let reply = runtime.block_on(async {
-        let mut sender = line.open().await?;
-        Ok::<_, ConnectError>(send(&mut sender, ATTACHED, Bytes::new()).await)
-    })?;
+    let client = Client::start(socket, None)?;
+    let reply = runstone_store::holder::wait(client.ask(ATTACHED, Vec::new()));
     Ok(told(reply)?)
 }
 
@@ -122,17 +118,33 @@ impl Client {
     /// Starts it, with one connection made.
     fn start(socket: &Path, credential: Option<Credential>) -> Result<Self, ConnectError> {
         let io = |error: io::Error| AttachError::io(socket, &error);
-        let runtime = runtime().map_err(io)?;
         let line = Arc::new(Line {
             socket: socket.to_owned(),
             credential,
         });
-        let first = runtime.block_on(line.open())?;
         let (calls, taken) = mpsc::unbounded_channel();
+        let (connected, is_connected) = std::sync::mpsc::channel();
+        let runtime = runtime().map_err(io)?;
+        // A thread of its own also for the first connection: the caller may be in a runtime.
         std::thread::Builder::new()
             .name("runstone-attach".to_owned())
-            .spawn(move || runtime.block_on(carry(line, first, taken)))
+            .spawn(move || {
+                runtime.block_on(async move {
+                    match line.open().await {
+                        Ok(first) => {
+                            // Whoever waits for it takes it.
+                            let _ = connected.send(Ok(()));
+                            carry(line, first, taken).await;
+                        }
+                        Err(error) => {
+                            let _ = connected.send(Err(error));
+                        }
+                    }
+                });
+            })
             .map_err(io)?;
+        let gone = || ConnectError::from(io(io::ErrorKind::BrokenPipe.into()));
+        is_connected.recv().map_err(|_| gone())??;
         Ok(Self {
             socket: socket.to_owned(),
             calls,
@@ -175,22 +187,27 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
                 let Some(call) = call else { return };
                 let (line, free, sender) = (Arc::clone(&line), free.clone(), kept.pop());
                 tokio::spawn(async move {
-                    let replied = tokio::time::timeout(
-                        ANSWER_TIME,
-                        line.ask(sender, call.name, call.body),
-                    );
-                    let reply = match replied.await {
-                        Ok((reply, sender)) => {
+                    let Call { name, body, mut reply } = call;
+                    let limit = if name == FACTS { CONNECT_TIME } else { ANSWER_TIME };
+                    let replied = tokio::time::timeout(limit, line.ask(sender, name, body));
+                    let replied = tokio::select! {
+                        replied = replied => replied,
+                        // Nobody waits for what follows any more: the connection goes with it. What
+                        // may change something is asked to its end.
+                        () = reply.closed(), if name == FOLLOW => return,
+                    };
+                    let told = match replied {
+                        Ok((told, sender)) => {
                             if let Some(sender) = sender {
                                 // Whoever takes it back may be gone.
                                 let _ = free.send(sender);
                             }
-                            reply
+                            told
                         }
-                        Err(_) => Err(sent(format!("no answer in {} s", ANSWER_TIME.as_secs()))),
+                        Err(_) => Err(sent(format!("no answer in {} s", limit.as_secs()))),
                     };
                     // Whoever asked may not want to know any more.
-                    let _ = call.reply.send(reply);
+                    let _ = reply.send(told);
                 });
             }
             Some(sender) = freed.recv() => {
@@ -209,8 +226,14 @@ struct Line {
 }
 
 impl Line {
-    /// A connection that acts as whoever calls.
+    /// A connection that acts as whoever calls, made in time.
     async fn open(&self) -> Result<Sender, ConnectError> {
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        let opened = tokio::time::timeout(CONNECT_TIME, self.connect()).await;
+        opened.map_err(|passed| AttachError::io(&self.socket, &late(passed)))?
+    }
+
+    async fn connect(&self) -> Result<Sender, ConnectError> {
         let path = &self.socket;
         let address = Address::of(path)?;
         let stream = UnixStream::connect(&address.path).await;

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 /// Longest path that a socket address holds (`sun_path`, unix(7)), with its final zero.
 const MAX_ADDRESS: usize = 108;
 
-/// The socket of a log: its path with `.sock` appended.
+/// The socket of a log: its path with `.sock` appended, wherever links lead.
 pub fn socket_of(log: &Path) -> PathBuf {
-    let mut path = log.as_os_str().to_owned();
+    let log = std::fs::canonicalize(log).unwrap_or_else(|_| log.to_owned());
+    let mut path = log.into_os_string();
     path.push(".sock");
     PathBuf::from(path)
 }

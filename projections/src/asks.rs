@@ -16,12 +16,12 @@ use crate::tasks::{Created, Granted, TaskError, TaskId, Tasks};
 use crate::trays::{self, NewTrayTask, TrayError, Trays};
 use runstone_codec::Position;
 use runstone_store::asks;
-use runstone_store::holder::{Refusal, Told};
+use runstone_store::holder::{Lost, Refusal, Told};
 use runstone_store::{AppendError, Log};
 
 /// Errors whose variants travel where they can, and what they say where they cannot.
 macro_rules! refusals {
-    ($($error:ty),+) => {$(
+    ($($error:ty: $lost:expr),+ $(,)?) => {$(
         impl Refusal for $error {
             fn told(&self) -> Told {
                 let told = Told::new(self.code(), self.kind(), self.to_string());
@@ -37,20 +37,25 @@ macro_rules! refusals {
                     .unwrap_or_else(|_| Self::Append(AppendError::of(told)))
             }
 
-            fn lost(lost: runstone_store::holder::Lost) -> Self {
-                Self::Append(AppendError::lost(lost))
+            fn lost(lost: Lost) -> Self {
+                Self::Append($lost(lost))
             }
         }
     )+};
 }
 
+/// Asked again it might be done twice.
+fn not_again(lost: Lost) -> AppendError {
+    AppendError::Told(Box::new(Told::unknown(lost)))
+}
+
 refusals!(
-    EffectError,
-    ApprovalError,
-    BudgetError,
-    TaskError,
-    TrayError,
-    AgentError
+    EffectError: AppendError::lost,
+    ApprovalError: AppendError::lost,
+    TaskError: AppendError::lost,
+    BudgetError: not_again,
+    TrayError: not_again,
+    AgentError: not_again,
 );
 
 impl Refusal for SweepError {
@@ -65,6 +70,10 @@ impl Refusal for SweepError {
 
     fn of(told: Told) -> Self {
         Self::Tasks(TaskError::Append(AppendError::of(told)))
+    }
+
+    fn lost(lost: Lost) -> Self {
+        Self::Tasks(TaskError::lost(lost))
     }
 }
 

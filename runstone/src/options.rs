@@ -151,10 +151,12 @@ impl Options {
             attach,
             ..
         } = self;
-        let is_served = serve.filter(|_| !open.read_only);
+        let is_read_only = open.read_only;
+        let is_served = serve.filter(|_| !is_read_only);
         match Log::open(path, open) {
             Ok(log) => Ok(served(log, path, is_served)),
-            Err(OpenError::Busy { path: busy }) if attach => {
+            // An attached handle writes; who asks never to write does not get one.
+            Err(OpenError::Busy { path: busy }) if attach && !is_read_only => {
                 match runstone_attach::connect(&socket_of(path)) {
                     Ok(log) => Ok(log.into()),
                     Err(error) => {

@@ -242,6 +242,9 @@ pub enum OpenError {
     /// The index rows cannot be read.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The process that holds the log met it.
+    #[error(transparent)]
+    Told(Box<Told>),
     /// A checkpoint copy is none.
     #[error("the checkpoint copy {copy} cannot be used: {why}")]
     Copy {
@@ -267,6 +270,7 @@ impl OpenError {
             Self::Keys(error) => error.code(),
             Self::WrongKeys { .. } | Self::ForeignSigner { .. } => "wrong_keys",
             Self::Storage(error) => error.code(),
+            Self::Told(told) => told.code(),
             Self::Copy { .. } => "checkpoint_copy",
         }
     }
@@ -285,6 +289,7 @@ impl OpenError {
             Self::Keys(error) => error.kind(),
             Self::WrongKeys { .. } | Self::ForeignSigner { .. } => ErrorKind::Keys,
             Self::Storage(error) => error.kind(),
+            Self::Told(told) => told.kind,
             Self::Copy { .. } => ErrorKind::Storage,
         }
     }

@@ -212,7 +212,16 @@ fn what_is_appended_from_afar_keeps_its_guarantees() -> Outcome {
 
     // Refusals are told by their codes, and those that programs act on as what they are.
     let stale = Append::new([NewEvent::new("chat.message", "s")]).expect("s", Expected::Exact(9));
-    assert_eq!(there.append_blocking(stale).unwrap_err().code(), "conflict");
+    let refused = there.append_blocking(stale).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::Conflict { .. }),
+        "{refused:?}"
+    );
+    for payload in ["null", "\"null\"", "{}"] {
+        let event = NewEvent::new("chat.message", "s").payload(payload);
+        let at = there.append_blocking(event)?.first;
+        assert_eq!(here.record(at)?.payload.bytes(), Some(payload.as_bytes()));
+    }
     let taken = Append::new([NewEvent::new("chat.message", "t")])
         .condition(runstone::Condition::none(Query::stream("s")));
     let refused = there.append_blocking(taken).unwrap_err();
@@ -380,6 +389,19 @@ fn somebody_is_who_he_proves_to_be_on_his_connection() -> Outcome {
     assert_eq!(first.ask("facts", "{}")?.1["principal"], "human:ann");
     assert_eq!(second.ask("facts", "{}")?.1["principal"], "system:keyring");
     verify_proof(&ann.public_key(), &one, &ann.prove(&one))?;
+
+    // Whoever serves a log as a person lends nobody his name.
+    here.close_blocking()?;
+    drop((here, there, human, first, second));
+    let own = runstone::Options::default()
+        .without_serving()
+        .open(&site.log)?;
+    let as_ann = Log::clone(&own).with_credential(&ann)?;
+    let _served = Runstone::serve(as_ann, &site.log, Limits::default())?;
+    assert_eq!(
+        connect(&site.socket())?.principal(),
+        ("system:keyring", Authority::System)
+    );
     Ok(())
 }
 
@@ -633,6 +655,9 @@ fn events_are_streamed_to_whoever_speaks_http() -> Outcome {
     );
     here.append_blocking(NewEvent::new("chat.message", "s"))?;
     assert_eq!(next("id: ")?, "2");
+    // It ends with the log, and keeps nobody waiting.
+    here.close_blocking()?;
+    assert!(next("id: ").is_err());
     Ok(())
 }
 
@@ -809,5 +834,18 @@ fn the_document_of_what_can_be_asked_is_whole() -> Outcome {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), all, "each name stands for one question");
+    Ok(())
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_program_with_a_runtime_attaches_too() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let there = Runstone::open(&site.log)?;
+    let recorded = there.append(NewEvent::new("chat.message", "s")).await?;
+    assert_eq!(here.size(), recorded.first.get() + 1);
+    let claim = effects::Claim::tool("s", "pay").request("k");
+    let claimed = there.effects().claim(&claim).await?;
+    assert!(matches!(claimed, effects::Claimed::Held(_)));
     Ok(())
 }

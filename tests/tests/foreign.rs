@@ -535,7 +535,7 @@ fn crates_verify_checkpoints_receipts_consistency_and_tiles() -> Outcome {
 fn the_commands_of_the_documentation_work() -> Outcome {
     let folder = tempfile::tempdir()?;
     let log = runstone_tests::command::Runstone::on(folder.path().join("runstone.redb"));
-    log.value(["init"]);
+    log.value(["init", "--human", "ann"]);
     for customer in ["7", "8", "7"] {
         let (run, scope) = (format!("run-{customer}"), format!("customer-{customer}"));
         let event = [

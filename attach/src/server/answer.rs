@@ -16,6 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Path of everything that is asked.
 pub(crate) const BASE: &str = "/v1/";
@@ -158,16 +159,35 @@ async fn answered(shared: &Shared, endpoint: Endpoint, request: Request) -> Resu
     let busy = connection.busy();
     let body = body_of(shared, request).await?;
     let log = connection.log();
-    let answering = tokio::task::spawn_blocking(move || {
-        let _busy = busy;
-        catch_unwind(AssertUnwindSafe(|| (endpoint.answer)(&log, &body)))
+    let held = (busy, turn(shared, endpoint.name).await);
+    let answered = blocking(move || {
+        let _held = held;
+        (endpoint.answer)(&log, &body)
     });
-    match answering.await {
+    answered.await
+}
+
+/// Waits for a turn: a client that goes away meanwhile gives it up. How the log stands is always
+/// told.
+pub(super) async fn turn(shared: &Shared, name: &str) -> Option<OwnedSemaphorePermit> {
+    if name == "facts" {
+        return None;
+    }
+    // The semaphore is never closed.
+    Arc::clone(&shared.workers).acquire_owned().await.ok()
+}
+
+/// Does something that blocks, and survives it.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Told> + Send + 'static,
+) -> Result<T, Told> {
+    let done = tokio::task::spawn_blocking(|| catch_unwind(AssertUnwindSafe(work)));
+    match done.await {
         Ok(Ok(answer)) => answer,
         _ => Err(Told::new(
             "internal",
             ErrorKind::Storage,
-            format!("answering `{}` failed", endpoint.name),
+            "answering it failed",
         )),
     }
 }
@@ -214,13 +234,11 @@ async fn proven(shared: &Shared, request: Request) -> Result<Proven, Told> {
     let connection = connection_of(&request)?;
     let body = body_of(shared, request).await?;
     let proof: Proof = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-    let mut kept = connection
-        .challenge
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
     // Each is taken once, whatever comes of it.
-    let challenge = kept.take();
-    drop(kept);
+    let challenge = {
+        let kept = connection.challenge.lock();
+        kept.unwrap_or_else(PoisonError::into_inner).take()
+    };
     let challenge = challenge.ok_or_else(|| {
         let message = "ask for a challenge on this connection first; each is good for one proof";
         Told::new("no_challenge", ErrorKind::Keys, message)
@@ -229,8 +247,12 @@ async fn proven(shared: &Shared, request: Request) -> Result<Proven, Told> {
         .signature
         .array()
         .ok_or_else(|| Told::new("bad_proof", ErrorKind::Keys, "a signature has 64 bytes"))?;
-    let log = shared.log.proven(&proof.id, &challenge, &signature);
-    let log = log.map_err(|error| error.told())?;
+    let log = shared.log.clone();
+    let proven = blocking(move || {
+        let proven = log.proven(&proof.id, &challenge, &signature);
+        proven.map_err(|error| error.told())
+    });
+    let log = proven.await?;
     let principal = log.principal().0.to_owned();
     connection.act_as(log);
     Ok(Proven { principal })

@@ -140,6 +140,15 @@ impl Connections {
     }
 }
 
+/// Leaves when it is over, however that is.
+struct Entered<'a>(&'a Connections, u64);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.leave(self.1);
+    }
+}
+
 /// Answers one connection until it ends.
 pub(super) async fn serve_one(
     mut stream: UnixStream,
@@ -158,6 +167,7 @@ pub(super) async fn serve_one(
         turn_away(&mut stream, "503 Service Unavailable").await;
         return;
     };
+    let _entered = Entered(&shared.connections, id);
     let limits = &shared.limits;
     let mut stopping = shared.stopping.subscribe();
     let of_connection = Arc::clone(&connection);
@@ -188,7 +198,6 @@ pub(super) async fn serve_one(
             let _ = tokio::time::timeout(limits.stop_time, served).await;
         }
     }
-    shared.connections.leave(id);
 }
 
 /// Says no in the least that a client understands.

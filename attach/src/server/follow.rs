@@ -1,7 +1,7 @@
 //! Following the log.
 
 use super::Shared;
-use super::answer::{body_of, connection_of, refusal, unreadable};
+use super::answer::{FOLLOW, blocking, body_of, connection_of, refusal, turn, unreadable};
 use crate::line::write_record;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
@@ -9,12 +9,15 @@ use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use runstone_store::holder::{Page, Refusal as _, Told};
-use runstone_store::{ErrorKind, Read, Subscription};
+use runstone_store::{ErrorKind, Log, Read, ReadError, Record};
 use serde::Deserialize;
 use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::sync::Arc;
-use tokio::time::timeout;
-use tokio_stream::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::ReceiverStream;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,36 +34,58 @@ pub(super) async fn follow(State(shared): State<Arc<Shared>>, request: Request) 
     }
 }
 
-async fn followed(shared: &Shared, request: Request) -> Result<Page, Told> {
+async fn followed(shared: &Arc<Shared>, request: Request) -> Result<Page, Told> {
     let connection = connection_of(&request)?;
     let _busy = connection.busy();
     let body = body_of(shared, request).await?;
     let ask: Follow = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-    let subscription = connection.log().subscribe(ask.read);
-    let mut subscription = subscription.map_err(|error| error.told())?;
-    let mut page = Page::default();
+    let late = sleep(shared.limits.follow_time);
+    next_page(shared, &connection.log(), ask.read, late).await
+}
+
+/// The next events; none after a time, or when the holder stops. The log is searched by a worker, and
+/// only what is new is waited for here.
+async fn next_page(
+    shared: &Shared,
+    log: &Log,
+    mut read: Read,
+    late: impl Future<Output = ()>,
+) -> Result<Page, Told> {
     let mut stopping = shared.stopping.subscribe();
-    let first = tokio::select! {
-        first = timeout(shared.limits.follow_time, subscription.next()) => first.ok(),
-        _ = stopping.wait_for(|is_stopping| *is_stopping) => None,
-    };
-    let mut item = first;
-    let mut is_over = false;
-    while let Some(found) = item {
-        let Some(found) = found else {
-            is_over = true;
-            break;
-        };
-        page.push(found);
-        if page.is_full() {
-            break;
+    let ended = async {
+        tokio::select! {
+            () = late => {}
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
         }
-        // What is there already.
-        let next = timeout(std::time::Duration::ZERO, subscription.next());
-        item = next.await.ok();
+    };
+    let mut ended = std::pin::pin!(ended);
+    loop {
+        let (log_of_page, wanted) = (log.clone(), read.clone());
+        let permit = turn(shared, FOLLOW).await;
+        let page = blocking(move || {
+            let _permit = permit;
+            let page = log_of_page.followed(wanted);
+            page.map_err(|error| error.told())
+        });
+        let mut page = page.await?;
+        let Some(next) = page.next.filter(|_| page.items.is_empty()) else {
+            return Ok(page);
+        };
+        read.from = Some(next);
+        let anything = Read::new(runstone_store::Query::everything());
+        let anything = anything.from(next).to(next).without_payloads();
+        let mut anything = log.subscribe(anything).map_err(|error| error.told())?;
+        tokio::select! {
+            found = anything.next() => {
+                if found.is_none() {
+                    // The log was closed.
+                    page.next = None;
+                    return Ok(page);
+                }
+            }
+            () = ended.as_mut() => return Ok(page),
+        }
     }
-    page.next = (!is_over).then(|| subscription.cursor().get());
-    Ok(page)
 }
 
 /// What is followed, in an address.
@@ -81,6 +106,7 @@ pub(super) struct Wanted {
 /// Events as server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>),
 /// each with its position as id: first what is there, then what comes.
 pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Response {
@@ -103,47 +129,67 @@ pub(super) async fn events(
     let mut read = Read::new(query);
     read.from = last.map(|last| last.saturating_add(1)).or(wanted.from);
     read.to = wanted.to;
-    let subscribed = connection_of(&request).and_then(|connection| {
-        connection
-            .log()
-            .subscribe(read)
-            .map_err(|error| error.told())
-    });
-    match subscribed {
-        Ok(subscription) => stream(subscription),
+    match connection_of(&request) {
+        Ok(connection) => stream(shared, connection.log(), read),
         Err(told) => refusal(&told),
     }
 }
 
-fn stream(subscription: Subscription) -> Response {
+/// Pages of events as frames, until the log is closed or the holder stops. The connection counts as
+/// idle: a client that is sent away comes back with the id of its last event.
+fn stream(shared: Arc<Shared>, log: Log, read: Read) -> Response {
     let kind = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (
-        StatusCode::OK,
-        kind,
-        Body::from_stream(frames(subscription)),
-    )
-        .into_response()
+    // One page at a time: whoever takes nothing holds nothing.
+    let (frames, taken) = mpsc::channel(1);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = send_pages(&shared, &log, read, &frames) => {}
+            () = frames.closed() => {}
+        }
+    });
+    let body = Body::from_stream(ReceiverStream::new(taken));
+    (StatusCode::OK, kind, body).into_response()
 }
 
-fn frames(subscription: Subscription) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    subscription.map(|item| {
-        let mut frame = Vec::new();
-        let written = item.as_ref().map(|record| {
-            frame.extend_from_slice(format!("id: {}\ndata: ", record.position).as_bytes());
-            // One line, with its line break.
-            write_record(record, &mut frame)
-        });
-        if !matches!(written, Ok(Ok(()))) {
-            frame = b"event: error\ndata: ".to_vec();
-            let told = item.err().map(|error| error.told());
-            // A `Told` always serialises, to one line.
-            frame.extend(serde_json::to_vec(&told).unwrap_or_default());
-            frame.push(b'\n');
+async fn send_pages(
+    shared: &Shared,
+    log: &Log,
+    mut read: Read,
+    frames: &mpsc::Sender<Result<Bytes, Infallible>>,
+) {
+    let stopping = || *shared.stopping.borrow();
+    while !stopping() {
+        let (bytes, next) = match next_page(shared, log, read.clone(), pending()).await {
+            Ok(page) => {
+                let items = page.items.into_iter().map(Result::from);
+                (items.flat_map(frame).collect(), page.next)
+            }
+            Err(told) => (frame(Err(ReadError::of(told))), None),
+        };
+        if frames.send(Ok(Bytes::from(bytes))).await.is_err() || next.is_none() {
+            return;
         }
+        read.from = next;
+    }
+}
+
+fn frame(item: Result<Record, ReadError>) -> Vec<u8> {
+    let mut frame = Vec::new();
+    let written = item.as_ref().map(|record| {
+        frame.extend_from_slice(format!("id: {}\ndata: ", record.position).as_bytes());
+        // One line, with its line break.
+        write_record(record, &mut frame)
+    });
+    if !matches!(written, Ok(Ok(()))) {
+        frame = b"event: error\ndata: ".to_vec();
+        let told = item.err().map(|error| error.told());
+        // A `Told` always serialises, to one line.
+        frame.extend(serde_json::to_vec(&told).unwrap_or_default());
         frame.push(b'\n');
-        Ok(Bytes::from(frame))
-    })
+    }
+    frame.push(b'\n');
+    frame
 }

@@ -8,7 +8,9 @@ mod stall;
 use crate::path::Address;
 use crate::{AttachError, Limits};
 use answer::router;
-pub(crate) use answer::{ATTACHED, BASE, CHALLENGE, Challenge, EVENTS, PROVE, Proof, Proven};
+pub(crate) use answer::{
+    ATTACHED, BASE, CHALLENGE, Challenge, EVENTS, FOLLOW, PROVE, Proof, Proven,
+};
 use connection::{Connection, Connections, serve_one};
 use runstone_store::Log;
 use runstone_store::holder::Endpoint;
@@ -23,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use tokio::net::UnixListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 /// Who is attached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +50,8 @@ struct Shared {
     openapi: OnceLock<String>,
     limits: Limits,
     connections: Connections,
+    /// Requests that may be answered at once.
+    workers: Arc<Semaphore>,
     /// Whether connections are to end.
     stopping: watch::Sender<bool>,
 }
@@ -71,21 +75,24 @@ impl Server {
     ///
     /// [`AttachError`] if the socket cannot be made.
     pub fn start(
-        log: Log,
+        log: &Log,
         path: &Path,
         endpoints: Vec<Endpoint>,
         limits: Limits,
     ) -> Result<Self, AttachError> {
         let io = |error: io::Error| AttachError::io(path, &error);
+        let workers = limits.workers.max(1);
         let (listener, inode) = listen(path)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .max_blocking_threads(limits.workers.max(1))
+            // One more, for what is always answered.
+            .max_blocking_threads(workers + 1)
             .thread_name("runstone-answer")
             .build()
             .map_err(io)?;
         let shared = Arc::new(Shared {
-            log,
+            // Whoever opened it may be a person; who connects is nobody yet.
+            log: log.as_keyring(),
             openapi: OnceLock::new(),
             endpoints: endpoints
                 .into_iter()
@@ -93,6 +100,7 @@ impl Server {
                 .collect(),
             connections: Connections::default(),
             limits,
+            workers: Arc::new(Semaphore::new(workers)),
             stopping: watch::Sender::new(false),
         });
         let stop = Arc::new(Notify::new());

@@ -130,7 +130,7 @@ impl Runstone {
     /// [`AttachError`] if the socket cannot be made.
     pub fn serve(log: Log, path: impl AsRef<Path>, limits: Limits) -> Result<Self, AttachError> {
         let endpoints = crate::endpoints();
-        let server = Server::start(log.clone(), &socket_of(path.as_ref()), endpoints, limits)?;
+        let server = Server::start(&log, &socket_of(path.as_ref()), endpoints, limits)?;
         Ok(Self::new(log, Some(Arc::new(server))))
     }
 

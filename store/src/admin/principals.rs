@@ -173,6 +173,16 @@ impl Log {
         Ok(self.here()?.proven(id, challenge, signature)?.into())
     }
 
+    /// A handle that acts as whoever holds the keyring and shows no credential; an attached one stays
+    /// who it is.
+    #[must_use]
+    pub fn as_keyring(&self) -> Self {
+        match &self.backing {
+            Backing::Here(here) => here.acting_as(Actor::keyring()).into(),
+            Backing::There(_) => self.clone(),
+        }
+    }
+
     /// Who this handle acts as.
     pub fn principal(&self) -> (&str, Authority) {
         match &self.backing {

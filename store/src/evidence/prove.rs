@@ -156,7 +156,7 @@ fn own_checkpoint(text: &str, vkeys: &[Vkey]) -> Result<Checkpoint, EvidenceErro
 impl There {
     fn prover(self: &Arc<Self>) -> Result<Prover, ReadError> {
         Ok(Prover {
-            checkpoint: self.checkpoint()?,
+            checkpoint: self.proving()?,
             nodes: Source::There(Arc::clone(self), HashMap::new()),
         })
     }
@@ -229,6 +229,7 @@ impl Prover {
         }
         let unreadable = |error| match read_error(error) {
             ReadError::Corrupt(corruption) => OpenError::from(corruption),
+            ReadError::Told(told) => OpenError::Told(told),
             other => Corruption::table("tiles", "the tree", other.to_string()).into(),
         };
         let root = root_at(earlier.size, |level, at| self.nodes.node(level, at));

@@ -5,7 +5,7 @@ use super::{Refusal, Told};
 use crate::admin::{BackupReport, Stats, VerifyLevel, VerifyReport};
 use crate::append::{Append, Appended, Condition, Expected, Imported};
 use crate::asks;
-use crate::error::{AppendError, ReadError};
+use crate::error::{AppendError, ErrorKind, ReadError};
 use crate::evidence::{
     Disclose, Erase, EraseError, Erasure, EvidenceError, KekRotation, SigningState,
 };
@@ -64,6 +64,9 @@ pub struct Facts {
     pub authority: Authority,
     /// The process that holds the file.
     pub process: u32,
+    /// Why the log does not go on writing, if so.
+    #[serde(default)]
+    pub trouble: Option<Told>,
 }
 
 /// A key that signs checkpoints, or did.
@@ -160,7 +163,8 @@ impl From<&Append> for AppendOne {
             expect: expect.collect(),
             if_none: if_none.collect(),
             buffered: append.durability == Some(Durability::Buffered),
-            synced: append.durability == Some(Durability::Synced),
+            // Who does not say means what survives, whatever the holder's default is.
+            synced: append.durability != Some(Durability::Buffered),
         }
     }
 }
@@ -273,7 +277,7 @@ asks! {
     "read" ReadPage { #[serde(default)] read: Read } -> Page, ReadError: |self, log| page(log, self.read);
 
     /// Follows the log: as `read`, but a page that would be empty is waited for, for a while.
-    "follow" FollowPage { #[serde(default)] read: Read } -> Page, ReadError: |self, log| page(log, self.read);
+    "follow" FollowPage { #[serde(default)] read: Read } -> Page, ReadError: |self, log| followed(log, self.read);
 
     /// One event.
     "record" RecordOf { #[serde(default)] which: Which } -> WireRecord, ReadError: |self, log| {
@@ -356,11 +360,20 @@ asks! {
 
     /// A consistent copy, written by the holder to an absolute path.
     "backup" BackupTo { #[serde(default)] path: PathBuf } -> BackupReport, ReadError:
-        |self, log| log.backup(&self.path, &|_, _| {});
+        |self, log| {
+            if !self.path.is_absolute() {
+                return Err(ReadError::of(no_place()));
+            }
+            log.backup(&self.path, &|_, _| {})
+        };
 
     /// The signed checkpoint of everything durable.
     "checkpoint" CheckpointOf {} -> String, ReadError:
         |self, log| Ok(log.checkpoint()?.text().to_owned());
+
+    /// The signed checkpoint of everything, which is made durable first: what proofs are made under.
+    "checkpoint/prove" ProvingUnder {} -> String, ReadError:
+        |self, log| Ok(log.prover()?.checkpoint().text().to_owned());
 
     /// Every key that may have signed a checkpoint.
     "vkeys" VkeysOf {} -> Vec<String>, ReadError:
@@ -449,7 +462,12 @@ asks! {
 
     /// Copies the keys into one file, written by the holder to an absolute path.
     "keys/backup" BackupKeysTo { path: PathBuf } -> (), KeyError:
-        |self, log| log.backup_keys(&self.path);
+        |self, log| {
+            if !self.path.is_absolute() {
+                return Err(KeyError::of(no_place()));
+            }
+            log.backup_keys(&self.path)
+        };
 
     /// Enrols a principal.
     "principal/enrol" Enrol { id: String, authority: Authority, public_key: Base64 }
@@ -480,6 +498,11 @@ asks! {
         |self, log| log.release_hold(&self.scope);
 }
 
+/// The holder has a folder of its own.
+fn no_place() -> Told {
+    Told::new("bad_request", ErrorKind::Usage, "the path is not absolute")
+}
+
 fn facts(log: &Log) -> Facts {
     let (info, opening) = (log.info(), log.opening());
     let (principal, authority) = log.principal();
@@ -501,7 +524,31 @@ fn facts(log: &Log) -> Facts {
         principal: principal.to_owned(),
         authority,
         process: std::process::id(),
+        trouble: log
+            .health()
+            .err()
+            .map(|(kind, why)| Told::new("unhealthy", kind, why)),
     }
+}
+
+/// The next events of what is followed, of those that survive a crash; where it goes on is answered
+/// also if there are none yet.
+pub(super) fn followed(log: &Log, mut read: Read) -> Result<Page, ReadError> {
+    let (from, to) = (read.from.unwrap_or(0), read.to);
+    let is_past = |next: u64| to.is_some_and(|to| next > to);
+    (read.limit, read.reverse) = (None, false);
+    let last = log.durable_size().checked_sub(1);
+    let Some(last) = last.filter(|last| from <= *last && !is_past(from)) else {
+        let mut nothing = Page::default();
+        nothing.next = (!is_past(from)).then_some(from);
+        return Ok(nothing);
+    };
+    let end = to.map_or(last, |to| to.min(last));
+    read.to = Some(end);
+    let mut page = page(log, read)?;
+    let next = page.next.or_else(|| end.checked_add(1));
+    page.next = next.filter(|next| !is_past(*next));
+    Ok(page)
 }
 
 /// The next events of a read.

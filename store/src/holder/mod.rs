@@ -174,6 +174,17 @@ impl Log {
         matches!(self.backing, Backing::There(_))
     }
 
+    /// The next events of what is followed, of those that survive a crash: a page of them, none if
+    /// there are none yet. Its `next` says where to go on; `None` after the last one that was asked
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub fn followed(&self, read: crate::read::Read) -> Result<Page, crate::error::ReadError> {
+        asks::followed(self, read)
+    }
+
     /// The process that holds the file, if it is another one.
     pub fn holder_process(&self) -> Option<u32> {
         match &self.backing {
@@ -220,7 +231,7 @@ impl Log {
 }
 
 /// Blocks this thread until a future is done.
-pub(crate) fn wait<F: Future>(future: F) -> F::Output {
+pub fn wait<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -1,8 +1,8 @@
 //! A log that somebody else holds: what is asked of it, in the words of [`Log`](crate::Log).
 
 use super::asks::{
-    CheckpointOf, FactsOf, FoldRowsOf, KeptCheckpoint, PrincipalsOf, RecordOf, RotateSigning,
-    SettingsOf, SigningKeysOf, VkeysOf, Which,
+    CheckpointOf, FactsOf, FoldRowsOf, KeptCheckpoint, PrincipalsOf, ProvingUnder, RecordOf,
+    RotateSigning, SettingsOf, SigningKeysOf, VkeysOf, Which,
 };
 use super::wire::Base64;
 use super::{Ask, Facts, Holder, Replying, Told, answer_of, send, wait};
@@ -113,9 +113,17 @@ impl There {
     }
 
     pub(crate) fn checkpoint(&self) -> Result<SignedCheckpoint, ReadError> {
-        let text = self.ask_blocking(&CheckpointOf {})?;
+        self.signed(&self.ask_blocking(&CheckpointOf {})?)
+    }
+
+    /// What proofs are made under.
+    pub(crate) fn proving(&self) -> Result<SignedCheckpoint, ReadError> {
+        self.signed(&self.ask_blocking(&ProvingUnder {})?)
+    }
+
+    fn signed(&self, text: &str) -> Result<SignedCheckpoint, ReadError> {
         let origin = text.split('\n').next().unwrap_or_default();
-        SignedCheckpoint::parse_verify(&text, origin, &self.vkeys()?)
+        SignedCheckpoint::parse_verify(text, origin, &self.vkeys()?)
             .map_err(|error| odd("checkpoint", &error).into())
     }
 
@@ -132,10 +140,7 @@ impl There {
         let Some(text) = self.ask_blocking(&KeptCheckpoint { below })? else {
             return Ok(None);
         };
-        let origin = text.split('\n').next().unwrap_or_default();
-        let signed = SignedCheckpoint::parse_verify(&text, origin, &self.vkeys()?);
-        let signed = signed.map_err(|error| odd("checkpoint", &error))?;
-        Ok(Some(signed))
+        self.signed(&text).map(Some)
     }
 
     pub(crate) fn signing_keys(&self) -> Result<Vec<SigningKey>, ReadError> {

@@ -65,6 +65,18 @@ impl Told {
         self
     }
 
+    /// Whoever was asked to change something went away; doing it again may do it twice.
+    pub fn unknown(lost: Lost) -> Self {
+        if !lost.is_sent {
+            return lost.into();
+        }
+        let why = lost.why;
+        let message = format!(
+            "the process that holds the log went away ({why}): whether it was done is unknown; look before you do it again"
+        );
+        Self::new("outcome_unknown", ErrorKind::Storage, message)
+    }
+
     /// What was asked cannot be read.
     pub(crate) fn usage(error: &serde_json::Error) -> Self {
         Self::new(
@@ -124,8 +136,18 @@ impl Refusal for AppendError {
         match self {
             Self::Told(told) => (**told).clone(),
             Self::OutcomeUnknown { why } | Self::Poisoned { why } => told.detail(why),
+            Self::Conflict {
+                stream,
+                expected,
+                actual,
+            } => told.detail(&(stream, expected, actual)),
+            Self::Contended { times } => told.detail(times),
+            Self::QueueFull { limit } => told.detail(limit),
+            Self::Keys { message, .. } => told.detail(message),
             Self::ConditionFailed { position } => told.detail(position),
-            Self::EventIdKnown { id, position } => told.detail(&(id, position)),
+            Self::EventIdConflict { id, position } | Self::EventIdKnown { id, position } => {
+                told.detail(&(id, position))
+            }
             Self::StorageFull { needed, available } => told.detail(&(needed, available)),
             _ => told,
         }
@@ -142,6 +164,29 @@ impl Refusal for AppendError {
             "poisoned" => text().map(|why| Self::Poisoned { why }),
             "reopening" => Some(Self::Reopening),
             "closed" => Some(Self::Closed),
+            "conflict" => {
+                let found = serde_json::from_value(told.detail.clone()).ok();
+                found.map(|(stream, expected, actual)| Self::Conflict {
+                    stream,
+                    expected,
+                    actual,
+                })
+            }
+            "event_id_conflict" => {
+                let known = serde_json::from_value(told.detail.clone()).ok();
+                known.map(|(id, position)| Self::EventIdConflict { id, position })
+            }
+            "contended" => {
+                let times = serde_json::from_value(told.detail.clone()).ok();
+                times.map(|times| Self::Contended { times })
+            }
+            "queue_full" => {
+                let limit = told.detail.as_u64();
+                limit.map(|limit| Self::QueueFull { limit })
+            }
+            code if told.kind == ErrorKind::Keys => {
+                text().map(|message| Self::Keys { code, message })
+            }
             "condition_failed" => {
                 let position = told.detail.as_u64();
                 position.map(|position| Self::ConditionFailed { position })
@@ -254,6 +299,10 @@ impl Refusal for KeyError {
 
     fn of(told: Told) -> Self {
         Self::Told(Box::new(told))
+    }
+
+    fn lost(lost: Lost) -> Self {
+        Self::of(Told::unknown(lost))
     }
 }
 

@@ -77,7 +77,7 @@ pub struct WireEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<serde_json::Value>")]
     pub data: Option<Box<RawValue>>,
-    /// The payload, where white space around it is to be kept too.
+    /// The payload, where white space around it is to be kept too, or where it is `null`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_base64: Option<Base64>,
     /// Its id, which makes the append idempotent.
@@ -115,7 +115,9 @@ pub struct WireEvent {
 /// A payload that says nothing by white space around it.
 fn raw(payload: &[u8]) -> Option<Box<RawValue>> {
     let text = std::str::from_utf8(payload).ok()?;
-    let is_bare = !text.starts_with(|c: char| c.is_ascii_whitespace())
+    // `null` in place of a member is no member.
+    let is_bare = text != "null"
+        && !text.starts_with(|c: char| c.is_ascii_whitespace())
         && !text.ends_with(|c: char| c.is_ascii_whitespace());
     let raw = is_bare.then(|| RawValue::from_string(text.to_owned()));
     raw?.ok()

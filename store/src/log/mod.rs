@@ -123,7 +123,7 @@ impl Log {
     pub fn read(&self, read: Read) -> Result<Records, ReadError> {
         match &self.backing {
             Backing::Here(here) => here.read(read),
-            Backing::There(there) => Ok(Records::there(Arc::clone(there), read)),
+            Backing::There(there) => Records::there(Arc::clone(there), read),
         }
     }
 
@@ -411,9 +411,11 @@ impl Log {
             Backing::Here(here) => here.health(),
             Backing::There(there) => {
                 let asked = there.ask_blocking(&FactsOf {});
-                asked
-                    .map(drop)
-                    .map_err(|error| (error.kind(), error.to_string()))
+                let facts = asked.map_err(|error| (error.kind(), error.to_string()))?;
+                match facts.trouble {
+                    Some(trouble) => Err((trouble.kind, trouble.message)),
+                    None => Ok(()),
+                }
             }
         }
     }

@@ -27,12 +27,22 @@ impl Debug for Pages {
 }
 
 impl Pages {
-    pub(super) fn new(there: Arc<There>, read: Read) -> Self {
-        Self {
+    /// The range is fixed now.
+    pub(super) fn begin(there: Arc<There>, read: Read) -> Result<Self, ReadError> {
+        let mut pages = Self {
             there,
-            read: Some(read),
+            read: None,
             batch: VecDeque::new(),
-        }
+        };
+        pages.fetch(read)?;
+        Ok(pages)
+    }
+
+    fn fetch(&mut self, read: Read) -> Result<(), ReadError> {
+        let page = self.there.ask_blocking(&ReadPage { read: read.clone() })?;
+        self.read = rest(read, &page);
+        self.batch = page.items.into_iter().map(Item::from).collect();
+        Ok(())
     }
 }
 
@@ -45,13 +55,8 @@ impl Iterator for Pages {
                 return Some(item);
             }
             let read = self.read.take()?;
-            let ask = ReadPage { read: read.clone() };
-            match self.there.ask_blocking(&ask) {
-                Ok(page) => {
-                    self.read = rest(read, &page);
-                    self.batch = page.items.into_iter().map(Item::from).collect();
-                }
-                Err(error) => return Some(Err(error)),
+            if let Err(error) = self.fetch(read) {
+                return Some(Err(error));
             }
         }
     }

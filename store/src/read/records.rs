@@ -161,10 +161,10 @@ impl Records {
         })
     }
 
-    pub(crate) fn there(there: Arc<There>, read: Read) -> Self {
-        Self {
-            source: Source::There(Pages::new(there, read)),
-        }
+    pub(crate) fn there(there: Arc<There>, read: Read) -> Result<Self, ReadError> {
+        Ok(Self {
+            source: Source::There(Pages::begin(there, read)?),
+        })
     }
 }
 

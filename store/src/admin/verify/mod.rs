@@ -155,7 +155,7 @@ impl VerifyReport {
                 ProblemKind::Unverifiable,
                 Corruption::at(*position, "a key that opens it", message.clone()),
             ),
-            ReadError::Reopening | ReadError::Closed => self.problem(
+            error if error.kind() != ErrorKind::Corrupt => self.problem(
                 ProblemKind::Incomplete,
                 Corruption::table("database", "a log that stays open", error.to_string()),
             ),
