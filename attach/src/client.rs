@@ -183,6 +183,13 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
     let mut kept = vec![first];
     loop {
         tokio::select! {
+            // Those that are free first: the next call needs no other.
+            biased;
+            Some(sender) = freed.recv() => {
+                if kept.len() < KEPT {
+                    kept.push(sender);
+                }
+            }
             call = calls.recv() => {
                 let Some(call) = call else { return };
                 let (line, free, sender) = (Arc::clone(&line), free.clone(), kept.pop());
@@ -209,11 +216,6 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
                     // Whoever asked may not want to know any more.
                     let _ = reply.send(told);
                 });
-            }
-            Some(sender) = freed.recv() => {
-                if kept.len() < KEPT {
-                    kept.push(sender);
-                }
             }
         }
     }

@@ -226,7 +226,7 @@ fn what_is_appended_from_afar_keeps_its_guarantees() -> Outcome {
         .condition(runstone::Condition::none(Query::stream("s")));
     let refused = there.append_blocking(taken).unwrap_err();
     assert!(
-        matches!(refused, AppendError::ConditionFailed { position: 1 }),
+        matches!(refused, AppendError::ConditionFailed { .. }),
         "{refused:?}"
     );
     let owned = there
@@ -683,15 +683,8 @@ fn whoever_holds_the_log_may_die_and_the_next_command_opens_the_file() -> Outcom
         "{lost}"
     );
     assert!(lost.is_retryable());
-    assert_eq!(
-        there
-            .read(Read::new(Query::everything()))?
-            .next()
-            .ok_or("an error")?
-            .unwrap_err()
-            .code(),
-        "holder_lost"
-    );
+    let unread = there.read(Read::new(Query::everything())).unwrap_err();
+    assert_eq!(unread.code(), "holder_lost");
     let gone = there
         .subscribe(Read::new(Query::everything()))?
         .next_blocking();
