@@ -138,7 +138,7 @@ impl From<BudgetLimits> for BTreeMap<String, u64> {
 impl TryFrom<BTreeMap<String, u64>> for BudgetLimits {
     type Error = BudgetError;
 
-    /// As [`BudgetLimits::to_map`] writes them: `WINDOW.DIMENSION`, or a dimension alone.
+    /// Keys are `WINDOW.DIMENSION`, or a dimension alone.
     fn try_from(map: BTreeMap<String, u64>) -> Result<Self, BudgetError> {
         let mut limits = Self::new();
         for (name, max) in map {

@@ -39,6 +39,7 @@ mod calls;
 pub(crate) mod decide;
 mod error;
 mod fold;
+mod lapse;
 mod list;
 mod open;
 mod owner;
@@ -52,6 +53,7 @@ pub use amount::{
 pub(crate) use books::Rules;
 pub use error::BudgetError;
 pub use fold::BudgetsFold;
+pub(crate) use lapse::{expire, may_have_room};
 pub(crate) use list::is_within;
 pub use list::{Reservation, list, reservations, state_at};
 pub use open::{Open, Opened};
@@ -76,8 +78,6 @@ use std::sync::{Mutex, PoisonError};
 const SECOND_US: u64 = 1_000_000;
 /// How often a command is decided again because the settings changed meanwhile.
 const REDECIDED: usize = 16;
-/// Lapsed reservations that one decision records.
-const EXPIRED_AT_ONCE: usize = 64;
 /// Lapsed reservations of an owner that each command on it records.
 const EXPIRED_BY_THE_WAY: usize = 16;
 
@@ -747,67 +747,4 @@ pub(crate) fn name_of(log: &Log, id: &OwnerId) -> Result<Option<String>, BudgetE
 pub(crate) fn named(log: &Log, mut over: Exceeded) -> Result<Exceeded, BudgetError> {
     over.name = name_of(log, &over.owner)?;
     Ok(over)
-}
-
-/// Whether who has no room is to ask again: it had lapsed reservations, which are recorded by this,
-/// or somebody else recorded them since it was refused. `looked`: who was found to have none.
-pub(crate) async fn may_have_room(
-    log: &Log,
-    over: &Exceeded,
-    looked: &mut BTreeSet<OwnerId>,
-    waiting: Waiting,
-) -> Result<bool, BudgetError> {
-    let expired = expire(log, &over.owner, (usize::MAX, LENGTHS), waiting).await?;
-    Ok(expired > 0 || looked.insert(over.owner.clone()))
-}
-
-/// Records reservations of an owner, and of those below it, whose lease is over: so many at most; it
-/// looks at leases of so many lengths. Answers how many were recorded.
-pub(crate) async fn expire(
-    log: &Log,
-    id: &OwnerId,
-    (most, lengths): (usize, usize),
-    waiting: Waiting,
-) -> Result<usize, BudgetError> {
-    let mut expired = 0;
-    while expired < most {
-        let count = EXPIRED_AT_ONCE.min(most - expired);
-        let page = list::lapsed(log, id, (count, lengths))?;
-        if page.is_empty() {
-            break;
-        }
-        let mut candidates = Vec::with_capacity(page.len());
-        let mut endings = Vec::with_capacity(page.len());
-        for reservation in page {
-            let ending = Ending {
-                fence: reservation.fence,
-                owner: reservation.owner,
-                name: None,
-                end: End::Expire,
-            };
-            candidates.extend(ending.drafts(&reservation.stream, None)?);
-            endings.push(ending);
-        }
-        let decide = move |context: &mut DecideContext<'_>| {
-            let (mut books, mut record) = (Books::default(), Vec::new());
-            for (base, ending) in endings.iter().enumerate() {
-                let ended = ending.decide(context, &mut books, &Rules::default(), base)?;
-                if let Ended::Recorded(one, _) = ended {
-                    record.extend(one);
-                }
-            }
-            let mut decision = Decision::nothing(record.len());
-            decision.record = record;
-            Ok(decision)
-        };
-        let recorded = Command::new(log, candidates, decide)?
-            .run_by(log, waiting)
-            .await?;
-        // None are left, or somebody else records them too.
-        if recorded == 0 {
-            break;
-        }
-        expired += recorded;
-    }
-    Ok(expired)
 }
