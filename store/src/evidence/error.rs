@@ -24,6 +24,12 @@ pub enum EvidenceError {
         /// The event.
         position: Position,
     },
+    /// The content is not in this copy of the log.
+    #[error("the content at position {position} is withheld from this copy of the log")]
+    Withheld {
+        /// The event.
+        position: Position,
+    },
     /// The content cannot be taken apart.
     #[error("the content at position {position} cannot be read: {why}")]
     Unreadable {
@@ -58,6 +64,7 @@ impl EvidenceError {
             Self::Checkpoint { .. } => "foreign_checkpoint",
             Self::Contradicted(error) => error.code(),
             Self::Erased { .. } => "erased",
+            Self::Withheld { .. } => "withheld",
             Self::Unreadable { .. } => "corrupt",
             Self::Disclosure(error) => error.code(),
             Self::Recipient { .. } => "recipient",
@@ -71,7 +78,7 @@ impl EvidenceError {
         match self {
             Self::Checkpoint { .. } => ErrorKind::Keys,
             Self::Contradicted(error) => error.kind(),
-            Self::Erased { .. } | Self::Disclosure(_) => ErrorKind::Refused,
+            Self::Erased { .. } | Self::Withheld { .. } | Self::Disclosure(_) => ErrorKind::Refused,
             Self::Unreadable { .. } => ErrorKind::Corrupt,
             Self::Recipient { .. } => ErrorKind::Usage,
             Self::Read(error) => error.kind(),
