@@ -259,3 +259,60 @@ impl<R: BufRead> Lines<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chunk::Head;
+    use crate::vectors::Vector;
+
+    #[test]
+    fn the_vector_of_the_format_holds() {
+        let vector = Vector::named("export/three");
+        let head = Head {
+            size: vector.number("size"),
+            root: vector.array("root"),
+            recorded_at_us: vector.number("recorded_at_us"),
+            mac: vector.array("head_mac"),
+            peaks: Vec::new(),
+        };
+        let checkpoint = CheckpointLine {
+            checkpoint: String::from_utf8(vector.bytes("checkpoint")).unwrap(),
+            stored_us: vector.number("stored_us"),
+        };
+        let log_id = LogId::new(vector.array("log_id"));
+        let start = Start::new(log_id, &head, std::slice::from_ref(&checkpoint));
+        let marks = vector.list("absent");
+        let contents = vector.list("entries").into_iter();
+        let contents = contents.zip(vector.list("envelopes")).zip(marks);
+        let events = contents.map(|((entry, envelope), mark)| EventLine {
+            entry: entry.into(),
+            envelope: (!envelope.is_empty()).then(|| envelope.into()),
+            absent: match mark.as_slice() {
+                b"" => None,
+                b"erased" => Some(Absent::Erased),
+                b"withheld" => Some(Absent::Withheld),
+                other => panic!("{other:?}"),
+            },
+        });
+        let events: Vec<_> = events.collect();
+        let mut made = Vec::new();
+        put(&start, &mut made).unwrap();
+        put(&checkpoint, &mut made).unwrap();
+        for event in &events {
+            put(event, &mut made).unwrap();
+        }
+        let sha256 = Sha256::digest(&made).into();
+        put(&End { sha256 }, &mut made).unwrap();
+        let bytes = vector.bytes("export");
+        assert_eq!(String::from_utf8(made), String::from_utf8(bytes.clone()));
+
+        let mut lines = Lines::new(bytes.as_slice());
+        assert_eq!(lines.start().unwrap(), start);
+        assert_eq!(lines.checkpoints(&start).unwrap(), [(3, checkpoint)]);
+        for event in events {
+            assert_eq!(lines.event().unwrap(), event);
+        }
+        lines.end().unwrap();
+    }
+}
