@@ -6,7 +6,7 @@ mod http;
 #[path = "attach/strangers.rs"]
 mod strangers;
 
-use runstone::attach::{Limits, connect, socket_of};
+use runstone::attach::{Limits, connect};
 use runstone::store::keys::{Credential, verify_proof};
 use runstone::{
     Amounts, Append, AppendError, Authority, Budgets, Effects, Expected, Hold, Item, Log, NewEvent,
