@@ -177,13 +177,14 @@ impl Holder for Client {
         };
         let is_taken = self.calls.send(call).is_ok();
         Box::pin(async move {
-            let _waiting = waiting;
-            if !is_taken {
-                return Err(not_sent("the connection was closed"));
-            }
+            let replied = if is_taken {
+                let lost = || Err(sent("the connection was closed"));
+                replied.await.unwrap_or_else(|_| lost())
+            } else {
+                Err(not_sent("the connection was closed"))
+            };
+            drop(waiting);
             replied
-                .await
-                .unwrap_or_else(|_| Err(sent("the connection was closed")))
         })
     }
 
@@ -229,7 +230,6 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
                 let (ends, end) = watch::channel(());
                 flights.push(Flight { asker, end });
                 tokio::spawn(async move {
-                    let _ends = ends;
                     for mut flight in given_up {
                         // It never changes; it closes.
                         let _ = flight.changed().await;
@@ -254,6 +254,7 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
                     };
                     // Whoever asked may not want to know any more.
                     let _ = reply.send(told);
+                    drop(ends);
                 });
             }
         }

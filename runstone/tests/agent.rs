@@ -25,6 +25,7 @@ mod here {
     use runstone::{LogOptions, Runstone};
     use std::path::Path;
 
+    #[expect(clippy::duplicate_mod, reason = "the same scenes, at home and away")]
     mod scenes;
 
     fn of(log: Runstone) -> Place {

@@ -187,8 +187,8 @@ async fn begin_by(log: &Log, begin: &Begin, waiting: Waiting) -> Result<Begun, R
 /// # Durability
 ///
 /// What is answered survives power loss.
-pub async fn renew(log: &Log, held: &RunHeld, hold: Hold) -> Result<Position, RunError> {
-    renew_by(log, held, hold, Waiting::Async).await
+pub async fn renew(log: &Log, run: &RunHeld, time: Hold) -> Result<Position, RunError> {
+    renew_by(log, run, time, Waiting::Async).await
 }
 
 /// [`renew`] for callers without a runtime.
@@ -196,28 +196,28 @@ pub async fn renew(log: &Log, held: &RunHeld, hold: Hold) -> Result<Position, Ru
 /// # Errors
 ///
 /// As [`renew`].
-pub fn renew_blocking(log: &Log, held: &RunHeld, hold: Hold) -> Result<Position, RunError> {
-    at_once(renew_by(log, held, hold, Waiting::Blocking))
+pub fn renew_blocking(log: &Log, run: &RunHeld, time: Hold) -> Result<Position, RunError> {
+    at_once(renew_by(log, run, time, Waiting::Blocking))
 }
 
 async fn renew_by(
     log: &Log,
-    held: &RunHeld,
-    hold: Hold,
+    run: &RunHeld,
+    time: Hold,
     waiting: Waiting,
 ) -> Result<Position, RunError> {
     let ask = || RenewRun {
-        held: held.clone(),
-        hold,
+        held: run.clone(),
+        hold: time,
     };
     if let Some(told) = asked(log, waiting, ask).await {
         return told;
     }
-    let length = hold.length(default_us(&Settings::in_force(log)?));
-    let renewed = NewEvent::typed(&RunLeaseRenewed {}, held.stream.as_str())?;
-    let of = held.clone();
+    let length = time.length(default_us(&Settings::in_force(log)?));
+    let renewed = NewEvent::typed(&RunLeaseRenewed {}, run.stream.as_str())?;
+    let held = run.clone();
     let decide = move |context: &mut DecideContext<'_>| {
-        if !is_held(context, &of)? {
+        if !is_held(context, &held)? {
             return Ok(Decision::nothing(None));
         }
         let (opening, steady_us) = (context.opening(), context.steady_us());
@@ -227,8 +227,8 @@ async fn renew_by(
     let command = Command::new(log, vec![Draft::new(renewed)], decide)?;
     let renewed = command.run_by(log, waiting).await?;
     renewed.ok_or_else(|| RunError::Stale {
-        stream: held.stream.clone(),
-        fence: held.fence,
+        stream: run.stream.clone(),
+        fence: run.fence,
     })
 }
 

@@ -94,9 +94,14 @@ fn is_of(held: &RunHeld, draft: &Draft) -> bool {
     let is_bare = draft.control == Control::new() && draft.keyed.is_empty();
     let is_recorded = match event_type {
         RunPaused::TYPE | SessionPatched::TYPE | SessionAppended::TYPE => is_bare,
-        RunFinished::TYPE | SessionEnded::TYPE | LlmCallCompleted::TYPE => true,
-        StepStarted::TYPE | StepCompleted::TYPE | StepFailed::TYPE => true,
-        StepBlocked::TYPE | StepSkipped::TYPE => true,
+        RunFinished::TYPE
+        | SessionEnded::TYPE
+        | LlmCallCompleted::TYPE
+        | StepStarted::TYPE
+        | StepCompleted::TYPE
+        | StepFailed::TYPE
+        | StepBlocked::TYPE
+        | StepSkipped::TYPE => true,
         free => is_bare && !namespace::is_owned(free),
     };
     is_recorded && draft.event.stream == held.stream

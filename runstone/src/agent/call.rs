@@ -480,7 +480,7 @@ impl EffectCall {
         Ok(claimed.map(|claimed| match claimed {
             Claimed::Held(held) => {
                 tracing::debug!(effect = held.name, fence = held.fence.get(), "claimed");
-                Begun::Held(Guard::new(run.clone(), held))
+                Begun::Held(Box::new(Guard::new(run.clone(), held)))
             }
             Claimed::Completed(outcome) => {
                 tracing::debug!(effect = outcome.effect.name, "replayed");
@@ -520,7 +520,7 @@ impl EffectCall {
 }
 
 enum Begun {
-    Held(Guard),
+    Held(Box<Guard>),
     Done(Box<Outcome>),
 }
 

@@ -199,9 +199,9 @@ mod tests {
     #[test]
     fn what_is_kept_is_renewed_and_what_is_not_is_not() -> anyhow::Result<()> {
         let log = Runstone::memory()?;
-        let hold = Hold::For(3_000);
+        let time = Hold::For(3_000);
         let mut begin = Begin::new("run-1", "bot");
-        begin.hold = hold;
+        begin.hold = time;
         let held = runs::begin_blocking(&log, &begin)?.into_held();
         let renewals = Renewals::default();
         assert!(
@@ -209,7 +209,7 @@ mod tests {
                 .keep(&log, What::Run(held.clone()), Hold::Opening)
                 .is_none()
         );
-        let kept = renewals.keep(&log, What::Run(held.clone()), hold);
+        let kept = renewals.keep(&log, What::Run(held.clone()), time);
         let renewed = Query::from(runstone_store::Item::new().of_type("run.lease_renewed"));
         let mut events = log.subscribe(Read::new(renewed.clone()))?;
         for _ in 0..3 {
@@ -231,7 +231,7 @@ mod tests {
         let draft = runstone_codec::Draft::new(runstone_codec::NewEvent::typed(&let_go, "run-1")?)
             .control(let_go.control());
         runs::record_blocking(&log, &held, vec![draft])?;
-        let kept = renewals.keep(&log, What::Run(held), hold);
+        let kept = renewals.keep(&log, What::Run(held), time);
         while !renewals.shared.lock().kept.is_empty() {
             thread::yield_now();
         }
