@@ -134,7 +134,7 @@ impl Way for ByHandle {
                 let is_own = found.task.holder == self.name;
                 let is_held = found.task.state == TaskState::InProgress;
                 if let (true, true, Some(fence)) = (is_own, is_held, found.task.fence) {
-                    let said = trays.content(&found)?.ok_or(TrayError::NotFound {
+                    let said = trays.content(&found)?.ok_or_else(|| TrayError::NotFound {
                         tray: TRAY.to_owned(),
                     })?;
                     own.push((said.id, fence.get()));
