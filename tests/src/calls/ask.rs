@@ -2,6 +2,7 @@
 
 use super::call::Who;
 use super::{Act, CallAsk, RunAsk, Said, What};
+use crate::simulator::wire::was_cut;
 use runstone_codec::{Draft, NewEvent, Position};
 use runstone_projections::Hold;
 use runstone_projections::budgets::BudgetError;
@@ -21,6 +22,11 @@ pub enum Lost {
     Unknown(String),
     /// It is not recorded: the log could not.
     Failed(String),
+    /// A wire lost it; sent, it may be recorded.
+    Cut {
+        /// Whether it was sent.
+        is_sent: bool,
+    },
     /// The log cannot be read: what was asked may be recorded.
     Unread(String),
 }
@@ -66,6 +72,9 @@ fn lost(error: &EffectError) -> Lost {
 
 /// Why an append has no answer.
 pub(crate) fn of_append(error: &AppendError) -> Lost {
+    if let Some(is_sent) = was_cut(error) {
+        return Lost::Cut { is_sent };
+    }
     match error {
         AppendError::OutcomeUnknown { .. } => Lost::Unknown(error.to_string()),
         _ => Lost::Failed(error.to_string()),
@@ -163,9 +172,7 @@ fn of_run(error: &RunError) -> Told {
         | RunError::Exists(_)
         | RunError::NotFound { .. }
         | RunError::Stale { .. } => error.code(),
-        RunError::Append(AppendError::OutcomeUnknown { .. }) => {
-            return Err(Lost::Unknown(error.to_string()));
-        }
+        RunError::Append(error) => return Err(of_append(error)),
         error => return Err(Lost::Failed(error.to_string())),
     };
     Ok((Said::Refused(code), None))

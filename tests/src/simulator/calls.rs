@@ -81,6 +81,7 @@ impl Simulation {
                 break;
             }
             let any = self.numbers.below(24);
+            self.is_afar = self.numbers.below(3) == 0;
             match any {
                 0..=19 if at_trays => self.ask_tasks(),
                 0..=11 => self.ask_office()?,
@@ -94,6 +95,7 @@ impl Simulation {
                 break;
             }
         }
+        self.is_afar = false;
         if self.machine.struck() > struck {
             self.fail();
         }
@@ -178,7 +180,8 @@ impl Simulation {
 
     pub(super) fn hold_us(&mut self) -> Option<u64> {
         match self.numbers.below(3) {
-            0 => None,
+            // Nobody elsewhere holds anything as long as an opening lasts.
+            0 if !self.is_afar => None,
             1 => Some(30 * SECOND_US),
             _ => Some(3_600 * SECOND_US),
         }
@@ -201,6 +204,10 @@ impl Simulation {
             Some(Err(Lost::Unknown(_))) => {
                 self.fail();
                 None
+            }
+            Some(Err(Lost::Cut { is_sent })) => {
+                self.tally.cut += 1;
+                (!is_sent).then_some((Said::Failed, None))
             }
             Some(Err(Lost::Unread(why))) => {
                 assert!(self.is_excused(), "{why}");

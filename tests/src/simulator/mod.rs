@@ -19,6 +19,7 @@ mod see;
 mod staff;
 mod tasks;
 mod trays;
+pub(crate) mod wire;
 mod work;
 
 pub use machine::{Crash, Fault, Machine};
@@ -64,6 +65,8 @@ pub struct Tally {
     pub successions: u64,
     /// Calls of the tool that happens once.
     pub calls: u64,
+    /// Requests that a wire lost, and whether they were done nobody was told.
+    pub cut: u64,
     /// Events at the end.
     pub events: u64,
     /// Tasks that were taken from trays.
@@ -148,6 +151,8 @@ struct Simulation {
     successor: Option<EpochStart>,
     /// How many events it has.
     successor_size: u64,
+    /// What is asked now is asked from afar.
+    is_afar: bool,
     /// Says what happens.
     trace: bool,
 }
@@ -187,6 +192,7 @@ impl Simulation {
             agents: calls::Agents::default(),
             successor: None,
             successor_size: 0,
+            is_afar: false,
             trace: false,
             numbers,
         };

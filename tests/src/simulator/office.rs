@@ -138,6 +138,8 @@ impl Simulation {
             0 => Act::Release(who),
             1 => Act::Reconcile(None, who),
             2 => Act::Reconcile(Some(1), who),
+            // A program elsewhere is believed if it holds a run.
+            _ if self.is_afar => Act::Reconcile(was_called.then_some(0), Who::Agent),
             _ => Act::Reconcile(was_called.then_some(0), Who::Program),
         };
         Some((CallAsk::Act(None, act), target))
@@ -324,7 +326,7 @@ impl Simulation {
 
     /// A few clients at once, or somebody who tidies up.
     pub(super) fn ask_office(&mut self) -> Outcome {
-        let log = self.log().clone();
+        let log = self.asked_log();
         let desks = self.desks(&log)?;
         if self.numbers.below(24) == 0 {
             self.sweep(&desks);

@@ -13,7 +13,7 @@ impl Simulation {
     }
 
     pub(super) fn ask_runs(&mut self) {
-        let log = self.log().clone();
+        let log = self.asked_log();
         let number = self.numbers.below(RUNS);
         let stream = self.run_stream(number);
         for _ in 0..1 + self.numbers.below(4) {
@@ -64,7 +64,7 @@ impl Simulation {
 
     /// Runs and sessions are as the model expects; why that cannot be seen.
     pub(super) fn see_runs(&mut self) -> Option<String> {
-        let (log, time) = (self.log().clone(), self.asked_at());
+        let (log, time) = (self.asked_log(), self.asked_at());
         let mut failed = None;
         let mut all = std::mem::take(&mut self.agents.runs);
         for (number, (worlds, _)) in &mut all {

@@ -25,7 +25,7 @@ struct Seen {
 impl Simulation {
     /// Calls, budgets and requests are as the model expects; why that cannot be seen.
     pub(super) fn see_office(&mut self) -> Option<String> {
-        let (log, time) = (self.log().clone(), self.asked_at());
+        let (log, time) = (self.asked_log(), self.asked_at());
         let seen = match self.look_at_office(&log) {
             Ok(seen) => seen,
             Err(error) => return Some(error.to_string()),

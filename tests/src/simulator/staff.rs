@@ -104,7 +104,7 @@ impl Simulation {
 
     /// One after the other: what is heard is what was sent by then.
     pub(super) fn ask_staff(&mut self) -> Outcome {
-        let log = self.log().clone();
+        let log = self.asked_log();
         let round = self.agents.round;
         let stream = format!("{STREAMS}messages-{round}");
         for _ in 0..1 + self.numbers.below(5) {
@@ -138,7 +138,7 @@ impl Simulation {
 
     /// Agents are as the model expects; why that cannot be seen.
     pub(super) fn see_staff(&mut self) -> Option<String> {
-        let log = self.log().clone();
+        let log = self.asked_log();
         let seen = match self.look_at_staff(&log) {
             Ok(seen) => seen,
             Err(error) => return Some(error.to_string()),

@@ -199,7 +199,7 @@ impl Simulation {
 
     /// A few clients at once.
     pub(super) fn ask_tasks(&mut self) {
-        let log = self.log().clone();
+        let log = self.asked_log();
         let (tasks, round) = (self.tasks_of(&log), self.agents.round);
         let handles = (Self::trays_of(&log), tasks);
         let mut asking: Vec<(TrayAsk, Option<Client<'_>>, Option<Told>)> = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::Simulation;
 use super::model::{Fate, Part, Proof, Sent, fate_of};
+use super::wire::was_cut;
 use crate::tamper::Outcome;
 use runstone_codec::{Control, Draft, NewEvent, Position};
 use runstone_store::{
@@ -30,8 +31,13 @@ impl Told {
             Self::Appended(told) => told.as_ref().err(),
             Self::Decided(told) => told.as_ref().err(),
         };
-        matches!(error, Some(AppendError::OutcomeUnknown { .. }))
+        error.is_some_and(is_unknown)
     }
+}
+
+/// Whether nobody knows what became of a commit: what a wire lost says nothing of the log.
+fn is_unknown(error: &AppendError) -> bool {
+    matches!(error, AppendError::OutcomeUnknown { .. }) && was_cut(error).is_none()
 }
 
 type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
@@ -129,12 +135,15 @@ impl Simulation {
         durability: Durability,
         meanwhile: Option<fn(&mut Self)>,
     ) {
-        let log = self.log().clone();
+        self.is_afar = meanwhile.is_none() && self.numbers.below(4) == 0;
+        let log = self.asked_log();
         let first = self.model.sent.len();
         let mut clients: Vec<Option<Client<'_>>> = Vec::new();
         for _ in 0..1 + self.numbers.below(6) {
             let sent = self.request();
-            let is_command = durability == Durability::Synced && self.numbers.below(4) == 0;
+            // What a program decides is decided where the log is.
+            let is_command =
+                !self.is_afar && durability == Durability::Synced && self.numbers.below(4) == 0;
             clients.push(Some(if is_command {
                 command(&log, &sent)
             } else {
@@ -179,6 +188,7 @@ impl Simulation {
             // Whoever would have been told that a commit failed may have given up waiting.
             self.fail();
         }
+        self.is_afar = false;
         // A commit that failed comes before those that took its positions, whoever was polled first.
         all_told.sort_by_key(|(_, told)| !told.is_unknown());
         for (number, told) in all_told {
@@ -206,7 +216,8 @@ impl Simulation {
                 Fate::Refused
             }
             Told::Appended(Err(error)) | Told::Decided(Err(error)) => {
-                failed = matches!(error, AppendError::OutcomeUnknown { .. });
+                failed = is_unknown(&error);
+                self.tally.cut += u64::from(was_cut(&error).is_some());
                 fate_of(&error)
             }
         };
