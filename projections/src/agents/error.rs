@@ -6,6 +6,7 @@ use crate::tasks::TaskError;
 use runstone_codec::EventError;
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why an agent or a message is not what the caller wants. Nothing changed.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -28,13 +29,11 @@ pub enum AgentError {
     },
     /// It is not the caller's to do.
     #[error("`{principal}` may not do this: it needs {needs}")]
-    #[serde(skip)]
     NotAllowed {
         /// Who the caller is.
         principal: String,
         /// Who may.
-        #[serde(skip)]
-        needs: &'static str,
+        needs: Cow<'static, str>,
     },
     /// It cannot be the name of a tray.
     #[error(

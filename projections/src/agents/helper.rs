@@ -361,7 +361,7 @@ impl Agents {
             Spawning::Chain => Err(AgentError::Chain { principal }),
             Spawning::MustExit => Err(AgentError::NotAllowed {
                 principal,
-                needs: "an agent that need not exit",
+                needs: "an agent that need not exit".into(),
             }),
             Spawning::Taken => Err(AgentError::NameTaken { name }),
             Spawning::TierLimit => Err(AgentError::TierLimit {

@@ -206,7 +206,7 @@ impl Messages {
         if authority == Authority::Agent && decide::name_of(principal) != Some(name) {
             return Err(AgentError::NotAllowed {
                 principal: principal.to_owned(),
-                needs: SELF,
+                needs: SELF.into(),
             });
         }
         Ok(Desk {
@@ -338,7 +338,7 @@ impl Messages {
         match done {
             Done::NotAllowed(needs) => Err(AgentError::NotAllowed {
                 principal: self.log.principal().0.to_owned(),
-                needs,
+                needs: (*needs).into(),
             }),
             // It is read up to there, now or before.
             _ => Ok(()),

@@ -363,7 +363,7 @@ impl Agents {
             Done::NotFound => AgentError::NotFound { name },
             Done::NotAllowed(needs) => AgentError::NotAllowed {
                 principal: self.log.principal().0.to_owned(),
-                needs,
+                needs: needs.into(),
             },
             Done::Retired => AgentError::Retired { name },
             Done::CapReached { parent, most } => AgentError::CapReached { parent, most },

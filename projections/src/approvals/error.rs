@@ -6,6 +6,7 @@ use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError};
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why a request or a vote is not recorded.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -60,11 +61,9 @@ pub enum ApprovalError {
     NotYourTurn,
     /// The reviewers cannot be such.
     #[error("the reviewers: {why}; at most {MAX_REVIEWERS_LEN} bytes together")]
-    #[serde(skip)]
     Reviewers {
         /// What is wrong with them.
-        #[serde(skip)]
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// The call cannot be one.
     #[error(transparent)]

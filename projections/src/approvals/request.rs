@@ -79,13 +79,13 @@ impl ApprovalRequest {
         let refuse = |why| Err(ApprovalError::Reviewers { why });
         let len: usize = self.reviewers.iter().map(|name| name.len() + 1).sum();
         if len > MAX_REVIEWERS_LEN {
-            return refuse("their names are too long");
+            return refuse("their names are too long".into());
         }
         let is_bad = |name: &String| {
             name.is_empty() || name.contains(',') || name.chars().any(char::is_control)
         };
         if self.reviewers.iter().any(is_bad) {
-            return refuse("a name is empty, or has a comma or a control character");
+            return refuse("a name is empty, or has a comma or a control character".into());
         }
         let mut names: Vec<&str> = self
             .reviewers
@@ -97,10 +97,10 @@ impl ApprovalRequest {
             .windows(2)
             .any(|pair| matches!(pair, [one, next] if one == next))
         {
-            return refuse("a name is there twice");
+            return refuse("a name is there twice".into());
         }
         if self.reviewers.is_empty() && mode != ApprovalMode::One {
-            return refuse("only where one vote decides can they be left out");
+            return refuse("only where one vote decides can they be left out".into());
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ impl Dimension {
             return Ok(());
         }
         Err(BudgetError::Dimension {
-            why: "the name of a counter is [a-z][a-z0-9_]*, at most 32 bytes",
+            why: "the name of a counter is [a-z][a-z0-9_]*, at most 32 bytes".into(),
         })
     }
 
@@ -147,7 +147,7 @@ impl TryFrom<BTreeMap<String, u64>> for BudgetLimits {
                 None => (Some(Window::All), name.as_str()),
             };
             let window = window.ok_or(BudgetError::Dimension {
-                why: "a window is day, week, month or all",
+                why: "a window is day, week, month or all".into(),
             })?;
             limits = limits.within(window, Dimension::from_code(code)?, max);
         }
@@ -263,7 +263,7 @@ impl Amounts {
     pub(crate) fn check(&self) -> Result<(), BudgetError> {
         if self.0.len() > MAX_AMOUNTS {
             return Err(BudgetError::TooMany {
-                what: "amounts",
+                what: "amounts".into(),
                 count: self.0.len(),
                 limit: MAX_AMOUNTS,
             });
@@ -273,7 +273,9 @@ impl Amounts {
             check_number(*amount)?;
             if *dimension == Dimension::DurationS {
                 return Err(BudgetError::Dimension {
-                    why: "duration is measured from recorded times, and neither reserved nor charged",
+                    why:
+                        "duration is measured from recorded times, and neither reserved nor charged"
+                            .into(),
                 });
             }
         }
@@ -382,7 +384,7 @@ impl BudgetLimits {
     pub(crate) fn check(&self) -> Result<(), BudgetError> {
         if self.0.len() > MAX_LIMITS {
             return Err(BudgetError::TooMany {
-                what: "limits",
+                what: "limits".into(),
                 count: self.0.len(),
                 limit: MAX_LIMITS,
             });

@@ -538,7 +538,7 @@ pub(super) fn word(row: &ReservationRow) -> &'static str {
 /// Most counters, for errors.
 pub(crate) fn too_many_counters() -> super::BudgetError {
     super::BudgetError::TooMany {
-        what: "counters",
+        what: "counters".into(),
         count: MAX_COUNTERS + 1,
         limit: MAX_COUNTERS,
     }

@@ -5,6 +5,7 @@ use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why nothing is spent, or a budget is not opened or changed.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -29,13 +30,11 @@ pub enum BudgetError {
     },
     /// It was settled with another amount, or released, before.
     #[error("the reservation at position {fence} ended before{}: it is {state}", at(*.outcome))]
-    #[serde(skip)]
     ReservationEnded {
         /// The reservation.
         fence: Position,
         /// How it stands.
-        #[serde(skip)]
-        state: &'static str,
+        state: Cow<'static, str>,
         /// Where it ended.
         outcome: Option<Position>,
     },
@@ -74,11 +73,9 @@ pub enum BudgetError {
     },
     /// What is counted cannot be named so, or not be charged.
     #[error("{why}")]
-    #[serde(skip)]
     Dimension {
         /// What is wrong with it.
-        #[serde(skip)]
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// A number is too large.
     #[error("{amount} is too much; amounts and limits are at most {limit}")]
@@ -90,11 +87,9 @@ pub enum BudgetError {
     },
     /// Too many of something.
     #[error("{count} {what} are too many; at most {limit} are taken")]
-    #[serde(skip)]
     TooMany {
         /// Of what.
-        #[serde(skip)]
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How many there are.
         count: usize,
         /// The limit.

@@ -676,7 +676,7 @@ impl Budgets {
                 }),
                 Ended::Otherwise(row) => Err(BudgetError::ReservationEnded {
                     fence,
-                    state: decide::word(&row),
+                    state: decide::word(&row).into(),
                     outcome: row.outcome.map(Position::new),
                 }),
                 Ended::Unknown => Err(unknown()),

@@ -210,13 +210,22 @@ impl Claim {
         ] {
             if name.len() > limit {
                 let len = name.len();
-                return Err(EffectError::TooLong { what, len, limit });
+                return Err(EffectError::TooLong {
+                    what: what.into(),
+                    len,
+                    limit,
+                });
             }
         }
         let count = self.budgets.len();
         if count > MAX_CLAIM_BUDGETS {
             let (what, limit) = ("budgets of one claim", MAX_CLAIM_BUDGETS);
-            return Err(BudgetError::TooMany { what, count, limit }.into());
+            return Err(BudgetError::TooMany {
+                what: what.into(),
+                count,
+                limit,
+            }
+            .into());
         }
         for (_, amounts) in &self.budgets {
             amounts.check()?;

@@ -7,6 +7,7 @@ use crate::settings::SettingsError;
 use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why a call is not claimed, or a change of it is not recorded. Nothing was executed for it.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -15,11 +16,9 @@ use serde::{Deserialize, Serialize};
 pub enum EffectError {
     /// The key cannot be one.
     #[error("the key of the call: {why}")]
-    #[serde(skip)]
     Key {
         /// What is wrong with it.
-        #[serde(skip)]
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// The arguments are not JSON that has a canonical form (RFC 8785) of its own.
     #[error(
@@ -95,11 +94,9 @@ pub enum EffectError {
     },
     /// A name is too long.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
-    #[serde(skip)]
     TooLong {
         /// Of what.
-        #[serde(skip)]
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Its length in bytes.
         len: usize,
         /// The limit in bytes.

@@ -92,7 +92,7 @@ impl Key {
         };
         if text.len() > MAX_KEY_LEN {
             return Err(EffectError::Key {
-                why: "it is longer than 1,024 bytes",
+                why: "it is longer than 1,024 bytes".into(),
             });
         }
         Ok(Self {
@@ -117,12 +117,12 @@ impl Key {
 fn given(id: &str) -> Result<&str, EffectError> {
     if id.is_empty() {
         return Err(EffectError::Key {
-            why: "it is given and empty; leave it out, or say what the call is",
+            why: "it is given and empty; leave it out, or say what the call is".into(),
         });
     }
     if id.contains('\0') {
         return Err(EffectError::Key {
-            why: "it has a zero byte",
+            why: "it has a zero byte".into(),
         });
     }
     Ok(id)
@@ -132,7 +132,7 @@ fn given(id: &str) -> Result<&str, EffectError> {
 fn business(fields: &[(String, String)]) -> Result<String, EffectError> {
     if fields.is_empty() {
         return Err(EffectError::Key {
-            why: "it names no fields",
+            why: "it names no fields".into(),
         });
     }
     let mut text = String::new();

@@ -257,7 +257,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
     let len = begin.holder.len();
     if len > MAX_HOLDER_LEN {
         return Err(RunError::TooLong {
-            what: "holder",
+            what: "holder".into(),
             len,
             limit: MAX_HOLDER_LEN,
         });

@@ -7,6 +7,7 @@ use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why a run is not begun, or an event of it not recorded.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -53,11 +54,9 @@ pub enum RunError {
     },
     /// Who holds it has too long a name.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
-    #[serde(skip)]
     TooLong {
         /// Of what.
-        #[serde(skip)]
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Its length in bytes.
         len: usize,
         /// The limit in bytes.

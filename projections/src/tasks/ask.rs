@@ -152,7 +152,11 @@ pub(crate) fn check_id(id: &str) -> Result<(), TaskError> {
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), TaskError> {
     let (len, limit) = (name.len(), MAX_NAME_LEN);
     if len > limit {
-        return Err(TaskError::TooLong { what, len, limit });
+        return Err(TaskError::TooLong {
+            what: what.into(),
+            len,
+            limit,
+        });
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::settings::SettingsError;
 use runstone_codec::{EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// Why a task is not created, moved or claimed.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -29,11 +30,9 @@ pub enum TaskError {
     },
     /// A name is too long.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
-    #[serde(skip)]
     TooLong {
         /// Of what.
-        #[serde(skip)]
-        what: &'static str,
+        what: Cow<'static, str>,
         /// Its length in bytes.
         len: usize,
         /// The limit in bytes.

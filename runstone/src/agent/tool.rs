@@ -104,14 +104,14 @@ impl Tool {
                 Some(Value::String(text)) => text.clone(),
                 None | Some(Value::Null) => {
                     return Err(EffectError::Key {
-                        why: "a field that it is made of is missing in the arguments",
+                        why: "a field that it is made of is missing in the arguments".into(),
                     });
                 }
                 Some(Value::Number(number)) if !number.is_f64() => number.to_string(),
                 // One value has many spellings.
                 Some(_) => {
                     return Err(EffectError::Key {
-                        why: "a field that it is made of is neither text nor an integer",
+                        why: "a field that it is made of is neither text nor an integer".into(),
                     });
                 }
             };
