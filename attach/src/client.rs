@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use runstone_store::holder::{Base64, Holder, Lost, Refusal as _, Reply, Replying, Told};
+use runstone_store::holder::{Base64, Closing, Holder, Lost, Refusal as _, Reply, Replying, Told};
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, ErrorKind, Log};
 use std::io;
@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 /// How long an answer may take: a holder that is stopped and not ended answers nobody.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -91,7 +92,14 @@ impl ConnectError {
 #[derive(Debug)]
 struct Client {
     socket: PathBuf,
-    calls: mpsc::UnboundedSender<Call>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What the thread of a client is told.
+enum Order {
+    Ask(Call),
+    /// To answer what was asked before, end the connections, and say so.
+    Close(oneshot::Sender<()>),
 }
 
 struct Call {
@@ -122,7 +130,7 @@ impl Client {
             socket: socket.to_owned(),
             credential,
         });
-        let (calls, taken) = mpsc::unbounded_channel();
+        let (orders, taken) = mpsc::unbounded_channel();
         let (connected, is_connected) = std::sync::mpsc::channel();
         let runtime = runtime().map_err(io)?;
         // A thread of its own also for the first connection: the caller may be in a runtime.
@@ -147,7 +155,7 @@ impl Client {
         is_connected.recv().map_err(|_| gone())??;
         Ok(Self {
             socket: socket.to_owned(),
-            calls,
+            orders,
         })
     }
 }
@@ -155,7 +163,8 @@ impl Client {
 impl Holder for Client {
     fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying {
         let (reply, replied) = oneshot::channel();
-        let is_taken = self.calls.send(Call { name, body, reply }).is_ok();
+        let call = Call { name, body, reply };
+        let is_taken = self.orders.send(Order::Ask(call)).is_ok();
         Box::pin(async move {
             if !is_taken {
                 return Err(not_sent("the connection was closed"));
@@ -163,6 +172,15 @@ impl Holder for Client {
             replied
                 .await
                 .unwrap_or_else(|_| Err(sent("the connection was closed")))
+        })
+    }
+
+    fn close(&self) -> Closing {
+        let (close, closed) = oneshot::channel();
+        // Closed already, if nobody takes it.
+        let _ = self.orders.send(Order::Close(close));
+        Box::pin(async move {
+            let _ = closed.await;
         })
     }
 
@@ -177,10 +195,12 @@ impl Holder for Client {
     }
 }
 
-/// Carries calls until nobody calls any more.
-async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceiver<Call>) {
+/// Carries calls until nobody calls any more, or it is closed.
+async fn carry(line: Arc<Line>, first: Sender, mut orders: mpsc::UnboundedReceiver<Order>) {
     let (free, mut freed) = mpsc::unbounded_channel::<Sender>();
     let mut kept = vec![first];
+    let mut under_way = JoinSet::new();
+    let (following, stop_following) = watch::channel(());
     loop {
         tokio::select! {
             // Those that are free first: the next call needs no other.
@@ -190,35 +210,66 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
                     kept.push(sender);
                 }
             }
-            call = calls.recv() => {
-                let Some(call) = call else { return };
-                let (line, free, sender) = (Arc::clone(&line), free.clone(), kept.pop());
-                tokio::spawn(async move {
-                    let Call { name, body, mut reply } = call;
-                    let limit = if name == FACTS { CONNECT_TIME } else { ANSWER_TIME };
-                    let replied = tokio::time::timeout(limit, line.ask(sender, name, body));
-                    let replied = tokio::select! {
-                        replied = replied => replied,
-                        // Nobody waits for what follows any more: the connection goes with it. What
-                        // may change something is asked to its end.
-                        () = reply.closed(), if name == FOLLOW => return,
-                    };
-                    let told = match replied {
-                        Ok((told, sender)) => {
-                            if let Some(sender) = sender {
-                                // Whoever takes it back may be gone.
-                                let _ = free.send(sender);
-                            }
-                            told
-                        }
-                        Err(_) => Err(sent(format!("no answer in {} s", limit.as_secs()))),
-                    };
-                    // Whoever asked may not want to know any more.
-                    let _ = reply.send(told);
-                });
-            }
+            // Those that are done.
+            Some(_) = under_way.join_next() => {}
+            order = orders.recv() => match order {
+                None => return,
+                Some(Order::Ask(call)) => {
+                    let (line, free) = (Arc::clone(&line), free.clone());
+                    under_way.spawn(carry_one(line, call, kept.pop(), free, stop_following.clone()));
+                }
+                Some(Order::Close(closed)) => {
+                    // Whoever asks after this is told that nobody takes it.
+                    orders.close();
+                    drop(following);
+                    while under_way.join_next().await.is_some() {}
+                    // Whoever closes may have gone on.
+                    let _ = closed.send(());
+                    return;
+                }
+            },
         }
     }
+}
+
+/// Carries one call, on a connection that is free if there is one.
+async fn carry_one(
+    line: Arc<Line>,
+    call: Call,
+    sender: Option<Sender>,
+    free: mpsc::UnboundedSender<Sender>,
+    mut following: watch::Receiver<()>,
+) {
+    let Call {
+        name,
+        body,
+        mut reply,
+    } = call;
+    let limit = if name == FACTS {
+        CONNECT_TIME
+    } else {
+        ANSWER_TIME
+    };
+    let replied = tokio::time::timeout(limit, line.ask(sender, name, body));
+    let replied = tokio::select! {
+        replied = replied => replied,
+        // Nobody waits for what follows any more: the connection goes with it. What may change
+        // something is asked to its end.
+        () = reply.closed(), if name == FOLLOW => return,
+        Err(_) = following.changed(), if name == FOLLOW => return,
+    };
+    let told = match replied {
+        Ok((told, sender)) => {
+            if let Some(sender) = sender {
+                // Whoever takes it back may be gone.
+                let _ = free.send(sender);
+            }
+            told
+        }
+        Err(_) => Err(sent(format!("no answer in {} s", limit.as_secs()))),
+    };
+    // Whoever asked may not want to know any more.
+    let _ = reply.send(told);
 }
 
 /// Where the holder is, and who calls.

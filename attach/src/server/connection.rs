@@ -8,10 +8,11 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use runstone_store::Log;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tower_service::Service as _;
@@ -19,7 +20,7 @@ use tower_service::Service as _;
 /// What is taken of one that is turned away, at most.
 const LINGER_BYTES: u64 = 1 << 20;
 /// How long one that is turned away may take to go.
-const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_TIME: Duration = Duration::from_millis(250);
 
 /// One process that is attached.
 #[derive(Debug)]
@@ -178,36 +179,49 @@ pub(super) async fn serve_one(
     let of_connection = Arc::clone(&connection);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of_connection));
-        router.clone().call(request)
+        Box::pin(router.clone().call(request))
     });
     let io = TokioIo::new(Stalling::new(stream, limits.stall_time));
-    let served = http1::Builder::new()
+    let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_time)
         .serve_connection(io, service);
-    let mut served = std::pin::pin!(served);
     let ending = async {
         tokio::select! {
             () = connection.close.notified() => {}
             _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
         }
     };
-    tokio::select! {
-        ended = served.as_mut() => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
+    let (ended, is_sent_away) = tokio::select! {
+        ended = poll_fn(|context| served.poll_without_shutdown(context)) => (ended, false),
+        () = ending => {
+            let is_idle = !connection.is_busy.load(Ordering::SeqCst);
+            Pin::new(&mut served).graceful_shutdown();
+            let rest = poll_fn(|context| served.poll_without_shutdown(context));
+            match tokio::time::timeout(limits.stop_time, rest).await {
+                Ok(ended) => (ended, is_idle),
+                // What is under way is cut, and nobody knows what becomes of it.
+                Err(_) => return,
             }
         }
-        () = ending => {
-            served.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(limits.stop_time, served).await;
-        }
+    };
+    let is_late = ended.as_ref().is_err_and(hyper::Error::is_timeout);
+    let mut stream = served.into_parts().io.into_inner();
+    if is_sent_away || is_late {
+        // Nothing of it is read any more: whoever asks at this moment was not heard, and is told so.
+        turn_away(&mut stream, "408 Request Timeout").await;
+        return;
     }
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    // Whoever does not listen is gone.
+    let _ = stream.shutdown().await;
 }
 
 /// Says no in the least that a client understands, and takes what it was about to ask: a client that is
 /// cut off while it writes would not know whether it was heard.
-async fn turn_away(stream: &mut UnixStream, status: &str) {
+async fn turn_away(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), status: &str) {
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let told = async {
         stream.write_all(answer.as_bytes()).await?;
