@@ -581,6 +581,7 @@ fn a_handle_that_is_closed_has_its_answers_and_lets_go() -> Outcome {
     Ok(())
 }
 
+/// I65.
 #[test]
 fn connections_that_make_way_leave_nobody_in_doubt() -> Outcome {
     let site = Site::new()?;

@@ -102,6 +102,7 @@ fn hostile_clients_harm_nobody() -> Outcome {
     Ok(())
 }
 
+/// I65.
 #[test]
 fn whoever_is_sent_away_is_told_that_nobody_heard_him() -> Outcome {
     let site = Site::new()?;
