@@ -24,8 +24,9 @@ pub fn binary() -> &'static Path {
         let mut build = Command::new(env!("CARGO"));
         build
             .current_dir(workspace())
-            .args(["build", "--locked", "--quiet", "--bin", "runstone"])
-            .args(["--test", "layout"])
+            .args([
+                "build", "--locked", "--quiet", "--bin", "runstone", "--test", "layout",
+            ])
             .args(["--package", "runstone-cli", "--package", "runstone-tests"])
             .args([
                 "--profile",

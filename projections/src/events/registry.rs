@@ -11,10 +11,11 @@ use super::{
     BudgetReleased, BudgetReserved, BudgetSettled, BudgetWarned, ChatMessage, EffectCancelled,
     EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed, EffectOutcomeUnknown,
     EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted, MessageRead, MessageSent,
-    RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded, SessionPatched,
-    SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
-    TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused, ToolCallCompleted,
-    ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened, VerdictGiven,
+    RunFinished, RunLeaseRenewed, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded,
+    SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped,
+    StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
+    ToolCallCompleted, ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened,
+    VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -79,6 +80,7 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<MessageSent>(),
         EventSchema::of::<RunFinished>(),
         EventSchema::of::<RunPaused>(),
+        EventSchema::of::<RunLeaseRenewed>(),
         EventSchema::of::<RunResumed>(),
         EventSchema::of::<RunStarted>(),
         EventSchema::of::<SessionAppended>(),
@@ -275,6 +277,7 @@ mod tests {
             NewEvent::typed(&EffectRefused::default(), "s"),
             NewEvent::typed(&EffectReleased::default(), "s"),
             NewEvent::typed(&paused, "s"),
+            NewEvent::typed(&RunLeaseRenewed::default(), "s"),
             NewEvent::typed(&RunResumed::default(), "s"),
             NewEvent::typed(&SessionAppended::default(), "s"),
             NewEvent::typed(&SessionEnded::default(), "s"),

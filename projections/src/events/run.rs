@@ -93,6 +93,19 @@ impl TypedEvent for RunResumed {
     const VERSION: u32 = 1;
 }
 
+/// The holder goes on, and is in another process than the log: nothing else tells that it lives.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunLeaseRenewed {}
+
+impl TypedEvent for RunLeaseRenewed {
+    const TYPE: &'static str = "run.lease_renewed";
+    const VERSION: u32 = 1;
+}
+
 /// Which settings were in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(

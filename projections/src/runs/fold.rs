@@ -6,7 +6,7 @@ use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
-use crate::rows::{self, FinishedRow, RunRow, StepRow, StepSum, UsageRow, UsageSum};
+use crate::rows::{self, FinishedRow, LeaseRow, RunRow, StepRow, StepSum, UsageRow, UsageSum};
 use crate::seen::Seen;
 use crate::view;
 
@@ -51,7 +51,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -112,7 +112,8 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
     }
     match header.event_type.as_str() {
         // What was recorded elsewhere says nothing of a run that lives here.
-        "run.started" | "run.finished" | "run.resumed" | "run.paused" | "session.ended"
+        "run.started" | "run.finished" | "run.resumed" | "run.lease_renewed" | "run.paused"
+        | "session.ended"
             if is_import && !run.imported => {}
         "run.started" => started(rows, &mut run, seen),
         "run.finished" => {
@@ -124,6 +125,15 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
             run.paused = false;
             run.let_go = None;
             run.finished = None;
+        }
+        "run.lease_renewed" => {
+            if let Some(lease) = run.lease.take() {
+                let renewed = LEASE.read(seen.control, seen.position);
+                run.lease = Some(LeaseRow {
+                    holder: lease.holder,
+                    ..renewed
+                });
+            }
         }
         "run.paused" => {
             run.pauses = run.pauses.saturating_add(1);

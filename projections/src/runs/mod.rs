@@ -1,7 +1,7 @@
 //! The run index: what each stream did, what it cost, and how it ended.
 //!
 //! ```text
-//!  fold "runs", version 4
+//!  fold "runs", version 5
 //!    's' stream                     what is known of the stream: counts, usage, times, status
 //!    'c' stream 00 digest(16)       the last report of one model call
 //!    't' stream 00 digest(16)       the newest attempt of one step
@@ -34,14 +34,15 @@ pub use audit::{
     Act, Newest, RECENT, Recent, Violation, ViolationKind, recent, timeline, violations,
 };
 pub(crate) use command::is_held;
-pub use command::{Begin, Begun, RunHeld, begin, begin_blocking};
+pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, renew, renew_blocking};
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::report_of;
 pub use list::{
     RunFilter, Runs, as_of, get, is_told_here, list, live_since, name, totals, tree_totals,
 };
-pub(crate) use record::budget_of;
+pub(crate) use record::snapshot;
+pub(crate) use record::{budget_of, holds};
 pub use record::{record, record_blocking};
 pub use summary::{Counts, Finished, RunStatus, RunSummary, StepUsage, Totals, Usage};
 

@@ -22,9 +22,10 @@ pub use wire::{Base64, Page, WireDraft, WireEvent, WireItem, WireRecord};
 pub(crate) use asks::{
     AcceptClock, AppendMany, AppendOne, BackupKeysTo, BackupTo, CheckFolds, ConfigureBy,
     ConsistencyFrom, CountOf, DiscloseOf, DiscloseOwn, EndOverlap, Enrol, EntryOf, EnvelopeOf,
-    EraseScopes, ErasuresOf, FactsOf, FoldRowOf, FoldStatusOf, FollowPage, HoldOn, HoldsOf,
-    ImportMany, KeyedDigestOf, KeysOf, ReadPage, RebuildFolds, ReceiptOf, ReleaseHold,
-    ResumeErasures, RotateKek, ScopeOf, StatsOf, SyncNow, TreeNode, Verdict, VerifyAll, Which,
+    EraseScopes, ErasuresOf, ExportBegin, ExportOpen, ExportPart, FactsOf, FoldRowOf, FoldStatusOf,
+    FollowPage, HoldOn, HoldsOf, ImportMany, KeyedDigestOf, KeysOf, ReadPage, RebuildFolds,
+    ReceiptOf, ReleaseHold, ResumeErasures, RotateKek, ScopeOf, StatsOf, SyncNow, TreeNode,
+    Verdict, VerifyAll, Which,
 };
 pub(crate) use there::{There, odd};
 pub(crate) use told::elsewhere;
@@ -237,7 +238,8 @@ impl Log {
     }
 }
 
-/// Blocks this thread until a future is done.
+/// Blocks this thread until a future is done. The caller may be in a task of a runtime that shares
+/// its time out: nothing of that counts here, since the task does not go on until this returns.
 pub fn wait<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -245,7 +247,7 @@ pub fn wait<F: Future>(future: F) -> F::Output {
             self.0.unpark();
         }
     }
-    let mut future = pin!(future);
+    let mut future = pin!(tokio::task::unconstrained(future));
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {
