@@ -146,7 +146,7 @@ impl TryFrom<BTreeMap<String, u64>> for BudgetLimits {
                 Some((window, code)) => (Window::from_word(window), code),
                 None => (Some(Window::All), name.as_str()),
             };
-            let window = window.ok_or(BudgetError::Dimension {
+            let window = window.ok_or_else(|| BudgetError::Dimension {
                 why: "a window is day, week, month or all".into(),
             })?;
             limits = limits.within(window, Dimension::from_code(code)?, max);
