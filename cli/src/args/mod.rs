@@ -31,7 +31,8 @@ pub(crate) use effect::{
     ShowEffectArgs, Stand, parse_json,
 };
 pub(crate) use events::{
-    AppendArgs, FiguresBy, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, StateArgs, Which,
+    AppendArgs, FiguresBy, ImportArgs, LogArgs, ReplayArgs, RunArgs, RunsArgs, ShowArgs, StateArgs,
+    Which,
 };
 pub(crate) use evidence::{
     CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,
@@ -147,6 +148,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show the session, the calls and the summary of a run, now or at a point
     State(StateArgs),
+    Replay(ReplayArgs),
     /// List what was begun and never ended
     Orphans,
     #[command(subcommand)]

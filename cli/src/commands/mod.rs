@@ -25,6 +25,7 @@ mod message;
 mod meta;
 mod orphans;
 mod receipt;
+mod replay;
 mod run;
 mod runs;
 mod schema;
@@ -62,6 +63,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => run::run(&session, &args),
         Command::State(args) => state::run(&session, &args),
+        Command::Replay(args) => replay::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),
         Command::Approval(command) => approval::run(&session, command),

@@ -25,6 +25,7 @@ mod audit;
 mod command;
 mod error;
 mod fold;
+mod growing;
 mod list;
 mod record;
 mod summary;
@@ -38,6 +39,7 @@ pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, renew, renew_blo
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::report_of;
+pub use growing::Growing;
 pub use list::{
     RunFilter, Runs, as_of, get, is_told_here, list, live_since, name, totals, tree_totals,
 };
