@@ -13,6 +13,7 @@ use runstone_store::holder::{Endpoint, Holder, Lost, Refusal as _, Reply, Replyi
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, Log};
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Why a request is lost that no machine lost.
@@ -86,6 +87,11 @@ impl Holder for Wire {
                 _ => Ok(answer(&log, name, &body)),
             }
         })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        // Every reply is there as soon as it is asked for.
+        Box::pin(std::future::ready(()))
     }
 
     fn acting_as(&self, credential: &Credential) -> Result<Arc<dyn Holder>, AppendError> {
