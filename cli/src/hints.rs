@@ -34,6 +34,7 @@ fn own(code: &str) -> Hints {
         "not_a_file" => &["name a file, or - for stdin"],
         "pack_empty" => &["runstone log with the same filters shows what matches"],
         "pack_name" => &["name a directory that does not exist yet"],
+        "no_such_point" => &["runstone log --stream STREAM --limit 1 shows where the run begins"],
         "run_not_found" => &["runstone runs lists the runs"],
         "fold_unknown" => &["runstone folds lists the folds"],
         "unknown_format" | "import_unknown_format" => {

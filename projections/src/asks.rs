@@ -10,6 +10,7 @@ use crate::budgets::{Amounts, BudgetError, Budgets, Charged, Open, Opened, Owner
 use crate::command::{Waiting, at_once};
 use crate::effects::{Change, Claim, Claimed, EffectError, Effects, Target};
 use crate::lease::Hold;
+use crate::runs::{self, Fork, Forked, RollBack, RunError};
 use crate::sweep::{SweepError, Swept, sweep};
 use crate::tasks::ask::Order;
 use crate::tasks::{Created, Granted, TaskError, TaskId, Tasks};
@@ -56,6 +57,7 @@ refusals!(
     BudgetError: not_again,
     TrayError: not_again,
     AgentError: not_again,
+    RunError: AppendError::lost,
 );
 
 impl Refusal for SweepError {
@@ -181,6 +183,14 @@ asks! {
             order => tasks.run_blocking(&order, Granted::of),
         }
     };
+
+    /// Goes on from a point of a run in another one.
+    "run/fork" ForkRun { fork: Fork } -> Forked, RunError:
+        |self, log| runs::fork_blocking(log, &self.fork);
+
+    /// Rolls session and steps of a run back.
+    "run/roll_back" RollBackRun { back: RollBack } -> Position, RunError:
+        |self, log| runs::roll_back_blocking(log, &self.back);
 
     /// Opens a tray.
     "tray/open" OpenTray {

@@ -17,9 +17,11 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> = standard().wit
 pub(crate) struct RunRow {
     pub(crate) scope: String,
     pub(crate) imported: bool,
-    /// Position of the first `run.started`.
+    /// Position of the first `run.started` or `run.forked`.
     pub(crate) started: Option<u64>,
     pub(crate) parent: Option<String>,
+    /// The stream that it was forked from, and the last position that it shares with it.
+    pub(crate) forked: Option<(String, u64)>,
     pub(crate) finished: Option<FinishedRow>,
     /// Position of `run.started` or of the last `run.resumed`.
     pub(crate) fence: u64,

@@ -14,6 +14,7 @@ mod epoch;
 mod erase;
 mod evidence;
 mod folds;
+mod fork;
 mod hold;
 mod import;
 mod init;
@@ -24,6 +25,7 @@ mod message;
 mod meta;
 mod orphans;
 mod receipt;
+mod rollback;
 mod run;
 mod runs;
 mod schema;
@@ -61,6 +63,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => run::run(&session, &args),
         Command::State(args) => state::run(&session, &args),
+        Command::Fork(args) => fork::run(&session, args),
+        Command::Rollback(args) => rollback::run(&session, args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),
         Command::Approval(command) => approval::run(&session, command),

@@ -11,10 +11,11 @@ use super::{
     BudgetReleased, BudgetReserved, BudgetSettled, BudgetWarned, ChatMessage, EffectCancelled,
     EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed, EffectOutcomeUnknown,
     EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted, MessageRead, MessageSent,
-    RunFinished, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded, SessionPatched,
-    SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted,
-    TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused, ToolCallCompleted,
-    ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened, VerdictGiven,
+    RunFinished, RunForked, RunPaused, RunResumed, RunRolledBack, RunStarted, SessionAppended,
+    SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
+    StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
+    ToolCallCompleted, ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened,
+    VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -78,8 +79,10 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<MessageRead>(),
         EventSchema::of::<MessageSent>(),
         EventSchema::of::<RunFinished>(),
+        EventSchema::of::<RunForked>(),
         EventSchema::of::<RunPaused>(),
         EventSchema::of::<RunResumed>(),
+        EventSchema::of::<RunRolledBack>(),
         EventSchema::of::<RunStarted>(),
         EventSchema::of::<SessionAppended>(),
         EventSchema::of::<SessionEnded>(),

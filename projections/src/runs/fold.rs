@@ -6,7 +6,7 @@ use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
-use crate::rows::{self, FinishedRow, RunRow, StepRow, StepSum, UsageRow, UsageSum};
+use crate::rows::{self, FinishedRow, OwnerKey, RunRow, StepRow, StepSum, UsageRow, UsageSum};
 use crate::seen::Seen;
 use crate::view;
 
@@ -30,6 +30,10 @@ pub(super) const LEASE: LeaseFields = LeaseFields {
     lease_us: control::RUN_LEASE_US,
     expires_at_us: control::RUN_LEASE_EXPIRES_AT_US,
 };
+/// How a fork stands that nobody has gone on with.
+const FORKED: &str = "forked";
+/// How a run stands that somebody rolled back who did not hold it.
+const ROLLED_BACK: &str = "rolled_back";
 /// Length of the digest by which calls are told apart.
 const DIGEST_BYTES: usize = 16;
 
@@ -51,7 +55,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -114,7 +118,10 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         // What was recorded elsewhere says nothing of a run that lives here.
         "run.started" | "run.finished" | "run.resumed" | "run.paused" | "session.ended"
             if is_import && !run.imported => {}
+        "run.forked" | "run.rolled_back" if is_import => {}
         "run.started" => started(rows, &mut run, seen),
+        "run.forked" => forked(&mut run, seen),
+        "run.rolled_back" => rolled_back(&mut run, seen),
         "run.finished" => {
             run.finished = Some(finished(seen));
             run.lease = None;
@@ -159,6 +166,7 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
         imported,
         started: None,
         parent: None,
+        forked: None,
         finished: None,
         fence: 0,
         lease: None,
@@ -201,17 +209,44 @@ fn started(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) {
     }
 }
 
+/// Nobody holds it yet.
+fn forked(run: &mut RunRow, seen: &Seen<'_>) {
+    let parent = seen.control.get_text(control::FORK_OF);
+    let at = seen.control.get_u64(control::FORK_AT);
+    if let (None, Some((parent, at))) = (run.started, parent.zip(at)) {
+        run.started = Some(seen.position);
+        run.forked = Some((parent.to_owned(), at));
+        run.let_go = Some(FORKED.to_owned());
+        run.budget = owner_in(seen.control);
+    }
+}
+
+/// Who holds the run goes on from there. If somebody else rolled it back, what its holder knows is not
+/// so any more.
+fn rolled_back(run: &mut RunRow, seen: &Seen<'_>) {
+    if seen.control.get_u64(control::BACK_FENCE).is_none() {
+        run.lease = None;
+        run.paused = false;
+        run.finished = None;
+        run.let_go = Some(ROLLED_BACK.to_owned());
+    }
+}
+
+fn owner_in(facts: &Control) -> Option<OwnerKey> {
+    let owner = OwnerId::of(
+        facts.get_bytes(control::RUN_BUDGET),
+        facts.get_text(control::RUN_BUDGET_SCOPE),
+    );
+    owner.map(|owner| owner.key())
+}
+
 /// Somebody holds the run from here on. What was recorded elsewhere is held by nobody.
 fn held(run: &mut RunRow, seen: &Seen<'_>) {
     run.fence = seen.position;
     let is_held = seen.control.get_text(control::RUN_HOLDER).is_some();
     run.lease = is_held.then(|| LEASE.read(seen.control, seen.position));
-    let owner = OwnerId::of(
-        seen.control.get_bytes(control::RUN_BUDGET),
-        seen.control.get_text(control::RUN_BUDGET_SCOPE),
-    );
-    if let Some(owner) = owner.filter(|_| is_held) {
-        run.budget = Some(owner.key());
+    if let Some(owner) = owner_in(seen.control).filter(|_| is_held) {
+        run.budget = Some(owner);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The run index: what each stream did, what it cost, and how it ended.
 //!
 //! ```text
-//!  fold "runs", version 4
+//!  fold "runs", version 5
 //!    's' stream                     what is known of the stream: counts, usage, times, status
 //!    'c' stream 00 digest(16)       the last report of one model call
 //!    't' stream 00 digest(16)       the newest attempt of one step
@@ -25,25 +25,28 @@ mod audit;
 mod command;
 mod error;
 mod fold;
+mod fork;
 mod list;
 mod record;
 mod summary;
+mod told;
 
 pub use crate::lease::MAX_HOLDER_LEN;
 pub use audit::{
     Act, Newest, RECENT, Recent, Violation, ViolationKind, recent, timeline, violations,
 };
-pub(crate) use command::is_held;
 pub use command::{Begin, Begun, RunHeld, begin, begin_blocking};
+pub(crate) use command::{forked, is_held};
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::report_of;
-pub use list::{
-    RunFilter, Runs, as_of, get, is_told_here, list, live_since, name, totals, tree_totals,
-};
+pub use fork::{Fork, Forked, RollBack, fork, fork_blocking, roll_back, roll_back_blocking};
+pub use list::{RunFilter, Runs, as_of, get, list, name, totals, tree_totals};
 pub(crate) use record::budget_of;
 pub use record::{record, record_blocking};
-pub use summary::{Counts, Finished, RunStatus, RunSummary, StepUsage, Totals, Usage};
+pub use summary::{Counts, Finished, ForkPoint, RunStatus, RunSummary, StepUsage, Totals, Usage};
+pub(crate) use told::ancestors;
+pub use told::{Part, Told};
 
 #[cfg(test)]
 mod tests;
