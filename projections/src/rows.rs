@@ -488,6 +488,7 @@ mod tests {
             imported: true,
             started: Some(1),
             parent: None,
+            forked: Some(("run-0".to_owned(), 3)),
             finished: Some(finished),
             fence: 1,
             lease: None,
