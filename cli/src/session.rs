@@ -2,7 +2,7 @@
 
 use crate::args::Global;
 use crate::error::{Exit, Failure, Report};
-use crate::output::{Output, Progress};
+use crate::output::{HOLDER_LOST, Output, Progress};
 use runstone::attach::{AttachError, ConnectError, connect, socket_of};
 use runstone::store::keys::{Credential, KeyError, ProviderSources, SecretSource, SecretString};
 use runstone::{Log, OpenError, OpenOptions};
@@ -199,11 +199,61 @@ impl Session {
         action: impl FnOnce(&Log) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let log = self.open(access)?;
-        let outcome = action(&log);
+        let outcome = self.whole(action(&log));
         let closed = log.close_blocking();
         let answer = outcome?;
         closed?;
         Ok(answer)
+    }
+
+    /// Records something and looks at what came of it. Whoever holds the log may go away in between:
+    /// what is recorded stays so, and is looked at with who holds it next, or in the file.
+    pub(crate) fn record<T, U>(
+        &self,
+        act: impl FnOnce(&Log) -> Result<T, Failure>,
+        look: impl Fn(&Log, &T) -> Result<U, Failure>,
+    ) -> Result<(T, U), Failure> {
+        let log = self.open(Access::Write)?;
+        let acted = act(&log);
+        let outcome = acted.map(|acted| {
+            let seen = self.whole(look(&log, &acted));
+            (acted, seen)
+        });
+        let closed = log.close_blocking();
+        let (acted, seen) = outcome?;
+        closed?;
+        let seen = match seen {
+            Err(Failure::Report(report)) if report.code == HOLDER_LOST => {
+                let seen = self.with(Access::Folds, |log| look(log, &acted));
+                seen.map_err(|failure| match failure {
+                    Failure::Report(report) => Report::new(
+                        Exit::Storage,
+                        "outcome_unknown",
+                        format!(
+                            "it is recorded, and how it stands cannot be read: {}",
+                            report.message
+                        ),
+                    )
+                    .into(),
+                    Failure::Closed => Failure::Closed,
+                })?
+            }
+            seen => seen?,
+        };
+        Ok((acted, seen))
+    }
+
+    /// What was answered, if nothing of it was lost.
+    fn whole<T>(&self, outcome: Result<T, Failure>) -> Result<T, Failure> {
+        if self.output.take_lost() && outcome.is_ok() {
+            return Err(Report::new(
+                Exit::Storage,
+                HOLDER_LOST,
+                "the process that holds the log went away; try again",
+            )
+            .into());
+        }
+        outcome
     }
 
     /// The handle of the principal that was asked for.

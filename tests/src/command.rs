@@ -107,18 +107,34 @@ pub fn ended_in_one(output: &Output) -> (i32, Value, String) {
 #[derive(Clone, Debug)]
 pub struct Runstone {
     log: PathBuf,
+    /// Built when it is needed, if none was given.
+    binary: Option<PathBuf>,
 }
 
 impl Runstone {
     /// On the log at `path`, which need not exist.
     pub fn on(path: impl Into<PathBuf>) -> Self {
-        Self { log: path.into() }
+        Self {
+            log: path.into(),
+            binary: None,
+        }
+    }
+
+    /// The same by a binary that somebody else built.
+    #[must_use]
+    pub fn by(mut self, binary: impl Into<PathBuf>) -> Self {
+        self.binary = Some(binary.into());
+        self
+    }
+
+    fn binary(&self) -> &Path {
+        self.binary.as_deref().unwrap_or_else(|| binary())
     }
 
     /// The command with its arguments, its input and outputs piped. Nothing of the environment
     /// that would lead it to another log or principal is passed on.
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary());
         for name in [
             "RUNSTONE_LOG",
             "RUNSTONE_KEYS",
@@ -151,7 +167,7 @@ impl Runstone {
 
     /// As people see it, without `--json`: exit code, stdout, stderr.
     pub fn shown(&self, args: &[&str]) -> (i32, String, String) {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.binary());
         let output = command.arg("--log").arg(&self.log).args(args).output();
         let output = output.unwrap();
         (

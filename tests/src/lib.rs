@@ -12,6 +12,7 @@
 //!  pack        evidence packs, and foreign programs that check them
 //!  clocked     a log whose clock goes only when a test says so
 //!  command     the command `runstone`, built and run
+//!  held        a log that another process holds, and whoever asks it
 //!  tamper      damage to the files of a log
 //! ```
 
@@ -28,6 +29,7 @@ pub mod clocked;
 pub mod command;
 pub mod contract;
 pub mod folds;
+pub mod held;
 pub mod model;
 pub mod office;
 pub mod pack;

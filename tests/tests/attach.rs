@@ -3,109 +3,24 @@
 
 #[path = "attach/http.rs"]
 mod http;
+#[path = "attach/strangers.rs"]
+mod strangers;
 
-use runstone::attach::{Limits, connect, socket_of};
+use runstone::attach::{Limits, connect};
 use runstone::store::keys::{Credential, verify_proof};
 use runstone::{
     Amounts, Append, AppendError, Authority, Budgets, Effects, Expected, Hold, Item, Log, NewEvent,
     OpenError, Query, Read, Runstone, TaskState, Tasks, approvals, effects, tasks, trays,
 };
-use runstone_tests::command::{Runstone as Command, binary};
+use runstone_tests::command::Runstone as Command;
+use runstone_tests::held::{Dialogue, Site};
 use runstone_tests::tamper::Outcome;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Longest time that anything here may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Site {
-    _folder: tempfile::TempDir,
-    log: PathBuf,
-}
-
-impl Site {
-    fn new() -> Outcome<Self> {
-        let folder = tempfile::tempdir()?;
-        let log = folder.path().join("log.redb");
-        Ok(Self {
-            _folder: folder,
-            log,
-        })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.log.with_file_name(name)
-    }
-
-    fn socket(&self) -> PathBuf {
-        socket_of(&self.log)
-    }
-
-    /// A process that holds the log, once it serves it.
-    fn holder(&self) -> Outcome<Holder> {
-        let mut child = std::process::Command::new(binary())
-            .arg("--log")
-            .arg(&self.log)
-            .args(["--wait", "30", "serve"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let mut first = String::new();
-        let stdout = child.stdout.take().ok_or("no stdout")?;
-        BufReader::new(stdout).read_line(&mut first)?;
-        assert!(first.contains("is served on"), "{first}");
-        Ok(Holder(child))
-    }
-}
-
-/// A process that holds a log.
-struct Holder(Child);
-
-impl Holder {
-    fn kill(mut self) -> Outcome {
-        self.0.kill()?;
-        self.0.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// An HTTP request as it is written, and all of the answer.
-fn raw(socket: &Path, request: &[u8]) -> Outcome<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(request)?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(String::from_utf8_lossy(&answer).into_owned())
-}
-
-fn post(socket: &Path, name: &str, body: &str) -> Outcome<(u16, Value)> {
-    let request = format!(
-        "POST /v1/{name} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    parsed(&raw(socket, request.as_bytes())?)
-}
-
-fn parsed(answer: &str) -> Outcome<(u16, Value)> {
-    let status = answer.get(9..12).ok_or("no status")?.parse()?;
-    let (_, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
-    Ok((status, serde_json::from_str(body).unwrap_or_default()))
-}
 
 fn read_all(log: &Log) -> Outcome<Vec<String>> {
     let records = log.read(Read::new(Query::everything()))?;
@@ -406,41 +321,6 @@ fn somebody_is_who_he_proves_to_be_on_his_connection() -> Outcome {
         ("system:keyring", Authority::System)
     );
     Ok(())
-}
-
-/// Several requests on one connection.
-struct Dialogue(BufReader<UnixStream>);
-
-impl Dialogue {
-    fn new(socket: &Path) -> Outcome<Self> {
-        let stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self(BufReader::new(stream)))
-    }
-
-    fn ask(&mut self, name: &str, body: &str) -> Outcome<(u16, Value)> {
-        let request = format!(
-            "POST /v1/{name} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        self.0.get_mut().write_all(request.as_bytes())?;
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if self.0.read_line(&mut head)? == 0 {
-                return Err("the connection ended".into());
-            }
-        }
-        let status = head.get(9..12).ok_or("no status")?.parse()?;
-        let length = head.lines().find_map(|line| {
-            line.to_lowercase()
-                .strip_prefix("content-length: ")?
-                .parse()
-                .ok()
-        });
-        let mut body = vec![0; length.unwrap_or(0)];
-        self.0.read_exact(&mut body)?;
-        Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
-    }
 }
 
 fn encode(bytes: &[u8]) -> String {

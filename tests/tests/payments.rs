@@ -7,11 +7,12 @@
 use runstone_projections::effects::{EffectFilter, State, list};
 use runstone_projections::standard_folds;
 use runstone_store::{Log, OpenOptions, VerifyLevel};
+use runstone_tests::held::Process;
 use runstone_tests::tamper::{Outcome, Seeded};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 const INVOICES: usize = 209;
 /// Most new payments that the agent gets to write of before it is killed from outside.
@@ -24,16 +25,6 @@ fn seeds() -> u64 {
     )]
     let given = std::env::var("RUNSTONE_PAYMENT_SEEDS").ok();
     given.and_then(|seeds| seeds.parse().ok()).unwrap_or(1)
-}
-
-/// A process that does not outlive its test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 struct Site {

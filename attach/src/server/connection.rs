@@ -10,11 +10,16 @@ use runstone_store::Log;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
-use tokio::io::AsyncWriteExt as _;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tower_service::Service as _;
+
+/// What is taken of one that is turned away, at most.
+const LINGER_BYTES: u64 = 1 << 20;
+/// How long one that is turned away may take to go.
+const LINGER_TIME: Duration = Duration::from_secs(1);
 
 /// One process that is attached.
 #[derive(Debug)]
@@ -200,10 +205,16 @@ pub(super) async fn serve_one(
     }
 }
 
-/// Says no in the least that a client understands.
+/// Says no in the least that a client understands, and takes what it was about to ask: a client that is
+/// cut off while it writes would not know whether it was heard.
 async fn turn_away(stream: &mut UnixStream, status: &str) {
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut rest = stream.take(LINGER_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
     // Whoever does not listen is gone.
-    let _ = stream.write_all(answer.as_bytes()).await;
-    let _ = stream.shutdown().await;
+    let _ = tokio::time::timeout(LINGER_TIME, told).await;
 }

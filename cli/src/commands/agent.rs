@@ -183,10 +183,9 @@ pub(crate) fn run(session: &Session, command: AgentCommand) -> Result<Exit, Fail
 }
 
 fn changed(session: &Session, name: &str, change: &AgentChange) -> Result<Line, Failure> {
-    session.with(Access::Write, |log| {
-        Agents::new(log).change_blocking(name, change)?;
-        found(session, log, name)
-    })
+    let act = |log: &Log| Ok(Agents::new(log).change_blocking(name, change)?);
+    let (_, line) = session.record(act, |log, _| found(session, log, name))?;
+    Ok(line)
 }
 
 fn found(session: &Session, log: &Log, name: &str) -> Result<Line, Failure> {
@@ -228,10 +227,11 @@ fn spawn(session: &Session, args: SpawnArgs) -> Result<Exit, Failure> {
     helper.role = args.role;
     helper.ttl_s = args.ttl;
     helper.spawned_for = args.spawned_for;
-    let (is_running, line) = session.with(Access::Write, |log| {
-        let spawned = Agents::new(log).spawn_blocking(&helper)?;
-        Ok((spawned.is_running, found(session, log, &spawned.name)?))
-    })?;
+    let (spawned, line) = session.record(
+        |log| Ok(Agents::new(log).spawn_blocking(&helper)?),
+        |log, spawned| found(session, log, &spawned.name),
+    )?;
+    let is_running = spawned.is_running;
     if !is_running {
         session.output.error(&Report::new(
             Exit::No,
@@ -247,10 +247,10 @@ fn spawn(session: &Session, args: SpawnArgs) -> Result<Exit, Failure> {
 }
 
 fn retire(session: &Session, name: &str, why: RetireReason) -> Result<Exit, Failure> {
-    let line = session.with(Access::Write, |log| {
-        Agents::new(log).retire_blocking(name, why)?;
-        found(session, log, name)
-    })?;
+    let (_, line) = session.record(
+        |log| Ok(Agents::new(log).retire_blocking(name, why)?),
+        |log, _| found(session, log, name),
+    )?;
     session.output.answer(&line, || line.sentence())?;
     Ok(Exit::Done)
 }

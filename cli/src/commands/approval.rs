@@ -216,10 +216,10 @@ fn request(session: &Session, args: AskArgs) -> Result<Exit, Failure> {
     request.timeout_s = args.timeout;
     request.on_timeout = args.on_timeout.map(Into::into);
     request.escalate_to = args.escalate_to;
-    let line = session.with(Access::Write, |log| {
-        let asked = Approvals::new(log).request_blocking(&request)?;
-        Ok(Line::of(log, asked, &session.output))
-    })?;
+    let (_, line) = session.record(
+        |log| Ok(Approvals::new(log).request_blocking(&request)?),
+        |log, asked| Ok(Line::of(log, asked.clone(), &session.output)),
+    )?;
     session.output.answer(&line, || {
         format!(
             "{}  runstone approval approve {}\n",
@@ -235,11 +235,13 @@ fn vote(
     args: &VoteArgs,
     say: impl FnOnce(&Approvals, Position, Option<&str>) -> Result<Approval, ApprovalError>,
 ) -> Result<Exit, Failure> {
-    let line = session.with(Access::Write, |log| {
+    let act = |log: &Log| {
         let request = found(log, &args.id)?.position;
         let comment = args.comment.as_deref();
-        let voted = say(&Approvals::new(log), request, comment)?;
-        Ok(Line::of(log, voted, &session.output))
+        Ok(say(&Approvals::new(log), request, comment)?)
+    };
+    let (_, line) = session.record(act, |log, voted| {
+        Ok(Line::of(log, voted.clone(), &session.output))
     })?;
     session.output.answer(&line, || line.sentence())?;
     Ok(Exit::Done)

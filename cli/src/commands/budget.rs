@@ -146,21 +146,20 @@ fn open(session: &Session, args: &BudgetOpenArgs) -> Result<Exit, Failure> {
     if let Some(reason) = &args.reason {
         wanted = wanted.reason(reason.as_str());
     }
-    session.with(Access::Write, |log| {
-        let budgets = Budgets::new(log);
-        let opened = budgets.open_blocking(&wanted)?;
-        let line = line_of(&budgets, &opened.id)?;
-        session.output.answer(&line, || {
-            let done = if opened.is_recorded {
-                "open"
-            } else {
-                "open already, and left as it is"
-            };
-            let limits = in_words(&line.limits);
-            format!("{} is {done}: {limits}", args.spender.owner)
-        })?;
-        Ok(Exit::Done)
-    })
+    let (opened, line) = session.record(
+        |log| Ok(Budgets::new(log).open_blocking(&wanted)?),
+        |log, opened| Ok(line_of(&Budgets::new(log), &opened.id)?),
+    )?;
+    session.output.answer(&line, || {
+        let done = if opened.is_recorded {
+            "open"
+        } else {
+            "open already, and left as it is"
+        };
+        let limits = in_words(&line.limits);
+        format!("{} is {done}: {limits}", args.spender.owner)
+    })?;
+    Ok(Exit::Done)
 }
 
 fn line_of(budgets: &Budgets, id: &OwnerId) -> Result<Line, BudgetError> {

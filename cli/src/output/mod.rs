@@ -22,6 +22,11 @@ use anstream::{AutoStream, ColorChoice};
 use json::{Warning, WarningLine};
 use serde::Serialize;
 use std::io::{BufWriter, ErrorKind, IsTerminal as _, StdoutLock, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Code of what could not be read because whoever holds the log went away.
+pub(crate) const HOLDER_LOST: &str = "holder_lost";
 
 /// How to answer.
 #[derive(Clone, Debug)]
@@ -36,6 +41,8 @@ pub(crate) struct Output {
     /// Whether stdout is coloured; `NO_COLOR` and its kin are respected.
     pub(crate) color: bool,
     err_color: bool,
+    /// Whether something could not be read because whoever holds the log went away.
+    lost: Arc<AtomicBool>,
 }
 
 impl Output {
@@ -48,6 +55,7 @@ impl Output {
             err_terminal: stderr.is_terminal(),
             color: !json && AutoStream::choice(&stdout) != ColorChoice::Never,
             err_color: !json && AutoStream::choice(&stderr) != ColorChoice::Never,
+            lost: Arc::default(),
         }
     }
 
@@ -91,8 +99,13 @@ impl Output {
         }
     }
 
-    /// Something that may be wrong.
+    /// Something that may be wrong. What was lost with the holder of the log is left to whoever asked:
+    /// the rest is there, and can be asked for again.
     pub(crate) fn warn(&self, code: &str, message: &str) {
+        if code == HOLDER_LOST {
+            self.lost.store(true, Ordering::Relaxed);
+            return;
+        }
         if self.quiet {
             return;
         }
@@ -104,6 +117,11 @@ impl Output {
             let label = self.label(Tone::Warn, "warning:");
             self.stderr(&format!("{label} {}", printable(message)));
         }
+    }
+
+    /// Whether something was lost since this was asked last.
+    pub(crate) fn take_lost(&self) -> bool {
+        self.lost.swap(false, Ordering::Relaxed)
     }
 
     /// Why the command, or a part of it, failed.

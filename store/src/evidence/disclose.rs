@@ -185,10 +185,7 @@ impl Here {
     pub(crate) fn disclose_own(&self, position: Position) -> Result<Disclosure, EvidenceError> {
         let header = self.record(position)?.header;
         if !namespace::is_evidence(&header.event_type) {
-            return Err(EvidenceError::Unreadable {
-                position,
-                why: "it is no evidence of the log itself, and disclosing it is recorded".into(),
-            });
+            return Err(EvidenceError::NotOwn { position });
         }
         self.disclosure(&Disclose::whole(position))
     }

@@ -32,6 +32,14 @@ pub enum EvidenceError {
         /// Why not.
         why: String,
     },
+    /// It is not the log's own evidence, and cannot be shown without a word.
+    #[error(
+        "the event at position {position} is no evidence of the log itself, and disclosing it is recorded"
+    )]
+    NotOwn {
+        /// The event.
+        position: Position,
+    },
     /// It cannot be shown so.
     #[error(transparent)]
     Disclosure(#[from] DisclosureError),
@@ -59,6 +67,7 @@ impl EvidenceError {
             Self::Contradicted(error) => error.code(),
             Self::Erased { .. } => "erased",
             Self::Unreadable { .. } => "corrupt",
+            Self::NotOwn { .. } => "not_own_evidence",
             Self::Disclosure(error) => error.code(),
             Self::Recipient { .. } => "recipient",
             Self::Read(error) => error.code(),
@@ -73,7 +82,7 @@ impl EvidenceError {
             Self::Contradicted(error) => error.kind(),
             Self::Erased { .. } | Self::Disclosure(_) => ErrorKind::Refused,
             Self::Unreadable { .. } => ErrorKind::Corrupt,
-            Self::Recipient { .. } => ErrorKind::Usage,
+            Self::NotOwn { .. } | Self::Recipient { .. } => ErrorKind::Usage,
             Self::Read(error) => error.kind(),
             Self::Append(error) => error.kind(),
         }

@@ -1,8 +1,8 @@
 //! Whoever speaks HTTP to a held log, well or ill.
 
-use super::{PATIENCE, Site, parsed, post, raw};
 use runstone::attach::Limits;
 use runstone::{NewEvent, Runstone};
+use runstone_tests::held::{PATIENCE, Site, parsed, post, raw};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::fs;
@@ -135,11 +135,7 @@ fn events_are_streamed_to_whoever_speaks_http() -> Outcome {
 
 #[test]
 fn what_the_documentation_says_to_curl_works() -> Outcome {
-    let folder = tempfile::tempdir()?;
-    let site = Site {
-        log: folder.path().join("runstone.redb"),
-        _folder: folder,
-    };
+    let site = Site::named("runstone.redb")?;
     let _here = Runstone::create(&site.log)?;
     let page = fs::read_to_string(runstone_tests::command::workspace().join("docs/ATTACH.md"))?;
     let commands: Vec<&str> = page

@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(super) fn run(session: &Session, args: &ClaimArgs) -> Result<Exit, Failure> {
     let mut has_waited = false;
     let answer = loop {
-        let answer = session.with(Access::Write, |log| attempt(session, log, args));
+        let answer = attempt(session, args);
         match answer {
             Ok(Answer {
                 refusal: Some(refusal),
@@ -86,12 +86,29 @@ fn holder(args: &ClaimArgs, log: &Log) -> String {
     args.holder.clone().unwrap_or_else(unnamed)
 }
 
-fn attempt(session: &Session, log: &Log, args: &ClaimArgs) -> Result<Answer, Failure> {
-    let output = &session.output;
+fn attempt(session: &Session, args: &ClaimArgs) -> Result<Answer, Failure> {
+    let act = |log: &Log| {
+        let claimed = Effects::new(log).claim_blocking(&claim(args, holder(args, log)));
+        match claimed {
+            // Nobody knows how it stands.
+            Err(error @ (EffectError::Append(_) | EffectError::Read(_))) => Err(error.into()),
+            told => Ok(told),
+        }
+    };
+    let (_, answer) = session.record(act, |log, claimed| seen(session, log, args, claimed))?;
+    Ok(answer)
+}
+
+/// How a call stands after its claim.
+fn seen(
+    session: &Session,
+    log: &Log,
+    args: &ClaimArgs,
+    claimed: &Result<Claimed, EffectError>,
+) -> Result<Answer, Failure> {
     let effects = Effects::new(log);
-    let claim = claim(args, holder(args, log));
-    let line = |effect: &Effect| Line::of(log, effect, output);
-    let error = match effects.claim_blocking(&claim) {
+    let line = |effect: &Effect| Line::of(log, effect, &session.output);
+    let error = match claimed {
         Ok(Claimed::Held(held)) => {
             // It is held, whatever can be read of it: what was recorded is what was asked for.
             let effect = effects.get(&held.id)?.ok_or(EffectError::NotFound)?;
@@ -110,10 +127,10 @@ fn attempt(session: &Session, log: &Log, args: &ClaimArgs) -> Result<Answer, Fai
         }
         Err(error) => error,
     };
-    let refused = refused(&error);
+    let refused = refused(error);
     let stands = match error.effect() {
         Some(effect) => Some(effect.clone()),
-        None if refused.is_some() => effects.find(&claim)?,
+        None if refused.is_some() => effects.find(&claim(args, holder(args, log)))?,
         None => None,
     };
     let mut line = stands.as_ref().map(line);
@@ -158,8 +175,8 @@ fn refused(error: &EffectError) -> Option<(Option<&'static str>, Option<Position
 }
 
 /// The error, with what this command knows of it.
-fn refusal(error: EffectError, line: Option<&Line>, args: &ClaimArgs) -> Report {
-    let message = match (&error, line) {
+fn refusal(error: &EffectError, line: Option<&Line>, args: &ClaimArgs) -> Report {
+    let message = match (error, line) {
         (EffectError::InFlight(effect), Some(line)) => {
             let until = match effect.lease_expires_at_us.and_then(rfc3339) {
                 Some(at) => format!(" until {at}"),
@@ -180,7 +197,7 @@ fn refusal(error: EffectError, line: Option<&Line>, args: &ClaimArgs) -> Report 
         )),
         _ => None,
     };
-    let mut report = Report::from(error);
+    let mut report = Report::of(error.kind().into(), error.code(), error);
     if let Some(message) = message {
         report.message = message;
     }

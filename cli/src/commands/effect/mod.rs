@@ -182,39 +182,44 @@ fn changed(
     change: &Change,
     cost: &Amounts,
 ) -> Result<Exit, Failure> {
-    let answer = session.with(Access::Write, |log| {
+    let answer = change_it(session, change, |log| {
         let (effect, fence) = find(log, &holding.call, holding.fence)?;
         let mut target = effect.target();
         if !cost.is_empty() {
             target = target.cost(cost.clone());
         }
-        change_it(session, log, (&effect, target), fence, change)
+        Ok((effect, target, fence))
     })?;
     told(session, &answer, |line| line.sentence(&session.output))
 }
 
 fn change_it(
     session: &Session,
-    log: &Log,
-    (effect, target): (&Effect, Target),
-    fence: Option<Position>,
     change: &Change,
+    which: impl FnOnce(&Log) -> Result<(Effect, Target, Option<Position>), Failure>,
 ) -> Result<Answer, Failure> {
-    let effects = Effects::new(log);
-    let target = match fence {
-        Some(fence) => target.fence(fence),
-        None => target,
+    let act = |log: &Log| {
+        let (effect, target, fence) = which(log)?;
+        let target = match fence {
+            Some(fence) => target.fence(fence),
+            None => target,
+        };
+        let refusal = match Effects::new(log).change_blocking(&target, change) {
+            Ok(_) => None,
+            // Whether it was recorded is not known, or the log is in trouble: nothing can be shown.
+            Err(EffectError::Append(error)) => return Err(error.into()),
+            Err(error) => Some(Report::from(error)),
+        };
+        Ok((refusal, effect))
     };
-    let refusal = match effects.change_blocking(&target, change) {
-        Ok(_) => None,
-        // Whether it was recorded is not known, or the log is in trouble: nothing can be shown.
-        Err(EffectError::Append(error)) => return Err(error.into()),
-        Err(error) => Some(Report::from(error)),
-    };
-    let stands = effects.get(&effect.id)?.unwrap_or_else(|| effect.clone());
+    let ((refusal, _), line) = session.record(act, |log, (_, effect)| {
+        let stands = Effects::new(log).get(&effect.id)?;
+        let stands = stands.as_ref().unwrap_or(effect);
+        Ok(Line::of(log, stands, &session.output))
+    })?;
     Ok(Answer {
         exit: refusal.as_ref().map_or(Exit::Done, |refusal| refusal.exit),
-        line: Shown::Call(Line::of(log, &stands, &session.output)),
+        line: Shown::Call(line),
         refusal,
     })
 }

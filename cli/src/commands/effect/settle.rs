@@ -107,8 +107,8 @@ fn settle(
     } else if is_open {
         output.note(what);
     }
-    let answer = session.with(Access::Write, |log| {
-        change_it(session, log, (effect, effect.target()), Some(fence), change)
+    let answer = change_it(session, change, |_| {
+        Ok((effect.clone(), effect.target(), Some(fence)))
     })?;
     told(session, &answer, |line| line.sentence(output))
 }

@@ -133,19 +133,18 @@ fn changed(
 ) -> Result<Exit, Failure> {
     let mut change = change;
     let output = &session.output;
-    let (refusal, line) = session.with(Access::Write, |log| {
+    let act = |log: &Log| match change(&tasks(log, place)) {
+        Ok(()) => Ok(None),
+        // Whether it was recorded is not known, or the log is in trouble: nothing can be shown.
+        Err(TaskError::Append(error)) => Err(error.into()),
+        Err(error) => Ok(Some(Report::from(error))),
+    };
+    let (refusal, line) = session.record(act, |log, refusal| {
         let tasks = tasks(log, place);
-        let refusal = match change(&tasks) {
-            Ok(()) => None,
-            // Whether it was recorded is not known, or the log is in trouble: nothing can be shown.
-            Err(TaskError::Append(error)) => return Err(error.into()),
-            Err(error) => Some(Report::from(error)),
-        };
-        let line = match &refusal {
+        Ok(match refusal {
             Some(refusal) if refusal.exit == Exit::Usage => None,
             _ => tasks.find(id)?.map(|task| Line::of(&tasks, &task, output)),
-        };
-        Ok((refusal, line))
+        })
     })?;
     if let Some(refusal) = &refusal {
         output.error(refusal);

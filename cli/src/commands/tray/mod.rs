@@ -8,10 +8,10 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
 use crate::session::{Access, Session};
 use line::{Line, Nothing, TrayLine, table, trays_table};
-use runstone::Hold;
 use runstone::codec::Position;
 use runstone::tasks::TaskId;
 use runstone::trays::{Claim, NewTrayTask, TrayError, Trays};
+use runstone::{Hold, Log};
 use serde::Serialize;
 
 const SECOND_US: u64 = 1_000_000;
@@ -60,10 +60,10 @@ fn whole(
     name: &str,
     change: impl FnOnce(Trays) -> Result<Position, TrayError>,
 ) -> Result<Exit, Failure> {
-    let tray = session.with(Access::Write, |log| {
-        change(Trays::new(log))?;
-        Ok(Trays::new(log).tray(name)?)
-    })?;
+    let (_, tray) = session.record(
+        |log| Ok(change(Trays::new(log))?),
+        |log, _| Ok(Trays::new(log).tray(name)?),
+    )?;
     if let Some(tray) = tray {
         let line = TrayLine::from(tray);
         session.output.answer(&line, || line.sentence())?;
@@ -82,12 +82,14 @@ fn add(session: &Session, args: &AddArgs) -> Result<Exit, Failure> {
     let new = NewTrayTask::new(task).priority(args.priority);
     let new = args.depends_on.iter().fold(new, NewTrayTask::depends_on);
     let output = &session.output;
-    let line = session.with(Access::Write, |log| {
-        let trays = Trays::new(log);
-        let created = trays.add_blocking(&args.tray, &new)?;
-        let found = trays.get(&created.id)?;
-        Ok(found.map(|found| Line::of(&trays, &found, output)))
-    })?;
+    let (_, line) = session.record(
+        |log| Ok(Trays::new(log).add_blocking(&args.tray, &new)?),
+        |log, created| {
+            let trays = Trays::new(log);
+            let found = trays.get(&created.id)?;
+            Ok(found.map(|found| Line::of(&trays, &found, output)))
+        },
+    )?;
     if let Some(line) = line {
         output.answer(&line, || line.sentence(output))?;
     }
@@ -104,14 +106,17 @@ enum Got {
 
 fn claim(session: &Session, args: &ClaimNextArgs) -> Result<Exit, Failure> {
     let output = &session.output;
-    let got = session.with(Access::Write, |log| {
-        let trays = Trays::new(log);
+    let claim = |log: &Log| {
         let unnamed = || {
             let process = std::os::unix::process::parent_id();
             format!("{}#{process}", log.principal().0)
         };
         let holder = args.holder.clone().unwrap_or_else(unnamed);
-        let claim = trays.claim_blocking(&args.tray, &holder, lease(args.lease))?;
+        let hold = lease(args.lease);
+        Ok(Trays::new(log).claim_blocking(&args.tray, &holder, hold)?)
+    };
+    let (_, got) = session.record(claim, |log, claim| {
+        let trays = Trays::new(log);
         match claim {
             Claim::Claimed(held) => {
                 let found = trays
@@ -119,7 +124,7 @@ fn claim(session: &Session, args: &ClaimNextArgs) -> Result<Exit, Failure> {
                     .ok_or_else(|| not_there(&args.tray, ""))?;
                 Ok(Got::Task(Box::new(Line::of(&trays, &found, output))))
             }
-            Claim::NotClaimed(nothing) => Ok(Got::Nothing(nothing.into())),
+            Claim::NotClaimed(nothing) => Ok(Got::Nothing((*nothing).into())),
             _ => Err(not_there(&args.tray, "").into()),
         }
     })?;
@@ -147,7 +152,7 @@ fn changed(
     change: impl FnOnce(&Trays, &TaskId, Position) -> Result<(), TrayError>,
 ) -> Result<Exit, Failure> {
     let output = &session.output;
-    let (refusal, line) = session.with(Access::Write, |log| {
+    let act = |log: &Log| {
         let trays = Trays::new(log);
         let found = trays.find(&next.tray, &next.id)?;
         let found = found.ok_or_else(|| not_there(&next.tray, &next.id))?;
@@ -158,8 +163,12 @@ fn changed(
             Err(TrayError::Append(error)) => return Err(error.into()),
             Err(error) => Some(Report::from(error)),
         };
-        let found = trays.get(&id)?;
-        Ok((refusal, found.map(|found| Line::of(&trays, &found, output))))
+        Ok((refusal, id))
+    };
+    let ((refusal, _), line) = session.record(act, |log, (_, id)| {
+        let trays = Trays::new(log);
+        let found = trays.get(id)?;
+        Ok(found.map(|found| Line::of(&trays, &found, output)))
     })?;
     if let Some(refusal) = &refusal {
         output.error(refusal);
