@@ -68,6 +68,13 @@ pub(crate) struct FinishedRow {
     pub(crate) status: Option<String>,
 }
 
+/// A row, and after how many events of its stream it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Dated<T> {
+    pub(crate) event: u64,
+    pub(crate) row: T,
+}
+
 /// The newest attempt of one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct StepRow {

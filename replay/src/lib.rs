@@ -39,10 +39,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod compare;
+mod diff;
 mod point;
 mod state;
 mod steps;
 
+pub use compare::{Compared, Matched, Move, MoveKind, Pair, compare, moves};
+pub use diff::{Change, ChangeKind, diff};
 pub use point::Point;
 pub use runstone_projections::runs::{
     Fork, Forked, RollBack, fork, fork_blocking, roll_back, roll_back_blocking,

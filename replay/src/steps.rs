@@ -129,7 +129,7 @@ fn end(step: &mut Step, record: &Record) {
 }
 
 /// The content of an event as its newest version has it.
-fn content(record: &Record) -> Option<Value> {
+pub(crate) fn content(record: &Record) -> Option<Value> {
     let Payload::Open(payload) = &record.payload else {
         return None;
     };

@@ -1,6 +1,6 @@
 //! `fork`, `rollback` and `state` by the real command.
 
-use runstone_tests::command::Runstone;
+use runstone_tests::command::{Runstone, recordings};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 
@@ -126,5 +126,106 @@ fn a_run_is_forked_rolled_back_and_shown() -> Outcome {
         site.exit(&["rollback", "run", "--to", &to, "--fence", "1"]),
         3
     );
+    Ok(())
+}
+
+#[test]
+fn what_differs_between_points_and_between_runs() -> Outcome {
+    let site = Site::new()?;
+    let [first, _, third] = begun(&site)?;
+    let (a, b) = (first.to_string(), third.to_string());
+    let (exit, patch, _) = site.command.ended(&["diff", "run", &a, &b]);
+    let patch = patch
+        .first()
+        .and_then(Value::as_array)
+        .cloned()
+        .ok_or("it is a patch")?;
+    assert_eq!(exit, 1);
+    // It makes what `state` answers there of what it answers here.
+    let added: Vec<_> = patch
+        .iter()
+        .filter(|change| {
+            change["path"]
+                .as_str()
+                .is_some_and(|path| path.starts_with("/session"))
+        })
+        .collect();
+    let one = json!({"op": "add", "path": "/session/list/1", "value": 1});
+    let two = json!({"op": "add", "path": "/session/list/2", "value": 2});
+    assert_eq!(added, [&one, &two]);
+    assert_eq!(site.exit(&["diff", "run", &a, &a]), 0);
+    assert_eq!(site.exit(&["diff", "run", "1", "3", "--revision"]), 1);
+    let (exit, shown, _) = site.command.shown(&["diff", "run", &a, &b]);
+    assert_eq!(exit, 1);
+    assert!(shown.contains("/session/list/1\n  + 1\n"), "{shown}");
+    assert!(!shown.contains("/position\n"), "{shown}");
+
+    let log = runstone::Runstone::open(site.folder.path().join("log"))?;
+    let long = "x".repeat(400);
+    for (id, text) in [("a", "short"), ("b", long.as_str())] {
+        let run = log.run("bot").resume_or_start_blocking(id)?;
+        for (node, output) in [("plan", "same"), ("act", text)] {
+            run.step(node)
+                .run_blocking(|| Ok::<_, std::io::Error>(output.to_owned()))?;
+        }
+    }
+    log.close_blocking()?;
+    let (exit, told, _) = site.command.ended(&["diff", "a", "b"]);
+    let told = &told[0];
+    assert_eq!((exit, &told["same"]), (1, &json!(false)));
+    let at = [
+        &told["first"]["kind"],
+        &told["first"]["node"],
+        &told["first"]["attempt"],
+    ];
+    assert_eq!(at, [&json!("step"), &json!("act"), &json!(1)]);
+    assert_eq!(told["first"]["patch"][0]["path"], "/output/content");
+    assert_eq!(site.exit(&["diff", "a", "a"]), 0);
+    let (_, shown, _) = site.command.shown(&["diff", "a", "b"]);
+    assert!(shown.contains("they part at step act 1"), "{shown}");
+    assert!(
+        shown.contains("(402 characters)") && !shown.contains(&long),
+        "{shown}"
+    );
+    let (_, whole, _) = site.command.shown(&["diff", "a", "b", "--full"]);
+    assert!(whole.contains(&long), "{whole}");
+    assert_eq!(site.exit(&["diff", "a", "none"]), 5);
+    assert_eq!(site.exit(&["diff", "a", "x", "y"]), 2);
+    Ok(())
+}
+
+/// Two trials of one task of tau-bench.
+#[test]
+fn trials_of_a_task_part_at_a_step() -> Outcome {
+    let Some(folder) = recordings("tau-bench") else {
+        return Ok(());
+    };
+    let site = Site::new()?;
+    let files = folder.to_string_lossy().into_owned();
+    site.command.values(["import", &files, "-q"]);
+    let runs = site.command.values(["runs"]);
+    let streams = runs.iter().filter_map(|run| run["stream"].as_str());
+    let mut trials: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
+    // Streams are messages/OPENING/RUN: trials of a task open alike.
+    for stream in streams.filter(|stream| stream.starts_with("messages/")) {
+        let opening = stream
+            .rsplit_once('/')
+            .map_or(stream, |(opening, _)| opening);
+        trials.entry(opening).or_default().push(stream);
+    }
+    let trials = trials
+        .values()
+        .find(|trials| trials.len() > 1)
+        .ok_or("a task was tried twice")?;
+    let (exit, told, _) = site.command.ended(&["diff", trials[0], trials[1]]);
+    assert_eq!(exit, 1);
+    let steps = told[0]["steps"].as_array().ok_or("they are listed")?;
+    let first = steps
+        .iter()
+        .position(|step| *step == told[0]["first"])
+        .ok_or("it is one of them")?;
+    assert!(first > 0, "they open alike");
+    assert!(steps[..first].iter().all(|step| step["matched"] == "same"));
+    assert_ne!(steps[first]["matched"], "same");
     Ok(())
 }

@@ -44,7 +44,7 @@ pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,
 };
-pub(crate) use travel::{ForkArgs, RollbackArgs, StateArgs, point};
+pub(crate) use travel::{DiffArgs, ForkArgs, RollbackArgs, Sides, StateArgs, point};
 pub(crate) use tray::{AddArgs, ClaimNextArgs, Next, ShowTrayArgs, TrayCommand, TraysArgs};
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
@@ -149,6 +149,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show the session, the steps, the calls and the summary of a run, now or at a point
     State(StateArgs),
+    Diff(DiffArgs),
     Fork(ForkArgs),
     Rollback(RollbackArgs),
     /// List what was begun and never ended

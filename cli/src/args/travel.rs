@@ -99,3 +99,58 @@ pub(crate) struct RollbackArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }
+
+const DIFFERING: &str = "\
+Two points of a run differ in what runstone state --json prints for them; with --json this is the patch
+(RFC 6902) from one to the other. Two runs are matched step by step, call by call and turn by turn, by
+node and attempt, and the first at which they part is named. Ends with 1 if there is a difference.";
+
+/// Show what changed between two points of a run, or what differs between two runs
+#[derive(Debug, Args)]
+#[command(after_long_help = DIFFERING)]
+pub(crate) struct DiffArgs {
+    /// The run
+    #[arg(value_name = "STREAM")]
+    pub(crate) stream: String,
+    /// A position, or another run
+    #[arg(value_name = "A or STREAM")]
+    pub(crate) second: String,
+    /// Another position
+    #[arg(value_name = "B")]
+    pub(crate) third: Option<String>,
+    /// A and B count the events of the stream, from 0
+    #[arg(long, requires = "third")]
+    pub(crate) revision: bool,
+    /// Show long values whole
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// What is compared.
+pub(crate) enum Sides<'a> {
+    /// Two points of a run.
+    Points(&'a str, [Point; 2]),
+    /// Two runs.
+    Runs(&'a str, &'a str),
+}
+
+impl DiffArgs {
+    pub(crate) fn sides(&self) -> Result<Sides<'_>, Report> {
+        let Some(third) = &self.third else {
+            return Ok(Sides::Runs(&self.stream, &self.second));
+        };
+        let point = |text: &str| {
+            let number = parse_whole::<u64>(text);
+            let number = number.map_err(|why| Report::usage(format!("{text}: {why}")))?;
+            Ok::<_, Report>(if self.revision {
+                Point::Revision(number)
+            } else {
+                Point::Position(Position::new(number))
+            })
+        };
+        Ok(Sides::Points(
+            &self.stream,
+            [point(&self.second)?, point(third)?],
+        ))
+    }
+}

@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 mod confirm;
 mod costs;
+mod diff;
 mod doctor;
 mod effect;
 mod epoch;
@@ -63,6 +64,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => run::run(&session, &args),
         Command::State(args) => state::run(&session, &args),
+        Command::Diff(args) => diff::run(&session, &args),
         Command::Fork(args) => fork::run(&session, args),
         Command::Rollback(args) => rollback::run(&session, args),
         Command::Orphans => orphans::run(&session),

@@ -7,9 +7,10 @@ use crate::args::StateArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, printable};
 use crate::session::{Access, Session};
+use runstone::Log;
 use runstone::budgets::Budgets;
 use runstone::codec::Position;
-use runstone::replay::{Step, StepStatus, state};
+use runstone::replay::{State, Step, StepStatus, state};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -48,56 +49,89 @@ impl<'a> StepLine<'a> {
 }
 
 pub(crate) fn run(session: &Session, args: &StateArgs) -> Result<Exit, Failure> {
-    let output = &session.output;
     session.with(Access::Folds, |log| {
         let stream = &args.stream;
         let at = args.point()?.find(log, stream)?;
         let at = at.ok_or_else(|| absent(stream, args))?;
-        let state = state(log, stream, at)?.ok_or_else(|| absent(stream, args))?;
-        let missing = state.session.missing;
-        if missing > 0 {
-            output.warn(
-                "session_incomplete",
-                &format!("{missing} changes of the session were erased or cannot be read; it is without them"),
-            );
-        }
-        let effects = state.effects.iter();
-        let effects: Vec<_> = effects
-            .map(|found| effect::Line::of(log, found, output))
-            .collect();
-        let ledger = Budgets::new(log);
-        let budgets = state.budgets.iter();
-        let budgets = budgets.map(|found| budget::Line::of(&ledger, found));
-        let budgets = budgets.collect::<Result<Vec<_>, _>>()?;
-        let summary = runs::Line::of(log, &state.summary, output);
-        let answer = Answer {
-            stream,
-            position: at,
-            session: state.session.document.value(),
-            steps: state.steps.iter().map(StepLine::of).collect(),
-            budgets: &budgets,
-            effects: &effects,
-            summary: &summary,
-        };
-        output.answer(&answer, || {
-            let mut text = runs::whole(&state.summary, &summary, output);
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "\nas of position {at}");
-            if !state.steps.is_empty() {
-                let _ = writeln!(text, "\n{}", steps(&state.steps, output));
-            }
-            if !effects.is_empty() {
-                let _ = writeln!(text, "\n{}", effect::table(&effects, output));
-            }
-            if !budgets.is_empty() {
-                let _ = writeln!(text, "\n{}", budget::table(&budgets, output));
-            }
-            let json = serde_json::to_string_pretty(answer.session).unwrap_or_default();
-            let _ = write!(text, "\n{}", printable(&json));
-            text
+        let told = shown(session, log, (stream, at), |answer, state| {
+            let output = &session.output;
+            output.answer(answer, || text(answer, state, output))?;
+            Ok(())
         })?;
+        told.ok_or_else(|| absent(stream, args))?;
         Ok(Exit::Done)
     })
+}
+
+/// What is answered for a point, as a value; `None` if nothing was recorded by then.
+pub(crate) fn answered(
+    session: &Session,
+    log: &Log,
+    stream: &str,
+    at: Position,
+) -> Result<Option<Value>, Failure> {
+    // Its members have names, so it is a value.
+    shown(session, log, (stream, at), |answer, _| {
+        Ok(serde_json::to_value(answer).unwrap_or_default())
+    })
+}
+
+fn shown<T>(
+    session: &Session,
+    log: &Log,
+    (stream, at): (&str, Position),
+    show: impl FnOnce(&Answer<'_>, &State) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    let output = &session.output;
+    let Some(state) = state(log, stream, at)? else {
+        return Ok(None);
+    };
+    let missing = state.session.missing;
+    if missing > 0 {
+        output.warn(
+            "session_incomplete",
+            &format!(
+                "{missing} changes of the session were erased or cannot be read; it is without them"
+            ),
+        );
+    }
+    let effects = state.effects.iter();
+    let effects: Vec<_> = effects
+        .map(|found| effect::Line::of(log, found, output))
+        .collect();
+    let ledger = Budgets::new(log);
+    let budgets = state.budgets.iter();
+    let budgets = budgets.map(|found| budget::Line::of(&ledger, found));
+    let budgets = budgets.collect::<Result<Vec<_>, _>>()?;
+    let summary = runs::Line::of(log, &state.summary, output);
+    let answer = Answer {
+        stream,
+        position: at,
+        session: state.session.document.value(),
+        steps: state.steps.iter().map(StepLine::of).collect(),
+        budgets: &budgets,
+        effects: &effects,
+        summary: &summary,
+    };
+    show(&answer, &state).map(Some)
+}
+
+fn text(answer: &Answer<'_>, state: &State, output: &Output) -> String {
+    let mut text = runs::whole(&state.summary, answer.summary, output);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\nas of position {}", answer.position);
+    if !state.steps.is_empty() {
+        let _ = writeln!(text, "\n{}", steps(&state.steps, output));
+    }
+    if !answer.effects.is_empty() {
+        let _ = writeln!(text, "\n{}", effect::table(answer.effects, output));
+    }
+    if !answer.budgets.is_empty() {
+        let _ = writeln!(text, "\n{}", budget::table(answer.budgets, output));
+    }
+    let json = serde_json::to_string_pretty(answer.session).unwrap_or_default();
+    let _ = write!(text, "\n{}", printable(&json));
+    text
 }
 
 fn steps(steps: &[Step], output: &Output) -> String {

@@ -222,6 +222,16 @@ mod tests {
             gco2_mg: Some(3),
             ..Default::default()
         };
+        let forked = RunForked {
+            name: Some(word()),
+            settings: Some(super::super::SettingsInForce {
+                position: Some(1),
+                sha256: word(),
+            }),
+        };
+        let back = RunRolledBack {
+            reason: Some(word()),
+        };
         let stepping = StepStarted {
             kind: Some(word()),
             ..Default::default()
@@ -278,7 +288,9 @@ mod tests {
             NewEvent::typed(&EffectRefused::default(), "s"),
             NewEvent::typed(&EffectReleased::default(), "s"),
             NewEvent::typed(&paused, "s"),
+            NewEvent::typed(&forked, "s"),
             NewEvent::typed(&RunResumed::default(), "s"),
+            NewEvent::typed(&back, "s"),
             NewEvent::typed(&SessionAppended::default(), "s"),
             NewEvent::typed(&SessionEnded::default(), "s"),
             NewEvent::typed(&SessionPatched::default(), "s"),

@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use runstone_codec::{Position, TypedEvent as _};
-use runstone_store::{FoldRow, Log, Payload, Query, Read, ReadError};
+use runstone_store::{FoldRow, Log, Payload, ReadError};
 
-use super::fold::{FOLD, children_key, stream_key, take};
+use super::fold::{FOLD, children_key, stream_key};
 use super::summary::{RunStatus, RunSummary, Totals};
-use crate::MemoryRows;
 use crate::events::{RunForked, RunStarted};
 use crate::lease::Moment;
 use crate::rows::{self, RunRow};
-use crate::seen::Seen;
 use crate::upcasters;
 use crate::view;
 
@@ -201,28 +199,6 @@ pub fn get(log: &Log, stream: &str) -> Result<Option<RunSummary>, ReadError> {
     log.fold_row(FOLD, &key)?
         .map(|row| summary(log, &key, &row))
         .transpose()
-}
-
-/// The run of a stream as it stood after a position; `None` if nothing was recorded in it by then.
-/// It folds the events of the stream up to there, in memory. Whether somebody held it then is told
-/// by the times of its leases alone.
-///
-/// # Errors
-///
-/// [`ReadError`] if the stream cannot be read.
-pub fn as_of(log: &Log, stream: &str, at: Position) -> Result<Option<RunSummary>, ReadError> {
-    let mut rows = MemoryRows::new();
-    let read = Read::new(Query::stream(stream)).to(at).without_payloads();
-    for record in log.read(read)? {
-        let record = record?;
-        take(&mut rows, &Seen::from(&record)).map_err(|error| view::failed(FOLD, error))?;
-    }
-    let Some(row) = rows.get(&stream_key(stream)) else {
-        return Ok(None);
-    };
-    let row = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
-    let moment = Moment::at(log, at)?;
-    Ok(Some(RunSummary::of(stream.to_owned(), row, &moment)))
 }
 
 /// All these runs together.
