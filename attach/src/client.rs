@@ -2,10 +2,11 @@
 
 use crate::AttachError;
 use crate::path::Address;
-use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, FOLLOW, PROVE, Proof};
+use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, FOLLOW, LOG, PROVE, Proof};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use runstone_store::holder::{Base64, Holder, Lost, Refusal as _, Reply, Replying, Told};
@@ -13,10 +14,10 @@ use runstone_store::keys::Credential;
 use runstone_store::{AppendError, ErrorKind, Log};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How long an answer may take: a holder that is stopped and not ended answers nobody.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
@@ -24,6 +25,8 @@ const ANSWER_TIME: Duration = Duration::from_secs(600);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// What is asked first.
 const FACTS: &str = "facts";
+/// What waits for everything that was asked before and that nobody waits for any more.
+const SYNC: &str = "sync";
 /// Connections that are kept for the next request.
 const KEPT: usize = 4;
 
@@ -36,7 +39,7 @@ type Sender = SendRequest<Full<Bytes>>;
 /// [`AttachError::NotServed`] if nobody does, [`AttachError::Foreign`] if somebody else's process
 /// answers; [`AppendError`] as the holder tells it.
 pub fn connect(socket: &Path) -> Result<Log, ConnectError> {
-    let client = Client::start(socket, None)?;
+    let client = Client::start(Line::to(socket))?;
     Ok(Log::attached(Arc::new(client))?)
 }
 
@@ -46,7 +49,7 @@ pub fn connect(socket: &Path) -> Result<Log, ConnectError> {
 ///
 /// As [`connect`].
 pub fn attached(socket: &Path) -> Result<Vec<Attached>, ConnectError> {
-    let client = Client::start(socket, None)?;
+    let client = Client::start(Line::to(socket))?;
     let reply = runstone_store::holder::wait(client.ask(ATTACHED, Vec::new()));
     Ok(told(reply)?)
 }
@@ -90,7 +93,7 @@ impl ConnectError {
 /// A way to the holder, as one principal.
 #[derive(Debug)]
 struct Client {
-    socket: PathBuf,
+    line: Arc<Line>,
     calls: mpsc::UnboundedSender<Call>,
 }
 
@@ -98,6 +101,21 @@ struct Call {
     name: &'static str,
     body: Vec<u8>,
     reply: oneshot::Sender<Result<Reply, Lost>>,
+    /// As long as somebody waits for the reply.
+    asker: Weak<()>,
+}
+
+/// A call under way.
+struct Flight {
+    asker: Weak<()>,
+    /// Closed when it ends.
+    end: watch::Receiver<()>,
+}
+
+impl Flight {
+    fn has_ended(&self) -> bool {
+        self.end.has_changed().is_err()
+    }
 }
 
 fn not_sent(why: impl Into<String>) -> Lost {
@@ -116,12 +134,10 @@ fn sent(why: impl Into<String>) -> Lost {
 
 impl Client {
     /// Starts it, with one connection made.
-    fn start(socket: &Path, credential: Option<Credential>) -> Result<Self, ConnectError> {
-        let io = |error: io::Error| AttachError::io(socket, &error);
-        let line = Arc::new(Line {
-            socket: socket.to_owned(),
-            credential,
-        });
+    fn start(line: Line) -> Result<Self, ConnectError> {
+        let line = Arc::new(line);
+        let io = |error: io::Error| AttachError::io(&line.socket, &error);
+        let carried = Arc::clone(&line);
         let (calls, taken) = mpsc::unbounded_channel();
         let (connected, is_connected) = std::sync::mpsc::channel();
         let runtime = runtime().map_err(io)?;
@@ -130,11 +146,11 @@ impl Client {
             .name("runstone-attach".to_owned())
             .spawn(move || {
                 runtime.block_on(async move {
-                    match line.open().await {
+                    match carried.open().await {
                         Ok(first) => {
                             // Whoever waits for it takes it.
                             let _ = connected.send(Ok(()));
-                            carry(line, first, taken).await;
+                            carry(carried, first, taken).await;
                         }
                         Err(error) => {
                             let _ = connected.send(Err(error));
@@ -145,29 +161,39 @@ impl Client {
             .map_err(io)?;
         let gone = || ConnectError::from(io(io::ErrorKind::BrokenPipe.into()));
         is_connected.recv().map_err(|_| gone())??;
-        Ok(Self {
-            socket: socket.to_owned(),
-            calls,
-        })
+        Ok(Self { line, calls })
     }
 }
 
 impl Holder for Client {
     fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying {
         let (reply, replied) = oneshot::channel();
-        let is_taken = self.calls.send(Call { name, body, reply }).is_ok();
+        let waiting = Arc::new(());
+        let call = Call {
+            name,
+            body,
+            reply,
+            asker: Arc::downgrade(&waiting),
+        };
+        let is_taken = self.calls.send(call).is_ok();
         Box::pin(async move {
-            if !is_taken {
-                return Err(not_sent("the connection was closed"));
-            }
+            let replied = if is_taken {
+                let lost = || Err(sent("the connection was closed"));
+                replied.await.unwrap_or_else(|_| lost())
+            } else {
+                Err(not_sent("the connection was closed"))
+            };
+            drop(waiting);
             replied
-                .await
-                .unwrap_or_else(|_| Err(sent("the connection was closed")))
         })
     }
 
     fn acting_as(&self, credential: &Credential) -> Result<Arc<dyn Holder>, AppendError> {
-        match Self::start(&self.socket, Some(credential.clone())) {
+        let line = Line {
+            credential: Some(credential.clone()),
+            ..Line::clone(&self.line)
+        };
+        match Self::start(line) {
             Ok(client) => Ok(Arc::new(client)),
             Err(ConnectError::Told(error)) => Err(error),
             Err(ConnectError::Attach(error)) => {
@@ -181,6 +207,7 @@ impl Holder for Client {
 async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceiver<Call>) {
     let (free, mut freed) = mpsc::unbounded_channel::<Sender>();
     let mut kept = vec![first];
+    let mut flights: Vec<Flight> = Vec::new();
     loop {
         tokio::select! {
             // Those that are free first: the next call needs no other.
@@ -193,8 +220,20 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
             call = calls.recv() => {
                 let Some(call) = call else { return };
                 let (line, free, sender) = (Arc::clone(&line), free.clone(), kept.pop());
+                let Call { name, body, mut reply, asker } = call;
+                flights.retain(|flight| !flight.has_ended());
+                let mut given_up = Vec::new();
+                if name == SYNC {
+                    let before = flights.iter().filter(|flight| flight.asker.strong_count() == 0);
+                    given_up.extend(before.map(|flight| flight.end.clone()));
+                }
+                let (ends, end) = watch::channel(());
+                flights.push(Flight { asker, end });
                 tokio::spawn(async move {
-                    let Call { name, body, mut reply } = call;
+                    for mut flight in given_up {
+                        // It never changes; it closes.
+                        let _ = flight.changed().await;
+                    }
                     let limit = if name == FACTS { CONNECT_TIME } else { ANSWER_TIME };
                     let replied = tokio::time::timeout(limit, line.ask(sender, name, body));
                     let replied = tokio::select! {
@@ -215,6 +254,7 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
                     };
                     // Whoever asked may not want to know any more.
                     let _ = reply.send(told);
+                    drop(ends);
                 });
             }
         }
@@ -222,12 +262,23 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
 }
 
 /// Where the holder is, and who calls.
+#[derive(Debug, Clone)]
 struct Line {
     socket: PathBuf,
     credential: Option<Credential>,
+    /// The log that answered first, and that every later request is meant for.
+    log: OnceLock<HeaderValue>,
 }
 
 impl Line {
+    fn to(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            credential: None,
+            log: OnceLock::new(),
+        }
+    }
+
     /// A connection that acts as whoever calls, made in time.
     async fn open(&self) -> Result<Sender, ConnectError> {
         let late = |_| io::Error::from(io::ErrorKind::TimedOut);
@@ -259,7 +310,7 @@ impl Line {
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(io_error)?;
         tokio::spawn(connection);
         if let Some(credential) = &self.credential {
-            prove(&mut sender, credential).await?;
+            self.prove(&mut sender, credential).await?;
         }
         Ok(sender)
     }
@@ -273,7 +324,7 @@ impl Line {
     ) -> (Result<Reply, Lost>, Option<Sender>) {
         let body = Bytes::from(body);
         if let Some(mut sender) = kept.filter(|sender| !sender.is_closed()) {
-            match send(&mut sender, name, body.clone()).await {
+            match self.send(&mut sender, name, body.clone()).await {
                 Err(Lost { is_sent: false, .. }) => {}
                 Err(lost) => return (Err(lost), None),
                 reply => return (reply, Some(sender)),
@@ -287,54 +338,61 @@ impl Line {
             }
             Err(ConnectError::Attach(error)) => return (Err(not_sent(error.to_string())), None),
         };
-        match send(&mut sender, name, body).await {
+        match self.send(&mut sender, name, body).await {
             Err(lost) => (Err(lost), None),
             reply => (reply, Some(sender)),
         }
     }
-}
 
-async fn send(sender: &mut Sender, name: &str, body: Bytes) -> Result<Reply, Lost> {
-    if let Err(error) = sender.ready().await {
-        return Err(not_sent(error.to_string()));
-    }
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("{BASE}{name}"))
-        .header("host", "localhost")
-        .header("content-type", "application/json")
-        .body(Full::new(body))
-        .map_err(|error| not_sent(error.to_string()))?;
-    let response = match sender.try_send_request(request).await {
-        Ok(response) => response,
-        Err(mut error) => {
-            // What was given back was not sent.
-            let is_sent = error.take_message().is_none();
-            let why = error.into_error().to_string();
-            return Err(Lost { is_sent, why });
+    async fn send(&self, sender: &mut Sender, name: &str, body: Bytes) -> Result<Reply, Lost> {
+        if let Err(error) = sender.ready().await {
+            return Err(not_sent(error.to_string()));
         }
-    };
-    let status = response.status();
-    let body = response.into_body().collect().await;
-    let body = body.map_err(|error| sent(error.to_string()))?.to_bytes();
-    match status {
-        StatusCode::OK => Ok(Reply::Answer(body.to_vec())),
-        // Turned away at the door.
-        _ if body.is_empty() => Err(not_sent(status.to_string())),
-        _ => Ok(Reply::Refusal(body.to_vec())),
+        let mut request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("{BASE}{name}"))
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(body))
+            .map_err(|error| not_sent(error.to_string()))?;
+        if let Some(log) = self.log.get() {
+            request.headers_mut().insert(LOG, log.clone());
+        }
+        let response = match sender.try_send_request(request).await {
+            Ok(response) => response,
+            Err(mut error) => {
+                // What was given back was not sent.
+                let is_sent = error.take_message().is_none();
+                let why = error.into_error().to_string();
+                return Err(Lost { is_sent, why });
+            }
+        };
+        let status = response.status();
+        if let Some(log) = response.headers().get(LOG) {
+            // The first one stays.
+            let _ = self.log.set(log.clone());
+        }
+        let body = response.into_body().collect().await;
+        let body = body.map_err(|error| sent(error.to_string()))?.to_bytes();
+        match status {
+            StatusCode::OK => Ok(Reply::Answer(body.to_vec())),
+            // Turned away at the door.
+            _ if body.is_empty() => Err(not_sent(status.to_string())),
+            _ => Ok(Reply::Refusal(body.to_vec())),
+        }
     }
-}
 
-/// Signs the challenge of a connection.
-async fn prove(sender: &mut Sender, credential: &Credential) -> Result<(), AppendError> {
-    let challenge: Challenge = told(send(sender, CHALLENGE, Bytes::new()).await)?;
-    let proof = Proof {
-        id: credential.id().to_owned(),
-        signature: Base64(credential.prove(&challenge.challenge.0).to_vec()),
-    };
-    let body = serde_json::to_vec(&proof).map_err(|error| unreadable(&error))?;
-    told::<serde_json::Value>(send(sender, PROVE, body.into()).await)?;
-    Ok(())
+    /// Signs the challenge of a connection.
+    async fn prove(&self, sender: &mut Sender, credential: &Credential) -> Result<(), AppendError> {
+        let challenge: Challenge = told(self.send(sender, CHALLENGE, Bytes::new()).await)?;
+        let proof = Proof {
+            id: credential.id().to_owned(),
+            signature: Base64(credential.prove(&challenge.challenge.0).to_vec()),
+        };
+        let body = serde_json::to_vec(&proof).map_err(|error| unreadable(&error))?;
+        told::<serde_json::Value>(self.send(sender, PROVE, body.into()).await)?;
+        Ok(())
+    }
 }
 
 fn unreadable(error: &serde_json::Error) -> AppendError {

@@ -10,14 +10,15 @@ use crate::budgets::{Amounts, BudgetError, Budgets, Charged, Open, Opened, Owner
 use crate::command::{Waiting, at_once};
 use crate::effects::{Change, Claim, Claimed, EffectError, Effects, Target};
 use crate::lease::Hold;
-use crate::runs::{self, Fork, Forked, RollBack, RunError};
+use crate::runs::{self, Begin, Begun, Fork, Forked, RollBack, RunError, RunHeld};
+use crate::sessions;
 use crate::sweep::{SweepError, Swept, sweep};
 use crate::tasks::ask::Order;
 use crate::tasks::{Created, Granted, TaskError, TaskId, Tasks};
 use crate::trays::{self, NewTrayTask, TrayError, Trays};
-use runstone_codec::Position;
+use runstone_codec::{Draft, Position};
 use runstone_store::asks;
-use runstone_store::holder::{Lost, Refusal, Told};
+use runstone_store::holder::{Lost, Refusal, Told, WireDraft};
 use runstone_store::{AppendError, Log};
 
 /// Errors whose variants travel where they can, and what they say where they cannot.
@@ -52,12 +53,12 @@ fn not_again(lost: Lost) -> AppendError {
 
 refusals!(
     EffectError: AppendError::lost,
+    RunError: AppendError::lost,
     ApprovalError: AppendError::lost,
     TaskError: AppendError::lost,
     BudgetError: not_again,
     TrayError: not_again,
     AgentError: not_again,
-    RunError: AppendError::lost,
 );
 
 impl Refusal for SweepError {
@@ -93,13 +94,40 @@ fn trays_of(log: &Log, scope: Option<String>, actor: Option<String>) -> Trays {
 }
 
 asks! {
+    /// Begins a run, or goes on with it, and holds it.
+    "run/begin" BeginRun { begin: Begin } -> Begun, RunError:
+        |self, log| runs::begin_blocking(log, &self.begin.seen_afar());
+
+    /// The holder of a run goes on.
+    "run/renew" RenewRun { held: RunHeld, hold: Hold } -> Position, RunError:
+        |self, log| runs::renew_blocking(log, &self.held, self.hold.seen_afar());
+
+    /// Records what happens in a run that the caller holds, all or none.
+    "run/record" RecordInRun { held: RunHeld, drafts: Vec<WireDraft> }
+        -> Vec<Position>, RunError: |self, log| {
+        let drafts = self.drafts.into_iter().map(Draft::try_from);
+        let drafts = drafts.collect::<Result<Vec<_>, _>>().map_err(AppendError::from)?;
+        runs::record_blocking(log, &self.held, drafts)
+    };
+
+    /// Records the session of a run as it is, for who reads it later.
+    "session/snapshot" SnapshotSession { held: RunHeld } -> Option<u64>, RunError:
+        |self, log| sessions::snapshot_blocking(log, &self.held);
+
     /// Claims a call.
     "effect/claim" ClaimEffect { claim: Claim } -> Claimed, EffectError:
         |self, log| Effects::new(log).claim_blocking(&self.claim.seen_afar());
 
     /// Records what came of a call, or what is done to it.
     "effect/change" ChangeEffect { target: Target, change: Change } -> Position, EffectError:
-        |self, log| Effects::new(log).change_blocking(&self.target, &self.change.seen_afar());
+        |self, log| {
+            let holds_run = match self.target.run() {
+                Some(run) => runs::holds(log, run)?,
+                None => false,
+            };
+            let change = self.change.seen_afar(holds_run);
+            Effects::new(log).change_blocking(&self.target, &change)
+        };
 
     /// Asks people whether a call may be made.
     "approval/request" RequestApproval { request: ApprovalRequest } -> Approval, ApprovalError:

@@ -2,6 +2,7 @@
 
 use crate::agents;
 use runstone_codec::{Draft, EventError};
+use runstone_store::holder::Ask;
 use runstone_store::{AppendError, DecideContext, Decision, Log};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -83,6 +84,21 @@ impl<A: Send + 'static> Command<A> {
 pub(crate) enum Waiting {
     Blocking,
     Async,
+}
+
+/// What the process answers that holds the log; `None`: that is this one.
+pub(crate) async fn asked<A: Ask + Sync>(
+    log: &Log,
+    waiting: Waiting,
+    ask: impl FnOnce() -> A,
+) -> Option<Result<A::Answer, A::Error>> {
+    if !log.is_attached() {
+        return None;
+    }
+    match waiting {
+        Waiting::Blocking => log.ask_there_blocking(&ask()),
+        Waiting::Async => log.ask_there(&ask()).await,
+    }
 }
 
 /// The output of a future whose commands block: it never waits for anything else.

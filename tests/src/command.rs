@@ -24,7 +24,7 @@ pub fn binary() -> &'static Path {
         build
             .current_dir(workspace())
             .args([
-                "build", "--locked", "--quiet", "--bin", "runstone", "--tests",
+                "build", "--locked", "--quiet", "--bin", "runstone", "--test", "layout",
             ])
             .args(["--package", "runstone-cli", "--package", "runstone-tests"])
             .args([

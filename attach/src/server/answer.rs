@@ -20,6 +20,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Path of everything that is asked.
 pub(crate) const BASE: &str = "/v1/";
+/// Header of every answer, and of a request that is meant for one log alone: the log's id, in
+/// hexadecimal.
+pub(crate) const LOG: &str = "runstone-log";
 /// Names that are not answered by the log alone.
 pub(crate) const FOLLOW: &str = "follow";
 pub(crate) const EVENTS: &str = "events";

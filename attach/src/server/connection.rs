@@ -1,13 +1,16 @@
 //! One process that is attached.
 
+use super::answer::{LOG, refusal};
 use super::stall::Stalling;
 use super::{Attached, Shared};
 use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use runstone_store::Log;
+use runstone_store::holder::Told;
+use runstone_store::{ErrorKind, Log};
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -176,9 +179,20 @@ pub(super) async fn serve_one(
     let limits = &shared.limits;
     let mut stopping = shared.stopping.subscribe();
     let of_connection = Arc::clone(&connection);
+    let which = Arc::clone(&shared);
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of_connection));
-        router.clone().call(request)
+        let (mut router, shared) = (router.clone(), Arc::clone(&which));
+        async move {
+            let asked = request.headers().get(LOG);
+            let mut response = if asked.is_some_and(|asked| *asked != shared.log_id) {
+                refusal(&other_log())
+            } else {
+                router.call(request).await?
+            };
+            response.headers_mut().insert(LOG, shared.log_id.clone());
+            Ok::<_, Infallible>(response)
+        }
     });
     let io = TokioIo::new(Stalling::new(stream, limits.stall_time));
     let served = http1::Builder::new()
@@ -203,6 +217,15 @@ pub(super) async fn serve_one(
             let _ = tokio::time::timeout(limits.stop_time, served).await;
         }
     }
+}
+
+/// Another log stands where the one stood that is asked.
+fn other_log() -> Told {
+    Told::new(
+        "other_log",
+        ErrorKind::Conflict,
+        "another log stands in the place of the one that was opened; open it again",
+    )
 }
 
 /// Says no in the least that a client understands, and takes what it was about to ask: a client that is

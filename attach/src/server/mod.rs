@@ -9,8 +9,9 @@ use crate::path::Address;
 use crate::{AttachError, Limits};
 use answer::router;
 pub(crate) use answer::{
-    ATTACHED, BASE, CHALLENGE, Challenge, EVENTS, FOLLOW, PROVE, Proof, Proven,
+    ATTACHED, BASE, CHALLENGE, Challenge, EVENTS, FOLLOW, LOG, PROVE, Proof, Proven,
 };
+use axum::http::HeaderValue;
 use connection::{Connection, Connections, serve_one};
 use runstone_store::Log;
 use runstone_store::holder::Endpoint;
@@ -45,6 +46,8 @@ pub struct Attached {
 #[derive(Debug)]
 struct Shared {
     log: Log,
+    /// Its id, as it stands in headers.
+    log_id: HeaderValue,
     endpoints: HashMap<&'static str, Endpoint>,
     /// Made when somebody asks for it.
     openapi: OnceLock<String>,
@@ -93,6 +96,8 @@ impl Server {
         let shared = Arc::new(Shared {
             // Whoever opened it may be a person; who connects is nobody yet.
             log: log.as_keyring(),
+            log_id: HeaderValue::from_str(&log.info().log_id.to_string())
+                .map_err(|error| io(io::Error::other(error)))?,
             openapi: OnceLock::new(),
             endpoints: endpoints
                 .into_iter()

@@ -331,6 +331,7 @@ impl Held {
             class: self.class,
             fence: Some(self.fence),
             cost: None,
+            run: None,
         }
     }
 }
@@ -346,9 +347,24 @@ pub struct Target {
     pub(super) fence: Option<Position>,
     /// What it cost, where that is not what was reserved.
     pub(super) cost: Option<Amounts>,
+    /// The run on behalf of which it is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) run: Option<RunHeld>,
 }
 
 impl Target {
+    /// Who changes it holds this run. A program elsewhere is believed what it found out about a call
+    /// as long as it does.
+    #[must_use]
+    pub fn of_run(mut self, run: RunHeld) -> Self {
+        self.run = Some(run);
+        self
+    }
+
+    pub(crate) fn run(&self) -> Option<&RunHeld> {
+        self.run.as_ref()
+    }
+
     /// Whichever claim is in force, as an operator means it.
     #[must_use]
     pub fn any(mut self) -> Self {
@@ -467,16 +483,18 @@ pub enum Found {
 
 impl Change {
     /// As it counts for a holder in another process.
-    pub(crate) fn seen_afar(self) -> Self {
+    pub(crate) fn seen_afar(self, holds_run: bool) -> Self {
         match self {
             Self::Renew(hold) => Self::Renew(hold.seen_afar()),
-            // Whoever says so may be anybody: it takes a person.
+            // Whoever says so and holds no run may be anybody: it takes a person.
             Self::Reconcile {
-                found, evidence, ..
+                found,
+                evidence,
+                by_program,
             } => Self::Reconcile {
                 found,
                 evidence,
-                by_program: false,
+                by_program: by_program && holds_run,
             },
             other => other,
         }

@@ -54,7 +54,7 @@ use crate::approvals::{ApprovalError, Approvals, Blocked, NotApproved};
 use crate::asks::{ChangeEffect, ClaimEffect};
 use crate::budgets::decide::{End, Ending, How, Use, too_many_counters};
 use crate::budgets::{self, Amounts, BudgetError, Budgets, Dimension, Exceeded, OwnerId, Rules};
-use crate::command::{Command, Waiting, at_once};
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::effect as field;
 use crate::events::{
     EffectCancelled, EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed,
@@ -169,6 +169,7 @@ impl Effect {
             class: self.class,
             fence: None,
             cost: None,
+            run: None,
         }
     }
 }
@@ -233,16 +234,12 @@ impl Effects {
             // What cannot be asked is refused here, as it would be there.
             Key::of(claim)?;
             claim.check()?;
-            let ask = ClaimEffect {
-                claim: claim.clone(),
-            };
-            let told = match waiting {
-                Waiting::Blocking => self.log.ask_there_blocking(&ask),
-                Waiting::Async => self.log.ask_there(&ask).await,
-            };
-            if let Some(told) = told {
-                return told;
-            }
+        }
+        let ask = || ClaimEffect {
+            claim: claim.clone(),
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
+            return told;
         }
         let (mut held, mut looked) = (Vec::new(), BTreeSet::new());
         for _ in 0..REDECIDED {

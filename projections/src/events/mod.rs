@@ -56,7 +56,8 @@ pub use migrated::MigratedEffect;
 pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};
 pub use run::{
-    RunFinished, RunForked, RunPaused, RunResumed, RunRolledBack, RunStarted, SettingsInForce,
+    RunFinished, RunForked, RunLeaseRenewed, RunPaused, RunResumed, RunRolledBack, RunStarted,
+    SettingsInForce,
 };
 pub use session::{SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted};
 pub use step::{

@@ -11,11 +11,11 @@ use super::{
     BudgetReleased, BudgetReserved, BudgetSettled, BudgetWarned, ChatMessage, EffectCancelled,
     EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed, EffectOutcomeUnknown,
     EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted, MessageRead, MessageSent,
-    RunFinished, RunForked, RunPaused, RunResumed, RunRolledBack, RunStarted, SessionAppended,
-    SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed,
-    StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
-    ToolCallCompleted, ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened,
-    VerdictGiven,
+    RunFinished, RunForked, RunLeaseRenewed, RunPaused, RunResumed, RunRolledBack, RunStarted,
+    SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted,
+    StepFailed, StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved,
+    TaskRefused, ToolCallCompleted, ToolCallFailed, ToolCallRequested, TrayClosed,
+    TrayDeadLettered, TrayOpened, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -80,6 +80,7 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<MessageSent>(),
         EventSchema::of::<RunFinished>(),
         EventSchema::of::<RunForked>(),
+        EventSchema::of::<RunLeaseRenewed>(),
         EventSchema::of::<RunPaused>(),
         EventSchema::of::<RunResumed>(),
         EventSchema::of::<RunRolledBack>(),
@@ -289,6 +290,7 @@ mod tests {
             NewEvent::typed(&EffectReleased::default(), "s"),
             NewEvent::typed(&paused, "s"),
             NewEvent::typed(&forked, "s"),
+            NewEvent::typed(&RunLeaseRenewed::default(), "s"),
             NewEvent::typed(&RunResumed::default(), "s"),
             NewEvent::typed(&back, "s"),
             NewEvent::typed(&SessionAppended::default(), "s"),

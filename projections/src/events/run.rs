@@ -93,6 +93,19 @@ impl TypedEvent for RunResumed {
     const VERSION: u32 = 1;
 }
 
+/// The holder goes on, and is in another process than the log: nothing else tells that it lives.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunLeaseRenewed {}
+
+impl TypedEvent for RunLeaseRenewed {
+    const TYPE: &'static str = "run.lease_renewed";
+    const VERSION: u32 = 1;
+}
+
 /// A run goes on from a point of another one, which it shares up to there. It is the first event of
 /// its stream.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]

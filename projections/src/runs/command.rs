@@ -6,13 +6,14 @@
 use super::fold::{FOLD, LEASE, stream_key};
 use super::{RunError, RunSummary};
 use crate::agents;
+use crate::asks::{BeginRun, RenewRun};
 use crate::budgets::decide::Books;
 use crate::budgets::{self, BudgetError, Owner, OwnerId};
-use crate::command::Command;
-use crate::events::{RunResumed, RunStarted, control};
+use crate::command::{Command, Waiting, asked, at_once};
+use crate::events::{RunLeaseRenewed, RunResumed, RunStarted, control};
 use crate::lease::{Hold, MAX_HOLDER_LEN, Moment};
 use crate::rows::RunRow;
-use crate::settings::Settings;
+use crate::settings::{InForce, Settings};
 use crate::view;
 use runstone_codec::{Control, Draft, NewEvent, Position, Uuid};
 use runstone_store::{AppendError, DecideContext, Decision, Log};
@@ -73,6 +74,12 @@ impl Begin {
             may_reopen: false,
             event_ids: None,
         }
+    }
+
+    /// As it counts for a holder in another process.
+    pub(crate) fn seen_afar(mut self) -> Self {
+        self.hold = self.hold.seen_afar();
+        self
     }
 }
 
@@ -166,8 +173,7 @@ const RESUMED: usize = 1;
 ///
 /// What is answered survives power loss.
 pub async fn begin(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
-    let verdict = beginning(log, begin)?.run(log).await?;
-    begun(begin, verdict)
+    begin_by(log, begin, Waiting::Async).await
 }
 
 /// [`begin`] for callers without a runtime.
@@ -176,8 +182,76 @@ pub async fn begin(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
 ///
 /// As [`begin`].
 pub fn begin_blocking(log: &Log, begin: &Begin) -> Result<Begun, RunError> {
-    let verdict = beginning(log, begin)?.run_blocking(log)?;
+    at_once(begin_by(log, begin, Waiting::Blocking))
+}
+
+async fn begin_by(log: &Log, begin: &Begin, waiting: Waiting) -> Result<Begun, RunError> {
+    let ask = || BeginRun {
+        begin: begin.clone(),
+    };
+    if let Some(told) = asked(log, waiting, ask).await {
+        return told;
+    }
+    let verdict = beginning(log, begin)?.run_by(log, waiting).await?;
     begun(begin, verdict)
+}
+
+/// The holder of a run goes on: it is held for as long again.
+///
+/// # Errors
+///
+/// [`RunError::Stale`] if somebody else holds it meanwhile, or it ended.
+///
+/// # Durability
+///
+/// What is answered survives power loss.
+pub async fn renew(log: &Log, run: &RunHeld, time: Hold) -> Result<Position, RunError> {
+    renew_by(log, run, time, Waiting::Async).await
+}
+
+/// [`renew`] for callers without a runtime.
+///
+/// # Errors
+///
+/// As [`renew`].
+pub fn renew_blocking(log: &Log, run: &RunHeld, time: Hold) -> Result<Position, RunError> {
+    at_once(renew_by(log, run, time, Waiting::Blocking))
+}
+
+async fn renew_by(
+    log: &Log,
+    run: &RunHeld,
+    time: Hold,
+    waiting: Waiting,
+) -> Result<Position, RunError> {
+    let ask = || RenewRun {
+        held: run.clone(),
+        hold: time,
+    };
+    if let Some(told) = asked(log, waiting, ask).await {
+        return told;
+    }
+    let length = time.length(default_us(&Settings::in_force(log)?));
+    let renewed = NewEvent::typed(&RunLeaseRenewed {}, run.stream.as_str())?;
+    let held = run.clone();
+    let decide = move |context: &mut DecideContext<'_>| {
+        if !is_held(context, &held)? {
+            return Ok(Decision::nothing(None));
+        }
+        let (opening, steady_us) = (context.opening(), context.steady_us());
+        let lease = LEASE.control(length, steady_us, &opening);
+        Ok(Decision::record(0, lease, Some(context.next_position())))
+    };
+    let command = Command::new(log, vec![Draft::new(renewed)], decide)?;
+    let renewed = command.run_by(log, waiting).await?;
+    renewed.ok_or_else(|| RunError::Stale {
+        stream: run.stream.clone(),
+        fence: run.fence,
+    })
+}
+
+fn default_us(in_force: &InForce) -> u64 {
+    in_force.settings.leases.run_s.saturating_mul(SECOND_US)
 }
 
 pub(super) fn row_of(
@@ -195,12 +269,14 @@ pub(crate) fn forked(
     Ok(row_of(context, stream)?.and_then(|row| row.forked))
 }
 
+pub(super) fn is_held_by(row: &RunRow, held: &RunHeld) -> bool {
+    row.fence == held.fence.get() && row.lease.is_some() && row.finished.is_none()
+}
+
 /// Whether a run is held by this claim.
 pub(crate) fn is_held(context: &DecideContext<'_>, held: &RunHeld) -> Result<bool, AppendError> {
     let row = row_of(context, &held.stream)?;
-    Ok(row.is_some_and(|row| {
-        row.fence == held.fence.get() && row.lease.is_some() && row.finished.is_none()
-    }))
+    Ok(row.is_some_and(|row| is_held_by(&row, held)))
 }
 
 fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
@@ -213,8 +289,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
         });
     }
     let in_force = Settings::in_force(log)?;
-    let default_us = in_force.settings.leases.run_s.saturating_mul(SECOND_US);
-    let length = begin.hold.length(default_us);
+    let length = begin.hold.length(default_us(&in_force));
     let mut started = begin.started.clone();
     started.settings = Some(in_force.to_recorded());
     let holder = Control::new().text(control::RUN_HOLDER, begin.holder.as_str());

@@ -41,8 +41,19 @@ pub enum RunError {
         /// Where it was begun or resumed.
         fence: Position,
     },
+    /// What is to be recorded is of another stream, or only another command writes it.
+    #[error(
+        "`{event_type}` is not recorded by who holds run `{stream}`: it is of another stream, or another command writes it"
+    )]
+    NotOfRun {
+        /// The type.
+        event_type: String,
+        /// Stream of the run.
+        stream: String,
+    },
     /// Who holds it has too long a name.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
+    #[serde(skip)]
     TooLong {
         /// Of what.
         #[serde(skip)]
@@ -120,6 +131,7 @@ impl RunError {
             Self::Exists(_) => "run_exists",
             Self::NotFound { .. } => "run_not_found",
             Self::Stale { .. } => "stale_run",
+            Self::NotOfRun { .. } => "not_of_run",
             Self::TooLong { .. } => "name_too_long",
             Self::OtherBudget { .. } => "run_budget",
             Self::NoPoint { .. } => "no_such_point",
@@ -147,7 +159,9 @@ impl RunError {
             Self::NotFound { .. } | Self::NoPoint { .. } => ErrorKind::NotFound,
             Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::Session(error) => error.kind(),
-            Self::TooLong { .. } | Self::Json(_) | Self::Event(_) => ErrorKind::Usage,
+            Self::NotOfRun { .. } | Self::TooLong { .. } | Self::Json(_) | Self::Event(_) => {
+                ErrorKind::Usage
+            }
             Self::Entropy(_) => ErrorKind::Storage,
             Self::Append(error) => error.kind(),
             Self::Read(error) => error.kind(),

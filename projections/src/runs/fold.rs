@@ -9,7 +9,7 @@ use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
 use crate::rows::{
-    self, Dated, FinishedRow, OwnerKey, RunRow, StepRow, StepSum, UsageRow, UsageSum,
+    self, Dated, FinishedRow, LeaseRow, OwnerKey, RunRow, StepRow, StepSum, UsageRow, UsageSum,
 };
 use crate::seen::Seen;
 use crate::view;
@@ -125,7 +125,8 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
     }
     match header.event_type.as_str() {
         // What was recorded elsewhere says nothing of a run that lives here.
-        "run.started" | "run.finished" | "run.resumed" | "run.paused" | "session.ended"
+        "run.started" | "run.finished" | "run.resumed" | "run.lease_renewed" | "run.paused"
+        | "session.ended"
             if is_import && !run.imported => {}
         "run.forked" | "run.rolled_back" if is_import => {}
         "run.started" => started(rows, &mut run, seen),
@@ -140,6 +141,15 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
             run.paused = false;
             run.let_go = None;
             run.finished = None;
+        }
+        "run.lease_renewed" => {
+            if let Some(lease) = run.lease.take() {
+                let renewed = LEASE.read(seen.control, seen.position);
+                run.lease = Some(LeaseRow {
+                    holder: lease.holder,
+                    ..renewed
+                });
+            }
         }
         "run.paused" => {
             run.pauses = run.pauses.saturating_add(1);

@@ -40,7 +40,7 @@ pub use crate::lease::MAX_HOLDER_LEN;
 pub use audit::{
     Act, Newest, RECENT, Recent, Violation, ViolationKind, recent, timeline, violations,
 };
-pub use command::{Begin, Begun, RunHeld, begin, begin_blocking};
+pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, renew, renew_blocking};
 pub(crate) use command::{forked, is_held};
 pub use error::RunError;
 pub use fold::RunsFold;
@@ -48,7 +48,8 @@ pub(crate) use fold::report_of;
 pub use fork::{Fork, Forked, RollBack, fork, fork_blocking, roll_back, roll_back_blocking};
 pub use list::{RunFilter, Runs, get, list, name, totals, tree_totals};
 pub use past::as_of;
-pub(crate) use record::budget_of;
+pub(crate) use record::snapshot;
+pub(crate) use record::{budget_of, holds};
 pub use record::{record, record_blocking};
 pub use summary::{Counts, Finished, ForkPoint, RunStatus, RunSummary, StepUsage, Totals, Usage};
 pub(crate) use told::ancestors;

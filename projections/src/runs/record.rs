@@ -4,17 +4,23 @@
 //! of it, and one that does not fit does not begin. What a call of a model used is charged after the
 //! fact, once a call, with its last report.
 
-use super::command::is_held;
+use super::command::{is_held, is_held_by};
 use super::fold::{report_of, row};
 use super::{RunError, RunHeld};
+use crate::asks::{RecordInRun, SnapshotSession};
 use crate::budgets::decide::{
     Books, CANDIDATES, How, Took, Use, call_digest, of_call, too_many_counters,
 };
 use crate::budgets::{self, Amounts, BudgetError, Exceeded, OwnerId, Rules};
-use crate::command::{Command, Waiting, at_once};
-use crate::events::{LlmCallCompleted, StepStarted, control};
+use crate::command::{Command, Waiting, asked, at_once};
+use crate::events::{
+    LlmCallCompleted, RunFinished, RunPaused, SessionAppended, SessionEnded, SessionPatched,
+    StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, control,
+};
+use crate::sessions;
 use crate::settings::Settings;
-use runstone_codec::{Control, Draft, Position, TypedEvent};
+use runstone_codec::{Control, Draft, Position, TypedEvent, namespace};
+use runstone_store::holder::WireDraft;
 use runstone_store::{AppendError, DecideContext, Decision, Log, ReadError};
 use std::collections::BTreeSet;
 
@@ -28,7 +34,8 @@ const REDECIDED: usize = 32;
 /// # Errors
 ///
 /// [`RunError::Stale`] if somebody else holds it meanwhile, or it ended; [`RunError::Budget`] if a
-/// step does not fit into its budget.
+/// step does not fit into its budget; [`RunError::NotOfRun`] for an event of another stream, or one
+/// that only other commands write.
 ///
 /// # Durability
 ///
@@ -38,7 +45,7 @@ pub async fn record(
     held: &RunHeld,
     drafts: Vec<Draft>,
 ) -> Result<Vec<Position>, RunError> {
-    recording(log, held, drafts, Waiting::Async).await
+    record_by(log, held, drafts, Waiting::Async).await
 }
 
 /// [`record`] for callers without a runtime.
@@ -51,7 +58,76 @@ pub fn record_blocking(
     held: &RunHeld,
     drafts: Vec<Draft>,
 ) -> Result<Vec<Position>, RunError> {
-    at_once(recording(log, held, drafts, Waiting::Blocking))
+    at_once(record_by(log, held, drafts, Waiting::Blocking))
+}
+
+async fn record_by(
+    log: &Log,
+    held: &RunHeld,
+    drafts: Vec<Draft>,
+    waiting: Waiting,
+) -> Result<Vec<Position>, RunError> {
+    if let Some(other) = drafts.iter().find(|draft| !is_of(held, draft)) {
+        return Err(RunError::NotOfRun {
+            event_type: other.event.event_type.clone(),
+            stream: held.stream.clone(),
+        });
+    }
+    if log.is_attached() {
+        let drafts = drafts.iter().map(WireDraft::try_from);
+        let drafts = drafts.collect::<Result<_, _>>();
+        let ask = RecordInRun {
+            held: held.clone(),
+            drafts: drafts.map_err(AppendError::from)?,
+        };
+        if let Some(told) = asked(log, waiting, || ask).await {
+            return told;
+        }
+    }
+    recording(log, held, drafts, waiting).await
+}
+
+/// Whether an event is one of those that the holder of a run records. What the log is told in control
+/// is told by the types that have some.
+fn is_of(held: &RunHeld, draft: &Draft) -> bool {
+    let event_type = draft.event.event_type.as_str();
+    let is_bare = draft.control == Control::new() && draft.keyed.is_empty();
+    let is_recorded = match event_type {
+        RunPaused::TYPE | SessionPatched::TYPE | SessionAppended::TYPE => is_bare,
+        RunFinished::TYPE
+        | SessionEnded::TYPE
+        | LlmCallCompleted::TYPE
+        | StepStarted::TYPE
+        | StepCompleted::TYPE
+        | StepFailed::TYPE
+        | StepBlocked::TYPE
+        | StepSkipped::TYPE => true,
+        free => is_bare && !namespace::is_owned(free),
+    };
+    is_recorded && draft.event.stream == held.stream
+}
+
+/// Records the session of a run as it is, for who reads it later; answers the length of its document
+/// in bytes. Nothing is recorded if the session was never changed.
+///
+/// # Errors
+///
+/// As [`record`].
+pub(crate) async fn snapshot(
+    log: &Log,
+    held: &RunHeld,
+    waiting: Waiting,
+) -> Result<Option<u64>, RunError> {
+    let ask = || SnapshotSession { held: held.clone() };
+    if let Some(told) = asked(log, waiting, ask).await {
+        return told;
+    }
+    let Some(draft) = sessions::drafted(log, &held.stream)? else {
+        return Ok(None);
+    };
+    let bytes = draft.event.payload.len() as u64;
+    recording(log, held, vec![draft], waiting).await?;
+    Ok(Some(bytes))
 }
 
 /// What it comes to.
@@ -188,6 +264,11 @@ fn of_report(stream: &str, draft: &Draft) -> (Amounts, How) {
         Some(id) => (amounts, How::ChargeCall(call_digest(stream, &id.parts))),
         None => (amounts, How::Charge),
     }
+}
+
+/// Whether a run is held by this claim now.
+pub(crate) fn holds(log: &Log, held: &RunHeld) -> Result<bool, ReadError> {
+    Ok(row(log, &held.stream)?.is_some_and(|row| is_held_by(&row, held)))
 }
 
 /// Whose budget a run spends.

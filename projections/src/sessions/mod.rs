@@ -27,7 +27,8 @@ mod document;
 mod snapshot;
 
 pub use document::{Document, SessionError};
-pub use snapshot::{SNAPSHOT_BYTES, SNAPSHOT_CHANGES, Since, snapshot};
+pub(crate) use snapshot::drafted;
+pub use snapshot::{SNAPSHOT_BYTES, SNAPSHOT_CHANGES, Since, snapshot, snapshot_blocking};
 
 use crate::events::{SessionAppended, SessionPatched, StepCompleted, control};
 use crate::runs::Told;

@@ -6,8 +6,9 @@
 //! [`SNAPSHOT_CHANGES`] changes.
 
 use super::{Document, Session, state};
+use crate::command::{Waiting, at_once};
 use crate::events::{SessionSnapshotted, control};
-use crate::runs::{RunError, Told};
+use crate::runs::{self, RunError, RunHeld, Told};
 use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::{Draft, NewEvent, Position, TypedEvent};
@@ -52,14 +53,32 @@ impl Since {
     }
 }
 
-/// A snapshot of a session as the log has it, to be recorded by who holds its run; `None` if nothing
-/// was ever changed.
+/// Records the session of a run as the log has it, for who reads it later; answers how many bytes its
+/// document has. Nothing is recorded if it was never changed.
 ///
 /// # Errors
 ///
-/// [`RunError::Read`] if the stream cannot be read; [`RunError::Event`] if the document cannot be
-/// the content of an event.
-pub fn snapshot(log: &Log, stream: &str) -> Result<Option<Draft>, RunError> {
+/// [`RunError::Stale`] if somebody else holds the run meanwhile; [`RunError::Read`] if the stream
+/// cannot be read; [`RunError::Event`] if the document cannot be the content of an event.
+///
+/// # Durability
+///
+/// What is answered survives power loss.
+pub async fn snapshot(log: &Log, held: &RunHeld) -> Result<Option<u64>, RunError> {
+    runs::snapshot(log, held, Waiting::Async).await
+}
+
+/// [`snapshot`] for callers without a runtime.
+///
+/// # Errors
+///
+/// As [`snapshot`].
+pub fn snapshot_blocking(log: &Log, held: &RunHeld) -> Result<Option<u64>, RunError> {
+    at_once(runs::snapshot(log, held, Waiting::Blocking))
+}
+
+/// The event that tells the session as the log has it; `None` if nothing was ever changed.
+pub(crate) fn drafted(log: &Log, stream: &str) -> Result<Option<Draft>, RunError> {
     let session = state(log, stream)?;
     let Some(last) = session.last else {
         return Ok(None);

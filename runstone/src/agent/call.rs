@@ -6,7 +6,6 @@ use super::guard::{Claiming, Guard};
 use super::handle::Runstone;
 use super::run::{Run, is_doubtful, new_id};
 use runstone_codec::{EntropyError, Position};
-use runstone_projections::Hold;
 use runstone_projections::approvals::{ApprovalError, ApprovalRequest, NotApproved};
 use runstone_projections::budgets::{Amounts, Owner};
 use runstone_projections::effects::{
@@ -152,7 +151,7 @@ impl EffectCall {
         let claim = Claim::tool(run.id(), name)
             .of_run(run.inner.held.clone())
             .holder(run.inner.runstone.holder())
-            .hold(Hold::Opening);
+            .hold(run.inner.hold);
         Self {
             run: run.clone(),
             claim,
@@ -440,6 +439,7 @@ impl EffectCall {
                 }
                 (EffectError::Unknown(effect), Some(ask)) => {
                     let target = effect.target().fence(effect.fence);
+                    let target = target.of_run(self.run.inner.held.clone());
                     let found = ask(*effect).await;
                     let found = found.map_err(|why| CallError::Reconcile { name, why })?;
                     let change = Change::Reconcile {
@@ -480,7 +480,7 @@ impl EffectCall {
         Ok(claimed.map(|claimed| match claimed {
             Claimed::Held(held) => {
                 tracing::debug!(effect = held.name, fence = held.fence.get(), "claimed");
-                Begun::Held(Guard::new(run.clone(), held))
+                Begun::Held(Box::new(Guard::new(run.clone(), held)))
             }
             Claimed::Completed(outcome) => {
                 tracing::debug!(effect = outcome.effect.name, "replayed");
@@ -520,7 +520,7 @@ impl EffectCall {
 }
 
 enum Begun {
-    Held(Guard),
+    Held(Box<Guard>),
     Done(Box<Outcome>),
 }
 

@@ -4,36 +4,72 @@
 use super::block::within;
 use super::call::CallError;
 use super::handle::Runstone;
+use super::renew::{Kept, What};
 use super::run::{RETRIES, Run, find, is_doubtful};
 use runstone_codec::{Position, Uuid};
 use runstone_projections::budgets::Amounts;
 use runstone_projections::effects::{Change, EffectError, Held};
+use runstone_store::Log;
 use std::fmt::{Debug, Display};
 use std::future::{Future, pending};
 use std::time::Duration;
 
 /// How long a log is asked to record an outcome that it cannot take for the moment.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The same where another process holds the log: one that was killed is replaced meanwhile.
+const PATIENCE_AFAR: Duration = Duration::from_secs(30);
 /// The first pause between two attempts; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// The longest pause between two attempts.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often, and then how long, an outcome is offered again.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// Attempts without a pause while it is in doubt: a log of this process decides at once.
+    doubts: usize,
+    /// Then as long as this.
+    time: Duration,
+}
+
+impl Patience {
+    fn with(log: &Log) -> Self {
+        if log.is_attached() {
+            Self {
+                doubts: 0,
+                time: PATIENCE_AFAR,
+            }
+        } else {
+            Self {
+                doubts: RETRIES,
+                time: PATIENCE,
+            }
+        }
+    }
+}
 
 /// Records something, again and again while it may yet be recorded. Doubtful, it may be recorded
 /// already: the same outcome again is no second one.
-async fn patiently<A, F>(mut record: impl FnMut() -> F) -> Result<A, EffectError>
+async fn patiently<A, F>(
+    patience: Patience,
+    mut record: impl FnMut() -> F,
+) -> Result<A, EffectError>
 where
     F: Future<Output = Result<A, EffectError>>,
 {
     let (mut pause, mut waited, mut doubts) = (FIRST_PAUSE, Duration::ZERO, 0);
     loop {
         match record().await {
-            Err(EffectError::Append(error)) if is_doubtful(&error) && doubts < RETRIES => {
+            Err(EffectError::Append(error)) if is_doubtful(&error) && doubts < patience.doubts => {
                 doubts += 1;
                 std::thread::yield_now();
             }
-            Err(EffectError::Append(error)) if error.is_retryable() && waited < PATIENCE => {
+            Err(EffectError::Append(error))
+                if (error.is_retryable() || is_doubtful(&error)) && waited < patience.time =>
+            {
                 within(Box::pin(pending::<()>()), pause).await;
                 waited = waited.saturating_add(pause);
-                pause = pause.saturating_mul(2);
+                pause = pause.saturating_mul(2).min(LAST_PAUSE);
             }
             settled => return settled,
         }
@@ -76,15 +112,22 @@ pub(super) struct Guard {
     /// Whether the tool was called.
     pub(super) begun: bool,
     is_settled: bool,
+    /// Renews its lease where another process has the log.
+    kept: Option<Kept>,
     /// What it cost, where that is not what was reserved.
     pub(super) cost: Option<Amounts>,
 }
 
 impl Guard {
     pub(super) fn new(run: Run, held: Held) -> Self {
+        let kept = run
+            .inner
+            .runstone
+            .keep(What::Effect(held.target()), run.inner.hold);
         Self {
             run,
             held,
+            kept,
             begun: false,
             is_settled: false,
             cost: None,
@@ -104,7 +147,8 @@ impl Guard {
             Some(cost) => self.held.target().cost(cost.clone()),
             None => self.held.target(),
         };
-        let mut settled = patiently(|| effects.change(&target, change)).await;
+        let patience = Patience::with(self.run.inner.runstone.log());
+        let mut settled = patiently(patience, || effects.change(&target, change)).await;
         if let (Err(EffectError::Budget(error)), Some(_)) = (&settled, &self.cost) {
             // A cost that cannot be charged must not hide that the call was made.
             tracing::warn!(
@@ -113,7 +157,7 @@ impl Guard {
                 "cost not charged"
             );
             target = self.held.target();
-            settled = patiently(|| effects.change(&target, change)).await;
+            settled = patiently(patience, || effects.change(&target, change)).await;
         }
         let unrecorded = |source| CallError::Unrecorded {
             name: self.held.name.clone(),
@@ -148,6 +192,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        drop(self.kept.take());
         if self.is_settled {
             return;
         }
@@ -183,12 +228,17 @@ mod tests {
     use std::cell::Cell;
     use std::future::ready;
 
+    const HERE: Patience = Patience {
+        doubts: RETRIES,
+        time: PATIENCE,
+    };
+
     #[test]
     fn what_may_yet_be_recorded_is_recorded_again_and_the_rest_is_not() {
         let times = Cell::new(0);
         let record = |error: fn() -> AppendError, until| {
             times.set(0);
-            block_on(patiently(|| {
+            block_on(patiently(HERE, || {
                 times.set(times.get() + 1);
                 ready(if times.get() < until {
                     Err(EffectError::Append(error()))

@@ -1,9 +1,11 @@
 //! The handle.
 
 use super::inbox::Inbox;
+use super::renew::{Kept, Renewals, What};
 use super::run::RunBuilder;
 use crate::Options;
 use runstone_attach::{AttachError, Limits, Server, socket_of};
+use runstone_projections::Hold;
 use runstone_projections::budgets::Budgets;
 use runstone_projections::effects::Effects;
 use runstone_store::keys::Credential;
@@ -25,6 +27,7 @@ struct Inner {
     effects: Effects,
     budgets: Budgets,
     holder: String,
+    renewals: Renewals,
     /// As long as somebody has a handle.
     server: Option<Arc<Server>>,
 }
@@ -134,6 +137,11 @@ impl Runstone {
         Ok(Self::new(log, Some(Arc::new(server))))
     }
 
+    /// Keeps what it holds by a lease, which a thread renews; see [`Renewals`].
+    pub(super) fn keep(&self, what: What, hold: Hold) -> Option<Kept> {
+        self.inner.renewals.keep(&self.inner.log, what, hold)
+    }
+
     fn new(log: Log, server: Option<Arc<Server>>) -> Self {
         use std::fmt::Write as _;
         let mut holder = format!("{}#", log.principal().0);
@@ -146,6 +154,7 @@ impl Runstone {
             effects,
             budgets,
             holder,
+            renewals: Renewals::default(),
             server,
         });
         Self { inner }

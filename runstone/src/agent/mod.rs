@@ -18,6 +18,7 @@ mod guard;
 mod handle;
 mod helper;
 mod inbox;
+mod renew;
 mod run;
 mod session;
 mod spawn;

@@ -3,6 +3,7 @@
 use super::block::block_on;
 use super::call::EffectCall;
 use super::handle::Runstone;
+use super::renew::{Kept, What, hold_of};
 use super::session::Session;
 use super::step::Step;
 use super::tool::Tool;
@@ -107,7 +108,6 @@ impl RunBuilder {
     pub(super) fn new(runstone: &Runstone, name: String) -> Self {
         let mut begin = Begin::new("", name);
         runstone.holder().clone_into(&mut begin.holder);
-        begin.hold = Hold::Opening;
         Self {
             runstone: runstone.clone(),
             begin,
@@ -245,6 +245,7 @@ impl RunBuilder {
         let new_id = || new_id().map_err(|error| RunError::Entropy(error.to_string()));
         let event_ids = [new_id()?, new_id()?];
         self.begin.event_ids = Some(event_ids);
+        self.begin.hold = hold_of(&self.runstone)?;
         let mut beginning = Beginning {
             runstone: &self.runstone,
             stream: &self.begin.stream,
@@ -259,6 +260,8 @@ impl RunBuilder {
         let is_resumed = matches!(begun, Begun::Resumed(_));
         let held = begun.into_held();
         let mut inner = Inner {
+            kept: self.runstone.keep(What::Run(held.clone()), self.begin.hold),
+            hold: self.begin.hold,
             runstone: self.runstone,
             held,
             is_resumed,
@@ -301,6 +304,10 @@ pub struct Run {
 pub(super) struct Inner {
     pub(super) runstone: Runstone,
     pub(super) held: RunHeld,
+    /// How long it is held without a word.
+    pub(super) hold: Hold,
+    /// Renews its lease where another process has the log.
+    kept: Option<Kept>,
     is_resumed: bool,
     /// The session's document; held while a change of it is recorded, so that both have one order.
     pub(super) document: tokio::sync::Mutex<Cached>,
@@ -347,22 +354,16 @@ impl Cached {
         if !self.since.changed(bytes) {
             return;
         }
-        let snapshot = sessions::snapshot(run.inner.runstone.log(), run.id());
-        let taken = match snapshot {
-            Ok(None) => return,
-            Ok(Some(draft)) => {
-                self.since.taken(draft.event.payload.len() as u64);
-                run.record(draft).await.map(drop)
-            }
+        let inner = &run.inner;
+        match sessions::snapshot(inner.runstone.log(), &inner.held).await {
+            Ok(None) => {}
+            Ok(Some(bytes)) => self.since.taken(bytes),
             Err(error) => {
                 // Not again before as much was changed as a snapshot is due for.
                 self.since.taken(sessions::SNAPSHOT_BYTES);
-                Err(error)
+                let code = error.code();
+                tracing::warn!(run = run.id(), code, "the session is not snapshotted");
             }
-        };
-        if let Err(error) = taken {
-            let code = error.code();
-            tracing::warn!(run = run.id(), code, "the session is not snapshotted");
         }
     }
 }
@@ -613,6 +614,7 @@ impl Run {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        drop(self.kept.take());
         if *self.has_ended.get_mut() {
             return;
         }

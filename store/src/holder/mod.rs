@@ -230,7 +230,8 @@ impl Log {
     }
 }
 
-/// Blocks this thread until a future is done.
+/// Blocks this thread until a future is done. The caller may be in a task of a runtime that shares
+/// its time out: nothing of that counts here, since the task does not go on until this returns.
 pub fn wait<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -238,7 +239,7 @@ pub fn wait<F: Future>(future: F) -> F::Output {
             self.0.unpark();
         }
     }
-    let mut future = pin!(future);
+    let mut future = pin!(tokio::task::unconstrained(future));
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     loop {

@@ -1,0 +1,176 @@
+//! Runs of processes that do not hold the log: whoever dies, nobody does a call twice, and nobody
+//! records in a run that somebody else goes on with.
+
+use runstone::attach::{Limits, connect, socket_of};
+use runstone::runs::{self, RunStatus};
+use runstone::{Class, NewEvent, Query, Read, Runstone, Status, effects};
+use runstone_tests::clocked::{START_US, memory};
+use runstone_tests::held::{Site, post};
+use runstone_tests::tamper::Outcome;
+use serde_json::json;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How long a run from elsewhere is held without a word, by default.
+const LEASE_US: u64 = 60_000_000;
+
+#[test]
+fn a_run_whose_process_says_nothing_can_be_resumed_by_another() -> Outcome {
+    let site = Site::new()?;
+    let (log, clock) = memory(START_US)?;
+    let here = Runstone::serve(log, &site.log, Limits::default())?;
+    let there = || -> Outcome<Runstone> { Ok(connect(&socket_of(&site.log))?.into()) };
+    let (first, second) = (there()?, there()?);
+    let run = first.run("bot").resume_or_start_blocking("run-1")?;
+    run.session().patch_blocking(&json!({"turn": 1}))?;
+    let held = second.run("bot").resume_or_start_blocking("run-1");
+    assert_eq!(held.unwrap_err().code(), "run_held");
+    // A call in flight, whose process is gone.
+    let effect = run.effect("pay").request_id("1").class(Class::Irreversible);
+    let told = effect.call_blocking(|| {
+        clock.advance(LEASE_US);
+        let found = effects::list(&here, &effects::EffectFilter::new());
+        let found = found.map_err(|error| std::io::Error::other(error.to_string()))?;
+        assert!(found[0].is_expired);
+        let summary = runs::get(&here, "run-1").unwrap().unwrap();
+        assert_eq!(summary.status, RunStatus::Crashed);
+        let other = second.run("bot").resume_or_start_blocking("run-1").unwrap();
+        assert!(other.is_resumed());
+        let session = runstone::sessions::state(&second, "run-1").unwrap();
+        assert_eq!(session.document.value(), &json!({"turn": 1}));
+        let unknown = other
+            .effect("pay")
+            .request_id("1")
+            .class(Class::Irreversible);
+        let unknown = unknown.call_blocking(|| Ok::<u64, std::io::Error>(2));
+        assert_eq!(unknown.unwrap_err().code(), "effect_unknown");
+        other.finish_blocking(Status::Success).unwrap();
+        Ok::<u64, std::io::Error>(1)
+    });
+    // It was made, and is in doubt: that somebody else gave it up is what everybody was told.
+    assert_eq!(told.unwrap_err().code(), "outcome_unrecorded");
+    let found = effects::list(&here, &effects::EffectFilter::new())?;
+    assert_eq!(found[0].state, effects::State::Unknown);
+    let late = run.session().patch_blocking(&json!({"turn": 2}));
+    assert_eq!(late.unwrap_err().code(), "stale_run");
+    drop(run);
+    let summary = runs::get(&here, "run-1")?.ok_or("there is one")?;
+    assert_eq!(summary.status, RunStatus::Success);
+    Ok(())
+}
+
+#[test]
+fn who_holds_a_run_records_what_is_of_it_and_nothing_else() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let run = here.run("bot").resume_or_start_blocking("run-1")?;
+    let fence = here.record_by_revision("run-1", 0)?.position.get();
+    let size = here.size();
+    let record = |fence: u64, event: &str, stream: &str, control: &str| {
+        let body = json!({
+            "held": {"stream": "run-1", "fence": fence},
+            "drafts": [{
+                "event": {"type": event, "stream": stream, "data": {}},
+                "control": control,
+                "keyed": [],
+            }],
+        });
+        post(&site.socket(), "run/record", &body.to_string())
+    };
+    // Nothing, and a status.
+    let (empty, some) = ("", "oQFhYQ==");
+    for (event, stream, control) in [
+        ("run.resumed", "run-1", empty),
+        ("run.started", "run-1", empty),
+        ("run.lease_renewed", "run-1", empty),
+        ("session.snapshotted", "run-1", empty),
+        ("effect.completed", "run-1", empty),
+        ("approval.decided", "run-1", empty),
+        ("log.configured", "run-1", empty),
+        ("chat.message", "run-2", empty),
+        ("chat.message", "run-1", some),
+        ("session.patched", "run-1", some),
+    ] {
+        let (status, told) = record(fence, event, stream, control)?;
+        assert_eq!(
+            (status, &told["code"]),
+            (400, &json!("not_of_run")),
+            "{event} in {stream}"
+        );
+    }
+    let (status, told) = record(fence + 1, "chat.message", "run-1", empty)?;
+    assert_eq!((status, &told["code"]), (409, &json!("stale_run")));
+    let (_, told) = record(fence, "chat.message", "run-1", "not base64")?;
+    assert_eq!(told["code"], json!("bad_request"));
+    assert_eq!(here.size(), size);
+    assert_eq!(record(fence, "chat.message", "run-1", empty)?.0, 200);
+    assert_eq!(here.size(), size + 1);
+    drop(run);
+    Ok(())
+}
+
+/// The process that holds the log dies in the middle of a call, and another one takes its place.
+#[test]
+fn a_run_goes_on_when_the_holder_is_replaced() -> Outcome {
+    let site = Site::new()?;
+    drop(Runstone::create(&site.log)?);
+    let mut holder = Some(site.holder()?);
+    let log = Runstone::open(&site.log)?;
+    assert!(log.is_attached());
+    let run = log.run("bot").resume_or_start_blocking("run-1")?;
+    let made = AtomicU32::new(0);
+    for turn in 0_u32..3 {
+        let paid = run
+            .effect("pay")
+            .request_id(turn.to_string())
+            .call_blocking(|| {
+                if let Some(holder) = holder.take() {
+                    holder.kill().map_err(|error| error.to_string())?;
+                }
+                holder = Some(site.holder().map_err(|error| error.to_string())?);
+                made.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, String>(turn)
+            });
+        assert_eq!(paid?, turn);
+        run.session().append_blocking("/turns", &turn)?;
+        let again = run.effect("pay").request_id(turn.to_string());
+        assert_eq!(
+            again.call_blocking(|| Err::<u32, _>("made twice".to_owned()))?,
+            turn
+        );
+    }
+    assert_eq!(made.load(Ordering::Relaxed), 3);
+    run.finish_blocking(Status::Success)?;
+    holder.take().ok_or("somebody holds it")?.kill()?;
+    let here = Runstone::open(&site.log)?;
+    assert!(!here.is_attached());
+    let summary = runs::get(&here, "run-1")?.ok_or("there is one")?;
+    assert_eq!(summary.status, RunStatus::Success);
+    let session = runstone::sessions::state(&here, "run-1")?;
+    assert_eq!(session.document.value(), &json!({"turns": [0, 1, 2]}));
+    Ok(())
+}
+
+/// A handle is for the log that it was opened for, whatever stands in its place later.
+#[test]
+fn another_log_in_the_same_place_is_told_apart() -> Outcome {
+    let site = Site::new()?;
+    let first = Runstone::create(&site.log)?;
+    let there = Runstone::open(&site.log)?;
+    there.append_blocking(NewEvent::new("chat.message", "s"))?;
+    first.close_blocking()?;
+    drop(first);
+    let other = Site::named("log.redb")?;
+    drop(Runstone::create(&other.log)?);
+    for name in ["log.redb", "log.redb.head", "log.redb.keys"] {
+        std::fs::rename(site.path(name), site.path(&format!("old-{name}")))?;
+        std::fs::rename(other.path(name), site.path(name))?;
+    }
+    let second = Runstone::open(&site.log)?;
+    assert!(!second.is_attached());
+    let told = there.append_blocking(NewEvent::new("chat.message", "s"));
+    assert_eq!(told.unwrap_err().code(), "other_log");
+    let told = there.read(Read::new(Query::stream("s"))).map(drop);
+    assert_eq!(told.unwrap_err().code(), "other_log");
+    assert_eq!(second.size(), 1);
+    Ok(())
+}
