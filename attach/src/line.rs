@@ -100,6 +100,7 @@ pub fn write_record(record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()
     match &record.payload {
         Payload::Open(bytes) => out.extend(on_one_line(bytes)),
         Payload::Erased => out.extend_from_slice(b"null,\"erased\":true"),
+        Payload::Withheld => out.extend_from_slice(b"null,\"withheld\":true"),
         _ => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(b"}\n");

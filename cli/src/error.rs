@@ -135,6 +135,7 @@ from_log_errors!(
     runstone::store::keys::KeyError,
     runstone::AppendError,
     runstone::ReadError,
+    runstone::LoadError,
     runstone::pack::PackError,
     runstone::EvidenceError,
     runstone::EraseError,

@@ -2,7 +2,7 @@
 
 use crate::error::{Failure, Report};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -41,10 +41,22 @@ pub(crate) fn is_stream(path: &Path) -> bool {
 /// Writes a file whole or not at all; one that is there is replaced. What is there and no file, as a
 /// pipe, is written to.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    write_by(path, mode, |out| {
+        let written = out.write_all(bytes);
+        written.map_err(|error| Report::file(path, &error).into())
+    })
+}
+
+/// As [`write`], for what is not held whole.
+pub(crate) fn write_by<T>(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut dyn io::Write) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let failed = |error: &io::Error| Failure::from(Report::file(path, error));
     if is_stream(path) {
-        let written = OpenOptions::new().write(true).open(path);
-        let written = written.and_then(|mut file| file.write_all(bytes));
-        return written.map_err(|error| Report::file(path, &error).into());
+        let opened = OpenOptions::new().write(true).open(path);
+        return fill(&mut opened.map_err(|error| failed(&error))?);
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.unfinished", std::process::id()));
@@ -54,20 +66,27 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure>
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    let written = removed
-        .and_then(|()| write_new(&beside, bytes, mode))
-        .and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|error| {
+    let created = removed.and_then(|()| {
+        let mut options = OpenOptions::new();
+        options
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&beside)
+    });
+    let filled = created
+        .map_err(|error| failed(&error))
+        .and_then(|mut file| fill(&mut file))
+        .and_then(|filled| {
+            let named = std::fs::rename(&beside, path);
+            named.map_err(|error| failed(&error))?;
+            Ok(filled)
+        });
+    if filled.is_err() {
         // Worthless; if it cannot be removed either, the first error says more.
         let _ = std::fs::remove_file(&beside);
-        Report::file(path, &error).into()
-    })
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)
+    }
+    filled
 }
 
 /// Where to write a file of this name: into a folder, or as the file that was asked for.

@@ -32,6 +32,15 @@ fn own(code: &str) -> Hints {
         "file_not_found" => &["check the path"],
         "file_exists" => &["choose another path; nothing was overwritten"],
         "not_a_file" => &["name a file, or - for stdin"],
+        "not_an_export" => &[
+            "name a file that runstone export wrote without --open",
+            "unpack what is compressed: zstdcat FILE | runstone load -",
+        ],
+        "export_malformed" => &["copy the file again; if it is the same, export again"],
+        "export_contradicted" => {
+            &["do not trust the file; export again from a log that runstone verify finds valid"]
+        }
+        "withheld" => &["ask whoever exported the log for an export that holds it"],
         "pack_empty" => &["runstone log with the same filters shows what matches"],
         "pack_name" => &["name a directory that does not exist yet"],
         "no_such_point" => &["runstone log --stream STREAM --limit 1 shows where the run begins"],

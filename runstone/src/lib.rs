@@ -100,8 +100,9 @@ pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, Ve
 pub use runstone_store::{
     Append, AppendError, Appended, BackupReport, Condition, CreateOptions, DecideContext, Decision,
     Disclose, Durability, EpochStart, Erase, EraseError, Erasure, ErrorKind, EvidenceError,
-    Expected, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item, KekRotation, Log,
-    LogInfo, LogOptions, OpenError, OpenOptions, Payload, Problem, ProblemKind, Prover, Query,
-    QueryError, Read, ReadError, Record, Records, RewriteReport, Rows, Sealing, SigningKey,
-    SigningState, StartedEpoch, Stats, Subscription, VerifyLevel, VerifyReport, verify_file,
+    Expected, ExportReport, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item,
+    KekRotation, LoadError, LoadReport, Log, LogInfo, LogOptions, OpenError, OpenOptions, Payload,
+    Problem, ProblemKind, Prover, Query, QueryError, Read, ReadError, Record, Records,
+    RewriteReport, Rows, Sealing, SigningKey, SigningState, StartedEpoch, Stats, Subscription,
+    VerifyLevel, VerifyReport, verify_file,
 };

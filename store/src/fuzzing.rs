@@ -5,6 +5,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzzer is told")]
 
+pub use crate::export::fuzzing as export;
 pub use crate::index::fuzzing as index;
 pub use crate::keys::fuzzing as keys;
 

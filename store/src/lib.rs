@@ -31,6 +31,7 @@ mod copies;
 mod engine;
 mod error;
 mod evidence;
+mod export;
 mod fold;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -64,6 +65,7 @@ pub use evidence::{
     Disclose, EpochStart, Erase, EraseError, Erasure, EvidenceError, KekRotation, Prover,
     RewriteReport, SigningKey, SigningState, StartedEpoch,
 };
+pub use export::{ExportReport, LoadError, LoadReport};
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, ReadRow, RowDifference,
     Rows,

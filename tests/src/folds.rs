@@ -129,7 +129,7 @@ impl Fold for Last {
         let mut row = record.revision.get().to_be_bytes().to_vec();
         match record.payload() {
             Payload::Open(bytes) => row.extend(bytes),
-            Payload::Erased => row.extend(b"erased"),
+            Payload::Erased | Payload::Withheld => row.extend(b"erased"),
             _ => return Ok(()),
         }
         rows.put(record.header.stream.as_bytes(), row);

@@ -39,7 +39,7 @@ pub(crate) use evidence::{
     EpochCommand, EpochStartArgs, EraseArgs, HoldArgs, ReceiptArgs, ReceiptCommand,
     ReceiptVerifyArgs,
 };
-pub(crate) use pack::EvidenceArgs;
+pub(crate) use pack::{EvidenceArgs, ExportArgs};
 pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,
@@ -202,6 +202,12 @@ pub(crate) enum Command {
     /// Put a backup in the place of a log that was lost, as a replica
     Restore {
         /// What runstone backup wrote
+        file: PathBuf,
+    },
+    Export(ExportArgs),
+    /// Make a replica of an export, where --log says
+    Load {
+        /// What runstone export wrote; - is stdin
         file: PathBuf,
     },
     /// Make a replica the log

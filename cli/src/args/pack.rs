@@ -47,3 +47,37 @@ pub(crate) struct EvidenceArgs {
     #[arg(long)]
     pub(crate) entries: bool,
 }
+
+const EXPORT: &str = "An export is a file of lines: the head of the log, its signed checkpoints, every entry from 0, and the \
+sealed content of the events that the query names (all without one) and of the log's own. What it leaves out is marked as erased \
+or withheld, so that the tree is the same. There are no keys in it; in a log that is not encrypted the content is in the clear. \
+runstone load makes a replica of it.
+
+  runstone export 'stream=run-7' -o run-7.jsonl
+  runstone export | zstd > log.jsonl.zst
+  zstdcat log.jsonl.zst | runstone --log copy.redb load -
+
+With --open it is something else: the content of the events that the query names, in the clear, one event a line as runstone log \
+--json prints it, for people and other tools; nothing can be loaded from it. Which events were shown, and to whom, is \
+recorded before they are written, so that recipients can be told of an erasure.
+
+A query is items joined by \" or \"; an item is stream=S, type=a.b,c.*, tag=k:v, source=S, principal=P, authority=A, \
+scope=S, causation=ID, correlation=ID joined by ;";
+
+/// Write the whole log as lines, with the content of all events or of those that a query names.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXPORT)]
+pub(crate) struct ExportArgs {
+    /// Content of which events; without it of all
+    #[arg(value_parser = super::events::parse_query)]
+    pub(crate) query: Option<Query>,
+    /// Write to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Write the content in the clear, which is recorded as a disclosure
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// A code for who gets the content, recorded for ever: not a person's name
+    #[arg(long, value_name = "CODE", requires = "open")]
+    pub(crate) recipient: Option<String>,
+}

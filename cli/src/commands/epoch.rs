@@ -80,7 +80,13 @@ pub(crate) fn restore(session: &Session, backup: &Path) -> Result<Exit, Failure>
             log.display()
         )
     })?;
-    let keys = session.keys_path();
+    note_replica(session);
+    Ok(Exit::Done)
+}
+
+/// What a replica still lacks.
+pub(super) fn note_replica(session: &Session) {
+    let (output, keys) = (&session.output, session.keys_path());
     if !keys.exists() {
         let keys = keys.display();
         output.note(&format!(
@@ -88,5 +94,4 @@ pub(crate) fn restore(session: &Session, backup: &Path) -> Result<Exit, Failure>
         ));
     }
     output.note("runstone epoch start makes it writable, if the former log is lost for good");
-    Ok(Exit::Done)
 }

@@ -14,6 +14,7 @@ mod effect;
 mod epoch;
 mod erase;
 mod evidence;
+mod export;
 mod folds;
 mod fork;
 mod hold;
@@ -88,6 +89,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Folds => folds::list(&session),
         Command::Backup { file } => storage::backup(&session, &file),
         Command::Restore { file } => epoch::restore(&session, &file),
+        Command::Export(args) => export::export(&session, &args),
+        Command::Load { file } => export::load(&session, &file),
         Command::Epoch(command) => epoch::run(&session, &command),
         Command::Compact => storage::compact(&session),
         Command::Serve => serve::serve(&session),

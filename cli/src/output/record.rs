@@ -66,6 +66,7 @@ impl RecordLines {
                 printable(&shown).into_owned()
             }
             Payload::Erased => paint(self.color, Tone::Warn, "(erased)"),
+            Payload::Withheld => paint(self.color, Tone::Warn, "(withheld)"),
             _ => paint(self.color, Tone::Bad, "(cannot be read)"),
         };
         format!(
@@ -179,6 +180,7 @@ pub(crate) fn whole_record(output: &Output, record: &Record) -> String {
     let content = match &record.payload {
         Payload::Open(bytes) => indent(&String::from_utf8_lossy(bytes)),
         Payload::Erased => "(erased)".to_owned(),
+        Payload::Withheld => "(withheld)".to_owned(),
         _ => "(cannot be read)".to_owned(),
     };
     let mut text = fields.into_text();

@@ -574,6 +574,11 @@ impl Effects {
         let payload = match &record.payload {
             Payload::Open(payload) => payload,
             Payload::Erased => return Err(EffectError::ResultErased { position }),
+            Payload::Withheld => {
+                return Err(unreadable(
+                    "it is withheld from this copy of the log".to_owned(),
+                ));
+            }
             other => return Err(unreadable(format!("{other:?}"))),
         };
         let upcasters = upcasters();

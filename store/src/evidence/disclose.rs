@@ -87,12 +87,13 @@ impl Log {
     }
 
     /// Opens the content of many events, one after the other, and hands over each; `None` where it
-    /// was erased. As with [`disclose`](Self::disclose) each is recorded before it is handed over,
+    /// was erased or is withheld. As with [`disclose`](Self::disclose) each is recorded before it is handed over,
     /// several in one append, so that no more than a few are held.
     ///
     /// # Errors
     ///
-    /// Those of [`disclose`](Self::disclose) but [`EvidenceError::Erased`], and what `each` and
+    /// Those of [`disclose`](Self::disclose) but [`EvidenceError::Erased`] and
+    /// [`EvidenceError::Withheld`], and what `each` and
     /// `wanted` answer. What was handed over before stays recorded.
     pub fn disclose_each<E: From<EvidenceError>>(
         &self,
@@ -108,7 +109,9 @@ impl Log {
             let disclose = disclose?;
             match self.disclose(&disclose) {
                 Ok(shown) => each(disclose.position, Some(shown))?,
-                Err(error) if error.code() == "erased" => each(disclose.position, None)?,
+                Err(error) if ["erased", "withheld"].contains(&error.code()) => {
+                    each(disclose.position, None)?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -161,7 +164,7 @@ impl Log {
 
 impl Here {
     pub(crate) fn disclose(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
-        check_recipient(disclose)?;
+        check_recipient(disclose.recipient.as_deref())?;
         let disclosure = self.disclosure(disclose)?;
         self.record_own(event_of(disclose, &disclosure)?, None)?;
         Ok(disclosure)
@@ -199,7 +202,7 @@ impl Here {
             recipient,
             ..Disclose::whole(position)
         };
-        check_recipient(&disclose)?;
+        check_recipient(disclose.recipient.as_deref())?;
         let (envelope, shows) = self.stored(position, |_, entry, raw| {
             let header = entry.header();
             let shows = header.key_id.is_none() && !namespace::is_evidence(&header.event_type);
@@ -226,15 +229,17 @@ impl Here {
             }
             .into());
         }
-        let found = reader.raw(at, |reader, raw| {
+        reader.raw(at, |reader, raw| {
             let (identity, entry) = (&reader.identity, parse_entry(raw)?);
-            if raw.envelope.is_empty() || identity.is_erased(at, entry.header()) {
-                return Ok(None);
+            if identity.is_erased(at, entry.header()) {
+                return Ok(Err(EvidenceError::Erased { position }));
+            }
+            if raw.envelope.is_empty() {
+                return Ok(Err(EvidenceError::Withheld { position }));
             }
             check_digest(&identity.log_id, &entry, raw)?;
-            look(identity, &entry, raw).map(Some)
-        })?;
-        found.ok_or(EvidenceError::Erased { position })
+            look(identity, &entry, raw).map(Ok)
+        })?
     }
 
     fn disclosure(&self, disclose: &Disclose) -> Result<Disclosure, EvidenceError> {
@@ -273,10 +278,11 @@ impl Here {
     }
 }
 
-fn check_recipient(disclose: &Disclose) -> Result<(), EvidenceError> {
-    match disclose.recipient.as_ref().filter(|code| !is_code(code)) {
+/// Whether it is a code, which may be recorded for ever.
+pub(crate) fn check_recipient(recipient: Option<&str>) -> Result<(), EvidenceError> {
+    match recipient.filter(|code| !is_code(code)) {
         Some(recipient) => Err(EvidenceError::Recipient {
-            recipient: recipient.clone(),
+            recipient: recipient.to_owned(),
         }),
         None => Ok(()),
     }
@@ -304,10 +310,10 @@ struct Batch {
 
 impl Batch {
     fn add(&mut self, log: &Here, disclose: &Disclose) -> Result<(), EvidenceError> {
-        check_recipient(disclose)?;
+        check_recipient(disclose.recipient.as_deref())?;
         let disclosure = match log.disclosure(disclose) {
             Ok(disclosure) => Some(disclosure),
-            Err(EvidenceError::Erased { .. }) => None,
+            Err(EvidenceError::Erased { .. } | EvidenceError::Withheld { .. }) => None,
             Err(error) => return Err(error),
         };
         if let Some(disclosure) = &disclosure {

@@ -24,6 +24,12 @@ pub enum EvidenceError {
         /// The event.
         position: Position,
     },
+    /// The content is not in this copy of the log.
+    #[error("the content at position {position} is withheld from this copy of the log")]
+    Withheld {
+        /// The event.
+        position: Position,
+    },
     /// The content cannot be taken apart.
     #[error("the content at position {position} cannot be read: {why}")]
     Unreadable {
@@ -66,6 +72,7 @@ impl EvidenceError {
             Self::Checkpoint { .. } => "foreign_checkpoint",
             Self::Contradicted(error) => error.code(),
             Self::Erased { .. } => "erased",
+            Self::Withheld { .. } => "withheld",
             Self::Unreadable { .. } => "corrupt",
             Self::NotOwn { .. } => "not_own_evidence",
             Self::Disclosure(error) => error.code(),
@@ -80,7 +87,7 @@ impl EvidenceError {
         match self {
             Self::Checkpoint { .. } => ErrorKind::Keys,
             Self::Contradicted(error) => error.kind(),
-            Self::Erased { .. } | Self::Disclosure(_) => ErrorKind::Refused,
+            Self::Erased { .. } | Self::Withheld { .. } | Self::Disclosure(_) => ErrorKind::Refused,
             Self::Unreadable { .. } => ErrorKind::Corrupt,
             Self::NotOwn { .. } | Self::Recipient { .. } => ErrorKind::Usage,
             Self::Read(error) => error.kind(),

@@ -12,9 +12,11 @@ mod rotate;
 mod stored;
 
 pub use disclose::Disclose;
+pub(crate) use disclose::check_recipient;
 pub use epoch::{EpochStart, StartedEpoch};
 pub use erase::{Erase, Erasure};
 pub use error::{EraseError, EvidenceError};
 pub use prove::Prover;
 pub use rewrite::RewriteReport;
 pub use rotate::{KekRotation, SigningKey, SigningState};
+pub(crate) use stored::verified_checkpoint;

@@ -4,9 +4,7 @@ use crate::engine::NumberTable;
 use crate::error::{Corruption, ReadError};
 use crate::log::{Backing, Here, Log};
 use runstone_receipt::checkpoint::SignedCheckpoint;
-
-/// Bytes of the time before the note.
-const TIME_BYTES: usize = 8;
+use runstone_receipt::note::Vkey;
 
 impl Log {
     /// The newest kept checkpoint of fewer than `below` events, if there is one: the last 64 that
@@ -39,18 +37,31 @@ impl Here {
         let Some((size, row)) = found else {
             return Ok(None);
         };
-        let text = row.bytes().get(TIME_BYTES..).unwrap_or_default();
-        let text = core::str::from_utf8(text).unwrap_or_default();
-        let origin = text.split('\n').next().unwrap_or_default();
-        let signed = SignedCheckpoint::parse_verify(text, origin, &self.vkeys()).ok();
-        match signed.filter(|signed| signed.checkpoint().size == size) {
-            Some(signed) => Ok(Some(signed)),
-            None => Err(Corruption::table(
-                "checkpoints",
-                format!("the checkpoint of size {size} as it was signed"),
-                "another one",
-            )
-            .into()),
-        }
+        let (_, signed) = verified_checkpoint(size, row.bytes(), &self.vkeys())?;
+        Ok(Some(signed))
     }
+}
+
+/// When a checkpoint was stored, in microseconds since the epoch, and what was signed, by one of
+/// these keys.
+pub(crate) fn verified_checkpoint(
+    size: u64,
+    row: &[u8],
+    vkeys: &[Vkey],
+) -> Result<(u64, SignedCheckpoint), Corruption> {
+    let signed = || {
+        let (stored_us, text) = row.split_first_chunk::<8>()?;
+        let text = core::str::from_utf8(text).ok()?;
+        let origin = text.split('\n').next().unwrap_or_default();
+        let signed = SignedCheckpoint::parse_verify(text, origin, vkeys).ok()?;
+        let is_of_size = signed.checkpoint().size == size;
+        is_of_size.then_some((u64::from_be_bytes(*stored_us), signed))
+    };
+    signed().ok_or_else(|| {
+        Corruption::table(
+            "checkpoints",
+            format!("the checkpoint of size {size} as it was signed"),
+            "another one",
+        )
+    })
 }

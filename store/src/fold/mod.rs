@@ -33,6 +33,9 @@ pub enum Payload {
     Open(Vec<u8>),
     /// It was erased; the event still stands.
     Erased,
+    /// It is not in this copy of the log, and no erasure covers it: the one who exported it kept it
+    /// back.
+    Withheld,
     /// It cannot be opened: a key is missing or the bytes are damaged.
     Undecodable(String),
     /// It cannot be opened now: the key provider is away, or does not hold what it should. That
@@ -47,6 +50,7 @@ impl Debug for Payload {
         match self {
             Self::Open(bytes) => write!(out, "Open({} bytes)", bytes.len()),
             Self::Erased => out.write_str("Erased"),
+            Self::Withheld => out.write_str("Withheld"),
             Self::Undecodable(why) => write!(out, "Undecodable({why})"),
             Self::Unavailable(why) => write!(out, "Unavailable({why})"),
             Self::Skipped => out.write_str("Skipped"),

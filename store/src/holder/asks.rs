@@ -9,6 +9,7 @@ use crate::error::{AppendError, ErrorKind, ReadError};
 use crate::evidence::{
     Disclose, Erase, EraseError, Erasure, EvidenceError, KekRotation, SigningState,
 };
+use crate::export::{ExportPage, ExportStart};
 use crate::fold::{FoldCheck, FoldStatus};
 use crate::hex::hex;
 use crate::keys::{KeyError, KeyInfo};
@@ -366,6 +367,19 @@ asks! {
             }
             log.backup(&self.path, &|_, _| {})
         };
+
+    /// How an export of everything that is durable now begins.
+    "export/begin" ExportBegin {} -> ExportStart, ReadError: |self, log| log.here()?.export_start();
+
+    /// The next lines of an export, as docs/FORMAT.md has them.
+    "export/part" ExportPart { #[serde(default)] query: Query, #[serde(default)] size: u64, #[serde(default)] from: u64 }
+        -> ExportPage, ReadError:
+        |self, log| log.here()?.export_part(&self.query, self.size, self.from);
+
+    /// The next events of an export in the clear; recorded.
+    "export/open" ExportOpen { #[serde(default)] query: Query, #[serde(default)] recipient: Option<String>, #[serde(default)] size: u64, #[serde(default)] from: u64 }
+        -> Page, EvidenceError:
+        |self, log| log.export_open_part(&self.query, self.recipient.as_deref(), (self.from, self.size));
 
     /// The signed checkpoint of everything durable.
     "checkpoint" CheckpointOf {} -> String, ReadError:

@@ -22,9 +22,10 @@ pub use wire::{Base64, Page, WireDraft, WireEvent, WireItem, WireRecord};
 pub(crate) use asks::{
     AcceptClock, AppendMany, AppendOne, BackupKeysTo, BackupTo, CheckFolds, ConfigureBy,
     ConsistencyFrom, CountOf, DiscloseOf, DiscloseOwn, EndOverlap, Enrol, EntryOf, EnvelopeOf,
-    EraseScopes, ErasuresOf, FactsOf, FoldRowOf, FoldStatusOf, FollowPage, HoldOn, HoldsOf,
-    ImportMany, KeyedDigestOf, KeysOf, ReadPage, RebuildFolds, ReceiptOf, ReleaseHold,
-    ResumeErasures, RotateKek, ScopeOf, StatsOf, SyncNow, TreeNode, Verdict, VerifyAll, Which,
+    EraseScopes, ErasuresOf, ExportBegin, ExportOpen, ExportPart, FactsOf, FoldRowOf, FoldStatusOf,
+    FollowPage, HoldOn, HoldsOf, ImportMany, KeyedDigestOf, KeysOf, ReadPage, RebuildFolds,
+    ReceiptOf, ReleaseHold, ResumeErasures, RotateKek, ScopeOf, StatsOf, SyncNow, TreeNode,
+    Verdict, VerifyAll, Which,
 };
 pub(crate) use there::{There, odd};
 pub(crate) use told::elsewhere;

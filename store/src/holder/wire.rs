@@ -287,6 +287,8 @@ pub enum WirePayload {
     Open(Base64),
     /// It was erased.
     Erased,
+    /// It is not in this copy of the log.
+    Withheld,
     /// It cannot be opened, and why.
     Undecodable(String),
     /// It cannot be opened now, and why.
@@ -300,6 +302,7 @@ impl From<Payload> for WirePayload {
         match payload {
             Payload::Open(bytes) => Self::Open(Base64(bytes)),
             Payload::Erased => Self::Erased,
+            Payload::Withheld => Self::Withheld,
             Payload::Undecodable(why) => Self::Undecodable(why),
             Payload::Unavailable(why) => Self::Unavailable(why),
             Payload::Skipped => Self::Skipped,
@@ -312,6 +315,7 @@ impl From<WirePayload> for Payload {
         match wire {
             WirePayload::Open(bytes) => Self::Open(bytes.0),
             WirePayload::Erased => Self::Erased,
+            WirePayload::Withheld => Self::Withheld,
             WirePayload::Undecodable(why) => Self::Undecodable(why),
             WirePayload::Unavailable(why) => Self::Unavailable(why),
             WirePayload::Skipped => Self::Skipped,

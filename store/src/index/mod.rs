@@ -106,6 +106,11 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// Events after which a table in memory is frozen.
+    pub(crate) fn freeze_events(&self) -> u64 {
+        self.options.freeze_events
+    }
+
     /// Opens the index. Events from [`Self::covered`] on must then be inserted again.
     pub(crate) fn open(rows: &dyn RowRead, options: IndexOptions) -> Result<Self, IndexError> {
         let manifest = Manifest::read(rows)?;

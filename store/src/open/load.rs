@@ -2,21 +2,21 @@
 
 use super::blame::blame;
 use super::{corrupt_of, loaded, row_seal};
-use crate::chunk::{Chunk, Head};
+use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{Db, Disk, NumberTable, RowTable, Snapshot};
 use crate::error::{Corruption, OpenError, StorageError};
 use crate::fold::{Fold, FoldHost, FoldRecord, Look, clear_all};
 use crate::headfile::{Found, HeadFile};
 use crate::identity::Identity;
-use crate::index::{Index, IndexOptions, TermBuffer, terms_of};
+use crate::index::{Index, IndexOptions, RowOp, TermBuffer, terms_of};
 use crate::log::Loaded;
 use crate::own::History;
 use crate::read::{parse_entry, with_fold_record};
 use crate::signing::Signing;
 use crate::tree::{self, Tree};
 use crate::write::{MERGE_ROW, Maintenance, ScopeCache, Writer, index_change};
-use runstone_codec::LogId;
 use runstone_codec::hash::leaf_hash;
+use runstone_codec::{Entry, LogId};
 use runstone_receipt::head::verify_head_mac;
 use std::ops::Range;
 use std::sync::Arc;
@@ -97,18 +97,7 @@ pub(crate) fn load(
         )
         .into());
     }
-    let mut derived = Derived {
-        db: &db,
-        tree: &mut tree,
-        index: &mut index,
-        terms: TermBuffer::default(),
-        settle_events: identity
-            .options
-            .index
-            .freeze_events
-            .saturating_mul(SETTLE_TABLES),
-    };
-    derived.replay(&snapshot, &head)?;
+    Derived::new(&db, &mut tree, &mut index).replay(&snapshot, &head)?;
     if tree.size() != head.size || tree.root() != head.root || tree.peaks() != head.peaks {
         return Err(blame(&snapshot, &head).into());
     }
@@ -291,7 +280,7 @@ fn root_at(snapshot: &Snapshot, size: u64) -> Result<[u8; 32], OpenError> {
 }
 
 /// What follows from entries alone.
-struct Derived<'a> {
+pub(crate) struct Derived<'a> {
     db: &'a Db,
     tree: &'a mut Tree,
     index: &'a mut Index,
@@ -300,7 +289,36 @@ struct Derived<'a> {
     settle_events: u64,
 }
 
-impl Derived<'_> {
+impl<'a> Derived<'a> {
+    pub(crate) fn new(db: &'a Db, tree: &'a mut Tree, index: &'a mut Index) -> Self {
+        Self {
+            settle_events: index.freeze_events().saturating_mul(SETTLE_TABLES),
+            db,
+            tree,
+            index,
+            terms: TermBuffer::default(),
+        }
+    }
+
+    pub(crate) fn root(&self) -> [u8; 32] {
+        self.tree.root()
+    }
+
+    pub(crate) fn peaks(&self) -> Vec<[u8; 32]> {
+        self.tree.peaks()
+    }
+
+    /// Feeds the next event to tree and index.
+    pub(crate) fn take(&mut self, raw: RawEvent<'_>, entry: &Entry<'_>) -> Result<(), OpenError> {
+        self.tree.push(leaf_hash(raw.entry));
+        self.index(raw.position, entry)
+    }
+
+    fn index(&mut self, position: u64, entry: &Entry<'_>) -> Result<(), OpenError> {
+        terms_of(entry.header(), &mut self.terms);
+        Ok(self.index.insert(position, self.terms.iter())?)
+    }
+
     /// Feeds the tail to tree and index.
     fn replay(&mut self, snapshot: &Snapshot, head: &Head) -> Result<(), OpenError> {
         let from = self.tree.size().min(self.index.covered());
@@ -311,9 +329,7 @@ impl Derived<'_> {
                     self.tree.push(leaf_hash(raw.entry));
                 }
                 if position >= self.index.covered() {
-                    let entry = parse_entry(raw).map_err(corrupt_of)?;
-                    terms_of(entry.header(), &mut self.terms);
-                    self.index.insert(position, self.terms.iter())?;
+                    self.index(position, &parse_entry(raw).map_err(corrupt_of)?)?;
                 }
             }
             self.settle()
@@ -321,11 +337,21 @@ impl Derived<'_> {
     }
 
     /// Writes what was derived from a long tail.
-    fn settle(&mut self) -> Result<(), OpenError> {
+    pub(crate) fn settle(&mut self) -> Result<(), OpenError> {
         if self.index.next() - self.index.covered() < self.settle_events {
             return Ok(());
         }
         let rows = self.index.maintain(&self.db.snapshot()?, u64::MAX)?;
+        self.write(rows)
+    }
+
+    /// Writes everything that was derived.
+    pub(crate) fn finish(&mut self) -> Result<(), OpenError> {
+        let rows = self.index.flush_all(&self.db.snapshot()?)?;
+        self.write(rows)
+    }
+
+    fn write(&mut self, rows: Vec<RowOp>) -> Result<(), OpenError> {
         let mut changes: Vec<_> = rows.into_iter().map(index_change).collect();
         changes.extend(self.tree.changes());
         self.db.commit(&changes, true)?;

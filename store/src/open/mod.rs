@@ -6,7 +6,8 @@ mod load;
 
 pub use create::CreateOptions;
 pub(crate) use load::{
-    Contents, Dispute, Opened, Witness, compare, diverged, drop_erased_keys, last_head, load,
+    Contents, Derived, Dispute, Opened, Witness, compare, diverged, drop_erased_keys, last_head,
+    load,
 };
 
 use crate::chunk::{Chunk, Head};
@@ -206,9 +207,9 @@ impl Log {
             _ if has_gaps => {
                 Some("events that say who signs and what is erased may be damaged; verify it")
             }
-            (_, Some(_), _) => {
-                Some("it is a replica, written by backup; it can be read, verified and copied")
-            }
+            (_, Some(_), _) => Some(
+                "it is a replica, written by backup or load; it can be read, verified and copied",
+            ),
             (true, None, _) => Some("it was opened read-only"),
             (false, None, _) => None,
         };
@@ -542,7 +543,7 @@ pub(crate) fn read_genesis(snapshot: &Snapshot) -> Result<Genesis, OpenError> {
 
 /// The genesis is never sealed, so it is read before any key is. It names the log, and its digest
 /// covers that name.
-fn genesis_of(entry: &Entry<'_>, envelope: &[u8]) -> Option<Genesis> {
+pub(crate) fn genesis_of(entry: &Entry<'_>, envelope: &[u8]) -> Option<Genesis> {
     let unnamed = LogId::new([0; 16]);
     let (bytes, header) = (entry.header_bytes(), entry.header());
     let payload = seal::open(&unnamed, bytes, header, envelope, entry.commit(), None).ok()?;

@@ -117,6 +117,16 @@ pub(crate) struct Disclosed {
     pub(crate) recipient: Option<String>,
 }
 
+/// Content of `log.disclosed` where whole contents of many events were shown.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DisclosedRanges {
+    /// The events: ranges, first and last, ascending and apart.
+    pub(crate) positions: Vec<(u64, u64)>,
+    /// A code for who got it.
+    pub(crate) recipient: Option<String>,
+}
+
 /// Content of `log.hold_placed` and `log.hold_released`.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]

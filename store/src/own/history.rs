@@ -14,6 +14,7 @@ use crate::read::{Candidates, check_digest, parse_entry, positions};
 use runstone_codec::{Entry, Header, KeyId, LogId, seal};
 use runstone_receipt::note::Vkey;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Events fetched at once.
 const PAGE: usize = 256;
@@ -69,6 +70,28 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// As it was when the log had `size` events, as far as erasures go.
+    pub(crate) fn before(this: &Arc<Self>, size: u64) -> Arc<Self> {
+        if this.erasures.range(size..).next().is_none() {
+            return Arc::clone(this);
+        }
+        let mut then = Self::clone(this);
+        then.erasures.split_off(&size);
+        (then.erased_keys, then.erased_scopes) = Default::default();
+        for (position, state) in this.erasures.range(..size) {
+            then.name_erased(*position, &state.request);
+        }
+        Arc::new(then)
+    }
+
+    fn name_erased(&mut self, position: u64, request: &ErasureRequested) {
+        let keys = request.key_ids.iter();
+        self.erased_keys.extend(keys.map(|key| (*key, position)));
+        let scopes = request.scopes.iter();
+        self.erased_scopes
+            .extend(scopes.map(|scope| (scope.clone(), position)));
+    }
+
     /// Reads the events that the index names below `covered`, and looks for others from there on.
     pub(crate) fn read(
         log_id: &LogId,
@@ -231,11 +254,7 @@ impl History {
             }
             ERASURE_REQUESTED => {
                 let request: ErasureRequested = serde_json::from_slice(payload).ok()?;
-                let keys = request.key_ids.iter();
-                self.erased_keys.extend(keys.map(|key| (*key, position)));
-                for scope in &request.scopes {
-                    self.erased_scopes.insert(scope.clone(), position);
-                }
+                self.name_erased(position, &request);
                 let state = ErasureState {
                     request,
                     completed: None,

@@ -7,9 +7,9 @@ mod events;
 mod history;
 
 pub(crate) use events::{
-    CONFIGURED, DESTROYED_PLAIN, DISCLOSED, Disclosed, EPOCH_STARTED, ERASURE_COMPLETED,
-    ERASURE_REQUESTED, EpochStarted, ErasureCompleted, ErasureRequested, GENESIS, Genesis,
-    HOLD_PLACED, HOLD_RELEASED, Hold, KEY_ROTATED, KeyRotated, KnownHead, PRINCIPAL_ADDED,
-    PrincipalAdded, kek_digest,
+    CONFIGURED, DESTROYED_PLAIN, DISCLOSED, Disclosed, DisclosedRanges, EPOCH_STARTED,
+    ERASURE_COMPLETED, ERASURE_REQUESTED, EpochStarted, ErasureCompleted, ErasureRequested,
+    GENESIS, Genesis, HOLD_PLACED, HOLD_RELEASED, Hold, KEY_ROTATED, KeyRotated, KnownHead,
+    PRINCIPAL_ADDED, PrincipalAdded, kek_digest,
 };
 pub(crate) use history::{ErasureState, History};

@@ -10,8 +10,16 @@ use runstone_codec::keys::DataKey;
 use runstone_codec::{Entry, Header, OpenError, seal};
 use std::sync::Arc;
 
-/// Opens the content of one event for a fold. An absent envelope reads as erased: that an erasure
-/// covers it is what verification checks.
+/// What a payload reads as that is not opened: erased if an erasure covers it, whatever is left of
+/// it; withheld if it is not there and none does.
+fn absent(identity: &Identity, position: u64, header: &Header, envelope: &[u8]) -> Option<Payload> {
+    if identity.is_erased(position, header) {
+        return Some(Payload::Erased);
+    }
+    envelope.is_empty().then_some(Payload::Withheld)
+}
+
+/// Opens the content of one event for a fold.
 pub(crate) fn open_payload(
     identity: &Identity,
     position: u64,
@@ -20,8 +28,8 @@ pub(crate) fn open_payload(
     envelope: &[u8],
     commit: &[u8; 32],
 ) -> Payload {
-    if envelope.is_empty() || identity.is_erased(position, header) {
-        return Payload::Erased;
+    if let Some(absent) = absent(identity, position, header, envelope) {
+        return absent;
     }
     let key = match key_of(identity, header) {
         Ok(key) => key,
@@ -53,8 +61,8 @@ pub(crate) fn try_open(
     envelope: &[u8],
     commit: &[u8; 32],
 ) -> Result<Payload, PayloadFailure> {
-    if envelope.is_empty() || identity.is_erased(position, header) {
-        return Ok(Payload::Erased);
+    if let Some(absent) = absent(identity, position, header, envelope) {
+        return Ok(absent);
     }
     let key = key_of(identity, header).map_err(|error| PayloadFailure::Key {
         code: error.code(),

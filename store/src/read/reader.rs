@@ -96,7 +96,7 @@ impl Reader {
     }
 
     /// The entry, which must be at its place and be the leaf that the tree has there.
-    fn checked_entry<'a>(&mut self, raw: RawEvent<'a>) -> Result<Entry<'a>, ReadError> {
+    pub(crate) fn checked_entry<'a>(&mut self, raw: RawEvent<'a>) -> Result<Entry<'a>, ReadError> {
         let position = raw.position;
         let leaf = self.leaf(position)?;
         if leaf_hash(raw.entry) != leaf {

@@ -9,8 +9,8 @@ use runstone_receipt::Receipt;
 use runstone_receipt::checkpoint::Checkpoint;
 use runstone_receipt::note::SignedNote;
 use runstone_store::{
-    EpochStart, ErrorKind, Log, OpenError, OpenOptions, Payload, ProblemKind, Query, Read, Record,
-    Sealing, VerifyLevel, verify_file,
+    EpochStart, ErrorKind, Log, OpenError, OpenOptions, Payload, ProblemKind, Query, Read,
+    ReadError, Record, Sealing, VerifyLevel, verify_file,
 };
 use std::path::{Path, PathBuf};
 
@@ -45,10 +45,16 @@ impl Simulation {
     fn back_up(&mut self) -> Outcome {
         let name = format!("backup-{}", self.numbers.next_u64());
         let path = self.folder.path().join(name);
-        match self.log().backup(&path, &|_, _| {}) {
-            Ok(report) => {
-                assert!(report.events <= self.log().durable_size());
-                self.model.released.push((report.events, report.root));
+        let copied = if self.numbers.below(2) == 0 {
+            let copied = self.log().backup(&path, &|_, _| {});
+            copied.map(|report| (report.events, report.root))
+        } else {
+            self.export_to(&path)
+        };
+        match copied {
+            Ok((size, root)) => {
+                assert!(size <= self.log().durable_size());
+                self.model.released.push((size, root));
                 let open = self.reading();
                 let found = verify_file(&path, open, VerifyLevel::Payloads, &|_, _| {})?;
                 // One that was cut short is cut short in the copy too.
@@ -56,7 +62,6 @@ impl Simulation {
                 let pending = pending.filter(|erasure| erasure.completed.is_none());
                 assert_eq!(found.problems.len(), pending.count(), "{found:?}");
                 assert!(found.worst() != Some(ProblemKind::Tampered), "{found:?}");
-                let (size, root) = (report.events, report.root);
                 self.replicas.push(Replica { path, size, root });
                 if self.replicas.len() > KEPT {
                     remove(&self.replicas.remove(0).path)?;
@@ -68,6 +73,30 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+
+    /// A replica by way of an export, which is the same once more from there.
+    fn export_to(&mut self, path: &Path) -> Result<(u64, [u8; 32]), ReadError> {
+        let report = |log: &Log| {
+            let mut lines = Vec::new();
+            let put = |text: &[u8]| {
+                lines.extend_from_slice(text);
+                Ok::<_, ReadError>(())
+            };
+            let report = log.export(&Query::everything(), put, &|_, _| {})?;
+            Ok::<_, ReadError>((report, lines))
+        };
+        let (exported, lines) = report(self.log())?;
+        assert_eq!(exported.withheld, 0, "{exported:?}");
+        let loaded = Log::load(lines.as_slice(), path, &|_, _| {});
+        let loaded = loaded.unwrap_or_else(|error| panic!("what was exported: {error}"));
+        let sizes = (exported.events, exported.root);
+        assert_eq!(sizes, (loaded.events, loaded.root));
+        let copy = Log::open(path, self.reading());
+        let copy = copy.unwrap_or_else(|error| panic!("what was loaded: {error}"));
+        let (_, again) = report(&copy)?;
+        assert!(again == lines, "an export of an export differs");
+        Ok(sizes)
     }
 
     fn any_replica(&mut self) -> Option<Replica> {

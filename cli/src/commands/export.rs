@@ -1,0 +1,181 @@
+//! `export` and `load`: a whole log as a file of lines, and back.
+
+use super::epoch::note_replica;
+use crate::args::ExportArgs;
+use crate::error::{Exit, Failure, Report};
+use crate::files;
+use crate::output::{Output, Progress, base64, bytes, count, write_record};
+use crate::session::{Access, Session};
+use runstone::{ExportReport, Log, Query, ReadError, Record};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{BufReader, Write};
+use std::path::Path;
+
+#[derive(Serialize)]
+struct Exported<'a> {
+    file: &'a Path,
+    events: u64,
+    bytes: u64,
+    root: String,
+    erased: u64,
+    withheld: u64,
+}
+
+#[derive(Serialize)]
+struct Opened<'a> {
+    file: &'a Path,
+    events: u64,
+}
+
+#[derive(Serialize)]
+struct Loaded<'a> {
+    log: &'a Path,
+    log_id: String,
+    events: u64,
+    bytes: u64,
+    root: String,
+    erased: u64,
+    withheld: u64,
+}
+
+pub(crate) fn export(session: &Session, args: &ExportArgs) -> Result<Exit, Failure> {
+    let query = args.query.clone();
+    let query = query.unwrap_or_else(Query::everything);
+    if args.open {
+        return open(session, args, &query);
+    }
+    let bar = Progress::events(&session.output, "exporting");
+    let report = session.with(Access::Events, |log| {
+        let export = |put: &mut dyn FnMut(&[u8]) -> Result<(), Failure>| {
+            log.export(&query, put, &|done, all| bar.set(done, all))
+        };
+        to_output(args.output.as_deref(), export)
+    })?;
+    drop(bar);
+    if let Some(file) = &args.output {
+        session
+            .output
+            .answer(&exported(file, &report), || said(file, &report))?;
+        let note = "keys are not in it: runstone keys backup FILE copies them, to another place";
+        session.output.note(note);
+    }
+    Ok(Exit::Done)
+}
+
+fn exported<'a>(file: &'a Path, report: &ExportReport) -> Exported<'a> {
+    Exported {
+        file,
+        events: report.events,
+        bytes: report.bytes,
+        root: base64(&report.root),
+        erased: report.erased,
+        withheld: report.withheld,
+    }
+}
+
+fn said(file: &Path, report: &ExportReport) -> String {
+    let (file, size) = (file.display(), bytes(report.bytes));
+    let mut text = format!("{file}: {} events, {size}", count(report.events));
+    text.push_str(&without_content(report.erased, report.withheld));
+    text
+}
+
+/// How many events are without their content, if any.
+fn without_content(erased: u64, withheld: u64) -> String {
+    let parts = [(erased, "erased"), (withheld, "withheld")];
+    let parts = parts.into_iter().filter(|(events, _)| *events > 0);
+    let parts = parts.map(|(events, why)| format!("; content of {} {why}", count(events)));
+    parts.collect()
+}
+
+/// Takes bytes to where they are to go: whole lines, some at a time.
+type Put<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>;
+
+/// Writes to a file, which is there whole or not at all, or to stdout.
+fn to_output<T>(
+    file: Option<&Path>,
+    write: impl FnOnce(Put<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let Some(path) = file else {
+        let mut results = Output::results();
+        let written = write(&mut |bytes| results.raw(bytes))?;
+        results.flush()?;
+        return Ok(written);
+    };
+    files::write_by(path, files::SECRET, |out| {
+        let failed = |error| Report::file(path, &error);
+        let mut out = std::io::BufWriter::new(out);
+        let written = write(&mut |bytes| Ok(out.write_all(bytes).map_err(failed)?))?;
+        out.flush().map_err(failed)?;
+        Ok(written)
+    })
+}
+
+/// The content in the clear.
+fn open(session: &Session, args: &ExportArgs, query: &Query) -> Result<Exit, Failure> {
+    let bar = Progress::events(&session.output, "opening");
+    let (mut events, mut worst) = (0_u64, None);
+    let mut export = |log: &Log, put: Put<'_>| {
+        let mut line = Vec::new();
+        let each = |item: Result<Record, ReadError>| {
+            let record = match item {
+                Ok(record) => record,
+                // A damaged event is told, and the next one follows.
+                Err(error) => {
+                    let report = Report::from(error);
+                    bar.pause(|| session.output.error(&report));
+                    worst = Some(report.exit);
+                    return Ok(());
+                }
+            };
+            events += 1;
+            line.clear();
+            write_record(&record, &mut line)
+                .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
+            put(&line)
+        };
+        let recipient = args.recipient.as_deref();
+        log.export_open(query, recipient, each, &|done, all| bar.set(done, all))
+    };
+    session.with(Access::Write, |log| {
+        to_output(args.output.as_deref(), |put| export(log, put))
+    })?;
+    drop(bar);
+    if let Some(file) = &args.output {
+        let answer = Opened { file, events };
+        session.output.answer(&answer, || {
+            format!("{}: {} events in the clear", file.display(), count(events))
+        })?;
+    }
+    Ok(worst.unwrap_or(Exit::Done))
+}
+
+pub(crate) fn load(session: &Session, file: &Path) -> Result<Exit, Failure> {
+    let (output, log) = (&session.output, &session.log);
+    let bar = Progress::events(output, "loading");
+    let progress = |done, all| bar.set(done, all);
+    let report = if file == Path::new("-") {
+        Log::load(std::io::stdin().lock(), log, &progress)?
+    } else {
+        let input = File::open(file).map_err(|error| Report::file(file, &error))?;
+        Log::load(BufReader::with_capacity(1 << 20, input), log, &progress)?
+    };
+    drop(bar);
+    let answer = Loaded {
+        log,
+        log_id: report.log_id.to_string(),
+        events: report.events,
+        bytes: report.bytes,
+        root: base64(&report.root),
+        erased: report.erased,
+        withheld: report.withheld,
+    };
+    output.answer(&answer, || {
+        let (log, events) = (log.display(), count(report.events));
+        let without = without_content(report.erased, report.withheld);
+        format!("{log} is a replica of {events} events{without}: it can be read and verified")
+    })?;
+    note_replica(session);
+    Ok(Exit::Done)
+}
