@@ -3,6 +3,7 @@
 use runstone::codec::{Authority, Position};
 use runstone::replay::{Fork, RollBack, fork_blocking, roll_back_blocking, state};
 use runstone::runs::RunStatus;
+use runstone::store::Decision;
 use runstone::{Class, Run, Runstone, Status, runs, sessions};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
@@ -130,10 +131,9 @@ async fn snapshots_of_what_was_taken_back_are_passed_over() -> Outcome {
     let last = before.last.ok_or("it was changed")?;
     let control = runstone::events::SessionSnapshotted::control(last.get(), before.changes, 0);
     let event = runstone::NewEvent::typed(&taken, "run")?;
-    let fence = runs::get(&log, "run")?.ok_or("it is a run")?.fence;
-    let held = runs::RunHeld::new("run", fence);
     let draft = runstone::codec::Draft::new(event).control(control);
-    runs::record_blocking(&log, &held, vec![draft])?;
+    let none = runstone::codec::Control::new;
+    log.command_blocking(vec![draft], move |_| Ok(Decision::record(0, none(), ())))?;
     let end = Position::new(log.size() - 1);
     assert_eq!(at(&log, "run", end)?, json!({"n": 1}));
     Ok(())

@@ -25,16 +25,24 @@ struct Plain {
     used: Used,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Used {
     events: u64,
     steps: u64,
-    nodes: BTreeSet<Vec<u8>>,
+    nodes: u64,
     turns: u64,
     tool_calls: u64,
-    /// Input and output tokens of each call of a model by its last report; those without an id.
+    llm_calls: u64,
+    input_tokens: u64,
+    output_tokens: u64,
+}
+
+/// What was met in a run.
+#[derive(Default)]
+struct Met {
+    nodes: BTreeSet<Vec<u8>>,
+    /// Tokens of each call of a model by its last report.
     calls: BTreeMap<Vec<u8>, (u64, u64)>,
-    nameless: Vec<(u64, u64)>,
 }
 
 /// RFC 7396, word by word.
@@ -62,7 +70,7 @@ impl Plain {
         }
     }
 
-    fn take(&mut self, record: &Record) {
+    fn take(&mut self, record: &Record, met: &mut Met) {
         let said: Value = match &record.payload {
             Payload::Open(payload) => serde_json::from_slice(payload).unwrap_or_default(),
             _ => Value::Null,
@@ -70,7 +78,7 @@ impl Plain {
         let facts = &record.control;
         let used = &mut self.used;
         used.events += 1;
-        let node = || facts.get_bytes(1).unwrap_or_default().to_vec();
+        let node = facts.get_bytes(1).unwrap_or_default().to_vec();
         match record.header.event_type.as_str() {
             "session.patched" => self.document = merge(&self.document, &said["patch"]),
             "session.appended" => {
@@ -84,14 +92,14 @@ impl Plain {
             }
             "step.started" => {
                 used.steps += 1;
-                used.nodes.insert(node());
+                met.nodes.insert(node);
                 let name = said["node"].as_str().unwrap_or_default().to_owned();
                 let attempt = facts.get_u64(2).unwrap_or(1);
                 self.steps.push((name, attempt, StepStatus::Started));
             }
             "step.completed" | "step.failed" | "step.blocked" => {
                 if record.header.event_type != "step.blocked" {
-                    used.nodes.insert(node());
+                    met.nodes.insert(node);
                 }
                 let name = said["node"].as_str().unwrap_or_default().to_owned();
                 let status = match record.header.event_type.as_str() {
@@ -115,18 +123,18 @@ impl Plain {
             "llm.call.completed" => {
                 let number = |field| facts.get_u64(field).unwrap_or(0);
                 let tokens = (number(2), number(3));
-                match facts.get_bytes(1) {
-                    Some(call) => drop(used.calls.insert(call.to_vec(), tokens)),
-                    None => used.nameless.push(tokens),
-                }
+                let call = facts.get_bytes(1).unwrap_or_default().to_vec();
+                let before = met.calls.insert(call.clone(), tokens);
+                // One without an id is a call of its own.
+                let before = before.filter(|_| !call.is_empty());
+                used.llm_calls += u64::from(before.is_none());
+                let before = before.unwrap_or_default();
+                used.input_tokens = used.input_tokens + tokens.0 - before.0;
+                used.output_tokens = used.output_tokens + tokens.1 - before.1;
             }
             _ => {}
         }
-    }
-
-    fn tokens(&self) -> (u64, u64) {
-        let all = self.used.calls.values().chain(&self.used.nameless);
-        all.fold((0, 0), |sum, tokens| (sum.0 + tokens.0, sum.1 + tokens.1))
+        used.nodes = met.nodes.len() as u64;
     }
 }
 
@@ -144,6 +152,7 @@ fn stood(told: &Told, stream: &str, at: u64) -> Plain {
 fn tell(log: &Log) -> Outcome<Told> {
     let mut told = Told::new();
     let mut forks: BTreeMap<String, (String, u64)> = BTreeMap::new();
+    let mut met: BTreeMap<String, Met> = BTreeMap::new();
     for record in log.read(Read::new(Query::Everything))? {
         let record = record?;
         let (stream, position) = (record.header.stream.clone(), record.position.get());
@@ -172,7 +181,7 @@ fn tell(log: &Log) -> Outcome<Told> {
             }
             _ => {}
         }
-        now.take(&record);
+        now.take(&record, met.entry(stream.clone()).or_default());
         told.entry(stream).or_default().push((position, now));
     }
     Ok(told)
@@ -209,22 +218,18 @@ fn assert_told(log: &Log, told: &Told, is_asked: impl Fn(usize, usize) -> bool) 
                 })
                 .collect();
             assert_eq!(steps, plain.steps, "{stream} {revision}");
-            let (counts, used) = (&seen.summary.counts, &plain.used);
-            let counted = (counts.events, counts.steps, counts.nodes, counts.turns);
-            let nodes = used.nodes.len() as u64;
-            assert_eq!(
-                counted,
-                (used.events, used.steps, nodes, used.turns),
-                "{stream} {revision}"
-            );
-            let calls = (used.calls.len() + used.nameless.len()) as u64;
-            assert_eq!(
-                (counts.tool_calls, counts.llm_calls),
-                (used.tool_calls, calls)
-            );
-            let usage = &seen.summary.usage;
-            let tokens = (usage.input_tokens, usage.output_tokens);
-            assert_eq!(tokens, plain.tokens(), "{stream} {revision}");
+            let (counts, usage) = (&seen.summary.counts, &seen.summary.usage);
+            let used = Used {
+                events: counts.events,
+                steps: counts.steps,
+                nodes: counts.nodes,
+                turns: counts.turns,
+                tool_calls: counts.tool_calls,
+                llm_calls: counts.llm_calls,
+                input_tokens: usage.input_tokens,
+                output_tokens: usage.output_tokens,
+            };
+            assert_eq!(used, plain.used, "{stream} {revision}");
         }
     }
     Ok(asked)
@@ -325,10 +330,10 @@ fn a_thousand_random_runs_at_every_revision() -> Outcome {
         let rounds = if number % 100 == 0 {
             90
         } else {
-            1 + numbers.below(4)
+            1 + numbers.below(3)
         };
         for _ in 0..rounds {
-            let drafts = (0..1 + numbers.below(8)).map(|_| any(&mut numbers, &stream));
+            let drafts = (0..1 + numbers.below(6)).map(|_| any(&mut numbers, &stream));
             record_blocking(&log, &held, drafts.collect::<Outcome<Vec<_>>>()?)?;
             if numbers.below(4) == 0 {
                 let to = first + numbers.below(log.size() - first);
@@ -347,7 +352,7 @@ fn a_thousand_random_runs_at_every_revision() -> Outcome {
         told.values().any(|points| points.len() > 256),
         "some are long"
     );
-    assert!(asked > 5_000, "{asked}");
+    assert!(asked > 4_000, "{asked}");
     Ok(())
 }
 
@@ -365,7 +370,7 @@ fn real_runs_at_every_revision() -> Outcome {
     let log = Runstone::open(&path)?;
     let told = tell(&log)?;
     assert!(told.len() > 10, "{}", told.len());
-    let asked = assert_told(&log, &told, |revision, len| len < 400 || revision % 64 < 2)?;
+    let asked = assert_told(&log, &told, |revision, len| len < 100 || revision % 64 < 2)?;
     assert!(asked > 1_000, "{asked}");
     Ok(())
 }
