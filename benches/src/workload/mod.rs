@@ -8,7 +8,6 @@ mod open;
 mod read;
 mod receipt;
 mod size;
-mod travel;
 
 use crate::bench::Bench;
 use crate::contender::{Contender, Need};
@@ -122,7 +121,7 @@ const LOOPS: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 27] = [
+pub(crate) const WORKLOADS: [Workload; 25] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -287,22 +286,6 @@ pub(crate) const WORKLOADS: [Workload; 27] = [
         need: Need::Receipt,
         bars: &[whole(Demand::AtMost(5000.0))],
         round: agent::session_turn,
-        ..APPEND
-    },
-    Workload {
-        name: "state-at",
-        unit: Unit::Microseconds,
-        need: Need::Receipt,
-        bars: &[whole(Demand::AtMost(5000.0))],
-        round: travel::long,
-        ..APPEND
-    },
-    Workload {
-        name: "state-at-60",
-        unit: Unit::Microseconds,
-        need: Need::Receipt,
-        bars: &[whole(Demand::AtMost(1000.0))],
-        round: travel::short,
         ..APPEND
     },
     Workload {
