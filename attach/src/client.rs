@@ -9,7 +9,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::HeaderValue;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use runstone_store::holder::{Base64, Holder, Lost, Refusal as _, Reply, Replying, Told};
+use runstone_store::holder::{Base64, Closing, Holder, Lost, Refusal as _, Reply, Replying, Told};
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, ErrorKind, Log};
 use std::io;
@@ -94,7 +94,14 @@ impl ConnectError {
 #[derive(Debug)]
 struct Client {
     line: Arc<Line>,
-    calls: mpsc::UnboundedSender<Call>,
+    orders: mpsc::UnboundedSender<Order>,
+}
+
+/// What the thread of a client is told.
+enum Order {
+    Ask(Call),
+    /// To answer what was asked before, end the connections, and say so.
+    Close(oneshot::Sender<()>),
 }
 
 struct Call {
@@ -138,7 +145,7 @@ impl Client {
         let line = Arc::new(line);
         let io = |error: io::Error| AttachError::io(&line.socket, &error);
         let carried = Arc::clone(&line);
-        let (calls, taken) = mpsc::unbounded_channel();
+        let (orders, taken) = mpsc::unbounded_channel();
         let (connected, is_connected) = std::sync::mpsc::channel();
         let runtime = runtime().map_err(io)?;
         // A thread of its own also for the first connection: the caller may be in a runtime.
@@ -161,7 +168,7 @@ impl Client {
             .map_err(io)?;
         let gone = || ConnectError::from(io(io::ErrorKind::BrokenPipe.into()));
         is_connected.recv().map_err(|_| gone())??;
-        Ok(Self { line, calls })
+        Ok(Self { line, orders })
     }
 }
 
@@ -175,7 +182,7 @@ impl Holder for Client {
             reply,
             asker: Arc::downgrade(&waiting),
         };
-        let is_taken = self.calls.send(call).is_ok();
+        let is_taken = self.orders.send(Order::Ask(call)).is_ok();
         Box::pin(async move {
             let replied = if is_taken {
                 let lost = || Err(sent("the connection was closed"));
@@ -185,6 +192,15 @@ impl Holder for Client {
             };
             drop(waiting);
             replied
+        })
+    }
+
+    fn close(&self) -> Closing {
+        let (close, closed) = oneshot::channel();
+        // Closed already, if nobody takes it.
+        let _ = self.orders.send(Order::Close(close));
+        Box::pin(async move {
+            let _ = closed.await;
         })
     }
 
@@ -203,11 +219,12 @@ impl Holder for Client {
     }
 }
 
-/// Carries calls until nobody calls any more.
-async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceiver<Call>) {
+/// Carries calls until nobody calls any more, or it is closed.
+async fn carry(line: Arc<Line>, first: Sender, mut orders: mpsc::UnboundedReceiver<Order>) {
     let (free, mut freed) = mpsc::unbounded_channel::<Sender>();
     let mut kept = vec![first];
     let mut flights: Vec<Flight> = Vec::new();
+    let (following, stop_following) = watch::channel(());
     loop {
         tokio::select! {
             // Those that are free first: the next call needs no other.
@@ -217,48 +234,83 @@ async fn carry(line: Arc<Line>, first: Sender, mut calls: mpsc::UnboundedReceive
                     kept.push(sender);
                 }
             }
-            call = calls.recv() => {
-                let Some(call) = call else { return };
-                let (line, free, sender) = (Arc::clone(&line), free.clone(), kept.pop());
-                let Call { name, body, mut reply, asker } = call;
-                flights.retain(|flight| !flight.has_ended());
-                let mut given_up = Vec::new();
-                if name == SYNC {
-                    let before = flights.iter().filter(|flight| flight.asker.strong_count() == 0);
-                    given_up.extend(before.map(|flight| flight.end.clone()));
-                }
-                let (ends, end) = watch::channel(());
-                flights.push(Flight { asker, end });
-                tokio::spawn(async move {
-                    for mut flight in given_up {
-                        // It never changes; it closes.
-                        let _ = flight.changed().await;
+            order = orders.recv() => match order {
+                None => return,
+                Some(Order::Ask(call)) => {
+                    flights.retain(|flight| !flight.has_ended());
+                    let mut given_up = Vec::new();
+                    if call.name == SYNC {
+                        let before = flights.iter().filter(|flight| flight.asker.strong_count() == 0);
+                        given_up.extend(before.map(|flight| flight.end.clone()));
                     }
-                    let limit = if name == FACTS { CONNECT_TIME } else { ANSWER_TIME };
-                    let replied = tokio::time::timeout(limit, line.ask(sender, name, body));
-                    let replied = tokio::select! {
-                        replied = replied => replied,
-                        // Nobody waits for what follows any more: the connection goes with it. What
-                        // may change something is asked to its end.
-                        () = reply.closed(), if name == FOLLOW => return,
-                    };
-                    let told = match replied {
-                        Ok((told, sender)) => {
-                            if let Some(sender) = sender {
-                                // Whoever takes it back may be gone.
-                                let _ = free.send(sender);
-                            }
-                            told
+                    let (ends, end) = watch::channel(());
+                    flights.push(Flight { asker: Weak::clone(&call.asker), end });
+                    let stop = stop_following.clone();
+                    let carried = carry_one(Arc::clone(&line), call, kept.pop(), free.clone(), stop);
+                    tokio::spawn(async move {
+                        for mut flight in given_up {
+                            // It never changes; it closes.
+                            let _ = flight.changed().await;
                         }
-                        Err(_) => Err(sent(format!("no answer in {} s", limit.as_secs()))),
-                    };
-                    // Whoever asked may not want to know any more.
-                    let _ = reply.send(told);
-                    drop(ends);
-                });
-            }
+                        carried.await;
+                        drop(ends);
+                    });
+                }
+                Some(Order::Close(closed)) => {
+                    // Whoever asks after this is told that nobody takes it.
+                    orders.close();
+                    drop(following);
+                    for mut flight in flights {
+                        let _ = flight.end.changed().await;
+                    }
+                    // Whoever closes may have gone on.
+                    let _ = closed.send(());
+                    return;
+                }
+            },
         }
     }
+}
+
+/// Carries one call, on a connection that is free if there is one.
+async fn carry_one(
+    line: Arc<Line>,
+    call: Call,
+    sender: Option<Sender>,
+    free: mpsc::UnboundedSender<Sender>,
+    mut following: watch::Receiver<()>,
+) {
+    let Call {
+        name,
+        body,
+        mut reply,
+        ..
+    } = call;
+    let limit = if name == FACTS {
+        CONNECT_TIME
+    } else {
+        ANSWER_TIME
+    };
+    let replied = tokio::time::timeout(limit, line.ask(sender, name, body));
+    let replied = tokio::select! {
+        replied = replied => replied,
+        // Nobody waits for what follows any more: the connection goes with it. What may change
+        // something is asked to its end.
+        () = reply.closed(), if name == FOLLOW => return,
+        Err(_) = following.changed(), if name == FOLLOW => return,
+    };
+    let told = match replied {
+        Ok((told, sender)) => {
+            if let Some(sender) = sender {
+                // Whoever takes it back may be gone.
+                let _ = free.send(sender);
+            }
+            told
+        }
+        Err(_) => Err(sent(format!("no answer in {} s", limit.as_secs()))),
+    };
+    // Whoever asked may not want to know any more.
+    let _ = reply.send(told);
 }
 
 /// Where the holder is, and who calls.

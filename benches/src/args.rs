@@ -46,6 +46,9 @@ pub(crate) enum Command {
         folder: PathBuf,
         events: u64,
     },
+    /// Follows a log that another process holds; a run starts this itself.
+    #[command(hide = true)]
+    Follow { folder: PathBuf },
 }
 
 fn workload_names() -> clap::builder::PossibleValuesParser {

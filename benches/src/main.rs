@@ -30,14 +30,17 @@ use workload::{Place, Workload};
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    if let Some(Command::Load {
-        contender,
-        folder,
-        events,
-    }) = &args.command
-    {
-        bench::load(args::contender(contender)?, folder, *events)?;
-        die();
+    match &args.command {
+        Some(Command::Load {
+            contender,
+            folder,
+            events,
+        }) => {
+            bench::load(args::contender(contender)?, folder, *events)?;
+            die();
+        }
+        Some(Command::Follow { folder }) => return contender::follow(folder),
+        None => {}
     }
     let mut out = own_stdout()?;
     let sizes = if args.quick {

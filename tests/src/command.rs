@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 
 /// The binary, built with the profile and into the target folder of the running test.
 ///
-/// `cargo test` builds a binary only for tests of its own package. Packages are chosen so that
-/// features resolve as in `cargo test --workspace`: after that, only the binary is left to build.
+/// `cargo test` builds a binary only for tests of its own package. Packages are chosen, and one test
+/// with them, so that features resolve as in `cargo test --workspace`: after that, only the binary is
+/// left to build.
 pub fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

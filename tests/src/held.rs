@@ -164,6 +164,17 @@ impl Dialogue {
         Ok(Self(BufReader::new(stream)))
     }
 
+    /// What comes until the other side ends it.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end in time.
+    pub fn rest(&mut self) -> Outcome<String> {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest)?;
+        Ok(rest)
+    }
+
     /// Asks something: status and answer.
     ///
     /// # Errors

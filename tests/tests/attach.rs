@@ -13,10 +13,11 @@ use runstone::{
     OpenError, Query, Read, Runstone, TaskState, Tasks, approvals, effects, tasks, trays,
 };
 use runstone_tests::command::Runstone as Command;
-use runstone_tests::held::{Dialogue, Site};
+use runstone_tests::held::{Dialogue, Process, Site};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -530,6 +531,111 @@ fn work(log: &Path, worker: usize, calls: usize) -> Vec<usize> {
         }
     }
     won
+}
+
+#[test]
+fn a_handle_that_is_closed_has_its_answers_and_lets_go() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let there = Runstone::open(&site.log)?;
+    let mut followed = there.subscribe(Read::new(Query::of_type("chat.none")))?;
+    let following = std::thread::spawn(move || followed.next_blocking().is_none());
+    let writers: Vec<_> = (0..8)
+        .map(|_| {
+            let there = Log::clone(&there);
+            std::thread::spawn(move || {
+                let mut recorded = 0_u64;
+                loop {
+                    match there.append_blocking(NewEvent::new("chat.message", "s")) {
+                        Ok(_) => recorded += 1,
+                        // It was not sent any more, or was told so.
+                        Err(error) => return (recorded, error.code()),
+                    }
+                }
+            })
+        })
+        .collect();
+    while here.size() < 200 {
+        std::thread::yield_now();
+    }
+    there.close_blocking()?;
+    let mut recorded = 1;
+    for writer in writers {
+        let (own, code) = writer.join().map_err(|_| "a writer panicked")?;
+        assert!(["closed", "holder_lost"].contains(&code), "{code}");
+        recorded += own;
+    }
+    assert_eq!(here.size(), recorded, "everything recorded was answered");
+    assert!(following.join().map_err(|_| "the follower panicked")?);
+    let late = there.append_blocking(NewEvent::new("chat.message", "s"));
+    assert!(matches!(late, Err(AppendError::Closed)), "{late:?}");
+    assert_eq!(
+        there.count(&Query::everything()).unwrap_err().code(),
+        "closed"
+    );
+    there.close_blocking()?;
+    let server = here.server().ok_or("it is served")?;
+    while !server.attached().is_empty() {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+/// I65.
+#[test]
+fn connections_that_make_way_leave_nobody_in_doubt() -> Outcome {
+    let site = Site::new()?;
+    let mut limits = Limits::default();
+    limits.connections = 2;
+    let here = Runstone::options().serve(limits).create(&site.log)?;
+    let handles: Result<Vec<_>, _> = (0..4).map(|_| Runstone::open(&site.log)).collect();
+    let writers: Vec<_> = handles?
+        .into_iter()
+        .map(|there| {
+            std::thread::spawn(move || {
+                let mut recorded = 0_u64;
+                while recorded < 300 {
+                    match there.append_blocking(NewEvent::new("chat.message", "s")) {
+                        Ok(_) => recorded += 1,
+                        // All were busy, and it was turned away.
+                        Err(error) => assert_eq!(error.code(), "holder_lost", "{error}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.join().map_err(|_| "a writer was left in doubt")?;
+    }
+    assert_eq!(here.size(), 1 + 4 * 300);
+    Ok(())
+}
+
+#[test]
+fn commands_that_wait_do_so_on_one_connection_and_see_their_reader_go() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let server = here.server().ok_or("it is served")?;
+    let runstone = Command::on(&site.log);
+
+    runstone.value(["agent", "register", "bot"]);
+    let mut waiting = Process(runstone.command(["message", "wait", "bot"]).spawn()?);
+    while !server.attached().iter().any(|one| one.requests >= 6) {
+        assert!(waiting.0.try_wait()?.is_none(), "it waits");
+        std::thread::yield_now();
+    }
+    runstone.value(["message", "send", "bot", "--text", "hello"]);
+    assert!(waiting.0.wait()?.success());
+
+    let mut following = Process(runstone.command(["log", "--follow", "--all"]).spawn()?);
+    let mut first = String::new();
+    let mut output = BufReader::new(following.0.stdout.take().ok_or("no stdout")?);
+    output.read_line(&mut first)?;
+    assert!(first.contains("log.genesis"), "{first}");
+    // Nothing more is recorded, and it ends all the same.
+    drop(output);
+    assert!(following.0.wait()?.success());
+    Ok(())
 }
 
 #[tokio::test(flavor = "current_thread")]

@@ -135,6 +135,7 @@ fn watch(site: &Site, calls: usize, tasks: usize) -> Outcome<Done> {
     Ok(done)
 }
 
+/// I66, I72.
 #[test]
 fn what_many_processes_do_happens_once_whoever_holds_the_log() -> Outcome {
     let (calls, tasks) = (

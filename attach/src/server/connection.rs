@@ -11,10 +11,11 @@ use runstone_store::holder::Told;
 use runstone_store::{ErrorKind, Log};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 use tower_service::Service as _;
@@ -22,7 +23,7 @@ use tower_service::Service as _;
 /// What is taken of one that is turned away, at most.
 const LINGER_BYTES: u64 = 1 << 20;
 /// How long one that is turned away may take to go.
-const LINGER_TIME: Duration = Duration::from_secs(1);
+const LINGER_TIME: Duration = Duration::from_millis(250);
 
 /// One process that is attached.
 #[derive(Debug)]
@@ -183,7 +184,7 @@ pub(super) async fn serve_one(
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Arc::clone(&of_connection));
         let (mut router, shared) = (router.clone(), Arc::clone(&which));
-        async move {
+        Box::pin(async move {
             let asked = request.headers().get(LOG);
             let mut response = if asked.is_some_and(|asked| *asked != shared.log_id) {
                 refusal(&other_log())
@@ -192,31 +193,44 @@ pub(super) async fn serve_one(
             };
             response.headers_mut().insert(LOG, shared.log_id.clone());
             Ok::<_, Infallible>(response)
-        }
+        })
     });
     let io = TokioIo::new(Stalling::new(stream, limits.stall_time));
-    let served = http1::Builder::new()
+    let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_time)
         .serve_connection(io, service);
-    let mut served = std::pin::pin!(served);
     let ending = async {
         tokio::select! {
             () = connection.close.notified() => {}
             _ = stopping.wait_for(|is_stopping| *is_stopping) => {}
         }
     };
-    tokio::select! {
-        ended = served.as_mut() => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection ended early");
+    let (ended, is_sent_away) = tokio::select! {
+        ended = poll_fn(|context| served.poll_without_shutdown(context)) => (ended, false),
+        () = ending => {
+            let is_idle = !connection.is_busy.load(Ordering::SeqCst);
+            Pin::new(&mut served).graceful_shutdown();
+            let rest = poll_fn(|context| served.poll_without_shutdown(context));
+            match tokio::time::timeout(limits.stop_time, rest).await {
+                Ok(ended) => (ended, is_idle),
+                // What is under way is cut, and nobody knows what becomes of it.
+                Err(_) => return,
             }
         }
-        () = ending => {
-            served.as_mut().graceful_shutdown();
-            let _ = tokio::time::timeout(limits.stop_time, served).await;
-        }
+    };
+    let is_late = ended.as_ref().is_err_and(hyper::Error::is_timeout);
+    let mut stream = served.into_parts().io.into_inner();
+    if is_sent_away || is_late {
+        // Nothing of it is read any more: whoever asks at this moment was not heard, and is told so.
+        turn_away(&mut stream, "408 Request Timeout").await;
+        return;
     }
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    // Whoever does not listen is gone.
+    let _ = stream.shutdown().await;
 }
 
 /// Another log stands where the one stood that is asked.
@@ -230,7 +244,7 @@ fn other_log() -> Told {
 
 /// Says no in the least that a client understands, and takes what it was about to ask: a client that is
 /// cut off while it writes would not know whether it was heard.
-async fn turn_away(stream: &mut UnixStream, status: &str) {
+async fn turn_away(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), status: &str) {
     let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     let told = async {
         stream.write_all(answer.as_bytes()).await?;

@@ -1,6 +1,7 @@
 //! The stores that are compared: each in this process, durable, given the same events.
 
 mod fjall;
+mod followed;
 mod grouped;
 mod raw;
 mod redb_bare;
@@ -10,6 +11,7 @@ mod runstone;
 mod sqlite;
 mod umadb;
 
+pub(crate) use followed::follow;
 pub(crate) use runstone::log as runstone_log;
 
 use crate::event::{Event, Request, Unless};
@@ -91,8 +93,10 @@ impl Seen {
 /// What a workload needs of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Durable appends: every contender.
+    /// Durable appends.
     Append,
+    /// The same, with and without somebody who follows.
+    Follow,
     /// Conditions on tags.
     Condition,
     /// Conditions on a type alone.
@@ -114,7 +118,7 @@ pub(crate) struct Contender {
 
 impl Contender {
     pub(crate) fn can(&self, need: Need) -> bool {
-        need == Need::Append || self.needs.contains(&need)
+        self.needs.contains(&need)
     }
 
     /// Opens the store in a folder, or makes it there.
@@ -132,43 +136,59 @@ impl Contender {
     }
 }
 
-const ALL: &[Need] = &[Need::Condition, Need::TypeCondition, Need::Read];
+const APPEND: &[Need] = &[Need::Append];
+const ONE_TAG: &[Need] = &[Need::Append, Need::Condition, Need::Read];
+const ALL: &[Need] = &[
+    Need::Append,
+    Need::Condition,
+    Need::TypeCondition,
+    Need::Read,
+];
 const ALL_AND_RECEIPTS: &[Need] = &[
+    Need::Append,
     Need::Condition,
     Need::TypeCondition,
     Need::Read,
     Need::Receipt,
 ];
+const WHOLE: &[Need] = &[
+    Need::Append,
+    Need::Condition,
+    Need::TypeCondition,
+    Need::Read,
+    Need::Receipt,
+    Need::Follow,
+];
 
 /// Every contender, in the order of the table.
-pub(crate) const CONTENDERS: [Contender; 10] = [
+pub(crate) const CONTENDERS: [Contender; 11] = [
     Contender {
         name: "raw",
-        needs: &[],
+        needs: APPEND,
         open: raw::growing,
         compact: |_| Ok(()),
     },
     Contender {
         name: "raw-preallocated",
-        needs: &[],
+        needs: APPEND,
         open: raw::preallocated,
         compact: |_| Ok(()),
     },
     Contender {
         name: "redb-bare",
-        needs: &[],
+        needs: APPEND,
         open: redb_bare::open,
         compact: |_| Ok(()),
     },
     Contender {
         name: "redb",
-        needs: &[Need::Condition, Need::Read],
+        needs: ONE_TAG,
         open: redb_naive::open,
         compact: redb_naive::compact,
     },
     Contender {
         name: "fjall",
-        needs: &[Need::Condition, Need::Read],
+        needs: ONE_TAG,
         open: fjall::open,
         compact: fjall::compact,
     },
@@ -192,14 +212,20 @@ pub(crate) const CONTENDERS: [Contender; 10] = [
     },
     Contender {
         name: "runstone-no-folds",
-        needs: &[],
+        needs: APPEND,
         open: runstone::without_folds,
         compact: runstone::compact,
     },
     Contender {
         name: "runstone",
-        needs: ALL_AND_RECEIPTS,
+        needs: WHOLE,
         open: runstone::whole,
+        compact: runstone::compact,
+    },
+    Contender {
+        name: "runstone-followed",
+        needs: &[Need::Follow],
+        open: followed::open,
         compact: runstone::compact,
     },
 ];

@@ -19,7 +19,7 @@ struct Whole {
     has_folds: bool,
 }
 
-fn path(folder: &Path) -> PathBuf {
+pub(super) fn path(folder: &Path) -> PathBuf {
     folder.join("log")
 }
 

@@ -91,6 +91,13 @@ const fn whole(demand: Demand) -> Bar {
     }
 }
 
+const fn followed(demand: Demand) -> Bar {
+    Bar {
+        contender: "runstone-followed",
+        demand,
+    }
+}
+
 const fn plain(demand: Demand) -> Bar {
     Bar {
         contender: "runstone-plain",
@@ -121,7 +128,7 @@ const LOOPS: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 25] = [
+pub(crate) const WORKLOADS: [Workload; 26] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -133,6 +140,13 @@ pub(crate) const WORKLOADS: [Workload; 25] = [
     Workload {
         name: "append-64",
         clients: 64,
+        ..APPEND
+    },
+    Workload {
+        name: "append-followed",
+        clients: 64,
+        need: Need::Follow,
+        bars: &[followed(Demand::RatioAtLeast("runstone", 0.95))],
         ..APPEND
     },
     Workload {

@@ -7,10 +7,13 @@ use crate::session::{Access, Session};
 use runstone::{Item, Log, Query, Read, ReadError, Record};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, SystemTime};
 
-/// Time between two looks at the file.
+/// Time between two looks at the file, and at whoever reads.
 const POLL: Duration = Duration::from_millis(200);
+/// Events of a holder that are taken before they can be printed.
+const AHEAD: usize = 64;
 
 pub(crate) fn run(session: &Session, args: &LogArgs) -> Result<Exit, Failure> {
     let read = selection(args)?;
@@ -114,9 +117,19 @@ fn follow(session: &Session, mut read: Read, printer: &mut Printer<'_>) -> Resul
 
 /// Waits a little; a reader of stdout that went away ends the waiting.
 fn pause() -> Result<(), Failure> {
+    // What is polled for tells at once, so whatever else woke it up, the rest of the time remains.
+    if watch_stdout(POLL)? {
+        std::thread::sleep(POLL);
+    }
+    Ok(())
+}
+
+/// Waits for so long whether the reader of stdout goes away; answers whether something else ended
+/// the waiting.
+fn watch_stdout(at_most: Duration) -> Result<bool, Failure> {
     let stdout = std::io::stdout();
     let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
-    let time = Timespec::try_from(POLL).ok();
+    let time = Timespec::try_from(at_most).ok();
     let outcome = poll(&mut watched, time.as_ref());
     let gone = watched
         .iter()
@@ -124,11 +137,7 @@ fn pause() -> Result<(), Failure> {
     if gone {
         return Err(Failure::Closed);
     }
-    // What is polled for tells at once, so whatever else woke it up, the rest of the time remains.
-    if !matches!(outcome, Ok(0)) {
-        std::thread::sleep(POLL);
-    }
-    Ok(())
+    Ok(!matches!(outcome, Ok(0)))
 }
 
 /// What changes when something is recorded.
@@ -199,9 +208,24 @@ impl<'a> Printer<'a> {
         let mut results = Output::results();
         let mut buffer = Vec::new();
         let mut subscription = log.subscribe(read.clone())?;
-        while self.left != Some(0)
-            && let Some(record) = subscription.next_blocking()
-        {
+        // A thread of its own waits for events, so that it shows here when nobody reads them any more.
+        let (records, taken) = sync_channel(AHEAD);
+        std::thread::spawn(move || {
+            while let Some(record) = subscription.next_blocking() {
+                if records.send(record).is_err() {
+                    return;
+                }
+            }
+        });
+        while self.left != Some(0) {
+            let record = match taken.recv_timeout(POLL) {
+                Ok(record) => record,
+                Err(RecvTimeoutError::Timeout) => {
+                    watch_stdout(Duration::ZERO)?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             match record {
                 Ok(record) => {
                     self.lines.tick();

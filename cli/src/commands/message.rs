@@ -2,11 +2,11 @@
 
 use crate::args::{MessageCommand, MessagesArgs, ReadArgs, SendArgs, WaitArgs};
 use crate::error::{Exit, Failure, Report};
-use crate::output::{Output, printable, rfc3339};
+use crate::output::{HOLDER_LOST, Output, printable, rfc3339};
 use crate::session::{Access, Pauses, Session, instant};
-use runstone::Position;
 use runstone::agents::{AgentError, Heard, Message, Messages, NewMessage};
 use runstone::events::control::message as field;
+use runstone::{Log, Position};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::fmt::Write as _;
@@ -159,32 +159,54 @@ fn send(session: &Session, args: SendArgs) -> Result<Exit, Failure> {
     })
 }
 
-/// Looks until there is something. The log is closed between the looks.
+/// Looks once. Whoever holds the log is asked on the same way as before; the file is closed again.
+fn look(
+    session: &Session,
+    held: &mut Option<Log>,
+    args: &WaitArgs,
+    after: Option<Position>,
+) -> Result<Heard, Failure> {
+    let log = match held.take() {
+        Some(log) => log,
+        None => session.open(Access::Write)?,
+    };
+    let messages = Messages::new(&log);
+    let heard = messages.attend_blocking(&args.agent, after);
+    let heard = heard.and_then(|heard| {
+        if let Some(cursor) = heard.cursor.filter(|_| args.mark) {
+            messages.mark_read_blocking(&args.agent, cursor)?;
+        }
+        Ok(heard)
+    });
+    if log.is_attached() && heard.is_ok() {
+        *held = Some(log);
+    } else {
+        let closed = log.close_blocking();
+        let heard = heard?;
+        closed?;
+        return Ok(heard);
+    }
+    Ok(heard?)
+}
+
+/// Looks until there is something.
 fn wait(session: &Session, args: &WaitArgs) -> Result<Exit, Failure> {
     let begun = instant();
     let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut after = args.after.map(Position::new);
     let mut nothing = Heard::default();
     nothing.cursor = after;
+    let mut held = None;
     loop {
-        let heard = session.with(Access::Write, |log| {
-            let messages = Messages::new(log);
-            let heard = messages.attend_blocking(&args.agent, after)?;
-            if let Some(cursor) = heard.cursor
-                && args.mark
-            {
-                messages.mark_read_blocking(&args.agent, cursor)?;
-            }
-            Ok(heard)
-        });
-        match heard {
+        match look(session, &mut held, args, after) {
             Ok(heard) if !heard.is_empty() => return tell(session, &heard, Exit::Done),
             Ok(heard) => {
                 after = heard.cursor;
                 nothing = heard;
             }
-            // Whoever holds the log may be the one that writes.
-            Err(Failure::Report(report)) if report.exit == Exit::Busy => {}
+            // Whoever holds the log may be the one that writes; one that went away is followed by another.
+            Err(Failure::Report(report))
+                if report.exit == Exit::Busy || report.code == HOLDER_LOST => {}
             Err(failure) => return Err(failure),
         }
         let left = args.timeout.map_or(LONGEST_PAUSE, |timeout| {

@@ -87,10 +87,17 @@ pub struct Lost {
 /// A reply on its way.
 pub type Replying = Pin<Box<dyn Future<Output = Result<Reply, Lost>> + Send>>;
 
+/// A way to a holder that is on its way to its end.
+pub type Closing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Carries requests to whoever holds a log, as one principal.
 pub trait Holder: Debug + Send + Sync {
     /// Sends what is asked, JSON; the reply comes in the order of who answers.
     fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying;
+
+    /// Takes no more requests, waits for the replies that are on their way, and lets go of the holder.
+    /// Whoever follows is not waited for.
+    fn close(&self) -> Closing;
 
     /// The same way, as the principal of a credential.
     ///

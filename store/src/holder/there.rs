@@ -5,7 +5,7 @@ use super::asks::{
     RotateSigning, SettingsOf, SigningKeysOf, VkeysOf, Which,
 };
 use super::wire::Base64;
-use super::{Ask, Facts, Holder, Replying, Told, answer_of, send, wait};
+use super::{Ask, Closing, Facts, Holder, Refusal as _, Replying, Told, answer_of, send, wait};
 use crate::admin::{LogInfo, Principal, RecordedSettings};
 use crate::error::{AppendError, ErrorKind, ReadError};
 use crate::evidence::SigningKey;
@@ -20,6 +20,7 @@ use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::note::Vkey;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A log that somebody else holds.
@@ -32,6 +33,7 @@ pub(crate) struct There {
     vkey: Vkey,
     /// As they were told last.
     last: Mutex<Facts>,
+    is_closed: AtomicBool,
 }
 
 /// What was told is not what it should be.
@@ -58,6 +60,7 @@ impl There {
             log_id: log_id.map_err(|error| odd("log id", &error))?,
             vkey: vkey(&facts.vkey)?,
             last: Mutex::new(facts),
+            is_closed: AtomicBool::new(false),
         })
     }
 
@@ -79,7 +82,20 @@ impl There {
         Self::new(self.holder.acting_as(credential)?)
     }
 
+    /// Lets go of the holder once everything that was asked is answered; closing again does nothing.
+    pub(crate) fn close(&self) -> Closing {
+        self.is_closed.store(true, Ordering::SeqCst);
+        self.holder.close()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn replying<A: Ask>(&self, ask: &A) -> Result<Replying, A::Error> {
+        if self.is_closed() {
+            return Err(A::Error::of(AppendError::Closed.told()));
+        }
         send(self.holder.as_ref(), ask)
     }
 

@@ -231,7 +231,8 @@ impl Log {
 
     /// Drains what waits, flushes, signs and closes. Later calls of any handle answer `Closed`;
     /// closing again does nothing. Returns when done; a drop does the least instead: the next
-    /// open then replays the tail.
+    /// open then replays the tail. One that is attached waits for the answers that are on their way
+    /// and lets go of the process that holds the log, which goes on.
     ///
     /// # Errors
     ///
@@ -239,7 +240,10 @@ impl Log {
     pub fn close_blocking(&self) -> Result<(), AppendError> {
         match &self.backing {
             Backing::Here(here) => here.close_blocking(),
-            Backing::There(_) => Ok(()),
+            Backing::There(there) => {
+                crate::holder::wait(there.close());
+                Ok(())
+            }
         }
     }
 
@@ -252,7 +256,10 @@ impl Log {
     pub async fn close(&self) -> Result<(), AppendError> {
         match &self.backing {
             Backing::Here(here) => here.close().await,
-            Backing::There(_) => Ok(()),
+            Backing::There(there) => {
+                there.close().await;
+                Ok(())
+            }
         }
     }
 }

@@ -155,14 +155,15 @@ impl Followed {
             self.asked = None;
             match answer_of::<FollowPage>(reply) {
                 Ok(page) => self.take(page),
-                Err(ReadError::Closed) => self.ended = true,
                 Err(error) => return self.end(error),
             }
         }
     }
 
+    /// It ends with the log, wherever that was closed, and with what went wrong.
     fn end(&mut self, error: ReadError) -> Poll<Option<Item>> {
         self.ended = true;
-        Poll::Ready(Some(Err(error)))
+        let is_closed = self.there.is_closed() || matches!(error, ReadError::Closed);
+        Poll::Ready((!is_closed).then_some(Err(error)))
     }
 }

@@ -2,11 +2,11 @@
 
 use runstone::attach::Limits;
 use runstone::{NewEvent, Runstone};
-use runstone_tests::held::{PATIENCE, Site, parsed, post, raw};
+use runstone_tests::held::{Dialogue, PATIENCE, Site, parsed, post, raw};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -99,6 +99,109 @@ fn hostile_clients_harm_nobody() -> Outcome {
     here.append_blocking(NewEvent::new("chat.message", "s"))?;
     assert_eq!(here.size(), 2);
     assert!(here.health().is_ok());
+    Ok(())
+}
+
+/// I65.
+#[test]
+fn whoever_is_sent_away_is_told_that_nobody_heard_him() -> Outcome {
+    let site = Site::new()?;
+    let mut limits = Limits::default();
+    limits.connections = 1;
+    limits.idle_time = Duration::from_millis(300);
+    let here = Runstone::options().serve(limits).create(&site.log)?;
+    let socket = site.socket();
+    let is_unheard = |answer: &str| answer.starts_with("HTTP/1.1 408 ");
+
+    // One makes way for another one.
+    let first = UnixStream::connect(&socket)?;
+    first.set_read_timeout(Some(PATIENCE))?;
+    assert_eq!(post(&socket, "facts", "{}")?.0, 200);
+    let mut told = String::new();
+    BufReader::new(&first).read_to_string(&mut told)?;
+    assert!(is_unheard(&told), "{told}");
+    // Half a head, and nothing more.
+    let half = raw(&socket, b"POST /v1/facts HTTP/1.1\r\nhost:")?;
+    assert!(is_unheard(&half), "{half}");
+    // Nothing more, while the holder stops.
+    let mut idle = Dialogue::new(&socket)?;
+    assert_eq!(idle.ask("facts", "{}")?.0, 200);
+    here.close_blocking()?;
+    let told = idle.rest()?;
+    assert!(is_unheard(&told), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_body_without_an_end_is_given_up() -> Outcome {
+    let site = Site::new()?;
+    let mut limits = Limits::default();
+    limits.request_bytes = 4_096;
+    let _here = Runstone::options().serve(limits).create(&site.log)?;
+    let mut endless = UnixStream::connect(site.socket())?;
+    endless.set_read_timeout(Some(PATIENCE))?;
+    endless
+        .write_all(b"POST /v1/facts HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")?;
+    let chunk = [b"400\r\n".as_slice(), &[b' '; 1_024], b"\r\n"].concat();
+    // Whoever gives it up closes the connection, so that writing fails in the end.
+    while endless.write_all(&chunk).is_ok() {}
+    let mut told = String::new();
+    // What was said before that may be lost with it.
+    let _ = endless.read_to_string(&mut told);
+    assert!(
+        told.is_empty() || told.contains("request_too_large"),
+        "{told}"
+    );
+    assert_eq!(post(&site.socket(), "facts", "{}")?.0, 200);
+    Ok(())
+}
+
+/// What a client says of itself makes it nobody.
+#[test]
+fn nobody_is_a_person_by_saying_so() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let socket = site.socket();
+    let claim = runstone::effects::Claim::tool("s", "pay").request("k");
+    let request = runstone::approvals::ApprovalRequest::new(&claim, "pay");
+    let asked = runstone::approvals::Approvals::new(&here).request_blocking(&request)?;
+    let vote = json!({ "request": asked.position, "is_yes": true }).to_string();
+    let event = |more: &str| {
+        format!(r#"{{"events":[{{"type":"chat.message","stream":"s","data":{{}}{more}}}]}}"#)
+    };
+    for (name, body, code) in [
+        ("approval/vote", vote.clone(), "not_allowed"),
+        (
+            "append",
+            event(r#","principal":"human:ann""#),
+            "bad_request",
+        ),
+        ("append", event(r#","authority":"human""#), "bad_request"),
+        (
+            "append",
+            r#"{"events":[{"type":"approval.voted","stream":"s","data":{}}]}"#.to_owned(),
+            "owned_namespace",
+        ),
+        (
+            "approval/vote",
+            vote.replace('{', r#"{"principal":"human:ann","#),
+            "bad_request",
+        ),
+    ] {
+        let (status, told) = post(&socket, name, &body)?;
+        assert!(status >= 400 && told["code"] == code, "{status} {told}");
+    }
+    // A header says as little, and a tag is a tag.
+    let tagged = event(r#","tags":["authority:human"]"#);
+    let request = format!(
+        "POST /v1/append HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: human:ann\r\n\
+         x-principal: human:ann\r\ncontent-length: {}\r\n\r\n{tagged}",
+        tagged.len()
+    );
+    let (status, recorded) = parsed(&raw(&socket, request.as_bytes())?)?;
+    assert_eq!(status, 200, "{recorded}");
+    let last = here.record(runstone::Position::new(here.size() - 1))?;
+    assert_eq!(last.header.authority, runstone::Authority::System);
     Ok(())
 }
 
