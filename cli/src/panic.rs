@@ -11,6 +11,7 @@ use std::panic::{PanicHookInfo, set_hook};
 pub(crate) fn install(json: bool) {
     set_hook(Box::new(move |info| {
         if !runstone::store::panic_is_contained() {
+            crate::output::restore_terminal();
             report(info, json);
         }
     }));

@@ -263,3 +263,41 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) limit: u64,
 }
+
+const REPLAY: &str = "On a terminal a run is played: its events one after the other, each with the state of the run after \
+it: status, counts, tokens, cost, calls under way, the session. Recordings are played by their own clock.
+
+  space plays and pauses            n, right and p, left: the next event, the one before
+  home and end, G: first, last      g: to a revision (0 is the first), or with @ before it to a position
+  + and -: faster, slower           up, down, page up, page down: through a long event
+  q: ends it
+
+Without a terminal the events are printed as runstone log prints them, with --json as JSON; at their speed if \
+--speed is given, else at once.";
+
+/// Play a run on the terminal, event by event, with its state beside it.
+#[derive(Debug, Args)]
+#[command(after_long_help = REPLAY)]
+pub(crate) struct ReplayArgs {
+    /// Its stream
+    #[arg(value_name = "STREAM")]
+    pub(crate) stream: String,
+    /// How many times as fast as it was
+    #[arg(long, value_name = "X", value_parser = parse_speed)]
+    pub(crate) speed: Option<f64>,
+    /// Begin paused, to go on step by step
+    #[arg(long)]
+    pub(crate) step: bool,
+    /// Begin at this event of the stream, from 0
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_whole::<u64>)]
+    pub(crate) revision: u64,
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    let speed: f64 = text.parse().unwrap_or_default();
+    if (0.001..=1_000_000.0).contains(&speed) {
+        Ok(speed)
+    } else {
+        Err("it is a number from 0.001 to 1000000".to_owned())
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) use effect::{
     ShowEffectArgs, Stand, parse_json,
 };
 pub(crate) use events::{
-    AppendArgs, FiguresBy, ImportArgs, LogArgs, RunArgs, RunsArgs, ShowArgs, Which,
+    AppendArgs, FiguresBy, ImportArgs, LogArgs, ReplayArgs, RunArgs, RunsArgs, ShowArgs, Which,
 };
 pub(crate) use evidence::{
     CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,
@@ -152,6 +152,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     Fork(ForkArgs),
     Rollback(RollbackArgs),
+    Replay(ReplayArgs),
     /// List what was begun and never ended
     Orphans,
     #[command(subcommand)]

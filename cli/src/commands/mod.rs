@@ -27,6 +27,7 @@ mod message;
 mod meta;
 mod orphans;
 mod receipt;
+mod replay;
 mod rollback;
 mod run;
 mod runs;
@@ -68,6 +69,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Diff(args) => diff::run(&session, &args),
         Command::Fork(args) => fork::run(&session, args),
         Command::Rollback(args) => rollback::run(&session, args),
+        Command::Replay(args) => replay::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),
         Command::Approval(command) => approval::run(&session, command),

@@ -5,6 +5,7 @@ mod pretty;
 mod progress;
 mod record;
 mod table;
+mod terminal;
 mod text;
 mod time;
 
@@ -14,6 +15,7 @@ pub(crate) use progress::Progress;
 pub(crate) use record::{Fields, RecordLines, whole_record};
 pub(crate) use runstone::attach::line::{Head, on_one_line, rfc3339, write_record};
 pub(crate) use table::{Align, Table, Tone, paint};
+pub(crate) use terminal::{Screen, cell, restore_terminal};
 pub(crate) use text::{bytes, count, preview, printable, usd};
 pub(crate) use time::{duration, now, relative, with_dates};
 

@@ -1,0 +1,291 @@
+//! `runstone replay`: a run played on a terminal that tmux holds, and without one.
+
+use runstone_tests::command::{Runstone, binary, recordings};
+use runstone_tests::tamper::Outcome;
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Times that a terminal is looked at before a test fails. Each look is a process of its own.
+const LOOKS: usize = 4000;
+
+struct Site(tempfile::TempDir);
+
+impl Site {
+    fn new() -> Outcome<(Self, Runstone)> {
+        let site = Self(tempfile::tempdir()?);
+        let log = Runstone::on(site.log());
+        log.value(["init"]);
+        Ok((site, log))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.path().join("log")
+    }
+}
+
+/// A terminal of 80 columns and 24 rows, in which a command runs.
+struct Terminal(PathBuf);
+
+impl Terminal {
+    /// None where there is no tmux, which is said.
+    fn run(site: &Site, args: &[&str]) -> Outcome<Option<Self>> {
+        let socket = site.0.path().join("tmux");
+        let this = Self(socket);
+        let log = site.log();
+        let words = [&["--log", log.to_str().ok_or("no text")?], args].concat();
+        let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+        // What it leaves, and how it ends, is seen when it has ended.
+        let line = format!(
+            "'{}' {}; echo \"ended with $?\"; stty -a | grep -o ' echo '; exec sleep 600",
+            binary().display(),
+            words.join(" ")
+        );
+        let begun = this.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "80",
+            "-y",
+            "24",
+            &line,
+        ]);
+        match begun {
+            Ok(_) => Ok(Some(this)),
+            Err(error) if error.is::<std::io::Error>() => {
+                // Past the harness, which shows nothing of a test that passes.
+                std::io::stderr().write_all(b"SKIPPED: tmux is not installed\n")?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn tmux(&self, args: &[&str]) -> Outcome<String> {
+        let output = Command::new("tmux")
+            .arg("-S")
+            .arg(&self.0)
+            .args(args)
+            .output()?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    fn keys(&self, keys: &[&str]) -> Outcome {
+        self.tmux(&[&["send-keys"], keys].concat())?;
+        Ok(())
+    }
+
+    /// What is to be seen, once it holds.
+    fn see(&self, what: &str) -> Outcome<Vec<String>> {
+        let mut seen = String::new();
+        for _ in 0..LOOKS {
+            seen = self.tmux(&["capture-pane", "-p"])?;
+            if seen.contains(what) {
+                let lines: Vec<_> = seen.lines().map(str::to_owned).collect();
+                assert!(
+                    lines.iter().all(|line| line.chars().count() <= 80),
+                    "{seen}"
+                );
+                return Ok(lines);
+            }
+        }
+        Err(format!("{what} is not to be seen:\n{seen}").into())
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.tmux(&["kill-server"]);
+    }
+}
+
+fn append(log: &Runstone, events: &[Value]) -> Outcome {
+    let mut child = log.command(["append", "-"]).spawn()?;
+    let mut input = child.stdin.take().ok_or("no stdin")?;
+    for event in events {
+        writeln!(input, "{event}")?;
+    }
+    drop(input);
+    assert!(child.wait_with_output()?.status.success());
+    Ok(())
+}
+
+fn note(run: &str, n: u64) -> Value {
+    json!({"type": "data.noted", "stream": run, "data": {"text": format!("event number {n} of it")}})
+}
+
+/// A run of `events` events, with those of another between them.
+fn fill(log: &Runstone, events: u64) -> Outcome {
+    let both = (0..events).flat_map(|n| [note("run-1", n), note("run-2", n)]);
+    append(log, &both.collect::<Vec<_>>())
+}
+
+#[test]
+fn a_run_is_played_forwards_and_backwards() -> Outcome {
+    let (site, log) = Site::new()?;
+    fill(&log, 3000)?;
+    let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
+        return Ok(());
+    };
+    let lines = terminal.see("run-1  0/2,999  @1  paused")?;
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("event number 0 of it")),
+        "{lines:?}"
+    );
+    assert!(
+        lines.iter().any(|line| line.contains("tokens")),
+        "{lines:?}"
+    );
+    assert!(
+        lines.iter().any(|line| line.contains("q quit")),
+        "{lines:?}"
+    );
+    terminal.keys(&["n"])?;
+    terminal.see("1/2,999  @3 ")?;
+    terminal.see("event number 1 of it")?;
+    terminal.keys(&["Right", "Right"])?;
+    terminal.see("3/2,999  @7 ")?;
+    terminal.keys(&["p"])?;
+    terminal.see("2/2,999  @5 ")?;
+    terminal.see("event number 2 of it")?;
+    // To a revision, far over what is kept, and back before it.
+    terminal.keys(&["g", "2500", "Enter"])?;
+    terminal.see("2,500/2,999  @5001 ")?;
+    terminal.see("event number 2500 of it")?;
+    terminal.keys(&["Left"])?;
+    terminal.see("2,499/2,999  @4999 ")?;
+    terminal.keys(&["g", "9", "Enter"])?;
+    terminal.see("9/2,999  @19 ")?;
+    // To a position: the newest event of the run by then.
+    terminal.keys(&["@", "100", "Enter"])?;
+    terminal.see("49/2,999  @99 ")?;
+    terminal.keys(&["g", "3000", "Enter"])?;
+    terminal.see("there is no such event")?;
+    terminal.keys(&["End"])?;
+    terminal.see("2,999/2,999  @5999  end")?;
+    terminal.keys(&["Home"])?;
+    terminal.see("run-1  0/2,999  @1 ")?;
+    // Without the time between them it plays to the end.
+    terminal.keys(&["+", "+", "Space"])?;
+    terminal.see("2,999/2,999  @5999  end x4")?;
+    terminal.keys(&["q"])?;
+    ended(&terminal)
+}
+
+/// The terminal is as it was: what was on it before is there, and what is typed is seen.
+fn ended(terminal: &Terminal) -> Outcome {
+    let lines = terminal.see("ended with 0")?;
+    assert!(
+        !lines.iter().any(|line| line.contains("q quit")),
+        "{lines:?}"
+    );
+    terminal.see(" echo")?;
+    assert_eq!(
+        terminal
+            .tmux(&["display", "-p", "#{cursor_flag} #{alternate_on}"])?
+            .trim(),
+        "1 0"
+    );
+    Ok(())
+}
+
+#[test]
+fn the_terminal_comes_back_whatever_ends_it() -> Outcome {
+    for how in ["key", "signal"] {
+        let (site, log) = Site::new()?;
+        fill(&log, 3)?;
+        let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
+            return Ok(());
+        };
+        terminal.see("0/2  @1  paused")?;
+        if how == "key" {
+            terminal.keys(&["C-c"])?;
+        } else {
+            let shell = terminal.tmux(&["display", "-p", "#{pane_pid}"])?;
+            let killed = Command::new("pkill")
+                .args(["-TERM", "-P", shell.trim()])
+                .status()?;
+            assert!(killed.success());
+        }
+        ended(&terminal)?;
+    }
+    Ok(())
+}
+
+/// What an agent read somewhere does not reach whoever looks at it.
+#[test]
+fn content_does_not_drive_the_terminal() -> Outcome {
+    let (site, log) = Site::new()?;
+    let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31mred\u{9b}5m\u{202e}";
+    let event =
+        json!({"type": "data.noted", "stream": "run-1", "source": "x", "data": {"a": evil}});
+    append(&log, &[event, note("run-1", 1)])?;
+    let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
+        return Ok(());
+    };
+    terminal.see("0/1  @1  paused")?;
+    terminal.see("\\u001b]0;owned")?;
+    let raw = terminal.tmux(&["capture-pane", "-p", "-e"])?;
+    assert!(
+        !raw.contains("\u{1b}[31m") && !raw.contains("\u{9b}"),
+        "{raw:?}"
+    );
+    let title = terminal.tmux(&["display", "-p", "#{pane_title}"])?;
+    assert!(!title.contains("owned"), "{title}");
+    Ok(())
+}
+
+/// A recorded session: what it used grows beside it.
+#[test]
+fn a_recorded_session_is_played_with_what_it_used() -> Outcome {
+    let Some(folder) = recordings("claude-code") else {
+        return Ok(());
+    };
+    let (site, log) = Site::new()?;
+    log.ended(&["import", folder.to_str().ok_or("no text")?]);
+    let runs = log.values(["runs"]);
+    let tokens = |run: &Value| run["tokens"].as_u64().unwrap_or_default();
+    let run = runs.iter().max_by_key(|run| tokens(run)).ok_or("no run")?;
+    let stream = run["stream"].as_str().ok_or("no stream")?;
+    let Some(terminal) = Terminal::run(&site, &["replay", stream, "--step"])? else {
+        return Ok(());
+    };
+    let shown = |lines: &[String]| -> Option<u64> {
+        let line = lines.iter().find_map(|line| line.split_once("| tokens"))?;
+        line.1.trim().replace(',', "").parse().ok()
+    };
+    assert_eq!(shown(&terminal.see("| tokens")?), Some(0));
+    terminal.keys(&["g", "40", "Enter"])?;
+    let middle = shown(&terminal.see(" 40/")?).ok_or("no tokens")?;
+    terminal.keys(&["End"])?;
+    let end = shown(&terminal.see("  end x1")?).ok_or("no tokens")?;
+    assert!(0 < middle && middle < end, "{middle} {end}");
+    assert_eq!(end, tokens(run));
+    terminal.keys(&["q"])?;
+    ended(&terminal)
+}
+
+#[test]
+fn without_a_terminal_it_is_as_the_log_prints_it() -> Outcome {
+    let (_site, log) = Site::new()?;
+    fill(&log, 5)?;
+    let all = log.values(["log", "--stream", "run-1"]);
+    assert_eq!(log.values(["replay", "run-1"]), all);
+    let fast = ["replay", "run-1", "--speed", "1000000", "--revision", "3"];
+    assert_eq!(log.values(fast), all[3..]);
+    let (exit, lines, _) = log.shown(&["replay", "run-1"]);
+    assert_eq!((exit, lines.lines().count()), (0, 5));
+    let (exit, _, code) = log.ended(&["replay", "nobody"]);
+    assert_eq!((exit, code.as_str()), (5, "run_not_found"));
+    let (exit, _, code) = log.ended(&["replay", "run-1", "--speed", "0"]);
+    assert_eq!((exit, code.as_str()), (2, "usage"));
+    Ok(())
+}
