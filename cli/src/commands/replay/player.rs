@@ -8,7 +8,7 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::Screen;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, poll, read};
 use runstone::{Log, Position, Query, Read, ReadError, Record};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,7 +129,8 @@ impl<'a> Player<'a> {
     pub(super) fn play(mut self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Report::of(Exit::Storage, "storage_io", &error);
         let ended = Arc::new(AtomicBool::new(false));
-        for signal in [SIGHUP, SIGINT, SIGTERM] {
+        // A terminal that hangs up ends the process: there is nothing to give back.
+        for signal in [SIGINT, SIGTERM] {
             signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(failed)?;
         }
         let screen = Screen::take().map_err(failed)?;
