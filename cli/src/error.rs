@@ -143,6 +143,7 @@ from_log_errors!(
     runstone::agents::AgentError,
     runstone::approvals::ApprovalError,
     runstone::TaskError,
+    runstone::RunError,
     runstone::BudgetError,
     runstone::SweepError,
     runstone::trays::TrayError,

@@ -43,6 +43,7 @@ fn own(code: &str) -> Hints {
         "withheld" => &["ask whoever exported the log for an export that holds it"],
         "pack_empty" => &["runstone log with the same filters shows what matches"],
         "pack_name" => &["name a directory that does not exist yet"],
+        "no_such_point" => &["runstone log --stream STREAM --limit 1 shows where the run begins"],
         "run_not_found" => &["runstone runs lists the runs"],
         "fold_unknown" => &["runstone folds lists the folds"],
         "unknown_format" | "import_unknown_format" => {

@@ -10,7 +10,7 @@ use crate::budgets::{Amounts, BudgetError, Budgets, Charged, Open, Opened, Owner
 use crate::command::{Waiting, at_once};
 use crate::effects::{Change, Claim, Claimed, EffectError, Effects, Target};
 use crate::lease::Hold;
-use crate::runs::{self, Begin, Begun, RunError, RunHeld};
+use crate::runs::{self, Begin, Begun, Fork, Forked, RollBack, RunError, RunHeld};
 use crate::sessions;
 use crate::sweep::{SweepError, Swept, sweep};
 use crate::tasks::ask::Order;
@@ -211,6 +211,14 @@ asks! {
             order => tasks.run_blocking(&order, Granted::of),
         }
     };
+
+    /// Goes on from a point of a run in another one.
+    "run/fork" ForkRun { fork: Fork } -> Forked, RunError:
+        |self, log| runs::fork_blocking(log, &self.fork);
+
+    /// Rolls session and steps of a run back.
+    "run/roll_back" RollBackRun { back: RollBack } -> Position, RunError:
+        |self, log| runs::roll_back_blocking(log, &self.back);
 
     /// Opens a tray.
     "tray/open" OpenTray {

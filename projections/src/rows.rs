@@ -17,9 +17,11 @@ const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> = standard().wit
 pub(crate) struct RunRow {
     pub(crate) scope: String,
     pub(crate) imported: bool,
-    /// Position of the first `run.started`.
+    /// Position of the first `run.started` or `run.forked`.
     pub(crate) started: Option<u64>,
     pub(crate) parent: Option<String>,
+    /// The stream that it was forked from, and the last position that it shares with it.
+    pub(crate) forked: Option<(String, u64)>,
     pub(crate) finished: Option<FinishedRow>,
     /// Position of `run.started` or of the last `run.resumed`.
     pub(crate) fence: u64,
@@ -64,6 +66,13 @@ pub(crate) struct FinishedRow {
     pub(crate) recorded_at_us: u64,
     pub(crate) occurred_at_us: Option<u64>,
     pub(crate) status: Option<String>,
+}
+
+/// A row, and after how many events of its stream it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Dated<T> {
+    pub(crate) event: u64,
+    pub(crate) row: T,
 }
 
 /// The newest attempt of one step.
@@ -486,6 +495,7 @@ mod tests {
             imported: true,
             started: Some(1),
             parent: None,
+            forked: Some(("run-0".to_owned(), 3)),
             finished: Some(finished),
             fence: 1,
             lease: None,

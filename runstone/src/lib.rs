@@ -76,6 +76,7 @@ pub use runstone_codec as codec;
 pub use runstone_import as import;
 pub use runstone_projections as projections;
 pub use runstone_receipt as receipt;
+pub use runstone_replay as replay;
 pub use runstone_store as store;
 
 pub use runstone_codec::{

@@ -264,24 +264,6 @@ pub(crate) struct RunArgs {
     pub(crate) limit: u64,
 }
 
-/// Show the session, the calls and the summary of a run, now or at a point.
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("point").args(["at", "revision", "time"]))]
-pub(crate) struct StateArgs {
-    /// Its stream
-    #[arg(value_name = "STREAM")]
-    pub(crate) stream: String,
-    /// As of this position of the log, inclusive
-    #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
-    pub(crate) at: Option<u64>,
-    /// As of this event of the stream, from 0, inclusive
-    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
-    pub(crate) revision: Option<u64>,
-    /// As of this time by the log's clock: RFC 3339, a date, or how long ago as in 2h
-    #[arg(long, value_name = "T")]
-    pub(crate) time: Option<String>,
-}
-
 const REPLAY: &str = "On a terminal a run is played: its events one after the other, each with the state of the run after \
 it: status, counts, tokens, cost, calls under way, the session. Recordings are played by their own clock.
 

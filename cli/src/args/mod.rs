@@ -10,6 +10,7 @@ mod events;
 mod evidence;
 mod pack;
 mod task;
+mod travel;
 mod tray;
 mod values;
 
@@ -31,8 +32,7 @@ pub(crate) use effect::{
     ShowEffectArgs, Stand, parse_json,
 };
 pub(crate) use events::{
-    AppendArgs, FiguresBy, ImportArgs, LogArgs, ReplayArgs, RunArgs, RunsArgs, ShowArgs, StateArgs,
-    Which,
+    AppendArgs, FiguresBy, ImportArgs, LogArgs, ReplayArgs, RunArgs, RunsArgs, ShowArgs, Which,
 };
 pub(crate) use evidence::{
     CheckpointArgs, CheckpointCommand, ConsistencyArgs, ConsistencyCommand, ConsistencyVerifyArgs,
@@ -44,6 +44,7 @@ pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,
 };
+pub(crate) use travel::{DiffArgs, ForkArgs, RollbackArgs, Sides, StateArgs, point};
 pub(crate) use tray::{AddArgs, ClaimNextArgs, Next, ShowTrayArgs, TrayCommand, TraysArgs};
 pub(crate) use values::{parse_expected, parse_time, parse_when};
 
@@ -146,8 +147,11 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Show one run
     Run(RunArgs),
-    /// Show the session, the calls and the summary of a run, now or at a point
+    /// Show the session, the steps, the calls and the summary of a run, now or at a point
     State(StateArgs),
+    Diff(DiffArgs),
+    Fork(ForkArgs),
+    Rollback(RollbackArgs),
     Replay(ReplayArgs),
     /// List what was begun and never ended
     Orphans,

@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 mod confirm;
 mod costs;
+mod diff;
 mod doctor;
 mod effect;
 mod epoch;
@@ -15,6 +16,7 @@ mod erase;
 mod evidence;
 mod export;
 mod folds;
+mod fork;
 mod hold;
 mod import;
 mod init;
@@ -26,6 +28,7 @@ mod meta;
 mod orphans;
 mod receipt;
 mod replay;
+mod rollback;
 mod run;
 mod runs;
 mod schema;
@@ -63,6 +66,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Runs(args) => runs::list(&session, &args),
         Command::Run(args) => run::run(&session, &args),
         Command::State(args) => state::run(&session, &args),
+        Command::Diff(args) => diff::run(&session, &args),
+        Command::Fork(args) => fork::run(&session, args),
+        Command::Rollback(args) => rollback::run(&session, args),
         Command::Replay(args) => replay::run(&session, &args),
         Command::Orphans => orphans::run(&session),
         Command::Effect(command) => effect::run(&session, command),

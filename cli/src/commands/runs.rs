@@ -7,7 +7,7 @@ use crate::output::{
 };
 use crate::session::{Access, Session};
 use runstone::Log;
-use runstone::projections::runs::{self, RunFilter, RunStatus, RunSummary};
+use runstone::projections::runs::{self, ForkPoint, RunFilter, RunStatus, RunSummary};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -25,6 +25,7 @@ pub(crate) struct Line<'a> {
     started: Option<String>,
     ended: Option<String>,
     parent: Option<&'a str>,
+    forked_from: Option<&'a ForkPoint>,
 }
 
 impl<'a> Line<'a> {
@@ -49,6 +50,7 @@ impl<'a> Line<'a> {
             started: rfc3339(run.began_at_us()),
             ended: run.ended_at_us().and_then(rfc3339),
             parent: run.parent.as_deref(),
+            forked_from: run.forked_from.as_ref(),
         }
     }
 }
@@ -104,7 +106,7 @@ fn table(log: &Log, all: &[RunSummary], output: &Output) -> String {
         };
         table.row(vec![
             (run.stream.clone(), Tone::Plain),
-            (line.name.unwrap_or_default(), Tone::Plain),
+            (named(line.name, line.forked_from), Tone::Plain),
             (line.status.to_owned(), tone_of(&run.status)),
             (started, Tone::Dim),
             (took(run), Tone::Plain),
@@ -117,9 +119,25 @@ fn table(log: &Log, all: &[RunSummary], output: &Output) -> String {
     table.text()
 }
 
+/// A run by its name, and where it was forked.
+fn named(name: Option<String>, forked_from: Option<&ForkPoint>) -> String {
+    let name = name.unwrap_or_default();
+    match forked_from {
+        Some(fork) => format!("{name} (fork of {}, {})", fork.stream, fork.at),
+        None => name,
+    }
+}
+
 /// Says how many runs wait for somebody.
 fn stuck(all: &[RunSummary], output: &Output) {
-    let words = [RunStatus::Crashed, RunStatus::Aborted, RunStatus::Paused].map(|status| {
+    let waiting = [
+        RunStatus::Crashed,
+        RunStatus::Aborted,
+        RunStatus::Forked,
+        RunStatus::RolledBack,
+        RunStatus::Paused,
+    ];
+    let words = waiting.map(|status| {
         let runs = all.iter().filter(|run| run.status == status).count();
         (runs, status)
     });
@@ -163,7 +181,7 @@ fn tone_of(status: &RunStatus) -> Tone {
     match status.as_str() {
         "success" | "completed" => Tone::Good,
         "error" | "terminal" | "crashed" | "failed" => Tone::Bad,
-        "paused" | "aborted" | "escalated" | "cancelled" => Tone::Warn,
+        "paused" | "aborted" | "forked" | "rolled_back" | "escalated" | "cancelled" => Tone::Warn,
         "unknown" => Tone::Dim,
         _ => Tone::Plain,
     }
@@ -190,6 +208,10 @@ pub(crate) fn whole(run: &RunSummary, line: &Line<'_>, output: &Output) -> Strin
     );
     if let Some(parent) = line.parent {
         put("parent", &printable(parent));
+    }
+    if let Some(fork) = line.forked_from {
+        let from = format!("{}, after position {}", printable(&fork.stream), fork.at);
+        put("forked from", &from);
     }
     if let Some(holder) = &run.holder {
         let gone = if run.status == RunStatus::Crashed {

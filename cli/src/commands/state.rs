@@ -3,14 +3,14 @@
 use super::budget;
 use super::effect;
 use super::runs;
-use crate::args::{StateArgs, parse_when};
+use crate::args::StateArgs;
 use crate::error::{Exit, Failure, Report};
-use crate::output::{now, printable};
+use crate::output::{Align, Output, Table, Tone, printable};
 use crate::session::{Access, Session};
-use runstone::budgets::{self, Budgets};
+use runstone::Log;
+use runstone::budgets::Budgets;
 use runstone::codec::Position;
-use runstone::effects::of_stream;
-use runstone::{Log, Query, Read, ReadError, sessions};
+use runstone::replay::{State, Step, StepStatus, state};
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -20,59 +20,148 @@ struct Answer<'a> {
     stream: &'a str,
     position: Position,
     session: &'a Value,
+    steps: Vec<StepLine<'a>>,
     budgets: &'a [budget::Line],
     effects: &'a [effect::Line],
     summary: &'a runs::Line<'a>,
 }
 
-pub(crate) fn run(session: &Session, args: &StateArgs) -> Result<Exit, Failure> {
-    let output = &session.output;
-    session.with(Access::Folds, |log| {
-        let (stream, at) = (&args.stream, point(log, args)?);
-        let run = runstone::runs::as_of(log, stream, at)?;
-        let run = run.ok_or_else(|| absent(stream, args))?;
-        let document = sessions::state_at(log, stream, Some(at))?;
-        if document.missing > 0 {
-            let missing = document.missing;
-            output.warn(
-                "session_incomplete",
-                &format!("{missing} changes of the session were erased or cannot be read; it is without them"),
-            );
+/// A step as other programs see it.
+#[derive(Serialize)]
+struct StepLine<'a> {
+    node: Option<&'a str>,
+    attempt: u64,
+    status: StepStatus,
+    began: Option<Position>,
+    ended: Option<Position>,
+}
+
+impl<'a> StepLine<'a> {
+    fn of(step: &'a Step) -> Self {
+        Self {
+            node: step.node.as_deref(),
+            attempt: step.attempt,
+            status: step.status,
+            began: step.began,
+            ended: step.ended,
         }
-        let value = document.document.into_value();
-        let effects: Vec<_> = of_stream(log, stream, at)?
-            .iter()
-            .map(|found| effect::Line::of(log, found, output))
-            .collect();
-        let ledger = Budgets::new(log);
-        let budgets = budgets::state_at(log, stream, at)?;
-        let budgets = budgets.iter().map(|found| budget::Line::of(&ledger, found));
-        let budgets = budgets.collect::<Result<Vec<_>, _>>()?;
-        let summary = runs::Line::of(log, &run, output);
-        let answer = Answer {
-            stream,
-            position: at,
-            session: &value,
-            budgets: &budgets,
-            effects: &effects,
-            summary: &summary,
-        };
-        output.answer(&answer, || {
-            let mut text = runs::whole(&run, &summary, output);
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "\nas of position {at}");
-            if !effects.is_empty() {
-                let _ = writeln!(text, "\n{}", effect::table(&effects, output));
-            }
-            if !budgets.is_empty() {
-                let _ = writeln!(text, "\n{}", budget::table(&budgets, output));
-            }
-            let json = serde_json::to_string_pretty(&value).unwrap_or_default();
-            let _ = write!(text, "\n{}", printable(&json));
-            text
+    }
+}
+
+pub(crate) fn run(session: &Session, args: &StateArgs) -> Result<Exit, Failure> {
+    session.with(Access::Folds, |log| {
+        let stream = &args.stream;
+        let at = args.point()?.find(log, stream)?;
+        let at = at.ok_or_else(|| absent(stream, args))?;
+        let told = shown(session, log, (stream, at), |answer, state| {
+            let output = &session.output;
+            output.answer(answer, || text(answer, state, output))?;
+            Ok(())
         })?;
+        told.ok_or_else(|| absent(stream, args))?;
         Ok(Exit::Done)
     })
+}
+
+/// What is answered for a point, as a value; `None` if nothing was recorded by then.
+pub(crate) fn answered(
+    session: &Session,
+    log: &Log,
+    stream: &str,
+    at: Position,
+) -> Result<Option<Value>, Failure> {
+    // Its members have names, so it is a value.
+    shown(session, log, (stream, at), |answer, _| {
+        Ok(serde_json::to_value(answer).unwrap_or_default())
+    })
+}
+
+fn shown<T>(
+    session: &Session,
+    log: &Log,
+    (stream, at): (&str, Position),
+    show: impl FnOnce(&Answer<'_>, &State) -> Result<T, Failure>,
+) -> Result<Option<T>, Failure> {
+    let output = &session.output;
+    let Some(state) = state(log, stream, at)? else {
+        return Ok(None);
+    };
+    let missing = state.session.missing;
+    if missing > 0 {
+        output.warn(
+            "session_incomplete",
+            &format!(
+                "{missing} changes of the session were erased or cannot be read; it is without them"
+            ),
+        );
+    }
+    let effects = state.effects.iter();
+    let effects: Vec<_> = effects
+        .map(|found| effect::Line::of(log, found, output))
+        .collect();
+    let ledger = Budgets::new(log);
+    let budgets = state.budgets.iter();
+    let budgets = budgets.map(|found| budget::Line::of(&ledger, found));
+    let budgets = budgets.collect::<Result<Vec<_>, _>>()?;
+    let summary = runs::Line::of(log, &state.summary, output);
+    let answer = Answer {
+        stream,
+        position: at,
+        session: state.session.document.value(),
+        steps: state.steps.iter().map(StepLine::of).collect(),
+        budgets: &budgets,
+        effects: &effects,
+        summary: &summary,
+    };
+    show(&answer, &state).map(Some)
+}
+
+fn text(answer: &Answer<'_>, state: &State, output: &Output) -> String {
+    let mut text = runs::whole(&state.summary, answer.summary, output);
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "\nas of position {}", answer.position);
+    if !state.steps.is_empty() {
+        let _ = writeln!(text, "\n{}", steps(&state.steps, output));
+    }
+    if !answer.effects.is_empty() {
+        let _ = writeln!(text, "\n{}", effect::table(answer.effects, output));
+    }
+    if !answer.budgets.is_empty() {
+        let _ = writeln!(text, "\n{}", budget::table(answer.budgets, output));
+    }
+    let json = serde_json::to_string_pretty(answer.session).unwrap_or_default();
+    let _ = write!(text, "\n{}", printable(&json));
+    text
+}
+
+fn steps(steps: &[Step], output: &Output) -> String {
+    let columns = [
+        ("step", Align::Left),
+        ("attempt", Align::Right),
+        ("status", Align::Left),
+        ("began", Align::Right),
+        ("ended", Align::Right),
+    ];
+    let mut table = Table::new(output, &columns);
+    for step in steps {
+        let at = |position: Option<Position>| {
+            let text = position.map_or_else(String::new, |at| at.to_string());
+            (text, Tone::Dim)
+        };
+        let tone = match step.status {
+            StepStatus::Failed | StepStatus::Blocked => Tone::Warn,
+            _ => Tone::Plain,
+        };
+        let node = step.node.as_deref().unwrap_or("(erased)");
+        table.row(vec![
+            (node.to_owned(), Tone::Plain),
+            (step.attempt.to_string(), Tone::Plain),
+            (step.status.to_string(), tone),
+            at(step.began),
+            at(step.ended),
+        ]);
+    }
+    table.text()
 }
 
 fn absent(stream: &str, args: &StateArgs) -> Report {
@@ -84,33 +173,5 @@ fn absent(stream: &str, args: &StateArgs) -> Report {
         report.hint("runstone log --stream STREAM --limit 1 shows where it begins")
     } else {
         report
-    }
-}
-
-/// The position that is meant: of the newest event of the stream, unless a point is given.
-fn point(log: &Log, args: &StateArgs) -> Result<Position, Failure> {
-    let stream = &args.stream;
-    if let Some(at) = args.at {
-        let size = log.size();
-        if at >= size {
-            let what = format!("at position {at}; the log has {size}");
-            return Err(ReadError::NotFound { what }.into());
-        }
-        return Ok(Position::new(at));
-    }
-    if let Some(revision) = args.revision {
-        return Ok(log.record_by_revision(stream, revision)?.position);
-    }
-    let mut newest = Read::new(Query::stream(stream)).without_payloads();
-    newest.reverse = true;
-    newest.limit = Some(1);
-    if let Some(time) = &args.time {
-        let until =
-            parse_when(time, now()).map_err(|why| Report::usage(format!("--time: {why}")))?;
-        newest.until_us = Some(until);
-    }
-    match log.read(newest)?.next() {
-        Some(record) => Ok(record?.position),
-        None => Err(absent(stream, args).into()),
     }
 }

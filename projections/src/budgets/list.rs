@@ -181,13 +181,10 @@ fn budget_of(id: &OwnerId, mut row: OwnerRow, rules: &Rules, now_us: u64) -> Bud
 ///
 /// [`BudgetError::Read`] if the log cannot be read.
 pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, BudgetError> {
-    let of_stream = Item::new().stream(stream);
+    let of_stream = Item::new().stream(stream).of_type("budget.*");
     let mut tags = BTreeSet::new();
     for record in log.read(Read::new(Query::from(of_stream)).to(at).without_payloads())? {
-        let record = record?;
-        if record.header.event_type.starts_with("budget.") {
-            tags.extend(record.header.tags);
-        }
+        tags.extend(record?.header.tags);
     }
     if tags.is_empty() {
         return Ok(Vec::new());

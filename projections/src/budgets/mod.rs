@@ -478,6 +478,16 @@ impl Budgets {
     async fn opening(&self, open: &Open, waiting: Waiting) -> Result<Opened, BudgetError> {
         let parent = open.parent_of();
         let parent = parent.map(|parent| self.id_of(parent)).transpose()?;
+        self.open_below(open, parent, waiting).await
+    }
+
+    /// [`open`](Self::open) below an owner as the log knows it.
+    pub(crate) async fn open_below(
+        &self,
+        open: &Open,
+        parent: Option<OwnerId>,
+        waiting: Waiting,
+    ) -> Result<Opened, BudgetError> {
         for _ in 0..REDECIDED {
             let (candidates, decide) = open::opening(open, parent.clone(), &self.in_force()?)?;
             let verdict = Command::new(&self.log, candidates, decide)?

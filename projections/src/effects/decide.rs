@@ -2,6 +2,7 @@
 //! chooses is recorded in the same step.
 
 use super::fold::{FOLD, LEASE, effect_key};
+use super::inherit::Inherited;
 use super::{Effect, EffectId};
 use crate::approvals::{Asks, Blocked, gate};
 use crate::budgets::decide::{Books, CANDIDATES, Ended, Ending, Recorded, Took, Use, position_of};
@@ -10,7 +11,7 @@ use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
 use crate::lease::{Hold, Length, Moment};
 use crate::rows::EffectRow;
-use crate::runs::{RunHeld, is_held};
+use crate::runs::{self, RunHeld, is_held};
 use crate::settings::Settings;
 use crate::view;
 use runstone_codec::{Authority, Control, Position, TypedEvent};
@@ -24,6 +25,8 @@ pub(super) const CLAIMED: usize = 0;
 pub(super) const UNKNOWN: usize = 1;
 pub(super) const REFUSED: usize = 2;
 
+/// Code of an outcome that is unknown because the run was forked while it was made.
+const FORKED: &str = "forked";
 /// Code of an outcome that is unknown because its holder let the lease pass, or is gone.
 const LEASE_OVER: &str = "lease_over";
 
@@ -80,6 +83,8 @@ impl Why {
 /// What a claim goes by.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
+    /// Where it is recorded.
+    pub(super) stream: String,
     /// The settings that it was made under.
     pub(super) settings_at: Option<Position>,
     pub(super) hold: Hold,
@@ -95,6 +100,10 @@ pub(super) struct Terms {
     /// What the attempt before it held; candidates follow those.
     pub(super) endings: Vec<Ending>,
     pub(super) rules: Rules,
+    /// Whether its key is one of its run.
+    pub(super) is_of_run: bool,
+    /// What the runs before say of it, if its run is a fork.
+    pub(super) inherited: Inherited,
 }
 
 /// Candidates of a claim itself.
@@ -135,12 +144,19 @@ pub(super) fn claim(
     {
         return Ok(Decision::nothing(Verdict::StaleRun));
     }
+    if terms.is_of_run && runs::forked(context, &terms.stream)? != terms.inherited.forked {
+        // The run was forked while this was read.
+        return Ok(Decision::nothing(Verdict::Reconfigured));
+    }
     let (id, binding) = claimed_id(context)?;
     let (opening, now_us) = (context.opening(), context.now_us());
     let steady_us = context.steady_us();
     let row = row_of(context, &id)?;
     let Some(row) = row else {
-        return grant(context, terms, id, (1, &[]));
+        return match &terms.inherited.call {
+            Some(call) => inherit(context, terms, id, (call, &binding)),
+            None => grant(context, terms, id, (1, &[])),
+        };
     };
     let is_over = row.lease.is_over(&opening, steady_us);
     let effect = |why| {
@@ -188,6 +204,44 @@ pub(super) fn claim(
         .bytes(field::KEY, id.digest)
         .text(field::WHY, code);
     Ok(Decision::record(REFUSED, control, effect(why)))
+}
+
+/// What the runs before say of a call that the fork has not claimed: what they made is not made again.
+/// What they had begun is recorded as begun here, so that it can be settled here.
+fn inherit(
+    context: &mut DecideContext<'_>,
+    terms: &Terms,
+    id: EffectId,
+    ((of, row), binding): (&(EffectId, EffectRow), &[u8]),
+) -> Result<Decision<Verdict>, AppendError> {
+    let (opening, steady_us) = (context.opening(), context.steady_us());
+    let stands = |id: EffectId, row: &EffectRow, why| {
+        let effect = Effect::of(id, row, &Moment::Now(opening, steady_us));
+        Verdict::Stands(Box::new(effect), why)
+    };
+    let why = if !row.is_bound_to(binding) {
+        Why::KeyConflict
+    } else if row.state() == State::Completed {
+        if is_stale(row, context.now_us()) {
+            return grant(context, terms, id, (1, &[]));
+        }
+        Why::Completed
+    } else if row.state() == State::Failed {
+        Why::FailedForGood
+    } else {
+        let fence = context.next_position().get();
+        let mut unknown = row.clone();
+        unknown.state = u8::try_from(State::Unknown.number()).unwrap_or_default();
+        (unknown.fence, unknown.attempt) = (fence, 1);
+        unknown.outcome = Some(fence.saturating_add(1));
+        unknown.stream.clone_from(&terms.stream);
+        let lease = LEASE.control(terms.length(), steady_us, &opening);
+        let claimed = lease.u64(field::ATTEMPT, 1);
+        let why = ended(&id, fence).text(field::WHY, FORKED);
+        let verdict = stands(id, &unknown, Why::Unknown);
+        return Ok(Decision::record(CLAIMED, claimed, verdict).and(UNKNOWN, why));
+    };
+    Ok(Decision::nothing(stands(of.clone(), row, why)))
 }
 
 fn is_stale(row: &EffectRow, now_us: u64) -> bool {

@@ -34,6 +34,7 @@ mod claim;
 mod decide;
 mod error;
 mod fold;
+mod inherit;
 mod key;
 mod list;
 mod past;
@@ -66,6 +67,7 @@ use crate::settings::{InForce, Settings};
 use crate::upcasters;
 use claim::Spender;
 use decide::{Act, Done, Spending, Terms, Verdict, Why};
+use inherit::Inherited;
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
 use runstone_store::{AppendError, DecideContext, Log, Payload};
@@ -334,7 +336,12 @@ impl Effects {
         let in_force = self.in_force()?;
         let effects = &in_force.settings.effects;
         claim.check()?;
+        let inherited = Inherited::of(&self.log, claim)?;
+        // What becomes of it in a fork goes by what it was when it was begun.
+        let in_doubt = inherited.call.as_ref().filter(|(_, row)| row.is_in_doubt());
+        let class = in_doubt.map_or(claim.class, |(_, row)| row.class());
         let terms = Terms {
+            stream: claim.stream.clone(),
             run: claim.run.clone(),
             needs_approval: claim.needs_approval
                 || in_force
@@ -354,13 +361,15 @@ impl Effects {
             uses: self.uses(claim)?,
             endings: self.endings(held, None, true)?,
             rules: Rules::of(&in_force.settings),
+            is_of_run: claim.is_of_run(),
+            inherited,
         };
         let claimed = EffectClaimed {
             kind: claim.kind.as_str().to_owned(),
             name: claim.name.clone(),
             key: key.text.clone(),
             args: claim.args.as_deref().map(raw).transpose()?,
-            class: claim.class.as_str().to_owned(),
+            class: class.as_str().to_owned(),
             original: None,
         };
         let refused = EffectRefused {
@@ -369,7 +378,7 @@ impl Effects {
         };
         let control = runstone_codec::Control::new()
             .u64(field::KIND, claim.kind.number())
-            .u64(field::CLASS, claim.class.number())
+            .u64(field::CLASS, class.number())
             .text(field::NAME, claim.name.as_str())
             .text(field::HOLDER, claim.holder.as_str());
         let [tag, digest, binding] = digests;

@@ -7,6 +7,7 @@ use crate::MemoryRows;
 use crate::events::EffectClaimed;
 use crate::lease::Moment;
 use crate::rows::{self, EffectRow};
+use crate::runs::ancestors;
 use crate::seen::Seen;
 use crate::view;
 use runstone_codec::{Position, TypedEvent};
@@ -14,18 +15,37 @@ use runstone_store::{Item, Log, Query, Read, ReadError, Record};
 use std::collections::BTreeSet;
 
 /// Calls that were claimed last in a stream, as they stood after a position, in the order of their
-/// claims. It folds the events of the calls that were ever claimed in the stream up to there, in
-/// memory, and no others. Whether somebody held one then is told by the times of the leases alone.
+/// claims; of a fork also those that it shares, as they stood where it was forked. It folds the events
+/// of the calls that were ever claimed in the stream up to there, in memory, and no others. Whether
+/// somebody held one then is told by the times of the leases alone.
 ///
 /// # Errors
 ///
 /// [`ReadError`] if the log cannot be read.
 pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, ReadError> {
+    let mut effects = claimed_in(log, stream, at)?;
+    for (before, until) in ancestors(log, stream)? {
+        let until = Position::new(until).min(at);
+        for shared in claimed_in(log, &before, until)? {
+            // What the fork claimed again is its own.
+            if effects.iter().all(|effect| effect.id != shared.id) {
+                effects.push(shared);
+            }
+        }
+    }
+    effects.sort_by_key(|effect| effect.fence);
+    Ok(effects)
+}
+
+fn claimed_in(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, ReadError> {
     let claims = Item::new().stream(stream).of_type(EffectClaimed::TYPE);
     let mut calls = BTreeSet::new();
     for record in log.read(Read::new(Query::from(claims)).to(at).without_payloads())? {
         let tags = record?.header.tags;
         calls.extend(tags.into_iter().filter(|tag| is_call(tag)));
+    }
+    if calls.is_empty() {
+        return Ok(Vec::new());
     }
     let mut rows = MemoryRows::new();
     for call in calls {
@@ -45,7 +65,6 @@ pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, R
         effects.push(Effect::of(id, &row, &moment));
     }
     effects.retain(|effect| effect.stream == stream);
-    effects.sort_by_key(|effect| effect.fence);
     Ok(effects)
 }
 

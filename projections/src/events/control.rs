@@ -20,6 +20,14 @@ pub const RUN_NAME_LABEL: &str = "run-name";
 pub const RUN_BUDGET: u16 = 7;
 /// `run.started`, `run.resumed`: scope of that owner.
 pub const RUN_BUDGET_SCOPE: u16 = 8;
+/// `run.forked`: the stream that it was forked from, as text.
+pub const FORK_OF: u16 = 9;
+/// `run.forked`: the last position that it shares with it.
+pub const FORK_AT: u16 = 10;
+/// `run.rolled_back`: the position after which session and steps are as they were.
+pub const BACK_TO: u16 = 9;
+/// `run.rolled_back`: the fence of who holds the run, if he did it; else nobody holds it any more.
+pub const BACK_FENCE: u16 = 10;
 /// `session.ended`: why, as a code.
 pub const REASON: u16 = 2;
 /// `session.snapshotted`: position of the last change that it has.

@@ -55,7 +55,10 @@ pub use message::{MessageRead, MessageSent};
 pub use migrated::MigratedEffect;
 pub use part::{Part, UnknownPart};
 pub use registry::{EventSchema, schemas, upcasters};
-pub use run::{RunFinished, RunLeaseRenewed, RunPaused, RunResumed, RunStarted, SettingsInForce};
+pub use run::{
+    RunFinished, RunForked, RunLeaseRenewed, RunPaused, RunResumed, RunRolledBack, RunStarted,
+    SettingsInForce,
+};
 pub use session::{SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted};
 pub use step::{
     StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped, StepStarted, step_keys,

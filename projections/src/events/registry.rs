@@ -11,11 +11,11 @@ use super::{
     BudgetReleased, BudgetReserved, BudgetSettled, BudgetWarned, ChatMessage, EffectCancelled,
     EffectClaimed, EffectCompleted, EffectFailed, EffectLeaseRenewed, EffectOutcomeUnknown,
     EffectReconciled, EffectRefused, EffectReleased, LlmCallCompleted, MessageRead, MessageSent,
-    RunFinished, RunLeaseRenewed, RunPaused, RunResumed, RunStarted, SessionAppended, SessionEnded,
-    SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted, StepFailed, StepSkipped,
-    StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved, TaskRefused,
-    ToolCallCompleted, ToolCallFailed, ToolCallRequested, TrayClosed, TrayDeadLettered, TrayOpened,
-    VerdictGiven,
+    RunFinished, RunForked, RunLeaseRenewed, RunPaused, RunResumed, RunRolledBack, RunStarted,
+    SessionAppended, SessionEnded, SessionPatched, SessionSnapshotted, StepBlocked, StepCompleted,
+    StepFailed, StepSkipped, StepStarted, TaskClaimed, TaskCreated, TaskLeaseRenewed, TaskMoved,
+    TaskRefused, ToolCallCompleted, ToolCallFailed, ToolCallRequested, TrayClosed,
+    TrayDeadLettered, TrayOpened, VerdictGiven,
 };
 
 /// A type of event and the shape of its payload.
@@ -79,9 +79,11 @@ pub fn schemas() -> Vec<EventSchema> {
         EventSchema::of::<MessageRead>(),
         EventSchema::of::<MessageSent>(),
         EventSchema::of::<RunFinished>(),
-        EventSchema::of::<RunPaused>(),
+        EventSchema::of::<RunForked>(),
         EventSchema::of::<RunLeaseRenewed>(),
+        EventSchema::of::<RunPaused>(),
         EventSchema::of::<RunResumed>(),
+        EventSchema::of::<RunRolledBack>(),
         EventSchema::of::<RunStarted>(),
         EventSchema::of::<SessionAppended>(),
         EventSchema::of::<SessionEnded>(),
@@ -221,6 +223,16 @@ mod tests {
             gco2_mg: Some(3),
             ..Default::default()
         };
+        let forked = RunForked {
+            name: Some(word()),
+            settings: Some(super::super::SettingsInForce {
+                position: Some(1),
+                sha256: word(),
+            }),
+        };
+        let back = RunRolledBack {
+            reason: Some(word()),
+        };
         let stepping = StepStarted {
             kind: Some(word()),
             ..Default::default()
@@ -277,8 +289,10 @@ mod tests {
             NewEvent::typed(&EffectRefused::default(), "s"),
             NewEvent::typed(&EffectReleased::default(), "s"),
             NewEvent::typed(&paused, "s"),
+            NewEvent::typed(&forked, "s"),
             NewEvent::typed(&RunLeaseRenewed::default(), "s"),
             NewEvent::typed(&RunResumed::default(), "s"),
+            NewEvent::typed(&back, "s"),
             NewEvent::typed(&SessionAppended::default(), "s"),
             NewEvent::typed(&SessionEnded::default(), "s"),
             NewEvent::typed(&SessionPatched::default(), "s"),

@@ -106,6 +106,66 @@ impl TypedEvent for RunLeaseRenewed {
     const VERSION: u32 = 1;
 }
 
+/// A run goes on from a point of another one, which it shares up to there. It is the first event of
+/// its stream.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunForked {
+    /// What runs; none if that of the other run was erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The settings in force when it was forked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<SettingsInForce>,
+}
+
+impl RunForked {
+    /// The control of this event: the stream that it was forked from, and the last position that it
+    /// shares with it.
+    pub fn control(parent: &str, at: u64) -> Control {
+        Control::new()
+            .text(control::FORK_OF, parent)
+            .u64(control::FORK_AT, at)
+    }
+}
+
+impl TypedEvent for RunForked {
+    const TYPE: &'static str = "run.forked";
+    const VERSION: u32 = 1;
+}
+
+/// Session and steps of a run are again as they were after a position. What was called, spent and
+/// approved since then stays so.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "written out by whoever records a run"
+)]
+pub struct RunRolledBack {
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl RunRolledBack {
+    /// The control of this event: the position, and the fence of who holds the run, if he did it.
+    pub fn control(to: u64, fence: Option<u64>) -> Control {
+        let control = Control::new().u64(control::BACK_TO, to);
+        match fence {
+            Some(fence) => control.u64(control::BACK_FENCE, fence),
+            None => control,
+        }
+    }
+}
+
+impl TypedEvent for RunRolledBack {
+    const TYPE: &'static str = "run.rolled_back";
+    const VERSION: u32 = 1;
+}
+
 /// Which settings were in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(

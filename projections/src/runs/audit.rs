@@ -4,7 +4,9 @@
 //! is kept in rows. Names and reasons are content: where they were erased, there are none.
 
 use crate::events::control::{self, effect as field};
-use crate::events::{EffectClaimed, EffectRefused, RunPaused, StepBlocked};
+use crate::events::{
+    EffectClaimed, EffectRefused, RunForked, RunPaused, RunRolledBack, StepBlocked,
+};
 use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::{Authority, Position, TypedEvent};
@@ -219,6 +221,15 @@ fn act(
     };
     match header.event_type.as_str() {
         "run.started" | "run.resumed" => act.holder = text(control::RUN_HOLDER),
+        RunForked::TYPE => {
+            act.what = text(control::FORK_OF);
+            act.how = facts
+                .get_u64(control::FORK_AT)
+                .map(|at| format!("after {at}"));
+        }
+        RunRolledBack::TYPE => {
+            act.how = facts.get_u64(control::BACK_TO).map(|to| format!("to {to}"));
+        }
         "run.finished" => act.how = text(control::STATUS),
         "session.ended" => {
             let words = [control::STATUS, control::REASON].map(text);

@@ -10,7 +10,7 @@ use crate::asks::{BeginRun, RenewRun};
 use crate::budgets::decide::Books;
 use crate::budgets::{self, BudgetError, Owner, OwnerId};
 use crate::command::{Command, Waiting, asked, at_once};
-use crate::events::{RunLeaseRenewed, RunResumed, RunStarted, SettingsInForce, control};
+use crate::events::{RunLeaseRenewed, RunResumed, RunStarted, control};
 use crate::lease::{Hold, MAX_HOLDER_LEN, Moment};
 use crate::rows::RunRow;
 use crate::settings::{InForce, Settings};
@@ -136,10 +136,28 @@ enum Verdict {
     Begun(Begun),
     Refused(Box<RunSummary>, Why),
     NotFound,
-    UnknownBudget,
-    /// It is not one of those below the budget of the run that spawns it.
-    OutsideOfParent,
+    Unspent(Unspent),
     OtherBudget,
+}
+
+/// Why a run does not spend a budget.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Unspent {
+    Unknown,
+    /// It is not one of those below the budget of the run that it comes from.
+    Outside,
+}
+
+impl Unspent {
+    pub(super) fn of(self, wanted: Option<&Owner>) -> BudgetError {
+        let name = wanted.map(|owner| owner.name().to_owned());
+        match self {
+            Self::Unknown => BudgetError::UnknownOwner { name },
+            Self::Outside => BudgetError::OtherParent {
+                name: name.unwrap_or_default(),
+            },
+        }
+    }
 }
 
 const STARTED: usize = 0;
@@ -243,6 +261,14 @@ pub(super) fn row_of(
     view::row(context, FOLD, &stream_key(stream))
 }
 
+/// What a run was forked from, if it was.
+pub(crate) fn forked(
+    context: &DecideContext<'_>,
+    stream: &str,
+) -> Result<Option<(String, u64)>, AppendError> {
+    Ok(row_of(context, stream)?.and_then(|row| row.forked))
+}
+
 pub(super) fn is_held_by(row: &RunRow, held: &RunHeld) -> bool {
     row.fence == held.fence.get() && row.lease.is_some() && row.finished.is_none()
 }
@@ -265,10 +291,7 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
     let in_force = Settings::in_force(log)?;
     let length = begin.hold.length(default_us(&in_force));
     let mut started = begin.started.clone();
-    started.settings = Some(SettingsInForce {
-        position: in_force.position.map(Position::get),
-        sha256: crate::hex(&in_force.sha256),
-    });
+    started.settings = Some(in_force.to_recorded());
     let holder = Control::new().text(control::RUN_HOLDER, begin.holder.as_str());
     let of = |mut event: NewEvent, id: usize| {
         event.event_id = begin.event_ids.and_then(|ids| ids.get(id).copied());
@@ -357,14 +380,24 @@ fn spending(
     let Some(owner) = wanted.or(parent.as_ref()) else {
         return Ok(Ok(Control::new()));
     };
+    let control = spending_from(context, owner, parent.as_ref())?;
+    Ok(control.map_err(Verdict::Unspent))
+}
+
+/// What control says of a budget that a run spends, which is one that must be, or one below it.
+pub(super) fn spending_from(
+    context: &DecideContext<'_>,
+    owner: &OwnerId,
+    above: Option<&OwnerId>,
+) -> Result<Result<Control, Unspent>, AppendError> {
     let mut books = Books::default();
     if !books.is_known(context, owner)? {
-        return Ok(Err(Verdict::UnknownBudget));
+        return Ok(Err(Unspent::Unknown));
     }
-    if let Some(parent) = &parent
-        && !books.is_within(context, owner, parent)?
+    if let Some(above) = above
+        && !books.is_within(context, owner, above)?
     {
-        return Ok(Err(Verdict::OutsideOfParent));
+        return Ok(Err(Unspent::Outside));
     }
     Ok(Ok(Control::new()
         .bytes(control::RUN_BUDGET, owner.digest)
@@ -377,14 +410,7 @@ fn begun(wanted: &Begin, verdict: Verdict) -> Result<Begun, RunError> {
         Verdict::NotFound => Err(RunError::NotFound {
             stream: wanted.stream.clone(),
         }),
-        Verdict::UnknownBudget => Err(RunError::Budget(BudgetError::UnknownOwner {
-            name: wanted.budget.as_ref().map(|owner| owner.name().to_owned()),
-        })),
-        Verdict::OutsideOfParent => {
-            let name = wanted.budget.as_ref().map(|owner| owner.name().to_owned());
-            let name = name.unwrap_or_default();
-            Err(RunError::Budget(BudgetError::OtherParent { name }))
-        }
+        Verdict::Unspent(unspent) => Err(unspent.of(wanted.budget.as_ref()).into()),
         Verdict::OtherBudget => Err(RunError::OtherBudget {
             stream: wanted.stream.clone(),
         }),

@@ -4,7 +4,7 @@ use super::RunSummary;
 use crate::budgets::BudgetError;
 use crate::sessions::SessionError;
 use crate::settings::SettingsError;
-use runstone_codec::{EventError, Position};
+use runstone_codec::{Authority, EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -68,6 +68,28 @@ pub enum RunError {
         /// The stream.
         stream: String,
     },
+    /// The run has nothing there.
+    #[error(
+        "run `{stream}` has nothing at position {at}: it begins at {first}, and the log has {size} events"
+    )]
+    NoPoint {
+        /// The stream.
+        stream: String,
+        /// The position.
+        at: Position,
+        /// Where the run begins.
+        first: Position,
+        /// Events of the log.
+        size: u64,
+    },
+    /// It takes a person, or who holds the run.
+    #[error(
+        "this needs a person or a commander, or who holds the run, and the caller acts as {authority}; prove a credential"
+    )]
+    NotAllowed {
+        /// As what the caller acts.
+        authority: Authority,
+    },
     /// Its budget has no room, or there is none.
     #[error(transparent)]
     Budget(#[from] BudgetError),
@@ -111,6 +133,8 @@ impl RunError {
             Self::NotOfRun { .. } => "not_of_run",
             Self::TooLong { .. } => "name_too_long",
             Self::OtherBudget { .. } => "run_budget",
+            Self::NoPoint { .. } => "no_such_point",
+            Self::NotAllowed { .. } => "not_allowed",
             Self::Budget(error) => error.code(),
             Self::Session(error) => error.code(),
             Self::Json(_) => "not_json",
@@ -131,7 +155,8 @@ impl RunError {
             | Self::Stale { .. }
             | Self::OtherBudget { .. } => ErrorKind::Conflict,
             Self::Budget(error) => error.kind(),
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoPoint { .. } => ErrorKind::NotFound,
+            Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::Session(error) => error.kind(),
             Self::NotOfRun { .. } | Self::TooLong { .. } | Self::Json(_) | Self::Event(_) => {
                 ErrorKind::Usage

@@ -1,12 +1,16 @@
 //! From records to rows.
 
+use bincode::Encode;
 use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 
+use super::past::{EVERY, back, is_needed};
 use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
-use crate::rows::{self, FinishedRow, LeaseRow, RunRow, StepRow, StepSum, UsageRow, UsageSum};
+use crate::rows::{
+    self, Dated, FinishedRow, LeaseRow, OwnerKey, RunRow, StepRow, StepSum, UsageRow, UsageSum,
+};
 use crate::seen::Seen;
 use crate::view;
 
@@ -17,7 +21,12 @@ pub(super) const STREAM_ROW: u8 = b's';
 /// First byte of the key of a model call's row.
 pub(super) const CALL_ROW: u8 = b'c';
 /// First byte of the key of a step's row.
-const STEP_ROW: u8 = b't';
+pub(super) const STEP_ROW: u8 = b't';
+/// First bytes of the keys of what a call or a step replaced.
+pub(super) const OLD_CALL_ROW: u8 = b'h';
+pub(super) const OLD_STEP_ROW: u8 = b'u';
+/// First byte of the key of the row of a stream as it stood.
+pub(super) const POINT_ROW: u8 = b'p';
 /// First byte of the key that says that a run spawned another.
 pub(super) const CHILD_ROW: u8 = b'k';
 
@@ -30,6 +39,10 @@ pub(super) const LEASE: LeaseFields = LeaseFields {
     lease_us: control::RUN_LEASE_US,
     expires_at_us: control::RUN_LEASE_EXPIRES_AT_US,
 };
+/// How a fork stands that nobody has gone on with.
+const FORKED: &str = "forked";
+/// How a run stands that somebody rolled back who did not hold it.
+const ROLLED_BACK: &str = "rolled_back";
 /// Length of the digest by which calls are told apart.
 const DIGEST_BYTES: usize = 16;
 
@@ -51,7 +64,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        5
+        6
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -68,7 +81,7 @@ pub(super) fn stream_key(stream: &str) -> Vec<u8> {
 }
 
 /// Key of a row of a stream. A stream's name has no zero byte, so keys of two streams never meet.
-fn key_in(kind: u8, stream: &str, rest: &[u8]) -> Vec<u8> {
+pub(super) fn key_in(kind: u8, stream: &str, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(2 + stream.len() + rest.len());
     key.push(kind);
     key.extend_from_slice(stream.as_bytes());
@@ -115,7 +128,10 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         "run.started" | "run.finished" | "run.resumed" | "run.lease_renewed" | "run.paused"
         | "session.ended"
             if is_import && !run.imported => {}
+        "run.forked" | "run.rolled_back" if is_import => {}
         "run.started" => started(rows, &mut run, seen),
+        "run.forked" => forked(&mut run, seen),
+        "run.rolled_back" => rolled_back(&mut run, seen),
         "run.finished" => {
             run.finished = Some(finished(seen));
             run.lease = None;
@@ -157,6 +173,25 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         _ => {}
     }
     rows::put(rows, &key, &run)?;
+    if run.events.is_multiple_of(EVERY) {
+        let point = key_in(POINT_ROW, &header.stream, &back(seen.position));
+        rows::put(rows, &point, &run)?;
+    }
+    Ok(())
+}
+
+/// Writes a row of a call or a step. What it replaces is kept if a stored point needs it.
+fn replace<T: Encode>(
+    rows: &mut dyn Rows,
+    (key, old): (&[u8], u8),
+    before: Option<Dated<T>>,
+    after: &Dated<T>,
+) -> Result<(), FoldError> {
+    if let Some(before) = before.filter(|before| is_needed(before.event, after.event)) {
+        let rest = key.get(1..).unwrap_or_default();
+        rows::put(rows, &[&[old], rest, &back(before.event)].concat(), &before)?;
+    }
+    rows::put(rows, key, after)?;
     Ok(())
 }
 
@@ -169,6 +204,7 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
         imported,
         started: None,
         parent: None,
+        forked: None,
         finished: None,
         fence: 0,
         lease: None,
@@ -211,17 +247,44 @@ fn started(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) {
     }
 }
 
+/// Nobody holds it yet.
+fn forked(run: &mut RunRow, seen: &Seen<'_>) {
+    let parent = seen.control.get_text(control::FORK_OF);
+    let at = seen.control.get_u64(control::FORK_AT);
+    if let (None, Some((parent, at))) = (run.started, parent.zip(at)) {
+        run.started = Some(seen.position);
+        run.forked = Some((parent.to_owned(), at));
+        run.let_go = Some(FORKED.to_owned());
+        run.budget = owner_in(seen.control);
+    }
+}
+
+/// Who holds the run goes on from there. If somebody else rolled it back, what its holder knows is not
+/// so any more.
+fn rolled_back(run: &mut RunRow, seen: &Seen<'_>) {
+    if seen.control.get_u64(control::BACK_FENCE).is_none() {
+        run.lease = None;
+        run.paused = false;
+        run.finished = None;
+        run.let_go = Some(ROLLED_BACK.to_owned());
+    }
+}
+
+fn owner_in(facts: &Control) -> Option<OwnerKey> {
+    let owner = OwnerId::of(
+        facts.get_bytes(control::RUN_BUDGET),
+        facts.get_text(control::RUN_BUDGET_SCOPE),
+    );
+    owner.map(|owner| owner.key())
+}
+
 /// Somebody holds the run from here on. What was recorded elsewhere is held by nobody.
 fn held(run: &mut RunRow, seen: &Seen<'_>) {
     run.fence = seen.position;
     let is_held = seen.control.get_text(control::RUN_HOLDER).is_some();
     run.lease = is_held.then(|| LEASE.read(seen.control, seen.position));
-    let owner = OwnerId::of(
-        seen.control.get_bytes(control::RUN_BUDGET),
-        seen.control.get_text(control::RUN_BUDGET_SCOPE),
-    );
-    if let Some(owner) = owner.filter(|_| is_held) {
-        run.budget = Some(owner.key());
+    if let Some(owner) = owner_in(seen.control).filter(|_| is_held) {
+        run.budget = Some(owner);
     }
 }
 
@@ -252,32 +315,58 @@ fn digest_in(control: &Control, field: u16) -> Option<&[u8; DIGEST_BYTES]> {
         .and_then(|digest| digest.try_into().ok())
 }
 
-/// Key of a step's row, and the row if there is one.
-type StepAt = (Vec<u8>, Option<StepRow>);
+/// A step's row, if there is one, and its key.
+struct StepAt {
+    key: Vec<u8>,
+    before: Option<Dated<StepRow>>,
+    /// Events of the stream by now.
+    event: u64,
+}
 
-/// The step that a field of control names.
-fn step_row(rows: &mut dyn Rows, seen: &Seen<'_>, field: u16) -> Result<Option<StepAt>, FoldError> {
-    let Some(node) = digest_in(seen.control, field) else {
-        return Ok(None);
-    };
-    let key = key_in(STEP_ROW, &seen.header.stream, node);
-    let row = rows::get(rows, &key)?;
-    Ok(Some((key, row)))
+impl StepAt {
+    /// The step that a field of control names.
+    fn of(
+        rows: &mut dyn Rows,
+        (run, seen): (&RunRow, &Seen<'_>),
+        field: u16,
+    ) -> Result<Option<Self>, FoldError> {
+        let Some(node) = digest_in(seen.control, field) else {
+            return Ok(None);
+        };
+        let key = key_in(STEP_ROW, &seen.header.stream, node);
+        let before = rows::get(rows, &key)?;
+        Ok(Some(Self {
+            key,
+            before,
+            event: run.events,
+        }))
+    }
+
+    fn row(&self) -> Option<StepRow> {
+        self.before.as_ref().map(|before| before.row)
+    }
+
+    fn put(self, rows: &mut dyn Rows, row: StepRow) -> Result<(), FoldError> {
+        let after = Dated {
+            event: self.event,
+            row,
+        };
+        replace(rows, (&self.key, OLD_STEP_ROW), self.before, &after)
+    }
 }
 
 /// A new attempt counts anew; what the one before it counted stands.
 fn step_started(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
     run.steps = run.steps.saturating_add(1);
-    let Some((key, before)) = step_row(rows, seen, control::NODE)? else {
+    let Some(step) = StepAt::of(rows, (run, seen), control::NODE)? else {
         return Ok(());
     };
-    run.nodes = run.nodes.saturating_add(before.is_none().into());
+    run.nodes = run.nodes.saturating_add(step.before.is_none().into());
     let row = StepRow {
         reports_before: Some(run.llm_reports),
         ..StepRow::default()
     };
-    rows::put(rows, &key, &row)?;
-    Ok(())
+    step.put(rows, row)
 }
 
 /// What a step says that it used counts if no model was called in it: else the calls tell it. A
@@ -289,36 +378,34 @@ fn step_ended(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<
         tokens: amount(control::STEP_TOKENS),
         usd_micros: amount(control::STEP_USD_MICROS),
     };
-    let Some((key, row)) = step_row(rows, seen, control::NODE)? else {
+    let Some(step) = StepAt::of(rows, (run, seen), control::NODE)? else {
         run.own = run.own.with(said);
         return Ok(());
     };
-    run.nodes = run.nodes.saturating_add(row.is_none().into());
-    let mut row = row.unwrap_or_default();
+    run.nodes = run.nodes.saturating_add(step.before.is_none().into());
+    let mut row = step.row().unwrap_or_default();
     let before = row.reports_before.take();
     row.has_calls |= before.is_some_and(|before| before < run.llm_reports);
     if !row.has_calls {
         run.own = run.own.with(said);
         row.counted = row.counted.with(said);
     }
-    rows::put(rows, &key, &row)?;
-    Ok(())
+    step.put(rows, row)
 }
 
 /// A call that is reported after its step has ended takes off what the step counted.
 fn called_in_step(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<(), FoldError> {
-    let Some((key, row)) = step_row(rows, seen, control::CALL_NODE)? else {
+    let Some(step) = StepAt::of(rows, (run, seen), control::CALL_NODE)? else {
         run.llm_reports = run.llm_reports.saturating_add(1);
         return Ok(());
     };
-    let Some(mut row) = row.filter(|row| !row.has_calls) else {
+    let Some(mut row) = step.row().filter(|row| !row.has_calls) else {
         return Ok(());
     };
     run.own = run.own.without(row.counted);
     row.has_calls = true;
     row.counted = StepSum::default();
-    rows::put(rows, &key, &row)?;
-    Ok(())
+    step.put(rows, row)
 }
 
 /// Counts a call of a model once, with its last report.
@@ -328,11 +415,13 @@ fn llm_call(rows: &mut dyn Rows, run: &mut RunRow, seen: &Seen<'_>) -> Result<()
     let mut earlier = None;
     if let Some(digest) = digest_in(seen.control, control::CALL) {
         let key = key_in(CALL_ROW, &seen.header.stream, digest);
-        earlier = rows
-            .get(&key)?
-            .map(|bytes| rows::decode::<UsageRow>(&bytes))
-            .transpose()?;
-        rows::put(rows, &key, &report)?;
+        let before: Option<Dated<UsageRow>> = rows::get(rows, &key)?;
+        earlier = before.as_ref().map(|before| before.row);
+        let after = Dated {
+            event: run.events,
+            row: report,
+        };
+        replace(rows, (&key, OLD_CALL_ROW), before, &after)?;
     }
     match earlier {
         Some(earlier) => run.usage = run.usage.without(&earlier),

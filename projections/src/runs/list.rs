@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 
 use runstone_codec::{Position, TypedEvent as _};
-use runstone_store::{FoldRow, Item, Log, Payload, Query, Read, ReadError, Record};
+use runstone_store::{FoldRow, Log, Payload, ReadError};
 
-use super::fold::{FOLD, children_key, stream_key, take};
+use super::fold::{FOLD, children_key, stream_key};
 use super::summary::{RunStatus, RunSummary, Totals};
-use crate::MemoryRows;
-use crate::events::{RunResumed, RunStarted};
+use crate::events::{RunForked, RunStarted};
 use crate::lease::Moment;
 use crate::rows::{self, RunRow};
-use crate::seen::{Seen, is_imported};
 use crate::upcasters;
 use crate::view;
 
@@ -203,54 +201,6 @@ pub fn get(log: &Log, stream: &str) -> Result<Option<RunSummary>, ReadError> {
         .transpose()
 }
 
-/// The run of a stream as it stood after a position; `None` if nothing was recorded in it by then.
-/// It folds the events of the stream up to there, in memory. Whether somebody held it then is told
-/// by the times of its leases alone.
-///
-/// # Errors
-///
-/// [`ReadError`] if the stream cannot be read.
-pub fn as_of(log: &Log, stream: &str, at: Position) -> Result<Option<RunSummary>, ReadError> {
-    let mut rows = MemoryRows::new();
-    let read = Read::new(Query::stream(stream)).to(at).without_payloads();
-    for record in log.read(read)? {
-        let record = record?;
-        take(&mut rows, &Seen::from(&record)).map_err(|error| view::failed(FOLD, error))?;
-    }
-    let Some(row) = rows.get(&stream_key(stream)) else {
-        return Ok(None);
-    };
-    let row = rows::decode(row).map_err(|error| view::failed(FOLD, error))?;
-    let moment = Moment::at(log, at)?;
-    Ok(Some(RunSummary::of(stream.to_owned(), row, &moment)))
-}
-
-/// Where the run of a stream began to live here: its first beginning or resumption that was not
-/// recorded elsewhere. What is imported into the stream after that says nothing of it.
-///
-/// # Errors
-///
-/// [`ReadError`] if the stream cannot be read.
-pub fn live_since(log: &Log, stream: &str) -> Result<Option<Position>, ReadError> {
-    let item = Item::new()
-        .stream(stream)
-        .of_type(RunStarted::TYPE)
-        .of_type(RunResumed::TYPE);
-    for record in log.read(Read::new(Query::from(item)).without_payloads())? {
-        let record = record?;
-        if !is_imported(&record.header) {
-            return Ok(Some(record.position));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether an event of a stream tells of the run that lives there [since](live_since): what was
-/// recorded elsewhere and imported beside it does not.
-pub fn is_told_here(record: &Record, live_since: Option<Position>) -> bool {
-    !is_imported(&record.header) || live_since.is_none_or(|since| record.position < since)
-}
-
 /// All these runs together.
 ///
 /// # Errors
@@ -302,20 +252,29 @@ fn children(log: &Log, stream: &str) -> Result<Vec<String>, ReadError> {
     Ok(found)
 }
 
-/// The name of a run, from the payload of its `run.started`; `None` if there is none, or if it was
-/// erased.
+/// The name of a run, from the payload of its `run.started` or `run.forked`; `None` if there is none,
+/// or if it was erased.
 ///
 /// # Errors
 ///
 /// [`ReadError`] if the event cannot be read.
 pub fn name(log: &Log, run: &RunSummary) -> Result<Option<String>, ReadError> {
-    let Some(position) = run.started else {
-        return Ok(None);
-    };
+    match run.started {
+        Some(position) => name_at(log, position),
+        None => Ok(None),
+    }
+}
+
+/// The name that the beginning of a run gives it.
+pub(super) fn name_at(log: &Log, position: Position) -> Result<Option<String>, ReadError> {
     let record = log.record(position)?;
     let Payload::Open(payload) = &record.payload else {
         return Ok(None);
     };
+    if record.header.event_type == RunForked::TYPE {
+        let forked = upcasters().decode::<RunForked>(&record.header, payload);
+        return Ok(forked.ok().and_then(|forked| forked.name));
+    }
     let started = upcasters().decode::<RunStarted>(&record.header, payload);
     Ok(started.ok().map(|started| started.name))
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use runstone_codec::Position;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::budgets::OwnerId;
@@ -21,7 +22,9 @@ pub struct RunSummary {
     pub imported: bool,
     /// Stream of the run that spawned it.
     pub parent: Option<String>,
-    /// Position of `run.started`, whose payload has the name; see [`name`](super::name).
+    /// The run that it was forked from.
+    pub forked_from: Option<ForkPoint>,
+    /// Position of `run.started` or `run.forked`, whose payload has the name; see [`name`](super::name).
     pub started: Option<Position>,
     /// Its end, if that was recorded. The last one counts.
     pub finished: Option<Finished>,
@@ -52,6 +55,25 @@ pub struct RunSummary {
     pub last: Position,
 }
 
+/// A point of a run that another one shares up to there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[non_exhaustive]
+pub struct ForkPoint {
+    /// Stream of the run.
+    pub stream: String,
+    /// The last position that is shared.
+    pub at: Position,
+}
+
+impl ForkPoint {
+    pub(crate) fn of((stream, at): (String, u64)) -> Self {
+        Self {
+            stream,
+            at: Position::new(at),
+        }
+    }
+}
+
 /// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -78,6 +100,10 @@ pub enum RunStatus {
     Crashed,
     /// Whoever held it was stopped, and let go of it. It can be resumed.
     Aborted,
+    /// It was forked, and nobody has gone on with it.
+    Forked,
+    /// A person rolled it back, and nobody has gone on with it.
+    RolledBack,
     /// Imported without an end, never begun, or ended without saying how.
     Unknown,
     /// It did what it was to do.
@@ -102,6 +128,8 @@ impl RunStatus {
             Self::Paused => "paused",
             Self::Crashed => "crashed",
             Self::Aborted => "aborted",
+            Self::Forked => "forked",
+            Self::RolledBack => "rolled_back",
             Self::Unknown => "unknown",
             Self::Success => "success",
             Self::Error => "error",
@@ -120,6 +148,8 @@ impl From<&str> for RunStatus {
             "paused" => Self::Paused,
             "crashed" => Self::Crashed,
             "aborted" => Self::Aborted,
+            "forked" => Self::Forked,
+            "rolled_back" => Self::RolledBack,
             "unknown" => Self::Unknown,
             "success" => Self::Success,
             "error" => Self::Error,
@@ -317,6 +347,7 @@ impl RunSummary {
             scope: row.scope,
             imported: row.imported,
             parent: row.parent,
+            forked_from: row.forked.map(ForkPoint::of),
             started: row.started.map(Position::new),
             finished,
             status,

@@ -191,6 +191,7 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
         stream: stream.to_owned(),
         scope: first.1.header.scope.clone(),
         imported,
+        forked_from: None,
         parent: started
             .and_then(|(_, event)| event.control.get_text(1))
             .map(str::to_owned),

@@ -31,13 +31,14 @@ pub(crate) use snapshot::drafted;
 pub use snapshot::{SNAPSHOT_BYTES, SNAPSHOT_CHANGES, Since, snapshot, snapshot_blocking};
 
 use crate::events::{SessionAppended, SessionPatched, StepCompleted, control};
-use crate::{runs, upcasters};
+use crate::runs::Told;
+use crate::upcasters;
 use runstone_codec::{Position, TypedEvent};
-use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
+use runstone_store::{Item, Log, Payload, ReadError, Record};
 use serde_json::Value;
 
 /// The document of a run at a point, and what of it could not be read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Session {
     /// The document.
@@ -62,16 +63,24 @@ pub fn state(log: &Log, stream: &str) -> Result<Session, ReadError> {
 }
 
 /// The document of a run as it was after a position; `None`: as it is now. It is folded from the
-/// newest snapshot by then, else from the beginning.
+/// newest snapshot by then, else from the beginning. What was rolled back is not in it, and what a
+/// fork shares is.
 ///
 /// # Errors
 ///
 /// As [`state`].
 pub fn state_at(log: &Log, stream: &str, end: Option<Position>) -> Result<Session, ReadError> {
-    match snapshot::newest(log, stream, end)? {
-        Some(session) => fold(log, stream, end, session),
-        None => folded(log, stream, end),
-    }
+    told(log, &Told::of(log, stream, end)?)
+}
+
+/// The document that these events tell.
+///
+/// # Errors
+///
+/// As [`state`].
+pub fn told(log: &Log, told: &Told) -> Result<Session, ReadError> {
+    let session = snapshot::newest(log, told)?;
+    fold(log, told, session.unwrap_or_default())
 }
 
 /// [`state_at`] without snapshots, from the first change: what a snapshot must agree with.
@@ -80,28 +89,15 @@ pub fn state_at(log: &Log, stream: &str, end: Option<Position>) -> Result<Sessio
 ///
 /// As [`state`].
 pub fn folded(log: &Log, stream: &str, end: Option<Position>) -> Result<Session, ReadError> {
-    let session = Session {
-        document: Document::new(),
-        changes: 0,
-        missing: 0,
-        last: None,
-        since: Since::new(),
-    };
-    fold(log, stream, end, session)
+    fold(log, &Told::of(log, stream, end)?, Session::default())
 }
 
 /// Takes the changes after those that a session has.
-fn fold(
-    log: &Log,
-    stream: &str,
-    end: Option<Position>,
-    mut session: Session,
-) -> Result<Session, ReadError> {
+fn fold(log: &Log, told: &Told, mut session: Session) -> Result<Session, ReadError> {
     let from = session.last.map_or(0, |last| last.get().saturating_add(1));
-    let live_since = runs::live_since(log, stream)?;
-    for record in log.read(changes(stream, end).from(from))? {
+    for record in told.read_from(log, &changes(), (from, true)) {
         let record = record?;
-        if !is_change(&record) || !runs::is_told_here(&record, live_since) {
+        if !is_change(&record) {
             continue;
         }
         session.changes = session.changes.saturating_add(1);
@@ -134,13 +130,13 @@ pub fn items(
     (from, limit): (usize, usize),
 ) -> Result<Vec<Value>, ReadError> {
     let (mut skip, mut found) = (from, Vec::new());
-    let live_since = runs::live_since(log, stream)?;
-    for record in log.read(changes(stream, None))? {
+    let told = Told::of(log, stream, None)?;
+    for record in told.read(log, &changes()) {
         let record = record?;
         let Some(Change::Appended(at, items)) = change_of(&record) else {
             continue;
         };
-        if at != path || !runs::is_told_here(&record, live_since) {
+        if at != path {
             continue;
         }
         let len = items.len();
@@ -153,17 +149,11 @@ pub fn items(
     Ok(found)
 }
 
-fn changes(stream: &str, end: Option<Position>) -> Read {
-    let item = Item::new()
-        .stream(stream)
+fn changes() -> Item {
+    Item::new()
         .of_type(SessionPatched::TYPE)
         .of_type(SessionAppended::TYPE)
-        .of_type(StepCompleted::TYPE);
-    let read = Read::new(Query::from(item));
-    match end {
-        Some(end) => read.to(end),
-        None => read,
-    }
+        .of_type(StepCompleted::TYPE)
 }
 
 /// Control says which steps change the document, so that an erased one is known to be missing.

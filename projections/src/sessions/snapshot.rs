@@ -8,11 +8,11 @@
 use super::{Document, Session, state};
 use crate::command::{Waiting, at_once};
 use crate::events::{SessionSnapshotted, control};
-use crate::runs::{self, RunError, RunHeld};
+use crate::runs::{self, RunError, RunHeld, Told};
 use crate::seen::is_imported;
 use crate::upcasters;
 use runstone_codec::{Draft, NewEvent, Position, TypedEvent};
-use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
+use runstone_store::{Item, Log, Payload, ReadError, Record};
 
 /// Bytes of changes below which there is no snapshot.
 pub const SNAPSHOT_BYTES: u64 = 1 << 20;
@@ -91,22 +91,15 @@ pub(crate) fn drafted(log: &Log, stream: &str) -> Result<Option<Draft>, RunError
     Ok(Some(Draft::new(event).control(control)))
 }
 
-/// The session as the newest snapshot up to a position has it. One that was imported tells of
-/// another log, and one that cannot be read is passed over: the changes are all there.
-pub(super) fn newest(
-    log: &Log,
-    stream: &str,
-    end: Option<Position>,
-) -> Result<Option<Session>, ReadError> {
-    let item = Item::new().stream(stream).of_type(SessionSnapshotted::TYPE);
-    let mut read = Read::new(Query::from(item)).without_payloads();
-    read.reverse = true;
-    if let Some(end) = end {
-        read = read.to(end);
-    }
-    for record in log.read(read)? {
+/// The session as the newest snapshot has it that tells of a run. One that was imported tells of
+/// another log, one of a change that was rolled back before it was recorded of nothing that is, and
+/// one that cannot be read is passed over: the changes are all there.
+pub(super) fn newest(log: &Log, told: &Told) -> Result<Option<Session>, ReadError> {
+    let item = Item::new().of_type(SessionSnapshotted::TYPE);
+    for record in told.newest(log, &item) {
         let record = record?;
-        if !is_imported(&record.header) {
+        let last = record.control.get_u64(control::SNAPSHOT_LAST);
+        if !is_imported(&record.header) && last.is_some_and(|last| told.has(last)) {
             return Ok(session_of(&log.record(record.position)?));
         }
     }

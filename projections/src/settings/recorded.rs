@@ -4,6 +4,7 @@ use runstone_codec::Position;
 use runstone_store::Log;
 
 use super::{Settings, SettingsError};
+use crate::events::SettingsInForce;
 
 /// The settings in force, and where they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,16 @@ pub struct InForce {
     pub position: Option<Position>,
     /// SHA-256 over the recorded payload, or over the canonical JSON of the defaults.
     pub sha256: [u8; 32],
+}
+
+impl InForce {
+    /// As a run records them.
+    pub(crate) fn to_recorded(&self) -> SettingsInForce {
+        SettingsInForce {
+            position: self.position.map(Position::get),
+            sha256: crate::hex(&self.sha256),
+        }
+    }
 }
 
 impl Settings {

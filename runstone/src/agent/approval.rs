@@ -9,7 +9,7 @@ use runstone_projections::approvals::{
 };
 use runstone_projections::effects::Claim;
 use runstone_projections::events::RunPaused;
-use runstone_projections::runs::{self, RunError};
+use runstone_projections::runs::{RunError, Told};
 use runstone_projections::upcasters;
 use runstone_store::{AppendError, Item, Payload, Query, Read};
 use serde_json::json;
@@ -105,13 +105,12 @@ impl Run {
     /// Brings into the session what people decided while it was paused, once.
     pub(super) async fn hear_decision(&self) -> Result<(), RunError> {
         let log = &self.inner.runstone;
-        let item = Item::new().of_type(RunPaused::TYPE).stream(self.id());
-        let newest = Read::new(Query::Items(vec![item])).reverse().limit(1);
-        let live_since = runs::live_since(log, self.id())?;
-        let newest = log.read(newest)?.next().transpose()?;
-        let Some(record) = newest.filter(|record| runs::is_told_here(record, live_since)) else {
+        let item = Item::new().of_type(RunPaused::TYPE);
+        let told = Told::of(log, self.id(), None)?;
+        let Some(newest) = told.newest(log, &item).next().transpose()? else {
             return Ok(());
         };
+        let record = log.record(newest.position)?;
         let Payload::Open(payload) = &record.payload else {
             return Ok(());
         };

@@ -13,7 +13,7 @@ use runstone_codec::{
 use runstone_projections::Hold;
 use runstone_projections::budgets::Owner;
 use runstone_projections::events::{LlmCallCompleted, RunFinished, RunPaused, SessionEnded};
-use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
+use runstone_projections::runs::{self, Begin, Begun, Fork, RollBack, RunError, RunHeld};
 use runstone_projections::sessions::{self, Document, Since};
 use runstone_store::{AppendError, Log};
 use serde::Serialize;
@@ -101,6 +101,7 @@ fn session_ended(status: &str, reason: &str) -> SessionEnded {
 pub struct RunBuilder {
     runstone: Runstone,
     begin: Begin,
+    fork_of: Option<(String, Position)>,
 }
 
 impl RunBuilder {
@@ -110,6 +111,7 @@ impl RunBuilder {
         Self {
             runstone: runstone.clone(),
             begin,
+            fork_of: None,
         }
     }
 
@@ -132,6 +134,32 @@ impl RunBuilder {
     /// The run that spawns it.
     pub fn parent(mut self, parent: &Run) -> Self {
         self.begin.parent = Some(parent.id().to_owned());
+        self
+    }
+
+    /// It goes on from another run as that stood after a position of the log: with its session, its
+    /// steps, and the results of its calls, which are not made again. Its scope is that of the other
+    /// run, and its budget one of its own below the other one's, or below that the one that is named.
+    /// One that was forked there already is gone on with.
+    ///
+    /// ```
+    /// # use runstone::{Runstone, Status};
+    /// # use serde_json::json;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let log = Runstone::memory()?;
+    /// let run = log.run("bot").start("run-1").await?;
+    /// let at = run.session().append("/messages", &"hello").await?;
+    /// run.session().append("/messages", &"never mind").await?;
+    /// run.finish(Status::Success).await?;
+    ///
+    /// let other = log.run("bot").fork_of("run-1", at).start("run-2").await?;
+    /// assert_eq!(other.session().document().await?, json!({"messages": ["hello"]}));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn fork_of(mut self, run: impl Into<String>, at: Position) -> Self {
+        self.fork_of = Some((run.into(), at));
         self
     }
 
@@ -186,6 +214,23 @@ impl RunBuilder {
         block_on(self.resume_or_start(id))
     }
 
+    /// What is begun is a fork then, which is there.
+    async fn fork(&mut self, of: String, at: Position) -> Result<(), RunError> {
+        let mut fork = Fork::new(self.begin.stream.as_str(), of, at);
+        fork.name = Some(self.begin.started.name.clone());
+        fork.budget = self.begin.budget.take();
+        let forked = runs::fork(&self.runstone, &fork).await?;
+        if forked.was_there && !self.begin.may_resume {
+            let run = runs::get(&self.runstone, &fork.stream)?;
+            let absent = || RunError::NotFound {
+                stream: fork.stream.clone(),
+            };
+            return Err(RunError::Exists(Box::new(run.ok_or_else(absent)?)));
+        }
+        (self.begin.may_start, self.begin.may_resume) = (false, true);
+        Ok(())
+    }
+
     async fn begin(
         mut self,
         id: String,
@@ -194,6 +239,9 @@ impl RunBuilder {
     ) -> Result<Run, RunError> {
         self.begin.stream = id;
         (self.begin.may_start, self.begin.may_resume) = (may_start, may_resume);
+        if let Some((of, at)) = self.fork_of.take().filter(|_| may_start) {
+            self.fork(of, at).await?;
+        }
         let new_id = || new_id().map_err(|error| RunError::Entropy(error.to_string()));
         let event_ids = [new_id()?, new_id()?];
         self.begin.event_ids = Some(event_ids);
@@ -439,6 +487,21 @@ impl Run {
         }
         self.id().clone_into(&mut event.stream);
         self.record(Draft::new(event)).await
+    }
+
+    /// Takes its session and its steps back to how they stood after a position of the log. What was
+    /// called, spent and approved stays so: a call that was made since then is not made again.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::NoPoint`] if the run had not begun; [`RunError::Stale`] if somebody else holds it
+    /// meanwhile.
+    pub async fn roll_back(&self, to: Position) -> Result<Position, RunError> {
+        let inner = &self.inner;
+        let mut cached = inner.document.lock().await;
+        cached.is_stale = true;
+        let back = RollBack::new(self.id(), to).fence(inner.held.fence);
+        runs::roll_back(&inner.runstone, &back).await
     }
 
     /// Lets go of it until somebody decides; [`RunBuilder::resume`] goes on.

@@ -7,9 +7,9 @@ use runstone_projections::events::{
     ErrorSaid, LlmCallCompleted, StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped,
     StepStarted, control, step_keys,
 };
-use runstone_projections::runs::{self, RunError};
+use runstone_projections::runs::{RunError, Told};
 use runstone_projections::upcasters;
-use runstone_store::{ErrorKind, Item, Payload, Query, Read};
+use runstone_store::{ErrorKind, Item, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -276,15 +276,10 @@ impl Step {
             let _ = write!(text, "{byte:02x}");
             text
         });
-        let events = Item::new()
-            .stream(self.run.id())
-            .tag(format!("{}:{hex}", control::STEP_LABEL));
-        let live_since = runs::live_since(log, self.run.id())?;
-        for record in log.read(Read::new(Query::from(events)))? {
+        let events = Item::new().tag(format!("{}:{hex}", control::STEP_LABEL));
+        let told = Told::of(log, self.run.id(), None)?;
+        for record in told.read(log, &events) {
             let record = record?;
-            if !runs::is_told_here(&record, live_since) {
-                continue;
-            }
             match (record.header.event_type.as_str(), &record.payload) {
                 (StepStarted::TYPE, _) => known.attempts += 1,
                 (StepCompleted::TYPE, Payload::Open(payload)) => {

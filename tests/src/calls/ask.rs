@@ -12,7 +12,7 @@ use runstone_projections::effects::{
 use runstone_projections::events::{
     ErrorSaid, RunFinished, RunPaused, SessionAppended, SessionEnded, SessionPatched,
 };
-use runstone_projections::runs::{self, Begin, Begun, RunError, RunHeld};
+use runstone_projections::runs::{self, Begin, Begun, Fork, RollBack, RunError, RunHeld};
 use runstone_store::{AppendError, Log};
 
 /// Why there is no answer.
@@ -173,6 +173,7 @@ fn of_run(error: &RunError) -> Told {
         | RunError::NotFound { .. }
         | RunError::Stale { .. } => error.code(),
         RunError::Append(error) => return Err(of_append(error)),
+        RunError::Read(_) => return Err(Lost::Unread(error.to_string())),
         error => return Err(Lost::Failed(error.to_string())),
     };
     Ok((Said::Refused(code), None))
@@ -204,6 +205,47 @@ pub fn begin(log: &Log, (stream, scope): (&str, &str), ask: &RunAsk) -> (Told, O
             (Ok(told), Some(held))
         }
         Err(error) => (of_run(&error), None),
+    }
+}
+
+/// Forks a run.
+///
+/// # Errors
+///
+/// [`Lost`] if there is no answer.
+///
+/// # Panics
+///
+/// If something else is asked.
+pub fn fork(log: &Log, stream: &str, ask: &RunAsk) -> Told {
+    let RunAsk::Fork(of, at, _) = ask else {
+        panic!("it is no fork: {ask:?}")
+    };
+    let fork = Fork::new(stream, of.as_str(), Position::new(*at));
+    match runs::fork_blocking(log, &fork) {
+        Ok(forked) => Ok((Said::Begun(forked.was_there), None)),
+        Err(error) => of_run(&error),
+    }
+}
+
+/// Rolls a run back.
+///
+/// # Errors
+///
+/// [`Lost`] if there is no answer.
+///
+/// # Panics
+///
+/// If something else is asked.
+pub fn roll_back(log: &Log, stream: &str, ask: &RunAsk) -> Told {
+    let RunAsk::RollBack(fence, to) = ask else {
+        panic!("it is no rollback: {ask:?}")
+    };
+    let mut back = RollBack::new(stream, Position::new(*to));
+    back.fence = fence.map(Position::new);
+    match runs::roll_back_blocking(log, &back) {
+        Ok(at) => Ok((Said::At(Some(at.get())), Some(at.get()))),
+        Err(error) => of_run(&error),
     }
 }
 

@@ -13,7 +13,7 @@ mod ask;
 mod call;
 mod run;
 
-pub use ask::{Lost, Told, act, begin, call, claim, record};
+pub use ask::{Lost, Told, act, begin, call, claim, fork, record, roll_back};
 pub(crate) use ask::{hold, of_append};
 pub(crate) use call::may_repeat;
 pub use call::{Act, Call, CallAsk, Standing, Who};

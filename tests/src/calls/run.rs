@@ -17,6 +17,10 @@ pub enum RunAsk {
     },
     /// To record something in it, by who began or resumed it there.
     Record(u64, What),
+    /// To go on in it from a run that stood so after this position; its stream.
+    Fork(String, u64, Value),
+    /// To go back to how it stood after a change, by who began or resumed it there, or by a person.
+    RollBack(Option<u64>, u64),
 }
 
 /// What is recorded in a run.
@@ -35,14 +39,18 @@ pub enum What {
 }
 
 /// A run, as it may stand.
-#[expect(clippy::struct_excessive_bools, reason = "they are independent")]
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     is_there: bool,
     held: Option<Held>,
     is_paused: bool,
-    is_let_go: bool,
+    /// How it stands since nobody holds it.
+    let_go: Option<&'static str>,
     is_finished: bool,
+    /// The stream and the position that it was forked from.
+    forked: Option<(String, u64)>,
+    /// Changes whose positions are known, and the document after each.
+    pub history: Vec<(u64, Value)>,
     /// Where it was begun or resumed, if that was told.
     pub fence: Option<u64>,
     /// The document of its session.
@@ -55,8 +63,10 @@ impl Default for Run {
             is_there: false,
             held: None,
             is_paused: false,
-            is_let_go: false,
+            let_go: None,
             is_finished: false,
+            forked: None,
+            history: Vec::new(),
             fence: None,
             document: json!({}),
         }
@@ -70,12 +80,10 @@ impl Run {
             "success"
         } else if self.is_paused {
             "paused"
-        } else if self.is_let_go {
-            "aborted"
         } else if self.held.is_some_and(|held| held.is_over(time)) {
             "crashed"
         } else {
-            "running"
+            self.let_go.unwrap_or("running")
         };
         self.is_there.then_some(word)
     }
@@ -83,7 +91,7 @@ impl Run {
     fn take(&mut self, what: &What) {
         match what {
             What::Pause => (self.is_paused, self.held) = (true, None),
-            What::LetGo => (self.is_let_go, self.held) = (true, None),
+            What::LetGo => (self.let_go, self.held) = (Some("aborted"), None),
             What::Finish => (self.is_finished, self.held) = (true, None),
             What::Append(_) | What::Patch(..) => self.document = what.change(&self.document),
         }
@@ -144,7 +152,7 @@ impl Plain for Run {
                     is_there: true,
                     held: Some(Held::from(time, *hold_us)),
                     is_paused: false,
-                    is_let_go: false,
+                    let_go: None,
                     fence: at,
                     ..self.clone()
                 };
@@ -156,6 +164,44 @@ impl Plain for Run {
                 }
                 let mut next = self.clone();
                 next.take(what);
+                if matches!(what, What::Append(_) | What::Patch(..)) {
+                    next.history
+                        .extend(at.map(|at| (at, next.document.clone())));
+                }
+                (Said::At(None), next)
+            }
+            RunAsk::Fork(of, from, document) => {
+                let forked = Some((of.clone(), *from));
+                if self.is_there {
+                    return if self.forked == forked {
+                        (Said::Begun(true), self.clone())
+                    } else {
+                        no("run_exists")
+                    };
+                }
+                let next = Self {
+                    is_there: true,
+                    let_go: Some("forked"),
+                    forked,
+                    document: document.clone(),
+                    ..Self::default()
+                };
+                (Said::Begun(false), next)
+            }
+            RunAsk::RollBack(fence, to) => {
+                let is_held = self.fence == *fence && self.held.is_some();
+                if fence.is_some() && !is_held {
+                    return no("stale_run");
+                }
+                let mut next = self.clone();
+                let then = self.history.iter().find(|(at, _)| at == to);
+                if let Some((_, document)) = then {
+                    next.document = document.clone();
+                }
+                if fence.is_none() {
+                    (next.held, next.let_go) = (None, Some("rolled_back"));
+                    (next.is_paused, next.is_finished) = (false, false);
+                }
                 (Said::At(None), next)
             }
         }

@@ -87,7 +87,7 @@ impl Simulation {
                 0..=11 => self.ask_office()?,
                 12..=14 => self.ask_staff()?,
                 15..=19 => self.ask_tasks(),
-                20..=21 => self.ask_runs(),
+                20..=21 => self.ask_runs()?,
                 22 => self.pass_time(),
                 _ => drop(self.see_agents()),
             }

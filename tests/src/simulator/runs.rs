@@ -2,7 +2,9 @@
 
 use super::Simulation;
 use super::calls::{SCOPE, STREAMS};
-use crate::calls::{RunAsk, What, begin, record};
+use crate::calls::{RunAsk, What, begin, fork, record, roll_back};
+use crate::tamper::Outcome;
+use runstone_codec::Position;
 use runstone_projections::{runs, sessions};
 
 const RUNS: usize = 3;
@@ -12,11 +14,70 @@ impl Simulation {
         format!("{STREAMS}run-{}-{number}", self.agents.round)
     }
 
-    pub(super) fn ask_runs(&mut self) {
+    /// A change that everybody was told of, of a run of which all is known, and how that stood then.
+    fn known_point(&mut self, number: usize) -> Option<(u64, serde_json::Value)> {
+        let (worlds, _) = self.agents.runs.get(&number)?;
+        let [world] = worlds.all() else {
+            return None;
+        };
+        let len = world.history.len();
+        let at = self.numbers.below(len.max(1));
+        self.agents.runs.get(&number)?.0.all()[0]
+            .history
+            .get(at)
+            .cloned()
+    }
+
+    /// Another run that goes on from one of these, or one that goes back.
+    fn travel(&mut self, number: usize) -> Outcome<bool> {
+        let log = self.asked_log();
+        let stream = self.run_stream(number);
+        let of = self.numbers.below(RUNS);
+        let is_fork = of != number;
+        let Some((at, document)) = self.known_point(of) else {
+            return Ok(false);
+        };
+        let (ask, told) = if is_fork {
+            let ask = RunAsk::Fork(self.run_stream(of), at, document);
+            let told = fork(&log, &stream, &ask);
+            (ask, told)
+        } else {
+            let person = if self.numbers.below(3) == 0 {
+                self.person(&log, 0)?
+            } else {
+                None
+            };
+            let fence = self.agents.runs.get(&number);
+            let fence = fence.and_then(|(_, held)| Some(held.last()?.fence.get()));
+            let (by, fence) = match (person, fence) {
+                (Some(person), _) => (person, None),
+                (None, Some(fence)) => (log, Some(fence)),
+                (None, None) => return Ok(false),
+            };
+            let ask = RunAsk::RollBack(fence, at);
+            let told = roll_back(&by, &stream, &ask);
+            (ask, told)
+        };
+        let time = self.asked_at();
+        self.tally.requests += 1;
+        self.say(|| format!("  {stream}: {ask:?} {told:?}"));
+        let heard = self.heard(Some(told));
+        let known = self.agents.runs.entry(number).or_default();
+        known.0.take(&[(ask, heard)], &time);
+        Ok(true)
+    }
+
+    pub(super) fn ask_runs(&mut self) -> Outcome {
         let log = self.asked_log();
         let number = self.numbers.below(RUNS);
         let stream = self.run_stream(number);
         for _ in 0..1 + self.numbers.below(4) {
+            if self.numbers.below(6) == 0 && self.travel(number)? {
+                if self.failed || self.machine.is_down() {
+                    break;
+                }
+                continue;
+            }
             let all_held = self.agents.runs.get(&number).map(|(_, held)| held.clone());
             let all_held = all_held.unwrap_or_default();
             let newest = all_held.len().saturating_sub(1);
@@ -60,6 +121,7 @@ impl Simulation {
             known.0.take(&[(ask, heard)], &time);
             known.1.extend(held);
         }
+        Ok(())
     }
 
     /// Runs and sessions are as the model expects; why that cannot be seen.
@@ -71,6 +133,20 @@ impl Simulation {
             let stream = self.run_stream(*number);
             let seen =
                 runs::get(&log, &stream).and_then(|run| Ok((run, sessions::state(&log, &stream)?)));
+            // As of a point in the past it is what it was then, whatever came since.
+            let points = worlds.all().first().map(|world| world.history.clone());
+            let points = points.unwrap_or_default();
+            let past = points.get(self.numbers.below(points.len().max(1)));
+            if let Some((at, document)) = past {
+                let end = Some(Position::new(*at));
+                match sessions::state_at(&log, &stream, end) {
+                    Ok(then) => worlds.see(&(at, &then), |world| {
+                        let known = world.history.iter().find(|(known, _)| known == at);
+                        known.is_none_or(|(_, known)| known == then.document.value())
+                    }),
+                    Err(error) => failed = Some(format!("{document}: {error}")),
+                }
+            }
             match seen {
                 Ok((run, session)) => worlds.see(&(&run, &session), |world| {
                     let Some(run) = &run else {

@@ -1,0 +1,278 @@
+//! Forks share what was before them, and nothing after.
+
+use runstone::budgets::{BudgetLimits, Dimension, Open};
+use runstone::codec::Position;
+use runstone::effects::{Change, Claim, Effects, Found};
+use runstone::replay::{Fork, Point, StepStatus, fork_blocking, state};
+use runstone::runs::RunStatus;
+use runstone::store::Erase;
+use runstone::{Class, Run, Runstone, Status, runs};
+use runstone_tests::tamper::Outcome;
+use serde_json::{Value, json};
+use std::cell::Cell;
+
+/// A tool that counts its calls.
+#[derive(Default)]
+struct Tool(Cell<u32>);
+
+impl Tool {
+    async fn call(&self, run: &Run, name: &str, id: &str) -> Outcome<u32> {
+        let call = run.effect(name).call_id(id).class(Class::Write);
+        let called = call.call(|| async {
+            self.0.set(self.0.get() + 1);
+            Ok::<_, std::io::Error>(self.0.get())
+        });
+        Ok(called.await?)
+    }
+}
+
+async fn step(run: &Run, node: &str, output: u32) -> Outcome<u32> {
+    let step = run
+        .step(node)
+        .run(|| async { Ok::<_, std::io::Error>(output) });
+    Ok(step.await?)
+}
+
+fn newest(log: &Runstone) -> Position {
+    Position::new(log.size() - 1)
+}
+
+async fn document(run: &Run) -> Outcome<Value> {
+    Ok(run.session().document().await?)
+}
+
+#[tokio::test]
+async fn a_fork_has_what_was_before_it_and_copies_nothing() -> Outcome {
+    let log = Runstone::memory()?;
+    let tool = Tool::default();
+    let run = log.run("bot").start("run").await?;
+    run.session().append("/list", &1).await?;
+    assert_eq!(step(&run, "plan", 10).await?, 10);
+    assert_eq!(tool.call(&run, "pay", "c1").await?, 1);
+    let at = newest(&log);
+    run.session().append("/list", &2).await?;
+    assert_eq!(step(&run, "act", 20).await?, 20);
+    assert_eq!(tool.call(&run, "pay", "c2").await?, 2);
+    run.finish(Status::Success).await?;
+    let before = log.size();
+
+    let fork = log.run("bot").fork_of("run", at).start("fork").await?;
+    // The fork, and that somebody holds it.
+    assert_eq!(log.size() - before, 2);
+    assert_eq!(document(&fork).await?, json!({"list": [1]}));
+    // What was done by then is not done again; what came after it is.
+    assert_eq!(step(&fork, "plan", 11).await?, 10);
+    assert_eq!(step(&fork, "act", 21).await?, 21);
+    assert_eq!(tool.call(&fork, "pay", "c1").await?, 1);
+    assert_eq!(tool.call(&fork, "pay", "c2").await?, 3);
+    fork.session().append("/list", &3).await?;
+    assert_eq!(document(&fork).await?, json!({"list": [1, 3]}));
+
+    // The other run knows nothing of it.
+    let end = Point::Newest.find(&log, "run")?.ok_or("it is there")?;
+    let of_run = state(&log, "run", end)?.ok_or("it is a run")?;
+    assert_eq!(of_run.session.document.value(), &json!({"list": [1, 2]}));
+    assert_eq!(of_run.effects.len(), 2);
+    let of_fork = state(&log, "fork", newest(&log))?.ok_or("it is a run")?;
+    assert_eq!(of_fork.session.document.value(), &json!({"list": [1, 3]}));
+    let nodes: Vec<_> = of_fork
+        .steps
+        .iter()
+        .map(|step| (step.node.as_deref(), step.status))
+        .collect();
+    let done = StepStatus::Completed;
+    assert_eq!(nodes, [(Some("plan"), done), (Some("act"), done)]);
+    // One that it shares, and its own.
+    let streams: Vec<_> = of_fork
+        .effects
+        .iter()
+        .map(|call| call.stream.as_str())
+        .collect();
+    assert_eq!(streams, ["run", "fork"]);
+    let known = runs::get(&log, "fork")?.ok_or("it is a run")?;
+    let from = known.forked_from.as_ref().ok_or("it was forked")?;
+    assert_eq!((from.stream.as_str(), from.at), ("run", at));
+    assert_eq!(runs::name(&log, &known)?.as_deref(), Some("bot"));
+    // What the other run used stays with it.
+    assert_eq!((known.counts.steps, known.parent), (1, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fork_of_a_fork_goes_by_the_nearest() -> Outcome {
+    let log = Runstone::memory()?;
+    let tool = Tool::default();
+    let run = log.run("bot").start("a").await?;
+    assert_eq!(tool.call(&run, "pay", "c1").await?, 1);
+    run.session().patch(&json!({"of": "a"})).await?;
+    let in_a = newest(&log);
+    assert_eq!(tool.call(&run, "pay", "late").await?, 2);
+    let late = newest(&log);
+    let b = log.run("bot").fork_of("a", in_a).start("b").await?;
+    assert_eq!(tool.call(&b, "pay", "c2").await?, 3);
+    b.session().patch(&json!({"b": true})).await?;
+    let in_b = newest(&log);
+    b.session().patch(&json!({"later": true})).await?;
+
+    let c = log.run("bot").fork_of("b", in_b).start("c").await?;
+    assert_eq!(document(&c).await?, json!({"of": "a", "b": true}));
+    assert_eq!(tool.call(&c, "pay", "c1").await?, 1);
+    assert_eq!(tool.call(&c, "pay", "c2").await?, 3);
+    // `a` made this one after `b` had left it, whatever `c` is forked at.
+    assert!(late < in_b);
+    assert_eq!(tool.call(&c, "pay", "late").await?, 4);
+    // Another call under a key that is taken before is no replay.
+    let other = c
+        .effect("refund")
+        .call_id("c1")
+        .call(|| async { Ok::<u32, std::io::Error>(0) });
+    assert_eq!(other.await.unwrap_err().code(), "key_conflict");
+
+    // As of a point before its own beginning a fork is the run that it comes from.
+    let then = runstone::sessions::state_at(&log, "c", Some(in_a))?;
+    assert_eq!(then.document.value(), &json!({"of": "a"}));
+    assert_eq!(state(&log, "c", in_a)?.map(|state| state.position), None);
+    Ok(())
+}
+
+#[test]
+fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -> Outcome {
+    let log = Runstone::memory()?;
+    let effects = Effects::new(&log);
+    let begin = runs::Begin::new("run", "bot");
+    runs::begin_blocking(&log, &begin)?;
+    let claim = |stream: &str, id: &str, class| Claim::tool(stream, "pay").call_id(id).class(class);
+    let claimed = |claim: &Claim| match effects.claim_blocking(claim) {
+        Ok(runstone::effects::Claimed::Held(held)) => Ok(held),
+        other => Err(format!("{other:?}")),
+    };
+    let write = claimed(&claim("run", "w", Class::Write))?;
+    let read = claimed(&claim("run", "r", Class::Read))?;
+    let failed = claimed(&claim("run", "f", Class::Write))?;
+    let error = runstone::events::ErrorSaid::default();
+    let executed = Some(runstone::effects::Executed::No);
+    effects.change_blocking(&failed.target(), &Change::Fail { error, executed })?;
+    let at = newest(&log);
+    // That they ended afterwards changes nothing of what was known there.
+    effects.change_blocking(&write.target(), &Change::completed(&"run")?)?;
+    effects.change_blocking(&read.target(), &Change::completed(&"run")?)?;
+    fork_blocking(&log, &Fork::new("fork", "run", at))?;
+
+    // Whatever class it is claimed with, what was begun counts.
+    let code = |claim: &Claim| effects.claim_blocking(claim).unwrap_err().code();
+    assert_eq!(code(&claim("fork", "w", Class::Read)), "effect_unknown");
+    assert_eq!(code(&claim("fork", "w", Class::Write)), "effect_unknown");
+    claimed(&claim("fork", "r", Class::Read))?;
+    assert_eq!(claimed(&claim("fork", "f", Class::Write))?.attempt, 1);
+
+    // It is settled in the fork, for the fork.
+    let open = effects
+        .find(&claim("fork", "w", Class::Write))?
+        .ok_or("it is known")?;
+    assert_eq!((open.stream.as_str(), open.class), ("fork", Class::Write));
+    let found = Found::Completed(b"\"fork\"".to_vec());
+    let reconcile = Change::Reconcile {
+        found,
+        evidence: None,
+        by_program: true,
+    };
+    effects.change_blocking(&open.target().fence(open.fence), &reconcile)?;
+    for (stream, result) in [("run", "\"run\""), ("fork", "\"fork\"")] {
+        match effects.claim_blocking(&claim(stream, "w", Class::Write))? {
+            runstone::effects::Claimed::Completed(outcome) => {
+                assert_eq!(outcome.result.as_deref(), Some(result.as_bytes()));
+            }
+            other @ runstone::effects::Claimed::Held(_) => {
+                return Err(format!("{other:?}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_fork_is_made_once_and_of_what_is_there() -> Outcome {
+    let log = Runstone::memory()?;
+    runs::begin_blocking(&log, &runs::Begin::new("other", "bot"))?;
+    runs::begin_blocking(&log, &runs::Begin::new("run", "bot"))?;
+    let at = newest(&log);
+    let fork = Fork::new("fork", "run", at);
+    assert!(!fork_blocking(&log, &fork)?.was_there);
+    assert!(fork_blocking(&log, &fork)?.was_there);
+    let refused = |stream: &str, parent: &str, at: u64| {
+        let fork = Fork::new(stream, parent, Position::new(at));
+        fork_blocking(&log, &fork).unwrap_err().code()
+    };
+    let at = at.get();
+    assert_eq!(refused("fork", "run", at + 1), "run_exists");
+    assert_eq!(refused("other", "run", at), "run_exists");
+    assert_eq!(refused("new", "run", at - 1), "no_such_point");
+    assert_eq!(refused("new", "run", log.size()), "no_such_point");
+    assert_eq!(refused("new", "none", at), "run_not_found");
+    let known = runs::get(&log, "fork")?.ok_or("it is a run")?;
+    assert_eq!(known.status, RunStatus::Forked);
+    // It is gone on with as any other.
+    runs::begin_blocking(&log, &runs::Begin::new("fork", "bot"))?;
+    let known = runs::get(&log, "fork")?.ok_or("it is a run")?;
+    assert_eq!(known.status, RunStatus::Running);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fork_spends_a_budget_of_its_own_under_the_same_owner() -> Outcome {
+    let log = Runstone::memory()?;
+    let limits = |steps| BudgetLimits::new().of(Dimension::Steps, steps);
+    log.budgets()
+        .open_blocking(&Open::new("agent").limits(limits(4)))?;
+    let elsewhere = Open::new("elsewhere").limits(limits(4));
+    log.budgets().open_blocking(&elsewhere)?;
+    let run = log.run("bot").budget("agent").start("run").await?;
+    step(&run, "one", 1).await?;
+    let at = newest(&log);
+    let b = log.run("bot").fork_of("run", at).start("b").await?;
+    step(&b, "two", 2).await?;
+    let in_b = newest(&log);
+    let c = log.run("bot").fork_of("b", in_b).start("c").await?;
+    step(&c, "three", 3).await?;
+    let spent = |owner: &str| -> Outcome<u64> {
+        let id = log.budgets().id_of(&owner.into())?;
+        let budget = log.budgets().get(&id)?.ok_or("it is open")?;
+        assert!(budget.level <= 1, "{owner} lies no deeper");
+        Ok(budget.spent.get(&Dimension::Steps))
+    };
+    assert_eq!((spent("agent")?, spent("b")?, spent("c")?), (3, 1, 1));
+    step(&c, "four", 4).await?;
+    // There is one owner above them all, and he has spent what he may.
+    assert!(step(&b, "five", 5).await.is_err());
+    let outside = log.run("bot").fork_of("run", at).budget("elsewhere");
+    let refused = outside
+        .start("d")
+        .await
+        .err()
+        .ok_or("it is another budget")?;
+    assert_eq!(refused.code(), "budget_parent");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_erased_is_erased_in_the_fork() -> Outcome {
+    let log = Runstone::memory()?;
+    let run = log.run("bot").scope("ann").start("run").await?;
+    run.session().append("/list", &"secret").await?;
+    step(&run, "plan", 1).await?;
+    let at = newest(&log);
+    run.finish(Status::Success).await?;
+    let fork = log.run("bot").fork_of("run", at).start("fork").await?;
+    fork.finish(Status::Success).await?;
+    log.erase(&Erase::new("ann", "gdpr-17-1-b"), &|_, _| {})?;
+    let then = state(&log, "fork", newest(&log))?.ok_or("it is a run")?;
+    assert_eq!(then.session.document.value(), &json!({}));
+    assert_eq!(then.session.missing, 1);
+    assert_eq!(then.steps.len(), 1);
+    assert_eq!(
+        (&then.steps[0].node, &then.steps[0].outcome),
+        (&None, &None)
+    );
+    assert_eq!(then.summary.scope, "ann");
+    Ok(())
+}
