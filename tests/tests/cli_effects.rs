@@ -368,7 +368,7 @@ fn an_outcome_is_awaited_without_holding_the_log() -> Outcome {
     let waiting = [site.spawn(&words)?, site.spawn(&words)?];
     for _ in 0..5 {
         is(
-            &site.effect(&["renew", "inv", "--fence", &fence]),
+            &site.effect(&["renew", "inv", "--fence", &fence, "--wait", "60"]),
             0,
             "in-flight",
             "",
