@@ -1,6 +1,6 @@
 //! Small files that commands read and write.
 
-use crate::error::{Failure, Report};
+use crate::error::{Exit, Failure, Report};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -76,9 +76,13 @@ pub(crate) fn write_by<T>(
     });
     let filled = created
         .map_err(|error| failed(&error))
-        .and_then(|mut file| fill(&mut file))
-        .and_then(|filled| {
-            let named = std::fs::rename(&beside, path);
+        .and_then(|mut file| {
+            let filled = fill(&mut file)?;
+            // What has the name is whole, also after a loss of power.
+            let named = file
+                .sync_all()
+                .and_then(|()| std::fs::rename(&beside, path))
+                .and_then(|()| sync_folder(path));
             named.map_err(|error| failed(&error))?;
             Ok(filled)
         });
@@ -87,6 +91,23 @@ pub(crate) fn write_by<T>(
         let _ = std::fs::remove_file(&beside);
     }
     filled
+}
+
+/// Makes a name in the folder of `path` durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}
+
+/// Refuses to write where a file is, and not a stream.
+pub(crate) fn refuse_existing(path: &Path) -> Result<(), Failure> {
+    if is_stream(path) || std::fs::symlink_metadata(path).is_err() {
+        return Ok(());
+    }
+    let message = format!("{} exists already; it was not touched", path.display());
+    Err(Report::new(Exit::Usage, "file_exists", message).into())
 }
 
 /// Where to write a file of this name: into a folder, or as the file that was asked for.

@@ -101,7 +101,14 @@ fn what_import_writes_is_what_the_typed_events_read() {
     let known: BTreeSet<_> = known
         .filter(|name| !own.iter().any(|own| name.starts_with(own)))
         .filter(|name| {
-            !["run.forked", "run.paused", "run.resumed", "run.rolled_back"].contains(&name.as_str())
+            let of_commands = [
+                "run.forked",
+                "run.lease_renewed",
+                "run.paused",
+                "run.resumed",
+                "run.rolled_back",
+            ];
+            !of_commands.contains(&name.as_str())
         })
         .collect();
     assert_eq!(met, known, "the recording has an event of every type");

@@ -290,7 +290,7 @@ impl Here {
             let in_order = last.replace(*position).is_none_or(|last| last < *position);
             let same_content = match &record.payload {
                 Payload::Open(bytes) => *bytes == event.payload,
-                Payload::Erased | Payload::Withheld => true,
+                Payload::Erased => true,
                 _ => false,
             };
             if !in_order || !same_content || !same_header(event, &record.header, keyed_tags) {

@@ -103,6 +103,7 @@ fn to_output<T>(
         results.flush()?;
         return Ok(written);
     };
+    files::refuse_existing(path)?;
     files::write_by(path, files::SECRET, |out| {
         let failed = |error| Report::file(path, &error);
         let mut out = std::io::BufWriter::new(out);
@@ -177,5 +178,9 @@ pub(crate) fn load(session: &Session, file: &Path) -> Result<Exit, Failure> {
         format!("{log} is a replica of {events} events{without}: it can be read and verified")
     })?;
     note_replica(session);
+    if report.withheld > 0 {
+        output
+            .note("what is withheld is not here: a log that goes on from this copy is without it");
+    }
     Ok(Exit::Done)
 }

@@ -3,6 +3,7 @@
 use super::{config, keys};
 use crate::args::{InitArgs, Kek};
 use crate::error::{Exit, Failure, Report};
+use crate::files;
 use crate::session::{Access, Session, secret_source};
 use runstone::codec::Authority;
 use runstone::store::keys::{DEFAULT_COMMAND_LIMIT, ProviderConfig};
@@ -106,9 +107,6 @@ fn credential_path(session: &Session, name: &str) -> Result<PathBuf, Failure> {
         );
     }
     let file = session.log.with_file_name(format!("{name}.cred"));
-    if file.exists() {
-        let message = format!("{} exists already; it was not touched", file.display());
-        return Err(Report::new(Exit::Usage, "file_exists", message).into());
-    }
+    files::refuse_existing(&file)?;
     Ok(file)
 }

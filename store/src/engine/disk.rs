@@ -196,6 +196,13 @@ impl FileDisk {
         Ok(Self { file })
     }
 
+    /// Takes it from everybody but its owner.
+    pub(crate) fn make_private(&self) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.file
+            .set_permissions(std::fs::Permissions::from_mode(0o600))
+    }
+
     /// Whether it is this file that `path` names.
     pub(crate) fn is_at(&self, path: &Path) -> bool {
         use std::os::unix::fs::MetadataExt;

@@ -93,12 +93,20 @@ struct Beside {
 
 impl Beside {
     fn claim(path: PathBuf) -> Result<Self, LoadError> {
+        use std::os::unix::fs::MetadataExt as _;
         let failed = |error: std::io::Error| StorageError::io(&path, &error);
+        // A link, or a second name of a log that a killed load had finished: what it leads to is not
+        // touched.
+        let found = std::fs::symlink_metadata(&path);
+        if found.is_ok_and(|found| !found.is_file() || found.nlink() > 1) {
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
         let disk = FileDisk::open_or_create(&path).map_err(failed)?;
         let locked = disk.try_lock(true).map_err(failed)?;
         if !locked || !disk.is_at(&path) {
             return Err(OpenError::Busy { path }.into());
         }
+        disk.make_private().map_err(failed)?;
         disk.set_len(0).map_err(failed)?;
         let disk = Arc::new(disk);
         Ok(Self { path, disk })
@@ -131,16 +139,16 @@ impl Beside {
                 file.sync().map_err(head_io)?;
             }
             // Nothing is replaced: whoever made one meanwhile keeps it.
-            std::fs::hard_link(&self.path, log)
-                .and_then(|()| std::fs::remove_file(&self.path))
-                .and_then(|()| sync_folder(log))
-                .map_err(|error| StorageError::io(log, &error))
+            std::fs::hard_link(&self.path, log).map_err(|error| StorageError::io(log, &error))
         };
         let named = written();
         if named.is_err() && makes_head {
             let _ = std::fs::remove_file(&of.head);
         }
-        Ok(named?)
+        named?;
+        // It has its name: whatever goes wrong now, it stays, with its head.
+        let ended = std::fs::remove_file(&self.path).and_then(|()| sync_folder(log));
+        Ok(ended.map_err(|error| StorageError::io(log, &error))?)
     }
 }
 
