@@ -45,8 +45,11 @@ impl<'a> From<&'a Record> for Seen<'a> {
 /// Whether an event was recorded elsewhere. Owned namespaces are written by commands and importers
 /// only, and every importer sets the tag.
 pub(crate) fn is_imported(header: &Header) -> bool {
-    header
-        .tags
-        .iter()
-        .any(|tag| tag.split_once(':').is_some_and(|(key, _)| key == IMPORTED))
+    says_imported(&header.tags)
+}
+
+/// Whether one of these tags says so.
+pub(crate) fn says_imported(tags: &[String]) -> bool {
+    let mut keys = tags.iter().filter_map(|tag| tag.split_once(':'));
+    keys.any(|(key, _)| key == IMPORTED)
 }

@@ -234,13 +234,22 @@ pub fn compare(log: &Log, first: &str, second: &str) -> Result<Compared, ReadErr
     ))
 }
 
+/// The keys of moves, and how many of the same key came before: names that were erased are all the
+/// same.
+fn keys(moves: &[Move]) -> Vec<(Key, usize)> {
+    let mut counts: BTreeMap<Key, usize> = BTreeMap::new();
+    let numbered = moves.iter().map(|one| {
+        let count = counts.entry(one.key()).or_default();
+        *count += 1;
+        (one.key(), *count)
+    });
+    numbered.collect()
+}
+
 fn matched(a: &[Move], b: &[Move]) -> Compared {
-    let places: BTreeMap<Key, usize> = b
-        .iter()
-        .enumerate()
-        .map(|(at, one)| (one.key(), at))
-        .collect();
-    let of_a: BTreeSet<Key> = a.iter().map(Move::key).collect();
+    let (keys_a, keys_b) = (keys(a), keys(b));
+    let places: BTreeMap<_, usize> = keys_b.iter().zip(0..).collect();
+    let of_a: BTreeSet<_> = keys_a.iter().collect();
     let apart = a
         .iter()
         .zip(b)
@@ -249,8 +258,8 @@ fn matched(a: &[Move], b: &[Move]) -> Compared {
     let is_apart = apart < a.len().max(b.len());
     let (mut pairs, mut first, mut shown) = (Vec::new(), None, 0);
     let mut only_b = |upto: usize, pairs: &mut Vec<Pair>, first: &mut Option<usize>| {
-        for (at, one) in b.iter().enumerate().take(upto).skip(shown) {
-            if !of_a.contains(&one.key()) {
+        for (at, (one, key)) in b.iter().zip(&keys_b).enumerate().take(upto).skip(shown) {
+            if !of_a.contains(key) {
                 if is_apart && at >= apart {
                     first.get_or_insert(pairs.len());
                 }
@@ -259,8 +268,8 @@ fn matched(a: &[Move], b: &[Move]) -> Compared {
         }
         shown = shown.max(upto);
     };
-    for (at, one) in a.iter().enumerate() {
-        let place = places.get(&one.key()).copied();
+    for (at, (one, key)) in a.iter().zip(&keys_a).enumerate() {
+        let place = places.get(key).copied();
         if let Some(place) = place {
             only_b(place, &mut pairs, &mut first);
         }

@@ -1,12 +1,14 @@
 //! Forks share what was before them, and nothing after.
 
+use runstone::approvals::{ApprovalRequest, Approvals};
 use runstone::budgets::{BudgetLimits, Dimension, Open};
-use runstone::codec::Position;
-use runstone::effects::{Change, Claim, Effects, Found};
+use runstone::codec::{Authority, Position};
+use runstone::effects::{Change, Claim, EffectError, Effects, Found};
 use runstone::replay::{Fork, Point, StepStatus, fork_blocking, state};
-use runstone::runs::RunStatus;
-use runstone::store::Erase;
+use runstone::runs::{Begin, MAX_FORKS, RunStatus};
+use runstone::store::{Erase, Sealing};
 use runstone::{Class, Run, Runstone, Status, runs};
+use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -139,7 +141,7 @@ async fn a_fork_of_a_fork_goes_by_the_nearest() -> Outcome {
 fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -> Outcome {
     let log = Runstone::memory()?;
     let effects = Effects::new(&log);
-    let begin = runs::Begin::new("run", "bot");
+    let begin = Begin::new("run", "bot");
     runs::begin_blocking(&log, &begin)?;
     let claim = |stream: &str, id: &str, class| Claim::tool(stream, "pay").call_id(id).class(class);
     let claimed = |claim: &Claim| match effects.claim_blocking(claim) {
@@ -193,8 +195,8 @@ fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -
 #[test]
 fn a_fork_is_made_once_and_of_what_is_there() -> Outcome {
     let log = Runstone::memory()?;
-    runs::begin_blocking(&log, &runs::Begin::new("other", "bot"))?;
-    runs::begin_blocking(&log, &runs::Begin::new("run", "bot"))?;
+    runs::begin_blocking(&log, &Begin::new("other", "bot"))?;
+    runs::begin_blocking(&log, &Begin::new("run", "bot"))?;
     let at = newest(&log);
     let fork = Fork::new("fork", "run", at);
     assert!(!fork_blocking(&log, &fork)?.was_there);
@@ -212,7 +214,7 @@ fn a_fork_is_made_once_and_of_what_is_there() -> Outcome {
     let known = runs::get(&log, "fork")?.ok_or("it is a run")?;
     assert_eq!(known.status, RunStatus::Forked);
     // It is gone on with as any other.
-    runs::begin_blocking(&log, &runs::Begin::new("fork", "bot"))?;
+    runs::begin_blocking(&log, &Begin::new("fork", "bot"))?;
     let known = runs::get(&log, "fork")?.ok_or("it is a run")?;
     assert_eq!(known.status, RunStatus::Running);
     Ok(())
@@ -274,5 +276,80 @@ async fn what_was_erased_is_erased_in_the_fork() -> Outcome {
         (&None, &None)
     );
     assert_eq!(then.summary.scope, "ann");
+    Ok(())
+}
+
+/// What people refused in a run is refused in its forks, and what they allowed there was for the run
+/// that asked.
+#[test]
+fn a_fork_gets_round_no_decision_of_people() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let ada = Approvals::new(&site.principal(&log, "ada", Authority::Human)?);
+    let of = |stream: &str, usd: u64| -> Outcome<Claim> {
+        let claim = Claim::tool(stream, "wire").args(&json!({"usd": usd}))?;
+        Ok(claim.needs_approval())
+    };
+    runs::begin_blocking(&log, &Begin::new("run", "bot"))?;
+    for (usd, vote) in [(1, Some(false)), (2, None), (3, Some(true))] {
+        let request = ApprovalRequest::new(&of("run", usd)?, "wire");
+        let asked = Approvals::new(&log).request_blocking(&request)?;
+        if let Some(is_yes) = vote {
+            ada.vote_blocking(asked.position, is_yes, None)?;
+        }
+    }
+    let mut parent = "run".to_owned();
+    for stream in ["fork", "fork of it"] {
+        let at = Position::new(log.size() - 1);
+        fork_blocking(&log, &Fork::new(stream, parent.as_str(), at))?;
+        for (usd, why) in [(1, "rejected"), (2, "pending"), (3, "not_asked")] {
+            match Effects::new(&log).claim_blocking(&of(stream, usd)?) {
+                Err(EffectError::NotApproved { why: told, .. }) => assert_eq!(told.code(), why),
+                other => return Err(format!("{stream} {usd}: {other:?}").into()),
+            }
+        }
+        parent = stream.to_owned();
+    }
+    let request = ApprovalRequest::new(&of("fork", 1)?, "wire");
+    let asked = Approvals::new(&log).request_blocking(&request)?;
+    ada.vote_blocking(asked.position, true, None)?;
+    Effects::new(&log).claim_blocking(&of("fork", 1)?)?;
+    assert_sound(&log)
+}
+
+/// A limit that somebody set is never lifted, and never evaded, by a fork.
+#[tokio::test]
+async fn a_fork_lifts_no_limit() -> Outcome {
+    let log = Runstone::memory()?;
+    let limits = |steps| BudgetLimits::new().of(Dimension::Steps, steps);
+    log.budgets()
+        .open_blocking(&Open::new("agent").limits(limits(9)))?;
+    let limited = Open::new("b").limits(limits(1)).parent("agent");
+    log.budgets().open_blocking(&limited)?;
+    let run = log.run("bot").budget("agent").start("run").await?;
+    step(&run, "one", 1).await?;
+    let b = log
+        .run("bot")
+        .fork_of("run", newest(&log))
+        .start("b")
+        .await?;
+    step(&b, "two", 2).await?;
+    assert!(step(&b, "three", 3).await.is_err());
+    let c = log.run("bot").fork_of("b", newest(&log)).start("c").await?;
+    assert!(step(&c, "four", 4).await.is_err());
+    Ok(())
+}
+
+#[test]
+fn a_chain_of_forks_has_an_end() -> Outcome {
+    let log = Runstone::memory()?;
+    runs::begin_blocking(&log, &Begin::new("0", "bot"))?;
+    for number in 0..MAX_FORKS {
+        let (from, to) = (number.to_string(), (number + 1).to_string());
+        fork_blocking(&log, &Fork::new(to.as_str(), from.as_str(), newest(&log)))?;
+    }
+    let last = MAX_FORKS.to_string();
+    let more = fork_blocking(&log, &Fork::new("more", last.as_str(), newest(&log)));
+    assert_eq!(more.unwrap_err().code(), "too_many_forks");
     Ok(())
 }

@@ -356,10 +356,7 @@ pub(crate) struct Blocked {
 }
 
 /// Looks whether a call is approved; `None` if it may be made.
-pub(crate) fn gate(
-    context: &DecideContext<'_>,
-    asks: &Asks<'_>,
-) -> Result<Option<Blocked>, AppendError> {
+fn gate(context: &DecideContext<'_>, asks: &Asks<'_>) -> Result<Option<Blocked>, AppendError> {
     let Some((position, row)) = newest(context, asks.digest, asks.scope)? else {
         return Ok(asks.needs_one.then_some(Blocked {
             request: None,
@@ -386,6 +383,39 @@ pub(crate) fn gate(
         why,
         is_told: is_waiting || row.refused.as_ref().is_some_and(is_recent),
     }))
+}
+
+/// [`gate`] for a call of a fork, of which people may have been asked in the runs before: digests of
+/// its key there, and their scopes. What they refused stays refused, and what they have not decided
+/// stays undecided. What they granted was for the run that asked: the fork asks anew.
+pub(crate) fn gate_of_fork<'a>(
+    context: &DecideContext<'_>,
+    asks: &Asks<'_>,
+    before: impl Iterator<Item = (&'a [u8], &'a str)>,
+) -> Result<Option<Blocked>, AppendError> {
+    let mut needs_one = asks.needs_one;
+    if newest(context, asks.digest, asks.scope)?.is_none() {
+        for (digest, scope) in before {
+            if newest(context, digest, scope)?.is_none() {
+                continue;
+            }
+            needs_one = true;
+            let there = Asks {
+                digest,
+                scope,
+                ..*asks
+            };
+            if let Some(blocked) = gate(context, &there)?
+                && matches!(
+                    blocked.why,
+                    NotApproved::Rejected | NotApproved::Pending | NotApproved::Expired
+                )
+            {
+                return Ok(Some(blocked));
+            }
+        }
+    }
+    gate(context, &Asks { needs_one, ..*asks })
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub use fold::ApprovalsFold;
 pub use list::{ApprovalFilter, Asked, Verdict};
 pub use request::{ApprovalRequest, MAX_REVIEWERS_LEN};
 
-pub(crate) use decide::{Asks, Blocked, gate};
+pub(crate) use decide::{Asks, Blocked, gate_of_fork};
 
 use crate::asks::{ExpireApproval, VoteApproval, WithdrawApproval};
 use crate::command::{Command, Waiting, at_once};

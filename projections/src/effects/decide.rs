@@ -4,7 +4,7 @@
 use super::fold::{FOLD, LEASE, effect_key};
 use super::inherit::Inherited;
 use super::{Effect, EffectId};
-use crate::approvals::{Asks, Blocked, gate};
+use crate::approvals::{Asks, Blocked, gate_of_fork};
 use crate::budgets::decide::{Books, CANDIDATES, Ended, Ending, Recorded, Took, Use, position_of};
 use crate::budgets::{Exceeded, Rules};
 use crate::events::control::effect as field;
@@ -362,7 +362,9 @@ fn not_approved(
         what: refused.get_bytes(field::TO_APPROVE).unwrap_or_default(),
         needs_one: terms.needs_approval,
     };
-    let Some(blocked) = gate(context, &asks)? else {
+    let before = terms.inherited.before.iter();
+    let before = before.map(|id| (id.digest.as_slice(), id.scope.as_str()));
+    let Some(blocked) = gate_of_fork(context, &asks, before)? else {
         return Ok(None);
     };
     let control = Control::new()

@@ -23,6 +23,9 @@ pub(super) struct Inherited {
     pub(super) forked: Option<(String, u64)>,
     /// The call of the nearest run before that made it.
     pub(super) call: Option<(EffectId, EffectRow)>,
+    /// The call in every run before, whether it was made there or not: people may have decided about
+    /// it.
+    pub(super) before: Vec<EffectId>,
 }
 
 impl EffectRow {
@@ -50,18 +53,20 @@ impl Inherited {
         let before = ancestors(log, &claim.stream)?;
         let mut inherited = Self {
             forked: before.first().cloned(),
-            call: None,
+            ..Self::default()
         };
+        let mut is_found = false;
         for (stream, at) in before {
             let mut there = claim.clone();
             there.stream = stream;
             let Some(id) = there.id(log)? else {
                 continue;
             };
-            if let Some(row) = as_of(log, &id, Position::new(at))? {
-                inherited.call = Some((id, row)).filter(|(_, row)| row.counts());
-                break;
+            if !is_found && let Some(row) = as_of(log, &id, Position::new(at))? {
+                is_found = true;
+                inherited.call = Some((id.clone(), row)).filter(|(_, row)| row.counts());
             }
+            inherited.before.push(id);
         }
         Ok(inherited)
     }

@@ -2,7 +2,7 @@
 
 use super::fold::{EFFECT_ROW, FOLD, take};
 use super::list::id_of;
-use super::{Effect, field};
+use super::{Effect, EffectId, field};
 use crate::MemoryRows;
 use crate::events::EffectClaimed;
 use crate::lease::Moment;
@@ -24,11 +24,12 @@ use std::collections::BTreeSet;
 /// [`ReadError`] if the log cannot be read.
 pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, ReadError> {
     let mut effects = claimed_in(log, stream, at)?;
+    let mut known: BTreeSet<EffectId> = effects.iter().map(|effect| effect.id.clone()).collect();
     for (before, until) in ancestors(log, stream)? {
         let until = Position::new(until).min(at);
         for shared in claimed_in(log, &before, until)? {
             // What the fork claimed again is its own.
-            if effects.iter().all(|effect| effect.id != shared.id) {
+            if known.insert(shared.id.clone()) {
                 effects.push(shared);
             }
         }

@@ -52,6 +52,16 @@ pub enum RunError {
         /// Stream of the run.
         stream: String,
     },
+    /// It is a fork of a fork of a fork, and so on, too often.
+    #[error(
+        "run `{stream}` is the end of a chain of {limit} forks already; fork an earlier one, or begin a run of its own"
+    )]
+    TooManyForks {
+        /// The stream.
+        stream: String,
+        /// The limit.
+        limit: usize,
+    },
     /// Who holds it has too long a name.
     #[error("the {what} has {len} bytes; at most {limit} are taken")]
     TooLong {
@@ -131,6 +141,7 @@ impl RunError {
             Self::NotFound { .. } => "run_not_found",
             Self::Stale { .. } => "stale_run",
             Self::NotOfRun { .. } => "not_of_run",
+            Self::TooManyForks { .. } => "too_many_forks",
             Self::TooLong { .. } => "name_too_long",
             Self::OtherBudget { .. } => "run_budget",
             Self::NoPoint { .. } => "no_such_point",
@@ -158,9 +169,11 @@ impl RunError {
             Self::NotFound { .. } | Self::NoPoint { .. } => ErrorKind::NotFound,
             Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::Session(error) => error.kind(),
-            Self::NotOfRun { .. } | Self::TooLong { .. } | Self::Json(_) | Self::Event(_) => {
-                ErrorKind::Usage
-            }
+            Self::NotOfRun { .. }
+            | Self::TooManyForks { .. }
+            | Self::TooLong { .. }
+            | Self::Json(_)
+            | Self::Event(_) => ErrorKind::Usage,
             Self::Entropy(_) => ErrorKind::Storage,
             Self::Append(error) => error.kind(),
             Self::Read(error) => error.kind(),

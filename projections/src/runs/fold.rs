@@ -265,7 +265,9 @@ fn rolled_back(run: &mut RunRow, seen: &Seen<'_>) {
     if seen.control.get_u64(control::BACK_FENCE).is_none() {
         run.lease = None;
         run.paused = false;
-        run.finished = None;
+        if !run.imported {
+            run.finished = None;
+        }
         run.let_go = Some(ROLLED_BACK.to_owned());
     }
 }

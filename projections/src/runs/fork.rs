@@ -13,9 +13,10 @@ use crate::budgets::{self, BudgetError, BudgetLimits, Budgets, Open, Owner, Owne
 use crate::command::{Command, Waiting, at_once};
 use crate::events::{RunForked, RunRolledBack};
 use crate::lease::Moment;
+use crate::rows::RunRow;
 use crate::settings::Settings;
 use runstone_codec::{Authority, Control, Draft, NewEvent, Position};
-use runstone_store::{Decision, Log, ReadError};
+use runstone_store::{AppendError, Decision, Log, ReadError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -171,12 +172,21 @@ pub fn roll_back_blocking(log: &Log, back: &RollBack) -> Result<Position, RunErr
 }
 
 const EVENT: usize = 0;
+/// Longest chain of forks: each of them is looked at for every call.
+pub const MAX_FORKS: usize = 64;
 
 async fn forking(log: &Log, fork: &Fork, waiting: Waiting) -> Result<Forked, RunError> {
     let (parent, at) = (fork.from.stream.as_str(), fork.from.at);
     check_point(log, parent, (first_of(log, parent)?, at))?;
     let known = super::get(log, parent)?;
     let known = known.ok_or_else(|| not_found(parent))?;
+    let depth = ancestors(log, parent)?.len();
+    if depth >= MAX_FORKS {
+        return Err(RunError::TooManyForks {
+            stream: parent.to_owned(),
+            limit: MAX_FORKS,
+        });
+    }
     let above = match &known.budget {
         Some(budget) => Some(above(log, parent, budget)?),
         None => None,
@@ -201,7 +211,14 @@ async fn forking(log: &Log, fork: &Fork, waiting: Waiting) -> Result<Forked, Run
     let event = NewEvent::typed(&forked, fork.stream.as_str())?.scope(known.scope.as_str());
     let draft = Draft::new(event).control(RunForked::control(parent, at.get()));
     let (stream, point) = (fork.stream.clone(), (parent.to_owned(), at.get()));
+    let of_parent = (parent.to_owned(), known.budget.clone());
     let command = Command::new(log, vec![draft], move |context| {
+        let (parent, known) = &of_parent;
+        let budget_now = row_of(context, parent)?.and_then(|row| row.budget);
+        if budget_now.as_ref().map(OwnerId::from) != *known {
+            // It got one meanwhile.
+            return Err(AppendError::Contended { times: 1 });
+        }
         if let Some(row) = row_of(context, &stream)? {
             if row.forked.as_ref() == Some(&point) {
                 return Ok(Decision::nothing(Verdict::Forked { was_there: true }));
@@ -236,14 +253,17 @@ async fn forking(log: &Log, fork: &Fork, waiting: Waiting) -> Result<Forked, Run
 fn above(log: &Log, stream: &str, budget: &OwnerId) -> Result<OwnerId, RunError> {
     let own = budgets::id_of(log, &Owner::new(stream).scope(budget.scope.as_str()))?;
     let parent = if own == *budget && fork_of(log, stream)?.is_some() {
-        Budgets::new(log).get(budget)?.and_then(|own| own.parent)
+        let own = Budgets::new(log).get(budget)?;
+        // One that somebody limited holds for its forks, too.
+        own.filter(|own| own.limits == BudgetLimits::new())
+            .and_then(|own| own.parent)
     } else {
         None
     };
     Ok(parent.unwrap_or_else(|| budget.clone()))
 }
 
-/// A budget of the fork's own, without limits.
+/// A budget of the fork's own: one of its name that is open as it is, else one without limits.
 async fn own_budget(
     log: &Log,
     fork: &Fork,
@@ -251,8 +271,12 @@ async fn own_budget(
     waiting: Waiting,
 ) -> Result<OwnerId, BudgetError> {
     let owner = Owner::new(&fork.stream).scope(above.scope.as_str());
-    let open = Open::new(owner).limits(BudgetLimits::new());
     let budgets = Budgets::new(log);
+    let id = budgets::id_of(log, &owner)?;
+    if budgets.get(&id)?.is_some() {
+        return Ok(id);
+    }
+    let open = Open::new(owner).limits(BudgetLimits::new());
     let opened = budgets
         .open_below(&open, Some(above.clone()), waiting)
         .await?;
@@ -275,7 +299,8 @@ async fn rolling_back(log: &Log, back: &RollBack, waiting: Waiting) -> Result<Po
         .control(RunRolledBack::control(back.to.get(), fence));
     let (stream, fence) = (back.stream.clone(), back.fence);
     let command = Command::new(log, vec![draft], move |context| {
-        if row_of(context, &stream)?.is_none() {
+        let is_run = |row: &RunRow| row.started.is_some() || row.imported;
+        if !row_of(context, &stream)?.as_ref().is_some_and(is_run) {
             return Ok(Decision::nothing(Verdict::NotFound));
         }
         let authority = context.candidate(EVENT).map(|(header, _)| header.authority);

@@ -46,7 +46,9 @@ pub(crate) use command::{forked, is_held};
 pub use error::RunError;
 pub use fold::RunsFold;
 pub(crate) use fold::report_of;
-pub use fork::{Fork, Forked, RollBack, fork, fork_blocking, roll_back, roll_back_blocking};
+pub use fork::{
+    Fork, Forked, MAX_FORKS, RollBack, fork, fork_blocking, roll_back, roll_back_blocking,
+};
 pub use growing::Growing;
 pub use list::{RunFilter, Runs, get, list, name, totals, tree_totals};
 pub use past::as_of;

@@ -17,6 +17,7 @@ use crate::events::{
     LlmCallCompleted, RunFinished, RunPaused, SessionAppended, SessionEnded, SessionPatched,
     StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, control,
 };
+use crate::seen::says_imported;
 use crate::sessions;
 use crate::settings::Settings;
 use runstone_codec::{Control, Draft, Position, TypedEvent, namespace};
@@ -104,7 +105,7 @@ fn is_of(held: &RunHeld, draft: &Draft) -> bool {
         | StepSkipped::TYPE => true,
         free => is_bare && !namespace::is_owned(free),
     };
-    is_recorded && draft.event.stream == held.stream
+    is_recorded && draft.event.stream == held.stream && !says_imported(&draft.event.tags)
 }
 
 /// Records the session of a run as it is, for who reads it later; answers the length of its document
@@ -121,6 +122,12 @@ pub(crate) async fn snapshot(
     let ask = || SnapshotSession { held: held.clone() };
     if let Some(told) = asked(log, waiting, ask).await {
         return told;
+    }
+    if !holds(log, held)? {
+        return Err(RunError::Stale {
+            stream: held.stream.clone(),
+            fence: held.fence,
+        });
     }
     let Some(draft) = sessions::drafted(log, &held.stream)? else {
         return Ok(None);
