@@ -57,11 +57,11 @@ impl Drop for Ending {
 /// Gives the terminal back, unless whoever hangs holds what that takes.
 fn give_back() {
     let (giving, given) = channel();
-    let giver = Builder::new().spawn(move || {
+    let thread = Builder::new().spawn(move || {
         restore_terminal();
         drop(giving);
     });
-    if giver.is_ok() {
+    if thread.is_ok() {
         is_late(&given);
     }
 }

@@ -337,6 +337,7 @@ fn ends(key: KeyEvent) -> bool {
     matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
 fn failed(error: io::Error) -> Report {
     Report::of(Exit::Storage, "storage_io", &error)
 }
