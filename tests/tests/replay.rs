@@ -1,7 +1,7 @@
 //! `runstone replay`: a run played on a terminal that tmux holds, and without one.
 
 use runstone_tests::command::{Runstone, binary, recordings};
-use runstone_tests::tamper::Outcome;
+use runstone_tests::tamper::{Outcome, RawRows, Table};
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -241,6 +241,55 @@ fn content_does_not_drive_the_terminal() -> Outcome {
     let title = terminal.tmux(&["display", "-p", "#{pane_title}"])?;
     assert!(!title.contains("owned"), "{title}");
     Ok(())
+}
+
+/// One event that cannot be read does not hide the others.
+#[test]
+fn a_damaged_event_is_told_and_the_next_one_follows() -> Outcome {
+    let (site, log) = Site::new()?;
+    fill(&log, 5)?;
+    // The third event of the run.
+    let damaged = 5;
+    let rows = RawRows::open(&site.log())?;
+    let mut chunk = rows.chunk(damaged)?;
+    let at = usize::try_from(damaged - chunk.first)?;
+    chunk.events[at].0.clear();
+    rows.set(
+        Table::Chunks,
+        &chunk.first.to_be_bytes(),
+        Some(&chunk.encode()),
+    )?;
+    drop(rows);
+    let (exit, events, code) = log.ended(&["replay", "run-1"]);
+    assert_eq!((exit, code.as_str(), events.len()), (4, "corrupt", 4));
+    assert_eq!(
+        log.ended(&["log", "--stream", "run-1"]),
+        (exit, events.clone(), code)
+    );
+    // Also where it is the first.
+    let (exit, rest, _) = log.ended(&["replay", "run-1", "--revision", "2"]);
+    assert_eq!((exit, &rest[..]), (4, &events[2..]));
+    let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
+        return Ok(());
+    };
+    terminal.see("0/4  @1  paused")?;
+    terminal.keys(&["n", "n"])?;
+    let lines = terminal.see("2/4  @5  paused")?;
+    let shown = lines.iter().any(|line| line.starts_with("(damaged)"));
+    assert!(shown, "{lines:?}");
+    terminal.keys(&["n"])?;
+    terminal.see("3/4  @7  paused")?;
+    let lines = terminal.see("event number 3 of it")?;
+    assert!(
+        lines.iter().any(|line| line.contains("| damaged   1")),
+        "{lines:?}"
+    );
+    terminal.keys(&["@", "6", "Enter"])?;
+    terminal.see("2/4  @5  paused")?;
+    terminal.keys(&["Space"])?;
+    terminal.see("4/4  @9  end")?;
+    terminal.keys(&["q"])?;
+    ended(&terminal)
 }
 
 /// A recorded session: what it used grows beside it.

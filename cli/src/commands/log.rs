@@ -156,17 +156,17 @@ impl Fingerprint {
 }
 
 /// Prints events as they are asked for.
-struct Printer<'a> {
+pub(super) struct Printer<'a> {
     output: &'a Output,
     lines: RecordLines,
     left: Option<u64>,
     each_at_once: bool,
     /// How the command will end because of events that could not be read.
-    worst: Option<Exit>,
+    pub(super) worst: Option<Exit>,
 }
 
 impl<'a> Printer<'a> {
-    fn new(output: &'a Output, limit: Option<u64>) -> Self {
+    pub(super) fn new(output: &'a Output, limit: Option<u64>) -> Self {
         Self {
             output,
             lines: RecordLines::new(output),
@@ -245,7 +245,7 @@ impl<'a> Printer<'a> {
         Ok(())
     }
 
-    fn put(
+    pub(super) fn put(
         &self,
         record: &Record,
         buffer: &mut Vec<u8>,
@@ -261,7 +261,7 @@ impl<'a> Printer<'a> {
     }
 
     /// A damaged event is told, and the next one follows.
-    fn damaged(&mut self, error: ReadError) -> Result<(), Failure> {
+    pub(super) fn damaged(&mut self, error: ReadError) -> Result<(), Failure> {
         if error.position().is_none() {
             return Err(error.into());
         }

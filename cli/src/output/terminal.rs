@@ -66,9 +66,9 @@ impl Drop for Screen {
 /// Gives the terminal back, if it is taken: also where the program is at fault, before that is said.
 pub(crate) fn restore_terminal() {
     if TAKEN.swap(false, Ordering::SeqCst) {
-        // Whoever sees it is gone if this fails.
-        let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
+        // Whoever sees it is gone if this fails. What a terminal that reads nothing holds up is last.
         let _ = disable_raw_mode();
+        let _ = execute!(io::stdout(), Show, LeaveAlternateScreen);
     }
 }
 

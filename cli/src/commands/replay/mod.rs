@@ -4,16 +4,18 @@
 //!  keys, time -> player (which event) -> scene (the state after it) -> page (lines) -> terminal
 //! ```
 
+mod ending;
 mod page;
 mod player;
 mod scene;
 
+use super::log::Printer;
 use crate::args::ReplayArgs;
 use crate::error::{Exit, Failure, Report};
-use crate::output::{Output, RecordLines, write_record};
+use crate::output::Output;
 use crate::session::{Access, Session};
 use player::Player;
-use runstone::{Log, Query, Read, Record};
+use runstone::{Log, Position, Query, Read, ReadError, Record};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -26,37 +28,67 @@ pub(crate) fn run(session: &Session, args: &ReplayArgs) -> Result<Exit, Failure>
         };
         let output = &session.output;
         if output.json || !output.terminal || !std::io::stdin().is_terminal() {
-            print(log, args, output)?;
-        } else {
-            Player::new(log, args, last)?.play()?;
+            return print(log, args, output);
         }
+        Player::new(log, args, last)?.play(args.revision.min(last))?;
         Ok(Exit::Done)
     })
 }
 
 /// For whoever has no terminal.
-fn print(log: &Log, args: &ReplayArgs, output: &Output) -> Result<(), Failure> {
-    let first = log.record_by_revision(&args.stream, args.revision)?;
+fn print(log: &Log, args: &ReplayArgs, output: &Output) -> Result<Exit, Failure> {
+    let first = Found::at(log, &args.stream, args.revision)?;
     let read = Read::new(Query::stream(&args.stream)).from(first.position);
-    let lines = RecordLines::new(output);
+    let mut printer = Printer::new(output, None);
     let mut results = Output::results();
     let (mut before, mut buffer) = (None, Vec::new());
     for record in log.read(read)? {
-        let record = record?;
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                results.flush()?;
+                printer.damaged(error)?;
+                continue;
+            }
+        };
         if let (Some(speed), Some(before)) = (args.speed, before.replace(happened_us(&record))) {
             results.flush()?;
             std::thread::sleep(pause(before, &record, speed));
         }
-        if output.json {
-            buffer.clear();
-            write_record(&record, &mut buffer)
-                .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
-            results.raw(&buffer)?;
-        } else {
-            results.line(&lines.line(&record))?;
-        }
+        printer.put(&record, &mut buffer, &mut results)?;
     }
-    results.flush()
+    results.flush()?;
+    Ok(printer.worst.unwrap_or(Exit::Done))
+}
+
+/// An event of a run as it is found: one that is damaged has its place all the same.
+#[derive(Debug)]
+struct Found {
+    revision: u64,
+    position: Position,
+    record: Result<Record, ReadError>,
+}
+
+impl Found {
+    /// What was read at this revision; what has no place is the error of the whole read.
+    fn of(revision: u64, record: Result<Record, ReadError>) -> Result<Self, ReadError> {
+        let (position, record) = match record {
+            Ok(record) => (record.position, Ok(record)),
+            Err(error) => match error.position() {
+                Some(position) => (Position::new(position), Err(error)),
+                None => return Err(error),
+            },
+        };
+        Ok(Self {
+            revision,
+            position,
+            record,
+        })
+    }
+
+    fn at(log: &Log, stream: &str, revision: u64) -> Result<Self, ReadError> {
+        Self::of(revision, log.record_by_revision(stream, revision))
+    }
 }
 
 /// When it happened: by the clock of who produced it, else by the log's.

@@ -1,22 +1,23 @@
 //! Which event is shown: by time and by keys.
 
+use super::ending::Ending;
 use super::page::Page;
 use super::scene::Scene;
-use super::{happened_us, pause};
+use super::{Found, happened_us, pause};
 use crate::args::ReplayArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::Screen;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, poll, read};
 use runstone::{Log, Position, Query, Read, ReadError, Record};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Events between two scenes that are kept, so that going back folds no more than these.
 const KEPT_EVERY: u64 = 1024;
-/// Events fetched at once.
+/// Events fetched at once, and those between two looks whether somebody wants this to end.
 const PAGE: u64 = 64;
 /// How often it is looked whether somebody wants this to end.
 const LOOK: Duration = Duration::from_millis(100);
@@ -29,12 +30,15 @@ pub(super) struct Player<'a> {
     stream: &'a str,
     /// The last revision that is played.
     last: u64,
-    record: Record,
+    found: Found,
     scene: Scene,
     /// Scenes before events of these revisions.
     kept: BTreeMap<u64, Scene>,
     /// Events after the one that is shown.
-    ahead: VecDeque<Record>,
+    ahead: VecDeque<Result<Record, ReadError>>,
+    /// Keys that were pressed on a long way, for when it is gone.
+    waiting: VecDeque<Event>,
+    ended: Arc<AtomicBool>,
     speed: f64,
     is_playing: bool,
     scrolled: usize,
@@ -47,49 +51,50 @@ impl std::fmt::Debug for Player<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Player")
             .field("stream", &self.stream)
-            .field("revision", &self.record.revision)
+            .field("revision", &self.found.revision)
             .finish_non_exhaustive()
     }
 }
 
 impl<'a> Player<'a> {
     pub(super) fn new(log: &'a Log, args: &'a ReplayArgs, last: u64) -> Result<Self, Failure> {
-        let record = log.record_by_revision(&args.stream, 0)?;
+        let found = Found::at(log, &args.stream, 0)?;
         let mut scene = Scene::default();
-        let kept = BTreeMap::from([(0, scene.clone())]);
-        scene.take(&record)?;
-        let mut this = Self {
+        let kept = BTreeMap::from([(0, scene.kept())]);
+        scene.take(&found)?;
+        Ok(Self {
             log,
             stream: &args.stream,
             last,
-            record,
+            found,
             scene,
             kept,
             ahead: VecDeque::new(),
+            waiting: VecDeque::new(),
+            ended: Arc::new(AtomicBool::new(false)),
             speed: args.speed.unwrap_or(1.0),
             is_playing: !args.step,
             scrolled: 0,
             typed: None,
             said: None,
-        };
-        this.go_to(args.revision.min(last))?;
-        Ok(this)
+        })
     }
 
     fn revision(&self) -> u64 {
-        self.record.revision.get()
+        self.found.revision
     }
 
     /// The event after the one that is shown.
-    fn next(&mut self) -> Result<Option<&Record>, ReadError> {
-        if self.ahead.is_empty() && self.revision() < self.last {
-            let read = Read::new(Query::stream(self.stream));
-            let from = self.record.position.get() + 1;
-            let read = read.from(from).limit(PAGE);
-            self.ahead = self.log.read(read)?.collect::<Result<_, _>>()?;
+    fn next(&mut self) -> Result<Option<&Result<Record, ReadError>>, ReadError> {
+        if self.revision() >= self.last {
+            return Ok(None);
         }
-        let next = self.ahead.front();
-        Ok(next.filter(|next| next.revision.get() <= self.last))
+        if self.ahead.is_empty() {
+            let read = Read::new(Query::stream(self.stream));
+            let from = self.found.position.get() + 1;
+            self.ahead = self.log.read(read.from(from).limit(PAGE))?.collect();
+        }
+        Ok(self.ahead.front())
     }
 
     /// Goes on by one event; answers whether there was one.
@@ -100,43 +105,58 @@ impl<'a> Player<'a> {
         let Some(next) = self.ahead.pop_front() else {
             return Ok(false);
         };
-        let revision = next.revision.get();
-        if revision.is_multiple_of(KEPT_EVERY) {
+        let next = Found::of(self.revision() + 1, next)?;
+        if next.revision.is_multiple_of(KEPT_EVERY) {
             let scene = &self.scene;
-            self.kept.entry(revision).or_insert_with(|| scene.clone());
+            self.kept
+                .entry(next.revision)
+                .or_insert_with(|| scene.kept());
         }
         self.scene.take(&next)?;
-        self.record = next;
+        self.found = next;
         self.scrolled = 0;
         Ok(true)
     }
 
-    /// Shows the event of this revision.
-    fn go_to(&mut self, revision: u64) -> Result<(), ReadError> {
+    /// Shows the event of this revision, or one on the way there if somebody wants this to end.
+    fn go_to(&mut self, revision: u64) -> Result<(), Failure> {
         let nearest = self.kept.range(..=revision).next_back();
         let behind = nearest.filter(|(at, _)| revision < self.revision() || **at > self.revision());
         if let Some((at, scene)) = behind {
-            (self.scene, self.ahead) = (scene.clone(), VecDeque::new());
-            self.record = self.log.record_by_revision(self.stream, *at)?;
-            self.scene.take(&self.record)?;
+            (self.scene, self.ahead) = (scene.kept(), VecDeque::new());
+            self.found = Found::at(self.log, self.stream, *at)?;
+            self.scene.take(&self.found)?;
             self.scrolled = 0;
         }
-        while self.revision() < revision && self.forward()? {}
+        while self.revision() < revision && self.forward()? {
+            if self.revision().is_multiple_of(PAGE) && self.is_ended().map_err(failed)? {
+                break;
+            }
+        }
         Ok(())
     }
 
-    /// Plays until somebody ends it.
-    pub(super) fn play(mut self) -> Result<(), Failure> {
-        let failed = |error: std::io::Error| Report::of(Exit::Storage, "storage_io", &error);
-        let ended = Arc::new(AtomicBool::new(false));
-        // A terminal that hangs up ends the process: there is nothing to give back.
-        for signal in [SIGINT, SIGTERM] {
-            signal_hook::flag::register(signal, Arc::clone(&ended)).map_err(failed)?;
+    /// Whether somebody wants this to end; what else was typed waits.
+    fn is_ended(&mut self) -> io::Result<bool> {
+        while poll(Duration::ZERO)? {
+            let event = read()?;
+            if matches!(event, Event::Key(key) if key.kind == KeyEventKind::Press && ends(key)) {
+                self.ended.store(true, Ordering::SeqCst);
+                break;
+            }
+            self.waiting.push_back(event);
         }
+        Ok(self.ended.load(Ordering::SeqCst))
+    }
+
+    /// Plays from an event until somebody ends it.
+    pub(super) fn play(mut self, from: u64) -> Result<(), Failure> {
+        let _ending = Ending::watch(Arc::clone(&self.ended)).map_err(failed)?;
         let screen = Screen::take().map_err(failed)?;
+        self.go_to(from)?;
         let mut shown_at = now();
         let (mut drawn, mut due) = (None, None);
-        while !ended.load(Ordering::SeqCst) {
+        while !self.ended.load(Ordering::SeqCst) {
             let size = Screen::size().map_err(failed)?;
             if drawn != Some(size) {
                 Screen::draw(&self.lines(size)?).map_err(failed)?;
@@ -146,8 +166,12 @@ impl<'a> Player<'a> {
             let wait = due.map_or(LOOK, |due: Instant| {
                 due.saturating_duration_since(now()).min(LOOK)
             });
-            if poll(wait).map_err(failed)? {
-                let event = read().map_err(failed)?;
+            let event = match self.waiting.pop_front() {
+                Some(event) => Some(event),
+                None if poll(wait).map_err(failed)? => Some(read().map_err(failed)?),
+                None => None,
+            };
+            if let Some(event) = event {
                 let before = self.revision();
                 match event {
                     Event::Key(key) if key.kind == KeyEventKind::Press => {
@@ -176,9 +200,12 @@ impl<'a> Player<'a> {
         if !self.is_playing || self.typed.is_some() {
             return Ok(None);
         }
-        let (before, speed) = (happened_us(&self.record), self.speed);
-        let next = self.next()?;
-        let wait = next.map_or(Duration::ZERO, |next| pause(before, next, speed));
+        let before = self.found.record.as_ref().ok().map(happened_us);
+        let speed = self.speed;
+        let wait = match (before, self.next()?) {
+            (Some(before), Some(Ok(next))) => pause(before, next, speed),
+            _ => Duration::ZERO,
+        };
         Ok(Some(shown_at + wait))
     }
 
@@ -186,12 +213,16 @@ impl<'a> Player<'a> {
         let summary = self.scene.summary(self.log)?;
         let calls = self.scene.calls();
         let status = self.status();
-        let session = self.scene.session(self.log, &self.record)?;
+        let damaged = self.scene.damaged();
+        let at = self.found.position;
+        let session = self.scene.session(self.log, self.stream, at)?;
         let page = Page {
-            record: &self.record,
+            stream: self.stream,
+            found: &self.found,
             last: self.last,
             summary: summary.as_ref(),
             calls: &calls,
+            damaged,
             session,
             status,
             scrolled: self.scrolled,
@@ -213,17 +244,17 @@ impl<'a> Player<'a> {
     }
 
     /// Does what a key says; answers whether that is to end.
-    fn key(&mut self, key: KeyEvent) -> Result<bool, ReadError> {
+    fn key(&mut self, key: KeyEvent) -> Result<bool, Failure> {
         self.said = None;
-        if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return Ok(matches!(key.code, KeyCode::Char('c' | 'd')));
-        }
-        if self.typed.is_some() {
+        let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+        if self.typed.is_some() && !is_control {
             self.type_key(key.code)?;
             return Ok(false);
         }
+        if is_control || ends(key) {
+            return Ok(ends(key));
+        }
         match key.code {
-            KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
             KeyCode::Char(' ') => self.is_playing = !self.is_playing,
             KeyCode::Char('n' | 'l') | KeyCode::Right => {
                 self.is_playing = false;
@@ -249,7 +280,7 @@ impl<'a> Player<'a> {
     }
 
     /// A key while it is typed where to go.
-    fn type_key(&mut self, code: KeyCode) -> Result<(), ReadError> {
+    fn type_key(&mut self, code: KeyCode) -> Result<(), Failure> {
         let mut typed = self.typed.take().unwrap_or_default();
         match code {
             KeyCode::Esc => return Ok(()),
@@ -266,7 +297,7 @@ impl<'a> Player<'a> {
         Ok(())
     }
 
-    fn go_to_typed(&mut self, typed: &str) -> Result<(), ReadError> {
+    fn go_to_typed(&mut self, typed: &str) -> Result<(), Failure> {
         self.is_playing = false;
         let revision = match typed.strip_prefix('@') {
             None => typed.parse().ok(),
@@ -285,10 +316,30 @@ impl<'a> Player<'a> {
     /// The newest event of the run at or before a position.
     fn by_then(&self, position: Position) -> Result<Option<u64>, ReadError> {
         let read = Read::new(Query::stream(self.stream)).to(position);
-        let newest = read.reverse().limit(1).without_payloads();
-        let found = self.log.read(newest)?.next().transpose()?;
-        Ok(found.map(|record| record.revision.get()))
+        let mut damaged = 0;
+        for found in self.log.read(read.reverse().without_payloads())? {
+            match found {
+                Ok(record) => return Ok(Some(record.revision.get() + damaged)),
+                Err(error) if error.position().is_some() => damaged += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        // Each is damaged.
+        Ok(damaged.checked_sub(1))
     }
+}
+
+/// Whether a key ends the player, where it is not typed where to go.
+fn ends(key: KeyEvent) -> bool {
+    if key.modifiers.contains(KeyModifiers::CONTROL) {
+        return matches!(key.code, KeyCode::Char('c' | 'd'));
+    }
+    matches!(key.code, KeyCode::Char('q') | KeyCode::Esc)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn failed(error: io::Error) -> Report {
+    Report::of(Exit::Storage, "storage_io", &error)
 }
 
 #[expect(

@@ -1,7 +1,9 @@
 //! A run after one of its events.
 
+use super::Found;
+use crate::output::count;
 use runstone::runs::{Growing, RunSummary};
-use runstone::{Log, Payload, ReadError, Record, sessions};
+use runstone::{Log, Payload, Position, ReadError, Record, sessions};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -12,26 +14,54 @@ pub(super) struct UnderWay {
     pub(super) revision: u64,
 }
 
+/// The session after an event.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The document, as JSON.
+    pub(super) document: String,
+    /// What it lacks, or why it cannot be read.
+    pub(super) lacks: Option<String>,
+}
+
 /// What is folded from the events up to one.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Scene {
     growing: Growing,
     calls: BTreeMap<String, UnderWay>,
-    /// The session as text, of the newest event that changed it.
-    session: Option<String>,
-    session_is_stale: bool,
+    /// Events that could not be read, which this is without.
+    damaged: u64,
+    /// The session of the newest event that changed it; `None`: to be read.
+    session: Option<Told>,
 }
 
 impl Scene {
-    /// Takes the next event.
-    pub(super) fn take(&mut self, record: &Record) -> Result<(), ReadError> {
+    /// What of it is kept to go on from: without the session, which is read again.
+    pub(super) fn kept(&self) -> Self {
+        Self {
+            growing: self.growing.clone(),
+            calls: self.calls.clone(),
+            damaged: self.damaged,
+            session: None,
+        }
+    }
+
+    /// Takes the next event; one that is damaged may have been a change of the session.
+    pub(super) fn take(&mut self, found: &Found) -> Result<(), ReadError> {
+        let Ok(record) = &found.record else {
+            self.damaged = self.damaged.saturating_add(1);
+            self.session = None;
+            return Ok(());
+        };
         self.growing.take(record)?;
         let event_type = record.header.event_type.as_str();
-        self.session_is_stale |= event_type.starts_with("session.")
+        let changes_session = event_type.starts_with("session.")
             || matches!(
                 event_type,
                 "step.completed" | "run.rolled_back" | "run.forked"
             );
+        if changes_session {
+            self.session = None;
+        }
         let (namespace, what) = event_type.split_once('.').unwrap_or((event_type, ""));
         let key = match namespace {
             "effect" => effect_of(record),
@@ -68,17 +98,45 @@ impl Scene {
         calls
     }
 
-    /// The session after this event, as JSON. It is read again only when an event has changed it.
-    pub(super) fn session(&mut self, log: &Log, record: &Record) -> Result<&str, ReadError> {
-        if self.session_is_stale || self.session.is_none() {
-            let stream = &record.header.stream;
-            let session = sessions::state_at(log, stream, Some(record.position))?;
-            let document = session.document.into_value();
-            self.session = Some(document.to_string());
-            self.session_is_stale = false;
-        }
-        Ok(self.session.as_deref().unwrap_or_default())
+    /// Events up to here that could not be read.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged
     }
+
+    /// The session after the event at this position. It is read again only when an event has
+    /// changed it.
+    pub(super) fn session(
+        &mut self,
+        log: &Log,
+        stream: &str,
+        at: Position,
+    ) -> Result<&Told, ReadError> {
+        let told = match self.session.take() {
+            Some(told) => told,
+            None => told(log, stream, at)?,
+        };
+        Ok(self.session.insert(told))
+    }
+}
+
+fn told(log: &Log, stream: &str, at: Position) -> Result<Told, ReadError> {
+    let session = match sessions::state_at(log, stream, Some(at)) {
+        Ok(session) => session,
+        Err(error) if error.position().is_some() => {
+            return Ok(Told {
+                document: String::new(),
+                lacks: Some(error.to_string()),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    let lacks = match session.missing {
+        0 => None,
+        1 => Some("1 change missing".to_owned()),
+        missing => Some(format!("{} changes missing", count(missing))),
+    };
+    let document = session.document.into_value().to_string();
+    Ok(Told { document, lacks })
 }
 
 /// Which call an event of the ledger is about: the digest of its key.
