@@ -72,10 +72,10 @@ struct Found {
 impl Found {
     /// What was read at this revision; what has no place is the error of the whole read.
     fn of(revision: u64, record: Result<Record, ReadError>) -> Result<Self, ReadError> {
-        let (position, record) = match record {
-            Ok(record) => (record.position, Ok(record)),
+        let (revision, position, record) = match record {
+            Ok(record) => (record.revision.get(), record.position, Ok(record)),
             Err(error) => match error.position() {
-                Some(position) => (Position::new(position), Err(error)),
+                Some(position) => (revision, Position::new(position), Err(error)),
                 None => return Err(error),
             },
         };

@@ -155,3 +155,34 @@ fn member(record: &Record, name: &str) -> Option<String> {
     let value: Value = serde_json::from_str(content.get(name)?.get()).ok()?;
     value.as_str().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runstone::{Erase, Runstone};
+
+    #[test]
+    fn what_a_session_lacks_is_told() {
+        let log = Runstone::memory().unwrap();
+        let run = log
+            .run("bot")
+            .scope("ann")
+            .resume_or_start_blocking("run-1")
+            .unwrap();
+        run.session().append_blocking("/list", &"secret").unwrap();
+        let told = |scene: &mut Scene| {
+            let at = Position::new(log.size() - 1);
+            let told = scene.session(&log, "run-1", at).unwrap();
+            (told.document.clone(), told.lacks.clone())
+        };
+        let mut scene = Scene::default();
+        let whole = ("{\"list\":[\"secret\"]}".to_owned(), None);
+        assert_eq!(told(&mut scene), whole);
+        log.erase(&Erase::new("ann", "on-request"), &|_, _| {})
+            .unwrap();
+        let rest = ("{}".to_owned(), Some("1 change missing".to_owned()));
+        // What is kept of a scene is without its session.
+        assert_eq!(told(&mut scene.kept()), rest);
+        assert_eq!(told(&mut scene), whole);
+    }
+}
