@@ -80,6 +80,19 @@ impl Refusal for SweepError {
     }
 }
 
+/// The tasks of a handle that is somewhere else.
+fn tasks_of(log: &Log, stream: String, scope: Option<String>, actor: Option<String>) -> Tasks {
+    let tasks = Tasks::new(log).stream(stream);
+    let tasks = match scope {
+        Some(scope) => tasks.scope(scope),
+        None => tasks,
+    };
+    match actor {
+        Some(actor) => tasks.actor(actor),
+        None => tasks,
+    }
+}
+
 /// The trays of a handle that is somewhere else.
 fn trays_of(log: &Log, scope: Option<String>, actor: Option<String>) -> Trays {
     let trays = Trays::new(log);
@@ -195,15 +208,7 @@ asks! {
         actor: Option<String>,
         order: Order,
     } -> Granted, TaskError: |self, log| {
-        let tasks = Tasks::new(log).stream(self.stream);
-        let tasks = match self.scope {
-            Some(scope) => tasks.scope(scope),
-            None => tasks,
-        };
-        let tasks = match self.actor {
-            Some(actor) => tasks.actor(actor),
-            None => tasks,
-        };
+        let tasks = tasks_of(log, self.stream, self.scope, self.actor);
         match self.order.seen_afar() {
             back @ Order::GiveBack { .. } => {
                 at_once(tasks.give_back(&back, Waiting::Blocking)).map(Granted::Done)
@@ -219,6 +224,29 @@ asks! {
     /// Rolls session and steps of a run back.
     "run/roll_back" RollBackRun { back: RollBack } -> Position, RunError:
         |self, log| runs::roll_back_blocking(log, &self.back);
+
+    /// Records that leases of tasks are over.
+    "task/sweep" SweepTasks {
+        stream: String,
+        #[serde(default)]
+        scope: Option<String>,
+        #[serde(default)]
+        actor: Option<String>,
+    } -> Vec<TaskId>, TaskError:
+        |self, log| tasks_of(log, self.stream, self.scope, self.actor).sweep_blocking();
+
+    /// Records that leases of tasks in trays are over.
+    "tray/sweep" SweepTrays {
+        #[serde(default)]
+        scope: Option<String>,
+        #[serde(default)]
+        actor: Option<String>,
+    } -> Vec<TaskId>, TrayError:
+        |self, log| trays_of(log, self.scope, self.actor).sweep_blocking();
+
+    /// Records every reservation whose lease is over.
+    "budget/sweep" SweepBudgets {} -> usize, BudgetError:
+        |self, log| Budgets::new(log).sweep_blocking();
 
     /// Opens a tray.
     "tray/open" OpenTray {

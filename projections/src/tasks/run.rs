@@ -8,8 +8,8 @@ use super::draft::{self, Of};
 use super::loops::Bounds;
 use super::{Granted, Task, TaskError, TaskFilter, TaskId, TaskState, Tasks, done};
 use crate::agents;
-use crate::asks::OrderTask;
-use crate::command::{Command, Waiting, at_once};
+use crate::asks::{OrderTask, SweepTasks};
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::settings::{InForce, Settings};
 use crate::trays::{TrayError, Trays};
 use runstone_codec::{Draft, Position};
@@ -221,6 +221,14 @@ impl Tasks {
     }
 
     async fn sweeping(&self, waiting: Waiting) -> Result<Vec<TaskId>, TaskError> {
+        let ask = || SweepTasks {
+            stream: self.stream.clone(),
+            scope: self.scope.clone(),
+            actor: self.actor.clone(),
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
+            return told;
+        }
         let mut swept = Vec::new();
         for task in self.list(&TaskFilter::new().expired())? {
             let was_over = if task.in_tray {

@@ -58,8 +58,9 @@ pub use list::{Dependency, Tray, TrayTask};
 
 use crate::asks::{
     AddToTray, ClaimOfTray, CloseTray, CompleteOfTray, OpenTray, ReleaseOfTray, RenewOfTray,
+    SweepTrays,
 };
-use crate::command::{Waiting, at_once};
+use crate::command::{Waiting, asked, at_once};
 use crate::events::TaskCreated;
 use crate::lease::Hold;
 use crate::settings::InForce;
@@ -604,6 +605,13 @@ impl Trays {
     }
 
     async fn sweeping(&self, waiting: Waiting) -> Result<Vec<TaskId>, TrayError> {
+        let ask = || SweepTrays {
+            scope: self.scope.clone(),
+            actor: self.actor.clone(),
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
+            return told;
+        }
         let mut swept = Vec::new();
         for task in self.expired()? {
             if self.expire(&task, waiting).await? {
