@@ -133,21 +133,14 @@ fn a_run_is_played_forwards_and_backwards() -> Outcome {
     let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
         return Ok(());
     };
-    let lines = terminal.see("run-1  0/2,999  @1  paused")?;
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.contains("event number 0 of it")),
-        "{lines:?}"
-    );
-    assert!(
-        lines.iter().any(|line| line.contains("tokens")),
-        "{lines:?}"
-    );
-    assert!(
-        lines.iter().any(|line| line.contains("q quit")),
-        "{lines:?}"
-    );
+    for shown in [
+        "run-1  0/2,999  @1  paused",
+        "event number 0 of it",
+        "tokens",
+        "q quit",
+    ] {
+        terminal.see(shown)?;
+    }
     terminal.keys(&["n"])?;
     terminal.see("1/2,999  @3 ")?;
     terminal.see("event number 1 of it")?;
@@ -274,16 +267,12 @@ fn a_damaged_event_is_told_and_the_next_one_follows() -> Outcome {
     };
     terminal.see("0/4  @1  paused")?;
     terminal.keys(&["n", "n"])?;
-    let lines = terminal.see("2/4  @5  paused")?;
-    let shown = lines.iter().any(|line| line.starts_with("(damaged)"));
-    assert!(shown, "{lines:?}");
+    terminal.see("2/4  @5  paused")?;
+    terminal.see("\n(damaged)")?;
     terminal.keys(&["n"])?;
     terminal.see("3/4  @7  paused")?;
-    let lines = terminal.see("event number 3 of it")?;
-    assert!(
-        lines.iter().any(|line| line.contains("| damaged   1")),
-        "{lines:?}"
-    );
+    terminal.see("event number 3 of it")?;
+    terminal.see("| damaged   1")?;
     terminal.keys(&["@", "6", "Enter"])?;
     terminal.see("2/4  @5  paused")?;
     terminal.keys(&["Space"])?;
