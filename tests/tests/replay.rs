@@ -38,7 +38,7 @@ impl Terminal {
         let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
         // What it leaves, and how it ends, is seen when it has ended.
         let line = format!(
-            "'{}' {}; echo \"ended with $?\"; stty -a | grep -o ' echo '; exec sleep 600",
+            "'{}' {}; echo \"ended with $?\"; stty -a | grep -o ' echo '; exec cat",
             binary().display(),
             words.join(" ")
         );

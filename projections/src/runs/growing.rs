@@ -9,8 +9,8 @@ use crate::seen::Seen;
 use crate::view;
 use runstone_store::{Log, ReadError, Record};
 
-/// What a run did and used, as it grows: what [`as_of`](super::as_of) folds from the beginning,
-/// for somebody who goes through its events one by one.
+/// What a run did and used, as it grows: what [`as_of`](super::as_of) answers after each event, for
+/// somebody who goes through them one by one from the beginning.
 #[derive(Debug, Clone, Default)]
 pub struct Growing {
     rows: MemoryRows,
