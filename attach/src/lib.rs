@@ -11,7 +11,6 @@
 mod client;
 mod error;
 mod limits;
-pub mod line;
 mod openapi;
 mod path;
 mod server;

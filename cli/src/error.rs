@@ -146,6 +146,7 @@ from_log_errors!(
     runstone::RunError,
     runstone::BudgetError,
     runstone::SweepError,
+    runstone::SinkError,
     runstone::trays::TrayError,
     runstone::projections::settings::SettingsError,
     runstone::attach::AttachError,

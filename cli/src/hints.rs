@@ -11,6 +11,7 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
         .or_else(|| of_tasks(code))
         .or_else(|| of_budgets(code))
         .or_else(|| of_trays(code))
+        .or_else(|| of_sinks(code))
         .or_else(|| of_keys(code))
         .or_else(|| of_erasure(code))
         .or_else(|| of_proofs(code))
@@ -18,6 +19,22 @@ pub(crate) fn of(code: &str) -> &'static [&'static str] {
 }
 
 type Hints = Option<&'static [&'static str]>;
+
+/// Errors of sinks.
+fn of_sinks(code: &str) -> Hints {
+    Some(match code {
+        "sink_exists" => &[
+            "choose another name",
+            "runstone sink remove NAME, and add it anew: it begins anew then",
+        ],
+        "sink_not_found" => &["runstone sink list shows which there are"],
+        "sink_config" => &["runstone help sink add says what a sink can be"],
+        "sink_files" => {
+            &["the files of a log's sinks lie in the folder with its path and .sinks appended"]
+        }
+        _ => return None,
+    })
+}
 
 /// Errors of this command.
 fn own(code: &str) -> Hints {

@@ -103,7 +103,7 @@ impl Session {
         options.keys.clone_from(&self.keys);
         options.read_only = access != Access::Write;
         if access != Access::Events {
-            options.folds = runstone::projections::standard_folds();
+            options.folds = runstone::standard_folds();
         }
         options
             .options

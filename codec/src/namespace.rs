@@ -4,7 +4,7 @@
 //! caller's raw append is refused there, so that a transcript cannot forge an order, a vote or a
 //! spend. Every other namespace is free.
 
-use crate::event::DEFAULT_SCOPE;
+use crate::event::{DEFAULT_SCOPE, LOG_SCOPE};
 
 /// The namespaces that only commands write, sorted.
 pub const OWNED: [&str; 15] = [
@@ -53,6 +53,7 @@ pub fn owned_stream(name: &str) -> Option<OwnedStream<'_>> {
     match name {
         "budgets" => return owned(&["budget"], Some(DEFAULT_SCOPE)),
         "messages" => return owned(&["message"], Some(DEFAULT_SCOPE)),
+        "sinks" => return owned(&["sink"], Some(LOG_SCOPE)),
         "tasks" => return owned(&["task"], Some(DEFAULT_SCOPE)),
         _ => {}
     }
@@ -108,6 +109,7 @@ mod tests {
             ("budgets", Some("default")),
             ("budgets/ann", Some("ann")),
             ("messages", Some("default")),
+            ("sinks", Some("_log")),
             ("tasks", Some("default")),
             ("agent:scout", Some("default")),
             ("tray:inbox", None),

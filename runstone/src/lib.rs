@@ -51,7 +51,8 @@
 //! Besides [`pack`], which writes evidence for somebody outside, this crate holds no logic of its
 //! own. What it is made of is here under its own name:
 //! [`codec`] (bytes and values), [`receipt`] (proofs and their verification), [`store`] (the log),
-//! [`projections`] (agent runs and settings) and [`import`] (recordings made elsewhere).
+//! [`projections`] (agent runs and settings), [`sinks`] (copies for others) and [`import`] (recordings
+//! made elsewhere).
 
 mod agent;
 mod options;
@@ -68,7 +69,40 @@ pub use options::Options;
 pub fn endpoints() -> Vec<store::holder::Endpoint> {
     let mut endpoints = store::holder::endpoints();
     endpoints.extend(projections::endpoints());
+    endpoints.extend(sinks::endpoints());
     endpoints
+}
+
+/// Every fold that a log is opened with: those of the [agent domain](projections::standard_folds),
+/// and that of [`sinks`].
+pub fn standard_folds() -> Vec<std::sync::Arc<dyn Fold>> {
+    let mut folds = projections::standard_folds();
+    folds.push(std::sync::Arc::new(sinks::SinksFold::new()));
+    folds
+}
+
+/// Every known type of event, in the order of their names; see
+/// [`schemas`](projections::schemas) of the agent domain.
+pub fn schemas() -> Vec<projections::EventSchema> {
+    let mut known = projections::schemas();
+    macro_rules! of_sinks {
+        ($($event:ident),+) => {
+            known.extend([$(projections::EventSchema::of::<sinks::events::$event>()),+])
+        };
+    }
+    of_sinks!(
+        SinkAdded,
+        SinkFailed,
+        SinkParked,
+        SinkPaused,
+        SinkRecovered,
+        SinkRemoved,
+        SinkReplayAsked,
+        SinkResumed,
+        SinkStopped
+    );
+    known.sort_by_key(|schema| schema.name);
+    known
 }
 
 pub use runstone_attach as attach;
@@ -77,6 +111,7 @@ pub use runstone_import as import;
 pub use runstone_projections as projections;
 pub use runstone_receipt as receipt;
 pub use runstone_replay as replay;
+pub use runstone_sinks as sinks;
 pub use runstone_store as store;
 
 pub use runstone_codec::{
@@ -92,11 +127,12 @@ pub use runstone_projections::effects::{
 pub use runstone_projections::runs::RunError;
 pub use runstone_projections::tasks::{self, Task, TaskError, TaskState, Tasks};
 pub use runstone_projections::{
-    Hold, Settings, SweepError, Swept, agents, approvals, events, runs, schemas, sessions,
-    settings, standard_folds, sweep, trays,
+    Hold, Settings, SweepError, Swept, agents, approvals, events, runs, sessions, settings, sweep,
+    trays,
 };
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};
+pub use runstone_sinks::{SinkConfig, SinkError, Sinks};
 pub use runstone_store::{
     Append, AppendError, Appended, BackupReport, Condition, CreateOptions, DecideContext, Decision,
     Disclose, Durability, EpochStart, Erase, EraseError, Erasure, ErrorKind, EvidenceError,

@@ -1,8 +1,8 @@
 //! Opening a log with everything attached.
 
-use crate::Runstone;
+use crate::{Runstone, standard_folds};
 use runstone_attach::{Limits, socket_of};
-use runstone_projections::standard_folds;
+use runstone_sinks::RunOptions;
 use runstone_store::keys::{ProviderConfig, ProviderSources};
 use runstone_store::{
     CreateOptions, Durability, Fold, Log, LogOptions, OpenError, OpenOptions, Sealing,
@@ -27,6 +27,8 @@ pub struct Options {
     create: CreateOptions,
     /// What others may take of it; `None`: it is not served.
     serve: Option<Limits>,
+    /// How its sinks are run; `None`: they are not.
+    sinks: Option<RunOptions>,
     attach: bool,
 }
 
@@ -38,6 +40,7 @@ impl Default for Options {
             open,
             create: CreateOptions::default(),
             serve: Some(Limits::default()),
+            sinks: Some(RunOptions::default()),
             attach: true,
         }
     }
@@ -131,6 +134,19 @@ impl Options {
         self
     }
 
+    /// Runs the sinks that are recorded in the log so, as long as it is open; see
+    /// [`RunOptions`]. Default: with the kinds that are here.
+    pub fn sinks(mut self, options: RunOptions) -> Self {
+        self.sinks = Some(options);
+        self
+    }
+
+    /// Runs no sinks. Whoever holds the log next goes on where they are.
+    pub fn without_sinks(mut self) -> Self {
+        self.sinks = None;
+        self
+    }
+
     /// A log that another process holds is an error ([`OpenError::Busy`]), even if that one serves
     /// it. Without this, the handle attaches and asks that process for everything.
     pub fn without_attaching(mut self) -> Self {
@@ -148,13 +164,15 @@ impl Options {
         let Self {
             open,
             serve,
+            sinks,
             attach,
             ..
         } = self;
         let is_read_only = open.read_only;
-        let is_served = serve.filter(|_| !is_read_only);
+        let serve = serve.filter(|_| !is_read_only);
+        let sinks = sinks.filter(|_| !is_read_only && open.options.background);
         match Log::open(path, open) {
-            Ok(log) => Ok(served(log, path, is_served)),
+            Ok(log) => Ok(held(log, path, serve, sinks)),
             // An attached handle writes; who asks never to write does not get one.
             Err(OpenError::Busy { path: busy }) if attach && !is_read_only => {
                 match runstone_attach::connect(&socket_of(path)) {
@@ -176,8 +194,9 @@ impl Options {
     /// As [`Runstone::create`].
     pub fn create(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
         let path = path.as_ref();
+        let sinks = self.sinks.filter(|_| self.open.options.background);
         let log = Log::create(path, &self.create, self.open)?;
-        Ok(served(log, path, self.serve))
+        Ok(held(log, path, self.serve, sinks))
     }
 
     /// Opens a log, or makes it if there is none.
@@ -209,14 +228,22 @@ impl Options {
     }
 }
 
-/// One that cannot be served is used alone.
-fn served(log: Log, path: &Path, limits: Option<Limits>) -> Runstone {
-    let Some(limits) = limits else {
-        return log.into();
+/// One that cannot be served is used alone, and one whose sinks cannot be run without them.
+fn held(log: Log, path: &Path, limits: Option<Limits>, sinks: Option<RunOptions>) -> Runstone {
+    let held = match limits.map(|limits| Runstone::serve(log.clone(), path, limits)) {
+        None => log.into(),
+        Some(Ok(served)) => served,
+        Some(Err(error)) => {
+            tracing::warn!(%error, "the log is not served to other processes");
+            log.into()
+        }
     };
-    Runstone::serve(log.clone(), path, limits).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the log is not served to other processes");
-        log.into()
+    let Some(sinks) = sinks.filter(|_| held.info().read_only.is_none()) else {
+        return held;
+    };
+    held.run_sinks(sinks).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the sinks of the log are not run");
+        held
     })
 }
 
@@ -266,6 +293,7 @@ mod tests {
             "effects",
             "latency",
             "runs",
+            "sinks",
             "tasks",
             "trays",
         ];

@@ -94,6 +94,7 @@ fn what_import_writes_is_what_the_typed_events_read() {
         "effect.",
         "message.",
         "session.",
+        "sink.",
         "step.",
         "task.",
         "tray.",

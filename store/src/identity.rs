@@ -6,6 +6,7 @@ use crate::options::{LogOptions, Sealing};
 use crate::own::History;
 use runstone_codec::keys::OperationsKey;
 use runstone_codec::{CODEC_PLAIN, Header, LogId, Position, namespace};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 /// One opening of a log, from open to close. One process has a log open at a time, so who held
@@ -42,6 +43,8 @@ pub(crate) struct Identity {
     pub(crate) history: RwLock<Arc<History>>,
     /// What events are stamped by, for the writer and for who looks.
     pub(crate) time: Mutex<Timekeeper>,
+    /// The file, if it is one by name; set once it is open.
+    pub(crate) path: OnceLock<PathBuf>,
     /// Set once it is open.
     pub(crate) opening: OnceLock<Opening>,
 }

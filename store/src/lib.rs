@@ -41,6 +41,7 @@ pub mod holder;
 mod identity;
 mod index;
 pub mod keys;
+pub mod line;
 mod log;
 mod open;
 mod options;
@@ -59,7 +60,9 @@ pub use admin::{
 };
 pub use append::{Append, Appended, Condition, Expected, Imported};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use engine::{Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained};
+pub use engine::{
+    Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained, sync_folder, write_whole,
+};
 pub use error::{AppendError, Corruption, ErrorKind, OpenError, ReadError, StorageError};
 pub use evidence::{
     Disclose, EpochStart, Erase, EraseError, Erasure, EvidenceError, KekRotation, Prover,

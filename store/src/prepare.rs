@@ -8,7 +8,7 @@ use crate::hex::hex;
 use crate::log::Here;
 use crate::options::Sealing;
 use crate::write::{Prepared, Request};
-use runstone_codec::event::DEFAULT_SCOPE;
+use runstone_codec::event::{DEFAULT_SCOPE, LOG_SCOPE};
 use runstone_codec::keys::keyed_digest;
 use runstone_codec::{
     Authority, Compression, ControlValue, Draft, Header, KeyedTarget, Limits, NewEvent,
@@ -22,8 +22,6 @@ use uuid::Uuid;
 pub(crate) const LOG_STREAM: &str = "log";
 /// Namespace of the log's own events.
 const LOG_NAMESPACE: &str = "log";
-/// Scope of the log's own events; never erased.
-pub(crate) const LOG_SCOPE: &str = "_log";
 /// Random bytes for one event: the commitment's R, the nonce, the id.
 const RANDOM: usize = 32 + 12 + 10;
 

@@ -10,6 +10,7 @@
 //!  model       a plain model of a log   --> tests/model.rs
 //!  folds       folds for tests
 //!  pack        evidence packs, and foreign programs that check them
+//!  sinks       sinks that behave, and some that do not
 //!  clocked     a log whose clock goes only when a test says so
 //!  command     the command `runstone`, built and run
 //!  held        a log that another process holds, and whoever asks it
@@ -34,6 +35,7 @@ pub mod model;
 pub mod office;
 pub mod pack;
 pub mod simulator;
+pub mod sinks;
 pub mod staff;
 pub mod tamper;
 pub mod tasks;

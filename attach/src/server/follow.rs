@@ -2,13 +2,13 @@
 
 use super::Shared;
 use super::answer::{FOLLOW, blocking, body_of, connection_of, refusal, turn, unreadable};
-use crate::line::write_record;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use runstone_store::holder::{Page, Refusal as _, Told};
+use runstone_store::line::write_record;
 use runstone_store::{ErrorKind, Log, Read, ReadError, Record};
 use serde::Deserialize;
 use std::convert::Infallible;

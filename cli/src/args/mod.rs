@@ -9,6 +9,7 @@ mod effect;
 mod events;
 mod evidence;
 mod pack;
+mod sink;
 mod task;
 mod travel;
 mod tray;
@@ -40,6 +41,7 @@ pub(crate) use evidence::{
     ReceiptVerifyArgs,
 };
 pub(crate) use pack::{EvidenceArgs, ExportArgs};
+pub(crate) use sink::{AddSinkArgs, RunSinksArgs, SinkCommand, SinkStatusArgs};
 pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,
@@ -172,6 +174,8 @@ pub(crate) enum Command {
     Sweep,
     #[command(subcommand)]
     Tray(TrayCommand),
+    #[command(subcommand)]
+    Sink(SinkCommand),
     /// Check the whole log against tampering
     Verify(VerifyArgs),
     /// Prove that events stand in the log, and verify such proofs
@@ -191,7 +195,8 @@ pub(crate) enum Command {
     Rebuild(RebuildArgs),
     /// Show how far the folds are
     Folds,
-    /// Hold the log for other commands, on the socket beside its file, until ctrl-c or SIGTERM
+    /// Hold the log for other commands, on the socket beside its file, and run its sinks, until
+    /// ctrl-c or SIGTERM
     Serve,
     /// Show who holds the log, and who is attached
     Attach,

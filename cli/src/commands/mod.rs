@@ -34,6 +34,7 @@ mod runs;
 mod schema;
 mod serve;
 mod show;
+mod sink;
 mod state;
 mod stats;
 mod storage;
@@ -79,6 +80,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Budget(command) => budget::run(&session, command),
         Command::Sweep => sweep::run(&session),
         Command::Tray(command) => tray::run(&session, &command),
+        Command::Sink(command) => sink::run(&session, command),
         Command::Verify(args) => verify::run(&session, &args),
         Command::Receipt(args) => receipt::run(&session, &args),
         Command::Checkpoint(args) => checkpoint::checkpoint(&session, &args),

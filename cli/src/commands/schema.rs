@@ -5,8 +5,7 @@ use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone};
 use crate::session::Session;
 use runstone::attach::openapi;
-use runstone::endpoints;
-use runstone::projections::schemas;
+use runstone::{endpoints, schemas};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -13,7 +13,7 @@ pub(crate) use json::{ErrorLine, Summary, base64, hex};
 pub(crate) use pretty::indent;
 pub(crate) use progress::Progress;
 pub(crate) use record::{Fields, RecordLines, whole_record};
-pub(crate) use runstone::attach::line::{Head, on_one_line, rfc3339, write_record};
+pub(crate) use runstone::store::line::{Head, on_one_line, rfc3339, write_record};
 pub(crate) use table::{Align, Table, Tone, paint};
 pub(crate) use terminal::{Screen, cell, restore_terminal};
 pub(crate) use text::{bytes, count, preview, printable, usd};

@@ -1,7 +1,7 @@
 //! Times at the edge: microseconds on disk, RFC 3339 and words outside.
 
 use jiff::Timestamp;
-use runstone::attach::line::rfc3339;
+use runstone::store::line::rfc3339;
 
 /// The clock of this process.
 pub(crate) fn now() -> Timestamp {

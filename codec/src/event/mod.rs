@@ -23,6 +23,8 @@ use crate::schema::TypedEvent;
 
 /// The scope of an event that names none, in a stream that has none.
 pub const DEFAULT_SCOPE: &str = "default";
+/// Scope of what the log says of itself: no erasure removes it.
+pub const LOG_SCOPE: &str = "_log";
 /// The source of an event that names none.
 pub const DEFAULT_SOURCE: &str = "runstone";
 

@@ -8,6 +8,7 @@ use runstone_attach::{AttachError, Limits, Server, socket_of};
 use runstone_projections::Hold;
 use runstone_projections::budgets::Budgets;
 use runstone_projections::effects::Effects;
+use runstone_sinks::{RunOptions, Runner, SinkError, Sinks, sinks_folder};
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, Log, OpenError};
 use std::ops::Deref;
@@ -30,6 +31,8 @@ struct Inner {
     renewals: Renewals,
     /// As long as somebody has a handle.
     server: Option<Arc<Server>>,
+    /// Likewise.
+    runner: Option<Arc<Runner>>,
 }
 
 impl Runstone {
@@ -97,10 +100,34 @@ impl Runstone {
     /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
     pub fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
         let log = self.inner.log.with_credential(credential)?;
-        Ok(Self::new(log, self.inner.server.clone()))
+        let (server, runner) = (self.inner.server.clone(), self.inner.runner.clone());
+        Ok(Self::new(log, server, runner))
     }
 
-    /// Stops serving the log, drains what waits, signs and closes it; see [`Log::close_blocking`].
+    /// The sinks of the log: which there are, and how they stand.
+    pub fn sinks(&self) -> Sinks {
+        Sinks::new(&self.inner.log)
+    }
+
+    /// What runs the sinks of the log; `None`: nobody here does.
+    pub fn runner(&self) -> Option<&Runner> {
+        self.inner.runner.as_deref()
+    }
+
+    /// The same handle, which runs the sinks of the log as long as somebody has it.
+    ///
+    /// # Errors
+    ///
+    /// [`SinkError`] if the log has no file in this process, or cannot be read.
+    pub fn run_sinks(&self, options: RunOptions) -> Result<Self, SinkError> {
+        let log = self.inner.log.clone();
+        let folder = sinks_folder(log.path().ok_or(SinkError::NoFolder)?);
+        let runner = Runner::start(&log, &folder, options)?;
+        let server = self.inner.server.clone();
+        Ok(Self::new(log, server, Some(Arc::new(runner))))
+    }
+
+    /// Stops serving the log and running its sinks, drains what waits, signs and closes it; see [`Log::close_blocking`].
     ///
     /// # Errors
     ///
@@ -108,6 +135,9 @@ impl Runstone {
     pub fn close_blocking(&self) -> Result<(), AppendError> {
         if let Some(server) = &self.inner.server {
             server.stop();
+        }
+        if let Some(runner) = &self.inner.runner {
+            runner.stop();
         }
         self.inner.log.close_blocking()
     }
@@ -122,6 +152,9 @@ impl Runstone {
         if let Some(server) = &self.inner.server {
             server.stop();
         }
+        if let Some(runner) = &self.inner.runner {
+            runner.stop();
+        }
         self.inner.log.close().await
     }
 
@@ -134,7 +167,7 @@ impl Runstone {
     pub fn serve(log: Log, path: impl AsRef<Path>, limits: Limits) -> Result<Self, AttachError> {
         let endpoints = crate::endpoints();
         let server = Server::start(&log, &socket_of(path.as_ref()), endpoints, limits)?;
-        Ok(Self::new(log, Some(Arc::new(server))))
+        Ok(Self::new(log, Some(Arc::new(server)), None))
     }
 
     /// Keeps what it holds by a lease, which a thread renews; see [`Renewals`].
@@ -142,7 +175,7 @@ impl Runstone {
         self.inner.renewals.keep(&self.inner.log, what, hold)
     }
 
-    fn new(log: Log, server: Option<Arc<Server>>) -> Self {
+    fn new(log: Log, server: Option<Arc<Server>>, runner: Option<Arc<Runner>>) -> Self {
         use std::fmt::Write as _;
         let mut holder = format!("{}#", log.principal().0);
         for byte in log.opening().id.iter().take(4) {
@@ -156,6 +189,7 @@ impl Runstone {
             holder,
             renewals: Renewals::default(),
             server,
+            runner,
         });
         Self { inner }
     }
@@ -173,7 +207,7 @@ impl Runstone {
 
 impl From<Log> for Runstone {
     fn from(log: Log) -> Self {
-        Self::new(log, None)
+        Self::new(log, None, None)
     }
 }
 

@@ -495,7 +495,11 @@ impl Disk for OverlayDisk {
 
 /// Replaces a file whole: write beside it, fsync, rename, fsync the folder. What lies beside it was
 /// left by a write that was cut short; a link that somebody put there is not followed.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+///
+/// What the file system says; then the file is as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write as _;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
@@ -512,7 +516,11 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Makes a new name in the folder of `path` durable.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// What the file system says.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())

@@ -7,7 +7,7 @@ mod rewriting;
 
 pub use db::panic_is_contained;
 pub(crate) use db::{Change, Db, NumberTable, RowTable, Snapshot, Value, panic_text};
-pub use disk::{Disk, FileDisk, MemoryDisk, OverlayDisk, Place};
-pub(crate) use disk::{FilePlace, LogPaths, MemoryPlace, sync_folder, write_whole};
+pub use disk::{Disk, FileDisk, MemoryDisk, OverlayDisk, Place, sync_folder, write_whole};
+pub(crate) use disk::{FilePlace, LogPaths, MemoryPlace};
 pub(crate) use held::HeldDisk;
 pub(crate) use rewriting::RewritingDisk;

@@ -17,6 +17,7 @@ use crate::write::{Ticket, Waiting};
 use runstone_codec::keys::keyed_digest;
 use runstone_codec::{Keyed, Position};
 use runstone_receipt::checkpoint::SignedCheckpoint;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -42,6 +43,15 @@ pub(crate) enum Backing {
 pub(crate) struct Here {
     pub(crate) shared: Arc<Held>,
     pub(crate) actor: Arc<Actor>,
+}
+
+impl Here {
+    /// Names the file that was opened.
+    pub(crate) fn is_at(&self, path: &Path) {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        // A log is opened once, from one file.
+        let _ = self.shared.identity.path.set(path);
+    }
 }
 
 impl From<Here> for Log {
@@ -190,6 +200,15 @@ impl Log {
         match &self.backing {
             Backing::Here(here) => here.subscribe(read),
             Backing::There(there) => Ok(Subscription::there(Arc::clone(there), read)),
+        }
+    }
+
+    /// Where the file is, whatever becomes the working directory; `None` for a log in memory or one
+    /// that another process holds.
+    pub fn path(&self) -> Option<&Path> {
+        match &self.backing {
+            Backing::Here(here) => here.shared.identity.path.get().map(PathBuf::as_path),
+            Backing::There(_) => None,
         }
     }
 

@@ -276,6 +276,7 @@ impl Unnamed {
         let log = Log::create_here(disks, keys, create, open)?;
         log.shared.identity.keys.finish()?;
         self.give_name()?;
+        log.is_at(&self.paths.log);
         Ok(log.into())
     }
 

@@ -158,8 +158,10 @@ impl Log {
         }
         let disks = disks_of(&paths, open.read_only)?;
         let keys = keys_of(path, &open);
-        let opened = Self::open_for(disks, open, keys, None).map(|(here, _)| here);
-        opened.map_err(|error| name_file(error, &paths.log))
+        let opened = Self::open_for(disks, open, keys, None);
+        let (here, _) = opened.map_err(|error| name_file(error, &paths.log))?;
+        here.is_at(path);
+        Ok(here)
     }
 
     /// Opens a log on given disks; the caller holds their lock. `keys` is asked once it is known
@@ -459,6 +461,7 @@ fn identity(
         read_only: read_only.map(str::to_owned),
         damaged: false,
         history: RwLock::default(),
+        path: OnceLock::new(),
         opening: OnceLock::new(),
     }
 }

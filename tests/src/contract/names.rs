@@ -12,6 +12,7 @@ pub fn streams_of_commands_take_their_events_alone(make: Make<'_>) {
         ("budgets", "budget.opened", Some("default")),
         ("budgets/ann", "budget.opened", Some("ann")),
         ("messages", "message.sent", Some("default")),
+        ("sinks", "sink.added", Some("_log")),
         ("tasks", "task.created", Some("default")),
         ("agent:scout", "agent.registered", Some("default")),
         ("agent:scout", "message.read", Some("default")),

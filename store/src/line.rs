@@ -1,9 +1,9 @@
 //! Events as lines of JSON: the shape that other programs depend on, on the command line and on the
 //! socket.
 
+use crate::{Payload, Record};
 use jiff::Timestamp;
 use runstone_codec::{Header, Position, Revision};
-use runstone_store::{Payload, Record};
 use serde::{Serialize, Serializer};
 
 /// RFC 3339 with microseconds, in UTC. `None` for times after the year 9999, which RFC 3339 cannot
@@ -12,6 +12,12 @@ pub fn rfc3339(unix_us: u64) -> Option<String> {
     let micros = i64::try_from(unix_us).ok()?;
     let time = Timestamp::from_microsecond(micros).ok()?;
     Some(format!("{time:.6}"))
+}
+
+/// What [`rfc3339`] wrote, as it was. `None` if it is none of its times.
+pub fn unix_us(text: &str) -> Option<u64> {
+    let time: Timestamp = text.parse().ok()?;
+    u64::try_from(time.as_microsecond()).ok()
 }
 
 /// Microseconds since the epoch as RFC 3339; a time that it cannot write stays a number.
@@ -110,8 +116,8 @@ pub fn write_record(record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{CreateOptions, Log, OpenOptions};
     use runstone_codec::NewEvent;
-    use runstone_store::{CreateOptions, Log, OpenOptions};
 
     fn line(payload: &str) -> String {
         let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
@@ -172,5 +178,10 @@ mod tests {
         assert_eq!(one.as_deref(), Some("2025-11-24T16:00:00.000001Z"));
         assert_eq!(rfc3339(u64::MAX), None);
         assert_eq!(rfc3339(1 << 62), None);
+        assert_eq!(
+            one.and_then(|text| unix_us(&text)),
+            Some(1_764_000_000_000_001)
+        );
+        assert_eq!(unix_us("yesterday"), None);
     }
 }

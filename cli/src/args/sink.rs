@@ -1,0 +1,118 @@
+//! Arguments of sinks.
+
+use super::events::parse_query;
+use super::values::parse_whole;
+use clap::{ArgGroup, Args, Subcommand};
+use runstone::Query;
+use runstone::sinks::Start;
+use std::path::PathBuf;
+
+const SINKS: &str = "A sink gets copies of events, as far as its configuration lets them out: headers, and members of \
+content that are named. Which sinks a log has is recorded in it. Whoever holds the log runs them: a runtime, runstone \
+serve, or runstone sink run. Each goes on where it was; what is out of reach is tried again for ever, and what a sink \
+refuses for itself is parked.
+
+Exit codes: 1 the sink stopped and needs somebody; 3 there is a sink of that name; 5 there is none.
+
+With --json each sink is one line: name, kind, to, state, why, failing, position, lag_events, lag_s, rate, delivered, \
+parked, accepted_at, last_failure, since, from, query, fields, advice.";
+
+/// Copies of events for others: files, and what a program brings
+#[derive(Debug, Subcommand)]
+#[command(after_long_help = SINKS)]
+pub(crate) enum SinkCommand {
+    Add(AddSinkArgs),
+    /// List the sinks
+    List,
+    Status(SinkStatusArgs),
+    /// Give a sink nothing until it is resumed
+    Pause(SinkName),
+    /// Let a sink go on where it was
+    Resume(SinkName),
+    /// Give a sink once more what it refused
+    ReplayParked(SinkName),
+    /// Remove a sink; what it has stays there
+    Remove(SinkName),
+    Run(RunSinksArgs),
+}
+
+/// A sink.
+#[derive(Debug, Args)]
+pub(crate) struct SinkName {
+    /// Its name
+    pub(crate) name: String,
+}
+
+/// Add a sink, or those of a file
+#[derive(Debug, Args)]
+#[command(after_long_help = SINKS)]
+#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "custom", "config"])))]
+pub(crate) struct AddSinkArgs {
+    /// Its name: lower-case letters, digits, _ and -
+    #[arg(required_unless_present = "config", conflicts_with = "config")]
+    pub(crate) name: Option<String>,
+    /// A file of lines, one an event
+    #[arg(long, value_name = "FILE")]
+    pub(crate) jsonl: Option<PathBuf>,
+    /// A kind that the program brings which holds the log
+    #[arg(long, value_name = "KIND")]
+    pub(crate) custom: Option<String>,
+    /// The sinks that this TOML file names, a table [[sink]] each; - is stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) how: How,
+    /// Put the file aside once it has so many bytes
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["custom", "config"])]
+    pub(crate) rotate_bytes: Option<u64>,
+    /// Put the file aside after each day of UTC
+    #[arg(long, conflicts_with_all = ["custom", "config"])]
+    pub(crate) rotate_daily: bool,
+}
+
+/// What a sink gets, and how.
+#[derive(Debug, Args)]
+#[group(conflicts_with = "config")]
+pub(crate) struct How {
+    /// Where it begins: beginning, now, or a position [default: beginning]
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) from: Option<Start>,
+    /// Which events it gets [default: all]
+    #[arg(long, value_name = "QUERY", value_parser = parse_query)]
+    pub(crate) query: Option<Query>,
+    /// Let this member of content out; may be given more than once [default: none]
+    #[arg(long = "field", value_name = "NAME")]
+    pub(crate) fields: Vec<String>,
+    /// Most events that it is given at once [default: 512]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
+    pub(crate) batch: Option<u64>,
+    /// Seconds that it has for what it is given [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_whole::<u64>)]
+    pub(crate) timeout: Option<u64>,
+    /// How often an event that it refuses is tried before it is parked [default: 5]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>)]
+    pub(crate) tries: Option<u64>,
+}
+
+/// Show how a sink stands
+#[derive(Debug, Args)]
+#[command(after_long_help = SINKS)]
+pub(crate) struct SinkStatusArgs {
+    /// Its name
+    pub(crate) name: String,
+    /// Its last thousand failures instead
+    #[arg(long, conflicts_with = "parked")]
+    pub(crate) failures: bool,
+    /// The events that it refused instead
+    #[arg(long)]
+    pub(crate) parked: bool,
+}
+
+/// Hold the log and run its sinks, until ctrl-c or SIGTERM
+#[derive(Debug, Args)]
+#[command(after_long_help = SINKS)]
+pub(crate) struct RunSinksArgs {
+    /// End when every sink that runs has what the log had at the beginning
+    #[arg(long)]
+    pub(crate) until_caught_up: bool,
+}

@@ -1,0 +1,64 @@
+//! The kinds of sinks: those that are here, and those that a program brings.
+
+mod jsonl;
+
+use crate::config::{Destination, SinkConfig};
+use crate::sink::{Rejection, Sink};
+use jsonl::Jsonl;
+use std::collections::BTreeMap;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
+
+/// Makes a sink as it is configured. It runs on the thread of the sink and may block, fail or panic.
+pub type Factory = Arc<dyn Fn(&SinkConfig) -> Result<Box<dyn Sink>, Rejection> + Send + Sync>;
+
+/// The kinds that a program brings besides those that are here.
+#[derive(Clone, Default)]
+pub struct Kinds {
+    custom: BTreeMap<String, Factory>,
+}
+
+impl Debug for Kinds {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_set().entries(self.custom.keys()).finish()
+    }
+}
+
+impl Kinds {
+    /// None but those that are here.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Brings a kind, for sinks that are configured as [`Destination::Custom`].
+    #[must_use]
+    pub fn kind(
+        mut self,
+        name: impl Into<String>,
+        factory: impl Fn(&SinkConfig) -> Result<Box<dyn Sink>, Rejection> + Send + Sync + 'static,
+    ) -> Self {
+        self.custom.insert(name.into(), Arc::new(factory));
+        self
+    }
+
+    /// What makes a sink that is configured so.
+    pub(crate) fn factory(&self, config: &SinkConfig) -> Factory {
+        match &config.to {
+            Destination::Jsonl(jsonl) => {
+                let jsonl = jsonl.clone();
+                Arc::new(move |_| Ok(Box::new(Jsonl::open(&jsonl)?)))
+            }
+            Destination::Custom(custom) => {
+                let missing = format!(
+                    "the program that holds the log has no kind `{}` of sinks",
+                    custom.kind
+                );
+                let known = self.custom.get(&custom.kind).cloned();
+                // Another program that holds the log later may have it.
+                known.unwrap_or_else(|| {
+                    Arc::new(move |_| Err(Rejection::Unavailable(missing.clone())))
+                })
+            }
+        }
+    }
+}

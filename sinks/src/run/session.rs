@@ -1,0 +1,512 @@
+//! One sink at work: reads, gives, tries again, parks, and keeps how far it is.
+
+use super::lane::{Lane, Trouble};
+use super::read::{Reader, Then};
+use crate::backoff::{Backoff, UNAUTHORISED_MOST, UNAUTHORISED_US};
+use crate::command::{Said, Sinks};
+use crate::config::SinkConfig;
+use crate::files::{Cursor, Failure, Files, PARKED, Parked};
+use crate::kinds::Factory;
+use crate::sink::{Batch, Event, Known, Rejection};
+use crate::timer::Timer;
+use runstone_codec::{Entropy, Position};
+use runstone_store::Log;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+const SECOND_US: u64 = 1_000_000;
+/// Time after which the cursor is kept although nothing was given.
+const KEEP_US: u64 = SECOND_US;
+/// Time between two records of failures.
+const SAY_US: u64 = 60 * SECOND_US;
+/// Time over which the rate is measured, at least.
+const RATE_US: u64 = 10 * SECOND_US;
+
+/// What a session is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    pub(super) runs: bool,
+    /// Position of the newest wish that what is parked is tried again.
+    pub(super) replay: u64,
+}
+
+/// How far each sink is that runs: the first position that it has not got.
+pub(super) type Progress = watch::Sender<BTreeMap<String, u64>>;
+
+/// Why a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to.
+    Told,
+    /// It cannot go on, and that is recorded.
+    Stopped,
+    /// It cannot go on, and the log did not record that.
+    Unrecorded,
+    /// The log was closed.
+    Closed,
+}
+
+/// What a session needs.
+pub(super) struct Plan {
+    pub(super) log: Log,
+    pub(super) config: SinkConfig,
+    /// Position at which it was added, and the first that it gets.
+    pub(super) added: u64,
+    pub(super) from: u64,
+    pub(super) files: Files,
+    pub(super) factory: Factory,
+    pub(super) timer: Arc<dyn Timer>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) orders: watch::Receiver<Order>,
+    pub(super) progress: Progress,
+}
+
+/// A sink at work.
+pub(super) struct Session {
+    plan: Plan,
+    sinks: Sinks,
+    reader: Reader,
+    lane: Lane,
+    /// What the destination had when the sink was made; `None`: it is to be made.
+    open: Option<Known>,
+    cursor: Cursor,
+    /// The cursor as the file has it.
+    kept: Cursor,
+    parked: Vec<Parked>,
+    backoff: Backoff,
+    unauthorised: u32,
+    /// Failures since they were recorded last, and when that was.
+    unsaid: u64,
+    said_us: Option<u64>,
+    /// Lines of the file of failures.
+    failures: usize,
+    /// When the rate is measured from, and what was taken since.
+    measured: (u64, u64),
+}
+
+impl Session {
+    /// Works until it is told to end, cannot go on, or the log is closed.
+    pub(super) async fn run(plan: Plan) -> Ended {
+        let started = loop {
+            match Self::start(&plan) {
+                Ok(started) => break started,
+                Err(error) => {
+                    tracing::warn!(sink = plan.config.name, %error, "a sink does not start");
+                    let mut orders = plan.orders.clone();
+                    let late = plan.timer.now_us().saturating_add(SAY_US);
+                    tokio::select! {
+                        _ = orders.wait_for(|order| !order.runs) => return Ended::Told,
+                        () = plan.timer.until(late) => {}
+                    }
+                }
+            }
+        };
+        let (cursor, parked, failures, lane) = started;
+        let mut session = Self {
+            sinks: Sinks::new(&plan.log),
+            reader: Reader::new(&plan.log, &plan.config),
+            lane,
+            open: None,
+            kept: cursor.clone(),
+            cursor,
+            parked,
+            backoff: Backoff::default(),
+            unauthorised: 0,
+            unsaid: 0,
+            said_us: None,
+            failures,
+            measured: (plan.timer.now_us(), 0),
+            plan,
+        };
+        let ended = match session.work().await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        };
+        // Nothing depends on it: what was given is known, and the rest is looked at again.
+        let _ = session.plan.files.keep_cursor(&session.cursor);
+        session.lane.close().await;
+        ended
+    }
+
+    /// Its files, and its thread.
+    fn start(plan: &Plan) -> io::Result<(Cursor, Vec<Parked>, usize, Lane)> {
+        let files = &plan.files;
+        let log = plan.log.info().log_id;
+        let cursor = if let Some(cursor) = files.cursor(log, plan.added)? {
+            cursor
+        } else {
+            // Whatever is there is another sink's of the same name.
+            files.remove()?;
+            let new = Cursor::new(log, plan.added, plan.from);
+            files.keep_cursor(&new)?;
+            new
+        };
+        let (parked, failures) = (files.parked()?, files.failures()?.len());
+        let lane = Lane::start(
+            &plan.config,
+            Arc::clone(&plan.factory),
+            Arc::clone(&plan.timer),
+        )?;
+        Ok((cursor, parked, failures, lane))
+    }
+
+    async fn work(&mut self) -> Result<std::convert::Infallible, Ended> {
+        if self.cursor.next > self.plan.log.durable_size().max(self.plan.from) {
+            let why = "the log ends before what the sink has";
+            self.note(("ahead", why));
+            return Err(self.stop("ahead").await);
+        }
+        self.tell_progress();
+        loop {
+            let order = *self.plan.orders.borrow_and_update();
+            if !order.runs {
+                return Err(Ended::Told);
+            }
+            if order.replay > self.cursor.replayed {
+                self.replay().await?;
+                self.cursor.replayed = order.replay;
+                self.keep().await?;
+            }
+            let is_unkept = self.cursor.next != self.kept.next;
+            let keep_at = self.plan.timer.now_us().saturating_add(KEEP_US);
+            let found = tokio::select! {
+                biased;
+                changed = self.plan.orders.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return Err(Ended::Told),
+                },
+                found = self.reader.next(&mut self.cursor) => found,
+                () = self.plan.timer.until(keep_at), if is_unkept => {
+                    self.keep().await?;
+                    continue;
+                }
+            };
+            if found.events.is_empty() {
+                self.tell_progress();
+            } else {
+                self.give(found.events).await?;
+            }
+            match found.then {
+                None => {}
+                Some(Then::Closed) => return Err(Ended::Closed),
+                Some(Then::Unreadable(why)) => {
+                    self.reader.restart();
+                    self.failed(("unreadable", &why), None).await?;
+                }
+                Some(Then::Damaged(position, why)) => {
+                    self.reader.restart();
+                    self.park(position, ("damaged", &why), 1).await?;
+                }
+            }
+        }
+    }
+
+    /// Gives events until they are taken or parked.
+    async fn give(&mut self, events: Vec<Event>) -> Result<(), Ended> {
+        let mut waiting = VecDeque::from([events]);
+        while let Some(events) = waiting.pop_front() {
+            let last = events.last().map(Event::position);
+            let mut batch = Arc::new(Batch::new(events));
+            let mut refusals = 0;
+            loop {
+                match self.offer(&mut batch).await {
+                    Ok(taken) => {
+                        self.cursor.next = last.map_or(self.cursor.next, |last| last.get() + 1);
+                        let is_back = self.accepted(taken);
+                        self.keep().await?;
+                        self.say_recovered(is_back).await;
+                        break;
+                    }
+                    Err(Trouble::Rejected(Rejection::Refused(_))) if batch.events().len() > 1 => {
+                        // One of them, or some: they are found one by one.
+                        for event in batch.events().iter().rev() {
+                            waiting.push_front(vec![event.clone()]);
+                        }
+                        break;
+                    }
+                    Err(trouble) => {
+                        let refused = matches!(&trouble, Trouble::Rejected(Rejection::Refused(_)));
+                        refusals += u64::from(refused);
+                        if refused && refusals >= self.plan.config.tries {
+                            self.note(trouble.told());
+                            let position = last.map_or(self.cursor.next, Position::get);
+                            self.park(position, trouble.told(), refusals).await?;
+                            break;
+                        }
+                        if trouble.is_open() {
+                            doubt(&mut batch);
+                        }
+                        self.failed(trouble.told(), Some(&trouble)).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a batch once, without what the destination has; answers how many it took.
+    async fn offer(&mut self, batch: &mut Arc<Batch>) -> Result<u64, Trouble> {
+        let known = match self.open {
+            Some(known) => known,
+            None => self.lane.open().await?,
+        };
+        self.open = Some(known);
+        match known {
+            Known::Last(last) => Arc::make_mut(batch).keep_after(last),
+            Known::Nothing => {}
+            Known::Untold => {
+                // It may be asked to take them, and this process may die before it knows.
+                Arc::make_mut(batch).doubt_before(self.cursor.offered);
+                let end = batch.last().map_or(0, |last| last.get() + 1);
+                if end > self.cursor.offered {
+                    self.cursor.offered = end;
+                    let kept = self.plan.files.keep_cursor(&self.cursor);
+                    kept.map_err(|error| Trouble::NoThread(error.to_string()))?;
+                    self.kept = self.cursor.clone();
+                }
+            }
+        }
+        if !batch.events().is_empty() {
+            self.lane.deliver(Arc::clone(batch)).await?;
+        }
+        Ok(batch.events().len() as u64)
+    }
+
+    /// Gives what is parked once more.
+    async fn replay(&mut self) -> Result<(), Ended> {
+        for parked in self.parked.clone() {
+            let outcome = loop {
+                let event = match self.reader.event(parked.position) {
+                    Ok(event) => event,
+                    Err(Then::Closed) => return Err(Ended::Closed),
+                    Err(Then::Damaged(_, why)) => break Err(("damaged", why)),
+                    Err(Then::Unreadable(why)) => {
+                        self.failed(("unreadable", &why), None).await?;
+                        continue;
+                    }
+                };
+                let batch = Arc::new(Batch::new(vec![event]));
+                match self.replay_once(batch).await {
+                    Ok(()) => break Ok(()),
+                    Err(Trouble::Rejected(Rejection::Refused(why))) => {
+                        break Err(("refused", why));
+                    }
+                    Err(trouble) => self.failed(trouble.told(), Some(&trouble)).await?,
+                }
+            };
+            match outcome {
+                Ok(()) => {
+                    self.parked
+                        .retain(|other| other.position != parked.position);
+                    let is_back = self.accepted(1);
+                    self.say_recovered(is_back).await;
+                }
+                Err((code, why)) => {
+                    let at_us = self.plan.log.now_us();
+                    let tries = parked.tries.saturating_add(1);
+                    let again = Parked::new(parked.position, (code, &why), tries, at_us);
+                    let place = self
+                        .parked
+                        .iter_mut()
+                        .find(|other| other.position == parked.position);
+                    if let Some(place) = place {
+                        *place = again;
+                    }
+                }
+            }
+            self.keep_parked().await?;
+        }
+        Ok(())
+    }
+
+    async fn replay_once(&mut self, batch: Arc<Batch>) -> Result<(), Trouble> {
+        if self.open.is_none() {
+            self.open = Some(self.lane.open().await?);
+        }
+        self.lane.deliver(batch).await
+    }
+
+    /// Something was taken; whether that is news.
+    fn accepted(&mut self, taken: u64) -> bool {
+        self.backoff.reset();
+        self.unauthorised = 0;
+        let now_us = self.plan.timer.now_us();
+        self.cursor.delivered = self.cursor.delivered.saturating_add(taken);
+        self.cursor.accepted_at_us = Some(self.plan.log.now_us());
+        let (since, before) = self.measured;
+        let (lasted, sum) = (now_us.saturating_sub(since), before.saturating_add(taken));
+        self.measured.1 = sum;
+        if lasted >= RATE_US {
+            let rate = u128::from(sum) * 1_000 * u128::from(SECOND_US) / u128::from(lasted);
+            self.cursor.rate_milli = u64::try_from(rate).unwrap_or(u64::MAX);
+            self.measured = (now_us, 0);
+        }
+        std::mem::take(&mut self.cursor.is_failing)
+    }
+
+    /// Something failed: keeps that, says it, and rests; or stops, if nothing else helps.
+    async fn failed(&mut self, told: (&str, &str), trouble: Option<&Trouble>) -> Result<(), Ended> {
+        self.note(told);
+        self.say_failed(told.0).await;
+        let rest_us = match trouble {
+            Some(Trouble::Rejected(Rejection::Unusable(_))) => {
+                return Err(self.stop(told.0).await);
+            }
+            Some(Trouble::Rejected(Rejection::Unauthorised(_))) => {
+                self.unauthorised += 1;
+                if self.unauthorised >= UNAUTHORISED_MOST {
+                    return Err(self.stop(told.0).await);
+                }
+                UNAUTHORISED_US
+            }
+            _ => self.backoff.next_us(&*self.plan.entropy),
+        };
+        if !matches!(trouble, Some(Trouble::Rejected(Rejection::Refused(_)))) {
+            self.open = None;
+        }
+        self.rest(rest_us).await
+    }
+
+    /// Waits, unless it is told to end.
+    async fn rest(&mut self, us: u64) -> Result<(), Ended> {
+        let late = self.plan.timer.now_us().saturating_add(us);
+        tokio::select! {
+            biased;
+            _ = self.plan.orders.wait_for(|order| !order.runs) => Err(Ended::Told),
+            () = self.plan.timer.until(late) => Ok(()),
+        }
+    }
+
+    /// Puts an event aside and goes on behind it.
+    async fn park(
+        &mut self,
+        position: u64,
+        (code, why): (&str, &str),
+        tries: u64,
+    ) -> Result<(), Ended> {
+        self.say_failed(code).await;
+        if self.parked.len() >= PARKED {
+            return Err(self.stop("too_many_parked").await);
+        }
+        let parked = Parked::new(position, (code, why), tries, self.plan.log.now_us());
+        self.parked.retain(|other| other.position != position);
+        self.parked.push(parked);
+        self.keep_parked().await?;
+        self.cursor.next = self.cursor.next.max(position + 1);
+        self.keep().await?;
+        let said = Said::Parked {
+            code: code.to_owned(),
+            position,
+            parked: self.parked.len() as u64,
+        };
+        self.say(said).await;
+        Ok(())
+    }
+
+    /// Cannot go on.
+    async fn stop(&mut self, code: &str) -> Ended {
+        let said = Said::Stopped {
+            code: code.to_owned(),
+            next: self.cursor.next,
+        };
+        if !self.say(said).await {
+            return Ended::Unrecorded;
+        }
+        if let Ok(status) = self.sinks.get(&self.plan.config.name)
+            && let Some(advice) = status.advice()
+        {
+            tracing::error!("{advice}");
+        }
+        Ended::Stopped
+    }
+
+    /// Keeps a failure among the last thousand.
+    fn note(&mut self, told: (&str, &str)) {
+        self.cursor.is_failing = true;
+        self.unsaid += 1;
+        let failure = Failure::new(self.plan.log.now_us(), self.cursor.next, told);
+        let name = &self.plan.config.name;
+        tracing::debug!(sink = name, code = told.0, why = told.1, "a sink failed");
+        let kept = self.plan.files.add_failure(&failure, &mut self.failures);
+        if let Err(error) = kept {
+            tracing::warn!(sink = name, %error, "a failure of a sink is not kept");
+        }
+        // So that whoever asks is told. Nothing depends on it.
+        if !self.kept.is_failing && self.plan.files.keep_cursor(&self.cursor).is_ok() {
+            self.kept = self.cursor.clone();
+        }
+    }
+
+    /// Keeps the cursor, however long that takes: nothing more is given before.
+    async fn keep(&mut self) -> Result<(), Ended> {
+        while let Err(error) = self.plan.files.keep_cursor(&self.cursor) {
+            self.not_kept(&error).await?;
+        }
+        self.kept = self.cursor.clone();
+        self.tell_progress();
+        Ok(())
+    }
+
+    async fn keep_parked(&mut self) -> Result<(), Ended> {
+        while let Err(error) = self.plan.files.keep_parked(&self.parked) {
+            self.not_kept(&error).await?;
+        }
+        Ok(())
+    }
+
+    async fn not_kept(&mut self, error: &io::Error) -> Result<(), Ended> {
+        let why = error.to_string();
+        self.note(("files", &why));
+        self.say_failed("files").await;
+        let rest_us = self.backoff.next_us(&*self.plan.entropy);
+        self.rest(rest_us).await
+    }
+
+    fn tell_progress(&self) {
+        let (name, next) = (&self.plan.config.name, self.cursor.next);
+        self.plan.progress.send_if_modified(|all| {
+            let place = all.get_mut(name).filter(|place| **place != next);
+            place.map(|place| *place = next).is_some()
+        });
+    }
+
+    async fn say_failed(&mut self, code: &str) {
+        let now_us = self.plan.timer.now_us();
+        let is_recent = |at: u64| now_us.saturating_sub(at) < SAY_US;
+        if self.said_us.is_some_and(is_recent) {
+            return;
+        }
+        self.said_us = Some(now_us);
+        let said = Said::Failed {
+            code: code.to_owned(),
+            next: self.cursor.next,
+            failures: std::mem::take(&mut self.unsaid),
+        };
+        self.say(said).await;
+    }
+
+    async fn say_recovered(&mut self, is_back: bool) {
+        if !is_back {
+            return;
+        }
+        let next = self.cursor.next;
+        self.say(Said::Recovered { next }).await;
+    }
+
+    /// Records something. That it cannot be recorded stops no sink.
+    async fn say(&mut self, said: Said) -> bool {
+        let name = &self.plan.config.name;
+        let said = self.sinks.say(name, self.plan.added, said).await;
+        if let Err(error) = &said {
+            tracing::debug!(sink = name, %error, "what became of a sink is not recorded");
+        }
+        said.is_ok()
+    }
+}
+
+/// All of it may be there already.
+fn doubt(batch: &mut Arc<Batch>) {
+    Arc::make_mut(batch).doubt_before(u64::MAX);
+}

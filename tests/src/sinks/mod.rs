@@ -1,0 +1,9 @@
+//! Sinks for tests, and what must hold of every kind of sink.
+
+mod contract;
+mod site;
+mod strange;
+
+pub use contract::{CONTRACT, Made, Make, Property};
+pub use site::{SECRET, Site, until};
+pub use strange::{Kept, Memory, Seen};

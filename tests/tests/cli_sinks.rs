@@ -1,0 +1,219 @@
+//! Sinks as operators use them: `runstone sink ...`, with the file and beside whoever holds it.
+
+use runstone_tests::command::Runstone;
+use runstone_tests::held::Site as Held;
+use runstone_tests::tamper::Outcome;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+struct Site {
+    folder: tempfile::TempDir,
+    runstone: Runstone,
+}
+
+impl Site {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runstone = Runstone::on(folder.path().join("log.redb"));
+        runstone.value(["init"]);
+        Self { folder, runstone }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn append(&self, count: usize) {
+        for number in 0..count {
+            let data = json!({"text": format!("number {number}"), "secret": "s3cret"});
+            let words = ["append", "--type", "a.b", "--stream", "s", "--data"];
+            let data = data.to_string();
+            self.runstone
+                .value(words.into_iter().chain([data.as_str()]));
+        }
+    }
+
+    /// Runs `runstone sink` with these words; it must end so, with one line.
+    fn line(&self, words: &[&str], exit: i32) -> Value {
+        let ended = self.runstone.ended(&[&["sink"], words].concat());
+        assert_eq!((ended.0, ended.1.len()), (exit, 1), "{words:?} {ended:?}");
+        ended.1[0].clone()
+    }
+
+    fn refused(&self, words: &[&str]) -> (i32, String) {
+        let ended = self.runstone.ended(&[&["sink"], words].concat());
+        (ended.0, ended.2)
+    }
+}
+
+#[test]
+fn an_operator_adds_runs_and_watches_a_sink() {
+    let site = Site::new();
+    let out = site.text("out.jsonl");
+    let added = site.line(&["add", "audit", "--jsonl", &out, "--field", "text"], 0);
+    assert_eq!(added["state"], "running");
+    site.append(5);
+    let before = site.line(&["status", "audit"], 0);
+    assert_eq!(
+        (&before["position"], &before["lag_events"]),
+        (&json!(0), &json!(7))
+    );
+    // Nobody ran it so far: commands that come and go run none.
+    assert!(!site.path("out.jsonl").exists());
+    let ran = site.line(&["run", "--until-caught-up"], 0);
+    assert_eq!(
+        (&ran["lag_events"], &ran["delivered"]),
+        (&json!(0), &json!(6))
+    );
+    let lines = fs::read_to_string(&out).unwrap();
+    assert_eq!(lines.lines().count(), 6);
+    assert!(lines.contains("number 4") && !lines.contains("s3cret"));
+    let last: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    let shown = site.runstone.value(["show", "6"]);
+    assert_eq!((&last["id"], &last["position"]), (&shown["id"], &json!(6)));
+
+    assert_eq!(site.line(&["pause", "audit"], 0)["state"], "paused");
+    site.append(1);
+    site.line(&["run", "--until-caught-up"], 0);
+    assert_eq!(fs::read_to_string(&out).unwrap(), lines);
+    assert_eq!(site.line(&["resume", "audit"], 0)["state"], "running");
+    site.line(&["run", "--until-caught-up"], 0);
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 7);
+    assert_eq!(
+        site.runstone
+            .ended(&["sink", "status", "audit", "--parked"])
+            .1
+            .len(),
+        0
+    );
+    assert_eq!(
+        site.runstone
+            .ended(&["sink", "status", "audit", "--failures"])
+            .1
+            .len(),
+        0
+    );
+    assert_eq!(site.line(&["remove", "audit"], 0)["name"], "audit");
+    assert_eq!(
+        site.runstone.ended(&["sink", "list"]),
+        (0, vec![], String::new())
+    );
+    site.runstone.check();
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_code() {
+    let site = Site::new();
+    let out = site.text("out.jsonl");
+    site.line(&["add", "one", "--jsonl", &out], 0);
+    for (words, exit, code) in [
+        (&["add", "one", "--jsonl", &out][..], 3, "sink_exists"),
+        (&["add", "Two", "--jsonl", &out], 2, "sink_name"),
+        (
+            &["add", "two", "--jsonl", &out, "--tries", "0"],
+            2,
+            "sink_config",
+        ),
+        (&["add", "two"], 2, "usage"),
+        (&["add", "--jsonl", &out], 2, "usage"),
+        (
+            &["add", "two", "--custom", "x", "--rotate-daily"],
+            2,
+            "usage",
+        ),
+        (
+            &["add", "two", "--jsonl", &out, "--from", "soon"],
+            2,
+            "usage",
+        ),
+        (&["status", "two"], 5, "sink_not_found"),
+        (&["pause", "two"], 5, "sink_not_found"),
+        (&["remove", "../x"], 5, "sink_not_found"),
+    ] {
+        assert_eq!(site.refused(words), (exit, code.to_owned()), "{words:?}");
+    }
+}
+
+#[test]
+fn a_file_names_several_and_one_that_stopped_says_what_to_do() {
+    let site = Site::new();
+    let config = site.path("sinks.toml");
+    let (one, two) = (site.text("one.jsonl"), site.text("two.jsonl"));
+    fs::write(
+        &config,
+        format!(
+            "[[sink]]\nname = \"one\"\nquery = \"type=a.*\"\n[sink.to.jsonl]\npath = \"{one}\"\n\
+             [[sink]]\nname = \"two\"\nfrom = \"now\"\n[sink.to.jsonl]\npath = \"{two}\"\n"
+        ),
+    )
+    .unwrap();
+    let file = site.text("sinks.toml");
+    let added = site.runstone.values(["sink", "add", "--config", &file]);
+    assert_eq!(added.len(), 2);
+    fs::write(&two, "not of this sink\n").unwrap();
+    site.append(2);
+    let (exit, lines, _) = site.runstone.ended(&["sink", "run", "--until-caught-up"]);
+    assert_eq!((exit, lines.len()), (1, 2));
+    assert_eq!(
+        (&lines[0]["delivered"], &lines[0]["state"]),
+        (&json!(2), &json!("running"))
+    );
+    let stopped = site.line(&["status", "two"], 1);
+    assert_eq!(
+        (&stopped["state"], &stopped["why"]),
+        (&json!("stopped"), &json!("unusable"))
+    );
+    let (exit, shown, _) = site.runstone.shown(&["sink", "status", "two"]);
+    assert_eq!(exit, 1);
+    assert!(shown.contains("runstone sink resume two"), "{shown}");
+    let failures = site
+        .runstone
+        .values(["sink", "status", "two", "--failures"]);
+    assert_eq!(
+        (failures.len(), &failures[0]["code"]),
+        (1, &json!("unusable"))
+    );
+    let (_, shown, _) = site.runstone.shown(&["sink", "list"]);
+    assert!(
+        shown.contains("stopped") && shown.contains("one.jsonl"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn whoever_holds_the_log_runs_its_sinks_and_is_asked_for_them() -> Outcome {
+    let site = Held::new()?;
+    let runstone = Runstone::on(&site.log);
+    runstone.value(["init"]);
+    let holder = site.holder()?;
+    let out = site.path("out.jsonl");
+    let to = out.to_str().unwrap();
+    let added = runstone.value(["sink", "add", "live", "--jsonl", to]);
+    assert_eq!(added["kind"], "jsonl");
+    runstone.value(["append", "--type", "a.b", "--stream", "s"]);
+    let is_there = |count: u64| loop {
+        let status = runstone.value(["sink", "status", "live"]);
+        if status["delivered"].as_u64() >= Some(count) {
+            return status;
+        }
+    };
+    let size = fs::read_to_string(&out).unwrap_or_default().lines().count() as u64;
+    let status = is_there(size.max(2));
+    assert_eq!(status["failing"], false);
+    assert_eq!(runstone.value(["sink", "pause", "live"])["state"], "paused");
+    assert_eq!(runstone.values(["sink", "list"]).len(), 1);
+    let (exit, _, code) = runstone.ended(&["sink", "run"]);
+    assert_eq!((exit, code.as_str()), (6, "busy"));
+    assert_eq!(runstone.value(["sink", "remove", "live"])["name"], "live");
+    assert_eq!(
+        runstone.ended(&["sink", "status", "live"]).2,
+        "sink_not_found"
+    );
+    drop(holder);
+    Ok(())
+}

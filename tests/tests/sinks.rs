@@ -1,0 +1,355 @@
+//! Copies for others: every kind of sink keeps the contract, and one that does not behave harms
+//! nobody.
+
+use runstone::sinks::{Destination, JsonlConfig, Kinds, SinkChange, SinkState, Timer};
+use runstone::store::keys::Credential;
+use runstone::{Authority, Query, SinkConfig, Sinks};
+use runstone_codec::OsEntropy;
+use runstone_tests::sinks::{CONTRACT, Made, Make, Memory, Seen, Site, until};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Longest wait that is passed: less than what a delivery has, so that none is cut short.
+const REST_S: u64 = 300;
+/// Seconds that a delivery has that nothing may cut short.
+const PATIENT_S: u64 = 3_600;
+
+fn timer(site: &Site) -> Arc<dyn Timer> {
+    Arc::new(site.timer.clone())
+}
+
+fn custom(name: &str, kind: &str) -> SinkConfig {
+    SinkConfig::new(name, Destination::custom(kind)).timeout_s(PATIENT_S)
+}
+
+/// The lines of a file and of those that were put aside before it.
+fn lines(path: &Path) -> Vec<Seen> {
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    let entries = fs::read_dir(path.parent().unwrap()).unwrap();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            let file = path.file_name().unwrap().to_string_lossy();
+            file.starts_with(&format!("{name}."))
+        })
+        .collect();
+    files.sort();
+    files.push(path.to_owned());
+    let text: String = files
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap_or_default())
+        .collect();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines()
+        .map(|line| {
+            let value: Value = serde_json::from_str(line).unwrap();
+            Seen {
+                position: value["position"].as_u64().unwrap(),
+                is_duplicate: value["duplicate"] == true,
+                line: line.to_owned(),
+            }
+        })
+        .collect()
+}
+
+fn keeps_the_contract(make: Make<'_>) {
+    for (property, check) in CONTRACT {
+        eprintln!("{property}");
+        check(make);
+    }
+}
+
+#[test]
+fn memory_keeps_the_contract() {
+    keeps_the_contract(&|site| {
+        let memory = Memory::new();
+        Made {
+            to: Destination::custom("memory"),
+            kinds: memory.kinds(Kinds::new(), "", &timer(site)),
+            seen: Box::new(move || memory.with(|kept| kept.seen.clone())),
+        }
+    });
+}
+
+#[test]
+fn files_of_lines_keep_the_contract() {
+    for rotate_bytes in [None, Some(4_000)] {
+        keeps_the_contract(&|site| {
+            let path = site.path("out.jsonl");
+            let to = JsonlConfig::new(&path).rotate_bytes(rotate_bytes);
+            Made {
+                to: Destination::Jsonl(to.rotate_daily(true)),
+                kinds: Kinds::new(),
+                seen: Box::new(move || lines(&path)),
+            }
+        });
+    }
+}
+
+#[test]
+fn one_that_does_not_behave_harms_nobody() {
+    let site = Site::default();
+    let timer = timer(&site);
+    let names = ["hang", "block", "third", "panic", "deny", "memory"];
+    let memories = names.map(|_| Memory::new());
+    let kinds = names
+        .iter()
+        .zip(&memories)
+        .fold(Kinds::new(), |kinds, (name, memory)| {
+            memory.kinds(kinds, &format!("{name}-"), &timer)
+        });
+    let of = |name: &str| &memories[names.iter().position(|other| *other == name).unwrap()];
+    for name in names {
+        site.add(&custom(name, &format!("{name}-{name}")).batch_events(7));
+    }
+    let runner = site.run(&kinds);
+    site.append(100);
+    let everything = site.positions(Query::everything());
+
+    // Not a second has passed: the healthy one waits for none of the others.
+    let is_done = |name: &str| of(name).positions() == everything;
+    of("memory").wait_until(|kept| kept.seen.len() == everything.len());
+    assert!(is_done("memory"));
+    for name in ["third", "panic"] {
+        site.pass_until(REST_S, || is_done(name));
+        of(name).check_order();
+    }
+    // Four times five minutes, then it stops, and says what is to be done.
+    site.pass_until(REST_S, || site.status("deny").state == SinkState::Stopped);
+    let calls = of("deny").with(|kept| kept.calls.clone());
+    assert_eq!(calls.len(), 5);
+    assert!(
+        calls.windows(2).all(|two| two[1] - two[0] >= 300_000_000),
+        "{calls:?}"
+    );
+    let advice = site.status("deny").advice().unwrap();
+    assert!(
+        advice.contains("runstone sink resume deny") && !advice.contains('\n'),
+        "{advice}"
+    );
+    assert_eq!(site.said("sink.stopped", "deny"), 1);
+    of("deny").with(|kept| kept.is_mended = true);
+    site.sinks()
+        .change_blocking("deny", SinkChange::Resume)
+        .unwrap();
+    of("deny").wait_until(|kept| kept.seen.len() == everything.len());
+    assert!(is_done("deny"));
+
+    // Those that hang hold one batch each, and are let go of with the log.
+    for name in ["hang", "block"] {
+        assert!(of(name).positions().is_empty());
+        let (calls, largest) = of(name).with(|kept| (kept.calls.len(), kept.largest));
+        assert!(calls == 1 && largest <= 7, "{calls} {largest}");
+        assert_eq!(site.status(name).parked, 0);
+    }
+    for name in ["hang", "block", "third", "panic"] {
+        assert!(site.said("sink.failed", name) <= 1, "{name}");
+    }
+    let stopping = std::thread::spawn(move || runner.stop());
+    of("block").with(|kept| kept.is_mended = true);
+    stopping.join().unwrap();
+}
+
+#[test]
+fn one_that_hangs_is_given_up_and_tried_again_for_ever() {
+    let site = Site::default();
+    let (memory, timer) = (Memory::new(), timer(&site));
+    let kinds = memory.kinds(Kinds::new(), "", &timer);
+    for kind in ["hang", "block"] {
+        site.add(&SinkConfig::new(kind, Destination::custom(kind)).timeout_s(30));
+    }
+    site.append(5);
+    let runner = site.run(&kinds);
+    let failures = |name: &str| site.sinks().failures(name).unwrap();
+    site.pass_until(60, || {
+        failures("hang").len() >= 20 && failures("block").len() >= 20
+    });
+    for (name, codes) in [
+        ("hang", &["timed_out"][..]),
+        ("block", &["timed_out", "hangs"]),
+    ] {
+        let status = site.status(name);
+        assert_eq!((status.state, status.parked), (SinkState::Running, 0));
+        assert!(status.is_failing);
+        let all = failures(name);
+        assert!(
+            all.iter()
+                .all(|failure| codes.contains(&failure.code.as_str())),
+            "{all:?}"
+        );
+    }
+    memory.with(|kept| kept.is_mended = true);
+    let everything = site.positions(Query::everything());
+    let is_done = || {
+        ["hang", "block"]
+            .iter()
+            .all(|name| !site.status(name).is_failing)
+    };
+    site.pass_until(60, is_done);
+    assert_eq!(memory.positions(), everything);
+    drop(runner);
+}
+
+#[test]
+fn what_is_refused_for_itself_is_parked_alone_and_replayed() {
+    let site = Site::default();
+    let (memory, timer) = (Memory::new(), timer(&site));
+    let kinds = memory.kinds(Kinds::new(), "", &timer);
+    memory.with(|kept| kept.refused = [4, 9].into());
+    site.add(&custom("picky", "refuse").tries(3));
+    site.append(20);
+    let everything = site.positions(Query::everything());
+    let runner = site.run(&kinds);
+    let has = |count: usize| memory.positions().len() == count;
+    site.pass_until(60, || {
+        has(everything.len() - 2) && site.status("picky").parked == 2
+    });
+    let parked = site.sinks().parked("picky").unwrap();
+    let told: Vec<_> = parked
+        .iter()
+        .map(|parked| (parked.position, parked.code.as_str(), parked.tries))
+        .collect();
+    assert_eq!(told, [(4, "refused", 3), (9, "refused", 3)]);
+    // What follows a parked event is not kept back by it, and its order stands.
+    memory.check_order();
+
+    // One is taken now, the other not yet: it stays.
+    memory.with(|kept| kept.refused = [9].into());
+    let sinks = site.sinks();
+    sinks
+        .change_blocking("picky", SinkChange::ReplayParked)
+        .unwrap();
+    let again = || sinks.parked("picky").unwrap();
+    until(|| again().len() == 1 && again()[0].tries == 4, || {});
+    assert_eq!(memory.with(|kept| kept.seen.last().unwrap().position), 4);
+    memory.with(|kept| kept.refused.clear());
+    sinks
+        .change_blocking("picky", SinkChange::ReplayParked)
+        .unwrap();
+    until(|| site.status("picky").parked == 0, || {});
+    let mut all = memory.positions();
+    all.sort_unstable();
+    assert_eq!(all, everything);
+    runner.stop();
+    // What was done is not done again.
+    let runner = site.run(&kinds);
+    site.append(1);
+    runner.caught_up_blocking(site.log().durable_size());
+    assert_eq!(memory.positions().len(), everything.len() + 1);
+}
+
+#[test]
+fn a_line_that_was_cut_short_is_written_again() {
+    let site = Site::default();
+    let path = site.path("out.jsonl");
+    site.add(&SinkConfig::new("file", Destination::jsonl(&path)));
+    site.append(10);
+    site.run(&Kinds::new())
+        .caught_up_blocking(site.log().durable_size());
+    let whole = fs::read(&path).unwrap();
+    let cursor = site.files().join("file.cursor");
+    let at_end = fs::read(&cursor).unwrap();
+    // Cut at every byte of the last two lines, as a crash before the cursor was kept leaves it.
+    let before = whole.len() - 340;
+    let beginning = String::from_utf8(at_end.clone()).unwrap();
+    let beginning = beginning.replace("\"next\":12", "\"next\":0");
+    assert_ne!(beginning.as_bytes(), at_end);
+    for cut in before..=whole.len() {
+        fs::write(&path, &whole[..cut]).unwrap();
+        fs::write(&cursor, &beginning).unwrap();
+        let runner = site.run(&Kinds::new());
+        runner.caught_up_blocking(site.log().durable_size());
+        drop(runner);
+        assert_eq!(fs::read(&path).unwrap(), whole, "{cut} of {}", whole.len());
+    }
+}
+
+#[test]
+fn a_file_that_is_somebody_elses_is_left_alone() {
+    let site = Site::default();
+    let path = site.path("out.jsonl");
+    fs::write(&path, "shopping list\n").unwrap();
+    site.add(&SinkConfig::new("file", Destination::jsonl(&path)));
+    let runner = site.run(&Kinds::new());
+    until(|| site.status("file").state == SinkState::Stopped, || {});
+    until(|| runner.running() == 0, || {});
+    let advice = site.status("file").advice().unwrap();
+    assert!(
+        advice.contains("out.jsonl") && advice.contains("resume file"),
+        "{advice}"
+    );
+    assert_eq!(fs::read_to_string(&path).unwrap(), "shopping list\n");
+    fs::remove_file(&path).unwrap();
+    site.sinks()
+        .change_blocking("file", SinkChange::Resume)
+        .unwrap();
+    until(|| runner.running() == 1, || {});
+    runner.caught_up_blocking(site.log().durable_size());
+    assert_eq!(
+        lines(&path).len(),
+        site.positions(Query::everything()).len()
+    );
+}
+
+#[test]
+fn two_sinks_do_not_write_one_file() {
+    let site = Site::default();
+    let path = site.path("out.jsonl");
+    for name in ["one", "two"] {
+        site.add(&SinkConfig::new(name, Destination::jsonl(&path)));
+    }
+    site.append(50);
+    let runner = site.run(&Kinds::new());
+    let failing = || ["one", "two"].map(|name| site.status(name).is_failing);
+    until(|| failing().contains(&true), || {});
+    drop(runner);
+    assert_eq!(lines(&path).len(), 51);
+}
+
+#[test]
+fn what_was_removed_begins_anew() {
+    let site = Site::default();
+    let (memory, timer) = (Memory::new(), timer(&site));
+    let kinds = memory.kinds(Kinds::new(), "", &timer);
+    site.append(5);
+    let runner = site.run(&kinds);
+    for _ in 0..3 {
+        site.add(&custom("copy", "memory"));
+        until(|| runner.running() == 1, || {});
+        runner.caught_up_blocking(site.log().durable_size());
+        let everything = site.positions(Query::everything());
+        assert_eq!(memory.positions(), everything);
+        memory.with(|kept| kept.seen.clear());
+        site.sinks()
+            .change_blocking("copy", SinkChange::Remove)
+            .unwrap();
+        until(|| runner.running() == 0, || {});
+        until(|| !site.files().join("copy.cursor").exists(), || {});
+    }
+}
+
+#[test]
+fn an_agent_changes_no_sink() {
+    let site = Site::default();
+    site.add(&custom("copy", "memory"));
+    let path = site.path("cred");
+    let agent = Credential::create(&path, "scout", Authority::Agent, &OsEntropy).unwrap();
+    let log = site.log();
+    log.enrol("scout", Authority::Agent, &agent.public_key())
+        .unwrap();
+    let sinks = Sinks::new(&log.with_credential(&agent).unwrap());
+    let refused = sinks.add_blocking(&custom("mine", "memory")).unwrap_err();
+    assert_eq!(refused.code(), "not_allowed");
+    for change in [
+        SinkChange::Pause,
+        SinkChange::Resume,
+        SinkChange::ReplayParked,
+        SinkChange::Remove,
+    ] {
+        let refused = sinks.change_blocking("copy", change).unwrap_err();
+        assert_eq!(refused.code(), "not_allowed");
+    }
+    assert_eq!(sinks.list().unwrap().len(), 1);
+}

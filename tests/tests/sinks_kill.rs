@@ -1,0 +1,98 @@
+//! A runtime with sinks, killed fifty times while they run: nothing is missing, nothing is out of
+//! order, and what a sink got twice was marked.
+
+use runstone::{Query, Read, Runstone};
+use runstone_tests::tamper::Seeded;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+const ROUNDS: u64 = 50;
+
+/// Positions of the lines of a file, and whether each was marked as a duplicate. A line that was cut
+/// short is one only if the next event comes on the same line: then the whole line is passed over.
+fn lines(path: &Path) -> Vec<(u64, bool)> {
+    let text = fs::read_to_string(path).unwrap();
+    let values = text.lines().filter_map(|line| {
+        // The rest of a line that was cut short, and one that was written behind it.
+        let at = line.rfind("{\"position\":")?;
+        serde_json::from_str::<Value>(&line[at..]).ok()
+    });
+    values
+        .map(|value| {
+            (
+                value["position"].as_u64().unwrap(),
+                value["duplicate"] == true,
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn a_runtime_that_is_killed_leaves_whole_sinks() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, file) = (folder.path().join("log"), folder.path().join("plain"));
+    let copier = || {
+        let mut copier = Command::new(env!("CARGO_BIN_EXE_copier"));
+        copier.arg(&log).arg(&file);
+        copier
+    };
+    let mut seeded = Seeded::new(20);
+    let mut acknowledged = 0;
+    for round in 0..ROUNDS {
+        let mut child = copier()
+            .arg(round.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..1 + seeded.below(40) {
+            let last: u64 = answers.next().unwrap().unwrap().parse().unwrap();
+            assert!(last > acknowledged);
+            acknowledged = last;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What it had written when it died counts.
+        for answer in answers.map_while(Result::ok) {
+            acknowledged = answer.parse().unwrap_or(acknowledged);
+        }
+    }
+    assert!(copier().status().unwrap().success());
+
+    let log = Runstone::options().without_sinks().open(&log).unwrap();
+    let records = log
+        .read(Read::new(Query::everything()).without_payloads())
+        .unwrap();
+    let records = records.map(Result::unwrap);
+    let expected: Vec<_> = records
+        .filter(|record| !record.header.event_type.starts_with("sink."))
+        .map(|record| record.position.get())
+        .collect();
+    assert!(expected.last().unwrap() >= &acknowledged && expected.len() > 1_000);
+    // One that tells what it has got everything exactly once.
+    let exact: Vec<_> = lines(&file.with_extension("exact"));
+    assert!(exact.iter().all(|(_, is_duplicate)| !is_duplicate));
+    let exact: Vec<_> = exact.into_iter().map(|(position, _)| position).collect();
+    assert_eq!(exact, expected);
+    // One that does not got everything, in order, and knows what it may have had before.
+    let mut met = BTreeSet::new();
+    let mut first = Vec::new();
+    let mut again = 0;
+    for (position, is_duplicate) in lines(&file) {
+        if met.insert(position) {
+            first.push(position);
+        } else {
+            assert!(is_duplicate, "{position}");
+            again += 1;
+        }
+    }
+    assert_eq!(first, expected);
+    eprintln!("{} events, {again} of them twice", expected.len());
+    for status in log.sinks().list().unwrap() {
+        assert_eq!((status.parked, status.is_failing), (0, false));
+    }
+}
