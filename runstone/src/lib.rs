@@ -78,6 +78,7 @@ pub fn endpoints() -> Vec<store::holder::Endpoint> {
 pub fn standard_folds() -> Vec<std::sync::Arc<dyn Fold>> {
     let mut folds = projections::standard_folds();
     folds.push(std::sync::Arc::new(sinks::SinksFold::new()));
+    folds.sort_by_key(|fold| fold.name());
     folds
 }
 
