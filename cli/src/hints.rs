@@ -335,6 +335,7 @@ fn of_budgets(code: &str) -> Hints {
         }
         "amount_missing" => &["--amount DIM=N, as in --amount tokens=1200 or --amount usd=0.25"],
         "owner_name" => &["an owner reads like run-7 or team/billing"],
+        "not_of_fork" => &["append what the fork needs to know to its session"],
         "run_budget" => &["resume the run without naming a budget: it knows its own"],
         _ => return None,
     })
