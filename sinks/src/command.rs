@@ -8,10 +8,10 @@ use crate::events::{
     SinkReplayAsked, SinkResumed, SinkStopped, control,
 };
 use crate::files::{Failure, Files, Parked};
-use crate::fold::{FOLD, SinkRow, SinkState};
+use crate::fold::{EPOCH_KEY, FOLD, SinkRow, SinkState, decode_epoch, sink_key, sinks_prefix};
 use crate::status::{self, SinkStatus};
 use runstone_codec::{Authority, Control, Draft, EventError, NewEvent, Position, TypedEvent};
-use runstone_store::{AppendError, DecideContext, Decision, Log, ReadError};
+use runstone_store::{AppendError, DecideContext, Decision, FoldError, Log, ReadError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -327,13 +327,22 @@ fn draft<T: TypedEvent>(name: &str, event: &T) -> Result<Draft, EventError> {
 }
 
 fn row_of(context: &DecideContext<'_>, name: &str) -> Result<Option<SinkRow>, AppendError> {
-    let row = context.fold_row(FOLD, name.as_bytes())?;
-    let row = row.map(|row| SinkRow::decode(&row)).transpose();
-    row.map_err(|error| AppendError::FoldStopped {
+    let row = context.fold_row(FOLD, &sink_key(name))?;
+    let epoch = context.fold_row(FOLD, EPOCH_KEY)?;
+    stands(row, epoch).map_err(|error| AppendError::FoldStopped {
         fold: FOLD.to_owned(),
         position: context.next_position().get(),
         why: error.to_string(),
     })
+}
+
+/// How the sink of a row stands in the newest epoch.
+fn stands(row: Option<Vec<u8>>, epoch: Option<Vec<u8>>) -> Result<Option<SinkRow>, FoldError> {
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let epoch = epoch.map(|epoch| decode_epoch(&epoch)).transpose()?;
+    Ok(Some(SinkRow::decode(&row)?.in_epoch(epoch)))
 }
 
 fn unreadable(error: impl std::fmt::Display) -> ReadError {
@@ -361,23 +370,26 @@ fn check(log: &Log) -> Result<(), ReadError> {
 /// How a sink stands.
 fn row(log: &Log, name: &str) -> Result<Option<SinkRow>, ReadError> {
     check(log)?;
-    let row = log.fold_row(FOLD, name.as_bytes())?;
-    let row = row.map(|row| SinkRow::decode(&row)).transpose();
-    row.map_err(unreadable)
+    let row = log.fold_row(FOLD, &sink_key(name))?;
+    stands(row, log.fold_row(FOLD, EPOCH_KEY)?).map_err(unreadable)
 }
 
 /// How every sink stands, in the order of their names.
 pub(crate) fn rows(log: &Log) -> Result<Vec<(String, SinkRow)>, ReadError> {
     check(log)?;
     let mut all = Vec::new();
-    let mut from = Vec::new();
+    let prefix = sinks_prefix();
+    let mut from = prefix.clone();
+    let epoch = log.fold_row(FOLD, EPOCH_KEY)?;
     loop {
-        let page = log.fold_rows(FOLD, &[], &from, PAGE)?;
+        let page = log.fold_rows(FOLD, &prefix, &from, PAGE)?;
         let last = page.last().filter(|_| page.len() == PAGE);
         let next = last.map(|(key, _)| [key.as_slice(), &[0]].concat());
         for (key, row) in page {
-            let name = String::from_utf8(key).map_err(unreadable)?;
-            all.push((name, SinkRow::decode(&row).map_err(unreadable)?));
+            let name = key.get(prefix.len()..).unwrap_or_default().to_vec();
+            let name = String::from_utf8(name).map_err(unreadable)?;
+            let row = stands(Some(row), epoch.clone()).map_err(unreadable)?;
+            all.extend(row.map(|row| (name, row)));
         }
         match next {
             Some(next) => from = next,

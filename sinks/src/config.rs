@@ -66,6 +66,8 @@ fn tries() -> u64 {
 pub enum Destination {
     /// A file of lines.
     Jsonl(JsonlConfig),
+    /// The standard input of a command.
+    Command(CommandConfig),
     /// A kind that the program brings which holds the log; see [`Kinds`](crate::Kinds).
     Custom(CustomConfig),
 }
@@ -74,6 +76,13 @@ impl Destination {
     /// A file of lines, never rotated.
     pub fn jsonl(path: impl Into<PathBuf>) -> Self {
         Self::Jsonl(JsonlConfig::new(path))
+    }
+
+    /// A command and its arguments, as they are: no shell is run.
+    pub fn command<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
+        Self::Command(CommandConfig {
+            command: words.into_iter().map(Into::into).collect(),
+        })
     }
 
     /// A kind of one's own.
@@ -85,6 +94,7 @@ impl Destination {
     pub fn kind(&self) -> &str {
         match self {
             Self::Jsonl(_) => "jsonl",
+            Self::Command(_) => "command",
             Self::Custom(custom) => &custom.kind,
         }
     }
@@ -93,6 +103,7 @@ impl Destination {
     pub fn place(&self) -> String {
         match self {
             Self::Jsonl(jsonl) => jsonl.path.display().to_string(),
+            Self::Command(command) => command.command.join(" "),
             Self::Custom(_) => String::new(),
         }
     }
@@ -136,6 +147,15 @@ impl JsonlConfig {
         self.rotate_daily = is_daily;
         self
     }
+}
+
+/// A command that is begun for each batch and reads its lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CommandConfig {
+    /// The program and its arguments. They are recorded in the log, and are no place for secrets.
+    pub command: Vec<String>,
 }
 
 /// A kind of sink that a program brings.
@@ -305,6 +325,14 @@ impl SinkConfig {
                     return wrong("rotate_bytes is 0: every file would be empty".to_owned());
                 }
             }
+            Destination::Command(command) => {
+                if command.command.first().is_none_or(String::is_empty) {
+                    return wrong("there is no command".to_owned());
+                }
+                if command.command.iter().any(|word| word.contains('\0')) {
+                    return wrong("a word of the command has a zero byte".to_owned());
+                }
+            }
             Destination::Custom(custom) => {
                 if !is_sink_name(&custom.kind) {
                     return wrong(format!("`{}` cannot be the name of a kind", custom.kind));
@@ -408,6 +436,8 @@ mod tests {
             jsonl("/a").timeout_s(MAX_TIMEOUT_S + 1),
             jsonl("/a").batch_events(0),
             SinkConfig::new("a", Destination::custom("")),
+            SinkConfig::new("a", Destination::command([""; 0])),
+            SinkConfig::new("a", Destination::command(["a", "b\0"])),
         ] {
             let error = wrong.check().unwrap_err();
             assert_eq!(error.code(), "sink_config", "{wrong:?}");

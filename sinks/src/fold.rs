@@ -1,7 +1,8 @@
 //! From records to rows: which sinks there are, and how they stand.
 //!
 //! ```text
-//!  name                                            how a sink stands, as JSON
+//!  's' name                                        how a sink stands, as JSON
+//!  'e'                                             position of the newest log.epoch_started, as JSON
 //! ```
 
 use crate::events::{
@@ -12,6 +13,24 @@ use runstone_codec::TypedEvent as _;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+const SINK_ROW: u8 = b's';
+/// Key of the row of the newest epoch.
+pub(crate) const EPOCH_KEY: &[u8] = b"e";
+/// Another copy of the log is the log from here on.
+const EPOCH_STARTED: &str = "log.epoch_started";
+/// Why sinks of a former epoch stand still.
+pub(crate) const EPOCH: &str = "epoch";
+
+/// Key of the row of a sink.
+pub(crate) fn sink_key(name: &str) -> Vec<u8> {
+    [&[SINK_ROW], name.as_bytes()].concat()
+}
+
+/// Prefix of the keys of all sinks.
+pub(crate) fn sinks_prefix() -> Vec<u8> {
+    vec![SINK_ROW]
+}
 
 /// Name of the fold.
 pub(crate) const FOLD: &str = "sinks";
@@ -78,6 +97,22 @@ impl SinkRow {
     pub(crate) fn decode(row: &[u8]) -> Result<Self, FoldError> {
         serde_json::from_slice(row).map_err(|error| FoldError::Row(error.to_string()))
     }
+
+    /// The row as it stands in an epoch that began at this position. What ran in the one before may
+    /// run there still: two copies of a log must not both give to one destination, and what a copy
+    /// says that came from elsewhere is not run before somebody has looked at it.
+    pub(crate) fn in_epoch(mut self, epoch: Option<u64>) -> Self {
+        if self.state == SinkState::Running && epoch.is_some_and(|epoch| self.since < epoch) {
+            self.state = SinkState::Stopped;
+            self.why = Some(EPOCH.to_owned());
+        }
+        self
+    }
+}
+
+/// The position in the row of the newest epoch.
+pub(crate) fn decode_epoch(row: &[u8]) -> Result<u64, FoldError> {
+    serde_json::from_slice(row).map_err(|error| FoldError::Row(error.to_string()))
 }
 
 impl Fold for SinksFold {
@@ -86,10 +121,13 @@ impl Fold for SinksFold {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        if record.header.event_type == EPOCH_STARTED {
+            return put(rows, EPOCH_KEY, &record.position.get());
+        }
         // Only commands write this stream.
         if record.header.stream != STREAM {
             return Ok(());
@@ -97,7 +135,7 @@ impl Fold for SinksFold {
         let Some(name) = record.control.get_text(control::NAME) else {
             return Ok(());
         };
-        let key = name.as_bytes();
+        let key = &sink_key(name);
         let (position, now_us) = (record.position.get(), record.recorded_at_us);
         let event_type = record.header.event_type.as_str();
         if event_type == SinkAdded::TYPE {
@@ -145,7 +183,7 @@ impl Fold for SinksFold {
     }
 }
 
-fn put(rows: &mut dyn Rows, key: &[u8], row: &SinkRow) -> Result<(), FoldError> {
+fn put(rows: &mut dyn Rows, key: &[u8], row: &impl Serialize) -> Result<(), FoldError> {
     let row = serde_json::to_vec(row).map_err(|error| FoldError::Row(error.to_string()))?;
     rows.put(key, row);
     Ok(())

@@ -69,7 +69,9 @@ mod view;
 
 pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
-pub use config::{CustomConfig, Destination, JsonlConfig, SinkConfig, Start, from_toml};
+pub use config::{
+    CommandConfig, CustomConfig, Destination, JsonlConfig, SinkConfig, Start, from_toml,
+};
 pub use error::SinkError;
 pub use files::{Failure, Parked};
 pub use fold::{SinkState, SinksFold};

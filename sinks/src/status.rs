@@ -4,7 +4,7 @@ use crate::config::SinkConfig;
 use crate::error::SinkError;
 use crate::events::SinkAdded;
 use crate::files::{Cursor, Failure, Files};
-use crate::fold::{FOLD, SinkRow, SinkState};
+use crate::fold::{EPOCH, FOLD, SinkRow, SinkState};
 use runstone_codec::{Position, Upcasters};
 use runstone_store::{Log, Read, ReadError};
 use schemars::JsonSchema;
@@ -68,6 +68,9 @@ impl SinkStatus {
             )),
             (SinkState::Stopped, Some("ahead")) => Some(format!(
                 "sink `{name}` stopped: it has events that this log has not, as after a restore; add another one in its place with runstone sink remove {name}"
+            )),
+            (SinkState::Stopped, Some(EPOCH)) => Some(format!(
+                "sink `{name}` stopped: this log is a copy that became the log, and the one before may still give to it; if it does not, runstone sink resume {name}"
             )),
             (SinkState::Stopped, _) => {
                 let last = self.last_failure.as_ref().map(|failure| &failure.why);

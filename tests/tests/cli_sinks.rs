@@ -217,3 +217,59 @@ fn whoever_holds_the_log_runs_its_sinks_and_is_asked_for_them() -> Outcome {
     drop(holder);
     Ok(())
 }
+
+#[test]
+fn a_copy_that_became_the_log_gives_nothing_before_somebody_looked() {
+    let site = Site::new();
+    let out = site.text("out.jsonl");
+    site.line(&["add", "audit", "--jsonl", &out], 0);
+    site.append(2);
+    site.line(&["run", "--until-caught-up"], 0);
+    let copy = site.text("copy.redb");
+    site.runstone.value(["backup", &copy]);
+    fs::remove_dir_all(site.path("log.redb.sinks")).unwrap();
+    for lost in ["log.redb", "log.redb.head"] {
+        fs::remove_file(site.path(lost)).unwrap();
+    }
+    site.runstone.value(["restore", &copy]);
+    site.runstone.value(["epoch", "start"]);
+    let before = fs::read_to_string(&out).unwrap();
+    site.append(1);
+    let stopped = site.line(&["run", "--until-caught-up"], 1);
+    assert_eq!(
+        (&stopped["state"], &stopped["why"]),
+        (&json!("stopped"), &json!("epoch"))
+    );
+    assert_eq!(fs::read_to_string(&out).unwrap(), before);
+    let (_, shown, _) = site.runstone.shown(&["sink", "status", "audit"]);
+    assert!(shown.contains("runstone sink resume audit"), "{shown}");
+    assert_eq!(site.line(&["resume", "audit"], 0)["state"], "running");
+    site.line(&["run", "--until-caught-up"], 0);
+    // What the file has it does not get again, though the cursor is lost.
+    let lines = fs::read_to_string(&out).unwrap();
+    let positions = lines.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line["position"].as_u64().unwrap()
+    });
+    assert_eq!(positions.collect::<Vec<_>>(), [0, 2, 3, 4, 5]);
+    site.runstone.check();
+}
+
+#[test]
+fn a_command_is_a_list_of_words() {
+    let site = Site::new();
+    let out = site.text("out; touch x");
+    let words = json!(["tee", "-a", out]).to_string();
+    site.line(&["add", "ship", "--command", &words], 0);
+    site.append(1);
+    let ran = site.line(&["run", "--until-caught-up"], 0);
+    assert_eq!(
+        (&ran["kind"], &ran["delivered"]),
+        (&json!("command"), &json!(2))
+    );
+    assert_eq!(fs::read_to_string(&out).unwrap().lines().count(), 2);
+    let (exit, _, code) = site
+        .runstone
+        .ended(&["sink", "add", "none", "--command", "[]"]);
+    assert_eq!((exit, code.as_str()), (2, "usage"));
+}

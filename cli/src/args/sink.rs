@@ -1,5 +1,6 @@
 //! Arguments of sinks.
 
+use super::command_line::{self, CommandLine};
 use super::events::parse_query;
 use super::values::parse_whole;
 use clap::{ArgGroup, Args, Subcommand};
@@ -17,11 +18,11 @@ Exit codes: 1 the sink stopped and needs somebody; 3 there is a sink of that nam
 With --json each sink is one line: name, kind, to, state, why, failing, position, lag_events, lag_s, rate, delivered, \
 parked, accepted_at, last_failure, since, from, query, fields, advice.";
 
-/// Copies of events for others: files, and what a program brings
+/// Copies of events for others: files, commands, and what a program brings
 #[derive(Debug, Subcommand)]
 #[command(after_long_help = SINKS)]
 pub(crate) enum SinkCommand {
-    Add(AddSinkArgs),
+    Add(Box<AddSinkArgs>),
     /// List the sinks
     List,
     Status(SinkStatusArgs),
@@ -46,7 +47,7 @@ pub(crate) struct SinkName {
 /// Add a sink, or those of a file
 #[derive(Debug, Args)]
 #[command(after_long_help = SINKS)]
-#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "custom", "config"])))]
+#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "custom", "config"])))]
 pub(crate) struct AddSinkArgs {
     /// Its name: lower-case letters, digits, _ and -
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -54,6 +55,11 @@ pub(crate) struct AddSinkArgs {
     /// A file of lines, one an event
     #[arg(long, value_name = "FILE")]
     pub(crate) jsonl: Option<PathBuf>,
+    /// A command that reads lines on its standard input, begun for each batch. Words as a shell splits
+    /// them, or a JSON array; no shell is run. It ends with 0 if it took everything, with 65 if it
+    /// refuses what it read, with 77 if its credentials were refused, and with 78 if it needs somebody
+    #[arg(long, value_name = "COMMAND", value_parser = command_line::parse)]
+    pub(crate) command: Option<CommandLine>,
     /// A kind that the program brings which holds the log
     #[arg(long, value_name = "KIND")]
     pub(crate) custom: Option<String>,
@@ -63,10 +69,10 @@ pub(crate) struct AddSinkArgs {
     #[command(flatten)]
     pub(crate) how: How,
     /// Put the file aside once it has so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["custom", "config"])]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "custom", "config"])]
     pub(crate) rotate_bytes: Option<u64>,
     /// Put the file aside after each day of UTC
-    #[arg(long, conflicts_with_all = ["custom", "config"])]
+    #[arg(long, conflicts_with_all = ["command", "custom", "config"])]
     pub(crate) rotate_daily: bool,
 }
 

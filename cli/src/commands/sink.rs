@@ -22,7 +22,7 @@ const SECOND_US: u64 = 1_000_000;
 
 pub(crate) fn run(session: &Session, command: SinkCommand) -> Result<Exit, Failure> {
     match command {
-        SinkCommand::Add(args) => add(session, args),
+        SinkCommand::Add(args) => add(session, *args),
         SinkCommand::List => list(session),
         SinkCommand::Status(args) => status(session, &args),
         SinkCommand::Pause(of) => change(session, &of.name, SinkChange::Pause),
@@ -203,8 +203,8 @@ fn add(session: &Session, args: AddSinkArgs) -> Result<Exit, Failure> {
 }
 
 fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
-    let to = match (args.jsonl, args.custom) {
-        (Some(path), _) => {
+    let to = match (args.jsonl, args.command, args.custom) {
+        (Some(path), ..) => {
             let absolute = std::path::absolute(&path);
             let absolute = absolute.map_err(|error| Report::file(&path, &error))?;
             Destination::Jsonl(
@@ -213,8 +213,9 @@ fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
                     .rotate_daily(args.rotate_daily),
             )
         }
-        (None, Some(kind)) => Destination::custom(kind),
-        (None, None) => return Err(Report::usage("name where the sink lies").into()),
+        (None, Some(command), _) => Destination::command(command.0),
+        (None, None, Some(kind)) => Destination::custom(kind),
+        (None, None, None) => return Err(Report::usage("name where the sink lies").into()),
     };
     let mut config = SinkConfig::new(args.name.unwrap_or_default(), to).fields(args.how.fields);
     if let Some(from) = args.how.from {

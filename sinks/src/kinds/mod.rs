@@ -1,9 +1,11 @@
 //! The kinds of sinks: those that are here, and those that a program brings.
 
+mod command;
 mod jsonl;
 
 use crate::config::{Destination, SinkConfig};
 use crate::sink::{Rejection, Sink};
+use command::Piped;
 use jsonl::Jsonl;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -47,6 +49,10 @@ impl Kinds {
             Destination::Jsonl(jsonl) => {
                 let jsonl = jsonl.clone();
                 Arc::new(move |_| Ok(Box::new(Jsonl::open(&jsonl)?)))
+            }
+            Destination::Command(command) => {
+                let command = command.clone();
+                Arc::new(move |_| Ok(Box::new(Piped::new(command.clone()))))
             }
             Destination::Custom(custom) => {
                 let missing = format!(

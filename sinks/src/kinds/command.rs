@@ -1,0 +1,104 @@
+//! A command that takes lines on its standard input: begun anew for each batch, without a shell.
+//!
+//! What it comes to is told by its exit code, as sysexits.h has them: 0 everything is taken, 65 it is
+//! refused for itself, 77 the credentials are, 78 the command cannot go on before somebody changes
+//! something. Anything else is an outage.
+
+use crate::config::CommandConfig;
+use crate::sink::{Batch, Delivery, Event, Rejection, Sink};
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::process::{ExitStatus, Stdio};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, ChildStdin, Command};
+
+/// `EX_DATAERR`.
+const REFUSED: i32 = 65;
+/// `EX_NOPERM`.
+const UNAUTHORISED: i32 = 77;
+/// `EX_CONFIG`.
+const UNUSABLE: i32 = 78;
+
+/// A command.
+#[derive(Debug)]
+pub(super) struct Piped {
+    config: CommandConfig,
+}
+
+impl Piped {
+    pub(super) fn new(config: CommandConfig) -> Self {
+        Self { config }
+    }
+
+    async fn give(&self, lines: Vec<u8>) -> Result<(), Rejection> {
+        let Some((program, arguments)) = self.config.command.split_first() else {
+            return Err(Rejection::unusable("there is no command"));
+        };
+        let spawned = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            // What it says may quote what it was given.
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // What it begins ends with it.
+            .process_group(0)
+            .spawn();
+        let child = spawned.map_err(|error| {
+            Rejection::unavailable(format!("`{program}` cannot be started: {}", error.kind()))
+        })?;
+        let mut running = Running(child);
+        let input = running.0.stdin.take();
+        let (is_written, status) = tokio::join!(write(input, &lines), running.0.wait());
+        let status = status.map_err(|error| {
+            Rejection::unavailable(format!("`{program}` is lost: {}", error.kind()))
+        })?;
+        told(program, status, is_written)
+    }
+}
+
+/// What a command that ended has said.
+fn told(program: &str, status: ExitStatus, is_written: bool) -> Result<(), Rejection> {
+    let ended = match status.code() {
+        Some(code) => format!("`{program}` ended with {code}"),
+        None => format!("`{program}` was killed"),
+    };
+    match status.code() {
+        Some(0) if is_written => Ok(()),
+        Some(0) => Err(Rejection::unavailable(format!(
+            "{ended} before it had read everything"
+        ))),
+        Some(REFUSED) => Err(Rejection::Refused(ended)),
+        Some(UNAUTHORISED) => Err(Rejection::Unauthorised(ended)),
+        Some(UNUSABLE) => Err(Rejection::Unusable(ended)),
+        _ => Err(Rejection::Unavailable(ended)),
+    }
+}
+
+/// Writes all lines and closes; whether they were taken.
+async fn write(input: Option<ChildStdin>, lines: &[u8]) -> bool {
+    let Some(mut input) = input else {
+        return false;
+    };
+    let written = input.write_all(lines).await;
+    written.is_ok() && input.shutdown().await.is_ok()
+}
+
+/// A command under way. With all that it began it does not outlive whoever waits for it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Without an id it has been waited for, and its number may be another's.
+        let group = self.0.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(group) = group.and_then(Pid::from_raw) {
+            // It may have ended at this moment.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Sink for Piped {
+    fn deliver<'a>(&'a mut self, batch: &'a Batch) -> Delivery<'a> {
+        let lines = batch.events().iter().flat_map(Event::line).collect();
+        Box::pin(self.give(lines))
+    }
+}
