@@ -58,7 +58,7 @@ pub(crate) struct AddSinkArgs {
     /// A command that reads lines on its standard input, begun for each batch. Words as a shell splits
     /// them, or a JSON array; no shell is run. It ends with 0 if it took everything, with 65 if it
     /// refuses what it read, with 77 if its credentials were refused, and with 78 if it needs somebody
-    #[arg(long, value_name = "COMMAND", value_parser = command_line::parse)]
+    #[arg(long, value_name = "WORDS", value_parser = command_line::parse)]
     pub(crate) command: Option<CommandLine>,
     /// A kind that the program brings which holds the log
     #[arg(long, value_name = "KIND")]

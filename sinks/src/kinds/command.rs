@@ -39,7 +39,7 @@ impl Piped {
             // What it says may quote what it was given.
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // What it begins ends with it.
+            // So that it can be ended with what it began.
             .process_group(0)
             .spawn();
         let child = spawned.map_err(|error| {
@@ -82,7 +82,7 @@ async fn write(input: Option<ChildStdin>, lines: &[u8]) -> bool {
     written.is_ok() && input.shutdown().await.is_ok()
 }
 
-/// A command under way. With all that it began it does not outlive whoever waits for it.
+/// A command under way. Whoever no longer waits for it ends it, with what it began.
 struct Running(Child);
 
 impl Drop for Running {
