@@ -392,6 +392,7 @@ impl Effects {
         let of = |event| NewEvent::typed(event, claim.stream.as_str());
         let mut claimed = of(&claimed)?;
         claimed.event_id = claim.event_id;
+        claimed.causation = claim.causation;
         let mut candidates = vec![
             draft(claimed).control(control).keyed(digest).keyed(binding),
             draft(NewEvent::typed(
