@@ -8,8 +8,8 @@ use runstone_projections::events::control::{self, effect as field};
 use runstone_projections::events::{
     ApprovalRequested, EffectClaimed, EffectCompleted, EffectFailed, EffectOutcomeUnknown,
     EffectReconciled, EffectRefused, EffectReleased, ErrorSaid, Executed, Kind, RunFinished,
-    RunForked, StepCompleted, StepFailed, StepStarted, ToolCallCompleted, ToolCallFailed,
-    ToolCallRequested,
+    RunForked, RunResumed, StepCompleted, StepFailed, StepStarted, ToolCallCompleted,
+    ToolCallFailed, ToolCallRequested,
 };
 use runstone_projections::runs::{self, RunFilter, Told};
 use runstone_projections::sessions;
@@ -52,8 +52,12 @@ impl Recording {
         };
         let settings = settings.and_then(|json| serde_json::from_slice(&json).ok());
         let mut runs = BTreeMap::new();
-        for stream in family(log, streams)? {
-            let run = run(log, &stream)?;
+        for (stream, is_shared) in family(log, streams)? {
+            let mut run = run(log, &stream)?;
+            run.is_optional = is_shared;
+            run.items
+                .iter_mut()
+                .for_each(|item| item.optional |= is_shared);
             runs.insert(stream, run);
         }
         Ok(Self { settings, runs })
@@ -68,32 +72,47 @@ impl Recording {
         log: &Log,
         streams: impl IntoIterator<Item = S>,
     ) -> Result<Query, ReadError> {
-        let mut shown = BTreeSet::new();
-        for stream in family(log, streams)? {
+        let (mut shown, mut forked) = (BTreeSet::new(), BTreeSet::new());
+        for (stream, _) in family(log, streams)? {
             let told = Told::of(log, &stream, None)?;
-            shown.extend(told.parts().iter().map(|part| part.stream.clone()));
+            for part in told.parts() {
+                shown.insert(part.stream.clone());
+                if part.stream != stream {
+                    forked.insert(part.stream.clone());
+                }
+            }
         }
-        let mut items = shown.iter().map(|stream| item(stream));
+        // A fork begins with the document of what it shares.
+        let documents = forked
+            .iter()
+            .map(|of| Item::new().stream(of.as_str()).of_type("session.*"));
+        let mut items = shown.iter().map(|stream| item(stream)).chain(documents);
         let first = items.next().map_or_else(Query::default, Query::from);
         Ok(items.fold(first, Query::or))
     }
 }
 
-/// Runs and the runs that they spawned.
+/// Runs, the runs that they spawned, and those that what they share did; whether the program need not
+/// begin them.
 fn family<S: Into<String>>(
     log: &Log,
     streams: impl IntoIterator<Item = S>,
-) -> Result<BTreeSet<String>, ReadError> {
-    let mut left: Vec<String> = streams.into_iter().map(Into::into).collect();
-    let mut family = BTreeSet::new();
-    while let Some(stream) = left.pop() {
-        let mut filter = RunFilter::new();
-        filter.parent = Some(stream.clone());
-        if family.insert(stream) {
+) -> Result<BTreeMap<String, bool>, ReadError> {
+    let left = streams.into_iter().map(|stream| (stream.into(), false));
+    let mut left: Vec<(String, bool)> = left.collect();
+    let mut family = BTreeMap::new();
+    while let Some((stream, is_shared)) = left.pop() {
+        if family.get(&stream).is_some_and(|known| !known || is_shared) {
+            continue;
+        }
+        for part in Told::of(log, &stream, None)?.parts() {
+            let mut filter = RunFilter::new();
+            filter.parent = Some(part.stream.clone());
             for child in runs::list(log, filter)? {
-                left.push(child?.stream);
+                left.push((child?.stream, is_shared || part.stream != stream));
             }
         }
+        family.insert(stream, is_shared);
     }
     Ok(family)
 }
@@ -167,6 +186,9 @@ struct Claimed {
     fence: u64,
     /// Whether its caller was told what came of it.
     is_heard: bool,
+    is_completed: bool,
+    /// In which life of the run it was made.
+    life: u64,
 }
 
 #[derive(Default)]
@@ -189,6 +211,8 @@ struct Building {
     refused: BTreeMap<Vec<u8>, Recorded>,
     /// Whether any call says in which step it was made.
     has_branches: bool,
+    /// How often the run was gone on with.
+    life: u64,
 }
 
 impl Building {
@@ -203,7 +227,7 @@ impl Building {
             ToolCallRequested::TYPE => {
                 let (id, said) = (record.header.event_id, said.as_ref());
                 self.asked.insert(id, self.transcript.len());
-                let item = called(record, said, ("name", "arguments"), branch, counts);
+                let item = called(record, said, "arguments", branch, counts);
                 self.transcript.push(item);
             }
             ToolCallCompleted::TYPE | ToolCallFailed::TYPE => {
@@ -216,6 +240,10 @@ impl Building {
             }
             ApprovalRequested::TYPE => self.refuse(record, said.as_ref(), ("pending", branch)),
             RunFinished::TYPE if counts => self.run.is_finished = true,
+            RunResumed::TYPE => {
+                self.life = self.life.saturating_add(1);
+                self.run.is_finished &= !counts;
+            }
             other if other.starts_with("effect.") => self.settle(record),
             other if other.starts_with("run.") && counts => self.run.is_finished = false,
             _ => {}
@@ -231,7 +259,8 @@ impl Building {
     ) {
         let digest = record.control.get_bytes(control::NODE).unwrap_or_default();
         let node = said.and_then(|said| said.get("node")?.as_str());
-        let node = node.map_or_else(|| format!("(erased {})", self.nodes.len()), str::to_owned);
+        let is_erased = node.is_none();
+        let node = node.map_or_else(|| self.nodes.len().to_string(), str::to_owned);
         let node = self.nodes.entry(digest.to_vec()).or_insert(node).clone();
         let failures = self.failures.get(&node).copied().unwrap_or_default();
         let attempt = failures.saturating_add(1);
@@ -246,7 +275,11 @@ impl Building {
         }
         self.steps.insert(step.clone(), self.run.items.len());
         self.run.items.push(Recorded {
-            what: What::Step(step),
+            what: if is_erased {
+                What::ErasedStep(step)
+            } else {
+                What::Step(step)
+            },
             branch,
             began: record.position.get(),
             ended: None,
@@ -287,14 +320,12 @@ impl Building {
         self.has_branches |= branch.is_some();
         let call = control.get_bytes(field::KEY).unwrap_or_default().to_vec();
         let fence = record.position.get();
-        let item = called(record, said, ("name", "args"), branch, counts);
-        // Nobody was told what came of the attempt before: it is the same call of the program.
-        if let Some(before) = self
-            .claimed
-            .get_mut(&call)
-            .filter(|before| !before.is_heard)
-        {
-            before.fence = fence;
+        let mut item = called(record, said, "args", branch, counts);
+        let before = self.claimed.get_mut(&call);
+        let is_of_before = |before: &&mut Claimed| !before.is_heard && before.life < self.life;
+        // In a life before nobody was told what came of it: it is the same call of the program.
+        if let Some(before) = before.filter(is_of_before) {
+            (before.fence, before.life) = (fence, self.life);
             if let Some(known) = self.run.items.get_mut(before.at) {
                 known.what = item.what;
                 known.ended = None;
@@ -302,11 +333,18 @@ impl Building {
             }
             return;
         }
-        self.refused.remove(&call);
+        // A read that a later life made once more is not made twice in one.
+        let known = self.claimed.get(&call);
+        let is_repeated = known.is_some_and(|known| known.is_completed && known.life < self.life);
+        item.optional |= is_repeated;
+        // Refused before, and made now.
+        self.run.items.extend(self.refused.remove(&call));
         let claimed = Claimed {
             at: self.run.items.len(),
             fence,
             is_heard: false,
+            is_completed: false,
+            life: self.life,
         };
         self.claimed.insert(call, claimed);
         self.run.items.push(item);
@@ -322,16 +360,21 @@ impl Building {
             return;
         }
         let at = Some(claimed.at);
-        if claimed.is_heard {
+        // Who asked again in the same life was told what was found out; else it is one call.
+        let is_asked = self.refused.contains_key(call) && claimed.life == self.life;
+        if found_made(record) && (claimed.is_heard || is_asked) {
+            claimed.is_completed = true;
             self.found_out(record);
             return;
         }
+        if claimed.is_heard {
+            return;
+        }
         match record.header.event_type.as_str() {
-            EffectCompleted::TYPE | EffectFailed::TYPE => claimed.is_heard = true,
-            EffectReconciled::TYPE
-                if record.control.get_u64(field::OUTCOME) == Some(FOUND_MADE) =>
-            {
-                claimed.is_heard = true;
+            EffectCompleted::TYPE => (claimed.is_heard, claimed.is_completed) = (true, true),
+            EffectFailed::TYPE => claimed.is_heard = true,
+            EffectReconciled::TYPE if found_made(record) => {
+                (claimed.is_heard, claimed.is_completed) = (true, true);
             }
             // Nobody knows, or it was not made: what the program meets is what comes next.
             EffectOutcomeUnknown::TYPE | EffectReconciled::TYPE | EffectReleased::TYPE => {
@@ -353,22 +396,24 @@ impl Building {
         answer(&mut self.run.items, at, record, told);
     }
 
-    /// Its caller was told that it failed; whoever asks again is told what was found out.
+    /// Somebody found out that a call was made, and whoever asked again was told.
     fn found_out(&mut self, record: &Record) {
-        let is_made = record.header.event_type == EffectReconciled::TYPE
-            && record.control.get_u64(field::OUTCOME) == Some(FOUND_MADE);
         let call = record.control.get_bytes(field::KEY).unwrap_or_default();
+        let asked = self.refused.remove(call);
         let before = self.claimed.get(call).map(|claimed| claimed.at);
-        let before = before.and_then(|at| self.run.items.get(at));
-        if let Some(before) = before.filter(|_| is_made) {
-            let mut item = before.clone();
-            item.began = record.position.get();
-            // Nothing says that the program asked again.
-            item.optional = true;
-            let at = self.run.items.len();
-            self.run.items.push(item);
-            answer(&mut self.run.items, Some(at), record, told);
+        let Some(before) = before.and_then(|at| self.run.items.get(at)) else {
+            return;
+        };
+        let mut item = before.clone();
+        item.began = record.position.get();
+        if let Some(asked) = asked {
+            (item.began, item.branch) = (asked.began, asked.branch);
         }
+        // Nothing says that the program asked again.
+        item.optional = true;
+        let at = self.run.items.len();
+        self.run.items.push(item);
+        answer(&mut self.run.items, Some(at), record, told);
     }
 
     /// It was not made, unless it was later. Of one call the newest reason counts.
@@ -379,15 +424,8 @@ impl Building {
         (why, branch): (&str, Option<Branch>),
     ) {
         let call = record.control.get_bytes(field::KEY).unwrap_or_default();
-        // These follow from what was called before, also when it is called again.
-        if matches!(
-            why,
-            "key_conflict" | "failed_for_good" | "attempts_exhausted"
-        ) {
-            return;
-        }
         let refused = self.refused.entry(call.to_vec()).or_insert_with(|| {
-            let mut item = called(record, said, ("name", ""), branch, false);
+            let mut item = called(record, said, "", branch, false);
             item.ended = Some(item.began);
             item
         });
@@ -431,17 +469,21 @@ fn answer(
 fn called(
     record: &Record,
     said: Option<&Value>,
-    (name, args): (&str, &str),
+    args_member: &str,
     branch: Option<Branch>,
     counts: bool,
 ) -> Recorded {
-    let member = |name: &str| said.and_then(|said| said.get(name));
-    let text = |name: &str| member(name).and_then(Value::as_str).map(str::to_owned);
+    let text = |name: &str| said.and_then(|said| Some(said.get(name)?.as_str()?.to_owned()));
     let of_control = || record.control.get_text(field::NAME).map(str::to_owned);
+    let args = match &record.payload {
+        Payload::Open(said) => serde_json::from_slice::<BTreeMap<String, &RawValue>>(said).ok(),
+        _ => None,
+    };
+    let args = args.and_then(|said| said.get(args_member).map(|args| (*args).to_owned()));
     Recorded {
         what: What::Call {
-            name: text(name).or_else(of_control),
-            args: member(args).filter(|args| !args.is_null()).cloned(),
+            name: text("name").or_else(of_control),
+            args: args.filter(|args| args.get() != "null"),
             key: text("key"),
             answer: Answer::Unknown,
         },
@@ -450,6 +492,12 @@ fn called(
         ended: None,
         optional: !counts,
     }
+}
+
+/// Whether it was found out that a call was made.
+fn found_made(record: &Record) -> bool {
+    record.header.event_type == EffectReconciled::TYPE
+        && record.control.get_u64(field::OUTCOME) == Some(FOUND_MADE)
 }
 
 /// What an outcome says.

@@ -1,6 +1,6 @@
 //! What a program did else than was recorded, and how that is told.
 
-use super::recording::{Branch, What};
+use super::recording::{Branch, What, args_of};
 use crate::diff::{Change, ChangeKind, diff};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,6 +28,8 @@ pub enum DivergenceKind {
     Extra,
     /// A run was begun that was not recorded.
     UnknownRun,
+    /// A run that was recorded was not begun.
+    NotBegun,
 }
 
 impl DivergenceKind {
@@ -39,6 +41,7 @@ impl DivergenceKind {
             Self::Missing => "not done",
             Self::Extra => "not recorded",
             Self::UnknownRun => "a run that is not recorded",
+            Self::NotBegun => "a run that was recorded is not begun",
         }
     }
 }
@@ -68,32 +71,46 @@ pub struct Said {
 
 impl Said {
     pub(super) fn of(what: &What, branch: Option<&Branch>, position: Option<u64>) -> Self {
-        let (step, name, args, key) = match what {
-            What::Step(step) => (Some(step.clone()), step.node.clone(), None, None),
+        match what {
+            What::Step(step) | What::ErasedStep(step) => Self::of_step(step, branch, position),
             What::Call {
                 name, args, key, ..
             } => {
                 let name = name.clone().unwrap_or_else(|| "(erased)".to_owned());
-                (None, name, args.clone(), key.clone())
+                Self::of_call(name, args_of(args.as_deref()), key.clone()).at(branch, position)
             }
-        };
+        }
+    }
+
+    pub(super) fn of_step(step: &Branch, branch: Option<&Branch>, position: Option<u64>) -> Self {
+        let mut said = Self::of_call(step.node.clone(), None, None).at(branch, position);
+        said.step = Some(step.clone());
+        said
+    }
+
+    pub(super) fn of_call(name: String, args: Option<Value>, key: Option<String>) -> Self {
         Self {
-            step,
+            step: None,
             name,
             args,
             key,
-            branch: branch.cloned(),
-            position,
+            branch: None,
+            position: None,
         }
+    }
+
+    pub(super) fn at(mut self, branch: Option<&Branch>, position: Option<u64>) -> Self {
+        (self.branch, self.position) = (branch.cloned(), position);
+        self
     }
 
     /// As a line, such as ``pay {"usd":12}, recorded at position 7 in step `settle` ``.
     fn line(&self) -> String {
         let mut text = String::new();
         if let Some(step) = &self.step {
-            let _ = write!(text, "{step}");
+            text.push_str(&short(&step.to_string()));
         } else {
-            text.push_str(&self.name);
+            text.push_str(&short(&self.name));
             if let Some(args) = &self.args {
                 let _ = write!(text, " {}", short(&args.to_string()));
             }
@@ -102,7 +119,7 @@ impl Said {
             let _ = write!(text, ", recorded at position {position}");
         }
         if let Some(branch) = &self.branch {
-            let _ = write!(text, " in {branch}");
+            let _ = write!(text, " in {}", short(&branch.to_string()));
         }
         text
     }
@@ -181,11 +198,15 @@ impl Divergence {
 impl fmt::Display for Divergence {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, done) = (self.kind.sentence(), self.done);
-        write!(out, "run `{}`: {kind}, after {done} as recorded", self.run)?;
+        let run = short(&self.run);
+        write!(out, "run `{run}`: {kind}, after {done} as recorded")?;
         let said = |said: &Option<Said>, none: &str| {
             said.as_ref().map_or_else(|| none.to_owned(), Said::line)
         };
-        if self.kind != DivergenceKind::UnknownRun {
+        if !matches!(
+            self.kind,
+            DivergenceKind::UnknownRun | DivergenceKind::NotBegun
+        ) {
             let expected = said(&self.expected, "nothing more");
             write!(out, "\n  expected  {expected}")?;
             write!(out, "\n  got       {}", said(&self.got, "nothing"))?;
@@ -202,10 +223,11 @@ impl fmt::Display for Divergence {
                     .map_or_else(String::new, |value| short(&value.to_string()))
             };
             let (before, after) = (value(&change.before), value(&change.value));
+            let path = short(&change.path);
             match change.op {
-                ChangeKind::Add => write!(out, "\n    + {} {after}", change.path)?,
-                ChangeKind::Remove => write!(out, "\n    - {} {before}", change.path)?,
-                ChangeKind::Replace => write!(out, "\n    ~ {} {before} -> {after}", change.path)?,
+                ChangeKind::Add => write!(out, "\n    + {path} {after}")?,
+                ChangeKind::Remove => write!(out, "\n    - {path} {before}")?,
+                ChangeKind::Replace => write!(out, "\n    ~ {path} {before} -> {after}")?,
             }
         }
         match self.changes.len().saturating_sub(CHANGES) {

@@ -8,7 +8,7 @@
 //!   "in":{"node":"plan","attempt":1},"began":3,"ended":5}
 //! ```
 
-use super::recording::{Recorded, RecordedRun, Recording};
+use super::recording::{Recorded, RecordedRun, Recording, is_false};
 use runstone_projections::settings::SettingsError;
 use runstone_store::{ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
@@ -103,8 +103,10 @@ struct RunLine {
     stream: String,
     #[serde(default)]
     finished: bool,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     flat: bool,
+    #[serde(default, skip_serializing_if = "is_false")]
+    optional: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     document: Option<Value>,
 }
@@ -171,30 +173,28 @@ impl Recording {
             let runs = &mut recording.runs;
             let begins: Begins =
                 serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
-            match begins.run {
-                Some(run) => {
-                    current = Some(run.stream.clone());
-                    let begun = RecordedRun {
-                        items: Vec::new(),
-                        is_flat: run.flat,
-                        is_finished: run.finished,
-                        document: run.document,
-                    };
-                    if runs.insert(run.stream, begun).is_some() {
-                        return Err(malformed("the run was there before".to_owned()));
-                    }
+            if let Some(run) = begins.run {
+                current = Some(run.stream.clone());
+                let begun = RecordedRun {
+                    items: Vec::new(),
+                    is_flat: run.flat,
+                    is_optional: run.optional,
+                    is_finished: run.finished,
+                    document: run.document,
+                };
+                if runs.insert(run.stream, begun).is_some() {
+                    return Err(malformed("the run was there before".to_owned()));
                 }
-                None => {
-                    let item: Recorded = serde_json::from_slice(&text)
-                        .map_err(|error| malformed(error.to_string()))?;
-                    let run = current.as_ref().and_then(|stream| runs.get_mut(stream));
-                    let run = run.ok_or_else(|| malformed("no run was begun".to_owned()))?;
-                    if run.items.last().is_some_and(|last| last.began > item.began) {
-                        return Err(malformed("it began before the one above it".to_owned()));
-                    }
-                    run.items.push(item);
-                }
+                continue;
             }
+            let item: Recorded =
+                serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+            let run = current.as_ref().and_then(|stream| runs.get_mut(stream));
+            let run = run.ok_or_else(|| malformed("no run was begun".to_owned()))?;
+            if run.items.last().is_some_and(|last| last.began > item.began) {
+                return Err(malformed("it began before the one above it".to_owned()));
+            }
+            run.items.push(item);
         }
         recording.ok_or_else(|| RecordingError::Malformed {
             line: 1,
@@ -219,6 +219,7 @@ impl Recording {
                 stream: stream.clone(),
                 finished: run.is_finished,
                 flat: run.is_flat,
+                optional: run.is_optional,
                 document: run.document.clone(),
             };
             line(&mut out, &Begins { run: Some(head) })?;

@@ -68,6 +68,8 @@ pub enum Answer {
 pub enum What {
     /// A step.
     Step(Branch),
+    /// A step whose name was erased: the node is a number.
+    ErasedStep(Branch),
     /// A call.
     Call {
         /// What was called; `None` if that was erased.
@@ -75,7 +77,7 @@ pub enum What {
         name: Option<String>,
         /// Its arguments; `None` if it had none, they were `null`, or they were erased.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        args: Option<Value>,
+        args: Option<Box<RawValue>>,
         /// Its key as text; `None` if that was erased, or it has none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
@@ -104,8 +106,39 @@ pub struct Recorded {
     pub optional: bool,
 }
 
+impl Recorded {
+    /// Whether what it was answered was erased.
+    pub(super) fn is_erased(&self) -> bool {
+        matches!(
+            &self.what,
+            What::Call {
+                answer: Answer::Erased,
+                ..
+            }
+        )
+    }
+
+    /// Whether it was not done, but refused.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(
+            &self.what,
+            What::Call {
+                answer: Answer::Refused { .. },
+                ..
+            }
+        )
+    }
+}
+
+/// Arguments as they are compared: `null` is none. They are kept as text until then, so that a number
+/// is read in one way.
+pub(super) fn args_of(args: Option<&RawValue>) -> Option<Value> {
+    let args: Option<Value> = args.and_then(|args| serde_json::from_str(args.get()).ok());
+    args.filter(|args| !args.is_null())
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !*value
 }
 
@@ -120,6 +153,8 @@ pub struct RecordedRun {
     pub is_flat: bool,
     /// Whether its end is recorded: then it makes no further calls.
     pub is_finished: bool,
+    /// Whether the program need not begin it.
+    pub is_optional: bool,
     /// The document that its session began with, if it is a fork.
     pub document: Option<Value>,
 }

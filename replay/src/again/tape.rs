@@ -1,9 +1,10 @@
 //! A recording as it is played to a program that runs again.
 
 use super::divergence::{Divergence, DivergenceKind, Report, RunReport, Said};
-use super::recording::{Answer, Branch, Recorded, RecordedRun, Recording, What};
+use super::recording::{Answer, Branch, RecordedRun, Recording, What, args_of};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -93,19 +94,45 @@ pub struct Tape {
     runs: Mutex<BTreeMap<String, Played>>,
 }
 
+/// What something on the tape is found by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Sign {
+    Step(Branch),
+    ErasedStep,
+    /// Name, and arguments as they are compared.
+    Call(String, String),
+    Refused(String),
+    ErasedCall,
+}
+
 /// A run of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Played {
     run: RecordedRun,
     is_begun: bool,
-    /// Of each branch what is not done again yet, in the order in which it was recorded.
-    left: BTreeMap<Option<Branch>, BTreeSet<usize>>,
+    /// What each item is found by, and in which branch.
+    keys: Vec<(Option<Branch>, Sign)>,
+    /// Which items are not done again yet.
+    left: Vec<bool>,
+    /// The same by that.
+    signs: BTreeMap<(Option<Branch>, Sign), BTreeSet<usize>>,
+    /// What is to be done and is not done yet, of each branch and of all.
+    must: BTreeMap<Option<Branch>, BTreeSet<usize>>,
+    must_all: BTreeSet<usize>,
+    /// Where each step stands.
+    steps: BTreeMap<Branch, usize>,
+    /// Steps whose recorded names were erased, by those of the program.
+    erased: BTreeMap<Branch, Branch>,
+    /// What has begun again and not ended, by its recorded end.
+    going_on: BTreeSet<(u64, usize)>,
+    /// How often each node failed.
+    failures: BTreeMap<String, u64>,
     /// How many were done.
     done: usize,
     /// What was done before its turn.
     early: Option<Early>,
-    /// Whether answers come at once, whatever came before them.
-    is_impatient: bool,
+    /// What was waited for until it was taken for not done.
+    given_up: Option<Option<usize>>,
     /// What ended it.
     stopped: Option<Box<Divergence>>,
     live: usize,
@@ -128,9 +155,12 @@ impl Tape {
         Self {
             settings: recording.settings,
             goes_on_live: false,
-            patience: Duration::from_secs(1),
+            patience: Duration::from_secs(5),
             ignored: Vec::new(),
-            runs: Mutex::new(runs.map(|(name, run)| (name, Played::new(run))).collect()),
+            runs: Mutex::new(
+                runs.map(|(name, run)| (name, Played::new(run, &[])))
+                    .collect(),
+            ),
         }
     }
 
@@ -143,7 +173,7 @@ impl Tape {
     }
 
     /// How long something waits for what was done before it, where several things go on at once,
-    /// before that is taken for not done. Default a second.
+    /// while nothing else is done, before that is taken for not done. Default five seconds.
     #[must_use]
     pub fn wait_at_most(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -155,11 +185,15 @@ impl Tape {
         self.patience
     }
 
-    /// What stands at this JSON Pointer (RFC 6901) of arguments is not compared, nor are keys: what
-    /// the program takes from a clock or from chance.
+    /// What stands at this JSON Pointer (RFC 6901) of arguments is not compared, nor are keys that
+    /// are made of arguments: what the program takes from a clock or from chance.
     #[must_use]
     pub fn ignore(mut self, pointer: impl Into<String>) -> Self {
         self.ignored.push(pointer.into());
+        let runs = self.runs.get_mut();
+        for played in runs.unwrap_or_else(PoisonError::into_inner).values_mut() {
+            *played = Played::new(std::mem::take(&mut played.run), &self.ignored);
+        }
         self
     }
 
@@ -172,24 +206,47 @@ impl Tape {
     ///
     /// # Errors
     ///
-    /// [`Divergence`] for one that was not recorded.
+    /// [`Divergence`] for one that was not recorded, unless all that was recorded is done and the
+    /// program goes on live.
     pub fn begin(&self, run: &str) -> Result<Option<Value>, Box<Divergence>> {
         let mut runs = self.runs();
         if let Some(played) = runs.get_mut(run) {
+            if let Some(stopped) = &played.stopped {
+                return Err(stopped.clone());
+            }
             played.is_begun = true;
             return Ok(played.run.document.clone());
         }
-        if self.goes_on_live {
+        let is_over = runs.values().all(|played| played.must_all.is_empty());
+        let mut played = Played::default();
+        if self.goes_on_live && is_over {
+            played.is_begun = true;
+            runs.insert(run.to_owned(), played);
             return Ok(None);
         }
         let divergence = Box::new(Divergence::new(DivergenceKind::UnknownRun, run, 0));
-        let mut played = Played::new(RecordedRun::default());
         played.stopped = Some(divergence.clone());
         runs.insert(run.to_owned(), played);
         Err(divergence)
     }
 
-    /// The program begins a step.
+    /// Which attempt of a node comes next: one more than those that failed.
+    pub fn attempt(&self, run: &str, node: &str) -> u64 {
+        let runs = self.runs();
+        let failures = runs.get(run).and_then(|played| played.failures.get(node));
+        failures.map_or(1, |failures| failures.saturating_add(1))
+    }
+
+    /// An attempt of a step of the program failed.
+    pub fn failed(&self, run: &str, node: &str) {
+        if let Some(played) = self.runs().get_mut(run) {
+            let failures = played.failures.entry(node.to_owned()).or_default();
+            *failures = failures.saturating_add(1);
+        }
+    }
+
+    /// The program begins a step. One that it begins again, because it was dropped or rolled back,
+    /// stands where it stood.
     ///
     /// # Errors
     ///
@@ -200,16 +257,16 @@ impl Tape {
         branch: Option<&Branch>,
         step: &Branch,
     ) -> Result<Turn, Box<Divergence>> {
-        let what = What::Step(step.clone());
-        let at = self.turn(
-            run,
-            branch,
-            &what,
-            |recorded| matches!(recorded, What::Step(recorded) if recorded == step),
-        )?;
-        let run = run.to_owned();
-        Ok(match at {
-            At::Here(at) => Turn::Step(Place { run, at }),
+        let place = |at| Place {
+            run: run.to_owned(),
+            at,
+        };
+        let known = self.runs().get(run).and_then(|played| played.entered(step));
+        if let Some(at) = known {
+            return Ok(Turn::Step(place(at)));
+        }
+        Ok(match self.turn(run, branch, &Asked::Step(step.clone()))? {
+            At::Here(at) => Turn::Step(place(at)),
             At::NotYet => Turn::NotYet,
             At::Over => Turn::Live,
         })
@@ -219,80 +276,88 @@ impl Tape {
     ///
     /// # Errors
     ///
-    /// [`Divergence`] for one that was not recorded in this branch, or whose answer was not.
+    /// [`Divergence`] for one that was not recorded in this branch.
     pub fn call(
         &self,
         run: &str,
         branch: Option<&Branch>,
         call: &Called,
     ) -> Result<Turn, Box<Divergence>> {
-        let made = What::Call {
-            name: Some(call.name.clone()),
-            args: call.args.clone(),
-            key: call.key.clone(),
-            answer: Answer::Unknown,
-        };
-        let at = self.turn(run, branch, &made, |recorded| self.is_same(recorded, call))?;
-        let at = match at {
+        let at = match self.turn(run, branch, &self.asked(call))? {
             At::Here(at) => at,
             At::NotYet => return Ok(Turn::NotYet),
             At::Over => {
-                self.went_live(run);
+                if let Some(played) = self.runs().get_mut(run) {
+                    played.live = played.live.saturating_add(1);
+                }
                 return Ok(Turn::Live);
             }
         };
         let runs = self.runs();
         let item = runs.get(run).and_then(|played| played.run.items.get(at));
-        let Some((item, What::Call { answer, .. })) = item.map(|item| (item, &item.what)) else {
-            return Ok(Turn::Live);
+        let answer = item.and_then(|item| match &item.what {
+            What::Call { answer, .. } => Some((item, answer.clone())),
+            _ => None,
+        });
+        // Only a call is found by what tells a call.
+        let Some((item, answer)) = answer else {
+            return Ok(Turn::NotYet);
         };
-        if matches!(answer, Answer::Unknown) && self.goes_on_live {
-            drop(runs);
-            self.went_live(run);
-            return Ok(Turn::Live);
-        }
         Ok(Turn::Answer {
             place: Place {
                 run: run.to_owned(),
                 at,
             },
             position: item.ended.unwrap_or(item.began),
-            answer: answer.clone(),
+            answer,
         })
     }
 
     /// Whether a call of the program is one that was recorded here and is not made again yet.
     pub fn has(&self, run: &str, branch: Option<&Branch>, call: &Called) -> bool {
         let runs = self.runs();
-        runs.get(run).is_some_and(|played| {
-            let mut items = played.in_turn(branch);
-            items.any(|(_, item)| self.is_same(&item.what, call))
-        })
+        let asked = self.asked(call);
+        let here = |played: &Played| played.find(played.branch_of(branch).as_ref(), &asked);
+        runs.get(run).and_then(here).is_some()
     }
 
-    /// Whether all that was begun before a call was answered, or a step ended, has begun again, so that
-    /// its end comes when it came.
+    /// Whether the program goes on live after the end of the recording.
+    pub fn goes_on_live(&self) -> bool {
+        self.goes_on_live
+    }
+
+    /// Whether all has come that came before a call was answered, or a step ended: then it ends.
     pub fn is_due(&self, place: &Place) -> bool {
         let runs = self.runs();
         let Some(played) = runs.get(&place.run) else {
             return true;
         };
-        let Some(item) = played.run.items.get(place.at) else {
+        let item = played.run.items.get(place.at);
+        let Some(ended) = item.and_then(|item| item.ended) else {
             return true;
         };
-        if played.stopped.is_some() || played.is_impatient {
-            return true;
-        }
-        let ended = item.ended.unwrap_or(u64::MAX);
-        let mut left = played.left_of(item.branch.as_ref());
-        left.find(|(_, item)| !item.optional)
-            .is_none_or(|(_, next)| next.began > ended)
+        let next = played
+            .must_all
+            .first()
+            .and_then(|at| played.run.items.get(*at));
+        let first_end = played.going_on.first();
+        played.stopped.is_some()
+            || played.given_up.is_some()
+            || next.is_none_or(|next| next.began > ended)
+                && first_end.is_none_or(|(first, _)| *first >= ended)
     }
 
-    /// Nobody waits any more for what was begun in a run: it is taken for not done.
+    /// A call has its answer, or a step ended, or whoever waited for that is gone.
+    pub fn ended(&self, place: &Place) {
+        if let Some(played) = self.runs().get_mut(&place.run) {
+            played.going_on.retain(|(_, at)| *at != place.at);
+        }
+    }
+
+    /// Nobody waits any more for what comes next in a run: it is taken for not done, until it is.
     pub fn give_up_waiting(&self, run: &str) {
         if let Some(played) = self.runs().get_mut(run) {
-            played.is_impatient = true;
+            played.given_up = Some(played.must_all.first().copied());
         }
     }
 
@@ -326,58 +391,34 @@ impl Tape {
         &self,
         run: &str,
         branch: Option<&Branch>,
-        what: &What,
-        is_same: impl Fn(&What) -> bool,
+        asked: &Asked,
     ) -> Result<At, Box<Divergence>> {
         let mut runs = self.runs();
         let Some(played) = runs.get_mut(run) else {
-            return Ok(At::Over);
+            // It was not begun.
+            return Err(Box::new(Divergence::new(
+                DivergenceKind::UnknownRun,
+                run,
+                0,
+            )));
         };
         if let Some(stopped) = &played.stopped {
             return Err(stopped.clone());
         }
-        played.turn(run, branch, (what, &is_same), self.goes_on_live)
+        played.turn(run, branch, asked, self.goes_on_live)
     }
 
-    fn is_same(&self, recorded: &What, call: &Called) -> bool {
-        let What::Call {
-            name,
-            args,
+    fn asked(&self, call: &Called) -> Asked {
+        let args = compared(call.args.clone(), &self.ignored);
+        // A key of arguments tells no more than these, and as much of what is not compared.
+        let key = call
+            .key
+            .clone()
+            .filter(|key| self.ignored.is_empty() || !is_of_arguments(&call.name, key));
+        Asked::Call {
+            call: call.clone(),
+            sign: sign_of(args.as_ref()),
             key,
-            answer,
-        } = recorded
-        else {
-            return false;
-        };
-        if name.as_ref() != Some(&call.name) {
-            return false;
-        }
-        let keys = || match (key, &call.key) {
-            (Some(key), Some(made)) => key == made,
-            _ => true,
-        };
-        match answer {
-            // What was to be called with it was not recorded, but the key.
-            Answer::Refused { .. } => keys(),
-            _ if self.ignored.is_empty() => keys() && *args == call.args,
-            _ => self.compared(args.as_ref()) == self.compared(call.args.as_ref()),
-        }
-    }
-
-    /// Arguments without what is not compared.
-    fn compared(&self, args: Option<&Value>) -> Option<Value> {
-        let mut args = args.cloned();
-        for pointer in &self.ignored {
-            if let Some(value) = args.as_mut().and_then(|args| args.pointer_mut(pointer)) {
-                *value = Value::Null;
-            }
-        }
-        args
-    }
-
-    fn went_live(&self, run: &str) {
-        if let Some(played) = self.runs().get_mut(run) {
-            played.live = played.live.saturating_add(1);
         }
     }
 
@@ -392,143 +433,296 @@ impl From<Recording> for Tape {
     }
 }
 
+/// What the program does.
+#[derive(Debug, Clone)]
+enum Asked {
+    Step(Branch),
+    Call {
+        call: Called,
+        /// Its arguments as they are compared, as text.
+        sign: String,
+        /// Its key, if that is compared.
+        key: Option<String>,
+    },
+}
+
+impl Asked {
+    fn said(&self, branch: Option<&Branch>) -> Said {
+        match self {
+            Self::Step(step) => Said::of_step(step, branch, None),
+            Self::Call { call, .. } => {
+                let (name, args) = (call.name.clone(), call.args.clone());
+                Said::of_call(name, args, call.key.clone()).at(branch, None)
+            }
+        }
+    }
+}
+
+/// Arguments without what is not compared.
+fn compared(mut args: Option<Value>, ignored: &[String]) -> Option<Value> {
+    for pointer in ignored {
+        if let Some(value) = args.as_mut().and_then(|args| args.pointer_mut(pointer)) {
+            *value = Value::Null;
+        }
+    }
+    args
+}
+
+/// Arguments as text, members by their names.
+fn sign_of(args: Option<&Value>) -> String {
+    fn write(value: &Value, out: &mut String) {
+        match value {
+            Value::Object(members) => {
+                let members: BTreeMap<&String, &Value> = members.iter().collect();
+                out.push('{');
+                for (name, value) in members {
+                    let _ = write!(out, "{name:?}:");
+                    write(value, out);
+                }
+                out.push('}');
+            }
+            Value::Array(items) => {
+                out.push('[');
+                for item in items {
+                    write(item, out);
+                    out.push(',');
+                }
+                out.push(']');
+            }
+            other => {
+                let _ = write!(out, "{other}");
+            }
+        }
+    }
+    let mut text = String::new();
+    if let Some(args) = args {
+        write(args, &mut text);
+    }
+    text
+}
+
+/// Whether a key is the digest of arguments.
+fn is_of_arguments(name: &str, key: &str) -> bool {
+    let digest = key
+        .strip_prefix(name)
+        .and_then(|rest| rest.strip_prefix(':'));
+    digest.is_some_and(|digest| {
+        digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
 impl Played {
-    fn new(run: RecordedRun) -> Self {
-        let mut left: BTreeMap<Option<Branch>, BTreeSet<usize>> = BTreeMap::new();
+    fn new(run: RecordedRun, ignored: &[String]) -> Self {
+        let mut played = Self {
+            left: vec![true; run.items.len()],
+            ..Self::default()
+        };
         for (at, item) in run.items.iter().enumerate() {
             let branch = item.branch.clone().filter(|_| !run.is_flat);
-            left.entry(branch).or_default().insert(at);
-        }
-        Self {
-            is_begun: false,
-            left,
-            done: 0,
-            early: None,
-            is_impatient: false,
-            stopped: None,
-            live: 0,
-            run,
-        }
-    }
-
-    fn branch_of(&self, branch: Option<&Branch>) -> Option<Branch> {
-        branch.filter(|_| !self.run.is_flat).cloned()
-    }
-
-    /// What of a branch is not done yet.
-    fn left_of(&self, branch: Option<&Branch>) -> impl Iterator<Item = (usize, &Recorded)> {
-        let left = self.left.get(&self.branch_of(branch));
-        let left = left.into_iter().flatten();
-        left.filter_map(|at| Some((*at, self.run.items.get(*at)?)))
-    }
-
-    /// What of a branch has its turn: nothing that is not done had ended before it began.
-    fn in_turn(&self, branch: Option<&Branch>) -> impl Iterator<Item = (usize, &Recorded)> {
-        let mut first_end = u64::MAX;
-        self.left_of(branch).take_while(move |(_, item)| {
-            let has_turn = item.began <= first_end;
+            let args = match &item.what {
+                What::Call { args, .. } => args_of(args.as_deref()),
+                _ => None,
+            };
+            let args = compared(args, ignored);
+            let sign = match &item.what {
+                What::Step(step) => {
+                    played.steps.insert(step.clone(), at);
+                    Sign::Step(step.clone())
+                }
+                What::ErasedStep(step) => {
+                    played.steps.insert(step.clone(), at);
+                    Sign::ErasedStep
+                }
+                What::Call { name, answer, .. } => match (name, answer) {
+                    (Some(name), Answer::Refused { .. }) => Sign::Refused(name.clone()),
+                    (Some(name), _) if !item.is_erased() => {
+                        Sign::Call(name.clone(), sign_of(args.as_ref()))
+                    }
+                    _ => Sign::ErasedCall,
+                },
+            };
+            let key = (branch.clone(), sign);
+            played.signs.entry(key.clone()).or_default().insert(at);
+            played.keys.push(key);
             if !item.optional {
-                first_end = first_end.min(item.ended.unwrap_or(u64::MAX));
+                played.must.entry(branch).or_default().insert(at);
+                played.must_all.insert(at);
             }
-            has_turn
+        }
+        played.run = run;
+        played
+    }
+
+    /// A branch of the program, as it was recorded.
+    fn branch_of(&self, branch: Option<&Branch>) -> Option<Branch> {
+        let branch = branch.filter(|_| !self.run.is_flat)?;
+        Some(self.erased.get(branch).unwrap_or(branch).clone())
+    }
+
+    /// Where a step stands that was begun before.
+    fn entered(&self, step: &Branch) -> Option<usize> {
+        let step = self.erased.get(step).unwrap_or(step);
+        let at = self.steps.get(step).copied();
+        at.filter(|at| !self.is_left(*at))
+    }
+
+    fn is_left(&self, at: usize) -> bool {
+        self.left.get(at).copied().unwrap_or_default()
+    }
+
+    /// Whether something has its turn: nothing that is to be done had ended before it began.
+    fn has_turn(&self, branch: Option<&Branch>, at: usize, began: u64) -> bool {
+        let must = self.must.get(&branch.cloned());
+        let mut before = must.into_iter().flat_map(|must| must.range(..at));
+        before.all(|before| {
+            let before = self.run.items.get(*before);
+            before
+                .and_then(|before| before.ended)
+                .is_none_or(|ended| ended >= began)
         })
     }
 
-    /// Where something that is done stands, if it has its turn.
-    fn find(
+    /// What is left of a branch and found by a sign, and whether it has its turn.
+    fn found(
         &self,
         branch: Option<&Branch>,
-        what: &What,
-        is_same: &impl Fn(&What) -> bool,
-    ) -> Option<usize> {
-        let mut same = self.in_turn(branch);
-        let same = same.find(|(_, item)| is_same(&item.what));
-        // What was erased may have been anything.
-        let erased = || {
-            let mut turn = self.in_turn(branch);
-            turn.find(|(_, item)| match (&item.what, what) {
-                (What::Call { name, answer, .. }, What::Call { name: made, .. }) => {
-                    matches!(answer, Answer::Erased) && (name.is_none() || name == made)
-                }
-                _ => false,
-            })
+        sign: Sign,
+        key: Option<&str>,
+    ) -> impl Iterator<Item = (usize, bool)> {
+        let found = self.signs.get(&(branch.cloned(), sign));
+        let items = found.into_iter().flatten();
+        let items = items.filter_map(|at| Some((*at, self.run.items.get(*at)?)));
+        let same = items.filter(move |(_, item)| match (&item.what, key) {
+            (
+                What::Call {
+                    key: Some(known), ..
+                },
+                Some(key),
+            ) => known == key,
+            _ => true,
+        });
+        let branch = branch.cloned();
+        same.map(move |(at, item)| (at, self.has_turn(branch.as_ref(), at, item.began)))
+    }
+
+    /// Where something that has its turn stands.
+    fn find(&self, branch: Option<&Branch>, asked: &Asked) -> Option<usize> {
+        let in_turn = |sign, key| {
+            let mut found = self.found(branch, sign, key);
+            found.find(|(_, turn)| *turn).map(|(at, _)| at)
         };
-        same.or_else(erased).map(|(at, _)| at)
+        match asked {
+            Asked::Step(step) => {
+                in_turn(Sign::Step(step.clone()), None).or_else(|| in_turn(Sign::ErasedStep, None))
+            }
+            Asked::Call { call, sign, key } => {
+                let (name, key) = (call.name.clone(), key.as_deref());
+                in_turn(Sign::Call(name.clone(), sign.clone()), key)
+                    // What it was to be called with was not recorded, but the key.
+                    .or_else(|| in_turn(Sign::Refused(name.clone()), key))
+                    // What was erased may have been anything.
+                    .or_else(|| {
+                        in_turn(Sign::ErasedCall, None).filter(|at| self.may_be(*at, &name))
+                    })
+            }
+        }
+    }
+
+    /// Whether what was erased may have been a call of this name.
+    fn may_be(&self, at: usize, name: &str) -> bool {
+        let item = self.run.items.get(at).map(|item| &item.what);
+        match item {
+            Some(What::Call {
+                name: Some(known), ..
+            }) => known == name,
+            _ => true,
+        }
+    }
+
+    /// Where something stands that has not its turn.
+    fn find_early(&self, branch: Option<&Branch>, asked: &Asked) -> Option<usize> {
+        let (sign, key) = match asked {
+            Asked::Step(step) => (Sign::Step(step.clone()), None),
+            Asked::Call { call, sign, key } => {
+                (Sign::Call(call.name.clone(), sign.clone()), key.as_deref())
+            }
+        };
+        self.found(branch, sign, key).next().map(|(at, _)| at)
     }
 
     fn turn(
         &mut self,
         run: &str,
         branch: Option<&Branch>,
-        (what, is_same): (&What, &impl Fn(&What) -> bool),
+        asked: &Asked,
         goes_on_live: bool,
     ) -> Result<At, Box<Divergence>> {
-        if let Some(at) = self.find(branch, what, is_same) {
-            self.mark(at);
+        let of = self.branch_of(branch);
+        if let Some(at) = self.find(of.as_ref(), asked) {
+            self.mark(at, asked);
             return Ok(At::Here(at));
         }
-        let expected = self.in_turn(branch).find(|(_, item)| !item.optional);
-        let expected = expected.map(|(at, _)| at);
-        let early = self.left_of(branch).find(|(_, item)| is_same(&item.what));
-        if let Some((at, _)) = early {
-            if !self.is_impatient {
-                return Ok(At::NotYet);
-            }
+        let expected = self.must.get(&of).and_then(|must| must.first().copied());
+        let is_open_ended = goes_on_live && self.is_open_ended(of.as_ref());
+        let early = self.find_early(of.as_ref(), asked);
+        let waits = early.is_some() || is_open_ended && expected.is_some();
+        if waits && self.given_up.is_none() {
+            return Ok(At::NotYet);
+        }
+        if let Some(at) = early {
             let done = self.done;
             self.early.get_or_insert(Early { at, expected, done });
-            self.mark(at);
+            self.mark(at, asked);
             return Ok(At::Here(at));
         }
-        if goes_on_live && expected.is_none() && (self.is_all_done() || self.is_open_ended(branch))
-        {
+        let is_over = self.must_all.is_empty() || is_open_ended && expected.is_none();
+        if goes_on_live && is_over {
             return Ok(At::Over);
         }
-        let divergence = Box::new(self.diverged(run, branch, (what, is_same), expected));
+        let divergence = Box::new(self.diverged(run, branch, asked, expected));
         self.stopped = Some(divergence.clone());
         Err(divergence)
     }
 
-    fn mark(&mut self, at: usize) {
+    fn mark(&mut self, at: usize, asked: &Asked) {
         let Some(item) = self.run.items.get(at) else {
             return;
         };
-        let is_refused = |what: &What| matches!(what, What::Call { answer, .. } if matches!(answer, Answer::Refused { .. }));
         // Of equal refusals one is recorded.
-        if is_refused(&item.what) {
+        if item.is_refused() {
             return;
         }
-        let branch = self.branch_of(item.branch.as_ref());
-        if let Some(left) = self.left.get_mut(&branch) {
+        if let (What::ErasedStep(recorded), Asked::Step(step)) = (&item.what, asked) {
+            self.erased.insert(step.clone(), recorded.clone());
+        }
+        let branch = item.branch.clone().filter(|_| !self.run.is_flat);
+        let left = self.keys.get(at).and_then(|key| self.signs.get_mut(key));
+        if let Some(left) = left {
             left.remove(&at);
+        }
+        if let Some(must) = self.must.get_mut(&branch) {
+            must.remove(&at);
+        }
+        self.must_all.remove(&at);
+        if let Some(left) = self.left.get_mut(at) {
+            *left = false;
+        }
+        self.going_on.extend(item.ended.map(|ended| (ended, at)));
+        if self.given_up == Some(Some(at)) {
+            // It was slow, and not left out.
+            self.given_up = None;
         }
         self.done = self.done.saturating_add(1);
     }
 
-    fn is_left(&self, at: usize) -> bool {
-        let mut branches = self.left.values();
-        branches.any(|left| left.contains(&at))
-    }
-
-    /// What is to be done and is not, in the order in which it was recorded.
-    fn missing(&self) -> BTreeSet<usize> {
-        let left = self.left.values().flatten().copied();
-        let items = &self.run.items;
-        left.filter(|at| items.get(*at).is_some_and(|item| !item.optional))
-            .collect()
-    }
-
-    fn is_all_done(&self) -> bool {
-        self.missing().is_empty()
-    }
-
     /// Whether the end of a branch is not recorded.
     fn is_open_ended(&self, branch: Option<&Branch>) -> bool {
-        let Some(branch) = branch else {
-            return !self.run.is_finished;
-        };
-        let mut items = self.run.items.iter();
-        let step = items.find(|item| matches!(&item.what, What::Step(step) if step == branch));
-        step.is_none_or(|step| step.ended.is_none())
+        if self.run.is_finished {
+            return false;
+        }
+        let step = branch.map(|branch| self.steps.get(branch));
+        let item = step.flatten().and_then(|at| self.run.items.get(*at));
+        item.is_none_or(|step| step.ended.is_none())
     }
 
     fn said(&self, at: usize) -> Option<Said> {
@@ -541,19 +735,21 @@ impl Played {
         &self,
         run: &str,
         branch: Option<&Branch>,
-        (what, is_same): (&What, &impl Fn(&What) -> bool),
+        asked: &Asked,
         expected: Option<usize>,
     ) -> Divergence {
-        let in_turn = |like: fn(&What, &What) -> bool| {
-            let mut items = self.in_turn(branch).filter(|(_, item)| !item.optional);
-            items
-                .find(|(_, item)| like(&item.what, what))
+        let of = self.branch_of(branch);
+        let in_turn = |like: fn(&What, &Asked) -> bool| {
+            let must = self.must.get(&of).into_iter().flatten();
+            let items = must.filter_map(|at| Some((*at, self.run.items.get(*at)?)));
+            let mut turn =
+                items.take_while(|(at, item)| self.has_turn(of.as_ref(), *at, item.began));
+            turn.find(|(_, item)| like(&item.what, asked))
                 .map(|(at, _)| at)
         };
         let elsewhere = || {
-            let mut items = self.run.items.iter().enumerate();
-            let found = items.find(|(at, item)| is_same(&item.what) && self.is_left(*at));
-            found.map(|(at, _)| at)
+            let mut branches = self.must.keys();
+            branches.find_map(|branch| self.find_early(branch.as_ref(), asked))
         };
         let (kind, nearest) = if let Some(at) = in_turn(is_same_tool) {
             (DivergenceKind::ChangedArguments, Some(at))
@@ -562,7 +758,7 @@ impl Played {
         } else if let Some(at) = elsewhere() {
             (DivergenceKind::ChangedOrder, Some(at))
         } else {
-            (DivergenceKind::Extra, self.nearest(what))
+            (DivergenceKind::Extra, self.nearest(asked))
         };
         let mut divergence = Divergence::new(kind, run, self.done);
         let is_instead = matches!(
@@ -571,16 +767,16 @@ impl Played {
         );
         let expected = if is_instead { nearest } else { expected };
         divergence.expected = expected.and_then(|at| self.said(at));
-        divergence.got = Some(Said::of(what, branch, None));
+        divergence.got = Some(asked.said(branch));
         divergence.nearest = nearest.and_then(|at| self.said(at));
         divergence.compared()
     }
 
     /// The most similar of what is not done yet, else of what was done.
-    fn nearest(&self, what: &What) -> Option<usize> {
+    fn nearest(&self, asked: &Asked) -> Option<usize> {
         let mut best: Option<((usize, bool), usize)> = None;
         for (at, item) in self.run.items.iter().enumerate() {
-            let like = (likeness(&item.what, what), self.is_left(at));
+            let like = (likeness(&item.what, asked), self.is_left(at));
             // Of equals the first.
             if like.0 > 0 && best.is_none_or(|(known, _)| like > known) {
                 best = Some((like, at));
@@ -605,58 +801,56 @@ impl Played {
         if let Some(stopped) = &self.stopped {
             return vec![(**stopped).clone()];
         }
-        let missing = self.missing().into_iter().map(|at| {
+        if !self.is_begun && !self.run.is_optional {
+            return vec![Divergence::new(DivergenceKind::NotBegun, run, 0)];
+        }
+        let missing = self.must_all.iter().map(|at| {
             let mut divergence = Divergence::new(DivergenceKind::Missing, run, self.done);
-            divergence.expected = self.said(at);
+            divergence.expected = self.said(*at);
             divergence
         });
         missing.collect()
     }
 }
 
-fn is_same_tool(recorded: &What, made: &What) -> bool {
-    match (recorded, made) {
-        (What::Call { name: a, .. }, What::Call { name: b, .. }) => a == b,
+fn is_same_tool(recorded: &What, asked: &Asked) -> bool {
+    match (recorded, asked) {
+        (What::Call { name, .. }, Asked::Call { call, .. }) => name.as_ref() == Some(&call.name),
         _ => false,
     }
 }
 
-fn is_same_input(recorded: &What, made: &What) -> bool {
-    match (recorded, made) {
-        (What::Call { args: a, .. }, What::Call { args: b, .. }) => a.is_some() && a == b,
-        (What::Step(_), What::Step(made)) => made.attempt == 1,
+fn is_same_input(recorded: &What, asked: &Asked) -> bool {
+    match (recorded, asked) {
+        (What::Call { args, .. }, Asked::Call { call, .. }) => {
+            call.args.is_some() && args_of(args.as_deref()) == call.args
+        }
+        // One that is done once more is no other one.
+        (What::Step(_), Asked::Step(made)) => made.attempt == 1,
         _ => false,
     }
 }
 
 /// How much two calls have in common; 0 is nothing.
-fn likeness(recorded: &What, made: &What) -> usize {
-    match (recorded, made) {
-        (What::Step(a), What::Step(b)) => usize::from(a.node == b.node),
+fn likeness(recorded: &What, asked: &Asked) -> usize {
+    match (recorded, asked) {
+        (What::Step(a), Asked::Step(b)) => usize::from(a.node == b.node),
         (
             What::Call {
-                name: a,
-                args: args_a,
-                key: key_a,
-                ..
+                name, args, key, ..
             },
-            What::Call {
-                name: b,
-                args: args_b,
-                key: key_b,
-                ..
-            },
+            Asked::Call { call, .. },
         ) => {
-            let shared = match (args_a, args_b) {
+            let shared = match (args_of(args.as_deref()), &call.args) {
                 (Some(Value::Object(a)), Some(Value::Object(b))) => a
                     .iter()
                     .filter(|(name, value)| b.get(*name) == Some(value))
                     .count(),
-                (Some(a), Some(b)) => usize::from(a == b),
+                (Some(a), Some(b)) => usize::from(a == *b),
                 _ => 0,
             };
-            let keys = usize::from(key_a.is_some() && key_a == key_b);
-            if a == b {
+            let keys = usize::from(key.is_some() && *key == call.key);
+            if name.as_ref() == Some(&call.name) {
                 shared.saturating_add(1000)
             } else {
                 shared.saturating_add(keys)

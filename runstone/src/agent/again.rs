@@ -8,34 +8,50 @@ use super::block::{block_on, within};
 use super::handle::Runstone;
 use runstone_projections::events::ErrorSaid;
 use runstone_projections::settings::{ApprovalFrom, Settings, SettingsError};
-use runstone_replay::again::{Branch, Called, Divergence, Place, Report, Tape, Turn};
+use runstone_replay::again::{Answer, Branch, Called, Divergence, Place, Report, Tape, Turn};
 use runstone_store::{ErrorKind, OpenError};
 use serde_json::Value;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, pending};
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
 /// The tape of a handle.
 #[derive(Debug)]
 pub(super) struct Again {
     pub(super) tape: Tape,
-    /// Something was begun.
+    /// Something was begun or ended.
     turned: Notify,
+    is_watched: AtomicBool,
 }
 
 impl Again {
-    /// What a call gets. An answer comes after all that was begun before it came the first time.
+    pub(super) fn new(tape: Tape) -> Self {
+        Self {
+            tape,
+            turned: Notify::new(),
+            is_watched: AtomicBool::new(false),
+        }
+    }
+
+    /// What a call gets. An answer comes after all that came before it the first time. What was
+    /// never answered is waited for: the program may have gone on without it.
     pub(super) async fn call(
         &self,
         run: &str,
         branch: Option<&Branch>,
         call: &Called,
-    ) -> Result<Turn, Box<Divergence>> {
-        let turn = self.turn(run, || self.tape.call(run, branch, call)).await;
-        if let Ok(Turn::Answer { place, .. }) = &turn {
-            self.due(place).await;
+    ) -> Result<(Turn, Option<Ending<'_>>), Box<Divergence>> {
+        let turn = self.turn(run, || self.tape.call(run, branch, call)).await?;
+        let Turn::Answer { place, answer, .. } = &turn else {
+            return Ok((turn, None));
+        };
+        let ending = self.ending(place.clone());
+        if matches!(answer, Answer::Unknown) {
+            within(Box::pin(pending::<()>()), self.tape.patience()).await;
         }
-        turn
+        self.due(place).await;
+        Ok((turn, Some(ending)))
     }
 
     /// What a step gets. Where it stands it ends when that is [`due`](Self::due).
@@ -44,14 +60,21 @@ impl Again {
         run: &str,
         branch: Option<&Branch>,
         step: &Branch,
-    ) -> Result<Turn, Box<Divergence>> {
-        self.turn(run, || self.tape.step(run, branch, step)).await
+    ) -> Result<Option<Ending<'_>>, Box<Divergence>> {
+        match self.turn(run, || self.tape.step(run, branch, step)).await? {
+            Turn::Step(place) => Ok(Some(self.ending(place))),
+            _ => Ok(None),
+        }
     }
 
     /// Waits until something may end.
-    pub(super) async fn due(&self, place: &Place) {
+    async fn due(&self, place: &Place) {
         let is_due = || self.tape.is_due(place).then_some(());
         self.wait(place.run(), is_due).await;
+    }
+
+    fn ending(&self, place: Place) -> Ending<'_> {
+        Ending { again: self, place }
     }
 
     /// Waits until something has its turn.
@@ -69,28 +92,58 @@ impl Again {
         turn.unwrap_or(Ok(Turn::NotYet))
     }
 
-    /// Asks until there is an answer, each time that something was begun, but not for ever: what is
-    /// waited for may not come.
+    /// Asks until there is an answer, each time that something was begun or ended. If nothing is for
+    /// a while, what is waited for is taken for not done.
     async fn wait<T>(&self, run: &str, ask: impl Fn() -> Option<T>) -> Option<T> {
-        if let Some(answer) = ask() {
-            return Some(answer);
-        }
-        let asking = Box::pin(async {
-            loop {
-                let mut turned = Box::pin(self.turned.notified());
-                turned.as_mut().enable();
-                if let Some(answer) = ask() {
-                    return answer;
-                }
-                turned.await;
+        let mut watching = None;
+        loop {
+            let mut turned = Box::pin(self.turned.notified());
+            turned.as_mut().enable();
+            if let Some(answer) = ask() {
+                return Some(answer);
             }
-        });
-        if let Some(answer) = within(asking, self.tape.patience()).await {
-            return Some(answer);
+            // One of all who wait watches the clock.
+            if watching.is_none() && !self.is_watched.swap(true, Ordering::AcqRel) {
+                watching = Some(Watching(self));
+            }
+            if watching.is_none() {
+                turned.await;
+            } else if within(turned, self.tape.patience()).await.is_none() {
+                self.tape.give_up_waiting(run);
+                self.turned.notify_waiters();
+                return ask();
+            }
         }
-        self.tape.give_up_waiting(run);
-        self.turned.notify_waiters();
-        ask()
+    }
+}
+
+/// Whoever watches the clock. When it is gone another one does.
+struct Watching<'a>(&'a Again);
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        self.0.is_watched.store(false, Ordering::Release);
+        self.0.turned.notify_waiters();
+    }
+}
+
+/// Something that goes on; dropped, it has ended, or nobody wants to know any more.
+pub(super) struct Ending<'a> {
+    again: &'a Again,
+    place: Place,
+}
+
+impl Ending<'_> {
+    /// Waits until it may end.
+    pub(super) async fn due(&self) {
+        self.again.due(&self.place).await;
+    }
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.again.tape.ended(&self.place);
+        self.again.turned.notify_waiters();
     }
 }
 
@@ -134,7 +187,7 @@ impl NotAnswered {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Failed { .. } => "tool_failed",
-            Self::Refused { .. } => "call_was_refused",
+            Self::Refused { why, .. } => refused(why),
             Self::Unknown { .. } => "answer_not_recorded",
             Self::Diverged(_) => "diverged",
         }
@@ -147,6 +200,21 @@ impl NotAnswered {
             Self::Unknown { .. } => ErrorKind::Incomplete,
             Self::Diverged(_) => ErrorKind::Conflict,
         }
+    }
+}
+
+/// The code of the error that a call was refused with.
+fn refused(why: &str) -> &'static str {
+    match why {
+        "not_asked" | "pending" | "rejected" | "other_arguments" | "spent" | "expired" => {
+            "not_approved"
+        }
+        "exceeded" => "budget_exceeded",
+        "outcome_unknown" => "effect_unknown",
+        "attempts_exhausted" => "attempts_exhausted",
+        "failed_for_good" => "failed_for_good",
+        "key_conflict" => "key_conflict",
+        _ => "call_was_refused",
     }
 }
 
@@ -204,10 +272,7 @@ impl Runstone {
             settings.approvals.approval_from = ApprovalFrom::None;
             settings.record(&log)?;
         }
-        Ok(log.with_tape(Again {
-            tape,
-            turned: Notify::new(),
-        }))
+        Ok(log.with_tape(Again::new(tape)))
     }
 
     /// The recording that it runs against, if it does.

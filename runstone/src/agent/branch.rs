@@ -70,7 +70,7 @@ mod tests {
         block_on(inside(step("plan"), async {
             assert_eq!(node().as_deref(), Some("plan"));
             inside(step("look"), async {
-                assert_eq!(node().as_deref(), Some("look"))
+                assert_eq!(node().as_deref(), Some("look"));
             })
             .await;
             assert_eq!(node().as_deref(), Some("plan"));

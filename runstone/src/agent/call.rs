@@ -382,18 +382,13 @@ impl EffectCall {
         };
         if let Some(called) = called {
             let run = guard.run.clone();
-            let again = run.inner.runstone.again();
             let step = step.as_ref().map(|step| &step.step);
-            let turn = match again {
-                Some(again) => again.call(run.id(), step, &called).await,
-                None => Ok(Turn::Live),
-            };
-            let turn = turn.map_err(NotAnswered::Diverged)?;
-            if let Turn::Answer {
-                position, answer, ..
-            } = turn
-            {
-                return answered(guard, (position, answer), check).await;
+            if let Some(again) = run.inner.runstone.again() {
+                let turn = again.call(run.id(), step, &called).await;
+                match turn.map_err(NotAnswered::Diverged)? {
+                    (Turn::Live, _) => {}
+                    (turn, _ending) => return answered(guard, turn, check).await,
+                }
             }
         }
         guard.begun = true;
@@ -459,8 +454,12 @@ impl EffectCall {
         };
         // A read was made again if it was recorded again, however fresh its result is now.
         let step = step.map(|step| &step.step);
-        if !self.claim.is_fresh_forever() && again.tape.has(self.run.id(), step, &called) {
-            self.claim = self.claim.clone().fresh(Fresh::For(0));
+        if !self.claim.is_fresh_forever() {
+            if again.tape.has(self.run.id(), step, &called) {
+                self.claim = self.claim.clone().fresh(Fresh::For(0));
+            } else if !again.tape.goes_on_live() {
+                self.claim = self.claim.clone().fresh(Fresh::Forever);
+            }
         }
         Ok(Some(called))
     }
@@ -605,10 +604,17 @@ fn taken<T: Serialize>(result: &T, check: Option<Check>) -> Change {
 /// Records what was recorded of a call before, and gives it to its caller.
 async fn answered<T: DeserializeOwned, E: Debug + Display>(
     mut guard: Box<Guard>,
-    (position, answer): (u64, Answer),
+    turn: Turn,
     check: Option<Check>,
 ) -> Result<T, CallError<E>> {
     let name = guard.held.name.clone();
+    let (position, answer) = match turn {
+        Turn::Answer {
+            position, answer, ..
+        } => (position, answer),
+        // It is not called for anything else.
+        _ => (guard.held.fence.get(), Answer::Unknown),
+    };
     let change = match answer {
         Answer::Completed { result, rejected } => {
             let json = result.map(|result| result.get().as_bytes().to_vec());

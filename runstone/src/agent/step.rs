@@ -1,5 +1,6 @@
 //! A step of a workflow, done once a run.
 
+use super::again::Ending;
 use super::block::block_on;
 use super::branch::{self, InStep};
 use super::run::{Run, new_id, raw};
@@ -10,7 +11,7 @@ use runstone_projections::events::{
 };
 use runstone_projections::runs::{RunError, Told};
 use runstone_projections::upcasters;
-use runstone_replay::again::{Branch, Divergence, Place, Turn};
+use runstone_replay::again::{Branch, Divergence};
 use runstone_store::{ErrorKind, Item, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -115,10 +116,13 @@ impl Step {
             attempt,
         };
         let attempted = Control::new().u64(control::STEP_ATTEMPT, attempt);
-        let (in_step, place) = self.begin(&started, attempted.clone()).await?;
+        let (in_step, ending) = self.begin(&started, attempted.clone()).await?;
         let done = branch::inside(in_step, async move { work().await }).await;
-        if let (Some(again), Some(place)) = (self.run.inner.runstone.again(), place) {
-            again.due(&place).await;
+        if let Some(ending) = &ending {
+            ending.due().await;
+        }
+        if let (Some(again), Err(_)) = (self.run.inner.runstone.again(), &done) {
+            again.tape.failed(self.run.id(), &self.node);
         }
         match done {
             Ok(report) => {
@@ -210,25 +214,32 @@ impl Step {
         self.record(&skipped, Control::new()).await
     }
 
-    /// Records that it begins, in the step in which its caller is. The answer is also where it
-    /// stands in a recording.
+    /// Records that it begins, in the step in which its caller is. If the program runs again, the
+    /// answer is also when it may end.
     async fn begin<E: Debug + Display>(
         &self,
         started: &StepStarted,
         control: Control,
-    ) -> Result<(Arc<InStep>, Option<Place>), StepError<E>> {
+    ) -> Result<(Arc<InStep>, Option<Ending<'_>>), StepError<E>> {
         let outer = branch::current(self.run.id());
-        let step = Branch {
-            node: self.node.clone(),
-            attempt: started.attempt,
+        let again = self.run.inner.runstone.again();
+        let node = self.node.clone();
+        let step = match again {
+            None => Branch {
+                node,
+                attempt: started.attempt,
+            },
+            // One that was dropped, or rolled back, is the same attempt again.
+            Some(again) => Branch {
+                attempt: again.tape.attempt(self.run.id(), &node),
+                node,
+            },
         };
-        let mut place = None;
-        if let Some(again) = self.run.inner.runstone.again() {
+        let mut ending = None;
+        if let Some(again) = again {
             let outer = outer.as_ref().map(|outer| &outer.step);
-            let turn = again.step(self.run.id(), outer, &step).await;
-            if let Turn::Step(at) = turn.map_err(StepError::Diverged)? {
-                place = Some(at);
-            }
+            let begun = again.step(self.run.id(), outer, &step).await;
+            ending = begun.map_err(StepError::Diverged)?;
         }
         let event_id = new_id()?;
         let mut event = self.run.event(started)?.id(event_id);
@@ -240,7 +251,7 @@ impl Step {
             step,
             event_id,
         };
-        Ok((Arc::new(in_step), place))
+        Ok((Arc::new(in_step), ending))
     }
 
     fn completed<T: Serialize>(

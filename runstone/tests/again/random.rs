@@ -20,8 +20,8 @@ enum Op {
         time: u8,
         fails: bool,
     },
-    Step(u32, Vec<Op>),
-    AtOnce(Vec<Vec<Op>>),
+    Step(u32, Vec<Self>),
+    AtOnce(Vec<Vec<Self>>),
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
@@ -99,7 +99,7 @@ fn doing<'a>(run: &'a Run, ops: &'a [Op]) -> Pin<Box<dyn Future<Output = Outcome
 }
 
 /// The outputs of futures that go on by turns.
-async fn all<T>(mut left: Vec<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> Vec<T> {
+pub(super) async fn all<T>(mut left: Vec<Pin<Box<dyn Future<Output = T> + Send + '_>>>) -> Vec<T> {
     let mut done: Vec<Option<T>> = left.iter().map(|_| None).collect();
     std::future::poll_fn(move |context| {
         for (future, done) in left.iter_mut().zip(&mut done) {
@@ -124,77 +124,60 @@ async fn program(log: Runstone, ops: &[Op]) -> Outcome {
     Ok(())
 }
 
-/// Changes a sequence of operations somewhere; whether it could.
-type Change = fn(&mut Vec<Op>, usize) -> bool;
-
-/// Applies a change to the sequence with the `at`th call that it can be applied to.
-fn changed(ops: &mut Vec<Op>, at: &mut usize, change: Change) -> bool {
-    for place in 0..ops.len() {
-        let is_done = match &mut ops[place] {
+/// Changes the `at`th call that can be changed so; whether there is one.
+fn changed(ops: &mut Vec<Op>, at: &mut usize, kind: DivergenceKind) -> bool {
+    let mut place = 0;
+    while let Some(op) = ops.get_mut(place) {
+        let is_done = match op {
             Op::Call { .. } if *at > 0 => {
                 *at -= 1;
                 false
             }
-            Op::Call { .. } => change(ops, place),
-            Op::Step(_, ops) => changed(ops, at, change),
-            Op::AtOnce(strands) => strands.iter_mut().any(|ops| changed(ops, at, change)),
+            Op::Call { .. } => change(ops, place, kind),
+            Op::Step(_, ops) => changed(ops, at, kind),
+            Op::AtOnce(strands) => strands.iter_mut().any(|ops| changed(ops, at, kind)),
         };
         if is_done {
             return true;
         }
+        place += 1;
     }
     false
 }
 
-fn argument(ops: &mut Vec<Op>, at: usize) -> bool {
-    let Op::Call { args, .. } = &mut ops[at] else {
-        return false;
-    };
-    *args += 1000;
-    true
-}
-
-fn name(ops: &mut Vec<Op>, at: usize) -> bool {
-    let Op::Call { tool, .. } = &mut ops[at] else {
-        return false;
-    };
-    tool.push_str("-renamed");
-    true
-}
-
-fn extra(ops: &mut Vec<Op>, at: usize) -> bool {
-    let call = Op::Call {
-        tool: "extra".to_owned(),
-        args: 5000,
-        time: 0,
-        fails: false,
-    };
-    ops.insert(at, call);
-    true
-}
-
-fn missing(ops: &mut Vec<Op>, at: usize) -> bool {
-    ops.remove(at);
-    true
-}
-
-fn order(ops: &mut Vec<Op>, at: usize) -> bool {
-    let is_call = matches!(ops.get(at + 1), Some(Op::Call { .. }));
-    if is_call {
-        ops.swap(at, at + 1);
+/// Changes a call of a sequence, if it can be.
+fn change(ops: &mut Vec<Op>, place: usize, kind: DivergenceKind) -> bool {
+    let is_followed = matches!(ops.get(place + 1), Some(Op::Call { .. }));
+    match (kind, ops.get_mut(place)) {
+        (DivergenceKind::ChangedArguments, Some(Op::Call { args, .. })) => *args += 1000,
+        (DivergenceKind::ChangedName, Some(Op::Call { tool, .. })) => tool.push_str("-renamed"),
+        (DivergenceKind::Missing, _) => {
+            ops.remove(place);
+        }
+        (DivergenceKind::ChangedOrder, _) if is_followed => ops.swap(place, place + 1),
+        (DivergenceKind::Extra, _) => {
+            let extra = Op::Call {
+                tool: "extra".to_owned(),
+                args: 5000,
+                time: 0,
+                fails: false,
+            };
+            ops.insert(place, extra);
+        }
+        _ => return false,
     }
-    is_call
+    true
 }
 
 #[tokio::test]
 async fn random_programs_run_again_and_each_change_of_one_is_found() -> Outcome {
     let mut runner = TestRunner::new(Config::default());
-    let changes: [(Change, DivergenceKind); 5] = [
-        (argument, DivergenceKind::ChangedArguments),
-        (name, DivergenceKind::ChangedName),
-        (extra, DivergenceKind::Extra),
-        (missing, DivergenceKind::Missing),
-        (order, DivergenceKind::ChangedOrder),
+    let kinds = [
+        DivergenceKind::ChangedArguments,
+        DivergenceKind::ChangedName,
+        DivergenceKind::Extra,
+        DivergenceKind::Missing,
+        DivergenceKind::ChangedOrder,
     ];
     let mut found = [0_u32; 5];
     for turn in 0..30_usize {
@@ -208,10 +191,10 @@ async fn random_programs_run_again_and_each_change_of_one_is_found() -> Outcome 
         if let Err(error) = same.map_err(Into::into).flatten() {
             anyhow::bail!("{ops:#?}\n{error}");
         }
-        let (change, kind) = changes[turn % 5];
+        let kind = kinds[turn % 5];
         let mut other = ops.clone();
         // The changed call is one of the first, which most programs have.
-        if !changed(&mut other, &mut (turn / 5 % 4), change) {
+        if !changed(&mut other, &mut (turn / 5 % 4), kind) {
             continue;
         }
         let tape = Tape::new(recording).wait_at_most(Duration::from_millis(20));
