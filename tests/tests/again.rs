@@ -91,7 +91,8 @@ fn all_that_is_shown_is_recorded_as_disclosed() -> Outcome {
     let said = run.session().append_blocking("/messages", &"hello")?;
     run.finish_blocking(Status::Success)?;
     let fork = log.run("bot").fork_of("run-1", said);
-    fork.resume_or_start_blocking("run-2")?.finish_blocking(Status::Success)?;
+    fork.resume_or_start_blocking("run-2")?
+        .finish_blocking(Status::Success)?;
     log.close_blocking()?;
     drop(log);
     let command = Command::on(path);

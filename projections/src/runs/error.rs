@@ -84,6 +84,14 @@ pub enum RunError {
         /// The stream.
         stream: String,
     },
+    /// A fork has it from the run that it goes on from.
+    #[error("a fork has no {what} of its own: it goes on with what run `{parent}` was given")]
+    NotOfFork {
+        /// What was given.
+        what: Cow<'static, str>,
+        /// The run that it goes on from.
+        parent: String,
+    },
     /// The run has nothing there.
     #[error(
         "run `{stream}` has nothing at position {at}: it begins at {first}, and the log has {size} events"
@@ -151,6 +159,7 @@ impl RunError {
             Self::TooManyForks { .. } => "too_many_forks",
             Self::TooLong { .. } => "name_too_long",
             Self::OtherBudget { .. } => "run_budget",
+            Self::NotOfFork { .. } => "not_of_fork",
             Self::NoPoint { .. } => "no_such_point",
             Self::NotAllowed { .. } => "not_allowed",
             Self::Budget(error) => error.code(),
@@ -178,6 +187,7 @@ impl RunError {
             Self::Session(error) => error.kind(),
             Self::NotOfRun { .. }
             | Self::NotRecorded { .. }
+            | Self::NotOfFork { .. }
             | Self::TooManyForks { .. }
             | Self::TooLong { .. }
             | Self::Json(_)
