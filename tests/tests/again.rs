@@ -5,6 +5,7 @@ use runstone::store::keys::KeyError;
 use runstone::{NotAnswered, RunAgainError, Runstone, Status, run_again_blocking};
 use runstone_tests::command::{Runstone as Command, recordings};
 use runstone_tests::tamper::Outcome;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -115,7 +116,11 @@ fn all_that_is_shown_is_recorded_as_disclosed() -> Outcome {
 }
 
 /// Makes the calls of a run in an order.
-fn calling(log: &Runstone, stream: &str, calls: &[(String, Option<Value>)]) -> Outcome<Vec<Value>> {
+fn calling(
+    log: &Runstone,
+    stream: &str,
+    calls: &[(String, Option<Box<RawValue>>)],
+) -> Outcome<Vec<Value>> {
     let run = log.run("again").resume_or_start_blocking(stream)?;
     let mut answers = Vec::new();
     for (n, (name, args)) in calls.iter().enumerate() {

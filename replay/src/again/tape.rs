@@ -131,8 +131,8 @@ struct Played {
     done: usize,
     /// What was done before its turn.
     early: Option<Early>,
-    /// What was waited for until it was taken for not done.
-    given_up: Option<Option<usize>>,
+    /// What was waited for until it was taken for not done; one past the last if that is nothing.
+    given_up: Option<usize>,
     /// What ended it.
     stopped: Option<Box<Divergence>>,
     live: usize,
@@ -357,7 +357,8 @@ impl Tape {
     /// Nobody waits any more for what comes next in a run: it is taken for not done, until it is.
     pub fn give_up_waiting(&self, run: &str) {
         if let Some(played) = self.runs().get_mut(run) {
-            played.given_up = Some(played.must_all.first().copied());
+            let next = played.must_all.first();
+            played.given_up = Some(next.copied().unwrap_or(played.run.items.len()));
         }
     }
 
@@ -708,7 +709,7 @@ impl Played {
             *left = false;
         }
         self.going_on.extend(item.ended.map(|ended| (ended, at)));
-        if self.given_up == Some(Some(at)) {
+        if self.given_up == Some(at) {
             // It was slow, and not left out.
             self.given_up = None;
         }

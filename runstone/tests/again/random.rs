@@ -197,13 +197,18 @@ async fn random_programs_run_again_and_each_change_of_one_is_found() -> Outcome 
         if !changed(&mut other, &mut (turn / 5 % 4), kind) {
             continue;
         }
-        let tape = Tape::new(recording).wait_at_most(Duration::from_millis(20));
+        // These alone wait for what does not come.
+        let waits = matches!(kind, DivergenceKind::Missing | DivergenceKind::ChangedOrder);
+        let patience = if waits { 200 } else { 5000 };
+        let tape = Tape::new(recording).wait_at_most(Duration::from_millis(patience));
         let again = run_again(tape, |log| program(log, &other)).await;
         let Err(RunAgainError::Diverged(report)) = again else {
             anyhow::bail!("{kind:?} is not found: {ops:#?}\n{other:#?}");
         };
         let first = report.divergences.first().map(|first| first.kind);
-        assert_eq!(first, Some(kind), "{report}\n{ops:#?}\n{other:#?}");
+        // On a busy machine what was only slow may be taken for not done, and come then.
+        let is_found = first == Some(kind) || waits && first == Some(DivergenceKind::ChangedOrder);
+        assert!(is_found, "{kind:?}: {report}\n{ops:#?}\n{other:#?}");
         found[turn % 5] += 1;
     }
     assert!(found.iter().all(|found| *found > 1), "{found:?}");
