@@ -279,16 +279,6 @@ impl Effects {
     ///
     /// What is answered survives power loss.
     pub async fn change(&self, target: &Target, change: &Change) -> Result<Position, EffectError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&ChangeEffect {
-                target: target.clone(),
-                change: change.clone(),
-            })
-            .await
-        {
-            return told;
-        }
         self.change_by(target, change, Waiting::Async).await
     }
 
@@ -302,12 +292,6 @@ impl Effects {
         target: &Target,
         change: &Change,
     ) -> Result<Position, EffectError> {
-        if let Some(told) = self.log.ask_there_blocking(&ChangeEffect {
-            target: target.clone(),
-            change: change.clone(),
-        }) {
-            return told;
-        }
         at_once(self.change_by(target, change, Waiting::Blocking))
     }
 
@@ -317,6 +301,14 @@ impl Effects {
         change: &Change,
         waiting: Waiting,
     ) -> Result<Position, EffectError> {
+        let ask = || ChangeEffect {
+            target: target.clone(),
+            change: change.clone(),
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
+            return told;
+        }
+
         for _ in 0..REDECIDED {
             match self
                 .changing(target, change)?
@@ -389,17 +381,17 @@ impl Effects {
             };
             Draft::new(event).keyed(tag.clone())
         };
-        let of = |event| NewEvent::typed(event, claim.stream.as_str());
-        let mut claimed = of(&claimed)?;
+        let mut claimed = NewEvent::typed(&claimed, claim.stream.as_str())?;
         claimed.event_id = claim.event_id;
+        let mut refused = NewEvent::typed(&refused, claim.stream.as_str())?;
+        (claimed.causation, refused.causation) = (claim.causation, claim.causation);
         let mut candidates = vec![
             draft(claimed).control(control).keyed(digest).keyed(binding),
             draft(NewEvent::typed(
                 &EffectOutcomeUnknown::default(),
                 claim.stream.as_str(),
             )?),
-            draft(NewEvent::typed(&refused, claim.stream.as_str())?)
-                .keyed(claim.to_approve(field::TO_APPROVE)?),
+            draft(refused).keyed(claim.to_approve(field::TO_APPROVE)?),
         ];
         let (stream, scope) = (claim.stream.as_str(), claim.scope.as_deref());
         for used in &terms.uses {

@@ -1,5 +1,6 @@
 //! The handle.
 
+use super::again::Again;
 use super::inbox::Inbox;
 use super::renew::{Kept, Renewals, What};
 use super::run::RunBuilder;
@@ -33,6 +34,8 @@ struct Inner {
     server: Option<Arc<Server>>,
     /// Likewise.
     runner: Option<Arc<Runner>>,
+    /// What a program that runs again is answered by.
+    again: Option<Arc<Again>>,
 }
 
 impl Runstone {
@@ -100,8 +103,14 @@ impl Runstone {
     /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
     pub fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
         let log = self.inner.log.with_credential(credential)?;
-        let (server, runner) = (self.inner.server.clone(), self.inner.runner.clone());
-        Ok(Self::new(log, server, runner))
+        let held = &self.inner;
+        let (server, runner, again) = (&held.server, &held.runner, &held.again);
+        Ok(Self::new(
+            log,
+            server.clone(),
+            runner.clone(),
+            again.clone(),
+        ))
     }
 
     /// The sinks of the log: which there are, and how they stand.
@@ -124,7 +133,8 @@ impl Runstone {
         let folder = sinks_folder(log.path().ok_or(SinkError::NoFolder)?);
         let runner = Runner::start(&log, &folder, options)?;
         let server = self.inner.server.clone();
-        Ok(Self::new(log, server, Some(Arc::new(runner))))
+        let again = self.inner.again.clone();
+        Ok(Self::new(log, server, Some(Arc::new(runner)), again))
     }
 
     /// Stops serving the log and running its sinks, drains what waits, signs and closes it; see [`Log::close_blocking`].
@@ -167,7 +177,7 @@ impl Runstone {
     pub fn serve(log: Log, path: impl AsRef<Path>, limits: Limits) -> Result<Self, AttachError> {
         let endpoints = crate::endpoints();
         let server = Server::start(&log, &socket_of(path.as_ref()), endpoints, limits)?;
-        Ok(Self::new(log, Some(Arc::new(server)), None))
+        Ok(Self::new(log, Some(Arc::new(server)), None, None))
     }
 
     /// Keeps what it holds by a lease, which a thread renews; see [`Renewals`].
@@ -175,7 +185,12 @@ impl Runstone {
         self.inner.renewals.keep(&self.inner.log, what, hold)
     }
 
-    fn new(log: Log, server: Option<Arc<Server>>, runner: Option<Arc<Runner>>) -> Self {
+    fn new(
+        log: Log,
+        server: Option<Arc<Server>>,
+        runner: Option<Arc<Runner>>,
+        again: Option<Arc<Again>>,
+    ) -> Self {
         use std::fmt::Write as _;
         let mut holder = format!("{}#", log.principal().0);
         for byte in log.opening().id.iter().take(4) {
@@ -190,8 +205,18 @@ impl Runstone {
             renewals: Renewals::default(),
             server,
             runner,
+            again,
         });
         Self { inner }
+    }
+
+    /// The same log, whose runs are answered by a tape.
+    pub(super) fn with_tape(self, again: Again) -> Self {
+        Self::new(self.inner.log.clone(), None, None, Some(Arc::new(again)))
+    }
+
+    pub(super) fn again(&self) -> Option<&Again> {
+        self.inner.again.as_deref()
     }
 
     /// The log alone.
@@ -207,7 +232,7 @@ impl Runstone {
 
 impl From<Log> for Runstone {
     fn from(log: Log) -> Self {
-        Self::new(log, None, None)
+        Self::new(log, None, None, None)
     }
 }
 
