@@ -132,6 +132,34 @@ async fn steps_that_are_begun_again_are_the_same_steps() -> Outcome {
     Ok(())
 }
 
+/// The process dies while a call is made that bears to be made again.
+#[tokio::test]
+async fn a_call_that_two_lives_made_is_one_call() -> Outcome {
+    let program = |log: Runstone, dies: bool| async move {
+        let run = begun(&log).await?;
+        let send = run.effect("send").class(Class::Idempotent).args(&());
+        let send = send.call(|| async {
+            if dies {
+                pending::<()>().await;
+            }
+            Ok::<u32, Failed>(7)
+        });
+        match timeout(Duration::from_millis(if dies { 20 } else { 60_000 }), send).await {
+            Ok(sent) => ensure!(sent? == 7, "sent"),
+            Err(_) => return Ok(()),
+        }
+        run.finish(Status::Success).await?;
+        anyhow::Ok(())
+    };
+    let log = Runstone::memory()?;
+    program(log.clone(), true).await?;
+    program(log.clone(), false).await?;
+    let recording = Recording::of(&log, ["run-1"])?;
+    let tape = Tape::new(recording).wait_at_most(Duration::from_millis(50));
+    run_again(tape, |log| program(log, false)).await??;
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_was_found_out_is_told_to_who_asks_again() -> Outcome {
     let asked = AtomicU32::new(0);
@@ -228,8 +256,10 @@ async fn what_was_refused_first_and_made_later_is_both() -> Outcome {
                 let pay = run.effect("pay").args(&()).budget(owner, cost);
                 pay.call(|| async { Ok::<u32, Failed>(7) })
             };
-            let refused = pay("small").await.err().context("it has no room")?;
-            ensure!(refused.code() == "budget_exceeded", "{refused}");
+            for _ in 0..2 {
+                let refused = pay("small").await.err().context("it has no room")?;
+                ensure!(refused.code() == "budget_exceeded", "{refused}");
+            }
             call(&run, "ask", json!({})).await?;
             ensure!(pay("large").await? == 7, "paid");
             Ok(())
