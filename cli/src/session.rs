@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 /// How long a log that is held is tried again even without `--wait`: commands that run one after
 /// the other, or beside a `log --follow`, must not trip over each other.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long somebody tries who comes again by himself.
+const MOMENT: Duration = Duration::from_millis(100);
 /// Time between two tries, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
@@ -138,6 +140,14 @@ impl Session {
     /// Tries until the log is free or the patience is over.
     pub(crate) fn patiently<T>(
         &self,
+        action: impl FnMut() -> Result<T, OpenError>,
+    ) -> Result<T, OpenError> {
+        self.tried_for(self.wait, action)
+    }
+
+    fn tried_for<T>(
+        &self,
+        wait: Duration,
         mut action: impl FnMut() -> Result<T, OpenError>,
     ) -> Result<T, OpenError> {
         let begun = instant();
@@ -146,7 +156,7 @@ impl Session {
         loop {
             let outcome = action();
             let waited = begun.elapsed();
-            if !matches!(outcome, Err(OpenError::Busy { .. })) || waited >= self.wait {
+            if !matches!(outcome, Err(OpenError::Busy { .. })) || waited >= wait {
                 return outcome;
             }
             if waited >= SILENT && !told {
@@ -155,7 +165,7 @@ impl Session {
                 self.output
                     .note(&format!("another process holds {path}; waiting for it"));
             }
-            pauses.rest(self.wait.saturating_sub(waited));
+            pauses.rest(wait.saturating_sub(waited));
         }
     }
 
@@ -184,6 +194,19 @@ impl Session {
         } else {
             Ok(log)
         }
+    }
+
+    /// Opens the log again, for somebody who looks at it now and then: without patience, and without
+    /// a word.
+    pub(crate) fn open_again(&self) -> Result<Log, Failure> {
+        Ok(self.tried_for(MOMENT, || {
+            if let Ok(log) = connect(&socket_of(&self.log)) {
+                return Ok(log);
+            }
+            let mut options = self.options(Access::Events);
+            options.progress = Arc::new(|_| {});
+            Log::open(&self.log, options)
+        })?)
     }
 
     /// Opens the file, whoever serves it.

@@ -1,29 +1,34 @@
 //! `runstone replay`: a run played on a terminal that tmux holds, and without one.
 
+use runstone_store::{Log, OpenOptions};
 use runstone_tests::command::{Runstone, binary, recordings};
+use runstone_tests::held::Site;
 use runstone_tests::tamper::{Outcome, RawRows, Table};
 use serde_json::{Value, json};
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::Command;
 
 /// Times that a terminal is looked at before a test fails. Each look is a process of its own.
 const LOOKS: usize = 4000;
 
-struct Site(tempfile::TempDir);
-
-impl Site {
-    fn new() -> Outcome<(Self, Runstone)> {
-        let site = Self(tempfile::tempdir()?);
-        let log = Runstone::on(site.log());
-        log.value(["init"]);
-        Ok((site, log))
-    }
-
-    fn log(&self) -> PathBuf {
-        self.0.path().join("log")
-    }
+fn site() -> Outcome<(Site, Runstone)> {
+    let site = Site::new()?;
+    let log = Runstone::on(&site.log);
+    log.value(["init"]);
+    Ok((site, log))
 }
+
+/// One more event, by somebody who waits until the log is free.
+const MORE: [&str; 7] = [
+    "append",
+    "--wait",
+    "30",
+    "--stream",
+    "run-1",
+    "--type",
+    "data.noted",
+];
 
 /// A terminal of 80 columns and 24 rows, in which a command runs.
 struct Terminal(PathBuf);
@@ -31,10 +36,8 @@ struct Terminal(PathBuf);
 impl Terminal {
     /// None where there is no tmux, which is said.
     fn run(site: &Site, args: &[&str]) -> Outcome<Option<Self>> {
-        let socket = site.0.path().join("tmux");
-        let this = Self(socket);
-        let log = site.log();
-        let words = [&["--log", log.to_str().ok_or("no text")?], args].concat();
+        let this = Self(site.path("tmux"));
+        let words = [&["--log", site.log.to_str().ok_or("no text")?], args].concat();
         let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
         // What it leaves, and how it ends, is seen when it has ended.
         let line = format!(
@@ -128,7 +131,7 @@ fn fill(log: &Runstone, events: u64) -> Outcome {
 
 #[test]
 fn a_run_is_played_forwards_and_backwards() -> Outcome {
-    let (site, log) = Site::new()?;
+    let (site, log) = site()?;
     fill(&log, 3000)?;
     let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
         return Ok(());
@@ -193,7 +196,7 @@ fn ended(terminal: &Terminal) -> Outcome {
 #[test]
 fn the_terminal_comes_back_whatever_ends_it() -> Outcome {
     for how in ["key", "signal"] {
-        let (site, log) = Site::new()?;
+        let (site, log) = site()?;
         fill(&log, 3)?;
         let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
             return Ok(());
@@ -216,7 +219,7 @@ fn the_terminal_comes_back_whatever_ends_it() -> Outcome {
 /// What an agent read somewhere does not reach whoever looks at it.
 #[test]
 fn content_does_not_drive_the_terminal() -> Outcome {
-    let (site, log) = Site::new()?;
+    let (site, log) = site()?;
     let evil = "\u{1b}]0;owned\u{7}\u{1b}[2J\u{1b}[31mred\u{9b}5m\u{202e}";
     let event =
         json!({"type": "data.noted", "stream": "run-1", "source": "x", "data": {"a": evil}});
@@ -239,11 +242,11 @@ fn content_does_not_drive_the_terminal() -> Outcome {
 /// One event that cannot be read does not hide the others.
 #[test]
 fn a_damaged_event_is_told_and_the_next_one_follows() -> Outcome {
-    let (site, log) = Site::new()?;
+    let (site, log) = site()?;
     fill(&log, 5)?;
     // The third event of the run.
     let damaged = 5;
-    let rows = RawRows::open(&site.log())?;
+    let rows = RawRows::open(&site.log)?;
     let mut chunk = rows.chunk(damaged)?;
     let at = usize::try_from(damaged - chunk.first)?;
     chunk.events[at].0.clear();
@@ -287,7 +290,7 @@ fn a_recorded_session_is_played_with_what_it_used() -> Outcome {
     let Some(folder) = recordings("claude-code") else {
         return Ok(());
     };
-    let (site, log) = Site::new()?;
+    let (site, log) = site()?;
     log.ended(&["import", folder.to_str().ok_or("no text")?]);
     let runs = log.values(["runs"]);
     let tokens = |run: &Value| run["tokens"].as_u64().unwrap_or_default();
@@ -311,9 +314,76 @@ fn a_recorded_session_is_played_with_what_it_used() -> Outcome {
     ended(&terminal)
 }
 
+/// Whoever writes is not kept out by somebody who looks, and comes back to where that one is.
+#[test]
+fn the_file_is_free_while_nothing_of_it_is_read() -> Outcome {
+    let (site, log) = site()?;
+    fill(&log, 3000)?;
+    let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
+        return Ok(());
+    };
+    terminal.see("0/2,999  @1  paused")?;
+    log.value(MORE);
+    terminal.keys(&["n"])?;
+    terminal.see("1/2,999  @3 ")?;
+    // One who holds it and serves nobody.
+    log.value(MORE);
+    let held = Log::open(&site.log, OpenOptions::default())?;
+    terminal.keys(&["End"])?;
+    terminal.see("1/2,999  @3  paused x1  held by another process")?;
+    held.close_blocking()?;
+    terminal.keys(&["End"])?;
+    terminal.see("2,999/2,999  @5999  end x1")?;
+    terminal.keys(&["q"])?;
+    ended(&terminal)
+}
+
+/// Whoever serves the log may go away, and another one come.
+#[test]
+fn a_player_finds_the_log_again() -> Outcome {
+    let (site, log) = site()?;
+    fill(&log, 300)?;
+    let holder = site.holder()?;
+    let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
+        return Ok(());
+    };
+    terminal.see("0/299  @1  paused")?;
+    holder.kill()?;
+    terminal.keys(&["n"])?;
+    terminal.see("1/299  @3 ")?;
+    let _holder = site.holder()?;
+    terminal.keys(&["End"])?;
+    terminal.see("299/299  @599  end")?;
+    terminal.keys(&["q"])?;
+    ended(&terminal)
+}
+
+#[test]
+fn the_file_is_free_while_a_pipe_waits() -> Outcome {
+    let (_site, log) = site()?;
+    let at = |hour: u64| {
+        let mut event = note("run-1", hour);
+        event["occurred_at"] = json!(format!("2026-01-01T{hour:02}:00:00Z"));
+        event
+    };
+    append(&log, &[at(0), at(1)])?;
+    let mut played = log.command(["replay", "run-1", "--speed", "1"]).spawn()?;
+    let mut lines = BufReader::new(played.stdout.take().ok_or("no stdout")?);
+    let mut first = String::new();
+    lines.read_line(&mut first)?;
+    assert!(first.contains("event number 0 of it"), "{first}");
+    let outcome = log.ended(&MORE);
+    assert!(played.try_wait()?.is_none(), "it waits for the next one");
+    // Nobody reads it any more, and it ends.
+    drop(lines);
+    assert_eq!(played.wait()?.code(), Some(0));
+    assert_eq!(outcome.0, 0, "{outcome:?}");
+    Ok(())
+}
+
 #[test]
 fn without_a_terminal_it_is_as_the_log_prints_it() -> Outcome {
-    let (_site, log) = Site::new()?;
+    let (_site, log) = site()?;
     fill(&log, 5)?;
     let all = log.values(["log", "--stream", "run-1"]);
     assert_eq!(log.values(["replay", "run-1"]), all);

@@ -107,7 +107,7 @@ fn follow(session: &Session, mut read: Read, printer: &mut Printer<'_>) -> Resul
             return Ok(());
         }
         loop {
-            pause()?;
+            rest(POLL)?;
             if held || Fingerprint::of(&session.log) != seen {
                 break;
             }
@@ -115,11 +115,11 @@ fn follow(session: &Session, mut read: Read, printer: &mut Printer<'_>) -> Resul
     }
 }
 
-/// Waits a little; a reader of stdout that went away ends the waiting.
-fn pause() -> Result<(), Failure> {
+/// Waits for so long; a reader of stdout that went away ends the waiting.
+pub(super) fn rest(time: Duration) -> Result<(), Failure> {
     // What is polled for tells at once, so whatever else woke it up, the rest of the time remains.
-    if watch_stdout(POLL)? {
-        std::thread::sleep(POLL);
+    if watch_stdout(time)? {
+        std::thread::sleep(time);
     }
     Ok(())
 }

@@ -8,56 +8,85 @@ mod ending;
 mod page;
 mod player;
 mod scene;
+mod source;
 
-use super::log::Printer;
+use super::log::{Printer, rest};
 use crate::args::ReplayArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
-use crate::session::{Access, Session};
+use crate::session::Session;
 use player::Player;
 use runstone::{Log, Position, Query, Read, ReadError, Record};
+use source::{Source, is_busy};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+/// Events that are printed at once.
+const PAGE: u64 = 64;
+/// Time between two looks whether the file is free.
+const AGAIN: Duration = Duration::from_millis(200);
+
 pub(crate) fn run(session: &Session, args: &ReplayArgs) -> Result<Exit, Failure> {
-    session.with(Access::Events, |log| {
-        let events = log.count(&Query::stream(&args.stream))?;
-        let Some(last) = events.checked_sub(1) else {
-            let message = format!("there is no run `{}`", args.stream);
-            return Err(Report::new(Exit::NotFound, "run_not_found", message).into());
-        };
-        let output = &session.output;
-        if output.json || !output.terminal || !std::io::stdin().is_terminal() {
-            return print(log, args, output);
-        }
-        Player::new(log, args, last)?.play(args.revision.min(last))?;
-        Ok(Exit::Done)
-    })
+    let mut source = Source::open(session)?;
+    let events = source.read(|log| log.count(&Query::stream(&args.stream)))?;
+    let Some(last) = events.checked_sub(1) else {
+        let message = format!("there is no run `{}`", args.stream);
+        return Err(Report::new(Exit::NotFound, "run_not_found", message).into());
+    };
+    let output = &session.output;
+    if output.json || !output.terminal || !std::io::stdin().is_terminal() {
+        return print(source, args, (last, output));
+    }
+    Player::new(source, args, last)?.play(args.revision.min(last))?;
+    Ok(Exit::Done)
 }
 
 /// For whoever has no terminal.
-fn print(log: &Log, args: &ReplayArgs, output: &Output) -> Result<Exit, Failure> {
-    let first = Found::at(log, &args.stream, args.revision)?;
-    let read = Read::new(Query::stream(&args.stream)).from(first.position);
+fn print(
+    mut source: Source<'_>,
+    args: &ReplayArgs,
+    (last, output): (u64, &Output),
+) -> Result<Exit, Failure> {
+    let first = source.read(|log| Found::at(log, &args.stream, args.revision))?;
     let mut printer = Printer::new(output, None);
     let mut results = Output::results();
     let (mut before, mut buffer) = (None, Vec::new());
-    for record in log.read(read)? {
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                results.flush()?;
-                printer.damaged(error)?;
+    let (mut next, mut from) = (first.revision, first.position.get());
+    while next <= last {
+        let read = Read::new(Query::stream(&args.stream)).from(from);
+        let page = match source.page(&read.limit(PAGE.min(last + 1 - next))) {
+            Err(failure) if is_busy(&failure) => {
+                rest(AGAIN)?;
                 continue;
             }
+            page => page?,
         };
-        if let (Some(speed), Some(before)) = (args.speed, before.replace(happened_us(&record))) {
-            results.flush()?;
-            std::thread::sleep(pause(before, &record, speed));
+        if page.is_empty() {
+            break;
         }
-        printer.put(&record, &mut buffer, &mut results)?;
+        for event in page {
+            let found = Found::of(next, event)?;
+            (next, from) = (found.revision + 1, found.position.get() + 1);
+            let record = match found.record {
+                Ok(record) => record,
+                Err(error) => {
+                    results.flush()?;
+                    printer.damaged(error)?;
+                    continue;
+                }
+            };
+            if let (Some(speed), Some(before)) = (args.speed, before.replace(happened_us(&record)))
+            {
+                results.flush()?;
+                let pause = pause(before, &record, speed);
+                source.rest(pause)?;
+                rest(pause)?;
+            }
+            printer.put(&record, &mut buffer, &mut results)?;
+        }
     }
     results.flush()?;
+    source.close()?;
     Ok(printer.worst.unwrap_or(Exit::Done))
 }
 

@@ -12,6 +12,9 @@ const STATE_WIDTH: usize = 32;
 /// Bytes of content that are laid out; nobody scrolls through more.
 const SHOWN_BYTES: usize = 1 << 18;
 
+/// Calls under way that are shown.
+pub(super) const SHOWN_CALLS: usize = 5;
+
 /// What is shown.
 #[derive(Debug)]
 pub(super) struct Page<'a> {
@@ -138,8 +141,9 @@ impl Page<'_> {
         }
         lines.push(String::new());
         lines.push(format!("under way: {}", self.calls.len()));
-        for call in self.calls.iter().rev().take(5) {
-            lines.push(format!("  {} since {}", call.name, count(call.revision)));
+        for call in self.calls.iter().rev().take(SHOWN_CALLS) {
+            let name = call.name.as_deref().unwrap_or("(a call)");
+            lines.push(format!("  {name} since {}", count(call.revision)));
         }
         lines.push(String::new());
         lines.push("session".to_owned());
@@ -212,8 +216,9 @@ mod tests {
             last: 4102,
             summary: None,
             calls: &[UnderWay {
-                name: "search\u{1b}]0;x\u{7}".to_owned(),
+                name: Some("search\u{1b}]0;x\u{7}".to_owned()),
                 revision: 3,
+                position: runstone::Position::new(5),
             }],
             damaged: 0,
             session: &Told {

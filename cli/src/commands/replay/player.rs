@@ -1,14 +1,16 @@
 //! Which event is shown: by time and by keys.
 
 use super::ending::Ending;
-use super::page::Page;
-use super::scene::Scene;
+use super::page::{Page, SHOWN_CALLS};
+use super::scene::{Scene, Told, told};
+use super::source::{self, Source, is_busy};
 use super::{Found, happened_us, pause};
 use crate::args::ReplayArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::Screen;
+use crate::session::instant;
 use crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, poll, read};
-use runstone::{Log, Position, Query, Read, ReadError, Record};
+use runstone::{Position, Query, Read};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -17,8 +19,10 @@ use std::time::{Duration, Instant};
 
 /// Events between two scenes that are kept, so that going back folds no more than these.
 const KEPT_EVERY: u64 = 1024;
-/// Events fetched at once, and those between two looks whether somebody wants this to end.
+/// Events fetched at once to be shown.
 const PAGE: u64 = 64;
+/// Those that are fetched at once on a long way, between two looks whether somebody wants this to end.
+const WAY: u64 = 512;
 /// How often it is looked whether somebody wants this to end.
 const LOOK: Duration = Duration::from_millis(100);
 /// Lines of a page up or down.
@@ -26,16 +30,16 @@ const SCROLL: usize = 10;
 
 /// A run that is being played.
 pub(super) struct Player<'a> {
-    log: &'a Log,
+    source: Source<'a>,
     stream: &'a str,
     /// The last revision that is played.
     last: u64,
     found: Found,
     scene: Scene,
-    /// Scenes before events of these revisions.
-    kept: BTreeMap<u64, Scene>,
+    /// Where events of these revisions stand, and the scenes before them.
+    kept: BTreeMap<u64, (Position, Scene)>,
     /// Events after the one that is shown.
-    ahead: VecDeque<Result<Record, ReadError>>,
+    ahead: VecDeque<source::Event>,
     /// Keys that were pressed on a long way, for when it is gone.
     waiting: VecDeque<Event>,
     ended: Arc<AtomicBool>,
@@ -57,13 +61,17 @@ impl std::fmt::Debug for Player<'_> {
 }
 
 impl<'a> Player<'a> {
-    pub(super) fn new(log: &'a Log, args: &'a ReplayArgs, last: u64) -> Result<Self, Failure> {
-        let found = Found::at(log, &args.stream, 0)?;
+    pub(super) fn new(
+        mut source: Source<'a>,
+        args: &'a ReplayArgs,
+        last: u64,
+    ) -> Result<Self, Failure> {
+        let found = source.read(|log| Found::at(log, &args.stream, 0))?;
         let mut scene = Scene::default();
-        let kept = BTreeMap::from([(0, scene.kept())]);
-        scene.take(&found)?;
+        let kept = BTreeMap::from([(0, (found.position, scene.kept()))]);
+        scene.take(found.record.as_ref().ok())?;
         Ok(Self {
-            log,
+            source,
             stream: &args.stream,
             last,
             found,
@@ -85,34 +93,32 @@ impl<'a> Player<'a> {
     }
 
     /// The event after the one that is shown.
-    fn next(&mut self) -> Result<Option<&Result<Record, ReadError>>, ReadError> {
+    fn next(&mut self) -> Result<Option<&source::Event>, Failure> {
         if self.revision() >= self.last {
             return Ok(None);
         }
         if self.ahead.is_empty() {
-            let read = Read::new(Query::stream(self.stream));
+            let read = Read::new(Query::stream(self.stream)).limit(PAGE);
             let from = self.found.position.get() + 1;
-            self.ahead = self.log.read(read.from(from).limit(PAGE))?.collect();
+            self.ahead = self.source.page(&read.from(from))?;
         }
         Ok(self.ahead.front())
     }
 
     /// Goes on by one event; answers whether there was one.
-    fn forward(&mut self) -> Result<bool, ReadError> {
-        if self.next()?.is_none() {
-            return Ok(false);
+    fn forward(&mut self) -> Result<bool, Failure> {
+        match self.next()? {
+            None => return Ok(false),
+            // What of it can be read without its content is taken.
+            Some(Err(_)) => return self.go_to(self.revision() + 1).map(|()| true),
+            Some(Ok(_)) => {}
         }
         let Some(next) = self.ahead.pop_front() else {
             return Ok(false);
         };
         let next = Found::of(self.revision() + 1, next)?;
-        if next.revision.is_multiple_of(KEPT_EVERY) {
-            let scene = &self.scene;
-            self.kept
-                .entry(next.revision)
-                .or_insert_with(|| scene.kept());
-        }
-        self.scene.take(&next)?;
+        keep(&mut self.kept, &next, &self.scene);
+        self.scene.take(next.record.as_ref().ok())?;
         self.found = next;
         self.scrolled = 0;
         Ok(true)
@@ -122,22 +128,39 @@ impl<'a> Player<'a> {
     fn go_to(&mut self, revision: u64) -> Result<(), Failure> {
         let nearest = self.kept.range(..=revision).next_back();
         let behind = nearest.filter(|(at, _)| revision < self.revision() || **at > self.revision());
-        if let Some((at, scene)) = behind {
-            (self.scene, self.ahead) = (scene.kept(), VecDeque::new());
-            self.found = Found::at(self.log, self.stream, *at)?;
-            self.scene.take(&self.found)?;
-            self.scrolled = 0;
-        }
-        while self.revision() < revision && self.forward()? {
-            if self.revision().is_multiple_of(PAGE) && self.is_ended().map_err(failed)? {
+        // The next event that the scene takes, and where it stands at the earliest.
+        let (mut next, mut from, mut scene) = if let Some((at, (position, scene))) = behind {
+            (*at, position.get(), scene.kept())
+        } else {
+            let after = self.found.position.get() + 1;
+            (self.revision() + 1, after, self.scene.kept())
+        };
+        while next <= revision && !self.ended.load(Ordering::SeqCst) {
+            let read = Read::new(Query::stream(self.stream)).without_payloads();
+            let read = read.from(from).limit(WAY.min(revision + 1 - next));
+            let page = self.source.page(&read)?;
+            if page.is_empty() {
                 break;
             }
+            for event in page {
+                let found = Found::of(next, event)?;
+                keep(&mut self.kept, &found, &scene);
+                scene.take(found.record.as_ref().ok())?;
+                (next, from) = (found.revision + 1, found.position.get() + 1);
+            }
+            self.look_whether_ended().map_err(failed)?;
+        }
+        let (stream, at) = (self.stream, next.saturating_sub(1));
+        if at != self.revision() {
+            self.found = self.source.read(|log| Found::at(log, stream, at))?;
+            (self.scene, self.scrolled) = (scene, 0);
+            self.ahead.clear();
         }
         Ok(())
     }
 
-    /// Whether somebody wants this to end; what else was typed waits.
-    fn is_ended(&mut self) -> io::Result<bool> {
+    /// Looks whether somebody wants this to end; what else was typed waits.
+    fn look_whether_ended(&mut self) -> io::Result<()> {
         while poll(Duration::ZERO)? {
             let event = read()?;
             if matches!(event, Event::Key(key) if key.kind == KeyEventKind::Press && ends(key)) {
@@ -146,7 +169,7 @@ impl<'a> Player<'a> {
             }
             self.waiting.push_back(event);
         }
-        Ok(self.ended.load(Ordering::SeqCst))
+        Ok(())
     }
 
     /// Plays from an event until somebody ends it.
@@ -154,18 +177,20 @@ impl<'a> Player<'a> {
         let _ending = Ending::watch(Arc::clone(&self.ended)).map_err(failed)?;
         let screen = Screen::take().map_err(failed)?;
         self.go_to(from)?;
-        let mut shown_at = now();
+        let mut shown_at = instant();
         let (mut drawn, mut due) = (None, None);
         while !self.ended.load(Ordering::SeqCst) {
             let size = Screen::size().map_err(failed)?;
             if drawn != Some(size) {
                 Screen::draw(&self.lines(size)?).map_err(failed)?;
-                drawn = Some(size);
                 due = self.due(shown_at)?;
+                // What another process keeps from being shown is looked for again.
+                drawn = Some(size).filter(|_| !self.source.is_busy());
             }
             let wait = due.map_or(LOOK, |due: Instant| {
-                due.saturating_duration_since(now()).min(LOOK)
+                due.saturating_duration_since(instant()).min(LOOK)
             });
+            self.source.rest(wait)?;
             let event = match self.waiting.pop_front() {
                 Some(event) => Some(event),
                 None if poll(wait).map_err(failed)? => Some(read().map_err(failed)?),
@@ -175,7 +200,7 @@ impl<'a> Player<'a> {
                 let before = self.revision();
                 match event {
                     Event::Key(key) if key.kind == KeyEventKind::Press => {
-                        if self.key(key)? {
+                        if unless_busy(self.key(key))? == Some(true) {
                             break;
                         }
                         drawn = None;
@@ -184,40 +209,50 @@ impl<'a> Player<'a> {
                     _ => {}
                 }
                 if before != self.revision() {
-                    shown_at = now();
+                    shown_at = instant();
                 }
-            } else if due.is_some_and(|due| due <= now()) {
-                self.is_playing = self.forward()?;
-                (shown_at, drawn) = (now(), None);
+            } else if due.is_some_and(|due| due <= instant()) {
+                if let Some(is_playing) = unless_busy(self.forward())? {
+                    (self.is_playing, shown_at) = (is_playing, instant());
+                }
+                drawn = None;
             }
         }
         drop(screen);
-        Ok(())
+        self.source.close()
     }
 
-    /// When the next event is due.
-    fn due(&mut self, shown_at: Instant) -> Result<Option<Instant>, ReadError> {
+    /// When the next event is due; `None`: never, or it cannot be told now.
+    fn due(&mut self, shown_at: Instant) -> Result<Option<Instant>, Failure> {
         if !self.is_playing || self.typed.is_some() {
             return Ok(None);
         }
         let before = self.found.record.as_ref().ok().map(happened_us);
         let speed = self.speed;
-        let wait = match (before, self.next()?) {
+        let Some(next) = unless_busy(self.next())? else {
+            return Ok(None);
+        };
+        let wait = match (before, next) {
             (Some(before), Some(Ok(next))) => pause(before, next, speed),
             _ => Duration::ZERO,
         };
         Ok(Some(shown_at + wait))
     }
 
-    fn lines(&mut self, (columns, rows): (usize, usize)) -> Result<Vec<String>, ReadError> {
-        let summary = self.scene.summary(self.log)?;
+    fn lines(&mut self, (columns, rows): (usize, usize)) -> Result<Vec<String>, Failure> {
+        let summary = self.scene.summary(&mut self.source)?;
+        unless_busy(self.scene.name_calls(&mut self.source, SHOWN_CALLS))?;
         let calls = self.scene.calls();
-        let status = self.status();
         let damaged = self.scene.damaged();
-        let at = self.found.position;
-        let session = self.scene.session(self.log, self.stream, at)?;
+        let status = self.status();
+        let (stream, at) = (self.stream, self.found.position);
+        let session = self
+            .scene
+            .session(|| self.source.read(|log| told(log, stream, at)));
+        let unknown = Told::default();
+        let session = unless_busy(session)?.unwrap_or(&unknown);
         let page = Page {
-            stream: self.stream,
+            stream,
             found: &self.found,
             last: self.last,
             summary: summary.as_ref(),
@@ -239,7 +274,11 @@ impl<'a> Player<'a> {
             (true, false) => "playing",
             (false, false) => "paused",
         };
-        let said = self.said.as_deref().unwrap_or_default();
+        let said = match &self.said {
+            _ if self.source.is_busy() => "held by another process",
+            Some(said) => said,
+            None => "",
+        };
         format!("{doing} x{}  {said}", self.speed)
     }
 
@@ -314,18 +353,37 @@ impl<'a> Player<'a> {
     }
 
     /// The newest event of the run at or before a position.
-    fn by_then(&self, position: Position) -> Result<Option<u64>, ReadError> {
+    fn by_then(&mut self, position: Position) -> Result<Option<u64>, Failure> {
         let read = Read::new(Query::stream(self.stream)).to(position);
-        let mut damaged = 0;
-        for found in self.log.read(read.reverse().without_payloads())? {
-            match found {
-                Ok(record) => return Ok(Some(record.revision.get() + damaged)),
-                Err(error) if error.position().is_some() => damaged += 1,
-                Err(error) => return Err(error),
+        let read = read.reverse().without_payloads();
+        self.source.read(|log| {
+            let mut damaged = 0;
+            for found in log.read(read.clone())? {
+                match found {
+                    Ok(record) => return Ok(Some(record.revision.get() + damaged)),
+                    Err(error) if error.position().is_some() => damaged += 1,
+                    Err(error) => return Err(error),
+                }
             }
-        }
-        // Each is damaged.
-        Ok(damaged.checked_sub(1))
+            // Each is damaged.
+            Ok(damaged.checked_sub(1))
+        })
+    }
+}
+
+/// Keeps the scene before an event now and then.
+fn keep(kept: &mut BTreeMap<u64, (Position, Scene)>, found: &Found, scene: &Scene) {
+    if found.revision.is_multiple_of(KEPT_EVERY) {
+        let place = kept.entry(found.revision);
+        place.or_insert_with(|| (found.position, scene.kept()));
+    }
+}
+
+/// `None` where another process holds the log.
+fn unless_busy<T>(outcome: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match outcome {
+        Err(failure) if is_busy(&failure) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 
@@ -340,12 +398,4 @@ fn ends(key: KeyEvent) -> bool {
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
 fn failed(error: io::Error) -> Report {
     Report::of(Exit::Storage, "storage_io", &error)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the time that somebody waits for the next event"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

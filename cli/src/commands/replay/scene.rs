@@ -1,17 +1,21 @@
 //! A run after one of its events.
 
-use super::Found;
+use super::source::{Source, is_busy};
+use crate::error::Failure;
 use crate::output::count;
 use runstone::runs::{Growing, RunSummary};
 use runstone::{Log, Payload, Position, ReadError, Record, sessions};
 use serde_json::Value;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// A call that was begun and is not over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnderWay {
-    pub(super) name: String,
+    /// `None`: to be read.
+    pub(super) name: Option<String>,
     pub(super) revision: u64,
+    pub(super) position: Position,
 }
 
 /// The session after an event.
@@ -23,7 +27,8 @@ pub(super) struct Told {
     pub(super) lacks: Option<String>,
 }
 
-/// What is folded from the events up to one.
+/// What is folded from the events up to one. It takes nothing of their content: what of that is shown
+/// is read when it is.
 #[derive(Debug, Default)]
 pub(super) struct Scene {
     growing: Growing,
@@ -45,9 +50,9 @@ impl Scene {
         }
     }
 
-    /// Takes the next event; one that is damaged may have been a change of the session.
-    pub(super) fn take(&mut self, found: &Found) -> Result<(), ReadError> {
-        let Ok(record) = &found.record else {
+    /// Takes the next event; `None`: one that is damaged, and may have been a change of the session.
+    pub(super) fn take(&mut self, record: Option<&Record>) -> Result<(), ReadError> {
+        let Some(record) = record else {
             self.damaged = self.damaged.saturating_add(1);
             self.session = None;
             return Ok(());
@@ -62,23 +67,32 @@ impl Scene {
         if changes_session {
             self.session = None;
         }
-        let (namespace, what) = event_type.split_once('.').unwrap_or((event_type, ""));
-        let key = match namespace {
-            "effect" => effect_of(record),
-            "tool" => member(record, "call_id").map(|id| format!("tool {id}")),
+        let key = match event_type.split_once('.') {
+            Some(("effect", _)) => effect_of(record),
+            // What answers a call is caused by it.
+            Some(("tool", "call.requested")) => Some(record.header.event_id.to_string()),
+            Some(("tool", _)) => record.header.causation.map(|call| call.to_string()),
             _ => None,
         };
         let Some(key) = key else {
             return Ok(());
         };
-        match what {
-            "claimed" | "call.requested" => {
-                let name = member(record, "name").unwrap_or_else(|| "(a call)".to_owned());
-                let revision = record.revision.get();
-                self.calls.insert(key, UnderWay { name, revision });
+        match event_type {
+            "effect.claimed" | "tool.call.requested" => {
+                let call = UnderWay {
+                    name: None,
+                    revision: record.revision.get(),
+                    position: record.position,
+                };
+                self.calls.insert(key, call);
             }
-            "completed" | "failed" | "cancelled" | "released" | "reconciled" | "call.completed"
-            | "call.failed" => {
+            "effect.completed"
+            | "effect.failed"
+            | "effect.cancelled"
+            | "effect.released"
+            | "effect.reconciled"
+            | "tool.call.completed"
+            | "tool.call.failed" => {
                 self.calls.remove(&key);
             }
             _ => {}
@@ -86,9 +100,16 @@ impl Scene {
         Ok(())
     }
 
-    /// What the run did and used.
-    pub(super) fn summary(&self, log: &Log) -> Result<Option<RunSummary>, ReadError> {
-        self.growing.summary(log)
+    /// What the run did and used; as it is held now, if its newest event is that of the log.
+    pub(super) fn summary(&self, source: &mut Source<'_>) -> Result<Option<RunSummary>, Failure> {
+        let newest = source.size().checked_sub(1).map(Position::new);
+        if self.growing.position() >= newest {
+            match source.read(|log| self.growing.summary(log)) {
+                Err(failure) if is_busy(&failure) => {}
+                outcome => return outcome,
+            }
+        }
+        Ok(self.growing.summary_then()?)
     }
 
     /// Calls under way, the oldest first.
@@ -98,28 +119,43 @@ impl Scene {
         calls
     }
 
+    /// Reads the names of the newest calls under way, as far as they are not known.
+    pub(super) fn name_calls(
+        &mut self,
+        source: &mut Source<'_>,
+        newest: usize,
+    ) -> Result<(), Failure> {
+        let mut calls: Vec<_> = self.calls.values_mut().collect();
+        calls.sort_by_key(|call| Reverse(call.revision));
+        for call in calls.into_iter().take(newest) {
+            if call.name.is_none() {
+                let position = call.position;
+                call.name = Some(source.read(|log| name_of(log, position))?);
+            }
+        }
+        Ok(())
+    }
+
     /// Events up to here that could not be read.
     pub(super) fn damaged(&self) -> u64 {
         self.damaged
     }
 
-    /// The session after the event at this position. It is read again only when an event has
-    /// changed it.
+    /// The session, read only when an event has changed it.
     pub(super) fn session(
         &mut self,
-        log: &Log,
-        stream: &str,
-        at: Position,
-    ) -> Result<&Told, ReadError> {
+        read: impl FnOnce() -> Result<Told, Failure>,
+    ) -> Result<&Told, Failure> {
         let told = match self.session.take() {
             Some(told) => told,
-            None => told(log, stream, at)?,
+            None => read()?,
         };
         Ok(self.session.insert(told))
     }
 }
 
-fn told(log: &Log, stream: &str, at: Position) -> Result<Told, ReadError> {
+/// The session after the event at a position.
+pub(super) fn told(log: &Log, stream: &str, at: Position) -> Result<Told, ReadError> {
     let session = match sessions::state_at(log, stream, Some(at)) {
         Ok(session) => session,
         Err(error) if error.position().is_some() => {
@@ -143,6 +179,17 @@ fn told(log: &Log, stream: &str, at: Position) -> Result<Told, ReadError> {
 fn effect_of(record: &Record) -> Option<String> {
     let mut tags = record.header.tags.iter();
     tags.find(|tag| tag.starts_with("effect:")).cloned()
+}
+
+/// What is called by an event, if its content is there.
+fn name_of(log: &Log, position: Position) -> Result<String, ReadError> {
+    let record = match log.record(position) {
+        Ok(record) => Some(record),
+        Err(error) if error.position().is_some() => None,
+        Err(error) => return Err(error),
+    };
+    let name = record.as_ref().and_then(|record| member(record, "name"));
+    Ok(name.unwrap_or_else(|| "(a call)".to_owned()))
 }
 
 /// A text of the content, if it is there.
@@ -172,7 +219,7 @@ mod tests {
         run.session().append_blocking("/list", &"secret").unwrap();
         let told = |scene: &mut Scene| {
             let at = Position::new(log.size() - 1);
-            let told = scene.session(&log, "run-1", at).unwrap();
+            let told = scene.session(|| Ok(told(&log, "run-1", at)?)).unwrap();
             (told.document.clone(), told.lacks.clone())
         };
         let mut scene = Scene::default();
