@@ -122,9 +122,9 @@ fn recordings_stand_as_their_events_tell() -> Outcome {
     let mut open = OpenOptions::default();
     open.folds = standard_folds();
     let log = Log::open(&path, open)?;
-    let compared = compare(&log, &mut Chosen::new(1, 200))?;
+    let compared = compare(&log, &mut Chosen::new(1, 300))?;
     println!("{compared} points of {} events", log.size());
-    assert!(compared > 200);
+    assert!(compared > 150);
     Ok(())
 }
 
@@ -144,7 +144,7 @@ impl Someone {
     fn new(seed: u64) -> Outcome<Self> {
         let clock = Arc::new(ManualClock::new(START_US));
         let mut create = CreateOptions::default();
-        if seed % 4 > 0 {
+        if !seed.is_multiple_of(4) {
             create.sealing = Sealing::Plain;
         }
         let mut open = OpenOptions::default();
@@ -300,7 +300,10 @@ impl Someone {
         let micros = self.number(3) * self.number(1_000_000);
         self.clock.advance(micros);
         let (stream, held) = match self.runs.len() {
-            0 => return Ok(self.begin("run-0")),
+            0 => {
+                self.begin("run-0");
+                return Ok(());
+            }
             len => self.runs[self.numbers.below(len)].clone(),
         };
         let log = self.log.clone();
@@ -424,7 +427,7 @@ fn random_runs_stand_as_their_events_tell() -> Outcome {
         let mut someone = Someone::new(seed)?;
         for number in 0..RUNS {
             someone.another(number)?;
-            for _ in 0..10 {
+            for _ in 0..8 {
                 someone.act()?;
             }
         }
@@ -432,7 +435,7 @@ fn random_runs_stand_as_their_events_tell() -> Outcome {
         events += someone.log.size();
     }
     println!("{compared} points of {events} events");
-    assert!(events > LOGS * 300 && compared > 1_000);
+    assert!(events > LOGS * 250 && compared > 1_000);
     Ok(())
 }
 
