@@ -27,7 +27,7 @@ use std::sync::Arc;
 /// Runs in one random log, and how many logs.
 const RUNS: usize = 50;
 const LOGS: u64 = 20;
-/// Of so many points one is compared, besides the newest of each run.
+/// Of so many points one is compared, besides the newest of every third run.
 const ONE_OF: usize = 20;
 
 /// Which points are compared.
@@ -77,6 +77,7 @@ fn compare(log: &Log, chosen: &mut Chosen) -> Outcome<usize> {
         if stream == "log" || at.get() == last {
             continue;
         }
+        let is_newest = is_newest && chosen.numbers.below(3) == 0;
         if is_newest || chosen.is_meant(record.revision.get()) {
             let told = state(log, stream, at)?.map(|state| shown(&state));
             let expected = world.state(stream, (at.get(), record.recorded_at_us));
@@ -124,7 +125,7 @@ fn recordings_stand_as_their_events_tell() -> Outcome {
     let log = Log::open(&path, open)?;
     let compared = compare(&log, &mut Chosen::new(1, 300))?;
     println!("{compared} points of {} events", log.size());
-    assert!(compared > 150);
+    assert!(compared > 80);
     Ok(())
 }
 
@@ -435,7 +436,7 @@ fn random_runs_stand_as_their_events_tell() -> Outcome {
         events += someone.log.size();
     }
     println!("{compared} points of {events} events");
-    assert!(events > LOGS * 250 && compared > 1_000);
+    assert!(events > LOGS * 250 && compared > 500);
     Ok(())
 }
 
