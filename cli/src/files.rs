@@ -3,7 +3,8 @@
 use crate::error::{Exit, Failure, Report};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Mode of files that anybody may see, less what the user's mask takes away.
@@ -58,22 +59,9 @@ pub(crate) fn write_by<T>(
         let opened = OpenOptions::new().write(true).open(path);
         return fill(&mut opened.map_err(|error| failed(&error))?);
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.unfinished", std::process::id()));
-    let beside = PathBuf::from(beside);
-    // A killed process may have left it, or somebody put a link there: it is not followed.
-    let removed = match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    };
-    let created = removed.and_then(|()| {
-        let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create_new(true)
-            .mode(mode)
-            .open(&beside)
-    });
+    remove_abandoned(path);
+    let beside = unfinished(path, std::process::id());
+    let created = create_locked(&beside, mode);
     let filled = created
         .map_err(|error| failed(&error))
         .and_then(|mut file| {
@@ -93,12 +81,79 @@ pub(crate) fn write_by<T>(
     filled
 }
 
+/// Where a process writes what is to become a file.
+fn unfinished(path: &Path, process: u32) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{process}.unfinished"));
+    PathBuf::from(beside)
+}
+
+/// Creates a file that is locked as long as it is open, so that nobody takes it for abandoned. A link
+/// that somebody put there is not followed.
+fn create_locked(beside: &Path, mode: u32) -> io::Result<File> {
+    if std::fs::symlink_metadata(beside).is_ok_and(|found| !found.is_file()) {
+        std::fs::remove_file(beside)?;
+    }
+    loop {
+        let mut options = OpenOptions::new();
+        let created = options.write(true).create_new(true).mode(mode).open(beside);
+        let file = created?;
+        // Where files cannot be locked, nobody takes them for abandoned either.
+        let _ = file.try_lock();
+        // Somebody may have locked and removed it first.
+        if is_at(&file, beside) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Removes what killed processes left that were writing this file: whoever lives holds a lock on his.
+/// What cannot be removed stays; it is in nobody's way.
+fn remove_abandoned(path: &Path) {
+    let Some(name) = path.file_name() else {
+        return;
+    };
+    let Ok(beside) = std::fs::read_dir(folder_of(path)) else {
+        return;
+    };
+    for found in beside.flatten() {
+        let found_name = found.file_name();
+        let rest = found_name.as_bytes().strip_prefix(name.as_bytes());
+        let process = rest
+            .and_then(|rest| rest.strip_prefix(b"."))
+            .and_then(|rest| rest.strip_suffix(b".unfinished"));
+        let is_ours = process
+            .is_some_and(|process| !process.is_empty() && process.iter().all(u8::is_ascii_digit));
+        if !is_ours || !found.file_type().is_ok_and(|found| found.is_file()) {
+            continue;
+        }
+        let Ok(file) = File::open(found.path()) else {
+            continue;
+        };
+        if file.try_lock().is_ok() && is_at(&file, &found.path()) {
+            let _ = std::fs::remove_file(found.path());
+        }
+    }
+}
+
+/// Whether it is this file that `path` names.
+fn is_at(file: &File, path: &Path) -> bool {
+    let named = std::fs::symlink_metadata(path);
+    let (Ok(ours), Ok(named)) = (file.metadata(), named) else {
+        return false;
+    };
+    (ours.dev(), ours.ino()) == (named.dev(), named.ino())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent();
+    let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or_else(|| Path::new("."))
+}
+
 /// Makes a name in the folder of `path` durable.
 fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// Refuses to write where a file is, and not a stream.
@@ -124,11 +179,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_nobody_writes_any_more_is_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy");
+        let [dead, alive] = [1, 2].map(|process| unfinished(&path, process));
+        let others = ["copy.x.unfinished", "copy.unfinished", "copy2.1.unfinished"];
+        let others = others.map(|name| folder.path().join(name));
+        for left in others.iter().chain([&dead]) {
+            std::fs::write(left, "what a killed process left").unwrap();
+        }
+        let written = create_locked(&alive, SECRET).unwrap();
+        write(&path, b"one", SECRET).unwrap();
+        assert!(!dead.exists() && alive.exists());
+        assert!(others.iter().all(|other| other.exists()));
+        drop(written);
+        write(&path, b"two", SECRET).unwrap();
+        assert!(!alive.exists());
+    }
+
+    #[test]
     fn what_lies_beside_a_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let [path, other] = ["receipt", "other"].map(|name| folder.path().join(name));
-        let beside = format!("receipt.{}.unfinished", std::process::id());
-        let beside = folder.path().join(beside);
+        let beside = unfinished(&path, std::process::id());
         std::fs::write(&other, "somebody's").unwrap();
         std::os::unix::fs::symlink(&other, &beside).unwrap();
         write(&path, b"one", SECRET).unwrap();

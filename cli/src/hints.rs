@@ -65,6 +65,9 @@ fn of_the_log(code: &str) -> Hints {
     Some(match code {
         "log_not_found" => &["name another log with --log PATH or RUNSTONE_LOG"],
         "log_exists" => &["choose another path with --log PATH"],
+        "head_of_another" => {
+            &["choose another path with --log PATH, or move that file to where its log is"]
+        }
         "not_a_log" => &["name the log itself with --log PATH, not its keys or its .head file"],
         "newer_format" => &["install the version of runstone that wrote the log"],
         "busy" => &[
@@ -332,6 +335,7 @@ fn of_budgets(code: &str) -> Hints {
         }
         "amount_missing" => &["--amount DIM=N, as in --amount tokens=1200 or --amount usd=0.25"],
         "owner_name" => &["an owner reads like run-7 or team/billing"],
+        "not_of_fork" => &["append what the fork needs to know to its session"],
         "run_budget" => &["resume the run without naming a budget: it knows its own"],
         _ => return None,
     })

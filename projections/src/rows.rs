@@ -211,6 +211,9 @@ pub(crate) struct OrderRow {
     pub(crate) given_at_us: u64,
 }
 
+/// Code of a refusal, and when it was recorded last.
+pub(crate) type Refusal = (String, u64);
+
 /// A call that happens once, as it stands. Numbers are those of control.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct EffectRow {
@@ -234,7 +237,7 @@ pub(crate) struct EffectRow {
     pub(crate) rejected: bool,
     pub(crate) fresh_for_us: Option<u64>,
     /// Codes of refusals, and when each was recorded last.
-    pub(crate) refused: Vec<(String, u64)>,
+    pub(crate) refused: Vec<Refusal>,
     /// Attempts before a person released the call: the limit counts from there.
     pub(crate) released_attempts: u64,
     /// Taken over from another ledger, and nothing was done to it here: when the attempt began.

@@ -200,13 +200,7 @@ pub fn slot_offset(sequence: u64) -> u64 {
 /// A sequence number is followed by the next one modulo 2^64, so that what is written after any
 /// slot is newer than it.
 pub fn newest_slot(file: &[u8], log_id: &LogId) -> Option<HeadSlot> {
-    let slot = |sequence: u64| {
-        let start = usize::try_from(slot_offset(sequence)).ok()?;
-        let bytes = file.get(start..start.checked_add(SLOT_LEN)?)?;
-        HeadSlot::decode(bytes)
-            .ok()
-            .filter(|slot| slot.sequence % 2 == sequence && slot.log_id == *log_id)
-    };
+    let slot = |sequence| slot_at(file, sequence).filter(|slot| slot.log_id == *log_id);
     match (slot(0), slot(1)) {
         (Some(even), Some(odd)) => {
             let ahead = even.sequence.wrapping_sub(odd.sequence);
@@ -215,6 +209,19 @@ pub fn newest_slot(file: &[u8], log_id: &LogId) -> Option<HeadSlot> {
         }
         (even, odd) => even.or(odd),
     }
+}
+
+/// The log that a head file tells of, by the first of its slots that can be read.
+pub fn log_of(file: &[u8]) -> Option<LogId> {
+    let slot = slot_at(file, 0).or_else(|| slot_at(file, 1))?;
+    Some(slot.log_id)
+}
+
+fn slot_at(file: &[u8], sequence: u64) -> Option<HeadSlot> {
+    let start = usize::try_from(slot_offset(sequence)).ok()?;
+    let bytes = file.get(start..start.checked_add(SLOT_LEN)?)?;
+    let slot = HeadSlot::decode(bytes).ok()?;
+    (slot.sequence % 2 == sequence).then_some(slot)
 }
 
 #[cfg(test)]

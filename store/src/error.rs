@@ -160,6 +160,12 @@ pub enum OpenError {
         /// The file in the way.
         path: PathBuf,
     },
+    /// What is known of a log stands where a copy of another one is to stand.
+    #[error("{path} is of another log; it was not touched, and no copy was put there", path = .path.display())]
+    HeadOfAnother {
+        /// The file in the way.
+        path: PathBuf,
+    },
     /// The file is something else.
     #[error("{path} is not a Runstone log: {why}; it was not touched", path = .path.display())]
     NotALog {
@@ -261,6 +267,7 @@ impl OpenError {
         match self {
             Self::NotFound { .. } => "log_not_found",
             Self::AlreadyExists { .. } => "log_exists",
+            Self::HeadOfAnother { .. } => "head_of_another",
             Self::NotALog { .. } => "not_a_log",
             Self::NewerFormat { .. } => "newer_format",
             Self::Busy { .. } => "busy",
@@ -279,9 +286,10 @@ impl OpenError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists { .. } | Self::NotALog { .. } | Self::NewerFormat { .. } => {
-                ErrorKind::Usage
-            }
+            Self::AlreadyExists { .. }
+            | Self::HeadOfAnother { .. }
+            | Self::NotALog { .. }
+            | Self::NewerFormat { .. } => ErrorKind::Usage,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Behind { .. } | Self::Diverged { .. } | Self::Corrupt(_) | Self::Index(_) => {
                 ErrorKind::Corrupt

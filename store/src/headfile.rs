@@ -4,10 +4,13 @@
 //! without a word. Then this file is ahead of the log.
 
 use crate::chunk::Head;
-use crate::engine::Disk;
+use crate::engine::{Disk, FileDisk, sync_folder};
+use crate::error::{OpenError, StorageError};
 use runstone_codec::LogId;
-use runstone_receipt::head::{HeadSlot, SLOT_LEN, newest_slot, slot_offset};
-use std::io;
+use runstone_receipt::head::{HeadSlot, SLOT_LEN, log_of, newest_slot, slot_offset};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Length of the file in bytes.
@@ -90,6 +93,46 @@ impl HeadFile {
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.disk.sync_data()
     }
+}
+
+/// Writes the head of a copy beside it, unless one of that log is there.
+pub(crate) fn write_beside(path: &Path, log_id: &LogId, head: &Head) -> io::Result<()> {
+    let disk = match FileDisk::create_new(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => FileDisk::open(path, true)?,
+        created => created?,
+    };
+    let (mut file, found) = HeadFile::open(Arc::new(disk), log_id)?;
+    if matches!(found, Found::Nothing) {
+        file.write(log_id, head)?;
+        file.sync()?;
+    }
+    sync_folder(path)
+}
+
+/// The log that a head file tells of; `None` if there is no such file, or nothing whole in it.
+pub(crate) fn log_at(path: &Path) -> io::Result<Option<LogId>> {
+    match head_bytes(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        bytes => Ok(log_of(&bytes?)),
+    }
+}
+
+/// Refuses a place for a copy of a log where the head of another one lies: who lost that one needs it.
+pub(crate) fn admit(path: &Path, log_id: &LogId) -> Result<(), OpenError> {
+    let io = |error: io::Error| OpenError::from(StorageError::io(path, &error));
+    let is_others = log_at(path).map_err(io)?.is_some()
+        && newest_slot(&head_bytes(path).map_err(io)?, log_id).is_none();
+    if is_others {
+        let path = path.to_owned();
+        return Err(OpenError::HeadOfAnother { path });
+    }
+    Ok(())
+}
+
+fn head_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(FILE_LEN).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -5,9 +5,9 @@ use runstone::budgets::{BudgetLimits, Dimension, Open};
 use runstone::codec::{Authority, Position};
 use runstone::effects::{Change, Claim, EffectError, Effects, Found};
 use runstone::replay::{Fork, Point, StepStatus, fork_blocking, state};
-use runstone::runs::{Begin, MAX_FORKS, RunStatus};
+use runstone::runs::{Begin, MAX_FORKS, RunError, RunStatus};
 use runstone::store::{Erase, Sealing};
-use runstone::{Class, Run, Runstone, Status, runs};
+use runstone::{Class, Item, Read, Run, Runstone, Status, runs};
 use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
@@ -315,6 +315,77 @@ fn a_fork_gets_round_no_decision_of_people() -> Outcome {
     ada.vote_blocking(asked.position, true, None)?;
     Effects::new(&log).claim_blocking(&of("fork", 1)?)?;
     assert_sound(&log)
+}
+
+/// What a fork is refused for the sake of the run before it is on the record, and not again and again.
+#[test]
+fn an_inherited_refusal_is_recorded_once_a_second() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let ada = Approvals::new(&site.principal(&log, "ada", Authority::Human)?);
+    let effects = Effects::new(&log);
+    let call = |stream: &str, id: &str, usd: u64| -> Outcome<Claim> {
+        let claim = Claim::tool(stream, "wire").call_id(id);
+        Ok(claim.args(&json!({"usd": usd}))?)
+    };
+    runs::begin_blocking(&log, &Begin::new("run", "bot"))?;
+    let request = ApprovalRequest::new(&call("run", "asked", 1)?, "wire");
+    let asked = Approvals::new(&log).request_blocking(&request)?;
+    ada.vote_blocking(asked.position, false, None)?;
+    let runstone::effects::Claimed::Held(made) =
+        effects.claim_blocking(&call("run", "made", 1)?)?
+    else {
+        return Err("it was not made before".into());
+    };
+    effects.change_blocking(&made.target(), &Change::completed(&"done")?)?;
+    fork_blocking(
+        &log,
+        &Fork::new("fork", "run", Position::new(log.size() - 1)),
+    )?;
+    let refused = || -> Outcome<usize> {
+        let refusals = Item::new().stream("fork").of_type("effect.refused");
+        Ok(log.read(Read::new(refusals.into()))?.count())
+    };
+    // Rejected before; and another call under the key of one that was made.
+    let claims = [call("fork", "asked", 1)?, call("fork", "made", 2)?];
+    for (second, told) in [(0, 2), (0, 2), (2, 4)] {
+        site.clock.advance(second * 1_000_000);
+        for (claim, code) in claims.iter().zip(["not_approved", "key_conflict"]) {
+            let error = effects.claim_blocking(claim).err().ok_or("it is refused")?;
+            assert_eq!(error.code(), code);
+        }
+        assert_eq!(refused()?, told);
+    }
+    assert_sound(&log)
+}
+
+/// Nothing that is given to a fork is lost without a word.
+#[tokio::test]
+async fn a_fork_is_given_nothing_that_it_has_already() -> Outcome {
+    let log = Runstone::memory()?;
+    for owner in ["a", "b"] {
+        let open = Open::new(owner).parent("all");
+        log.budgets().open_blocking(&Open::new("all"))?;
+        log.budgets().open_blocking(&open)?;
+    }
+    let run = log.run("bot").budget("all").start("run").await?;
+    let at = newest(&log);
+    let code = |refused: Result<Run, RunError>| refused.err().map(|error| error.code());
+    let fork = || log.run("bot").fork_of("run", at);
+    let refused = [
+        fork().input(&1)?.start("fork").await,
+        fork().target("x").resume_or_start("fork").await,
+        fork().parent(&run).start("fork").await,
+    ];
+    for refused in refused {
+        assert_eq!(code(refused), Some("not_of_fork"));
+    }
+    drop(fork().budget("a").start("fork").await?);
+    let other = fork().budget("b").resume_or_start("fork").await;
+    assert_eq!(code(other), Some("run_budget"));
+    drop(fork().budget("a").resume_or_start("fork").await?);
+    drop(fork().resume_or_start("fork").await?);
+    Ok(())
 }
 
 /// A limit that somebody set is never lifted, and never evaded, by a fork.

@@ -163,6 +163,51 @@ fn the_key_encryption_key_changes_under_an_open_log() -> Outcome {
     Ok(())
 }
 
+/// What a killed backup left is replaced; what is known of another log is nobody's to lose.
+#[test]
+fn a_copy_takes_the_place_of_what_is_worth_nothing_alone() -> Outcome {
+    let (site, other) = (Site::new()?, Site::new()?);
+    let log = site.create()?;
+    std::fs::write(site.path("backup.unfinished"), "what a killed one left")?;
+    log.backup(&site.path("backup"), &|_, _| {})?;
+    assert!(!site.path("backup.unfinished").exists());
+    closed(other.create()?)?;
+    let head = std::fs::read(other.path("log.head"))?;
+    std::fs::write(site.path("copy.head"), &head)?;
+    let copy = site.path("copy");
+    let mut export = Vec::new();
+    log.export(
+        &Query::everything(),
+        &mut |bytes: &[u8]| -> Outcome {
+            export.extend_from_slice(bytes);
+            Ok(())
+        },
+        &|_, _| {},
+    )?;
+    let restored = Log::restore(&site.path("backup"), &copy).unwrap_err();
+    assert_eq!(restored.code(), "head_of_another");
+    let loaded = Log::load(&export[..], &copy, &|_, _| {}).unwrap_err();
+    assert_eq!(loaded.code(), "head_of_another");
+    assert!(!copy.exists() && !site.path("copy.loading").exists());
+    assert_eq!(std::fs::read(site.path("copy.head"))?, head);
+    // A head in which nothing is whole tells of no log.
+    std::fs::write(site.path("copy.head"), "torn")?;
+    Log::load(&export[..], &copy, &|_, _| {})?;
+    assert_eq!(
+        std::fs::read(site.path("copy.head"))?.len(),
+        std::fs::read(site.path("log.head"))?.len()
+    );
+    // Killed before its head was beside it, a replica has its name all the same.
+    std::fs::rename(&copy, site.path("copy.loading"))?;
+    std::fs::remove_file(site.path("copy.head"))?;
+    std::fs::hard_link(site.path("copy.loading"), &copy)?;
+    site.assert_valid("copy")?;
+    let successor = site.start_epoch("copy", &EpochStart::default())?;
+    append(&successor, 1)?;
+    closed(successor)?;
+    site.assert_valid("copy")
+}
+
 /// A log, a backup of it, and what the log did after it.
 fn lost(site: &Site) -> Outcome<SignedCheckpoint> {
     let log = site.create()?;

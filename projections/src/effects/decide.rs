@@ -1,7 +1,7 @@
 //! What may follow what. Each function runs at the writer: it sees everything before, and what it
 //! chooses is recorded in the same step.
 
-use super::fold::{FOLD, LEASE, effect_key};
+use super::fold::{FOLD, LEASE, effect_key, refused_key};
 use super::inherit::Inherited;
 use super::{Effect, EffectId};
 use crate::approvals::{Asks, Blocked, gate_of_fork};
@@ -10,7 +10,7 @@ use crate::budgets::{Exceeded, Rules};
 use crate::events::control::effect as field;
 use crate::events::{Class, Executed, State};
 use crate::lease::{Hold, Length, Moment};
-use crate::rows::EffectRow;
+use crate::rows::{EffectRow, Refusal};
 use crate::runs::{self, RunHeld, is_held};
 use crate::settings::Settings;
 use crate::view;
@@ -193,17 +193,40 @@ pub(super) fn claim(
     let Some(code) = why.recorded() else {
         return Ok(Decision::nothing(effect(why)));
     };
-    let is_known = row
-        .refused
-        .iter()
-        .any(|(known, at_us)| known == code && now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US);
-    if is_known {
-        return Ok(Decision::nothing(effect(why)));
+    Ok(refusal(
+        &id,
+        code,
+        is_told(&row.refused, code, now_us),
+        effect(why),
+    ))
+}
+
+/// Whether such a refusal was recorded a moment ago.
+fn is_told(refused: &[Refusal], code: &str, now_us: u64) -> bool {
+    let mut refused = refused.iter();
+    refused.any(|(known, at_us)| known == code && now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US)
+}
+
+/// [`is_told`] of a call that this run has not claimed.
+fn is_told_unclaimed(
+    context: &DecideContext<'_>,
+    id: &EffectId,
+    code: &str,
+) -> Result<bool, AppendError> {
+    let known: Option<Vec<Refusal>> =
+        view::row(context, FOLD, &refused_key(&id.digest, &id.scope))?;
+    Ok(is_told(&known.unwrap_or_default(), code, context.now_us()))
+}
+
+/// A claim that is refused, which is recorded unless it was a moment ago.
+fn refusal(id: &EffectId, code: &str, is_told: bool, verdict: Verdict) -> Decision<Verdict> {
+    if is_told {
+        return Decision::nothing(verdict);
     }
     let control = Control::new()
         .bytes(field::KEY, id.digest)
         .text(field::WHY, code);
-    Ok(Decision::record(REFUSED, control, effect(why)))
+    Decision::record(REFUSED, control, verdict)
 }
 
 /// What the runs before say of a call that the fork has not claimed: what they made is not made again.
@@ -241,7 +264,12 @@ fn inherit(
         let verdict = stands(id, &unknown, Why::Unknown);
         return Ok(Decision::record(CLAIMED, claimed, verdict).and(UNKNOWN, why));
     };
-    Ok(Decision::nothing(stands(of.clone(), row, why)))
+    let verdict = stands(of.clone(), row, why);
+    let Some(code) = why.recorded() else {
+        return Ok(Decision::nothing(verdict));
+    };
+    let is_told = is_told_unclaimed(context, &id, code)?;
+    Ok(refusal(&id, code, is_told, verdict))
 }
 
 fn is_stale(row: &EffectRow, now_us: u64) -> bool {
@@ -367,16 +395,11 @@ fn not_approved(
     let Some(blocked) = gate_of_fork(context, &asks, before)? else {
         return Ok(None);
     };
-    let control = Control::new()
-        .bytes(field::KEY, id.digest)
-        .text(field::WHY, blocked.why.code());
-    let is_told = blocked.is_told;
+    // What a fork inherits is kept with its own call: the request is another run's.
+    let code = blocked.why.code();
+    let is_told = blocked.is_told || is_told_unclaimed(context, id, code)?;
     let verdict = Verdict::NotApproved(blocked);
-    Ok(Some(if is_told {
-        Decision::nothing(verdict)
-    } else {
-        Decision::record(REFUSED, control, verdict)
-    }))
+    Ok(Some(refusal(id, code, is_told, verdict)))
 }
 
 fn ended(id: &EffectId, fence: u64) -> Control {

@@ -5,12 +5,13 @@
 //!  'o' fence(8) digest(16) scope   an open one: in flight or unknown
 //!  'n' scope                how many of them a scope has
 //!  'm' stream 00 digest(16) scope   of a call of the stream other streams tell, too
+//!  'r' digest(16) scope     refusals of a call that nobody has claimed
 //! ```
 
 use crate::events::control::effect as field;
 use crate::events::{Class, Executed, Kind, State};
 use crate::lease::LeaseFields;
-use crate::rows::{self, EffectRow};
+use crate::rows::{self, EffectRow, Refusal};
 use crate::seen::Seen;
 use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
@@ -25,6 +26,8 @@ pub(super) const OPEN_ROW: u8 = b'o';
 const SHARED_ROW: u8 = b'm';
 /// First byte of the key of the number of open calls of a scope.
 const COUNT_ROW: u8 = b'n';
+/// First byte of the key of what was refused of a call that nobody has claimed.
+const REFUSED_ROW: u8 = b'r';
 pub(super) const DIGEST_BYTES: usize = 16;
 /// Most reasons for refusals that a row keeps.
 const MAX_REFUSED: usize = 8;
@@ -54,7 +57,7 @@ impl Fold for EffectsFold {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -81,6 +84,11 @@ pub(super) fn shared_prefix(stream: &str) -> Vec<u8> {
 fn shared(rows: &mut dyn Rows, stream: &str, digest: &[u8], scope: &str) {
     let key = [&shared_prefix(stream), digest, scope.as_bytes()].concat();
     rows.put(&key, Vec::new());
+}
+
+/// Key of the row of what was refused of a call that nobody has claimed.
+pub(super) fn refused_key(digest: &[u8], scope: &str) -> Vec<u8> {
+    [&[REFUSED_ROW], digest, scope.as_bytes()].concat()
 }
 
 fn count_key(scope: &str) -> Vec<u8> {
@@ -149,6 +157,16 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         && change != "refused"
     {
         shared(rows, &before.stream, digest, scope);
+    }
+    if before.is_none() && matches!(change, "claimed" | "refused") {
+        let key = refused_key(digest, scope);
+        let mut unclaimed: Vec<Refusal> = rows::get(rows, &key)?.unwrap_or_default();
+        if change == "refused" {
+            refuse(&mut unclaimed, seen);
+            rows::put(rows, &key, &unclaimed)?;
+            return Ok(());
+        }
+        rows.remove(&key);
     }
     let was_open = before.as_ref().filter(|before| is_open(before.state));
     let was_open = was_open.map(|before| before.fence);
@@ -220,17 +238,20 @@ fn next(before: Option<EffectRow>, change: &str, seen: &Seen<'_>) -> Option<Effe
             row.lease = LEASE.read(seen.control, seen.position);
             row.lease.holder = holder;
         }
-        "refused" => {
-            let why = seen.control.get_text(field::WHY).unwrap_or_default();
-            row.refused.retain(|(known, _)| known != why);
-            row.refused.push((why.to_owned(), seen.recorded_at_us));
-            // Claims are refused for fewer reasons; an import may name any.
-            let excess = row.refused.len().saturating_sub(MAX_REFUSED);
-            row.refused.drain(..excess);
-        }
+        "refused" => refuse(&mut row.refused, seen),
         _ => {}
     }
     Some(row)
+}
+
+/// Keeps why a claim was refused, and when that was last.
+fn refuse(known: &mut Vec<Refusal>, seen: &Seen<'_>) {
+    let why = seen.control.get_text(field::WHY).unwrap_or_default();
+    known.retain(|(known, _)| known != why);
+    known.push((why.to_owned(), seen.recorded_at_us));
+    // Claims are refused for fewer reasons; an import may name any.
+    let excess = known.len().saturating_sub(MAX_REFUSED);
+    known.drain(..excess);
 }
 
 fn claimed(seen: &Seen<'_>, before: Option<EffectRow>) -> EffectRow {

@@ -78,6 +78,14 @@ pub enum RunError {
         /// The stream.
         stream: String,
     },
+    /// A fork has it from the run that it goes on from.
+    #[error("a fork has no {what} of its own: it goes on with what run `{parent}` was given")]
+    NotOfFork {
+        /// What was given.
+        what: Cow<'static, str>,
+        /// The run that it goes on from.
+        parent: String,
+    },
     /// The run has nothing there.
     #[error(
         "run `{stream}` has nothing at position {at}: it begins at {first}, and the log has {size} events"
@@ -144,6 +152,7 @@ impl RunError {
             Self::TooManyForks { .. } => "too_many_forks",
             Self::TooLong { .. } => "name_too_long",
             Self::OtherBudget { .. } => "run_budget",
+            Self::NotOfFork { .. } => "not_of_fork",
             Self::NoPoint { .. } => "no_such_point",
             Self::NotAllowed { .. } => "not_allowed",
             Self::Budget(error) => error.code(),
@@ -170,6 +179,7 @@ impl RunError {
             Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::Session(error) => error.kind(),
             Self::NotOfRun { .. }
+            | Self::NotOfFork { .. }
             | Self::TooManyForks { .. }
             | Self::TooLong { .. }
             | Self::Json(_)

@@ -65,7 +65,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -144,8 +144,6 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         }
         "run.resumed" => {
             held(&mut run, seen);
-            run.paused = false;
-            run.let_go = None;
             run.finished = None;
         }
         "run.lease_renewed" => {
@@ -289,6 +287,8 @@ fn owner_in(facts: &Control) -> Option<OwnerKey> {
 /// Somebody holds the run from here on. What was recorded elsewhere is held by nobody.
 fn held(run: &mut RunRow, seen: &Seen<'_>) {
     run.fence = seen.position;
+    run.paused = false;
+    run.let_go = None;
     let is_held = seen.control.get_text(control::RUN_HOLDER).is_some();
     run.lease = is_held.then(|| LEASE.read(seen.control, seen.position));
     if let Some(owner) = owner_in(seen.control).filter(|_| is_held) {

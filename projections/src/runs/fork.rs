@@ -106,6 +106,7 @@ enum Verdict {
     Exists(Box<RunSummary>),
     NotFound,
     Unspent(Unspent),
+    OtherBudget,
     NotAllowed(Authority),
     Stale,
     RolledBack(Position),
@@ -116,7 +117,8 @@ enum Verdict {
 ///
 /// # Errors
 ///
-/// [`RunError::Exists`] if there is another run of that name; [`RunError::NoPoint`] if the run has
+/// [`RunError::Exists`] if there is another run of that name; [`RunError::OtherBudget`] if it is the
+/// fork, and spends another budget than the one that is named; [`RunError::NoPoint`] if the run has
 /// nothing at that position.
 ///
 /// # Durability
@@ -212,6 +214,7 @@ async fn forking(log: &Log, fork: &Fork, waiting: Waiting) -> Result<Forked, Run
     let draft = Draft::new(event).control(RunForked::control(parent, at.get()));
     let (stream, point) = (fork.stream.clone(), (parent.to_owned(), at.get()));
     let of_parent = (parent.to_owned(), known.budget.clone());
+    let names_budget = fork.budget.is_some();
     let command = Command::new(log, vec![draft], move |context| {
         let (parent, known) = &of_parent;
         let budget_now = row_of(context, parent)?.and_then(|row| row.budget);
@@ -221,6 +224,10 @@ async fn forking(log: &Log, fork: &Fork, waiting: Waiting) -> Result<Forked, Run
         }
         if let Some(row) = row_of(context, &stream)? {
             if row.forked.as_ref() == Some(&point) {
+                let spends = row.budget.as_ref().map(OwnerId::from);
+                if names_budget && spends != budget {
+                    return Ok(Decision::nothing(Verdict::OtherBudget));
+                }
                 return Ok(Decision::nothing(Verdict::Forked { was_there: true }));
             }
             let moment = Moment::Now(context.opening(), context.steady_us());
@@ -243,6 +250,9 @@ async fn forking(log: &Log, fork: &Fork, waiting: Waiting) -> Result<Forked, Run
             was_there,
         }),
         Verdict::Exists(run) => Err(RunError::Exists(run)),
+        Verdict::OtherBudget => Err(RunError::OtherBudget {
+            stream: fork.stream.clone(),
+        }),
         Verdict::Unspent(unspent) => Err(unspent.of(fork.budget.as_ref()).into()),
         _ => Err(not_found(parent)),
     }

@@ -1,7 +1,7 @@
 //! The run index: what each stream did, what it cost, and how it ended.
 //!
 //! ```text
-//!  fold "runs", version 7
+//!  fold "runs", version 8
 //!    's' stream                     what is known of the stream: counts, usage, times, status
 //!    'c' stream 00 digest(16)       the last report of one model call
 //!    't' stream 00 digest(16)       the newest attempt of one step

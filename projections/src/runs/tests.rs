@@ -68,6 +68,21 @@ fn opening() -> Opening {
 /// An event, and where it stands.
 type Placed<'a> = (u64, &'a Event);
 
+/// What was recorded elsewhere, rolled back by a person, and begun here after that.
+#[test]
+fn a_run_that_begins_is_let_go_of_by_nobody() {
+    let mut said = event("run-1", "chat.message");
+    said.header.tags.push(format!("{}:x", control::IMPORTED));
+    let back = event("run-1", "run.rolled_back");
+    let mut started = event("run-1", RunStarted::TYPE);
+    started.control = Control::new()
+        .text(control::RUN_HOLDER, "worker")
+        .bytes(control::RUN_OPENING, opening().id);
+    let status = |events: &[Event]| summary_of(&fold(events), "run-1").unwrap().status;
+    let events = [said, back, started];
+    assert_eq!(status(&events).as_str(), "crashed");
+}
+
 #[test]
 fn the_name_of_a_holder_is_bounded() {
     let mut options = OpenOptions::default();

@@ -2,7 +2,7 @@
 //!
 //! The process that has the file sees neither that a holder elsewhere lives nor that it died. So what
 //! is held there has a lease, and a thread of this process renews it at a third of its length, as long
-//! as it is kept. A process that is killed renews nothing; what it held is free when its lease ends.
+//! as it is kept and the handle is open. A process that is killed renews nothing; what it held is free when its lease ends.
 
 use runstone_projections::effects::{Change, EffectError, Effects, Target};
 use runstone_projections::runs::{self, RunError, RunHeld};
@@ -130,6 +130,8 @@ fn renew(log: &Log, entry: &Entry) -> Option<Duration> {
     };
     match renewed {
         Ok(()) => Some(entry.every),
+        // Nothing can be recorded through it any more, and what is held lapses.
+        Err(_) if log.is_closed() => None,
         Err(code) => {
             tracing::warn!(what = ?entry.what, code, "a lease is not renewed; tried again");
             Some(AGAIN.min(entry.every))
@@ -195,6 +197,26 @@ mod tests {
     use anyhow::Context as _;
     use runstone_projections::runs::Begin;
     use runstone_store::{Query, Read};
+
+    /// Who closes the log lets go: nobody goes on asking it.
+    #[test]
+    fn nothing_is_renewed_after_close() -> anyhow::Result<()> {
+        let log = Runstone::memory()?;
+        let time = Hold::For(3_000);
+        let mut begin = Begin::new("run-1", "bot");
+        begin.hold = time;
+        let held = runs::begin_blocking(&log, &begin)?.into_held();
+        let renewals = Renewals::default();
+        let kept = renewals.keep(&log, What::Run(held), time);
+        log.close_blocking()?;
+        let until = now() + Duration::from_secs(60);
+        while renewals.shared.lock().is_running {
+            anyhow::ensure!(now() < until, "it goes on");
+            thread::yield_now();
+        }
+        drop(kept);
+        Ok(())
+    }
 
     #[test]
     fn what_is_kept_is_renewed_and_what_is_not_is_not() -> anyhow::Result<()> {

@@ -140,7 +140,9 @@ impl RunBuilder {
     /// It goes on from another run as that stood after a position of the log: with its session, its
     /// steps, and the results of its calls, which are not made again. Its scope is that of the other
     /// run, and its budget one of its own below the other one's, or below that the one that is named.
-    /// One that was forked there already is gone on with.
+    /// Input, target and parent are the other run's, so none may be given
+    /// ([`RunError::NotOfFork`]). One that was forked there already is gone on with, unless it spends
+    /// another budget than the one that is named ([`RunError::OtherBudget`]).
     ///
     /// ```
     /// # use runstone::{Runstone, Status};
@@ -216,6 +218,16 @@ impl RunBuilder {
 
     /// What is begun is a fork then, which is there.
     async fn fork(&mut self, of: String, at: Position) -> Result<(), RunError> {
+        let started = &self.begin.started;
+        let given = [
+            ("input", started.input.is_some()),
+            ("target", started.target.is_some()),
+            ("parent", self.begin.parent.is_some()),
+        ];
+        if let Some((what, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+            let what = what.into();
+            return Err(RunError::NotOfFork { what, parent: of });
+        }
         let mut fork = Fork::new(self.begin.stream.as_str(), of, at);
         fork.name = Some(self.begin.started.name.clone());
         fork.budget = self.begin.budget.take();

@@ -1,11 +1,12 @@
 //! A consistent copy while writing goes on.
 
 use super::copy::Copier;
+use crate::chunk::Head;
 use crate::engine::{
     Change, Db, FileDisk, LogPaths, NumberTable, RowTable, sync_folder, write_whole,
 };
 use crate::error::{OpenError, ReadError, StorageError};
-use crate::headfile::HeadFile;
+use crate::headfile::{admit, log_at, write_beside};
 use crate::holder::{BackupTo, hex32};
 use crate::log::{Backing, Here, Log};
 use crate::open::{REPLICA_ROW, disks_of};
@@ -75,13 +76,9 @@ impl Log {
             });
         }
         let from = disks_of(&LogPaths::new(backup), true)?;
-        let of = LogPaths::new(path);
-        if !of.head.exists() {
-            let head = LogPaths::new(backup).head;
-            if head.exists() {
-                let bytes = std::fs::read(&head).map_err(|error| io(&head, &error))?;
-                write_whole(&of.head, &bytes).map_err(|error| io(&of.head, &error))?;
-            }
+        let (of, head) = (LogPaths::new(path), LogPaths::new(backup).head);
+        if let Some(log_id) = log_at(&head).map_err(|error| io(&head, &error))? {
+            admit(&of.head, &log_id)?;
         }
         let mut beside = path.as_os_str().to_owned();
         beside.push(".restored");
@@ -94,6 +91,11 @@ impl Log {
             let _ = std::fs::remove_file(&beside);
         }
         copied.map_err(|error| io(path, &error))?;
+        // After its log: one that is cut off here leaves no head alone.
+        if head.exists() && !of.head.exists() {
+            let bytes = std::fs::read(&head).map_err(|error| io(&head, &error))?;
+            write_whole(&of.head, &bytes).map_err(|error| io(&of.head, &error))?;
+        }
         from.log.unlock();
         Ok(())
     }
@@ -117,34 +119,38 @@ impl Here {
                 return Err(StorageError::io(taken, &error).into());
             }
         }
-        let outcome = self.copy_to(&beside, &head, progress);
-        let io = |error: &std::io::Error| ReadError::from(StorageError::io(path, error));
-        match outcome {
-            Ok(report) => {
-                std::fs::rename(&beside, path).map_err(|error| io(&error))?;
-                sync_folder(path).map_err(|error| io(&error))?;
-                Ok(report)
-            }
-            Err(error) => {
-                // The copy is worthless; if it cannot be removed either, the first error says more.
-                let _ = std::fs::remove_file(&beside);
-                let _ = std::fs::remove_file(&head);
-                Err(error)
-            }
+        let io = |path: &Path, error: &std::io::Error| StorageError::io(path, error);
+        let claimed = FileDisk::claim(&beside).map_err(|error| io(&beside, &error))?;
+        let Some(disk) = claimed.map(Arc::new) else {
+            let error = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+            return Err(io(&beside, &error).into());
+        };
+        let copied = self
+            .copy_to(Arc::clone(&disk), progress)
+            .and_then(|copied| {
+                std::fs::rename(&beside, path).map_err(|error| io(path, &error))?;
+                Ok(copied)
+            });
+        if copied.is_err() {
+            // The copy is worthless; if it cannot be removed either, the first error says more.
+            let _ = std::fs::remove_file(&beside);
         }
+        let (report, of) = copied?;
+        // After its log: one that is cut off here leaves no head alone.
+        let written = write_beside(&head, &self.shared.identity.log_id, &of);
+        written.map_err(|error| io(&head, &error))?;
+        Ok(report)
     }
 
     fn copy_to(
         &self,
-        path: &Path,
-        head_path: &Path,
+        disk: Arc<FileDisk>,
         progress: &dyn Fn(u64, u64),
-    ) -> Result<BackupReport, ReadError> {
+    ) -> Result<(BackupReport, Head), ReadError> {
         let reader = self.shared.durable_reader()?;
         let head = reader.published.head.clone();
-        let disk = FileDisk::create_new(path).map_err(|error| StorageError::io(path, &error))?;
         let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
-        let copy = Db::open(Arc::new(disk), 64 << 20, &silent)?;
+        let copy = Db::open(disk, 64 << 20, &silent)?;
         copy.create_tables(&[Change::PutRow(
             RowTable::Meta,
             REPLICA_ROW.to_vec(),
@@ -172,22 +178,14 @@ impl Here {
         copier.flush()?;
         let bytes = copy.file_bytes()?;
         drop(copy);
-        let head_disk =
-            FileDisk::create_new(head_path).map_err(|error| StorageError::io(head_path, &error))?;
-        let io = |error: std::io::Error| StorageError::io(head_path, &error);
-        let (mut head_file, _) =
-            HeadFile::open(Arc::new(head_disk), &self.shared.identity.log_id).map_err(io)?;
-        head_file
-            .write(&self.shared.identity.log_id, &head)
-            .map_err(io)?;
-        head_file.sync().map_err(io)?;
         progress(head.size, head.size);
-        Ok(BackupReport {
+        let report = BackupReport {
             events: head.size,
             bytes,
             root: head.root,
             last: Position::new(head.size.saturating_sub(1)),
-        })
+        };
+        Ok((report, head))
     }
 }
 

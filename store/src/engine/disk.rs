@@ -196,6 +196,25 @@ impl FileDisk {
         Ok(Self { file })
     }
 
+    /// An empty file that is locked, to be given its name when it is whole, in the place of what a
+    /// killed process left there; `None` if somebody still writes that.
+    pub(crate) fn claim(path: &Path) -> io::Result<Option<Self>> {
+        use std::os::unix::fs::MetadataExt as _;
+        // A link, or a second name of what a killed process had finished: what it leads to is not
+        // touched.
+        let found = std::fs::symlink_metadata(path);
+        if found.is_ok_and(|found| !found.is_file() || found.nlink() > 1) {
+            std::fs::remove_file(path)?;
+        }
+        let disk = Self::open_or_create(path)?;
+        if !disk.try_lock(true)? || !disk.is_at(path) {
+            return Ok(None);
+        }
+        disk.make_private()?;
+        disk.set_len(0)?;
+        Ok(Some(disk))
+    }
+
     /// Takes it from everybody but its owner.
     pub(crate) fn make_private(&self) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt as _;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub fn load(bytes: &[u8]) {
     let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
     let db = Db::open(Arc::new(MemoryDisk::new()), 1 << 20, &silent).expect("a database in memory");
-    let Ok((report, head)) = load_into(&db, bytes, &|_, _| {}) else {
+    let Ok((report, head)) = load_into(&db, bytes, &|_| Ok(()), &|_, _| {}) else {
         return;
     };
     let snapshot = db.snapshot().expect("what was loaded");

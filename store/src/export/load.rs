@@ -7,7 +7,7 @@ use crate::engine::{
     Change, Db, Disk as _, FileDisk, LogPaths, NumberTable, RowTable, sync_folder,
 };
 use crate::error::{Corruption, OpenError, StorageError};
-use crate::headfile::HeadFile;
+use crate::headfile::{admit, write_beside};
 use crate::identity::is_downgraded;
 use crate::index::{Index, IndexOptions};
 use crate::log::Log;
@@ -60,7 +60,8 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] says which line is wrong; [`OpenError::AlreadyExists`] leaves what is there.
+    /// [`LoadError`] says which line is wrong; [`OpenError::AlreadyExists`] and, where the head of
+    /// another log lies, [`OpenError::HeadOfAnother`] leave what is there.
     pub fn load(
         input: impl BufRead,
         path: &Path,
@@ -70,13 +71,17 @@ impl Log {
             let path = path.to_owned();
             return Err(OpenError::AlreadyExists { path }.into());
         }
+        let of = LogPaths::new(path);
         let mut beside = path.as_os_str().to_owned();
         beside.push(".loading");
         let beside = Beside::claim(PathBuf::from(beside))?;
-        let loaded = beside.fill(input, progress).and_then(|(report, head)| {
-            beside.give_name(path, &report.log_id, &head)?;
-            Ok(report)
-        });
+        let fits = |log_id: &LogId| Ok(admit(&of.head, log_id)?);
+        let loaded = beside
+            .fill(input, &fits, progress)
+            .and_then(|(report, head)| {
+                beside.give_name(&of, &report.log_id, &head)?;
+                Ok(report)
+            });
         if loaded.is_err() {
             // Worthless; if it cannot be removed either, the first error says more.
             let _ = std::fs::remove_file(&beside.path);
@@ -93,21 +98,10 @@ struct Beside {
 
 impl Beside {
     fn claim(path: PathBuf) -> Result<Self, LoadError> {
-        use std::os::unix::fs::MetadataExt as _;
-        let failed = |error: std::io::Error| StorageError::io(&path, &error);
-        // A link, or a second name of a log that a killed load had finished: what it leads to is not
-        // touched.
-        let found = std::fs::symlink_metadata(&path);
-        if found.is_ok_and(|found| !found.is_file() || found.nlink() > 1) {
-            std::fs::remove_file(&path).map_err(failed)?;
-        }
-        let disk = FileDisk::open_or_create(&path).map_err(failed)?;
-        let locked = disk.try_lock(true).map_err(failed)?;
-        if !locked || !disk.is_at(&path) {
+        let claimed = FileDisk::claim(&path).map_err(|error| StorageError::io(&path, &error))?;
+        let Some(disk) = claimed else {
             return Err(OpenError::Busy { path }.into());
-        }
-        disk.make_private().map_err(failed)?;
-        disk.set_len(0).map_err(failed)?;
+        };
         let disk = Arc::new(disk);
         Ok(Self { path, disk })
     }
@@ -115,51 +109,45 @@ impl Beside {
     fn fill(
         &self,
         input: impl BufRead,
+        admit: Admit<'_>,
         progress: &dyn Fn(u64, u64),
     ) -> Result<(LoadReport, Head), LoadError> {
         let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
         let db = Db::open(Arc::<FileDisk>::clone(&self.disk), CACHE_BYTES, &silent)?;
-        let (mut report, head) = load_into(&db, input, progress)?;
+        let (mut report, head) = load_into(&db, input, admit, progress)?;
         drop(db);
         let len = self.disk.len();
         report.bytes = len.map_err(|error| StorageError::io(&self.path, &error))?;
         Ok((report, head))
     }
 
-    /// Puts it where it was asked for, with its head beside it unless one is known there.
-    fn give_name(&self, log: &Path, log_id: &LogId, head: &Head) -> Result<(), LoadError> {
-        let of = LogPaths::new(log);
-        let makes_head = !of.head.exists();
-        let head_io = |error: std::io::Error| StorageError::io(&of.head, &error);
-        let written = || -> Result<(), StorageError> {
-            if makes_head {
-                let disk = FileDisk::create_new(&of.head).map_err(head_io)?;
-                let (mut file, _) = HeadFile::open(Arc::new(disk), log_id).map_err(head_io)?;
-                file.write(log_id, head).map_err(head_io)?;
-                file.sync().map_err(head_io)?;
-            }
-            // Nothing is replaced: whoever made one meanwhile keeps it.
-            std::fs::hard_link(&self.path, log).map_err(|error| StorageError::io(log, &error))
-        };
-        let named = written();
-        if named.is_err() && makes_head {
-            let _ = std::fs::remove_file(&of.head);
-        }
-        named?;
-        // It has its name: whatever goes wrong now, it stays, with its head.
-        let ended = std::fs::remove_file(&self.path).and_then(|()| sync_folder(log));
-        Ok(ended.map_err(|error| StorageError::io(log, &error))?)
+    /// Puts it where it was asked for, and then its head beside it, unless one is known there. Cut off
+    /// in between it is a replica without a head, and no head is left without its log.
+    fn give_name(&self, of: &LogPaths, log_id: &LogId, head: &Head) -> Result<(), LoadError> {
+        let failed = |error: std::io::Error| StorageError::io(&of.log, &error);
+        // Nothing is replaced: whoever made one meanwhile keeps it.
+        std::fs::hard_link(&self.path, &of.log).map_err(failed)?;
+        // It has its name: whatever goes wrong now, it stays.
+        let written = write_beside(&of.head, log_id, head);
+        written.map_err(|error| StorageError::io(&of.head, &error))?;
+        let ended = std::fs::remove_file(&self.path).and_then(|()| sync_folder(&of.log));
+        Ok(ended.map_err(failed)?)
     }
 }
+
+/// Whether a log may be loaded, once its name is known.
+type Admit<'a> = &'a dyn Fn(&LogId) -> Result<(), LoadError>;
 
 /// Reads an export into an empty database.
 pub(crate) fn load_into(
     db: &Db,
     input: impl BufRead,
+    admit: Admit<'_>,
     progress: &dyn Fn(u64, u64),
 ) -> Result<(LoadReport, Head), LoadError> {
     let mut lines = Lines::new(input);
     let start = lines.start()?;
+    admit(&start.log_id)?;
     let checkpoints = lines.checkpoints(&start)?;
     db.create_tables(&[
         Change::PutRow(

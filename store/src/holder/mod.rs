@@ -182,6 +182,14 @@ impl Log {
         matches!(self.backing, Backing::There(_))
     }
 
+    /// Whether this handle was closed, here or, by another handle, the log itself.
+    pub fn is_closed(&self) -> bool {
+        match &self.backing {
+            Backing::Here(here) => here.is_closed(),
+            Backing::There(there) => there.is_closed(),
+        }
+    }
+
     /// The next events of what is followed, of those that survive a crash: a page of them, none if
     /// there are none yet. Its `next` says where to go on; `None` after the last one that was asked
     /// for.

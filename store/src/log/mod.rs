@@ -438,6 +438,10 @@ impl Here {
         })
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.shared.health(), Health::Closed)
+    }
+
     pub(crate) fn health(&self) -> Result<(), (ErrorKind, String)> {
         match self.shared.health() {
             Health::Open => Ok(()),

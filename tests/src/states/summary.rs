@@ -123,7 +123,7 @@ impl Summary {
             }
             "run.resumed" => {
                 self.held(record);
-                (self.is_paused, self.let_go, self.finished) = (false, None, None);
+                self.finished = None;
             }
             "run.forked" => {
                 self.started = Some(position);
@@ -161,6 +161,7 @@ impl Summary {
     fn held(&mut self, record: &Record) {
         let holder = record.control.get_text(control::RUN_HOLDER);
         self.fence = record.position.get();
+        (self.is_paused, self.let_go) = (false, None);
         self.lease = holder.map(|holder| Lease::of(&record.control, holder));
     }
 
