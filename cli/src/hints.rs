@@ -119,6 +119,7 @@ fn of_the_log(code: &str) -> Hints {
         "storage_full" => &["free some space and run it again; nothing was written"],
         "storage_io" => &["check that the path exists and that you may read and write it"],
         "storage_database" => &["runstone doctor checks the set-up, runstone verify the log"],
+        "recorded_unread" => &["do not run it again; look how it stands when the log can be read"],
         "outcome_unknown" => &["run it again with the same event ids, which is safe"],
         "queue_full" => &["run it again"],
         "poisoned" | "reopening" | "closed" | "contended" => {

@@ -251,7 +251,7 @@ impl Session {
                 seen.map_err(|failure| match failure {
                     Failure::Report(report) => Report::new(
                         Exit::Storage,
-                        "outcome_unknown",
+                        "recorded_unread",
                         format!(
                             "it is recorded, and how it stands cannot be read: {}",
                             report.message

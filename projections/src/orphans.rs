@@ -1,23 +1,29 @@
 //! What was begun and never ended.
 //!
 //! ```text
-//!  claim   a call without an outcome: in flight, its lease over, or unknown
-//!  step    step.started without step.completed, failed, blocked or skipped
-//!  run     run.started without run.finished, and nobody holds it
+//!  claim        a call without an outcome: in flight, its lease over, or unknown
+//!  step         step.started without step.completed, failed, blocked or skipped
+//!  run          run.started without run.finished, and nobody holds it
+//!  task         one in progress whose holder let the lease pass
+//!  reservation  one that nobody settled before its lease was over
 //! ```
 //!
 //! Recordings made elsewhere are left out: nobody here could end what they tell of. A run that is
-//! paused waits for somebody and is no orphan.
+//! paused waits for somebody and is no orphan. What a rollback dropped of a run's steps says nothing.
 
+use crate::budgets::{BudgetError, Budgets, all_lapsed};
 use crate::effects::{self, Effect, EffectFilter, State};
 use crate::events::{StepStarted, control};
-use crate::runs::{self, RunFilter, RunStatus, RunSummary};
+use crate::runs::{self, RunFilter, RunStatus, RunSummary, Told};
 use crate::seen::is_imported;
+use crate::tasks::{TaskError, TaskFilter, Tasks};
 use crate::upcasters;
+use crate::view;
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 
 /// What kind of thing was begun.
@@ -30,6 +36,10 @@ pub enum OrphanKind {
     Step,
     /// A run.
     Run,
+    /// A task.
+    Task,
+    /// What is held back of a budget.
+    Reservation,
 }
 
 impl OrphanKind {
@@ -39,6 +49,8 @@ impl OrphanKind {
             Self::Claim => "claim",
             Self::Step => "step",
             Self::Run => "run",
+            Self::Task => "task",
+            Self::Reservation => "reservation",
         }
     }
 }
@@ -63,25 +75,26 @@ pub struct Orphan {
     pub kind: OrphanKind,
     /// Its stream.
     pub stream: String,
-    /// What is called, the node, or the name of the run; `None` if that was erased.
+    /// What is called, the node, the name of the run, the id of the task, or whose budget it is; `None`
+    /// if that was erased.
     pub name: Option<String>,
     /// How it stands: `in-flight`, `expired` or `unknown` for a call, `started` for a step, the status of
-    /// a run.
+    /// a run, `expired` for a task and a reservation.
     pub state: String,
     /// Whether somebody still holds it, or the run that it is a step of: it may end yet.
     pub is_held: bool,
     /// Who holds it, or held it.
     pub holder: Option<String>,
-    /// When the lease of a call ends, Unix microseconds.
+    /// When the lease of a call, a task or a reservation ends, Unix microseconds.
     pub lease_expires_at_us: Option<u64>,
-    /// Where it began: the newest claim, the start of the step or of the run.
+    /// Where it began: the newest claim, the start of the step or of the run, the reservation.
     pub position: Position,
     /// When it began by the log's clock, Unix microseconds.
     pub since_us: u64,
 }
 
 /// Everything that was begun and never ended, in the order in which it began. It looks at every run,
-/// every open call and every event of a step once.
+/// every open call, task and reservation and every event of a step once.
 ///
 /// # Errors
 ///
@@ -102,6 +115,8 @@ pub fn list(log: &Log) -> Result<Vec<Orphan>, ReadError> {
         }
     }
     found.extend(steps(log, &held)?);
+    found.extend(tasks(log)?);
+    found.extend(reservations(log)?);
     found.sort_by_key(|orphan| orphan.position);
     Ok(found)
 }
@@ -146,6 +161,7 @@ fn left(log: &Log, run: RunSummary) -> Result<Orphan, ReadError> {
 
 fn steps(log: &Log, held: &BTreeMap<String, Option<String>>) -> Result<Vec<Orphan>, ReadError> {
     let mut open: BTreeMap<(String, Vec<u8>), (Position, u64)> = BTreeMap::new();
+    let mut told: BTreeMap<String, Told> = BTreeMap::new();
     let events = Item::new().of_type("step.*");
     for record in log.read(Read::new(Query::from(events)).without_payloads())? {
         let record = record?;
@@ -155,7 +171,15 @@ fn steps(log: &Log, held: &BTreeMap<String, Option<String>>) -> Result<Vec<Orpha
         if is_imported(&record.header) {
             continue;
         }
-        let key = (record.header.stream.clone(), node.to_vec());
+        let stream = &record.header.stream;
+        let told = match told.entry(stream.clone()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(Told::of(log, stream, None)?),
+        };
+        if !told.has(record.position.get()) {
+            continue;
+        }
+        let key = (stream.clone(), node.to_vec());
         if record.header.event_type == StepStarted::TYPE {
             open.insert(key, (record.position, record.recorded_at_us));
         } else {
@@ -178,6 +202,51 @@ fn steps(log: &Log, held: &BTreeMap<String, Option<String>>) -> Result<Vec<Orpha
         });
     }
     Ok(found)
+}
+
+fn tasks(log: &Log) -> Result<Vec<Orphan>, ReadError> {
+    let tasks = Tasks::new(log);
+    let read = |error| match error {
+        TaskError::Read(error) => error,
+        other => view::failed("tasks", other),
+    };
+    let expired = tasks.list(&TaskFilter::new().expired()).map_err(read)?;
+    let orphans = expired.into_iter().map(|task| {
+        let said = tasks.content(&task).map_err(read)?;
+        Ok(Orphan {
+            kind: OrphanKind::Task,
+            name: said.map(|said| said.id),
+            state: "expired".to_owned(),
+            is_held: false,
+            holder: Some(task.holder),
+            lease_expires_at_us: task.lease_expires_at_us,
+            position: task.fence.unwrap_or(task.moved),
+            since_us: task.moved_at_us,
+            stream: task.stream,
+        })
+    });
+    orphans.collect()
+}
+
+fn reservations(log: &Log) -> Result<Vec<Orphan>, ReadError> {
+    let orphans = all_lapsed(log)?.into_iter().map(|reservation| {
+        let name = Budgets::new(log).name_of(&reservation.owner);
+        Ok(Orphan {
+            kind: OrphanKind::Reservation,
+            name: name.map_err(|error| match error {
+                BudgetError::Read(error) => error,
+                other => view::failed("budgets", other),
+            })?,
+            state: reservation.state.to_owned(),
+            is_held: false,
+            holder: None,
+            lease_expires_at_us: reservation.lease_expires_at_us,
+            position: reservation.fence,
+            since_us: reservation.at_us,
+            stream: reservation.stream,
+        })
+    });
+    orphans.collect()
 }
 
 fn node_of(record: &Record) -> Option<String> {

@@ -37,9 +37,16 @@ fn an_agent_is_told_things_and_stops_when_a_person_says_so() -> Outcome {
         "message", "send", "scout", "--text", "west", "--source", "desk",
     ]);
     assert_eq!(exit, 0);
+    let (exit, _, code) = run(&["message", "send", "scout", "--source", "me"]);
+    assert_eq!((exit, code.as_str()), (2, "usage"));
+    // What is recorded of agents and messages is no run.
+    assert!(runstone.values(["runs"]).is_empty());
+    let streams = runstone.values(["runs", "--all-streams"]);
+    let streams: Vec<_> = streams.iter().map(|run| &run["stream"]).collect();
+    assert!(streams.contains(&&json!("agent:scout")), "{streams:?}");
     // An order without a credential is recorded, refused and not delivered.
     let (exit, lines, code) = run(&["message", "send", "scout", "--type", "shutdown"]);
-    assert_eq!((exit, code.as_str()), (1, "order_refused"));
+    assert_eq!((exit, code.as_str()), (8, "order_refused"));
     assert_eq!(lines[0]["refused"], true);
     let body = r#"{"sender_is_commander":true,"type":"sleep"}"#;
     assert_eq!(run(&["message", "send", "*", "--body", body]).0, 0);

@@ -285,6 +285,29 @@ fn a_claim_spends_from_a_budget() -> Outcome {
         refused.1["fence"].to_string(),
     );
     assert_eq!(told, (&json!("exceeded"), &json!(1), again));
+    // What nobody could say came of is priced by whoever finds out.
+    let fence = claim("b", "usd=0.1").1["fence"].to_string();
+    let fail = ["effect", "fail", "b", "--fence", &fence];
+    is(
+        &ended_in_one(&site.runstone.run([&fail[..], &why].concat())),
+        0,
+        "",
+    );
+    let credential = site.folder.path().join("ada.cred");
+    let settle = [
+        "effect",
+        "reconcile",
+        "b",
+        "--completed",
+        "1",
+        "--cost",
+        "usd=0.05",
+        "--cred",
+        credential.to_str().ok_or("no text")?,
+    ];
+    is(&ended_in_one(&site.runstone.run(settle)), 0, "");
+    let spent = site.budget(&["check", "bot"]).1["spent"].clone();
+    assert_eq!(spent, json!({"tool_calls": 2, "usd_micros": 250_000}));
     let state = site.runstone.run(["state", "scripts"]);
     let state: Value = serde_json::from_slice(&state.stdout)?;
     assert_eq!(state["budgets"][0]["reserved"], json!({}));

@@ -229,6 +229,8 @@ fn every_end_of_a_call_says_whether_it_can_be_claimed_again() -> Outcome {
     let release = ["release", "stop", "--reason", "host lost"];
     is(&site.effect(&release), 8, "in-flight", "not_allowed");
     is(&site.person(&release), 0, "failed", "");
+    let (exit, _, told) = site.runstone.shown(&["effect", "show", "nobody"]);
+    assert_eq!((exit, told.contains("`nobody`")), (5, true), "{told}");
     site.runstone.check();
     Ok(())
 }

@@ -616,6 +616,23 @@ fn of_many_callers_one_executes() -> Outcome {
     assert_sound(&log)
 }
 
+/// Nothing is one answer, and no answer another.
+#[test]
+fn a_result_of_null_is_a_result() -> Outcome {
+    let (log, _) = memory(START_US)?;
+    let effects = Effects::new(&log);
+    for (id, answer) in [("inv-1", Some("null")), ("inv-2", None)] {
+        let call = held(effects.claim_blocking(&pay(id)))?;
+        let complete = Change::Complete {
+            result: answer.map(|json| json.as_bytes().to_vec()),
+            rejected: None,
+        };
+        effects.change_blocking(&call.target(), &complete)?;
+        assert_eq!(result(effects.claim_blocking(&pay(id)))?.as_deref(), answer);
+    }
+    Ok(())
+}
+
 #[test]
 fn calls_are_found_by_key_by_event_and_by_state() -> Outcome {
     let (log, _) = memory(START_US)?;

@@ -207,6 +207,9 @@ pub(crate) struct ReconcileArgs {
     /// It was not made
     #[arg(long)]
     pub(crate) not_executed: bool,
+    /// What it cost, where that is not what its claim reserved; may be given more than once
+    #[arg(long, value_name = "DIM=N", value_parser = parse_amount, requires = "completed")]
+    pub(crate) cost: Vec<(Dimension, u64)>,
     /// How that is known
     #[arg(long, value_name = "E")]
     pub(crate) evidence: Option<String>,

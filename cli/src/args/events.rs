@@ -222,6 +222,9 @@ pub(crate) struct RunsArgs {
     /// Only those with this status
     #[arg(long, value_name = "S", conflicts_with = "figures")]
     pub(crate) status: Option<String>,
+    /// Streams of budgets, trays, agents, tasks and messages, too
+    #[arg(long, conflicts_with = "figures")]
+    pub(crate) all_streams: bool,
     /// What the calls of models of all runs cost. It reads every one of their reports
     #[arg(long)]
     pub(crate) costs: bool,

@@ -131,20 +131,27 @@ fn named(pair: &Pair) -> String {
     format!("{} {node} {} at {a} | {b}", pair.kind, pair.attempt)
 }
 
+/// How much of two runs is alike.
+fn alike_of(number: usize) -> String {
+    match u64::try_from(number) {
+        Ok(1) => "1 step, call or turn".to_owned(),
+        number => {
+            let number = count(number.unwrap_or(u64::MAX));
+            format!("{number} steps, calls and turns")
+        }
+    }
+}
+
 /// Where two runs part, and what differs from there on.
 fn beside(compared: &Compared, answer: &Answer<'_>, width: usize, output: &Output) -> String {
-    let number = |number: usize| count(u64::try_from(number).unwrap_or(u64::MAX));
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = if let (Some(alike), Some(pair)) = (compared.first, answer.first) {
-        let (alike, pair) = (number(alike), named(pair));
-        writeln!(
-            text,
-            "alike for {alike} steps, calls and turns; they part at {pair}\n"
-        )
+        let (alike, pair) = (alike_of(alike), named(pair));
+        writeln!(text, "alike for {alike}; they part at {pair}\n")
     } else {
-        let all = number(compared.pairs.len());
-        writeln!(text, "alike in all {all} steps, calls and turns")
+        let all = alike_of(compared.pairs.len());
+        writeln!(text, "alike in all: {all}")
     };
     let from = compared.first.unwrap_or(compared.pairs.len());
     for pair in compared.pairs.iter().skip(from) {
@@ -167,4 +174,15 @@ fn beside(compared: &Compared, answer: &Answer<'_>, width: usize, output: &Outpu
         "\ntokens {tokens_a} | {tokens_b}, cost {usd_a} | {usd_b}"
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(alike_of(1), "1 step, call or turn");
+        assert_eq!(alike_of(1200), "1,200 steps, calls and turns");
+    }
 }

@@ -113,6 +113,13 @@ struct SentLine {
 }
 
 fn send(session: &Session, args: SendArgs) -> Result<Exit, Failure> {
+    let says = [&args.message_type, &args.directive, &args.text, &args.body];
+    if says.iter().all(|said| said.is_none()) {
+        let report = Report::usage("the message says nothing");
+        return Err(report
+            .hint("give --text, --directive, --type or --body")
+            .into());
+    }
     let mut message = NewMessage::to(args.to);
     message.message_type = args.message_type;
     message.directive = args.directive;
@@ -135,7 +142,7 @@ fn send(session: &Session, args: SendArgs) -> Result<Exit, Failure> {
     if sent.is_refused {
         session.output.error(
             &Report::new(
-                Exit::No,
+                Exit::Keys,
                 "order_refused",
                 "an order to stop takes a person or a commander; it is recorded and not delivered",
             )
@@ -153,7 +160,7 @@ fn send(session: &Session, args: SendArgs) -> Result<Exit, Failure> {
         })?;
     }
     Ok(if sent.is_refused {
-        Exit::No
+        Exit::Keys
     } else {
         Exit::Done
     })

@@ -58,6 +58,7 @@ impl<'a> Line<'a> {
 pub(crate) fn list(session: &Session, args: &RunsArgs) -> Result<Exit, Failure> {
     let mut filter = RunFilter::new();
     filter.status = args.status.as_deref().map(RunStatus::from);
+    filter.only_runs = !args.all_streams;
     session.with(Access::Folds, |log| {
         let output = &session.output;
         if output.json {

@@ -14,6 +14,8 @@ use runstone_codec::Position;
 use runstone_store::{FoldRow, Log, ReadError};
 use std::fmt::Display;
 
+/// How a reservation stands whose lease is over.
+const EXPIRED: &str = "expired";
 /// Rows fetched at once.
 const PAGE: usize = 256;
 
@@ -58,7 +60,7 @@ impl Reservation {
             amounts: Amounts::of_row(&row.amounts),
             at_us: row.at_us,
             state: if is_lapsed {
-                "expired"
+                EXPIRED
             } else {
                 decide::word(row)
             },
@@ -113,6 +115,26 @@ pub fn reservations(log: &Log, id: &OwnerId) -> Result<Vec<Reservation>, ReadErr
     let mut open = OpenOnes::of(id);
     while let Some(page) = open.next_page(log, PAGE)? {
         found.extend(page);
+    }
+    Ok(found)
+}
+
+/// Reservations that nobody ended before their leases were over, in no order.
+pub(crate) fn all_lapsed(log: &Log) -> Result<Vec<Reservation>, ReadError> {
+    view::check(log, FOLD)?;
+    let mut owners = Vec::new();
+    view::each(log, FOLD, &[OWNER_ROW], |(key, row)| {
+        let row: OwnerRow = rows::decode(&row).map_err(failed)?;
+        if row.open > 0 {
+            owners.push(id_of(&key)?);
+        }
+        Ok(())
+    })?;
+    let mut found = Vec::new();
+    for owner in owners {
+        // Those below it are found with their own owners.
+        let own = reservations(log, &owner)?.into_iter();
+        found.extend(own.filter(|one| one.owner == owner && one.state == EXPIRED));
     }
     Ok(found)
 }

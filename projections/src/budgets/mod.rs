@@ -55,8 +55,8 @@ pub(crate) use books::Rules;
 pub use error::BudgetError;
 pub use fold::BudgetsFold;
 pub(crate) use lapse::{expire, may_have_room};
-pub(crate) use list::is_within;
 pub use list::{Reservation, list, reservations, state_at};
+pub(crate) use list::{all_lapsed, is_within};
 pub use open::{Open, Opened};
 pub use owner::{Budget, Exceeded, MAX_NESTING, MAX_OWNER_LEN, Owner, OwnerId};
 

@@ -13,7 +13,7 @@
 
 use super::event;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -43,7 +43,11 @@ event!("effect.completed"
     /// The call was made and answered.
     EffectCompleted {
         /// What it answered.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "there"
+        )]
         #[schemars(with = "Option<Value>")]
         pub result: Option<Box<RawValue>>,
         /// Why its caller does not take the answer. It is not called again for that.
@@ -101,7 +105,11 @@ event!("effect.reconciled"
     /// Somebody found out what became of the call.
     EffectReconciled {
         /// What it answered, if it was made.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "there"
+        )]
         #[schemars(with = "Option<Value>")]
         pub result: Option<Box<RawValue>>,
         /// How that is known.
@@ -127,3 +135,8 @@ event!("effect.refused"
         pub key: String,
     }
 );
+
+/// JSON that may not be there: a member that is there is JSON, also where that is `null`.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use runstone_codec::{Position, TypedEvent as _};
+use runstone_codec::{Position, TypedEvent as _, namespace};
 use runstone_store::{FoldRow, Log, Payload, ReadError};
 
 use super::fold::{FOLD, children_key, stream_key};
@@ -34,6 +34,9 @@ pub struct RunFilter {
     pub imported: Option<bool>,
     /// Their scope.
     pub scope: Option<String>,
+    /// Whether streams are left out that commands write beside runs: of budgets, trays, agents, tasks
+    /// and messages.
+    pub only_runs: bool,
 }
 
 impl RunFilter {
@@ -91,6 +94,13 @@ impl RunFilter {
         self
     }
 
+    /// No streams that commands write beside runs.
+    #[must_use]
+    pub fn only_runs(mut self) -> Self {
+        self.only_runs = true;
+        self
+    }
+
     /// Whether a run is meant.
     pub fn matches(&self, run: &RunSummary) -> bool {
         self.status
@@ -110,6 +120,7 @@ impl RunFilter {
                 .imported
                 .is_none_or(|imported| imported == run.imported)
             && self.scope.as_ref().is_none_or(|scope| *scope == run.scope)
+            && !(self.only_runs && namespace::owned_stream(&run.stream).is_some())
     }
 }
 

@@ -165,7 +165,11 @@ fn find(log: &Log, call: &Call, fence: Option<u64>) -> Result<(Effect, Option<Po
         }
     }
     match found.len() {
-        0 => Err(EffectError::NotFound.into()),
+        0 => {
+            let missing = EffectError::NotFound;
+            let message = format!("{missing} with the key `{key}`");
+            Err(Report::new(missing.kind().into(), missing.code(), message).into())
+        }
         1 => Ok((found.remove(0), fence)),
         _ => Err(
             Report::usage("the key stands for a call of a tool and for a task")
@@ -184,13 +188,18 @@ fn changed(
 ) -> Result<Exit, Failure> {
     let answer = change_it(session, change, |log| {
         let (effect, fence) = find(log, &holding.call, holding.fence)?;
-        let mut target = effect.target();
-        if !cost.is_empty() {
-            target = target.cost(cost.clone());
-        }
+        let target = priced(effect.target(), cost);
         Ok((effect, target, fence))
     })?;
     told(session, &answer, |line| line.sentence(&session.output))
+}
+
+/// What its outcome is addressed to, with what it cost, if that was said.
+fn priced(target: Target, cost: &Amounts) -> Target {
+    if cost.is_empty() {
+        return target;
+    }
+    target.cost(cost.clone())
 }
 
 fn change_it(

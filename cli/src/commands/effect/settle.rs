@@ -1,11 +1,12 @@
 //! `effect release` and `effect reconcile`: what a person decides about a call.
 
-use super::{Line, change_it, find, told, value};
-use crate::args::{Call, ReconcileArgs, ReleaseArgs};
+use super::{Line, change_it, find, priced, told, value};
+use crate::args::{Call, ReconcileArgs, ReleaseArgs, amounts};
 use crate::commands::confirm;
 use crate::error::{Exit, Failure};
 use crate::output::preview;
 use crate::session::{Access, Session};
+use runstone::budgets::Amounts;
 use runstone::codec::Position;
 use runstone::effects::{Change, Found};
 use runstone::{Effect, State};
@@ -37,7 +38,7 @@ pub(super) fn release(session: &Session, args: ReleaseArgs) -> Result<Exit, Fail
     };
     settle(
         session,
-        (&effect, fence),
+        (&effect, fence, &Amounts::new()),
         &change,
         (&what, "Release it?", args.yes),
     )
@@ -70,7 +71,7 @@ pub(super) fn reconcile(session: &Session, args: ReconcileArgs) -> Result<Exit, 
     let is_sure = args.yes || is_piped;
     settle(
         session,
-        (&effect, fence),
+        (&effect, fence, &amounts(&args.cost)),
         &change,
         (&what, "Record it?", is_sure),
     )
@@ -93,7 +94,7 @@ fn look(
 /// What was looked at is what is changed: its fence is part of the change.
 fn settle(
     session: &Session,
-    (effect, fence): (&Effect, Position),
+    (effect, fence, cost): (&Effect, Position, &Amounts),
     change: &Change,
     (what, question, is_sure): (&str, &str, bool),
 ) -> Result<Exit, Failure> {
@@ -108,7 +109,7 @@ fn settle(
         output.note(what);
     }
     let answer = change_it(session, change, |_| {
-        Ok((effect.clone(), effect.target(), Some(fence)))
+        Ok((effect.clone(), priced(effect.target(), cost), Some(fence)))
     })?;
     told(session, &answer, |line| line.sentence(output))
 }
