@@ -10,7 +10,7 @@ use super::helper_decide::{self, Spawning, Terms};
 use super::message::REDECIDED;
 use super::{AgentError, Agents, RetireReason, is_agent_name};
 use crate::asks::{ReapHelpers, RetireHelper, SpawnHelper};
-use crate::command::{Command, Waiting, at_once};
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::agent as field;
 use crate::events::{AgentHelperSpawned, AgentRetired};
 use crate::settings::Settings;
@@ -160,25 +160,7 @@ impl Agents {
     ///
     /// What is answered survives power loss.
     pub async fn spawn(&self, helper: &NewHelper) -> Result<Spawned, AgentError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&SpawnHelper {
-                helper: helper.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        check(helper)?;
-        self.reap().await?;
-        for _ in 0..REDECIDED {
-            let (command, most) = self.spawning(helper)?;
-            let spawning = command.run(&self.log).await?;
-            if let Some(answer) = self.spawned(helper, most, spawning) {
-                return answer;
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.spawn_by(helper, Waiting::Async).await
     }
 
     /// [`spawn`](Self::spawn) for callers without a runtime.
@@ -187,16 +169,22 @@ impl Agents {
     ///
     /// As [`spawn`](Self::spawn).
     pub fn spawn_blocking(&self, helper: &NewHelper) -> Result<Spawned, AgentError> {
-        if let Some(told) = self.log.ask_there_blocking(&SpawnHelper {
+        at_once(self.spawn_by(helper, Waiting::Blocking))
+    }
+
+    async fn spawn_by(&self, helper: &NewHelper, waiting: Waiting) -> Result<Spawned, AgentError> {
+        let ask = || SpawnHelper {
             helper: helper.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         check(helper)?;
-        self.reap_blocking()?;
+        self.reap_by(waiting).await?;
         for _ in 0..REDECIDED {
             let (command, most) = self.spawning(helper)?;
-            let spawning = command.run_blocking(&self.log)?;
+            let spawning = command.run_by(&self.log, waiting).await?;
             if let Some(answer) = self.spawned(helper, most, spawning) {
                 return answer;
             }
@@ -219,21 +207,7 @@ impl Agents {
         name: &str,
         why: RetireReason,
     ) -> Result<Option<Position>, AgentError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&RetireHelper {
-                name: name.to_owned(),
-                why,
-            })
-            .await
-        {
-            return told;
-        }
-        let done = self.retiring(name, why)?.run(&self.log).await?;
-        let at = self.retired(name, done)?;
-        let tasks = Tasks::new(&self.log);
-        tasks.release_held(&[name], Waiting::Async).await?;
-        Ok(at)
+        self.retire_by(name, why, Waiting::Async).await
     }
 
     /// [`retire`](Self::retire) for callers without a runtime.
@@ -246,16 +220,27 @@ impl Agents {
         name: &str,
         why: RetireReason,
     ) -> Result<Option<Position>, AgentError> {
-        if let Some(told) = self.log.ask_there_blocking(&RetireHelper {
+        at_once(self.retire_by(name, why, Waiting::Blocking))
+    }
+
+    async fn retire_by(
+        &self,
+        name: &str,
+        why: RetireReason,
+        waiting: Waiting,
+    ) -> Result<Option<Position>, AgentError> {
+        let ask = || RetireHelper {
             name: name.to_owned(),
             why,
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        let done = self.retiring(name, why)?.run_blocking(&self.log)?;
+
+        let done = self.retiring(name, why)?.run_by(&self.log, waiting).await?;
         let at = self.retired(name, done)?;
         let tasks = Tasks::new(&self.log);
-        at_once(tasks.release_held(&[name], Waiting::Blocking))?;
+        tasks.release_held(&[name], waiting).await?;
         Ok(at)
     }
 
@@ -271,20 +256,7 @@ impl Agents {
     ///
     /// What is answered survives power loss.
     pub async fn reap(&self) -> Result<Vec<Reaped>, AgentError> {
-        if let Some(told) = self.log.ask_there(&ReapHelpers {}).await {
-            return told;
-        }
-        let mut reaped = Vec::new();
-        for name in self.due()? {
-            let Some(why) = self.reaping(&name)?.run(&self.log).await? else {
-                continue;
-            };
-            reaped.push(Reaped::of(name, why));
-        }
-        let names: Vec<&str> = reaped.iter().map(|reaped| reaped.name.as_str()).collect();
-        let tasks = Tasks::new(&self.log);
-        let released = tasks.release_held(&names, Waiting::Async).await?;
-        Ok(with(reaped, released))
+        self.reap_by(Waiting::Async).await
     }
 
     /// [`reap`](Self::reap) for callers without a runtime.
@@ -293,19 +265,25 @@ impl Agents {
     ///
     /// As [`reap`](Self::reap).
     pub fn reap_blocking(&self) -> Result<Vec<Reaped>, AgentError> {
-        if let Some(told) = self.log.ask_there_blocking(&ReapHelpers {}) {
+        at_once(self.reap_by(Waiting::Blocking))
+    }
+
+    pub(super) async fn reap_by(&self, waiting: Waiting) -> Result<Vec<Reaped>, AgentError> {
+        let ask = || ReapHelpers {};
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         let mut reaped = Vec::new();
         for name in self.due()? {
-            let Some(why) = self.reaping(&name)?.run_blocking(&self.log)? else {
+            let Some(why) = self.reaping(&name)?.run_by(&self.log, waiting).await? else {
                 continue;
             };
             reaped.push(Reaped::of(name, why));
         }
         let names: Vec<&str> = reaped.iter().map(|reaped| reaped.name.as_str()).collect();
         let tasks = Tasks::new(&self.log);
-        let released = at_once(tasks.release_held(&names, Waiting::Blocking))?;
+        let released = tasks.release_held(&names, waiting).await?;
         Ok(with(reaped, released))
     }
 

@@ -5,7 +5,7 @@ use super::fold::{ACCEPTED, ALL, FOLD, agent_key, mark_key, order_key};
 use super::message::REDECIDED;
 use super::{AgentError, Agents, Message, MessageClass, Messages, Reaped, is_agent_name};
 use crate::asks::{AttendMessages, MarkRead};
-use crate::command::Command;
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, AgentStopOrdered, MessageRead, MessageSent};
 use crate::rows::{AgentRow, OrderRow};
@@ -71,31 +71,7 @@ impl Messages {
     ///
     /// That an order was taken survives power loss.
     pub async fn attend(&self, agent: &str, after: Option<Position>) -> Result<Heard, AgentError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&AttendMessages {
-                agent: agent.to_owned(),
-                after,
-            })
-            .await
-        {
-            return told;
-        }
-        for _ in 0..REDECIDED {
-            let desk = self.desk(agent)?;
-            match self.looking(agent, &desk)? {
-                None => {
-                    if self.reaps(&desk) {
-                        let reaped = Agents::new(&self.log).reap().await;
-                        passed_over(reaped)?;
-                    }
-                    return self.heard(agent, after);
-                }
-                // It is looked at again: then it is settled.
-                Some(command) => looked(agent, &command.run(&self.log).await?)?,
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.attend_by(agent, after, Waiting::Async).await
     }
 
     /// [`attend`](Self::attend) for callers without a runtime.
@@ -108,22 +84,35 @@ impl Messages {
         agent: &str,
         after: Option<Position>,
     ) -> Result<Heard, AgentError> {
-        if let Some(told) = self.log.ask_there_blocking(&AttendMessages {
+        at_once(self.attend_by(agent, after, Waiting::Blocking))
+    }
+
+    async fn attend_by(
+        &self,
+        agent: &str,
+        after: Option<Position>,
+        waiting: Waiting,
+    ) -> Result<Heard, AgentError> {
+        let ask = || AttendMessages {
             agent: agent.to_owned(),
             after,
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         for _ in 0..REDECIDED {
             let desk = self.desk(agent)?;
             match self.looking(agent, &desk)? {
                 None => {
                     if self.reaps(&desk) {
-                        passed_over(Agents::new(&self.log).reap_blocking())?;
+                        let reaped = Agents::new(&self.log).reap_by(waiting).await;
+                        passed_over(reaped)?;
                     }
                     return self.heard(agent, after);
                 }
-                Some(command) => looked(agent, &command.run_blocking(&self.log)?)?,
+                // It is looked at again: then it is settled.
+                Some(command) => looked(agent, &command.run_by(&self.log, waiting).await?)?,
             }
         }
         Err(AppendError::Contended { times: REDECIDED }.into())
@@ -139,18 +128,7 @@ impl Messages {
     ///
     /// What is answered survives power loss.
     pub async fn mark_read(&self, reader: &str, up_to: Position) -> Result<(), AgentError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&MarkRead {
-                reader: reader.to_owned(),
-                up_to,
-            })
-            .await
-        {
-            return told;
-        }
-        let done = self.marking(reader, up_to)?.run(&self.log).await?;
-        self.marked(&done)
+        self.mark_read_by(reader, up_to, Waiting::Async).await
     }
 
     /// [`mark_read`](Self::mark_read) for callers without a runtime.
@@ -159,13 +137,27 @@ impl Messages {
     ///
     /// As [`mark_read`](Self::mark_read).
     pub fn mark_read_blocking(&self, reader: &str, up_to: Position) -> Result<(), AgentError> {
-        if let Some(told) = self.log.ask_there_blocking(&MarkRead {
+        at_once(self.mark_read_by(reader, up_to, Waiting::Blocking))
+    }
+
+    async fn mark_read_by(
+        &self,
+        reader: &str,
+        up_to: Position,
+        waiting: Waiting,
+    ) -> Result<(), AgentError> {
+        let ask = || MarkRead {
             reader: reader.to_owned(),
             up_to,
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        let done = self.marking(reader, up_to)?.run_blocking(&self.log)?;
+
+        let done = self
+            .marking(reader, up_to)?
+            .run_by(&self.log, waiting)
+            .await?;
         self.marked(&done)
     }
 

@@ -5,7 +5,7 @@ use super::directive::is_directive;
 use super::fold::ALL;
 use super::{AgentError, MessageClass, is_agent_name};
 use crate::asks::SendMessage;
-use crate::command::Command;
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, MessageSent};
 use crate::settings::{Orders, Settings};
@@ -186,22 +186,7 @@ impl Messages {
     ///
     /// What is answered survives power loss.
     pub async fn send(&self, message: &NewMessage) -> Result<Sent, AgentError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&SendMessage {
-                message: message.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        for _ in 0..REDECIDED {
-            let posted = self.sending(message)?.run(&self.log).await?;
-            if let Some(sent) = sent(message, &posted)? {
-                return Ok(sent);
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.send_by(message, Waiting::Async).await
     }
 
     /// [`send`](Self::send) for callers without a runtime.
@@ -210,13 +195,19 @@ impl Messages {
     ///
     /// As [`send`](Self::send).
     pub fn send_blocking(&self, message: &NewMessage) -> Result<Sent, AgentError> {
-        if let Some(told) = self.log.ask_there_blocking(&SendMessage {
+        at_once(self.send_by(message, Waiting::Blocking))
+    }
+
+    async fn send_by(&self, message: &NewMessage, waiting: Waiting) -> Result<Sent, AgentError> {
+        let ask = || SendMessage {
             message: message.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         for _ in 0..REDECIDED {
-            let posted = self.sending(message)?.run_blocking(&self.log)?;
+            let posted = self.sending(message)?.run_by(&self.log, waiting).await?;
             if let Some(sent) = sent(message, &posted)? {
                 return Ok(sent);
             }

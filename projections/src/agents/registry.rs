@@ -5,7 +5,7 @@ use super::fold::{AGENT_ROW, FOLD, agent_key};
 use super::message::REDECIDED;
 use super::{AgentError, AgentKind, AgentState, RetireReason, is_agent_name};
 use crate::asks::ChangeAgent;
-use crate::command::Command;
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::agent as field;
 use crate::events::{
     AgentHelperSpawned, AgentPowered, AgentRegistered, AgentRevoked, AgentSlept, AgentWoke,
@@ -246,23 +246,7 @@ impl Agents {
         name: &str,
         change: &AgentChange,
     ) -> Result<Option<Position>, AgentError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&ChangeAgent {
-                name: name.to_owned(),
-                change: change.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        for _ in 0..REDECIDED {
-            let done = self.changing(name, change)?.run(&self.log).await?;
-            if let Some(answer) = self.done(name, done) {
-                return answer;
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.change_by(name, change, Waiting::Async).await
     }
 
     /// [`change`](Self::change) for callers without a runtime.
@@ -275,14 +259,28 @@ impl Agents {
         name: &str,
         change: &AgentChange,
     ) -> Result<Option<Position>, AgentError> {
-        if let Some(told) = self.log.ask_there_blocking(&ChangeAgent {
+        at_once(self.change_by(name, change, Waiting::Blocking))
+    }
+
+    async fn change_by(
+        &self,
+        name: &str,
+        change: &AgentChange,
+        waiting: Waiting,
+    ) -> Result<Option<Position>, AgentError> {
+        let ask = || ChangeAgent {
             name: name.to_owned(),
             change: change.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         for _ in 0..REDECIDED {
-            let done = self.changing(name, change)?.run_blocking(&self.log)?;
+            let done = self
+                .changing(name, change)?
+                .run_by(&self.log, waiting)
+                .await?;
             if let Some(answer) = self.done(name, done) {
                 return answer;
             }

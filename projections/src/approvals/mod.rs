@@ -42,7 +42,7 @@ pub use request::{ApprovalRequest, MAX_REVIEWERS_LEN};
 pub(crate) use decide::{Asks, Blocked, gate_of_fork};
 
 use crate::asks::{ExpireApproval, VoteApproval, WithdrawApproval};
-use crate::command::{Command, Waiting, at_once};
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::effects::EffectId;
 use crate::events::{ApprovalDecided, ApprovalExpired, ApprovalVoted};
 use crate::rows::ApprovalRow;
@@ -213,22 +213,7 @@ impl Approvals {
         is_yes: bool,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&VoteApproval {
-                request,
-                is_yes,
-                comment: comment.map(str::to_owned),
-            })
-            .await
-        {
-            return told;
-        }
-        let voted = self
-            .voting(request, is_yes, comment)?
-            .run(&self.log)
-            .await?;
-        self.voted(voted)
+        self.vote_by(request, is_yes, comment, Waiting::Async).await
     }
 
     /// [`vote`](Self::vote) for callers without a runtime.
@@ -242,16 +227,29 @@ impl Approvals {
         is_yes: bool,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self.log.ask_there_blocking(&VoteApproval {
+        at_once(self.vote_by(request, is_yes, comment, Waiting::Blocking))
+    }
+
+    async fn vote_by(
+        &self,
+        request: Position,
+        is_yes: bool,
+        comment: Option<&str>,
+        waiting: Waiting,
+    ) -> Result<Approval, ApprovalError> {
+        let ask = || VoteApproval {
             request,
             is_yes,
             comment: comment.map(str::to_owned),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         let voted = self
             .voting(request, is_yes, comment)?
-            .run_blocking(&self.log)?;
+            .run_by(&self.log, waiting)
+            .await?;
         self.voted(voted)
     }
 
@@ -266,9 +264,6 @@ impl Approvals {
     ///
     /// What is answered survives power loss.
     pub async fn expire(&self, request: Position) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self.log.ask_there(&ExpireApproval { request }).await {
-            return told;
-        }
         self.expire_by(request, Waiting::Async).await
     }
 
@@ -278,9 +273,6 @@ impl Approvals {
     ///
     /// As [`expire`](Self::expire).
     pub fn expire_blocking(&self, request: Position) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self.log.ask_there_blocking(&ExpireApproval { request }) {
-            return told;
-        }
         at_once(self.expire_by(request, Waiting::Blocking))
     }
 
@@ -289,6 +281,11 @@ impl Approvals {
         request: Position,
         waiting: Waiting,
     ) -> Result<Approval, ApprovalError> {
+        let ask = || ExpireApproval { request };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
+            return told;
+        }
+
         let expired = self.expiring(request)?.run_by(&self.log, waiting).await?;
         match expired {
             Voted::Expired(found) => Ok(Approval::of(*found, self.log.steady_us())),
@@ -311,18 +308,7 @@ impl Approvals {
         request: Position,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&WithdrawApproval {
-                request,
-                comment: comment.map(str::to_owned),
-            })
-            .await
-        {
-            return told;
-        }
-        let command = self.withdrawing(request, comment)?;
-        self.voted(command.run(&self.log).await?)
+        self.withdraw_by(request, comment, Waiting::Async).await
     }
 
     /// [`withdraw`](Self::withdraw) for callers without a runtime.
@@ -335,14 +321,25 @@ impl Approvals {
         request: Position,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self.log.ask_there_blocking(&WithdrawApproval {
+        at_once(self.withdraw_by(request, comment, Waiting::Blocking))
+    }
+
+    async fn withdraw_by(
+        &self,
+        request: Position,
+        comment: Option<&str>,
+        waiting: Waiting,
+    ) -> Result<Approval, ApprovalError> {
+        let ask = || WithdrawApproval {
             request,
             comment: comment.map(str::to_owned),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         let command = self.withdrawing(request, comment)?;
-        self.voted(command.run_blocking(&self.log)?)
+        self.voted(command.run_by(&self.log, waiting).await?)
     }
 
     /// Records what follows from every request that expired; answers how many did.

@@ -4,7 +4,7 @@ use super::decide::{self, Asked, MODES};
 use super::fold::{APPROVE, ESCALATE, REJECT};
 use super::{Approval, ApprovalError, Approvals};
 use crate::asks::RequestApproval;
-use crate::command::Command;
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::effects::Claim;
 use crate::events::ApprovalRequested;
 use crate::events::control::approval as field;
@@ -118,22 +118,7 @@ impl Approvals {
     ///
     /// What is answered survives power loss.
     pub async fn request(&self, request: &ApprovalRequest) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&RequestApproval {
-                request: request.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        for _ in 0..REDECIDED {
-            let asked = self.asking(request)?.run(&self.log).await?;
-            if let Some(approval) = self.asked(asked)? {
-                return Ok(approval);
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.request_by(request, Waiting::Async).await
     }
 
     /// [`request`](Self::request) for callers without a runtime.
@@ -142,13 +127,23 @@ impl Approvals {
     ///
     /// As [`request`](Self::request).
     pub fn request_blocking(&self, request: &ApprovalRequest) -> Result<Approval, ApprovalError> {
-        if let Some(told) = self.log.ask_there_blocking(&RequestApproval {
+        at_once(self.request_by(request, Waiting::Blocking))
+    }
+
+    async fn request_by(
+        &self,
+        request: &ApprovalRequest,
+        waiting: Waiting,
+    ) -> Result<Approval, ApprovalError> {
+        let ask = || RequestApproval {
             request: request.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         for _ in 0..REDECIDED {
-            let asked = self.asking(request)?.run_blocking(&self.log)?;
+            let asked = self.asking(request)?.run_by(&self.log, waiting).await?;
             if let Some(approval) = self.asked(asked)? {
                 return Ok(approval);
             }

@@ -63,7 +63,7 @@ pub use owner::{Budget, Exceeded, MAX_NESTING, MAX_OWNER_LEN, Owner, OwnerId};
 use crate::asks::{
     ChargeBudget, OpenBudget, ReleaseBudget, ReserveBudget, SettleBudget, SpendBudget, SweepBudgets,
 };
-use crate::command::{Command, Waiting, at_once};
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::BudgetOpened;
 use crate::lease::{Hold, LENGTHS, MAX_HOLDER_LEN};
 use crate::settings::{InForce, Settings};
@@ -150,10 +150,7 @@ impl Budgets {
     ///
     /// What is answered survives power loss.
     pub async fn open(&self, open: &Open) -> Result<Opened, BudgetError> {
-        if let Some(told) = self.log.ask_there(&OpenBudget { open: open.clone() }).await {
-            return told;
-        }
-        self.opening(open, Waiting::Async).await
+        self.open_by(open, Waiting::Async).await
     }
 
     /// [`open`](Self::open) for callers without a runtime.
@@ -162,13 +159,16 @@ impl Budgets {
     ///
     /// As [`open`](Self::open).
     pub fn open_blocking(&self, open: &Open) -> Result<Opened, BudgetError> {
-        if let Some(told) = self
-            .log
-            .ask_there_blocking(&OpenBudget { open: open.clone() })
-        {
+        at_once(self.open_by(open, Waiting::Blocking))
+    }
+
+    async fn open_by(&self, open: &Open, waiting: Waiting) -> Result<Opened, BudgetError> {
+        let ask = || OpenBudget { open: open.clone() };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        at_once(self.opening(open, Waiting::Blocking))
+
+        self.opening(open, waiting).await
     }
 
     /// Holds something back, if it fits into every limit of the owner and of those above it.
@@ -192,19 +192,8 @@ impl Budgets {
         amounts: &Amounts,
         hold: Hold,
     ) -> Result<Reserved, BudgetError> {
-        let owner = owner.into();
-        if let Some(told) = self
-            .log
-            .ask_there(&ReserveBudget {
-                owner: owner.clone(),
-                amounts: amounts.clone(),
-                hold,
-            })
+        self.reserve_by(&owner.into(), amounts, hold, Waiting::Async)
             .await
-        {
-            return told;
-        }
-        self.reserving(&owner, amounts, hold, Waiting::Async).await
     }
 
     /// [`reserve`](Self::reserve) for callers without a runtime.
@@ -218,15 +207,26 @@ impl Budgets {
         amounts: &Amounts,
         hold: Hold,
     ) -> Result<Reserved, BudgetError> {
-        let owner = owner.into();
-        if let Some(told) = self.log.ask_there_blocking(&ReserveBudget {
+        at_once(self.reserve_by(&owner.into(), amounts, hold, Waiting::Blocking))
+    }
+
+    async fn reserve_by(
+        &self,
+        owner: &Owner,
+        amounts: &Amounts,
+        hold: Hold,
+        waiting: Waiting,
+    ) -> Result<Reserved, BudgetError> {
+        let ask = || ReserveBudget {
             owner: owner.clone(),
             amounts: amounts.clone(),
             hold,
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        at_once(self.reserving(&owner, amounts, hold, Waiting::Blocking))
+
+        self.reserving(owner, amounts, hold, waiting).await
     }
 
     /// Spends something at once, if it fits: a reservation that is settled in the same step.
@@ -243,19 +243,7 @@ impl Budgets {
         owner: impl Into<Owner>,
         amounts: &Amounts,
     ) -> Result<Position, BudgetError> {
-        let owner = owner.into();
-        if let Some(told) = self
-            .log
-            .ask_there(&SpendBudget {
-                owner: owner.clone(),
-                amounts: amounts.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        let charged = self.charging(&owner, amounts, How::Spend, Waiting::Async);
-        Ok(charged.await?.position)
+        self.spend_by(&owner.into(), amounts, Waiting::Async).await
     }
 
     /// [`spend`](Self::spend) for callers without a runtime.
@@ -268,15 +256,25 @@ impl Budgets {
         owner: impl Into<Owner>,
         amounts: &Amounts,
     ) -> Result<Position, BudgetError> {
-        let owner = owner.into();
-        if let Some(told) = self.log.ask_there_blocking(&SpendBudget {
+        at_once(self.spend_by(&owner.into(), amounts, Waiting::Blocking))
+    }
+
+    async fn spend_by(
+        &self,
+        owner: &Owner,
+        amounts: &Amounts,
+        waiting: Waiting,
+    ) -> Result<Position, BudgetError> {
+        let ask = || SpendBudget {
             owner: owner.clone(),
             amounts: amounts.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        let charged = self.charging(&owner, amounts, How::Spend, Waiting::Blocking);
-        Ok(at_once(charged)?.position)
+
+        let charged = self.charging(owner, amounts, How::Spend, waiting);
+        Ok(charged.await?.position)
     }
 
     /// Records what was spent, whatever the limits say; the answer says whether one is exceeded now:
@@ -294,19 +292,7 @@ impl Budgets {
         owner: impl Into<Owner>,
         amounts: &Amounts,
     ) -> Result<Charged, BudgetError> {
-        let owner = owner.into();
-        if let Some(told) = self
-            .log
-            .ask_there(&ChargeBudget {
-                owner: owner.clone(),
-                amounts: amounts.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        self.charging(&owner, amounts, How::Charge, Waiting::Async)
-            .await
+        self.charge_by(&owner.into(), amounts, Waiting::Async).await
     }
 
     /// [`charge`](Self::charge) for callers without a runtime.
@@ -319,14 +305,24 @@ impl Budgets {
         owner: impl Into<Owner>,
         amounts: &Amounts,
     ) -> Result<Charged, BudgetError> {
-        let owner = owner.into();
-        if let Some(told) = self.log.ask_there_blocking(&ChargeBudget {
+        at_once(self.charge_by(&owner.into(), amounts, Waiting::Blocking))
+    }
+
+    async fn charge_by(
+        &self,
+        owner: &Owner,
+        amounts: &Amounts,
+        waiting: Waiting,
+    ) -> Result<Charged, BudgetError> {
+        let ask = || ChargeBudget {
             owner: owner.clone(),
             amounts: amounts.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        at_once(self.charging(&owner, amounts, How::Charge, Waiting::Blocking))
+
+        self.charging(owner, amounts, How::Charge, waiting).await
     }
 
     /// Records what something cost that was held back, even over the limit, and gives the rest back.
@@ -341,19 +337,7 @@ impl Budgets {
     ///
     /// What is answered survives power loss.
     pub async fn settle(&self, fence: Position, actual: &Amounts) -> Result<Charged, BudgetError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&SettleBudget {
-                fence,
-                actual: actual.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        actual.check()?;
-        let end = End::Settle(actual.clone());
-        self.ending(fence, end, Waiting::Async).await
+        self.settle_by(fence, actual, Waiting::Async).await
     }
 
     /// [`settle`](Self::settle) for callers without a runtime.
@@ -366,15 +350,26 @@ impl Budgets {
         fence: Position,
         actual: &Amounts,
     ) -> Result<Charged, BudgetError> {
-        if let Some(told) = self.log.ask_there_blocking(&SettleBudget {
+        at_once(self.settle_by(fence, actual, Waiting::Blocking))
+    }
+
+    async fn settle_by(
+        &self,
+        fence: Position,
+        actual: &Amounts,
+        waiting: Waiting,
+    ) -> Result<Charged, BudgetError> {
+        let ask = || SettleBudget {
             fence,
             actual: actual.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         actual.check()?;
         let end = End::Settle(actual.clone());
-        at_once(self.ending(fence, end, Waiting::Blocking))
+        self.ending(fence, end, waiting).await
     }
 
     /// Gives back what was held back. Released before, or its lease over, it answers where.
@@ -391,19 +386,7 @@ impl Budgets {
         fence: Position,
         reason: Option<String>,
     ) -> Result<Position, BudgetError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&ReleaseBudget {
-                fence,
-                reason: reason.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        let why = "released";
-        let released = self.ending(fence, End::Release { why, reason }, Waiting::Async);
-        Ok(released.await?.position)
+        self.release_by(fence, reason, Waiting::Async).await
     }
 
     /// [`release`](Self::release) for callers without a runtime.
@@ -416,15 +399,26 @@ impl Budgets {
         fence: Position,
         reason: Option<String>,
     ) -> Result<Position, BudgetError> {
-        if let Some(told) = self.log.ask_there_blocking(&ReleaseBudget {
+        at_once(self.release_by(fence, reason, Waiting::Blocking))
+    }
+
+    async fn release_by(
+        &self,
+        fence: Position,
+        reason: Option<String>,
+        waiting: Waiting,
+    ) -> Result<Position, BudgetError> {
+        let ask = || ReleaseBudget {
             fence,
             reason: reason.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         let why = "released";
-        let released = self.ending(fence, End::Release { why, reason }, Waiting::Blocking);
-        Ok(at_once(released)?.position)
+        let released = self.ending(fence, End::Release { why, reason }, waiting);
+        Ok(released.await?.position)
     }
 
     /// Records every reservation whose lease is over; answers how many there were.

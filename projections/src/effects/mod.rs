@@ -279,16 +279,6 @@ impl Effects {
     ///
     /// What is answered survives power loss.
     pub async fn change(&self, target: &Target, change: &Change) -> Result<Position, EffectError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&ChangeEffect {
-                target: target.clone(),
-                change: change.clone(),
-            })
-            .await
-        {
-            return told;
-        }
         self.change_by(target, change, Waiting::Async).await
     }
 
@@ -302,12 +292,6 @@ impl Effects {
         target: &Target,
         change: &Change,
     ) -> Result<Position, EffectError> {
-        if let Some(told) = self.log.ask_there_blocking(&ChangeEffect {
-            target: target.clone(),
-            change: change.clone(),
-        }) {
-            return told;
-        }
         at_once(self.change_by(target, change, Waiting::Blocking))
     }
 
@@ -317,6 +301,14 @@ impl Effects {
         change: &Change,
         waiting: Waiting,
     ) -> Result<Position, EffectError> {
+        let ask = || ChangeEffect {
+            target: target.clone(),
+            change: change.clone(),
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
+            return told;
+        }
+
         for _ in 0..REDECIDED {
             match self
                 .changing(target, change)?

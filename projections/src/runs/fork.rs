@@ -10,7 +10,7 @@ use super::told::{ancestors, fork_of};
 use super::{ForkPoint, RunError, RunHeld, RunSummary};
 use crate::asks::{ForkRun, RollBackRun};
 use crate::budgets::{self, BudgetError, BudgetLimits, Budgets, Open, Owner, OwnerId};
-use crate::command::{Command, Waiting, at_once};
+use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::{RunForked, RunRolledBack};
 use crate::lease::Moment;
 use crate::rows::RunRow;
@@ -125,9 +125,6 @@ enum Verdict {
 ///
 /// What is answered survives power loss.
 pub async fn fork(log: &Log, fork: &Fork) -> Result<Forked, RunError> {
-    if let Some(told) = log.ask_there(&ForkRun { fork: fork.clone() }).await {
-        return told;
-    }
     forking(log, fork, Waiting::Async).await
 }
 
@@ -137,9 +134,6 @@ pub async fn fork(log: &Log, fork: &Fork) -> Result<Forked, RunError> {
 ///
 /// As [`fork`].
 pub fn fork_blocking(log: &Log, fork: &Fork) -> Result<Forked, RunError> {
-    if let Some(told) = log.ask_there_blocking(&ForkRun { fork: fork.clone() }) {
-        return told;
-    }
     at_once(forking(log, fork, Waiting::Blocking))
 }
 
@@ -154,10 +148,6 @@ pub fn fork_blocking(log: &Log, fork: &Fork) -> Result<Forked, RunError> {
 ///
 /// What is answered survives power loss.
 pub async fn roll_back(log: &Log, back: &RollBack) -> Result<Position, RunError> {
-    let ask = RollBackRun { back: back.clone() };
-    if let Some(told) = log.ask_there(&ask).await {
-        return told;
-    }
     rolling_back(log, back, Waiting::Async).await
 }
 
@@ -167,9 +157,6 @@ pub async fn roll_back(log: &Log, back: &RollBack) -> Result<Position, RunError>
 ///
 /// As [`roll_back`].
 pub fn roll_back_blocking(log: &Log, back: &RollBack) -> Result<Position, RunError> {
-    if let Some(told) = log.ask_there_blocking(&RollBackRun { back: back.clone() }) {
-        return told;
-    }
     at_once(rolling_back(log, back, Waiting::Blocking))
 }
 
@@ -178,6 +165,10 @@ const EVENT: usize = 0;
 pub const MAX_FORKS: usize = 64;
 
 async fn forking(log: &Log, fork: &Fork, waiting: Waiting) -> Result<Forked, RunError> {
+    let ask = || ForkRun { fork: fork.clone() };
+    if let Some(told) = asked(log, waiting, ask).await {
+        return told;
+    }
     let (parent, at) = (fork.from.stream.as_str(), fork.from.at);
     check_point(log, parent, (first_of(log, parent)?, at))?;
     let known = super::get(log, parent)?;
@@ -294,6 +285,10 @@ async fn own_budget(
 }
 
 async fn rolling_back(log: &Log, back: &RollBack, waiting: Waiting) -> Result<Position, RunError> {
+    let ask = || RollBackRun { back: back.clone() };
+    if let Some(told) = asked(log, waiting, ask).await {
+        return told;
+    }
     let stream = back.stream.as_str();
     // What it shares with others is its own, too.
     let first = match ancestors(log, stream)?.last() {

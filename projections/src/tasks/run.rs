@@ -31,16 +31,7 @@ impl Tasks {
         order: &Order,
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
-        if let Some(told) = self.log.ask_there(&self.ordering(order)).await {
-            return granted(order, told?, take);
-        }
-        for _ in 0..REDECIDED {
-            let verdict = self.command(self.asked(order)?)?.run(&self.log).await?;
-            if let Some(answer) = self.answer(order, take(verdict)) {
-                return answer;
-            }
-        }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        self.run_by(order, take, Waiting::Async).await
     }
 
     pub(crate) fn run_blocking<T>(
@@ -48,11 +39,21 @@ impl Tasks {
         order: &Order,
         take: fn(Verdict) -> Result<T, Verdict>,
     ) -> Result<T, TaskError> {
-        if let Some(told) = self.log.ask_there_blocking(&self.ordering(order)) {
+        at_once(self.run_by(order, take, Waiting::Blocking))
+    }
+
+    async fn run_by<T>(
+        &self,
+        order: &Order,
+        take: fn(Verdict) -> Result<T, Verdict>,
+        waiting: Waiting,
+    ) -> Result<T, TaskError> {
+        if let Some(told) = asked(&self.log, waiting, || self.ordering(order)).await {
             return granted(order, told?, take);
         }
         for _ in 0..REDECIDED {
-            let verdict = self.command(self.asked(order)?)?.run_blocking(&self.log)?;
+            let command = self.command(self.asked(order)?)?;
+            let verdict = command.run_by(&self.log, waiting).await?;
             if let Some(answer) = self.answer(order, take(verdict)) {
                 return answer;
             }

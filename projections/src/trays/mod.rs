@@ -170,18 +170,7 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn open(&self, tray: &str) -> Result<Position, TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&OpenTray {
-                scope: self.scope.clone(),
-                tray: tray.to_owned(),
-            })
-            .await
-        {
-            return told;
-        }
-        let changed = self.opening(tray)?.run(&self.log).await?;
-        settled(tray, &changed)
+        self.open_by(tray, Waiting::Async).await
     }
 
     /// [`open`](Self::open) for callers without a runtime.
@@ -190,13 +179,19 @@ impl Trays {
     ///
     /// As [`open`](Self::open).
     pub fn open_blocking(&self, tray: &str) -> Result<Position, TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&OpenTray {
+        at_once(self.open_by(tray, Waiting::Blocking))
+    }
+
+    async fn open_by(&self, tray: &str, waiting: Waiting) -> Result<Position, TrayError> {
+        let ask = || OpenTray {
             scope: self.scope.clone(),
             tray: tray.to_owned(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        let changed = self.opening(tray)?.run_blocking(&self.log)?;
+
+        let changed = self.opening(tray)?.run_by(&self.log, waiting).await?;
         settled(tray, &changed)
     }
 
@@ -211,18 +206,7 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn close(&self, tray: &str) -> Result<Position, TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&CloseTray {
-                scope: self.scope.clone(),
-                tray: tray.to_owned(),
-            })
-            .await
-        {
-            return told;
-        }
-        let changed = self.closing(tray)?.run(&self.log).await?;
-        settled(tray, &changed)
+        self.close_by(tray, Waiting::Async).await
     }
 
     /// [`close`](Self::close) for callers without a runtime.
@@ -231,13 +215,19 @@ impl Trays {
     ///
     /// As [`close`](Self::close).
     pub fn close_blocking(&self, tray: &str) -> Result<Position, TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&CloseTray {
+        at_once(self.close_by(tray, Waiting::Blocking))
+    }
+
+    async fn close_by(&self, tray: &str, waiting: Waiting) -> Result<Position, TrayError> {
+        let ask = || CloseTray {
             scope: self.scope.clone(),
             tray: tray.to_owned(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        let changed = self.closing(tray)?.run_blocking(&self.log)?;
+
+        let changed = self.closing(tray)?.run_by(&self.log, waiting).await?;
         settled(tray, &changed)
     }
 
@@ -252,25 +242,7 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn add(&self, tray: &str, new: &NewTrayTask) -> Result<Created, TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&AddToTray {
-                scope: self.scope.clone(),
-                actor: self.actor.clone(),
-                tray: tray.to_owned(),
-                new: new.clone(),
-            })
-            .await
-        {
-            return told;
-        }
-        for _ in rounds() {
-            let added = self.adding(tray, new)?.run(&self.log).await?;
-            if let Some(answer) = self.added(tray, new, added) {
-                return answer;
-            }
-        }
-        Err(contended())
+        self.add_by(tray, new, Waiting::Async).await
     }
 
     /// [`add`](Self::add) for callers without a runtime.
@@ -279,16 +251,27 @@ impl Trays {
     ///
     /// As [`add`](Self::add).
     pub fn add_blocking(&self, tray: &str, new: &NewTrayTask) -> Result<Created, TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&AddToTray {
+        at_once(self.add_by(tray, new, Waiting::Blocking))
+    }
+
+    async fn add_by(
+        &self,
+        tray: &str,
+        new: &NewTrayTask,
+        waiting: Waiting,
+    ) -> Result<Created, TrayError> {
+        let ask = || AddToTray {
             scope: self.scope.clone(),
             actor: self.actor.clone(),
             tray: tray.to_owned(),
             new: new.clone(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         for _ in rounds() {
-            let added = self.adding(tray, new)?.run_blocking(&self.log)?;
+            let added = self.adding(tray, new)?.run_by(&self.log, waiting).await?;
             if let Some(answer) = self.added(tray, new, added) {
                 return answer;
             }
@@ -307,26 +290,7 @@ impl Trays {
     ///
     /// A claim that is answered survives power loss.
     pub async fn claim(&self, tray: &str, holder: &str, hold: Hold) -> Result<Claim, TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&ClaimOfTray {
-                scope: self.scope.clone(),
-                actor: self.actor.clone(),
-                tray: tray.to_owned(),
-                holder: holder.to_owned(),
-                hold,
-            })
-            .await
-        {
-            return told;
-        }
-        let mut claiming = Claiming::new(tray, holder, hold);
-        loop {
-            let next = self.claiming(&mut claiming)?.run(&self.log).await?;
-            if let Some(answer) = self.claimed(&mut claiming, next) {
-                return answer;
-            }
-        }
+        self.claim_by(tray, holder, hold, Waiting::Async).await
     }
 
     /// [`claim`](Self::claim) for callers without a runtime.
@@ -335,18 +299,33 @@ impl Trays {
     ///
     /// As [`claim`](Self::claim).
     pub fn claim_blocking(&self, tray: &str, holder: &str, hold: Hold) -> Result<Claim, TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&ClaimOfTray {
+        at_once(self.claim_by(tray, holder, hold, Waiting::Blocking))
+    }
+
+    async fn claim_by(
+        &self,
+        tray: &str,
+        holder: &str,
+        hold: Hold,
+        waiting: Waiting,
+    ) -> Result<Claim, TrayError> {
+        let ask = || ClaimOfTray {
             scope: self.scope.clone(),
             actor: self.actor.clone(),
             tray: tray.to_owned(),
             holder: holder.to_owned(),
             hold,
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         let mut claiming = Claiming::new(tray, holder, hold);
         loop {
-            let next = self.claiming(&mut claiming)?.run_blocking(&self.log)?;
+            let next = self
+                .claiming(&mut claiming)?
+                .run_by(&self.log, waiting)
+                .await?;
             if let Some(answer) = self.claimed(&mut claiming, next) {
                 return answer;
             }
@@ -363,20 +342,7 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn renew(&self, task: &TaskId, fence: Position, hold: Hold) -> Result<(), TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&RenewOfTray {
-                task: task.clone(),
-                fence,
-                hold,
-            })
-            .await
-        {
-            return told;
-        }
-        let ask = Ask::Renew { fence, hold };
-        let changed = self.change(task, &ask, (None, Waiting::Async));
-        changed.await.map(drop)
+        self.renew_by(task, fence, hold, Waiting::Async).await
     }
 
     /// [`renew`](Self::renew) for callers without a runtime.
@@ -390,15 +356,28 @@ impl Trays {
         fence: Position,
         hold: Hold,
     ) -> Result<(), TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&RenewOfTray {
+        at_once(self.renew_by(task, fence, hold, Waiting::Blocking))
+    }
+
+    async fn renew_by(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        hold: Hold,
+        waiting: Waiting,
+    ) -> Result<(), TrayError> {
+        let ask = || RenewOfTray {
             task: task.clone(),
             fence,
             hold,
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         let ask = Ask::Renew { fence, hold };
-        at_once(self.change(task, &ask, (None, Waiting::Blocking))).map(drop)
+        let changed = self.change(task, &ask, (None, waiting));
+        changed.await.map(drop)
     }
 
     /// The holder has done it. Doing so again is no other answer.
@@ -417,21 +396,7 @@ impl Trays {
         fence: Position,
         summary: &str,
     ) -> Result<Position, TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&CompleteOfTray {
-                actor: self.actor.clone(),
-                task: task.clone(),
-                fence,
-                summary: summary.to_owned(),
-            })
-            .await
-        {
-            return told;
-        }
-        let ask = Ask::Complete(fence);
-        let changed = self.change(task, &ask, (Some(summary), Waiting::Async));
-        Ok(changed.await?.unwrap_or(fence))
+        self.complete_by(task, fence, summary, Waiting::Async).await
     }
 
     /// [`complete`](Self::complete) for callers without a runtime.
@@ -445,17 +410,29 @@ impl Trays {
         fence: Position,
         summary: &str,
     ) -> Result<Position, TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&CompleteOfTray {
+        at_once(self.complete_by(task, fence, summary, Waiting::Blocking))
+    }
+
+    async fn complete_by(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        summary: &str,
+        waiting: Waiting,
+    ) -> Result<Position, TrayError> {
+        let ask = || CompleteOfTray {
             actor: self.actor.clone(),
             task: task.clone(),
             fence,
             summary: summary.to_owned(),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
+
         let ask = Ask::Complete(fence);
-        let changed = self.change(task, &ask, (Some(summary), Waiting::Blocking));
-        Ok(at_once(changed)?.unwrap_or(fence))
+        let changed = self.change(task, &ask, (Some(summary), waiting));
+        Ok(changed.await?.unwrap_or(fence))
     }
 
     /// The holder gives it back: it can be claimed again, with its next attempt, or is a dead letter
@@ -470,20 +447,7 @@ impl Trays {
     ///
     /// What is answered survives power loss.
     pub async fn release(&self, task: &TaskId, fence: Position) -> Result<Position, TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&ReleaseOfTray {
-                actor: self.actor.clone(),
-                task: task.clone(),
-                fence,
-                failed: None,
-            })
-            .await
-        {
-            return told;
-        }
-        self.give_back(task, (fence, RELEASED), (None, Waiting::Async))
-            .await
+        self.release_by(task, fence, Waiting::Async).await
     }
 
     /// [`release`](Self::release) for callers without a runtime.
@@ -492,15 +456,27 @@ impl Trays {
     ///
     /// As [`release`](Self::release).
     pub fn release_blocking(&self, task: &TaskId, fence: Position) -> Result<Position, TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&ReleaseOfTray {
+        at_once(self.release_by(task, fence, Waiting::Blocking))
+    }
+
+    async fn release_by(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        waiting: Waiting,
+    ) -> Result<Position, TrayError> {
+        let ask = || ReleaseOfTray {
             actor: self.actor.clone(),
             task: task.clone(),
             fence,
             failed: None,
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        at_once(self.give_back(task, (fence, RELEASED), (None, Waiting::Blocking)))
+
+        self.give_back(task, (fence, RELEASED), (None, waiting))
+            .await
     }
 
     /// The work failed: as [`release`](Self::release), with what went wrong.
@@ -518,20 +494,7 @@ impl Trays {
         fence: Position,
         why: &str,
     ) -> Result<Position, TrayError> {
-        if let Some(told) = self
-            .log
-            .ask_there(&ReleaseOfTray {
-                actor: self.actor.clone(),
-                task: task.clone(),
-                fence,
-                failed: Some(why.to_owned()),
-            })
-            .await
-        {
-            return told;
-        }
-        self.give_back(task, (fence, FAILED), (Some(why), Waiting::Async))
-            .await
+        self.fail_by(task, fence, why, Waiting::Async).await
     }
 
     /// [`fail`](Self::fail) for callers without a runtime.
@@ -545,15 +508,28 @@ impl Trays {
         fence: Position,
         why: &str,
     ) -> Result<Position, TrayError> {
-        if let Some(told) = self.log.ask_there_blocking(&ReleaseOfTray {
+        at_once(self.fail_by(task, fence, why, Waiting::Blocking))
+    }
+
+    async fn fail_by(
+        &self,
+        task: &TaskId,
+        fence: Position,
+        why: &str,
+        waiting: Waiting,
+    ) -> Result<Position, TrayError> {
+        let ask = || ReleaseOfTray {
             actor: self.actor.clone(),
             task: task.clone(),
             fence,
             failed: Some(why.to_owned()),
-        }) {
+        };
+        if let Some(told) = asked(&self.log, waiting, ask).await {
             return told;
         }
-        at_once(self.give_back(task, (fence, FAILED), (Some(why), Waiting::Blocking)))
+
+        self.give_back(task, (fence, FAILED), (Some(why), waiting))
+            .await
     }
 
     async fn change(

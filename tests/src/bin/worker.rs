@@ -169,7 +169,8 @@ impl ByCommand {
         let (exit, answers, code) = self.command.ended(words);
         match exit {
             6 => Ok(Told::Lost),
-            7 if is_lost(&code) => Ok(Told::Lost),
+            // What is recorded is looked up, or found done.
+            7 if is_lost(&code) || code == "recorded_unread" => Ok(Told::Lost),
             _ if exits.contains(&exit) => Ok(Told::Answer((exit, answers))),
             _ => Err(format!("{words:?} ended with {exit} {code}: {answers:?}").into()),
         }
