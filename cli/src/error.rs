@@ -136,6 +136,7 @@ from_log_errors!(
     runstone::AppendError,
     runstone::ReadError,
     runstone::LoadError,
+    runstone::replay::again::RecordingError,
     runstone::pack::PackError,
     runstone::EvidenceError,
     runstone::EraseError,

@@ -59,8 +59,9 @@ pub mod pack;
 
 pub use agent::{
     CallError, EffectCall, HelperEnd, HelperError, HelperExit, HelperOptions, HelperTask, Inbox,
-    LetGo, Pause, Retired, Run, RunBuilder, Runstone, Session, Sleeper, Status, Step, StepError,
-    StepReport, Tool, helper_loop, helper_loop_blocking, run_helper, run_helper_blocking,
+    LetGo, NotAnswered, Pause, Retired, Run, RunAgainError, RunBuilder, Runstone, Session, Sleeper,
+    Status, Step, StepError, StepReport, Tool, helper_loop, helper_loop_blocking, run_again,
+    run_again_blocking, run_helper, run_helper_blocking,
 };
 pub use options::Options;
 

@@ -61,6 +61,11 @@ With --open it is something else: the content of the events that the query names
 --json prints it, for people and other tools; nothing can be loaded from it. Which events were shown, and to whom, is \
 recorded before they are written, so that recipients can be told of an erasure.
 
+With --calls it is a recording: the steps and calls of a run and what they were answered, in the clear and recorded as shown \
+likewise, for its program to run again against in a test.
+
+  runstone export --calls run-7 -o tests/recordings/run-7.jsonl
+
 A query is items joined by \" or \"; an item is stream=S, type=a.b,c.*, tag=k:v, source=S, principal=P, authority=A, \
 scope=S, causation=ID, correlation=ID joined by ;";
 
@@ -77,7 +82,11 @@ pub(crate) struct ExportArgs {
     /// Write the content in the clear, which is recorded as a disclosure
     #[arg(long)]
     pub(crate) open: bool,
+    /// Write what this run called and was answered, in the clear, for its program to run again
+    /// against; the runs that it spawned too. Can be given several times
+    #[arg(long, value_name = "STREAM", conflicts_with_all = ["query", "open"])]
+    pub(crate) calls: Vec<String>,
     /// A code for who gets the content, recorded for ever: not a person's name
-    #[arg(long, value_name = "CODE", requires = "open")]
+    #[arg(long, value_name = "CODE")]
     pub(crate) recipient: Option<String>,
 }

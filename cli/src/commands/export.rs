@@ -6,6 +6,7 @@ use crate::error::{Exit, Failure, Report};
 use crate::files;
 use crate::output::{Output, Progress, base64, bytes, count, write_record};
 use crate::session::{Access, Session};
+use runstone::replay::again::Recording;
 use runstone::{ExportReport, Log, Query, ReadError, Record};
 use serde::Serialize;
 use std::fs::File;
@@ -29,6 +30,13 @@ struct Opened<'a> {
 }
 
 #[derive(Serialize)]
+struct CallsWritten<'a> {
+    file: &'a Path,
+    runs: usize,
+    items: usize,
+}
+
+#[derive(Serialize)]
 struct Loaded<'a> {
     log: &'a Path,
     log_id: String,
@@ -40,8 +48,15 @@ struct Loaded<'a> {
 }
 
 pub(crate) fn export(session: &Session, args: &ExportArgs) -> Result<Exit, Failure> {
+    if !args.calls.is_empty() {
+        return calls(session, args);
+    }
     let query = args.query.clone();
     let query = query.unwrap_or_else(Query::everything);
+    if args.recipient.is_some() && !args.open {
+        let why = "--recipient says who is shown content: it goes with --open or --calls";
+        return Err(Report::usage(why).into());
+    }
     if args.open {
         return open(session, args, &query);
     }
@@ -150,6 +165,36 @@ fn open(session: &Session, args: &ExportArgs, query: &Query) -> Result<Exit, Fai
         })?;
     }
     Ok(worst.unwrap_or(Exit::Done))
+}
+
+/// What runs called and were answered.
+fn calls(session: &Session, args: &ExportArgs) -> Result<Exit, Failure> {
+    let bar = Progress::events(&session.output, "reading");
+    let recording = session.with(Access::Write, |log| {
+        let recording = Recording::of(log, &args.calls)?;
+        // That it is shown is recorded before it is.
+        let query = Recording::query(log, &args.calls)?;
+        let shown = |_| Ok::<_, Failure>(());
+        let recipient = args.recipient.as_deref();
+        log.export_open(&query, recipient, shown, &|done, all| bar.set(done, all))?;
+        Ok::<_, Failure>(recording)
+    })?;
+    drop(bar);
+    let mut lines = Vec::new();
+    recording
+        .write(&mut lines)
+        .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
+    to_output(args.output.as_deref(), |put| put(&lines))?;
+    if let Some(file) = &args.output {
+        let runs = recording.runs.len();
+        let items: usize = recording.runs.values().map(|run| run.items.len()).sum();
+        let answer = CallsWritten { file, runs, items };
+        session.output.answer(&answer, || {
+            let file = file.display();
+            format!("{file}: {items} steps and calls of {runs} runs, in the clear")
+        })?;
+    }
+    Ok(Exit::Done)
 }
 
 pub(crate) fn load(session: &Session, file: &Path) -> Result<Exit, Failure> {

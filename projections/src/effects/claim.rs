@@ -42,6 +42,9 @@ pub struct Claim {
     pub(super) fresh: Fresh,
     #[schemars(with = "Option<String>")]
     pub(super) event_id: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub(super) causation: Option<Uuid>,
     pub(super) run: Option<RunHeld>,
     pub(super) needs_approval: bool,
     pub(super) budgets: Vec<(Spender, Amounts)>,
@@ -89,6 +92,7 @@ impl Claim {
             hold: Hold::Default,
             fresh: Fresh::Forever,
             event_id: None,
+            causation: None,
             run: None,
             needs_approval: false,
             budgets: Vec::new(),
@@ -193,6 +197,12 @@ impl Claim {
         self
     }
 
+    /// The event that the call is made because of, such as the beginning of a step.
+    pub fn causation(mut self, id: Uuid) -> Self {
+        self.causation = Some(id);
+        self
+    }
+
     /// As it counts for a holder in another process.
     pub(crate) fn seen_afar(mut self) -> Self {
         self.hold = self.hold.seen_afar();
@@ -279,6 +289,25 @@ impl Claim {
     /// What is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The arguments as JSON, if it has any.
+    pub fn args_given(&self) -> Option<&[u8]> {
+        self.args.as_deref()
+    }
+
+    /// The key as text, as it is recorded.
+    ///
+    /// # Errors
+    ///
+    /// [`EffectError::Key`] and [`EffectError::Args`] if there is none.
+    pub fn key_text(&self) -> Result<String, EffectError> {
+        Ok(Key::of(self)?.text)
+    }
+
+    /// Whether a stored result is given again for ever.
+    pub fn is_fresh_forever(&self) -> bool {
+        self.fresh == Fresh::Forever
     }
 }
 

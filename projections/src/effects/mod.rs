@@ -381,17 +381,17 @@ impl Effects {
             };
             Draft::new(event).keyed(tag.clone())
         };
-        let of = |event| NewEvent::typed(event, claim.stream.as_str());
-        let mut claimed = of(&claimed)?;
+        let mut claimed = NewEvent::typed(&claimed, claim.stream.as_str())?;
         claimed.event_id = claim.event_id;
+        let mut refused = NewEvent::typed(&refused, claim.stream.as_str())?;
+        (claimed.causation, refused.causation) = (claim.causation, claim.causation);
         let mut candidates = vec![
             draft(claimed).control(control).keyed(digest).keyed(binding),
             draft(NewEvent::typed(
                 &EffectOutcomeUnknown::default(),
                 claim.stream.as_str(),
             )?),
-            draft(NewEvent::typed(&refused, claim.stream.as_str())?)
-                .keyed(claim.to_approve(field::TO_APPROVE)?),
+            draft(refused).keyed(claim.to_approve(field::TO_APPROVE)?),
         ];
         let (stream, scope) = (claim.stream.as_str(), claim.scope.as_deref());
         for used in &terms.uses {

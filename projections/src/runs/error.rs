@@ -52,6 +52,12 @@ pub enum RunError {
         /// Stream of the run.
         stream: String,
     },
+    /// A program that runs again begins a run that its recording has not.
+    #[error("run `{stream}` is not in the recording that the program runs against")]
+    NotRecorded {
+        /// The stream.
+        stream: String,
+    },
     /// It is a fork of a fork of a fork, and so on, too often.
     #[error(
         "run `{stream}` is the end of a chain of {limit} forks already; fork an earlier one, or begin a run of its own"
@@ -149,6 +155,7 @@ impl RunError {
             Self::NotFound { .. } => "run_not_found",
             Self::Stale { .. } => "stale_run",
             Self::NotOfRun { .. } => "not_of_run",
+            Self::NotRecorded { .. } => "run_not_recorded",
             Self::TooManyForks { .. } => "too_many_forks",
             Self::TooLong { .. } => "name_too_long",
             Self::OtherBudget { .. } => "run_budget",
@@ -179,6 +186,7 @@ impl RunError {
             Self::NotAllowed { .. } => ErrorKind::Keys,
             Self::Session(error) => error.kind(),
             Self::NotOfRun { .. }
+            | Self::NotRecorded { .. }
             | Self::NotOfFork { .. }
             | Self::TooManyForks { .. }
             | Self::TooLong { .. }

@@ -1,7 +1,9 @@
 //! A call that happens once.
 
+use super::again::{NotAnswered, args_of};
 use super::approval::{self, Ask};
 use super::block::{block_on, within};
+use super::branch::{self, InStep};
 use super::guard::{Claiming, Guard};
 use super::handle::Runstone;
 use super::run::{Run, is_doubtful, new_id};
@@ -12,6 +14,7 @@ use runstone_projections::effects::{
     Change, Claim, Claimed, Class, Effect, EffectError, Executed, Found, Fresh, KeySource, Outcome,
 };
 use runstone_projections::events::ErrorSaid;
+use runstone_replay::again::{Answer, Called, Turn};
 use runstone_store::{AppendError, ErrorKind, Query, Read};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -69,6 +72,9 @@ pub enum CallError<E: Debug + Display> {
     /// People could not be asked about it. It was not called.
     #[error(transparent)]
     Approval(#[from] ApprovalError),
+    /// It runs again, and has no recorded result.
+    #[error(transparent)]
+    Again(#[from] NotAnswered),
     /// No randomness for the claim's id.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -85,6 +91,7 @@ impl<E: Debug + Display> CallError<E> {
             Self::Result { .. } => "result_rejected",
             Self::Reconcile { .. } => "reconcile_failed",
             Self::Approval(error) => error.code(),
+            Self::Again(error) => error.code(),
             Self::Entropy(_) => "entropy_unavailable",
         }
     }
@@ -95,6 +102,7 @@ impl<E: Debug + Display> CallError<E> {
             Self::Tool(_) | Self::Result { .. } | Self::Reconcile { .. } => ErrorKind::Refused,
             Self::Effect(error) => error.kind(),
             Self::Approval(error) => error.kind(),
+            Self::Again(error) => error.kind(),
             Self::Replay { .. } => ErrorKind::Usage,
             Self::Unrecorded { source, .. } => source.kind(),
             Self::Entropy(_) => ErrorKind::Storage,
@@ -105,9 +113,11 @@ impl<E: Debug + Display> CallError<E> {
     /// failed may be called again if it was not executed, which is for its caller to know.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Tool(_) | Self::Replay { .. } | Self::Unrecorded { .. } | Self::Result { .. } => {
-                false
-            }
+            Self::Tool(_)
+            | Self::Replay { .. }
+            | Self::Unrecorded { .. }
+            | Self::Result { .. }
+            | Self::Again(_) => false,
             Self::Effect(error) => error.is_retryable(),
             Self::Approval(error) => error.is_retryable(),
             Self::Reconcile { .. } => true,
@@ -180,8 +190,16 @@ impl EffectCall {
         mut self,
         ask: impl FnOnce(ApprovalRequest) -> ApprovalRequest + Send + 'static,
     ) -> Self {
+        if self.runs_again() {
+            return self;
+        }
         self.ask = Some(Box::new(ask));
         self.with(Claim::needs_approval)
+    }
+
+    /// What people and budgets said is in the recording then, and they are not asked.
+    fn runs_again(&self) -> bool {
+        self.run.inner.runstone.again().is_some()
     }
 
     fn with(mut self, change: impl FnOnce(Claim) -> Claim) -> Self {
@@ -230,6 +248,9 @@ impl EffectCall {
     /// It is called only if the owner may spend this besides. The budget of its run is asked in any
     /// case.
     pub fn budget(self, owner: impl Into<Owner>, amounts: Amounts) -> Self {
+        if self.runs_again() {
+            return self;
+        }
         self.with(|claim| claim.budget(owner, amounts))
     }
 
@@ -353,10 +374,23 @@ impl EffectCall {
     {
         let mut this = self;
         let (check, cost) = (this.check.take(), this.cost.take());
+        let step = branch::current(this.run.id());
+        let called = this.placed(step.as_deref())?;
         let mut guard = match this.begin().await? {
             Begun::Done(outcome) => return replayed(&outcome),
             Begun::Held(guard) => guard,
         };
+        if let Some(called) = called {
+            let run = guard.run.clone();
+            let step = step.as_ref().map(|step| &step.step);
+            if let Some(again) = run.inner.runstone.again() {
+                let turn = again.call(run.id(), step, &called).await;
+                match turn.map_err(NotAnswered::Diverged)? {
+                    (Turn::Live, _) => {}
+                    (turn, _ending) => return answered(guard, turn, check).await,
+                }
+            }
+        }
         guard.begun = true;
         let answer = call().await;
         let change = match &answer {
@@ -403,6 +437,31 @@ impl EffectCall {
         E: Debug + Display,
     {
         block_on(self.call(|| ready(call())))
+    }
+
+    /// It is made in the step in which its caller is. If that runs again: what it is told by.
+    fn placed(&mut self, step: Option<&InStep>) -> Result<Option<Called>, EffectError> {
+        if let Some(step) = step {
+            self.claim = self.claim.clone().causation(step.event_id);
+        }
+        let Some(again) = self.run.inner.runstone.again() else {
+            return Ok(None);
+        };
+        let called = Called {
+            name: self.claim.name().to_owned(),
+            args: args_of(self.claim.args_given()),
+            key: Some(self.claim.key_text()?),
+        };
+        // A read was made again if it was recorded again, however fresh its result is now.
+        let step = step.map(|step| &step.step);
+        if !self.claim.is_fresh_forever() {
+            if again.tape.has(self.run.id(), step, &called) {
+                self.claim = self.claim.clone().fresh(Fresh::For(0));
+            } else if !again.tape.goes_on_live() {
+                self.claim = self.claim.clone().fresh(Fresh::Forever);
+            }
+        }
+        Ok(Some(called))
     }
 
     async fn begin<E: Debug + Display>(mut self) -> Result<Begun, CallError<E>> {
@@ -539,6 +598,66 @@ fn taken<T: Serialize>(result: &T, check: Option<Check>) -> Change {
     Change::Complete {
         result: Some(json),
         rejected,
+    }
+}
+
+/// Records what was recorded of a call before, and gives it to its caller.
+async fn answered<T: DeserializeOwned, E: Debug + Display>(
+    mut guard: Box<Guard>,
+    turn: Turn,
+    check: Option<Check>,
+) -> Result<T, CallError<E>> {
+    let name = guard.held.name.clone();
+    let (position, answer) = match turn {
+        Turn::Answer {
+            position, answer, ..
+        } => (position, answer),
+        // It is not called for anything else.
+        _ => (guard.held.fence.get(), Answer::Unknown),
+    };
+    let change = match answer {
+        Answer::Completed { result, rejected } => {
+            let json = result.map(|result| result.get().as_bytes().to_vec());
+            let rejected = match (check, &json) {
+                (Some(check), Some(json)) => check(json).err(),
+                _ => rejected,
+            };
+            Change::Complete {
+                result: json,
+                rejected,
+            }
+        }
+        Answer::Failed { error, executed } => Change::Fail {
+            error,
+            // What became of a call that may have been executed is in the recording as well.
+            executed: Some(match executed {
+                Some(Executed::Yes) => Executed::Yes,
+                _ => Executed::No,
+            }),
+        },
+        Answer::Refused { why } => {
+            return Err(NotAnswered::Refused {
+                name,
+                why,
+                position,
+            }
+            .into());
+        }
+        Answer::Erased => {
+            let position = Position::new(position);
+            return Err(EffectError::ResultErased { position }.into());
+        }
+        _ => return Err(NotAnswered::Unknown { name, position }.into()),
+    };
+    let recorded = guard.settle(&change).await?;
+    match change {
+        Change::Fail { error, .. } => Err(NotAnswered::Failed { error, position }.into()),
+        Change::Complete {
+            rejected: Some(why),
+            ..
+        } => Err(CallError::Result { name, why }),
+        Change::Complete { result, .. } => decoded(recorded, result.as_deref().unwrap_or(b"null")),
+        _ => Err(NotAnswered::Unknown { name, position }.into()),
     }
 }
 

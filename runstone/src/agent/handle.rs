@@ -1,5 +1,6 @@
 //! The handle.
 
+use super::again::Again;
 use super::inbox::Inbox;
 use super::renew::{Kept, Renewals, What};
 use super::run::RunBuilder;
@@ -30,6 +31,8 @@ struct Inner {
     renewals: Renewals,
     /// As long as somebody has a handle.
     server: Option<Arc<Server>>,
+    /// What a program that runs again is answered by.
+    again: Option<Arc<Again>>,
 }
 
 impl Runstone {
@@ -97,7 +100,8 @@ impl Runstone {
     /// [`AppendError::Keys`] if nobody with this id and key is enrolled.
     pub fn with_credential(&self, credential: &Credential) -> Result<Self, AppendError> {
         let log = self.inner.log.with_credential(credential)?;
-        Ok(Self::new(log, self.inner.server.clone()))
+        let (server, again) = (self.inner.server.clone(), self.inner.again.clone());
+        Ok(Self::new(log, server, again))
     }
 
     /// Stops serving the log, drains what waits, signs and closes it; see [`Log::close_blocking`].
@@ -134,7 +138,7 @@ impl Runstone {
     pub fn serve(log: Log, path: impl AsRef<Path>, limits: Limits) -> Result<Self, AttachError> {
         let endpoints = crate::endpoints();
         let server = Server::start(&log, &socket_of(path.as_ref()), endpoints, limits)?;
-        Ok(Self::new(log, Some(Arc::new(server))))
+        Ok(Self::new(log, Some(Arc::new(server)), None))
     }
 
     /// Keeps what it holds by a lease, which a thread renews; see [`Renewals`].
@@ -142,7 +146,7 @@ impl Runstone {
         self.inner.renewals.keep(&self.inner.log, what, hold)
     }
 
-    fn new(log: Log, server: Option<Arc<Server>>) -> Self {
+    fn new(log: Log, server: Option<Arc<Server>>, again: Option<Arc<Again>>) -> Self {
         use std::fmt::Write as _;
         let mut holder = format!("{}#", log.principal().0);
         for byte in log.opening().id.iter().take(4) {
@@ -156,8 +160,18 @@ impl Runstone {
             holder,
             renewals: Renewals::default(),
             server,
+            again,
         });
         Self { inner }
+    }
+
+    /// The same log, whose runs are answered by a tape.
+    pub(super) fn with_tape(self, again: Again) -> Self {
+        Self::new(self.inner.log.clone(), None, Some(Arc::new(again)))
+    }
+
+    pub(super) fn again(&self) -> Option<&Again> {
+        self.inner.again.as_deref()
     }
 
     /// The log alone.
@@ -173,7 +187,7 @@ impl Runstone {
 
 impl From<Log> for Runstone {
     fn from(log: Log) -> Self {
-        Self::new(log, None)
+        Self::new(log, None, None)
     }
 }
 

@@ -9,10 +9,13 @@
 //!                                                               '-- finish, pause
 //!  Runstone --inbox(agent)--> Inbox.wait                          messages, orders to stop
 //!  helper_loop(tray, work, retire)                                claim, work, complete, retire
+//!  run_again(recording, program)                                  the same program, its calls answered
 //! ```
 
+mod again;
 mod approval;
 mod block;
+mod branch;
 mod call;
 mod guard;
 mod handle;
@@ -25,6 +28,7 @@ mod spawn;
 mod step;
 mod tool;
 
+pub use again::{NotAnswered, RunAgainError, run_again, run_again_blocking};
 pub use call::{CallError, EffectCall};
 pub use handle::Runstone;
 pub use helper::{

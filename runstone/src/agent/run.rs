@@ -17,6 +17,7 @@ use runstone_projections::runs::{self, Begin, Begun, Fork, RollBack, RunError, R
 use runstone_projections::sessions::{self, Document, Since};
 use runstone_store::{AppendError, Log};
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -243,6 +244,22 @@ impl RunBuilder {
         Ok(())
     }
 
+    /// If the program runs again: it begins anew whatever is recorded of it, and what it may spend is
+    /// in the recording. The answer is the document that its session begins with, if it had one.
+    fn begin_again(&mut self) -> Result<Option<Value>, RunError> {
+        let Some(again) = self.runstone.again() else {
+            return Ok(None);
+        };
+        let stream = self.begin.stream.as_str();
+        let begun = again.tape.begin(stream);
+        let document = begun.map_err(|_| RunError::NotRecorded {
+            stream: stream.to_owned(),
+        })?;
+        self.begin.may_start |= runs::get(&self.runstone, stream)?.is_none();
+        (self.begin.budget, self.fork_of) = (None, None);
+        Ok(document)
+    }
+
     async fn begin(
         mut self,
         id: String,
@@ -251,6 +268,7 @@ impl RunBuilder {
     ) -> Result<Run, RunError> {
         self.begin.stream = id;
         (self.begin.may_start, self.begin.may_resume) = (may_start, may_resume);
+        let seed = self.begin_again()?;
         if let Some((of, at)) = self.fork_of.take().filter(|_| may_start) {
             self.fork(of, at).await?;
         }
@@ -297,8 +315,12 @@ impl RunBuilder {
         let run = Run {
             inner: Arc::new(inner),
         };
-        if is_resumed {
-            run.hear_decision().await?;
+        match seed {
+            Some(document) if !is_resumed => {
+                run.session().patch(&document).await?;
+            }
+            _ if is_resumed => run.hear_decision().await?,
+            _ => {}
         }
         Ok(run)
     }

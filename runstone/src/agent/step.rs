@@ -1,14 +1,17 @@
 //! A step of a workflow, done once a run.
 
+use super::again::Ending;
 use super::block::block_on;
-use super::run::{Run, raw};
-use runstone_codec::{Control, Draft, Keyed, Position, TypedEvent};
+use super::branch::{self, InStep};
+use super::run::{Run, new_id, raw};
+use runstone_codec::{Control, Draft, EntropyError, Keyed, NewEvent, Position, TypedEvent};
 use runstone_projections::events::{
     ErrorSaid, LlmCallCompleted, StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped,
     StepStarted, control, step_keys,
 };
 use runstone_projections::runs::{RunError, Told};
 use runstone_projections::upcasters;
+use runstone_replay::again::{Branch, Divergence};
 use runstone_store::{ErrorKind, Item, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +19,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use std::fmt::{Debug, Display};
 use std::future::{Future, ready};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 /// A node of a workflow: what it is, and then [`run`](Self::run).
 #[derive(Debug)]
@@ -113,8 +116,15 @@ impl Step {
             attempt,
         };
         let attempted = Control::new().u64(control::STEP_ATTEMPT, attempt);
-        self.record(&started, attempted.clone()).await?;
-        match work().await {
+        let (in_step, ending) = self.begin(&started, attempted.clone()).await?;
+        let done = branch::inside(in_step, async move { work().await }).await;
+        if let Some(ending) = &ending {
+            ending.due().await;
+        }
+        if let (Some(again), Err(_)) = (self.run.inner.runstone.again(), &done) {
+            again.tape.failed(self.run.id(), &self.node);
+        }
+        match done {
             Ok(report) => {
                 let (completed, content) = self.completed(&report, attempt)?;
                 let position = self.complete(&completed, report.structured).await?;
@@ -204,6 +214,46 @@ impl Step {
         self.record(&skipped, Control::new()).await
     }
 
+    /// Records that it begins, in the step in which its caller is. If the program runs again, the
+    /// answer is also when it may end.
+    async fn begin<E: Debug + Display>(
+        &self,
+        started: &StepStarted,
+        control: Control,
+    ) -> Result<(Arc<InStep>, Option<Ending<'_>>), StepError<E>> {
+        let outer = branch::current(self.run.id());
+        let again = self.run.inner.runstone.again();
+        let node = self.node.clone();
+        let step = match again {
+            None => Branch {
+                node,
+                attempt: started.attempt,
+            },
+            // One that was dropped, or rolled back, is the same attempt again.
+            Some(again) => Branch {
+                attempt: again.tape.attempt(self.run.id(), &node),
+                node,
+            },
+        };
+        let mut ending = None;
+        if let Some(again) = again {
+            let outer = outer.as_ref().map(|outer| &outer.step);
+            let begun = again.step(self.run.id(), outer, &step).await;
+            ending = begun.map_err(StepError::Diverged)?;
+        }
+        let event_id = new_id()?;
+        let mut event = self.run.event(started)?.id(event_id);
+        event.causation = outer.map(|outer| outer.event_id);
+        self.record_event(event, control).await?;
+        let run = self.run.id().to_owned();
+        let in_step = InStep {
+            run,
+            step,
+            event_id,
+        };
+        Ok((Arc::new(in_step), ending))
+    }
+
     fn completed<T: Serialize>(
         &self,
         report: &StepReport<T>,
@@ -252,7 +302,11 @@ impl Step {
         event: &T,
         control: Control,
     ) -> Result<Position, RunError> {
-        let mut draft = Draft::new(self.run.event(event)?).control(control);
+        self.record_event(self.run.event(event)?, control).await
+    }
+
+    async fn record_event(&self, event: NewEvent, control: Control) -> Result<Position, RunError> {
+        let mut draft = Draft::new(event).control(control);
         for keyed in step_keys(&self.node) {
             draft = draft.keyed(keyed);
         }
@@ -412,6 +466,12 @@ pub enum StepError<E: Debug + Display> {
     /// It is not recorded.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// It runs again, and is not what was recorded here.
+    #[error("{0}")]
+    Diverged(Box<Divergence>),
+    /// No randomness for the id of its beginning.
+    #[error(transparent)]
+    Entropy(#[from] EntropyError),
     /// It was done, and its recorded output is not of the type that is asked for.
     #[error("the recorded output at position {position} is not what is asked for: {why}")]
     Replay {
@@ -430,6 +490,8 @@ impl<E: Debug + Display> StepError<E> {
             Self::InProgress { .. } => "step_in_progress",
             Self::Erased { .. } => "output_erased",
             Self::Run(error) => error.code(),
+            Self::Diverged(_) => "diverged",
+            Self::Entropy(_) => "entropy_unavailable",
             Self::Replay { .. } => "output_of_other_type",
         }
     }
@@ -439,6 +501,8 @@ impl<E: Debug + Display> StepError<E> {
         match self {
             Self::Work(_) | Self::InProgress { .. } | Self::Erased { .. } => ErrorKind::Refused,
             Self::Run(error) => error.kind(),
+            Self::Diverged(_) => ErrorKind::Conflict,
+            Self::Entropy(_) => ErrorKind::Storage,
             Self::Replay { .. } => ErrorKind::Usage,
         }
     }
@@ -449,7 +513,8 @@ impl<E: Debug + Display> StepError<E> {
         match self {
             Self::InProgress { .. } => true,
             Self::Run(error) => error.is_retryable(),
-            Self::Work(_) | Self::Erased { .. } | Self::Replay { .. } => false,
+            Self::Entropy(error) => error.is_retryable(),
+            Self::Work(_) | Self::Erased { .. } | Self::Replay { .. } | Self::Diverged(_) => false,
         }
     }
 }
