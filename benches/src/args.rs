@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Folder on the disk that is measured [default: the system's folder for temporary files].
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
+    /// Folder in which the logs of `state-at-*` are kept, and found again by the next run.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) keep: Option<PathBuf>,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }

@@ -63,6 +63,8 @@ pub(crate) struct Bench {
     disk: TempDir,
     tmpfs: Option<TempDir>,
     images: RefCell<BTreeMap<&'static str, Images>>,
+    /// Where what takes long to make is kept for other runs.
+    keep: Option<PathBuf>,
 }
 
 impl Bench {
@@ -70,6 +72,7 @@ impl Bench {
         sizes: Sizes,
         recordings: Option<Recordings>,
         folder: Option<&Path>,
+        keep: Option<PathBuf>,
     ) -> Result<Self> {
         let name = "runstone-benches-";
         let disk = match folder {
@@ -87,11 +90,17 @@ impl Bench {
             disk,
             tmpfs,
             images: RefCell::default(),
+            keep,
         })
     }
 
     pub(crate) fn disk_path(&self) -> &Path {
         self.disk.path()
+    }
+
+    /// Where what takes long to make is kept: for this run, or for others too.
+    pub(crate) fn kept_path(&self) -> &Path {
+        self.keep.as_deref().unwrap_or(self.disk_path())
     }
 
     pub(crate) fn has_tmpfs(&self) -> bool {

@@ -49,7 +49,7 @@ fn main() -> Result<()> {
         Sizes::FULL
     };
     let recordings = Recordings::new(&args.data).ok();
-    let bench = Bench::new(sizes, recordings, args.folder.as_deref())?;
+    let bench = Bench::new(sizes, recordings, args.folder.as_deref(), args.keep.clone())?;
     let mut rows = Vec::new();
     for workload in args.workloads() {
         rows.append(&mut run(&bench, &args, workload)?);

@@ -65,6 +65,8 @@ pub mod latency;
 #[cfg(feature = "store")]
 mod lease;
 #[cfg(feature = "store")]
+pub mod lines;
+#[cfg(feature = "store")]
 mod memory;
 #[cfg(feature = "store")]
 pub mod orphans;

@@ -359,6 +359,22 @@ pub(crate) struct OwnerRow {
     pub(crate) counters: Vec<CounterRow>,
     /// Reservations that are not ended, those of owners below it among them.
     pub(crate) open: u64,
+    /// Events that changed it.
+    pub(crate) changes: u64,
+}
+
+/// An owner as it stood after an event.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum PastOwnerRow {
+    /// All of it.
+    Whole(OwnerRow),
+    /// What is other than after the event before: nothing but its tallies.
+    Tallies {
+        windows: [u64; 3],
+        open: u64,
+        /// By place.
+        counters: Vec<(u8, [TallyRow; 4])>,
+    },
 }
 
 /// An owner: keyed digest of its name, and its scope.
@@ -439,6 +455,11 @@ pub(crate) fn decode<T: Decode<()>>(bytes: &[u8]) -> Result<T, FoldError> {
             bytes.len() - read
         )))
     }
+}
+
+/// A number that sorts the other way round: the newest row up to a point is the first from there.
+pub(crate) fn back(number: u64) -> [u8; 8] {
+    (u64::MAX - number).to_be_bytes()
 }
 
 /// The row under a key.

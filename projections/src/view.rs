@@ -2,6 +2,7 @@
 
 use crate::rows;
 use bincode::Decode;
+use runstone_codec::Position;
 use runstone_store::{AppendError, DecideContext, FoldRow, Log, ReadError};
 
 /// Refuses a fold that has stopped: it knows nothing of what came after.
@@ -18,6 +19,13 @@ pub(crate) fn check(log: &Log, fold: &str) -> Result<(), ReadError> {
         )),
         None => Ok(()),
     }
+}
+
+/// Whether the rows of a fold tell of everything up to a position.
+pub(crate) fn is_folded(log: &Log, fold: &str, at: Position) -> Result<bool, ReadError> {
+    let mut all = log.fold_status()?.into_iter();
+    let fold = all.find(|status| status.name == fold);
+    Ok(fold.is_some_and(|fold| fold.stopped.is_none_or(|(stopped, _)| stopped > at)))
 }
 
 /// The rows of a fold cannot be read.

@@ -56,15 +56,17 @@ pub(crate) mod hex16 {
         deserializer: D,
     ) -> Result<[u8; 16], D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        let wrong = || de::Error::custom("32 hexadecimal digits are expected");
+        parse(&text).ok_or_else(|| de::Error::custom("32 hexadecimal digits are expected"))
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<[u8; 16]> {
         let mut bytes = [0; 16];
         if text.len() != 32 || !text.is_ascii() {
-            return Err(wrong());
+            return None;
         }
         for (at, byte) in (0..).step_by(2).zip(bytes.iter_mut()) {
-            let digits = text.get(at..at + 2).ok_or_else(wrong)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+            *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
         }
-        Ok(bytes)
+        Some(bytes)
     }
 }

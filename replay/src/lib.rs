@@ -2,7 +2,7 @@
 //! runs, forks, and rollback.
 //!
 //! ```text
-//!  Point --find--> Position --state--> State       a run as it stood: session, steps, calls, budgets
+//!  Point --find--> Position --state--> State       a run as it stood: session, steps, tasks, calls
 //!                     |
 //!                     +--fork-------> another run that goes on from there
 //!                     '--roll_back--> the same run, session and steps as they stood there

@@ -6,6 +6,7 @@ use runstone_projections::budgets::{self, Budget, BudgetError};
 use runstone_projections::effects::{self, Effect};
 use runstone_projections::runs::{self, RunSummary, Told};
 use runstone_projections::sessions::{self, Session};
+use runstone_projections::tasks::{self, Task};
 use runstone_store::Log;
 
 /// A run as it stood after a position of the log.
@@ -20,6 +21,8 @@ pub struct State {
     pub session: Session,
     /// Its steps, likewise, in the order in which they began.
     pub steps: Vec<Step>,
+    /// The tasks that were created in its stream, in the order of their creation.
+    pub tasks: Vec<Task>,
     /// The calls that were claimed in it, and those that a fork shares, in the order of their claims.
     pub effects: Vec<Effect>,
     /// The owners that it spent from, and those above them.
@@ -29,7 +32,7 @@ pub struct State {
 }
 
 /// A run as it stood after a position of the log; `None` if nothing was recorded in its stream by then.
-/// It reads the events of the run, of its calls, and, if it spends from budgets, of budgets.
+/// It reads the events of the run, and of calls of which other streams tell, too.
 ///
 /// # Errors
 ///
@@ -44,6 +47,7 @@ pub fn state(log: &Log, stream: &str, at: Position) -> Result<Option<State>, Bud
         position: at,
         session: sessions::told(log, &told)?,
         steps: steps_of(log, &told)?,
+        tasks: tasks::of_stream(log, stream, at)?,
         effects: effects::of_stream(log, stream, at)?,
         budgets: budgets::state_at(log, stream, at)?,
         summary,

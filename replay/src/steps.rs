@@ -4,6 +4,7 @@ use runstone_codec::{Position, Schema, TypedEvent};
 use runstone_projections::events::{
     StepBlocked, StepCompleted, StepFailed, StepSkipped, StepStarted, control,
 };
+use runstone_projections::lines::{self, Line};
 use runstone_projections::runs::Told;
 use runstone_projections::upcasters;
 use runstone_store::{Item, Log, Payload, ReadError, Record};
@@ -11,6 +12,11 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Bytes that an attempt takes in memory without its outcome, about.
+const STEP_BYTES: usize = 512;
+/// How many bytes a value in memory takes for each byte of its JSON, about.
+const IN_MEMORY: usize = 8;
 
 /// How an attempt of a step stood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,24 +84,96 @@ pub fn steps(log: &Log, stream: &str, at: Position) -> Result<Vec<Step>, ReadErr
 }
 
 pub(crate) fn steps_of(log: &Log, told: &Told) -> Result<Vec<Step>, ReadError> {
-    let item = Item::new().of_type("step.*");
-    let mut all: Vec<Step> = Vec::new();
-    // The newest attempt of each node.
-    let mut newest: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
-    for record in told.read(log, &item) {
-        let record = record?;
-        let node = record.control.get_bytes(control::NODE).unwrap_or_default();
-        let known = newest.get(node).and_then(|at| all.get_mut(*at));
-        let is_start = record.header.event_type == StepStarted::TYPE;
-        match known {
-            Some(step) if !is_start && step.ended.is_none() => end(step, &record),
-            _ => {
-                newest.insert(node.to_vec(), all.len());
-                all.push(begun(&record, is_start));
-            }
+    let (mut steps, mut from) = (Steps::default(), 0);
+    if let Some((first, to)) = told.begins(log) {
+        let tells = |record: &Record| first.tells(record);
+        let as_of = |line: &Steps| line.as_of(to, told.parts().len() > 1);
+        if let Some(begun) = lines::up_to(log, (&first.stream, to), tells, as_of) {
+            (steps, from) = (begun, to.get().saturating_add(1));
         }
     }
-    Ok(all)
+    for record in told.read_from(log, &Steps::item(), (from, true)) {
+        steps.take(&record?)?;
+    }
+    Ok(steps.all)
+}
+
+/// Attempts as the events of a run tell them.
+#[derive(Default)]
+struct Steps {
+    all: Vec<Step>,
+    /// The node of each, by its digest.
+    nodes: Vec<Vec<u8>>,
+    /// The newest attempt of each node.
+    newest: BTreeMap<Vec<u8>, usize>,
+    /// Of the content that they are from.
+    bytes: usize,
+}
+
+impl Line for Steps {
+    const WITH_PAYLOADS: bool = true;
+
+    fn item() -> Item {
+        Item::new().of_type("step.*")
+    }
+
+    fn take(&mut self, record: &Record) -> Result<(), ReadError> {
+        let node = record.control.get_bytes(control::NODE).unwrap_or_default();
+        let known = self.newest.get(node).and_then(|at| self.all.get_mut(*at));
+        let is_start = record.header.event_type == StepStarted::TYPE;
+        let bytes = record.payload.bytes().map_or(0, <[u8]>::len);
+        self.bytes = self.bytes.saturating_add(bytes);
+        match known {
+            Some(step) if !is_start && step.ended.is_none() => end(step, record),
+            _ => {
+                self.newest.insert(node.to_vec(), self.all.len());
+                self.nodes.push(node.to_vec());
+                self.all.push(begun(record, is_start));
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        let steps = self.all.len().saturating_mul(STEP_BYTES);
+        steps.saturating_add(self.bytes.saturating_mul(IN_MEMORY))
+    }
+}
+
+impl Steps {
+    /// The attempts as they stood after a position; to take more events from there on, also which is
+    /// the newest of each node.
+    fn as_of(&self, at: Position, is_taken_on: bool) -> Self {
+        let has_come = |step: &Step| step.began.or(step.ended).is_some_and(|first| first <= at);
+        let len = self.all.partition_point(has_come);
+        let steps = self.all.iter().take(len);
+        let all = steps.map(|step| step.as_of(at)).collect();
+        let mut stood = Self {
+            all,
+            ..Self::default()
+        };
+        if is_taken_on {
+            stood.nodes = self.nodes.iter().take(len).cloned().collect();
+            stood.newest = stood.nodes.iter().cloned().zip(0..).collect();
+        }
+        stood
+    }
+}
+
+impl Step {
+    fn as_of(&self, at: Position) -> Self {
+        if self.ended.is_none_or(|ended| ended <= at) {
+            return self.clone();
+        }
+        Self {
+            node: self.node.clone(),
+            attempt: self.attempt,
+            status: StepStatus::Started,
+            began: self.began,
+            ended: None,
+            outcome: None,
+        }
+    }
 }
 
 fn begun(record: &Record, is_start: bool) -> Step {

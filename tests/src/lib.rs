@@ -5,6 +5,7 @@
 //!  calls       plain models of calls that happen once, and of runs
 //!  office      one of calls with what they cost and who approves them
 //!  staff       one of agents and what they are told
+//!  states      one of runs as they stood at any point, from records alone
 //!  tasks       one of tasks
 //!  trays       one of tasks that lie in trays
 //!  model       a plain model of a log   --> tests/model.rs
@@ -37,6 +38,7 @@ pub mod pack;
 pub mod simulator;
 pub mod sinks;
 pub mod staff;
+pub mod states;
 pub mod tamper;
 pub mod tasks;
 pub mod trays;

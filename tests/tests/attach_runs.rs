@@ -2,7 +2,13 @@
 //! records in a run that somebody else goes on with.
 
 use runstone::attach::{Limits, connect, socket_of};
+use runstone::budgets::{BudgetLimits, Dimension, Open};
+use runstone::codec::Position;
+use runstone::replay::{
+    Fork, Point, RollBack, State, compare, fork_blocking, roll_back_blocking, state,
+};
 use runstone::runs::{self, RunStatus};
+use runstone::tasks::NewTask;
 use runstone::{Class, NewEvent, Query, Read, Runstone, Status, effects};
 use runstone_tests::clocked::{START_US, memory};
 use runstone_tests::held::{Site, post};
@@ -172,5 +178,82 @@ fn another_log_in_the_same_place_is_told_apart() -> Outcome {
     let told = there.read(Read::new(Query::stream("s"))).map(drop);
     assert_eq!(told.unwrap_err().code(), "other_log");
     assert_eq!(second.size(), 1);
+    Ok(())
+}
+
+/// What was there at a point is read, forked and gone back to through another process as in this one.
+#[tokio::test]
+async fn time_is_travelled_through_another_process() -> Outcome {
+    let site = Site::new()?;
+    Runstone::create(&site.log)?.close_blocking()?;
+    let holder = site.holder()?;
+    let there = Runstone::open(&site.log)?;
+    assert!(there.is_attached());
+    let limits = BudgetLimits::new().of(Dimension::Steps, 9);
+    there
+        .budgets()
+        .open_blocking(&Open::new("agent").limits(limits))?;
+    let run = there.run("bot").budget("agent").start("run").await?;
+    let tasks = runstone::Tasks::new(&there).stream("run");
+    tasks.create_blocking(&NewTask::new("t-1"))?;
+    let mut points = Vec::new();
+    for n in 0..3_u64 {
+        let work = || async { Ok::<_, std::io::Error>(n) };
+        run.step(format!("step-{n}")).run(work).await?;
+        let call = run.effect("pay").call_id(format!("c{n}"));
+        call.call(|| async { Ok::<_, std::io::Error>(n) }).await?;
+        points.push(run.session().patch(&json!({ "n": n })).await?);
+    }
+    let stood = |log: &Runstone, stream: &str, at: Position| -> Outcome<State> {
+        Ok(state(log, stream, at)?.ok_or("it is a run")?)
+    };
+    let counts = |state: &State| {
+        let counts = [state.steps.len(), state.effects.len(), state.tasks.len()];
+        (state.session.document.value().clone(), counts)
+    };
+    for (n, at) in points.iter().enumerate() {
+        let then = stood(&there, "run", *at)?;
+        assert_eq!(counts(&then), (json!({ "n": n }), [n + 1, n + 1, 1]));
+        assert_eq!(then.budgets.len(), 1);
+        assert_eq!(then.budgets[0].spent.get(&Dimension::Steps), n as u64 + 1);
+    }
+
+    fork_blocking(&there, &Fork::new("fork", "run", points[1]))?;
+    let forked = Point::Newest.find(&there, "fork")?.ok_or("it is there")?;
+    let fork = there.run("bot").resume("fork").await?;
+    fork.session().patch(&json!({"n": "fork"})).await?;
+    drop(fork);
+    assert_eq!(
+        counts(&stood(&there, "fork", forked)?),
+        (json!({"n": 1}), [2, 2, 0])
+    );
+    let compared = compare(&there, "run", "fork")?;
+    assert!(compared.first.is_some(), "they part after the second step");
+
+    let back = RollBack::new("run", points[0]);
+    let refused = roll_back_blocking(&there, &back).unwrap_err();
+    assert_eq!(refused.code(), "not_allowed");
+    let back_at = run.roll_back(points[0]).await?;
+    assert_eq!(
+        counts(&stood(&there, "run", back_at)?),
+        (json!({"n": 0}), [1, 3, 1])
+    );
+    run.finish(Status::Success).await?;
+
+    // The same is told where the file is, once nobody else holds it.
+    points.extend([forked, back_at]);
+    let told: Vec<_> = points
+        .iter()
+        .map(|at| state(&there, "run", *at))
+        .collect::<Result<_, _>>()?;
+    drop(tasks);
+    there.close_blocking()?;
+    drop(there);
+    holder.kill()?;
+    let here = Runstone::open(&site.log)?;
+    assert!(!here.is_attached());
+    for (at, told) in points.iter().zip(told) {
+        assert_eq!(state(&here, "run", *at)?, told, "as of {at}");
+    }
     Ok(())
 }

@@ -105,6 +105,8 @@ pub(crate) enum Need {
     Read,
     /// Receipts.
     Receipt,
+    /// Runs as they stood at a point.
+    Travel,
 }
 
 /// A store that is compared.
@@ -158,6 +160,7 @@ const WHOLE: &[Need] = &[
     Need::Read,
     Need::Receipt,
     Need::Follow,
+    Need::Travel,
 ];
 
 /// Every contender, in the order of the table.

@@ -8,6 +8,7 @@ mod open;
 mod read;
 mod receipt;
 mod size;
+mod travel;
 
 use crate::bench::Bench;
 use crate::contender::{Contender, Need};
@@ -128,7 +129,7 @@ const LOOPS: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 26] = [
+pub(crate) const WORKLOADS: [Workload; 28] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -323,5 +324,21 @@ pub(crate) const WORKLOADS: [Workload; 26] = [
         name: "loops-cycle",
         round: loops::cycle,
         ..LOOPS
+    },
+    Workload {
+        name: "state-at-long",
+        unit: Unit::Microseconds,
+        need: Need::Travel,
+        bars: &[whole(Demand::AtMost(5000.0))],
+        round: travel::long,
+        ..APPEND
+    },
+    Workload {
+        name: "state-at-short",
+        unit: Unit::Microseconds,
+        need: Need::Travel,
+        bars: &[whole(Demand::AtMost(1000.0))],
+        round: travel::short,
+        ..APPEND
     },
 ];

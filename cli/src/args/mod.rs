@@ -149,7 +149,7 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Show one run
     Run(RunArgs),
-    /// Show the session, the steps, the calls and the summary of a run, now or at a point
+    /// Show the session, the steps, the tasks, the calls and the summary of a run, now or at a point
     State(StateArgs),
     Diff(DiffArgs),
     Fork(ForkArgs),

@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args};
 use runstone::Position;
 use runstone::replay::Point;
 
-/// Show the session, the steps, the calls and the summary of a run, now or at a point.
+/// Show the session, the steps, the tasks, the calls and the summary of a run, now or at a point.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("point").args(["at", "revision", "time"]))]
 pub(crate) struct StateArgs {

@@ -3,6 +3,7 @@
 use super::budget;
 use super::effect;
 use super::runs;
+use super::task;
 use crate::args::StateArgs;
 use crate::error::{Exit, Failure, Report};
 use crate::output::{Align, Output, Table, Tone, printable};
@@ -11,6 +12,7 @@ use runstone::Log;
 use runstone::budgets::Budgets;
 use runstone::codec::Position;
 use runstone::replay::{State, Step, StepStatus, state};
+use runstone::tasks::Tasks;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -21,6 +23,7 @@ struct Answer<'a> {
     position: Position,
     session: &'a Value,
     steps: Vec<StepLine<'a>>,
+    tasks: &'a [task::Line],
     budgets: &'a [budget::Line],
     effects: &'a [effect::Line],
     summary: &'a runs::Line<'a>,
@@ -95,6 +98,11 @@ fn shown<T>(
             ),
         );
     }
+    let ledger = Tasks::new(log);
+    let tasks = state.tasks.iter();
+    let tasks: Vec<_> = tasks
+        .map(|found| task::Line::of(&ledger, found, output))
+        .collect();
     let effects = state.effects.iter();
     let effects: Vec<_> = effects
         .map(|found| effect::Line::of(log, found, output))
@@ -109,6 +117,7 @@ fn shown<T>(
         position: at,
         session: state.session.document.value(),
         steps: state.steps.iter().map(StepLine::of).collect(),
+        tasks: &tasks,
         budgets: &budgets,
         effects: &effects,
         summary: &summary,
@@ -122,6 +131,9 @@ fn text(answer: &Answer<'_>, state: &State, output: &Output) -> String {
     let _ = writeln!(text, "\nas of position {}", answer.position);
     if !state.steps.is_empty() {
         let _ = writeln!(text, "\n{}", steps(&state.steps, output));
+    }
+    if !answer.tasks.is_empty() {
+        let _ = writeln!(text, "\n{}", task::table(answer.tasks, output));
     }
     if !answer.effects.is_empty() {
         let _ = writeln!(text, "\n{}", effect::table(answer.effects, output));

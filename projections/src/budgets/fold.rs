@@ -6,9 +6,11 @@
 //!  'o' digest(16) scope 00 fence(8)        one that is not ended, under each owner that it counts for
 //!  'l' digest(16) scope 00 place           leases of those, by what they end by
 //!  'c' digest(16) scope 00 call(16)        what an owner was charged for a call of a model, by the day
+//!  'h' digest(16) scope 00 back(position)  an owner after each event that changed it
+//!  'm' stream 00 digest(16)                since where events of a stream are about an owner
 //! ```
 
-use super::{Amounts, BudgetLimits, Dimension, MAX_NESTING, OwnerId, calls, window};
+use super::{Amounts, BudgetLimits, Dimension, MAX_NESTING, OwnerId, calls, past, window};
 use crate::events::Window;
 use crate::events::control::budget as field;
 use crate::lease::LeaseFields;
@@ -50,7 +52,7 @@ impl Fold for BudgetsFold {
     }
 
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -78,7 +80,7 @@ pub(super) fn reservation_key(fence: u64) -> Vec<u8> {
     [&[RESERVATION_ROW], &fence.to_be_bytes()[..]].concat()
 }
 
-fn of_owner(kind: u8, id: &OwnerId) -> Vec<u8> {
+pub(super) fn of_owner(kind: u8, id: &OwnerId) -> Vec<u8> {
     [&[kind], &id.digest[..], id.scope.as_bytes(), &[0]].concat()
 }
 
@@ -115,6 +117,7 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
     let Some(change) = seen.header.event_type.strip_prefix("budget.") else {
         return Ok(());
     };
+    past::name(rows, seen)?;
     if seen.is_imported() {
         return Ok(());
     }
@@ -152,20 +155,21 @@ fn owner(rows: &mut dyn Rows, id: &OwnerId) -> Result<Option<OwnerRow>, FoldErro
 /// Changes an owner and each one above it, in their windows of now.
 fn each(
     rows: &mut dyn Rows,
-    id: &OwnerId,
-    now_us: u64,
+    (id, seen): (&OwnerId, &Seen<'_>),
     mut change: impl FnMut(&mut dyn Rows, &OwnerId, &mut OwnerRow),
 ) -> Result<(), FoldError> {
     let mut next = Some(id.clone());
     for _ in 0..=MAX_NESTING {
         let Some(id) = next.take() else { break };
-        let Some(mut row) = owner(rows, &id)? else {
+        let key = owner_key(&id);
+        let Some(before) = rows::get::<OwnerRow>(rows, &key)? else {
             break;
         };
-        row.roll(window::of(now_us));
+        let mut row = before.clone();
+        row.roll(window::of(seen.recorded_at_us));
         change(rows, &id, &mut row);
-        rows::put(rows, &owner_key(&id), &row)?;
         next = row.parent.as_ref().map(OwnerId::from);
+        past::keep(rows, (&id, &key), (Some(&before), row), seen.position)?;
     }
     Ok(())
 }
@@ -196,10 +200,10 @@ fn opened(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
         windows: window::of(seen.recorded_at_us),
         counters: Vec::new(),
         open: 0,
+        changes: 0,
     };
     row.set_limits(&limits(seen));
-    rows::put(rows, &owner_key(&id), &row)?;
-    Ok(())
+    past::keep(rows, (&id, &owner_key(&id)), (None, row), seen.position)
 }
 
 fn changed(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
@@ -211,8 +215,7 @@ fn changed(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
     };
     row.set_limits(&limits(seen));
     row.limits_at = seen.position;
-    rows::put(rows, &owner_key(&id), &row)?;
-    Ok(())
+    past::keep(rows, (&id, &owner_key(&id)), (None, row), seen.position)
 }
 
 fn reserved(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
@@ -224,7 +227,7 @@ fn reserved(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
     let lease = effect
         .is_none()
         .then(|| LEASE.read(seen.control, seen.position));
-    each(rows, &id, seen.recorded_at_us, |rows, id, row| {
+    each(rows, (&id, seen), |rows, id, row| {
         row.reserve(&amounts);
         row.open = row.open.saturating_add(1);
         rows.put(&open_key(id, seen.position), Vec::new());
@@ -263,7 +266,7 @@ fn ended(rows: &mut dyn Rows, seen: &Seen<'_>, is_settled: bool) -> Result<(), F
     let (id, reserved) = (OwnerId::from(&row.owner), Amounts::of_row(&row.amounts));
     let actual = amounts(seen, field::AMOUNTS);
     let (made_in, lease) = (row.windows, row.lease.clone());
-    each(rows, &id, seen.recorded_at_us, |rows, id, row| {
+    each(rows, (&id, seen), |rows, id, row| {
         if was_open {
             row.unreserve(&reserved, made_in);
             row.open = row.open.saturating_sub(1);
@@ -301,7 +304,7 @@ fn charged(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
         credits = calls::report(&mut days, &charged, &credited, windows);
         rows::put(rows, &key, &days)?;
     }
-    each(rows, &id, seen.recorded_at_us, |_, _, row| {
+    each(rows, (&id, seen), |_, _, row| {
         row.spend(&charged);
         for (windows, amounts) in &credits {
             row.credit(amounts, *windows);

@@ -2,19 +2,16 @@
 
 use super::books::{Look, Rules, rounded_s};
 use super::fold::{
-    FOLD, OWNER_ROW, fence_of, leases_prefix, open_prefix, owner_key, reservation_key, state, take,
+    FOLD, OWNER_ROW, fence_of, leases_prefix, open_prefix, owner_key, reservation_key, state,
 };
-use super::{Amounts, Budget, BudgetError, Budgets, MAX_NESTING, OwnerId, decide, window};
-use crate::MemoryRows;
+use super::{Amounts, Budget, BudgetError, Budgets, MAX_NESTING, OwnerId, decide, past, window};
 use crate::events::Window;
 use crate::lease::{self, LeaseIndex, Moment};
 use crate::rows::{self, LeaseRow, OwnerRow, ReservationRow};
-use crate::seen::Seen;
 use crate::settings::Settings;
 use crate::view;
 use runstone_codec::Position;
-use runstone_store::{FoldRow, Item, Log, Query, Read, ReadError};
-use std::collections::{BTreeMap, BTreeSet};
+use runstone_store::{FoldRow, Log, ReadError};
 use std::fmt::Display;
 
 /// How a reservation stands whose lease is over.
@@ -166,7 +163,7 @@ pub fn list(log: &Log) -> Result<Vec<Budget>, BudgetError> {
     }
 }
 
-fn id_of(key: &[u8]) -> Result<OwnerId, ReadError> {
+pub(super) fn id_of(key: &[u8]) -> Result<OwnerId, ReadError> {
     let id = key.get(1..).and_then(|key| {
         let (digest, scope) = key.split_first_chunk::<16>()?;
         OwnerId::of(Some(digest), std::str::from_utf8(scope).ok())
@@ -195,27 +192,15 @@ fn budget_of(id: &OwnerId, mut row: OwnerRow, rules: &Rules, now_us: u64) -> Bud
 }
 
 /// How owners stood after a position: those that events of a stream were about up to there, and those
-/// above them. It folds
-/// every event of budgets up to there, in memory. A limit of the settings that are in force now is
-/// not looked at.
+/// above them. A limit of the settings that are in force now is not looked at.
 ///
 /// # Errors
 ///
 /// [`BudgetError::Read`] if the log cannot be read.
 pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, BudgetError> {
-    let of_stream = Item::new().stream(stream).of_type("budget.*");
-    let mut tags = BTreeSet::new();
-    for record in log.read(Read::new(Query::from(of_stream)).to(at).without_payloads())? {
-        tags.extend(record?.header.tags);
-    }
-    if tags.is_empty() {
+    let owners = past::of_stream(log, stream, at)?;
+    if owners.is_empty() {
         return Ok(Vec::new());
-    }
-    let mut rows = MemoryRows::new();
-    let events = Item::new().of_type("budget.*");
-    for record in log.read(Read::new(Query::from(events)).to(at).without_payloads())? {
-        let record = record?;
-        take(&mut rows, &Seen::from(&record)).map_err(failed)?;
     }
     let is_now = at.get().saturating_add(1) >= log.size();
     let now_us = if is_now {
@@ -223,27 +208,9 @@ pub fn state_at(log: &Log, stream: &str, at: Position) -> Result<Vec<Budget>, Bu
     } else {
         log.record(at)?.recorded_at_us
     };
-    let mut owners = BTreeMap::new();
-    for (key, row) in rows
-        .iter()
-        .filter(|(key, _)| key.first() == Some(&OWNER_ROW))
-    {
-        let row: OwnerRow = rows::decode(row).map_err(failed)?;
-        owners.insert(id_of(key)?, row);
-    }
-    let is_named = |id: &&OwnerId| tags.contains(&id.tag());
-    let mut meant: BTreeSet<OwnerId> = BTreeSet::new();
-    for named in owners.keys().filter(is_named) {
-        let mut next = Some(named.clone());
-        while let Some(id) = next.filter(|id| !meant.contains(id)) {
-            let row = owners.get(&id);
-            next = row.and_then(|row| row.parent.as_ref().map(OwnerId::from));
-            meant.insert(id);
-        }
-    }
     let rules = Rules::default();
-    let rows = owners.into_iter().filter(|(id, _)| meant.contains(id));
-    let mut found: Vec<_> = rows
+    let mut found: Vec<_> = owners
+        .into_iter()
         .map(|(id, row)| budget_of(&id, row, &rules, now_us))
         .collect();
     found.sort_by_key(|budget| budget.opened);

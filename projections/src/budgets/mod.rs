@@ -43,6 +43,7 @@ mod lapse;
 mod list;
 mod open;
 mod owner;
+mod past;
 mod window;
 
 pub use crate::events::Window;

@@ -4,6 +4,7 @@
 //!  'e' digest(16) scope     how the call stands
 //!  'o' fence(8) digest(16) scope   an open one: in flight or unknown
 //!  'n' scope                how many of them a scope has
+//!  'm' stream 00 digest(16) scope   of a call of the stream other streams tell, too
 //!  'r' digest(16) scope     refusals of a call that nobody has claimed
 //! ```
 
@@ -21,6 +22,8 @@ pub(super) const FOLD: &str = "effects";
 pub(super) const EFFECT_ROW: u8 = b'e';
 /// First byte of the key of an open call.
 pub(super) const OPEN_ROW: u8 = b'o';
+/// First byte of the key of a call that events of several streams tell of.
+const SHARED_ROW: u8 = b'm';
 /// First byte of the key of the number of open calls of a scope.
 const COUNT_ROW: u8 = b'n';
 /// First byte of the key of what was refused of a call that nobody has claimed.
@@ -54,7 +57,7 @@ impl Fold for EffectsFold {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -71,6 +74,16 @@ impl Fold for EffectsFold {
 /// Key of the row of a call.
 pub(super) fn effect_key(digest: &[u8], scope: &str) -> Vec<u8> {
     [&[EFFECT_ROW], digest, scope.as_bytes()].concat()
+}
+
+/// What the keys of the calls of a stream begin with of which others tell, too.
+pub(super) fn shared_prefix(stream: &str) -> Vec<u8> {
+    [&[SHARED_ROW], stream.as_bytes(), &[0]].concat()
+}
+
+fn shared(rows: &mut dyn Rows, stream: &str, digest: &[u8], scope: &str) {
+    let key = [&shared_prefix(stream), digest, scope.as_bytes()].concat();
+    rows.put(&key, Vec::new());
 }
 
 /// Key of the row of what was refused of a call that nobody has claimed.
@@ -136,7 +149,14 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
     if let Some((before, since)) = before.as_ref().zip(migrated)
         && is_outdated(before, change, since)
     {
+        shared(rows, &seen.header.stream, digest, scope);
         return Ok(());
+    }
+    if let Some(before) = &before
+        && before.stream != seen.header.stream
+        && change != "refused"
+    {
+        shared(rows, &before.stream, digest, scope);
     }
     if before.is_none() && matches!(change, "claimed" | "refused") {
         let key = refused_key(digest, scope);

@@ -4,12 +4,13 @@ use bincode::Encode;
 use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 
-use super::past::{EVERY, back, is_needed};
+use super::past::{EVERY, is_needed};
 use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
 use crate::rows::{
     self, Dated, FinishedRow, LeaseRow, OwnerKey, RunRow, StepRow, StepSum, UsageRow, UsageSum,
+    back,
 };
 use crate::seen::Seen;
 use crate::view;
@@ -64,7 +65,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        7
+        8
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -98,6 +99,11 @@ pub(super) fn children_key(stream: &str) -> Vec<u8> {
 /// What is known of a stream now.
 pub(super) fn row(log: &Log, stream: &str) -> Result<Option<RunRow>, ReadError> {
     view::stored(log, FOLD, &stream_key(stream))
+}
+
+/// Events of a stream, if the fold tells.
+pub(crate) fn events_of(log: &Log, stream: &str) -> Option<u64> {
+    row(log, stream).ok()?.map(|row| row.events)
 }
 
 /// Takes one record into the rows.

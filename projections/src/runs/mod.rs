@@ -1,12 +1,12 @@
 //! The run index: what each stream did, what it cost, and how it ended.
 //!
 //! ```text
-//!  fold "runs", version 6
+//!  fold "runs", version 8
 //!    's' stream                     what is known of the stream: counts, usage, times, status
 //!    'c' stream 00 digest(16)       the last report of one model call
 //!    't' stream 00 digest(16)       the newest attempt of one step
 //!    'k' stream 00 stream           that the first spawned the second
-//!    'p' stream 00 back(position)   the row of the stream after every 256th event of it
+//!    'p' stream 00 back(position)   the row of the stream after every 64th event of it
 //!    'h', 'u' stream 00 digest(16) back(count)
 //!                                   a row of a call or a step that one of those needs, and that
 //!                                   was replaced since
@@ -45,7 +45,7 @@ pub use command::{Begin, Begun, RunHeld, begin, begin_blocking, renew, renew_blo
 pub(crate) use command::{forked, is_held};
 pub use error::RunError;
 pub use fold::RunsFold;
-pub(crate) use fold::report_of;
+pub(crate) use fold::{events_of, report_of};
 pub use fork::{
     Fork, Forked, MAX_FORKS, RollBack, fork, fork_blocking, roll_back, roll_back_blocking,
 };

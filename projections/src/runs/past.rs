@@ -1,13 +1,13 @@
 //! Runs as they stood at a point.
 //!
 //! ```text
-//!  rows: the run after every 256th event of its stream   'p' stream 00 back(position)
+//!  rows: the run after every 64th event of its stream   'p' stream 00 back(position)
 //!        what a call or a step replaced since such a one  'h' 'u' stream 00 digest(16) back(count)
 //!
 //!  as of P:  newest row up to P  -->  events of the stream after it, up to P
 //! ```
 //!
-//! So a run is read at any point by folding at most 256 of its events, however long it is. `back` is a
+//! So a run is read at any point by folding at most 64 of its events, however long it is. `back` is a
 //! number in eight bytes, counted down from the largest, so that the newest one up to a point is the
 //! first row from there.
 
@@ -17,19 +17,14 @@ use super::fold::{
 use super::summary::RunSummary;
 use crate::MemoryRows;
 use crate::lease::Moment;
-use crate::rows::{self, Dated, RunRow, StepRow, UsageRow};
+use crate::rows::{self, Dated, RunRow, StepRow, UsageRow, back};
 use crate::seen::Seen;
 use crate::view;
 use runstone_codec::Position;
 use runstone_store::{FoldError, Log, Query, Read, ReadError, Rows};
 
 /// Events of a stream from one stored point to the next.
-pub(super) const EVERY: u64 = 256;
-
-/// A number that sorts the other way round.
-pub(super) fn back(number: u64) -> [u8; 8] {
-    (u64::MAX - number).to_be_bytes()
-}
+pub(super) const EVERY: u64 = 64;
 
 /// Whether a stored point needs to know what stood in a row from one event of its stream to another.
 pub(super) fn is_needed(from: u64, until: u64) -> bool {
@@ -79,7 +74,7 @@ impl<'a> Past<'a> {
             rows: MemoryRows::new(),
         };
         // A log that was opened without the fold has its events all the same.
-        if !is_folded(log, at)? {
+        if !view::is_folded(log, FOLD, at)? {
             return Ok(past);
         }
         let prefix = key_in(POINT_ROW, stream, &[]);
@@ -113,13 +108,6 @@ impl<'a> Past<'a> {
             .map_err(failed)?;
         Ok(found.into_iter().next().map(|(_, row)| row))
     }
-}
-
-/// Whether the rows tell of everything up to a position.
-fn is_folded(log: &Log, at: Position) -> Result<bool, ReadError> {
-    let mut all = log.fold_status()?.into_iter();
-    let fold = all.find(|status| status.name == FOLD);
-    Ok(fold.is_some_and(|fold| fold.stopped.is_none_or(|(stopped, _)| stopped > at)))
 }
 
 impl Rows for Past<'_> {

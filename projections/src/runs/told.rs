@@ -87,6 +87,13 @@ impl Told {
         parts.any(|part| (part.from..=part.to).contains(&position))
     }
 
+    /// The first stretch, which begins where its stream does, and its last position that the log has.
+    pub fn begins(&self, log: &Log) -> Option<(&Part, Position)> {
+        let first = self.parts.first().filter(|part| part.from == 0)?;
+        let last = log.size().checked_sub(1)?;
+        Some((first, Position::new(first.to.min(last))))
+    }
+
     /// Events that match, oldest first. Whatever stream the item names, those of the run are meant.
     pub fn read<'a>(
         &'a self,
@@ -138,7 +145,8 @@ impl Part {
         told.chain(failed)
     }
 
-    fn tells(&self, record: &Record) -> bool {
+    /// Whether an event of the stream within this stretch tells of the run.
+    pub fn tells(&self, record: &Record) -> bool {
         !is_imported(&record.header) || self.live_since.is_none_or(|since| record.position < since)
     }
 }
@@ -151,10 +159,16 @@ fn live_since(log: &Log, stream: &str) -> Result<Option<Position>, ReadError> {
         .of_type(RunStarted::TYPE)
         .of_type(RunForked::TYPE)
         .of_type(RunResumed::TYPE);
-    for record in log.read(Read::new(Query::from(item)).without_payloads())? {
-        let record = record?;
-        if !is_imported(&record.header) {
-            return Ok(Some(record.position));
+    let read = Read::new(Query::from(item)).without_payloads();
+    // Nearly always the first one is it, and what follows in the index is not looked for.
+    let mut next = Some(0);
+    while let Some(from) = next.take() {
+        for record in log.read(read.clone().from(from).limit(1))? {
+            let record = record?;
+            if !is_imported(&record.header) {
+                return Ok(Some(record.position));
+            }
+            next = Some(record.position.get().saturating_add(1));
         }
     }
     Ok(None)
@@ -186,18 +200,17 @@ fn rolled_back(log: &Log, stream: &str, end: u64) -> Result<Option<(u64, u64)>, 
 
 /// What a stream was forked from, if it was: its first event says so.
 pub(crate) fn fork_of(log: &Log, stream: &str) -> Result<Option<ForkOf>, ReadError> {
-    let item = Item::new().stream(stream).of_type(RunForked::TYPE);
-    let read = Read::new(Query::from(item)).limit(1).without_payloads();
-    let Some(record) = log.read(read)?.next().transpose()? else {
+    let first = Read::new(Query::stream(stream)).limit(1).without_payloads();
+    let Some(record) = log.read(first)?.next().transpose()? else {
         return Ok(None);
     };
     let (facts, position) = (&record.control, record.position.get());
     let parent = facts.get_text(control::FORK_OF);
     let at = facts.get_u64(control::FORK_AT).filter(|at| *at < position);
-    let is_first = record.revision.get() == 0 && !is_imported(&record.header);
+    let is_fork = record.header.event_type == RunForked::TYPE && !is_imported(&record.header);
     Ok(parent
         .zip(at)
-        .filter(|_| is_first)
+        .filter(|_| is_fork)
         .map(|(parent, at)| ForkOf {
             position,
             parent: parent.to_owned(),

@@ -24,6 +24,7 @@
 //! ```
 
 mod document;
+mod line;
 mod snapshot;
 
 pub use document::{Document, SessionError};
@@ -79,7 +80,10 @@ pub fn state_at(log: &Log, stream: &str, end: Option<Position>) -> Result<Sessio
 ///
 /// As [`state`].
 pub fn told(log: &Log, told: &Told) -> Result<Session, ReadError> {
-    let session = snapshot::newest(log, told)?;
+    let session = match snapshot::newest(log, told)? {
+        Some(session) => Some(session),
+        None => line::begun(log, told),
+    };
     fold(log, told, session.unwrap_or_default())
 }
 
@@ -100,21 +104,32 @@ fn fold(log: &Log, told: &Told, mut session: Session) -> Result<Session, ReadErr
         if !is_change(&record) {
             continue;
         }
-        session.changes = session.changes.saturating_add(1);
-        session.last = Some(record.position);
-        let bytes = record.payload.bytes().map_or(0, <[u8]>::len);
-        session.since.changed(bytes as u64);
-        match change_of(&record) {
-            Some(Change::Patched(patch)) => session.document.patch(&patch),
-            // A command checks the path; one that an import gave may lead nowhere.
-            Some(Change::Appended(path, items)) => {
-                let appended = session.document.append(&path, items);
-                session.missing = session.missing.saturating_add(appended.is_err().into());
-            }
-            None => session.missing = session.missing.saturating_add(1),
-        }
+        let change = change_of(&record);
+        session.take(record.position, payload_bytes(&record), change.as_ref());
     }
     Ok(session)
+}
+
+impl Session {
+    /// Takes the next change; `None` if its content was erased or cannot be read.
+    fn take(&mut self, position: Position, bytes: u64, change: Option<&Change>) {
+        self.changes = self.changes.saturating_add(1);
+        self.last = Some(position);
+        self.since.changed(bytes);
+        match change {
+            Some(Change::Patched(patch)) => self.document.patch(patch),
+            // A command checks the path; one that an import gave may lead nowhere.
+            Some(Change::Appended(path, items)) => {
+                let appended = self.document.append(path, items.clone());
+                self.missing = self.missing.saturating_add(appended.is_err().into());
+            }
+            None => self.missing = self.missing.saturating_add(1),
+        }
+    }
+}
+
+fn payload_bytes(record: &Record) -> u64 {
+    record.payload.bytes().map_or(0, <[u8]>::len) as u64
 }
 
 /// Items that were appended at a path, `from` on, at most `limit`: a turn of a long session is read

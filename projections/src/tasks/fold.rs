@@ -24,7 +24,7 @@ use runstone_store::{Fold, FoldError, FoldRecord, ReadRow, Rows};
 /// Name of the fold.
 pub(crate) const FOLD: &str = "tasks";
 /// First byte of the key of a task's row.
-const TASK_ROW: u8 = b't';
+pub(super) const TASK_ROW: u8 = b't';
 /// First byte of the key of the index by state.
 const STATE_ROW: u8 = b's';
 /// First byte of the key of an id that is named by a task.

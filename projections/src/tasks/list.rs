@@ -372,7 +372,7 @@ impl Meant {
     }
 }
 
-fn id_in(bytes: &[u8]) -> Result<TaskId, ReadError> {
+pub(super) fn id_in(bytes: &[u8]) -> Result<TaskId, ReadError> {
     let id = bytes
         .split_first_chunk::<DIGEST_BYTES>()
         .and_then(|(digest, scope)| {

@@ -44,6 +44,7 @@ mod history;
 mod list;
 mod loops;
 pub mod machine;
+mod past;
 mod refusal;
 pub(crate) mod run;
 
@@ -53,6 +54,7 @@ pub use error::TaskError;
 pub use fold::TasksFold;
 pub use history::{History, HistoryEntry};
 pub use list::TaskFilter;
+pub use past::of_stream;
 
 use crate::command::{Waiting, at_once};
 use crate::events::control::task as field;

@@ -145,7 +145,7 @@ async fn a_call_that_two_lives_made_is_one_call() -> Outcome {
             Ok::<u32, Failed>(7)
         });
         match timeout(Duration::from_millis(if dies { 20 } else { 60_000 }), send).await {
-            Ok(sent) => ensure!(sent? == 7, "sent"),
+            Ok(answer) => ensure!(answer? == 7, "sent"),
             Err(_) => return Ok(()),
         }
         run.finish(Status::Success).await?;

@@ -1,6 +1,7 @@
 //! The handle: append, read, follow, close.
 
 mod append;
+mod kept;
 mod shared;
 
 pub(crate) use shared::{CLOSED, Exclusive, Held, Loaded};

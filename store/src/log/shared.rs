@@ -1,6 +1,7 @@
 //! What all handles of an open log share: the queue, the one writer, what readers see.
 
 use super::Here;
+use super::kept::Kept;
 use crate::engine::{Db, Disk, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
@@ -57,6 +58,8 @@ pub(crate) struct Shared {
     subscribers: AtomicUsize,
     /// What callers have looked up, to seal by; the writer decides by what it finds itself.
     scopes: RwLock<ScopeCache>,
+    /// What code above keeps in memory with the log.
+    pub(super) kept: Kept,
     /// Nobody outside holds the log any more.
     abandoned: AtomicBool,
     /// Held by whoever erases or rotates keys, also while a provider is asked. Taken before the
@@ -187,6 +190,7 @@ impl Here {
             signing,
             subscribers: AtomicUsize::new(0),
             scopes: RwLock::default(),
+            kept: Kept::default(),
             abandoned: AtomicBool::new(false),
             custody: Mutex::new(()),
         });
@@ -477,6 +481,8 @@ impl Shared {
                 *slot = Some(loaded.writer);
                 self.signing.durable(head.size);
                 self.durable.send_replace(head.size);
+                // Events that were only buffered may be gone, and keys of what was erased are.
+                self.kept.forget();
                 self.set_health(Health::Open);
                 Ok(())
             }

@@ -77,6 +77,10 @@ pub(crate) fn positions(
             break;
         };
         found.push(best);
+        // What comes next may be far, and is not asked for.
+        if found.len() == limit {
+            break;
+        }
         for (cursor, slot) in cursors.iter_mut().zip(&mut next) {
             if *slot == Some(best) {
                 *slot = cursor.next(snapshot)?;

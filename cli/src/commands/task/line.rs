@@ -17,7 +17,7 @@ const ENTRIES: usize = 1_000;
 
 /// A task as other programs see it.
 #[derive(Debug, Serialize)]
-pub(super) struct Line {
+pub(crate) struct Line {
     id: Option<String>,
     title: Option<String>,
     state: &'static str,
@@ -56,7 +56,7 @@ fn said(tasks: &Tasks, task: &Task, output: &Output) -> Option<TaskCreated> {
 }
 
 impl Line {
-    pub(super) fn of(tasks: &Tasks, task: &Task, output: &Output) -> Self {
+    pub(crate) fn of(tasks: &Tasks, task: &Task, output: &Output) -> Self {
         Self::with(task, said(tasks, task, output))
     }
 
@@ -270,7 +270,7 @@ fn tone(state: &str) -> Tone {
 }
 
 /// Tasks under each other.
-pub(super) fn table(lines: &[Line], output: &Output) -> String {
+pub(crate) fn table(lines: &[Line], output: &Output) -> String {
     let columns = [
         ("task", Align::Left),
         ("state", Align::Left),

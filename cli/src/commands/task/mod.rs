@@ -9,7 +9,8 @@ use crate::args::{
 use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
 use crate::session::{Access, Session};
-use line::{Line, Whole, table};
+use line::Whole;
+pub(crate) use line::{Line, table};
 use runstone::codec::Position;
 use runstone::tasks::{Move, NewTask, TaskFilter, machine};
 use runstone::{Hold, Log, TaskError, Tasks};

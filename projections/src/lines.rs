@@ -1,0 +1,169 @@
+//! What the events of long runs come to, kept in memory, so that any point of one is read without
+//! folding it from its beginning.
+//!
+//! ```text
+//!  stream   0 1 2 3 ... e        a line: what its events up to e come to, with where each of them
+//!                ^      ^        changed something; as of x it is read by leaving out what came after
+//!                x      '-- reading further takes it on from here
+//! ```
+//!
+//! Lines are content. They are let go of with everything that is kept in memory of a log when
+//! something is erased, and when they take too much of it; whoever asks then reads the log. Only
+//! durable events are taken: none of them is ever another one.
+
+use crate::runs;
+use runstone_codec::Position;
+use runstone_store::{Item, Log, Query, Read, ReadError, Record};
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Events of a stream from which on its lines are kept.
+const LONG: u64 = 1024;
+/// Bytes, about, above which the lines that were not asked for longest are let go of.
+const MAX_BYTES: usize = 64 << 20;
+
+/// What events of one stream come to.
+pub trait Line: Default + Send + 'static {
+    /// Whether it is told by their content.
+    const WITH_PAYLOADS: bool;
+
+    /// Which events.
+    fn item() -> Item;
+
+    /// Takes the next event.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if it cannot be taken.
+    fn take(&mut self, record: &Record) -> Result<(), ReadError>;
+
+    /// Bytes that it takes in memory, about.
+    fn bytes(&self) -> usize;
+}
+
+/// A line, and what it has taken: positions below this.
+#[derive(Default)]
+struct Grown<L> {
+    line: L,
+    end: u64,
+}
+
+struct Entry {
+    line: Arc<dyn Any + Send + Sync>,
+    bytes: usize,
+    asked: u64,
+}
+
+#[derive(Default)]
+struct Shelf {
+    entries: BTreeMap<(TypeId, String), Entry>,
+    asked: u64,
+}
+
+/// Every line of a log.
+#[derive(Default)]
+struct Lines(Mutex<Shelf>);
+
+/// Reads a line of a stream that has taken everything up to a position of those events that tell; how
+/// it is then taken as of that position is for the caller. `None` if none is kept: then the log is read.
+pub fn up_to<L: Line, T>(
+    log: &Log,
+    (stream, to): (&str, Position),
+    tells: impl Fn(&Record) -> bool,
+    read: impl FnOnce(&L) -> T,
+) -> Option<T> {
+    let lines = log.kept::<Lines>()?;
+    if to.get() >= log.durable_size() || runs::events_of(log, stream)? < LONG {
+        return None;
+    }
+    let key = (TypeId::of::<L>(), stream.to_owned());
+    let line = lines.get::<L>(&key);
+    let mut grown = line.lock().unwrap_or_else(PoisonError::into_inner);
+    if grown.end <= to.get() {
+        if grown.grow(log, stream, to, tells).is_err() {
+            // What could not be taken is read, and told, as without a line.
+            lines.forget(&key);
+            return None;
+        }
+        lines.weigh(&key, grown.line.bytes());
+    }
+    Some(read(&grown.line))
+}
+
+impl<L: Line> Grown<L> {
+    fn grow(
+        &mut self,
+        log: &Log,
+        stream: &str,
+        to: Position,
+        tells: impl Fn(&Record) -> bool,
+    ) -> Result<(), ReadError> {
+        let query = Query::from(L::item().stream(stream));
+        let mut read = Read::new(query).from(self.end).to(to);
+        read.payloads = L::WITH_PAYLOADS;
+        for record in log.read(read)? {
+            let record = record?;
+            if tells(&record) {
+                self.line.take(&record)?;
+            }
+        }
+        self.end = to.get().saturating_add(1);
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn shelf<T>(&self, action: impl FnOnce(&mut Shelf) -> T) -> T {
+        action(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn get<L: Line>(&self, key: &(TypeId, String)) -> Arc<Mutex<Grown<L>>> {
+        self.shelf(|shelf| {
+            shelf.asked = shelf.asked.saturating_add(1);
+            let asked = shelf.asked;
+            if let Some(entry) = shelf.entries.get_mut(key) {
+                entry.asked = asked;
+                if let Ok(line) = Arc::clone(&entry.line).downcast() {
+                    return line;
+                }
+            }
+            let line = Arc::<Mutex<Grown<L>>>::default();
+            let entry = Entry {
+                line: Arc::clone(&line) as Arc<dyn Any + Send + Sync>,
+                bytes: 0,
+                asked,
+            };
+            shelf.entries.insert(key.clone(), entry);
+            line
+        })
+    }
+
+    fn forget(&self, key: &(TypeId, String)) {
+        self.shelf(|shelf| shelf.entries.remove(key));
+    }
+
+    /// Notes how long a line is, and lets go of others until all have room; of itself, if it alone
+    /// has none.
+    fn weigh(&self, key: &(TypeId, String), bytes: usize) {
+        self.shelf(|shelf| {
+            if let Some(entry) = shelf.entries.get_mut(key) {
+                entry.bytes = bytes;
+            }
+            let sum = |shelf: &Shelf| {
+                shelf
+                    .entries
+                    .values()
+                    .map(|entry| entry.bytes)
+                    .sum::<usize>()
+            };
+            while sum(shelf) > MAX_BYTES {
+                let oldest = shelf.entries.iter().min_by_key(|(_, entry)| entry.asked);
+                let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+                    break;
+                };
+                shelf.entries.remove(&oldest);
+            }
+        });
+    }
+}
