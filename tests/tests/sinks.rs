@@ -1,7 +1,7 @@
 //! Copies for others: every kind of sink keeps the contract, and one that does not behave harms
 //! nobody.
 
-use runstone::sinks::{Destination, JsonlConfig, Kinds, SinkChange, SinkState, Timer};
+use runstone::sinks::{Destination, Failure, JsonlConfig, Kinds, SinkChange, SinkState, Timer};
 use runstone::store::keys::Credential;
 use runstone::{Authority, Query, SinkConfig, Sinks};
 use runstone_codec::OsEntropy;
@@ -166,20 +166,20 @@ fn one_that_hangs_is_given_up_and_tried_again_for_ever() {
     site.pass_until(60, || {
         failures("hang").len() >= 20 && failures("block").len() >= 20
     });
-    for (name, codes) in [
-        ("hang", &["timed_out"][..]),
-        ("block", &["timed_out", "hangs"]),
-    ] {
+    for name in ["hang", "block"] {
         let status = site.status(name);
         assert_eq!((status.state, status.parked), (SinkState::Running, 0));
         assert!(status.is_failing);
+        // On a busy machine the first one may come back late, too.
         let all = failures(name);
-        assert!(
-            all.iter()
-                .all(|failure| codes.contains(&failure.code.as_str())),
-            "{all:?}"
-        );
+        let is_late = |failure: &Failure| ["timed_out", "hangs"].contains(&failure.code.as_str());
+        assert!(all.iter().all(is_late), "{all:?}");
     }
+    assert!(
+        failures("block")
+            .iter()
+            .any(|failure| failure.code == "hangs")
+    );
     memory.with(|kept| kept.is_mended = true);
     let everything = site.positions(Query::everything());
     let is_done = || {

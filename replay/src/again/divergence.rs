@@ -237,6 +237,8 @@ impl fmt::Display for Divergence {
     }
 }
 
+impl std::error::Error for Divergence {}
+
 /// A run, run again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
