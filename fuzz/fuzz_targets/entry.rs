@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::keys::OperationsKey;
+use runstone_codec::keys::{FoldKey, OperationsKey};
 use runstone_codec::{
     Control, Entry, EntryParts, Header, LogId, Position, control, encode_entry, row,
 };
@@ -72,7 +72,7 @@ fn controls(data: &[u8]) {
 }
 
 fn rows(data: &[u8]) {
-    let key = OperationsKey::new([2; 32]);
+    let key = FoldKey::new([2; 32]);
     for key in [None, Some(&key)] {
         assert!(row::open(key, &LOG_ID, b"key", data).is_err(), "forged");
         let sealed = row::seal(key, &LOG_ID, b"key", [9; 12], data).expect("no limit");
