@@ -15,9 +15,11 @@
 //! something else in it had ended comes after that again; what overlapped may come in any order, and
 //! is told apart by name, arguments and key.
 
+mod asked;
 mod build;
 mod divergence;
 mod file;
+mod played;
 mod recording;
 mod tape;
 
