@@ -116,7 +116,10 @@ fn one_that_does_not_read_everything_has_not_taken_it() {
 fn one_that_takes_too_long_is_killed_with_what_it_began() {
     let site = Site::default();
     let pid = site.path("pid");
-    let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
+    // It waits for bytes that nobody writes.
+    let pipe = site.path("pipe");
+    let (pipe, file) = (pipe.display(), pid.display());
+    let script = format!("mkfifo {pipe}; cat <> {pipe} & echo $! > {file}; wait");
     let slow = Destination::command(["sh", "-c", &script]);
     site.add(&SinkConfig::new("slow", slow).timeout_s(30));
     let runner = site.run(&Kinds::new());
