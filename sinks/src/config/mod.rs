@@ -1,11 +1,14 @@
 //! What a sink is: the payload of `sink.added`.
 
+mod destination;
+
+pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
+
 use crate::error::SinkError;
 use runstone_store::Query;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 /// Longest name of a sink in bytes.
 const MAX_NAME_LEN: usize = 64;
@@ -57,114 +60,6 @@ fn timeout_s() -> u64 {
 
 fn tries() -> u64 {
     5
-}
-
-/// Where a sink lies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Destination {
-    /// A file of lines.
-    Jsonl(JsonlConfig),
-    /// The standard input of a command.
-    Command(CommandConfig),
-    /// A kind that the program brings which holds the log; see [`Kinds`](crate::Kinds).
-    Custom(CustomConfig),
-}
-
-impl Destination {
-    /// A file of lines, never rotated.
-    pub fn jsonl(path: impl Into<PathBuf>) -> Self {
-        Self::Jsonl(JsonlConfig::new(path))
-    }
-
-    /// A command and its arguments, as they are: no shell is run.
-    pub fn command<T: Into<String>>(words: impl IntoIterator<Item = T>) -> Self {
-        Self::Command(CommandConfig {
-            command: words.into_iter().map(Into::into).collect(),
-        })
-    }
-
-    /// A kind of one's own.
-    pub fn custom(kind: impl Into<String>) -> Self {
-        Self::Custom(CustomConfig { kind: kind.into() })
-    }
-
-    /// What kind of destination it is, in one word.
-    pub fn kind(&self) -> &str {
-        match self {
-            Self::Jsonl(_) => "jsonl",
-            Self::Command(_) => "command",
-            Self::Custom(custom) => &custom.kind,
-        }
-    }
-
-    /// Where it is, as people say it.
-    pub fn place(&self) -> String {
-        match self {
-            Self::Jsonl(jsonl) => jsonl.path.display().to_string(),
-            Self::Command(command) => command.command.join(" "),
-            Self::Custom(_) => String::new(),
-        }
-    }
-}
-
-/// A file of lines, one an event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct JsonlConfig {
-    /// The file, from the root of the file system.
-    pub path: PathBuf,
-    /// Bytes from which on the file is put aside and a new one begun. Default: never.
-    #[serde(default)]
-    pub rotate_bytes: Option<u64>,
-    /// Whether a file has the events of one day of UTC, by the time at which they were recorded.
-    #[serde(default)]
-    pub rotate_daily: bool,
-}
-
-impl JsonlConfig {
-    /// A file that is never put aside.
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            rotate_bytes: None,
-            rotate_daily: false,
-        }
-    }
-
-    /// Puts the file aside once it has so many bytes.
-    #[must_use]
-    pub fn rotate_bytes(mut self, bytes: Option<u64>) -> Self {
-        self.rotate_bytes = bytes;
-        self
-    }
-
-    /// Whether it is put aside after each day of UTC.
-    #[must_use]
-    pub fn rotate_daily(mut self, is_daily: bool) -> Self {
-        self.rotate_daily = is_daily;
-        self
-    }
-}
-
-/// A command that is begun for each batch and reads its lines.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct CommandConfig {
-    /// The program and its arguments. They are recorded in the log, and are no place for secrets.
-    pub command: Vec<String>,
-}
-
-/// A kind of sink that a program brings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct CustomConfig {
-    /// Its name among the kinds of the program.
-    pub kind: String,
 }
 
 /// Where a sink begins.
@@ -313,33 +208,7 @@ impl SinkConfig {
                 self.fields.len()
             ));
         }
-        match &self.to {
-            Destination::Jsonl(jsonl) => {
-                if !jsonl.path.is_absolute() || jsonl.path.file_name().is_none() {
-                    return wrong(format!(
-                        "`{}` is not a file, named from the root of the file system",
-                        jsonl.path.display()
-                    ));
-                }
-                if jsonl.rotate_bytes == Some(0) {
-                    return wrong("rotate_bytes is 0: every file would be empty".to_owned());
-                }
-            }
-            Destination::Command(command) => {
-                if command.command.first().is_none_or(String::is_empty) {
-                    return wrong("there is no command".to_owned());
-                }
-                if command.command.iter().any(|word| word.contains('\0')) {
-                    return wrong("a word of the command has a zero byte".to_owned());
-                }
-            }
-            Destination::Custom(custom) => {
-                if !is_sink_name(&custom.kind) {
-                    return wrong(format!("`{}` cannot be the name of a kind", custom.kind));
-                }
-            }
-        }
-        Ok(())
+        self.to.check().or_else(wrong)
     }
 }
 
