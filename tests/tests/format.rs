@@ -28,7 +28,7 @@ use std::convert::Infallible;
 
 const PAGE: &str = include_str!("../../docs/FORMAT.md");
 /// Kinds whose bytes only the store reads; its own tests run them.
-const IN_STORE: [&str; 3] = ["chunk", "export", "index-row"];
+const IN_STORE: [&str; 4] = ["chunk", "export", "index-row", "segment"];
 
 /// The fields of one vector.
 struct Vector(BTreeMap<String, String>);

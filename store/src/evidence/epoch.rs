@@ -6,6 +6,7 @@
 
 use crate::engine::{Change, LogPaths, RowTable};
 use crate::error::{OpenError, StorageError};
+use crate::export::{PURGE_ROW, SEGMENT_ROW};
 use crate::hex::hex;
 use crate::keys::KeyStore;
 use crate::log::{Here, Log};
@@ -157,13 +158,19 @@ impl Here {
         identity.keys.end_signing_overlap()?;
         let reader = self.shared.reader().map_err(|error| database(&error))?;
         let (log_id, head) = (identity.log_id, reader.published.head.clone());
-        drop(reader);
-        let mark = Change::DeleteRow(RowTable::Meta, REPLICA_ROW.to_vec());
+        if reader.snapshot.row(RowTable::Meta, PURGE_ROW)?.is_some() {
+            drop(reader);
+            self.rewrite(&|_, _| {}).map_err(|error| database(&error))?;
+        } else {
+            drop(reader);
+        }
+        let marks = [PURGE_ROW, REPLICA_ROW, SEGMENT_ROW]
+            .map(|row| Change::DeleteRow(RowTable::Meta, row.to_vec()));
         self.shared
             .with_writer(|writer| {
                 let replaced = writer.head_file.replace(&log_id, &head);
                 replaced.map_err(|error| StorageError::io("LOG.head", &error))?;
-                writer.db.commit(&[mark], true)
+                writer.db.commit(&marks, true)
             })
             .and_then(|()| self.learn_history(&self.shared.exclusive()?))
             .map_err(|error| database(&error))?;
