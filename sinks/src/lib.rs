@@ -52,6 +52,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "archive")]
+mod archived;
 mod asks;
 mod backoff;
 mod command;
@@ -61,16 +63,21 @@ pub mod events;
 mod files;
 mod fold;
 mod kinds;
+#[cfg(feature = "archive")]
+mod place;
 mod run;
 mod sink;
 mod status;
 mod timer;
 mod view;
 
+#[cfg(feature = "archive")]
+pub use archived::{ArchivedExport, ArchivedLog};
 pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
 pub use config::{
-    CommandConfig, CustomConfig, Destination, JsonlConfig, SinkConfig, Start, from_toml,
+    ArchiveConfig, CheckpointsConfig, CommandConfig, CustomConfig, Destination, JsonlConfig,
+    MirrorConfig, Payloads, SegmentsConfig, SinkConfig, Start, from_toml,
 };
 pub use error::SinkError;
 pub use files::{Failure, Parked};

@@ -69,8 +69,8 @@ pub use evidence::{
     RewriteReport, SigningKey, SigningState, StartedEpoch,
 };
 pub use export::{
-    ExportReport, LoadError, LoadReport, MAX_SEGMENT_BYTES, Segment, SegmentEnd, SegmentError,
-    SegmentInput, SegmentPlan, SegmentSource, read_segment,
+    CheckpointNote, ExportReport, LoadError, LoadReport, MAX_SEGMENT_BYTES, Segment, SegmentEnd,
+    SegmentError, SegmentInput, SegmentPlan, SegmentSource, read_segment,
 };
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, ReadRow, RowDifference,

@@ -41,7 +41,9 @@ pub(crate) use evidence::{
     ReceiptVerifyArgs,
 };
 pub(crate) use pack::{EvidenceArgs, ExportArgs};
-pub(crate) use sink::{AddSinkArgs, RunSinksArgs, SinkCommand, SinkStatusArgs};
+pub(crate) use sink::{
+    AddSinkArgs, ArchiveRunArgs, PayloadsArg, RunSinksArgs, SinkCommand, SinkStatusArgs, place_of,
+};
 pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,
@@ -211,9 +213,10 @@ pub(crate) enum Command {
         file: PathBuf,
     },
     Export(ExportArgs),
-    /// Make a replica of an export, where --log says
+    /// Make a replica of an export or of the segments of an archive, where --log says
     Load {
-        /// What runstone export wrote; - is stdin
+        /// What runstone export wrote; - is stdin. Or an archive: its folder, file:///FOLDER or
+        /// s3://BUCKET/PREFIX
         file: PathBuf,
     },
     /// Make a replica the log

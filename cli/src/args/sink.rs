@@ -3,7 +3,7 @@
 use super::command_line::{self, CommandLine};
 use super::events::parse_query;
 use super::values::parse_whole;
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use runstone::Query;
 use runstone::sinks::Start;
 use std::path::PathBuf;
@@ -34,6 +34,7 @@ pub(crate) enum SinkCommand {
     ReplayParked(SinkName),
     /// Remove a sink; what it has stays there
     Remove(SinkName),
+    Archive(ArchiveRunArgs),
     Run(RunSinksArgs),
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct SinkName {
 /// Add a sink, or those of a file
 #[derive(Debug, Args)]
 #[command(after_long_help = SINKS)]
-#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "custom", "config"])))]
+#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "archive", "mirror", "checkpoints", "custom", "config"])))]
 pub(crate) struct AddSinkArgs {
     /// Its name: lower-case letters, digits, _ and -
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -60,6 +61,16 @@ pub(crate) struct AddSinkArgs {
     /// refuses what it read, with 77 if its credentials were refused, and with 78 if it needs somebody
     #[arg(long, value_name = "WORDS", value_parser = command_line::parse)]
     pub(crate) command: Option<CommandLine>,
+    /// An archive: write-once segments of the log in a folder or an object store, file:///FOLDER or
+    /// s3://BUCKET/PREFIX; runstone load reads them
+    #[arg(long, value_name = "URL", value_parser = parse_place)]
+    pub(crate) archive: Option<String>,
+    /// Another file with the same log: a replica
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mirror: Option<PathBuf>,
+    /// Signed checkpoints alone, in a folder or an object store
+    #[arg(long, value_name = "URL", value_parser = parse_place)]
+    pub(crate) checkpoints: Option<String>,
     /// A kind that the program brings which holds the log
     #[arg(long, value_name = "KIND")]
     pub(crate) custom: Option<String>,
@@ -68,12 +79,80 @@ pub(crate) struct AddSinkArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) how: How,
+    #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
     /// Put the file aside once it has so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "custom", "config"])]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, requires = "jsonl")]
     pub(crate) rotate_bytes: Option<u64>,
     /// Put the file aside after each day of UTC
-    #[arg(long, conflicts_with_all = ["command", "custom", "config"])]
+    #[arg(long, requires = "jsonl")]
     pub(crate) rotate_daily: bool,
+}
+
+/// How an archive or a mirror is fed.
+#[derive(Debug, Args)]
+pub(crate) struct SegmentArgs {
+    /// Let content leave in the clear, if the log is not encrypted [default: sealed]
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["jsonl", "command", "checkpoints", "custom", "config"])]
+    pub(crate) payloads: Option<PayloadsArg>,
+    /// Most events of a segment [default: 65536]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "checkpoints", "custom", "config"])]
+    pub(crate) segment_events: Option<u64>,
+    /// Bytes after which a segment ends [default: 8388608]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "checkpoints", "custom", "config"])]
+    pub(crate) segment_bytes: Option<u64>,
+    /// Seconds that an event waits for others [default: 300; a mirror 10, checkpoints 60]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "custom", "config"])]
+    pub(crate) every: Option<u64>,
+}
+
+/// Which content goes with segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PayloadsArg {
+    /// Sealed content alone
+    Sealed,
+    /// Content in the clear too
+    Plain,
+}
+
+/// Put one run into an archive: an export with the content of its events, written once
+///
+/// Its name has its digest, so the same export again is there already. A log that is not encrypted
+/// takes --payloads plain. runstone load reads it, from a copy of the file.
+///
+/// With --json: url, sha256, events, bytes, root, erased, withheld.
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveRunArgs {
+    /// The stream of the run
+    pub(crate) stream: String,
+    /// Where it goes: file:///FOLDER or s3://BUCKET/PREFIX
+    #[arg(value_parser = parse_place)]
+    pub(crate) url: String,
+    /// Let content leave in the clear, if the log is not encrypted [default: sealed]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) payloads: Option<PayloadsArg>,
+}
+
+/// A folder is a place too.
+fn parse_place(text: &str) -> Result<String, String> {
+    place_of(text).map_err(|error| error.to_string())
+}
+
+/// The URL of a place that is named as a URL or as a folder.
+pub(crate) fn place_of(text: &str) -> std::io::Result<String> {
+    if text.contains("://") {
+        return Ok(text.to_owned());
+    }
+    let path = std::path::absolute(text)?;
+    let mut url = "file://".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' => url.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => url.push(char::from(*byte)),
+            byte => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(url)
 }
 
 /// What a sink gets, and how.

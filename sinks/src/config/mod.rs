@@ -1,8 +1,11 @@
 //! What a sink is: the payload of `sink.added`.
 
 mod destination;
+mod part;
 
 pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
+pub(crate) use part::Pace;
+pub use part::{ArchiveConfig, CheckpointsConfig, MirrorConfig, Payloads, SegmentsConfig};
 
 use crate::error::SinkError;
 use runstone_store::Query;
@@ -186,6 +189,23 @@ impl SinkConfig {
         self
     }
 
+    /// A sink of parts of the log gets the log as it is.
+    fn check_parts(&self) -> Result<(), String> {
+        if self.to.pace().is_none() {
+            return Ok(());
+        }
+        let kind = self.to.kind();
+        if self.from != Start::Beginning {
+            return Err(format!("a sink of the kind {kind} begins with the log"));
+        }
+        if !self.fields.is_empty() {
+            return Err(format!(
+                "fields are named, and a sink of the kind {kind} has content as it is stored"
+            ));
+        }
+        Ok(())
+    }
+
     /// What is wrong with it.
     pub(crate) fn check(&self) -> Result<(), SinkError> {
         if !is_sink_name(&self.name) {
@@ -207,6 +227,9 @@ impl SinkConfig {
                 "{} fields are named, and at most {MAX_FIELDS} can be",
                 self.fields.len()
             ));
+        }
+        if let Err(why) = self.check_parts() {
+            return wrong(why);
         }
         self.to.check().or_else(wrong)
     }

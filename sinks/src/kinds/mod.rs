@@ -1,12 +1,19 @@
 //! The kinds of sinks: those that are here, and those that a program brings.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod command;
 mod jsonl;
+mod mirror;
 
 use crate::config::{Destination, SinkConfig};
 use crate::sink::{Rejection, Sink};
+#[cfg(feature = "archive")]
+use archive::{Archive, Checkpoints};
 use command::Piped;
 use jsonl::Jsonl;
+use mirror::Mirror;
+use runstone_codec::LogId;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -44,7 +51,8 @@ impl Kinds {
     }
 
     /// What makes a sink that is configured so.
-    pub(crate) fn factory(&self, config: &SinkConfig) -> Factory {
+    pub(crate) fn factory(&self, config: &SinkConfig, log: LogId) -> Factory {
+        tracing::debug!(%log, sink = config.name, "a sink begins");
         match &config.to {
             Destination::Jsonl(jsonl) => {
                 let jsonl = jsonl.clone();
@@ -53,6 +61,25 @@ impl Kinds {
             Destination::Command(command) => {
                 let command = command.clone();
                 Arc::new(move |_| Ok(Box::new(Piped::new(command.clone()))))
+            }
+            Destination::Mirror(mirror) => {
+                let mirror = mirror.clone();
+                Arc::new(move |_| Ok(Box::new(Mirror::new(mirror.clone()))))
+            }
+            #[cfg(feature = "archive")]
+            Destination::Archive(archive) => {
+                let archive = archive.clone();
+                Arc::new(move |_| Ok(Box::new(Archive::open(&archive, log)?)))
+            }
+            #[cfg(feature = "archive")]
+            Destination::Checkpoints(checkpoints) => {
+                let checkpoints = checkpoints.clone();
+                Arc::new(move |_| Ok(Box::new(Checkpoints::open(&checkpoints, log)?)))
+            }
+            #[cfg(not(feature = "archive"))]
+            Destination::Archive(_) | Destination::Checkpoints(_) => {
+                let why = config.to.unbuilt();
+                Arc::new(move |_| Err(Rejection::Unavailable(why.clone())))
             }
             Destination::Custom(custom) => {
                 let missing = format!(

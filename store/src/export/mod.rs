@@ -22,8 +22,8 @@ mod write;
 pub use error::LoadError;
 pub use load::LoadReport;
 pub use segment::{
-    MAX_SEGMENT_BYTES, Segment, SegmentEnd, SegmentError, SegmentInput, SegmentPlan, SegmentSource,
-    read_segment,
+    CheckpointNote, MAX_SEGMENT_BYTES, Segment, SegmentEnd, SegmentError, SegmentInput,
+    SegmentPlan, SegmentSource, read_segment,
 };
 pub(crate) use segment::{PURGE_ROW, SEGMENT_ROW};
 pub use write::ExportReport;

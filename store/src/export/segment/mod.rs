@@ -14,12 +14,14 @@ mod write;
 
 #[cfg(fuzzing)]
 pub(super) use load::fill;
-pub use write::{Segment, SegmentError, SegmentPlan};
+pub use write::{CheckpointNote, Segment, SegmentError, SegmentPlan};
 
 use super::LoadError;
 use super::line::{Lines, SegmentStart};
 use super::loader::Loader;
 use runstone_codec::{Digest32, LogId};
+use runstone_receipt::checkpoint::Checkpoint;
+use runstone_receipt::note::SignedNote;
 use std::fmt::{self, Debug};
 use std::io::BufRead;
 
@@ -31,7 +33,7 @@ pub(crate) const SEGMENT_ROW: &[u8] = b"segment";
 pub(crate) const PURGE_ROW: &[u8] = b"purge";
 
 /// Up to where somebody has the segments of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(
     clippy::exhaustive_structs,
     reason = "made by whoever keeps segments elsewhere"
@@ -45,6 +47,20 @@ pub struct SegmentEnd {
     pub root: Digest32,
     /// SHA-256 of the last segment; none if what is there did not come in segments.
     pub digest: Option<Digest32>,
+}
+
+impl SegmentEnd {
+    /// What a checkpoint of a log says, whoever signed it; `None` for other text.
+    pub fn of_checkpoint(log_id: LogId, text: &str) -> Option<Self> {
+        let note = SignedNote::parse(text).ok()?;
+        let checkpoint = Checkpoint::parse(note.text()).ok()?;
+        Some(Self {
+            log_id,
+            events: checkpoint.size,
+            root: checkpoint.root,
+            digest: None,
+        })
+    }
 }
 
 /// A segment to be read.

@@ -144,60 +144,132 @@ impl Log {
     }
 }
 
-impl Here {
-    fn segment(&self, plan: &SegmentPlan) -> Result<Option<Segment>, SegmentError> {
-        let mut reader = self.shared.reader()?;
-        let size = reader.published.durable.min(reader.size());
-        let log_id = reader.identity.log_id;
-        let mut from = 0;
-        if let Some(after) = &plan.after {
-            if after.log_id != log_id {
-                return Err(SegmentError::OtherLog {
-                    log: log_id,
-                    found: after.log_id,
-                });
-            }
-            from = after.events;
-            if from > size {
-                return Err(SegmentError::Ahead { size, known: from });
-            }
-            let root;
-            (root, reader) = root_of(reader, from)?;
-            if root != after.root {
-                return Err(SegmentError::Diverged { events: from });
-            }
+/// A checkpoint of a log by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointNote {
+    /// What it says.
+    pub end: SegmentEnd,
+    /// The signed note.
+    pub text: String,
+}
+
+impl Log {
+    /// Checks that the log grew from what somebody has of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SegmentError`] says why it did not.
+    pub fn check_grown(&self, end: &SegmentEnd) -> Result<(), SegmentError> {
+        match &self.backing {
+            Backing::Here(here) => grown(here, Some(end)).map(|_| ()),
+            Backing::There(_) => Err(SegmentError::Elsewhere),
         }
+    }
+
+    /// The checkpoint of what is durable, if that is more than the one that somebody has says.
+    ///
+    /// # Errors
+    ///
+    /// [`SegmentError`] if the log did not grow from what is there, or cannot be read.
+    pub fn checkpoint_after(
+        &self,
+        after: Option<&SegmentEnd>,
+    ) -> Result<Option<CheckpointNote>, SegmentError> {
+        match &self.backing {
+            Backing::Here(here) => here.checkpoint_after(after),
+            Backing::There(_) => Err(SegmentError::Elsewhere),
+        }
+    }
+}
+
+/// A reader of a log that grew from what is there, how far that is, and how far the log is.
+fn grown(here: &Here, after: Option<&SegmentEnd>) -> Result<(Reader, (u64, u64)), SegmentError> {
+    let reader = here.shared.reader()?;
+    let size = reader.published.durable.min(reader.size());
+    let Some(after) = after else {
+        return Ok((reader, (0, size)));
+    };
+    let log = reader.identity.log_id;
+    if after.log_id != log {
+        let found = after.log_id;
+        return Err(SegmentError::OtherLog { log, found });
+    }
+    let known = after.events;
+    if known > size {
+        return Err(SegmentError::Ahead { size, known });
+    }
+    let (root, reader) = root_of(reader, known)?;
+    if root != after.root {
+        return Err(SegmentError::Diverged { events: known });
+    }
+    Ok((reader, (known, size)))
+}
+
+/// The head of the first events of a log, and its checkpoint.
+fn head_at(here: &Here, reader: Reader, size: u64) -> Result<(Reader, Head, String), ReadError> {
+    let (root, mut reader) = root_of(reader, size)?;
+    let last = size.saturating_sub(1);
+    let recorded_at_us = reader.raw(last, |reader, raw| {
+        Ok(reader.checked_entry(raw)?.recorded_at_us())
+    })?;
+    let identity = &reader.identity;
+    let mac = head_mac(&identity.mac, &identity.log_id, size, &root, recorded_at_us);
+    let head = Head {
+        size,
+        root,
+        recorded_at_us,
+        mac,
+        peaks: Vec::new(),
+    };
+    let signed = here.shared.signing.sign(&head);
+    let signed = signed.map_err(|error| ReadError::NotFound {
+        what: format!("that can be signed: {error}"),
+    })?;
+    let text = signed.text().to_owned();
+    Ok((reader, head, text))
+}
+
+impl Here {
+    fn checkpoint_after(
+        &self,
+        after: Option<&SegmentEnd>,
+    ) -> Result<Option<CheckpointNote>, SegmentError> {
+        let (reader, (known, size)) = grown(self, after)?;
+        if known == size {
+            return Ok(None);
+        }
+        let log_id = reader.identity.log_id;
+        let (_, head, text) = head_at(self, reader, size)?;
+        let end = SegmentEnd {
+            log_id,
+            events: size,
+            root: head.root,
+            digest: None,
+        };
+        Ok(Some(CheckpointNote { end, text }))
+    }
+
+    fn segment(&self, plan: &SegmentPlan) -> Result<Option<Segment>, SegmentError> {
+        let (mut reader, (from, size)) = grown(self, plan.after.as_ref())?;
         if from == size {
             return Ok(None);
         }
+        let log_id = reader.identity.log_id;
         let to = end_of(&mut reader, plan, (from, size))?;
-        let (root, mut reader) = root_of(reader, to)?;
-        let recorded_at_us = reader.raw(to - 1, |reader, raw| {
-            Ok(reader.checked_entry(raw)?.recorded_at_us())
-        })?;
-        let head = Head {
-            size: to,
-            root,
-            recorded_at_us,
-            mac: head_mac(&reader.identity.mac, &log_id, to, &root, recorded_at_us),
-            peaks: Vec::new(),
-        };
-        let signed = self.shared.signing.sign(&head);
-        let signed = signed.map_err(|error| ReadError::NotFound {
-            what: format!("that can be signed: {error}"),
-        })?;
+        let (mut reader, head, checkpoint) = head_at(self, reader, to)?;
         let former = plan.after.as_ref().and_then(|after| after.digest);
         let start = SegmentStart {
             format: SEGMENT.to_owned(),
             log_id,
             from,
             to,
-            root,
-            recorded_at_us,
+            root: head.root,
+            recorded_at_us: head.recorded_at_us,
             head_mac: head.mac,
             former: former.map(Hex32),
-            checkpoint: signed.text().to_owned(),
-            stored_us: recorded_at_us,
+            checkpoint,
+            stored_us: head.recorded_at_us,
         };
         Ok(written(&mut reader, plan, &start)?)
     }
