@@ -79,10 +79,18 @@ pub fn up_to<L: Line, T>(
     }
     let key = (TypeId::of::<L>(), stream.to_owned());
     let line = lines.get::<L>(&key);
-    let mut grown = line.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut grown = line.lock().unwrap_or_else(|poisoned| {
+        // Whoever died may have taken events that `end` does not tell of.
+        let mut grown = poisoned.into_inner();
+        *grown = Grown::default();
+        line.clear_poison();
+        grown
+    });
     if grown.end <= to.get() {
         if grown.grow(log, stream, to, tells).is_err() {
-            // What could not be taken is read, and told, as without a line.
+            // Whoever waits for this one must not find half of it. What could not be taken is read,
+            // and told, as without a line.
+            *grown = Grown::default();
             lines.forget(&key);
             return None;
         }
@@ -165,5 +173,97 @@ impl Lines {
                 shelf.entries.remove(&oldest);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::standard_folds;
+    use runstone_codec::NewEvent;
+    use runstone_store::{Append, CreateOptions, OpenOptions};
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    const EVENTS: u64 = 2 * LONG;
+
+    thread_local! {
+        /// Which event cannot be taken.
+        static BAD: Cell<u64> = const { Cell::new(u64::MAX) };
+    }
+
+    /// Which events it took; each has so many bytes.
+    #[derive(Default)]
+    struct Taken<const BYTES: usize>(Vec<u64>);
+
+    impl<const BYTES: usize> Line for Taken<BYTES> {
+        const WITH_PAYLOADS: bool = false;
+
+        fn item() -> Item {
+            Item::new()
+        }
+
+        fn take(&mut self, record: &Record) -> Result<(), ReadError> {
+            if record.position.get() == BAD.get() {
+                return Err(ReadError::Reopening);
+            }
+            self.0.push(record.position.get());
+            Ok(())
+        }
+
+        fn bytes(&self) -> usize {
+            self.0.len() * BYTES
+        }
+    }
+
+    fn log() -> (Log, Position) {
+        let mut options = OpenOptions::default();
+        options.folds = standard_folds();
+        let log = Log::memory(&CreateOptions::default(), options).unwrap();
+        let events = (0..EVENTS).map(|_| NewEvent::new("note.taken", "run"));
+        let appended = log.append_blocking(Append::new(events)).unwrap();
+        (log, appended.last)
+    }
+
+    fn taken<const BYTES: usize>(log: &Log, to: Position) -> Option<Vec<u64>> {
+        up_to(
+            log,
+            ("run", to),
+            |_| true,
+            |line: &Taken<BYTES>| line.0.clone(),
+        )
+    }
+
+    fn of_stream(to: Position) -> Vec<u64> {
+        (to.get() + 1 - EVENTS..=to.get()).collect()
+    }
+
+    /// Whoever waited while another one failed with a line.
+    #[test]
+    fn nothing_is_taken_twice_after_a_failure() {
+        let (log, last) = log();
+        let key = (TypeId::of::<Taken<1>>(), "run".to_owned());
+        let line = log.kept::<Lines>().unwrap().get::<Taken<1>>(&key);
+        BAD.set(last.get() - 7);
+        assert_eq!(taken::<1>(&log, last), None);
+        BAD.set(u64::MAX);
+        let mut waited = line.lock().unwrap();
+        waited.grow(&log, "run", last, |_| true).unwrap();
+        assert_eq!(waited.line.0, of_stream(last));
+        assert_eq!(taken::<1>(&log, last), Some(of_stream(last)));
+    }
+
+    #[test]
+    fn nothing_is_taken_twice_after_a_panic() {
+        let (log, last) = log();
+        let dies = |record: &Record| {
+            assert_ne!(record.position.get(), last.get() - 7, "it dies here");
+            true
+        };
+        let died = catch_unwind(AssertUnwindSafe(|| {
+            up_to(&log, ("run", last), dies, |_: &Taken<1>| ())
+        }));
+        assert!(died.is_err());
+        assert_eq!(taken::<1>(&log, last), Some(of_stream(last)));
     }
 }
