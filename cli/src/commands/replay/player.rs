@@ -148,6 +148,7 @@ impl<'a> Player<'a> {
                 scene.take(found.record.as_ref().ok())?;
                 (next, from) = (found.revision + 1, found.position.get() + 1);
             }
+            scene.settle(&mut self.source)?;
             self.look_whether_ended().map_err(failed)?;
         }
         let (stream, at) = (self.stream, next.saturating_sub(1));
@@ -240,6 +241,7 @@ impl<'a> Player<'a> {
     }
 
     fn lines(&mut self, (columns, rows): (usize, usize)) -> Result<Vec<String>, Failure> {
+        unless_busy(self.scene.settle(&mut self.source))?;
         let summary = self.scene.summary(&mut self.source)?;
         unless_busy(self.scene.name_calls(&mut self.source, SHOWN_CALLS))?;
         let calls = self.scene.calls();

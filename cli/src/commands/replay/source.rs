@@ -146,3 +146,19 @@ impl<'a> Source<'a> {
 pub(super) fn is_busy(failure: &Failure) -> bool {
     matches!(failure, Failure::Report(report) if report.exit == Exit::Busy)
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use crate::output::Output;
+    use clap::Parser as _;
+    use std::path::Path;
+
+    /// A command on this log.
+    pub(in super::super) fn session(log: &Path) -> Session {
+        let words = ["runstone".as_ref(), "--log".as_ref(), log.as_os_str()];
+        let words = words.into_iter().chain(["orphans".as_ref()]);
+        Session::new(Cli::parse_from(words).global, Output::new(true, true))
+    }
+}
