@@ -24,7 +24,16 @@ pub(super) struct Source<'a> {
     log_id: LogId,
     /// Events that it had when it was opened last.
     size: u64,
+    /// How often it was opened.
+    openings: u64,
     is_busy: bool,
+}
+
+/// When something of a log was read: as long as it is the same, nothing of it was erased since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    openings: u64,
+    events: u64,
 }
 
 #[derive(Debug)]
@@ -54,6 +63,7 @@ impl<'a> Source<'a> {
             log_id: log.info().log_id,
             size: log.size(),
             open: Some(Open::new(log)),
+            openings: 1,
             is_busy: false,
         })
     }
@@ -66,6 +76,16 @@ impl<'a> Source<'a> {
     /// Whether another process held it when something was to be read last.
     pub(super) fn is_busy(&self) -> bool {
         self.is_busy
+    }
+
+    /// This moment: another one once somebody else may have had the file, or something was recorded,
+    /// as every erasure is.
+    pub(super) fn moment(&mut self) -> Result<Moment, Failure> {
+        let events = self.read(|log| Ok(log.size()))?;
+        Ok(Moment {
+            openings: self.openings,
+            events,
+        })
     }
 
     /// Reads something, again if the process that holds the log went away meanwhile.
@@ -118,6 +138,7 @@ impl<'a> Source<'a> {
             return Err(Report::new(Exit::Conflict, "other_log", message).into());
         }
         self.size = log.size();
+        self.openings = self.openings.saturating_add(1);
         Ok(log)
     }
 
@@ -139,6 +160,14 @@ impl<'a> Source<'a> {
             open.log.close_blocking()?;
         }
         Ok(())
+    }
+}
+
+/// `None` where another process holds the log.
+pub(super) fn unless_busy<T>(outcome: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match outcome {
+        Err(failure) if is_busy(&failure) => Ok(None),
+        outcome => outcome.map(Some),
     }
 }
 
