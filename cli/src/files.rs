@@ -61,16 +61,16 @@ pub(crate) fn write_by<T>(
     }
     remove_abandoned(path);
     let beside = unfinished(path, std::process::id());
-    let mut file = create_locked(&beside, mode).map_err(|error| failed(&error))?;
-    let filled = fill(&mut file).and_then(|filled| {
+    let mut unnamed = create_locked(&beside, mode).map_err(|error| failed(&error))?;
+    let filled = fill(&mut unnamed).and_then(|filled| {
         // What has the name is whole, also after a loss of power.
-        let named = file
+        let named = unnamed
             .sync_all()
             .and_then(|()| std::fs::rename(&beside, path));
         named.map_err(|error| failed(&error))?;
         Ok(filled)
     });
-    if filled.is_err() && is_at(&file, &beside) {
+    if filled.is_err() && is_at(&unnamed, &beside) {
         // Worthless; if it cannot be removed either, the first error says more.
         let _ = std::fs::remove_file(&beside);
     }
