@@ -60,7 +60,7 @@ struct Line {
     last_failure: Option<FailureLine>,
     since: Option<String>,
     from: runstone::sinks::Start,
-    query: runstone::Query,
+    query: Query,
     fields: Vec<String>,
     advice: Option<String>,
 }

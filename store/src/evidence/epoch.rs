@@ -9,7 +9,7 @@ use crate::error::{OpenError, StorageError};
 use crate::export::{PURGE_ROW, SEGMENT_ROW};
 use crate::hex::hex;
 use crate::keys::KeyStore;
-use crate::log::{Here, Log};
+use crate::log::{Backing, Here, Log};
 use crate::open::{
     Disks, Dispute, OpenOptions, REPLICA_ROW, Successor, compare, disks_of, keys_of, name_file,
 };
@@ -68,7 +68,12 @@ impl Log {
         }
         let disks = disks_of(&LogPaths::new(path), false)?;
         let keys = keys_of(path, &open);
-        Self::start_epoch_on(disks, start, open, keys).map_err(|error| name_file(error, path))
+        let started = Self::start_epoch_on(disks, start, open, keys);
+        let started = started.map_err(|error| name_file(error, path))?;
+        if let Backing::Here(here) = &started.log.backing {
+            here.is_at(path);
+        }
+        Ok(started)
     }
 
     /// [`start_epoch`](Self::start_epoch) on given disks; the caller holds their lock.

@@ -4,6 +4,6 @@ mod contract;
 mod site;
 mod strange;
 
-pub use contract::{CONTRACT, Made, Make, Property};
+pub use contract::{CONTRACT, CONTRACT_OF_PARTS, Made, Make, Property};
 pub use site::{SECRET, Site, until};
 pub use strange::{Kept, Memory, Seen};

@@ -32,7 +32,12 @@ impl Log {
     /// [`LoadError::NotAReplica`] for a log that is written by itself; [`OpenError::NotFound`];
     /// [`OpenError::Busy`] while somebody has it open.
     pub fn replica_end(path: &Path) -> Result<SegmentEnd, LoadError> {
-        Ok(Replica::open(path)?.end())
+        if !path.exists() {
+            let path = path.to_owned();
+            return Err(OpenError::NotFound { path }.into());
+        }
+        // Nothing of a file is touched before it is known that it is a replica.
+        Ok(Replica::look(LogPaths::new(path), true)?.end())
     }
 
     /// Adds the segment that comes next to a replica, which stays one. Every line is checked as
@@ -71,7 +76,7 @@ impl Replica {
             let path = path.to_owned();
             return Err(OpenError::NotFound { path }.into());
         }
-        let replica = Self::look(paths)?;
+        let replica = Self::look(paths, false)?;
         let is_purged = replica
             .snapshot()?
             .row(RowTable::Meta, PURGE_ROW)?
@@ -82,12 +87,12 @@ impl Replica {
         // Whoever was to do that was cut short.
         let paths = LogPaths::new(path);
         replica.purge()?;
-        Self::look(paths)
+        Self::look(paths, false)
     }
 
-    fn look(paths: LogPaths) -> Result<Self, LoadError> {
+    fn look(paths: LogPaths, read_only: bool) -> Result<Self, LoadError> {
         let named = |error| name_file(error, &paths.log);
-        let disks = disks_of(&paths, false)?.rewriting();
+        let disks = disks_of(&paths, read_only)?.rewriting();
         let synced = disks.log.sync_data();
         synced.map_err(|error| StorageError::io(&paths.log, &error))?;
         let db = open_db(Arc::clone(&disks.log))?;
