@@ -8,7 +8,7 @@ use runstone_store::{Log, Payload, Query, Read, ReadError, Record, Subscription}
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use tokio_stream::{Stream as _, StreamExt as _};
+use tokio_stream::Stream as _;
 
 /// Bytes after which a batch ends early.
 const BATCH_BYTES: usize = 4 << 20;
@@ -115,13 +115,18 @@ impl Reader {
                         return found;
                     }
                     let item = match self.following.as_mut() {
-                        Some(following) => following.next().await,
-                        None => None,
+                        Some(following) => moved(following, begun).await,
+                        None => Moved::Over,
                     };
                     let Some(back) = self.following.take() else {
                         return found;
                     };
                     following = back;
+                    let item = match item {
+                        Moved::To(item) => item,
+                        // The next turn sees how far.
+                        Moved::Over => continue,
+                    };
                     item
                 }
             };
@@ -169,6 +174,26 @@ async fn ready(following: &mut Subscription) -> Option<Option<Result<Record, Rea
             Poll::Pending => None,
         })
     })
+    .await
+}
+
+/// How a subscription moved on.
+enum Moved {
+    /// To an event, an error or the end.
+    To(Option<Result<Record, ReadError>>),
+    /// Over events that are not asked for.
+    Over,
+}
+
+/// Waits until there is an event, or until it has moved beyond a position.
+async fn moved(following: &mut Subscription, beyond: u64) -> Moved {
+    poll_fn(
+        |context| match Pin::new(&mut *following).poll_next(context) {
+            Poll::Ready(item) => Poll::Ready(Moved::To(item)),
+            Poll::Pending if following.cursor().get() > beyond => Poll::Ready(Moved::Over),
+            Poll::Pending => Poll::Pending,
+        },
+    )
     .await
 }
 

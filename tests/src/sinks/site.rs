@@ -5,6 +5,7 @@ use runstone::{Append, CreateOptions, Log, NewEvent, OpenOptions, Query, Read, S
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Stands in the content of every event, and in nothing that leaves the log.
@@ -133,9 +134,18 @@ impl Site {
     }
 }
 
+/// Longest time that a test waits for anything: many times what it takes on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(240);
+
 /// Does something again and again until something is so.
+///
+/// # Panics
+///
+/// If it does not come to be so.
 pub fn until(mut is_so: impl FnMut() -> bool, mut act: impl FnMut()) {
+    let begun = Instant::now();
     while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "it does not come to be so");
         act();
         std::thread::yield_now();
     }
