@@ -116,16 +116,15 @@ impl Reader {
                     }
                     let item = match self.following.as_mut() {
                         Some(following) => moved(following, begun).await,
-                        None => Moved::Over,
+                        None => None,
                     };
                     let Some(back) = self.following.take() else {
                         return found;
                     };
                     following = back;
-                    let item = match item {
-                        Moved::To(item) => item,
+                    let Some(item) = item else {
                         // The next turn sees how far.
-                        Moved::Over => continue,
+                        continue;
                     };
                     item
                 }
@@ -177,20 +176,16 @@ async fn ready(following: &mut Subscription) -> Option<Option<Result<Record, Rea
     .await
 }
 
-/// How a subscription moved on.
-enum Moved {
-    /// To an event, an error or the end.
-    To(Option<Result<Record, ReadError>>),
-    /// Over events that are not asked for.
-    Over,
-}
-
-/// Waits until there is an event, or until it has moved beyond a position.
-async fn moved(following: &mut Subscription, beyond: u64) -> Moved {
+/// Waits until there is something, `Some(None)` at the end, or until it has moved beyond a position over
+/// events that are not asked for: `None`.
+async fn moved(
+    following: &mut Subscription,
+    beyond: u64,
+) -> Option<Option<Result<Record, ReadError>>> {
     poll_fn(
         |context| match Pin::new(&mut *following).poll_next(context) {
-            Poll::Ready(item) => Poll::Ready(Moved::To(item)),
-            Poll::Pending if following.cursor().get() > beyond => Poll::Ready(Moved::Over),
+            Poll::Ready(item) => Poll::Ready(Some(item)),
+            Poll::Pending if following.cursor().get() > beyond => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         },
     )

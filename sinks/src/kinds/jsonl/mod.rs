@@ -361,7 +361,7 @@ mod tests {
         let behind = [whole.as_slice(), &[0; 5_000], half, b"\n"].concat();
         for torn in [
             [whole.as_slice(), half].concat(),
-            [whole.as_slice(), &[0; 70_000]].concat(),
+            [whole.as_slice(), &vec![0; 70_000]].concat(),
             [whole.as_slice(), half, &[0; 100]].concat(),
             behind,
         ] {
@@ -375,7 +375,7 @@ mod tests {
             b"\x7fELF\0\0\0",
             b"{\"position\":1}\n",
             &[whole.as_slice(), b"bread"].concat(),
-            &[&[b'x'; 200_000][..], b"\n"].concat(),
+            &[vec![b'x'; 200_000], vec![b'\n']].concat(),
         ] {
             fs::write(desk.path(), foreign).unwrap();
             let refused = Jsonl::open(&JsonlConfig::new(desk.path())).unwrap_err();
