@@ -61,24 +61,22 @@ pub(crate) fn write_by<T>(
     }
     remove_abandoned(path);
     let beside = unfinished(path, std::process::id());
-    let created = create_locked(&beside, mode);
-    let filled = created
-        .map_err(|error| failed(&error))
-        .and_then(|mut file| {
-            let filled = fill(&mut file)?;
-            // What has the name is whole, also after a loss of power.
-            let named = file
-                .sync_all()
-                .and_then(|()| std::fs::rename(&beside, path))
-                .and_then(|()| sync_folder(path));
-            named.map_err(|error| failed(&error))?;
-            Ok(filled)
-        });
-    if filled.is_err() {
+    let mut unnamed = create_locked(&beside, mode).map_err(|error| failed(&error))?;
+    let filled = fill(&mut unnamed).and_then(|filled| {
+        // What has the name is whole, also after a loss of power.
+        let named = unnamed
+            .sync_all()
+            .and_then(|()| std::fs::rename(&beside, path));
+        named.map_err(|error| failed(&error))?;
+        Ok(filled)
+    });
+    if filled.is_err() && is_at(&unnamed, &beside) {
         // Worthless; if it cannot be removed either, the first error says more.
         let _ = std::fs::remove_file(&beside);
     }
-    filled
+    let filled = filled?;
+    sync_folder(path).map_err(|error| failed(&error))?;
+    Ok(filled)
 }
 
 /// Where a process writes what is to become a file.
@@ -98,13 +96,18 @@ fn create_locked(beside: &Path, mode: u32) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let created = options.write(true).create_new(true).mode(mode).open(beside);
         let file = created?;
-        // Where files cannot be locked, nobody takes them for abandoned either.
-        let _ = file.try_lock();
-        // Somebody may have locked and removed it first.
-        if is_at(&file, beside) {
+        if lock_at(&file, beside) {
             return Ok(file);
         }
     }
+}
+
+/// Locks a new file; whether it is still there. Somebody may have locked it first to see whether it
+/// is abandoned, and is waited for: he removes it.
+fn lock_at(file: &File, path: &Path) -> bool {
+    // Where files cannot be locked, nobody takes them for abandoned either.
+    let _ = file.lock();
+    is_at(file, path)
 }
 
 /// Removes what killed processes left that were writing this file: whoever lives holds a lock on his.
@@ -195,6 +198,48 @@ mod tests {
         drop(written);
         write(&path, b"two", SECRET).unwrap();
         assert!(!alive.exists());
+    }
+
+    #[test]
+    fn what_somebody_else_removes_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy.1.unfinished");
+        let file = File::create_new(&path).unwrap();
+        let waits = format!(":{} ", file.metadata().unwrap().ino());
+        let remover = File::open(&path).unwrap();
+        remover.lock().unwrap();
+        let is_there = std::thread::scope(|scope| {
+            let locking = scope.spawn(|| lock_at(&file, &path));
+            let is_waiting = || {
+                let locks = std::fs::read_to_string("/proc/locks").unwrap();
+                let mut locks = locks.lines();
+                locks.any(|lock| lock.contains("->") && lock.contains(&waits))
+            };
+            while !is_waiting() {
+                assert!(!locking.is_finished(), "it waits for nobody");
+                std::thread::yield_now();
+            }
+            std::fs::remove_file(&path).unwrap();
+            drop(remover);
+            locking.join().unwrap()
+        });
+        assert!(!is_there);
+    }
+
+    #[test]
+    fn what_others_write_is_left_to_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("copy");
+        let beside = unfinished(&path, std::process::id());
+        let other = create_locked(&beside, SECRET).unwrap();
+        assert!(write(&path, b"one", SECRET).is_err());
+        assert!(is_at(&other, &beside) && !path.exists());
+        drop(other);
+        // What one could not finish himself is removed.
+        let cut = write_by(&path, SECRET, |_| -> Result<(), Failure> {
+            Err(Report::new(Exit::Storage, "storage_io", "cut").into())
+        });
+        assert!(cut.is_err() && !beside.exists() && !path.exists());
     }
 
     #[test]

@@ -20,7 +20,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Events of a stream from which on its lines are kept.
 const LONG: u64 = 1024;
-/// Bytes, about, above which the lines that were not asked for longest are let go of.
+/// Bytes, about, above which the lines that were not asked for longest are let go of, and above which
+/// no line grows.
 const MAX_BYTES: usize = 64 << 20;
 
 /// What events of one stream come to.
@@ -47,6 +48,8 @@ pub trait Line: Default + Send + 'static {
 struct Grown<L> {
     line: L,
     end: u64,
+    /// It came to more than is kept, so it is empty and takes nothing more.
+    is_too_long: bool,
 }
 
 struct Entry {
@@ -66,7 +69,8 @@ struct Shelf {
 struct Lines(Mutex<Shelf>);
 
 /// Reads a line of a stream that has taken everything up to a position of those events that tell; how
-/// it is then taken as of that position is for the caller. `None` if none is kept: then the log is read.
+/// it is then taken as of that position is for the caller. `None` if none is kept, as of a stream that
+/// comes to more than there is room for: then the log is read.
 pub fn up_to<L: Line, T>(
     log: &Log,
     (stream, to): (&str, Position),
@@ -79,16 +83,24 @@ pub fn up_to<L: Line, T>(
     }
     let key = (TypeId::of::<L>(), stream.to_owned());
     let line = lines.get::<L>(&key);
-    let mut grown = line.lock().unwrap_or_else(PoisonError::into_inner);
-    if grown.end <= to.get() {
+    let mut grown = line.lock().unwrap_or_else(|poisoned| {
+        // Whoever died may have taken events that `end` does not tell of.
+        let mut grown = poisoned.into_inner();
+        *grown = Grown::default();
+        line.clear_poison();
+        grown
+    });
+    if grown.end <= to.get() && !grown.is_too_long {
         if grown.grow(log, stream, to, tells).is_err() {
-            // What could not be taken is read, and told, as without a line.
+            // Whoever waits for this one must not find half of it. What could not be taken is read,
+            // and told, as without a line.
+            *grown = Grown::default();
             lines.forget(&key);
             return None;
         }
         lines.weigh(&key, grown.line.bytes());
     }
-    Some(read(&grown.line))
+    (!grown.is_too_long).then(|| read(&grown.line))
 }
 
 impl<L: Line> Grown<L> {
@@ -106,6 +118,13 @@ impl<L: Line> Grown<L> {
             let record = record?;
             if tells(&record) {
                 self.line.take(&record)?;
+            }
+            if self.line.bytes() > MAX_BYTES {
+                *self = Self {
+                    is_too_long: true,
+                    ..Self::default()
+                };
+                return Ok(());
             }
         }
         self.end = to.get().saturating_add(1);
@@ -143,8 +162,7 @@ impl Lines {
         self.shelf(|shelf| shelf.entries.remove(key));
     }
 
-    /// Notes how long a line is, and lets go of others until all have room; of itself, if it alone
-    /// has none.
+    /// Notes how long a line is, and lets go of others until all have room.
     fn weigh(&self, key: &(TypeId, String), bytes: usize) {
         self.shelf(|shelf| {
             if let Some(entry) = shelf.entries.get_mut(key) {
@@ -158,12 +176,149 @@ impl Lines {
                     .sum::<usize>()
             };
             while sum(shelf) > MAX_BYTES {
-                let oldest = shelf.entries.iter().min_by_key(|(_, entry)| entry.asked);
+                let long = shelf.entries.iter().filter(|(_, entry)| entry.bytes > 0);
+                let oldest = long.min_by_key(|(_, entry)| entry.asked);
                 let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
                     break;
                 };
                 shelf.entries.remove(&oldest);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::standard_folds;
+    use runstone_codec::NewEvent;
+    use runstone_store::{Append, CreateOptions, OpenOptions};
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    const EVENTS: u64 = 2 * LONG;
+
+    thread_local! {
+        /// Which event cannot be taken.
+        static BAD: Cell<u64> = const { Cell::new(u64::MAX) };
+    }
+
+    /// Which events it took; each has so many bytes.
+    #[derive(Default)]
+    struct Taken<const BYTES: usize>(Vec<u64>);
+
+    impl<const BYTES: usize> Line for Taken<BYTES> {
+        const WITH_PAYLOADS: bool = false;
+
+        fn item() -> Item {
+            Item::new()
+        }
+
+        fn take(&mut self, record: &Record) -> Result<(), ReadError> {
+            if record.position.get() == BAD.get() {
+                return Err(ReadError::Reopening);
+            }
+            self.0.push(record.position.get());
+            Ok(())
+        }
+
+        fn bytes(&self) -> usize {
+            self.0.len() * BYTES
+        }
+    }
+
+    fn log() -> (Log, Position) {
+        let mut options = OpenOptions::default();
+        options.folds = standard_folds();
+        let log = Log::memory(&CreateOptions::default(), options).unwrap();
+        let events = (0..EVENTS).map(|_| NewEvent::new("note.taken", "run"));
+        let appended = log.append_blocking(Append::new(events)).unwrap();
+        (log, appended.last)
+    }
+
+    fn taken<const BYTES: usize>(log: &Log, to: Position) -> Option<Vec<u64>> {
+        up_to(
+            log,
+            ("run", to),
+            |_| true,
+            |line: &Taken<BYTES>| line.0.clone(),
+        )
+    }
+
+    fn of_stream(to: Position) -> Vec<u64> {
+        (to.get() + 1 - EVENTS..=to.get()).collect()
+    }
+
+    /// Whoever waited while another one failed with a line.
+    #[test]
+    fn nothing_is_taken_twice_after_a_failure() {
+        let (log, last) = log();
+        let key = (TypeId::of::<Taken<1>>(), "run".to_owned());
+        let line = log.kept::<Lines>().unwrap().get::<Taken<1>>(&key);
+        BAD.set(last.get() - 7);
+        assert_eq!(taken::<1>(&log, last), None);
+        BAD.set(u64::MAX);
+        let mut waited = line.lock().unwrap();
+        waited.grow(&log, "run", last, |_| true).unwrap();
+        assert_eq!(waited.line.0, of_stream(last));
+        assert_eq!(taken::<1>(&log, last), Some(of_stream(last)));
+    }
+
+    #[test]
+    fn nothing_is_taken_twice_after_a_panic() {
+        let (log, last) = log();
+        let dies = |record: &Record| {
+            assert_ne!(record.position.get(), last.get() - 7, "it dies here");
+            true
+        };
+        let died = catch_unwind(AssertUnwindSafe(|| {
+            up_to(&log, ("run", last), dies, |_: &Taken<1>| ())
+        }));
+        assert!(died.is_err());
+        assert_eq!(taken::<1>(&log, last), Some(of_stream(last)));
+    }
+
+    #[test]
+    fn a_line_without_room_is_left_where_it_is_found_to_be() {
+        const BYTES: usize = MAX_BYTES / 1500;
+        let (log, last) = log();
+        let early = Position::new(last.get() - LONG);
+        let kept = taken::<BYTES>(&log, early).unwrap();
+        assert_eq!(kept.len() as u64, EVENTS - LONG);
+        let read = Cell::new(0);
+        let reads = |to| {
+            let counted = |_: &Record| {
+                read.set(read.get() + 1);
+                true
+            };
+            up_to(&log, ("run", to), counted, |line: &Taken<BYTES>| {
+                line.0.len()
+            })
+        };
+        // It grows until it has no room, and is not tried again.
+        assert_eq!(reads(last), None);
+        let grown = kept.len() + read.get();
+        assert!((1500..1600).contains(&grown), "{grown}");
+        read.set(0);
+        assert_eq!((reads(last), reads(early), read.get()), (None, None, 0));
+        // Others have the room that it had.
+        assert_eq!(taken::<1>(&log, last), Some(of_stream(last)));
+    }
+
+    #[test]
+    fn the_lines_that_were_not_asked_for_longest_make_room() {
+        const HALF: usize = MAX_BYTES / 3500;
+        let (log, last) = log();
+        let has = |key: TypeId| {
+            let lines = log.kept::<Lines>().unwrap();
+            lines.shelf(|shelf| shelf.entries.contains_key(&(key, "run".to_owned())))
+        };
+        let [first, second] = [
+            TypeId::of::<Taken<HALF>>(),
+            TypeId::of::<Taken<{ HALF + 1 }>>(),
+        ];
+        assert!(taken::<HALF>(&log, last).is_some() && has(first));
+        assert!(taken::<{ HALF + 1 }>(&log, last).is_some());
+        assert!(!has(first) && has(second));
     }
 }

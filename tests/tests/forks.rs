@@ -3,13 +3,14 @@
 use runstone::approvals::{ApprovalRequest, Approvals};
 use runstone::budgets::{BudgetLimits, Dimension, Open};
 use runstone::codec::{Authority, Position};
-use runstone::effects::{Change, Claim, EffectError, Effects, Found};
+use runstone::effects::{Change, Claim, Claimed, EffectError, Effects, Found};
 use runstone::replay::{Fork, Point, StepStatus, fork_blocking, state};
 use runstone::runs::{Begin, MAX_FORKS, RunError, RunStatus};
 use runstone::store::{Erase, Sealing};
-use runstone::{Class, Item, Read, Run, Runstone, Status, runs};
+use runstone::{Class, Item, Query, Read, Run, Runstone, Status, runs};
 use runstone_tests::clocked::{Clocked, assert_sound};
-use runstone_tests::tamper::Outcome;
+use runstone_tests::held::Site;
+use runstone_tests::tamper::{Outcome, RawRows, Table};
 use serde_json::{Value, json};
 use std::cell::Cell;
 
@@ -145,7 +146,7 @@ fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -
     runs::begin_blocking(&log, &begin)?;
     let claim = |stream: &str, id: &str, class| Claim::tool(stream, "pay").call_id(id).class(class);
     let claimed = |claim: &Claim| match effects.claim_blocking(claim) {
-        Ok(runstone::effects::Claimed::Held(held)) => Ok(held),
+        Ok(Claimed::Held(held)) => Ok(held),
         other => Err(format!("{other:?}")),
     };
     let write = claimed(&claim("run", "w", Class::Write))?;
@@ -181,14 +182,52 @@ fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -
     effects.change_blocking(&open.target().fence(open.fence), &reconcile)?;
     for (stream, result) in [("run", "\"run\""), ("fork", "\"fork\"")] {
         match effects.claim_blocking(&claim(stream, "w", Class::Write))? {
-            runstone::effects::Claimed::Completed(outcome) => {
+            Claimed::Completed(outcome) => {
                 assert_eq!(outcome.result.as_deref(), Some(result.as_bytes()));
             }
-            other @ runstone::effects::Claimed::Held(_) => {
+            other @ Claimed::Held(_) => {
                 return Err(format!("{other:?}").into());
             }
         }
     }
+    Ok(())
+}
+
+/// The first event of a stream says what it was forked from, and may be what was damaged.
+#[test]
+fn a_damaged_beginning_stops_no_call_of_a_run_that_is_no_fork() -> Outcome {
+    let site = Site::new()?;
+    let log = Runstone::create(&site.log)?;
+    let first = log.size();
+    runs::begin_blocking(&log, &Begin::new("run", "bot"))?;
+    let fork = log.size();
+    fork_blocking(&log, &Fork::new("fork", "run", newest(&log)))?;
+    log.close_blocking()?;
+    let rows = RawRows::open(&site.log)?;
+    for damaged in [first, fork] {
+        let mut chunk = rows.chunk(damaged)?;
+        let at = usize::try_from(damaged - chunk.first)?;
+        // It reads as an event of its stream, and is not the one that was recorded.
+        let entry = &mut chunk.events[at].0;
+        let named = entry.windows(4).position(|bytes| bytes == b"run.");
+        entry[named.ok_or("it has a type")? + 1] = b'a';
+        let key = chunk.first.to_be_bytes();
+        rows.set(Table::Chunks, &key, Some(&chunk.encode()))?;
+    }
+    drop(rows);
+    let log = Runstone::open(&site.log)?;
+    for (position, stream) in [(first, "run"), (fork, "fork")] {
+        let found = log.read(Read::new(Query::stream(stream)))?.next();
+        let damage = found.ok_or("it is there")?.unwrap_err();
+        assert_eq!(damage.position(), Some(position), "{damage}");
+    }
+    let claimed = |stream| {
+        let claim = Claim::tool(stream, "pay").call_id("c1").class(Class::Write);
+        Effects::new(&log).claim_blocking(&claim)
+    };
+    assert!(matches!(claimed("run")?, Claimed::Held(_)));
+    // Nobody can say what a fork was forked from, and which calls it shares.
+    assert_eq!(claimed("fork").unwrap_err().code(), "corrupt");
     Ok(())
 }
 
@@ -332,9 +371,7 @@ fn an_inherited_refusal_is_recorded_once_a_second() -> Outcome {
     let request = ApprovalRequest::new(&call("run", "asked", 1)?, "wire");
     let asked = Approvals::new(&log).request_blocking(&request)?;
     ada.vote_blocking(asked.position, false, None)?;
-    let runstone::effects::Claimed::Held(made) =
-        effects.claim_blocking(&call("run", "made", 1)?)?
-    else {
+    let Claimed::Held(made) = effects.claim_blocking(&call("run", "made", 1)?)? else {
         return Err("it was not made before".into());
     };
     effects.change_blocking(&made.target(), &Change::completed(&"done")?)?;

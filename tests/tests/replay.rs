@@ -338,6 +338,45 @@ fn the_file_is_free_while_nothing_of_it_is_read() -> Outcome {
     ended(&terminal)
 }
 
+/// What was read before it was erased is not shown after that.
+#[test]
+fn nothing_is_shown_from_memory_that_was_erased() -> Outcome {
+    let (site, log) = site()?;
+    let said = |n: u64| {
+        let mut event = note("run-1", n);
+        event["scope"] = json!("ann");
+        event
+    };
+    append(&log, &[said(0), said(1), said(2), said(3)])?;
+    let Some(terminal) = Terminal::run(&site, &["replay", "run-1", "--step"])? else {
+        return Ok(());
+    };
+    terminal.see("0/3  @1  paused")?;
+    terminal.keys(&["n"])?;
+    terminal.see("event number 1 of it")?;
+    let certificate = site.path("certificate");
+    let certificate = certificate.to_str().ok_or("no text")?;
+    let erase = [
+        "erase",
+        "ann",
+        "--basis",
+        "on-request",
+        "--yes",
+        "--wait",
+        "30",
+    ];
+    log.value([&erase[..], &["--output", certificate]].concat());
+    // What is shown is drawn again, and what comes next was read ahead.
+    terminal.keys(&["-"])?;
+    terminal.see("1/3  @2  paused x0.5")?;
+    terminal.see("\n(erased)")?;
+    terminal.keys(&["n"])?;
+    terminal.see("2/3  @3  paused")?;
+    terminal.see("\n(erased)")?;
+    terminal.keys(&["q"])?;
+    ended(&terminal)
+}
+
 /// Whoever serves the log may go away, and another one come.
 #[test]
 fn a_player_finds_the_log_again() -> Outcome {

@@ -200,8 +200,15 @@ fn rolled_back(log: &Log, stream: &str, end: u64) -> Result<Option<(u64, u64)>, 
 
 /// What a stream was forked from, if it was: its first event says so.
 pub(crate) fn fork_of(log: &Log, stream: &str) -> Result<Option<ForkOf>, ReadError> {
-    let first = Read::new(Query::stream(stream)).limit(1).without_payloads();
-    let Some(record) = log.read(first)?.next().transpose()? else {
+    let first = |query| Read::new(query).limit(1).without_payloads();
+    let found = log.read(first(Query::stream(stream)))?.next().transpose();
+    if let Err(Some(damaged)) = found.as_ref().map_err(ReadError::position) {
+        // The index has what it is; of what a damaged one was forked nobody can say.
+        let fork = Item::new().stream(stream).of_type(RunForked::TYPE);
+        let fork = first(Query::from(fork)).to(damaged);
+        return log.read(fork)?.next().transpose().map(|_| None);
+    }
+    let Some(record) = found? else {
         return Ok(None);
     };
     let (facts, position) = (&record.control, record.position.get());

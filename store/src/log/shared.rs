@@ -470,6 +470,9 @@ impl Shared {
         let reloaded = between()
             .map_err(OpenError::from)
             .and_then(|()| self.reload(durable_before));
+        // Events that were only buffered may be gone, and keys of what was erased are, whether or not
+        // the log is open again. Until then nothing of it is read.
+        self.kept.forget();
         match reloaded {
             Ok(loaded) => {
                 let head = loaded.published.head.clone();
@@ -481,8 +484,6 @@ impl Shared {
                 *slot = Some(loaded.writer);
                 self.signing.durable(head.size);
                 self.durable.send_replace(head.size);
-                // Events that were only buffered may be gone, and keys of what was erased are.
-                self.kept.forget();
                 self.set_health(Health::Open);
                 Ok(())
             }
@@ -607,6 +608,7 @@ impl Shared {
 
     fn let_go(&self) {
         self.set_health(Health::Closed);
+        self.kept.forget();
         self.current().db.close();
         self.disks().log.unlock();
         self.durable.send_replace(CLOSED);

@@ -9,8 +9,8 @@ use runstone_store::{
 use runstone_tests::tamper::{
     Answers, Counter, Ending, Faulty, Outcome, Recorder, Sample, Seeded, Table,
 };
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 fn faulty() -> Outcome<(Sample, Faulty, Log)> {
     let sample = Sample::new(Sealing::Required, Ending::Closed)?;
@@ -216,6 +216,33 @@ fn poison_closed_lets_go_of_everything() -> Outcome {
     );
     let again = log.append_blocking(event("s")).err();
     assert_eq!(again.map(|error| error.code()), Some("closed"));
+    Ok(())
+}
+
+/// What is kept in memory with a log may be content.
+#[test]
+fn poison_and_close_let_go_of_what_is_kept_in_memory() -> Outcome {
+    let keep = |log: &Log| -> Outcome<Weak<AtomicBool>> {
+        let kept: Arc<AtomicBool> = log.kept().ok_or("it is open here")?;
+        Ok(Arc::downgrade(&kept))
+    };
+    let is_kept = |kept: &Weak<AtomicBool>| kept.upgrade().is_some();
+    // It is opened again, and then it cannot be.
+    let (_, disk, log) = faulty()?;
+    let kept = keep(&log)?;
+    assert!(is_kept(&kept));
+    disk.fail_syncs(1);
+    assert!(log.append_blocking(event("s")).is_err() && log.health().is_ok());
+    assert!(!is_kept(&kept));
+    let kept = keep(&log)?;
+    disk.set_broken(true);
+    assert!(log.append_blocking(event("s")).is_err() && log.health().is_err());
+    assert!(!is_kept(&kept));
+    // It is closed.
+    let (_, _disk, log) = faulty()?;
+    let kept = keep(&log)?;
+    log.close_blocking()?;
+    assert!(!is_kept(&kept));
     Ok(())
 }
 

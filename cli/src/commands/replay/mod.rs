@@ -17,7 +17,7 @@ use crate::output::Output;
 use crate::session::Session;
 use player::Player;
 use runstone::{Log, Position, Query, Read, ReadError, Record};
-use source::{Source, is_busy};
+use source::{Source, unless_busy};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -47,47 +47,78 @@ fn print(
     args: &ReplayArgs,
     (last, output): (u64, &Output),
 ) -> Result<Exit, Failure> {
-    let first = source.read(|log| Found::at(log, &args.stream, args.revision))?;
     let mut printer = Printer::new(output, None);
-    let mut results = Output::results();
-    let (mut before, mut buffer) = (None, Vec::new());
-    let (mut next, mut from) = (first.revision, first.position.get());
-    while next <= last {
-        let read = Read::new(Query::stream(&args.stream)).from(from);
-        let page = match source.page(&read.limit(PAGE.min(last + 1 - next))) {
-            Err(failure) if is_busy(&failure) => {
-                rest(AGAIN)?;
-                continue;
+    let (mut results, mut buffer) = (Output::results(), Vec::new());
+    let show = |record: Result<Record, ReadError>| {
+        match record {
+            Ok(record) => printer.put(&record, &mut buffer, &mut results)?,
+            Err(error) => {
+                results.flush()?;
+                printer.damaged(error)?;
             }
-            page => page?,
+        }
+        // Whoever sees it waits for the next one.
+        if args.speed.is_some() {
+            results.flush()?;
+        }
+        Ok(())
+    };
+    let wait = |source: &mut Source<'_>, pause| {
+        source.rest(pause)?;
+        rest(pause)
+    };
+    each(&mut source, args, last, (wait, show))?;
+    results.flush()?;
+    source.close()?;
+    Ok(printer.worst.unwrap_or(Exit::Done))
+}
+
+/// Shows the events of a run up to its last one, each after its pause.
+fn each(
+    source: &mut Source<'_>,
+    args: &ReplayArgs,
+    last: u64,
+    (mut wait, mut show): (
+        impl FnMut(&mut Source<'_>, Duration) -> Result<(), Failure>,
+        impl FnMut(Result<Record, ReadError>) -> Result<(), Failure>,
+    ),
+) -> Result<(), Failure> {
+    let first = source.read(|log| Found::at(log, &args.stream, args.revision))?;
+    let (mut next, mut from) = (first.revision, first.position.get());
+    let mut before = None;
+    'pages: while next <= last {
+        let read = Read::new(Query::stream(&args.stream)).from(from);
+        let read = read.limit(PAGE.min(last + 1 - next));
+        let page = source
+            .moment()
+            .and_then(|read_at| Ok((read_at, source.page(&read)?)));
+        let Some((read_at, page)) = unless_busy(page)? else {
+            rest(AGAIN)?;
+            continue;
         };
         if page.is_empty() {
             break;
         }
         for event in page {
             let found = Found::of(next, event)?;
-            (next, from) = (found.revision + 1, found.position.get() + 1);
-            let record = match found.record {
-                Ok(record) => record,
-                Err(error) => {
-                    results.flush()?;
-                    printer.damaged(error)?;
-                    continue;
-                }
-            };
-            if let (Some(speed), Some(before)) = (args.speed, before.replace(happened_us(&record)))
+            (next, from) = (found.revision, found.position.get());
+            if let (Some(speed), Ok(record)) = (args.speed, &found.record)
+                && let Some(before) = before.replace(happened_us(record))
             {
-                results.flush()?;
-                let pause = pause(before, &record, speed);
-                source.rest(pause)?;
-                rest(pause)?;
+                let pause = pause(before, record, speed);
+                if !pause.is_zero() {
+                    wait(source, pause)?;
+                    // Of what was read ahead something may be erased by now.
+                    if unless_busy(source.moment())? != Some(read_at) {
+                        continue 'pages;
+                    }
+                }
             }
-            printer.put(&record, &mut buffer, &mut results)?;
+            show(found.record)?;
+            (next, from) = (next + 1, from + 1);
         }
     }
-    results.flush()?;
-    source.close()?;
-    Ok(printer.worst.unwrap_or(Exit::Done))
+    Ok(())
 }
 
 /// An event of a run as it is found: one that is damaged has its place all the same.
@@ -132,4 +163,52 @@ fn pause(before_us: u64, record: &Record, speed: f64) -> Duration {
     let longest = Duration::from_secs(86_400);
     Duration::try_from_secs_f64(Duration::from_micros(micros).as_secs_f64() / speed)
         .map_or(longest, |pause| pause.min(longest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::source::tests::session;
+    use super::*;
+    use runstone::{Erase, NewEvent, Payload, Runstone};
+
+    #[test]
+    fn what_is_erased_while_it_waits_is_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.redb");
+        let log = Runstone::create(&path).unwrap();
+        for second in 0..3 {
+            let event = NewEvent::new("data.noted", "run-1").scope("ann");
+            let event = event.occurred_at_us(second * 1_000_000);
+            log.append_blocking(event.payload("\"secret\"")).unwrap();
+        }
+        log.close_blocking().unwrap();
+        let args = ReplayArgs {
+            stream: "run-1".to_owned(),
+            speed: Some(0.5),
+            step: false,
+            revision: 0,
+        };
+        let session = session(&path);
+        let mut source = Source::open(&session).unwrap();
+        let (mut pauses, mut shown) = (Vec::new(), Vec::new());
+        let wait = |source: &mut Source<'_>, pause| {
+            pauses.push(pause);
+            if pauses.len() == 2 {
+                source.close()?;
+                let log = Runstone::open(&path).unwrap();
+                let erase = Erase::new("ann", "on-request");
+                log.erase(&erase, &|_, _| {}).unwrap();
+                log.close_blocking().unwrap();
+            }
+            Ok(())
+        };
+        let show = |record: Result<Record, ReadError>| {
+            let record = record.unwrap();
+            shown.push((record.revision.get(), record.payload == Payload::Erased));
+            Ok(())
+        };
+        each(&mut source, &args, 2, (wait, show)).unwrap();
+        assert_eq!(shown, [(0, false), (1, false), (2, true)]);
+        assert_eq!(pauses, [Duration::from_secs(2); 2]);
+    }
 }

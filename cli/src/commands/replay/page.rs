@@ -142,7 +142,9 @@ impl Page<'_> {
         lines.push(String::new());
         lines.push(format!("under way: {}", self.calls.len()));
         for call in self.calls.iter().rev().take(SHOWN_CALLS) {
-            let name = call.name.as_deref().unwrap_or("(a call)");
+            let called = call.called.as_ref();
+            let name = called.and_then(|called| called.name.as_deref());
+            let name = name.unwrap_or("(a call)");
             lines.push(format!("  {name} since {}", count(call.revision)));
         }
         lines.push(String::new());
@@ -196,6 +198,7 @@ fn columns_of(one: char) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scene::Called;
     use super::*;
     use runstone::{NewEvent, Runstone};
 
@@ -216,7 +219,10 @@ mod tests {
             last: 4102,
             summary: None,
             calls: &[UnderWay {
-                name: Some("search\u{1b}]0;x\u{7}".to_owned()),
+                called: Some(Called {
+                    name: Some("search\u{1b}]0;x\u{7}".to_owned()),
+                    call_id: None,
+                }),
                 revision: 3,
                 position: runstone::Position::new(5),
             }],

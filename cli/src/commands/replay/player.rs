@@ -3,7 +3,7 @@
 use super::ending::Ending;
 use super::page::{Page, SHOWN_CALLS};
 use super::scene::{Scene, Told, told};
-use super::source::{self, Source, is_busy};
+use super::source::{self, Moment, Source, unless_busy};
 use super::{Found, happened_us, pause};
 use crate::args::ReplayArgs;
 use crate::error::{Exit, Failure, Report};
@@ -40,6 +40,8 @@ pub(super) struct Player<'a> {
     kept: BTreeMap<u64, (Position, Scene)>,
     /// Events after the one that is shown.
     ahead: VecDeque<source::Event>,
+    /// When what is held of content was read, at the earliest.
+    read_at: Moment,
     /// Keys that were pressed on a long way, for when it is gone.
     waiting: VecDeque<Event>,
     ended: Arc<AtomicBool>,
@@ -66,6 +68,7 @@ impl<'a> Player<'a> {
         args: &'a ReplayArgs,
         last: u64,
     ) -> Result<Self, Failure> {
+        let read_at = source.moment()?;
         let found = source.read(|log| Found::at(log, &args.stream, 0))?;
         let mut scene = Scene::default();
         let kept = BTreeMap::from([(0, (found.position, scene.kept()))]);
@@ -78,6 +81,7 @@ impl<'a> Player<'a> {
             scene,
             kept,
             ahead: VecDeque::new(),
+            read_at,
             waiting: VecDeque::new(),
             ended: Arc::new(AtomicBool::new(false)),
             speed: args.speed.unwrap_or(1.0),
@@ -90,6 +94,20 @@ impl<'a> Player<'a> {
 
     fn revision(&self) -> u64 {
         self.found.revision
+    }
+
+    /// Lets go of content that was read at another moment, and may be erased by now. What is shown is
+    /// read again.
+    fn refresh(&mut self) -> Result<(), Failure> {
+        let now = self.source.moment()?;
+        if now != self.read_at {
+            let (stream, at) = (self.stream, self.revision());
+            self.found = self.source.read(|log| Found::at(log, stream, at))?;
+            self.scene.forget_content();
+            self.ahead.clear();
+            self.read_at = now;
+        }
+        Ok(())
     }
 
     /// The event after the one that is shown.
@@ -107,6 +125,7 @@ impl<'a> Player<'a> {
 
     /// Goes on by one event; answers whether there was one.
     fn forward(&mut self) -> Result<bool, Failure> {
+        self.refresh()?;
         match self.next()? {
             None => return Ok(false),
             // What of it can be read without its content is taken.
@@ -148,6 +167,7 @@ impl<'a> Player<'a> {
                 scene.take(found.record.as_ref().ok())?;
                 (next, from) = (found.revision + 1, found.position.get() + 1);
             }
+            scene.settle(&mut self.source)?;
             self.look_whether_ended().map_err(failed)?;
         }
         let (stream, at) = (self.stream, next.saturating_sub(1));
@@ -240,6 +260,8 @@ impl<'a> Player<'a> {
     }
 
     fn lines(&mut self, (columns, rows): (usize, usize)) -> Result<Vec<String>, Failure> {
+        unless_busy(self.refresh())?;
+        unless_busy(self.scene.settle(&mut self.source))?;
         let summary = self.scene.summary(&mut self.source)?;
         unless_busy(self.scene.name_calls(&mut self.source, SHOWN_CALLS))?;
         let calls = self.scene.calls();
@@ -376,14 +398,6 @@ fn keep(kept: &mut BTreeMap<u64, (Position, Scene)>, found: &Found, scene: &Scen
     if found.revision.is_multiple_of(KEPT_EVERY) {
         let place = kept.entry(found.revision);
         place.or_insert_with(|| (found.position, scene.kept()));
-    }
-}
-
-/// `None` where another process holds the log.
-fn unless_busy<T>(outcome: Result<T, Failure>) -> Result<Option<T>, Failure> {
-    match outcome {
-        Err(failure) if is_busy(&failure) => Ok(None),
-        outcome => outcome.map(Some),
     }
 }
 

@@ -7,15 +7,22 @@ use runstone::runs::{Growing, RunSummary};
 use runstone::{Log, Payload, Position, ReadError, Record, sessions};
 use serde_json::Value;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A call that was begun and is not over.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnderWay {
     /// `None`: to be read.
-    pub(super) name: Option<String>,
+    pub(super) called: Option<Called>,
     pub(super) revision: u64,
     pub(super) position: Position,
+}
+
+/// What is said of a call, as far as its content is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Called {
+    pub(super) name: Option<String>,
+    pub(super) call_id: Option<String>,
 }
 
 /// The session after an event.
@@ -33,6 +40,8 @@ pub(super) struct Told {
 pub(super) struct Scene {
     growing: Growing,
     calls: BTreeMap<String, UnderWay>,
+    /// Answers of tools without a causation: their calls are to be found by their ids.
+    answers: Vec<Position>,
     /// Events that could not be read, which this is without.
     damaged: u64,
     /// The session of the newest event that changed it; `None`: to be read.
@@ -40,13 +49,24 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// What of it is kept to go on from: without the session, which is read again.
+    /// What of it is kept to go on from: without content, which is read again.
     pub(super) fn kept(&self) -> Self {
-        Self {
+        let mut kept = Self {
             growing: self.growing.clone(),
             calls: self.calls.clone(),
+            answers: self.answers.clone(),
             damaged: self.damaged,
             session: None,
+        };
+        kept.forget_content();
+        kept
+    }
+
+    /// Lets go of what was read of content.
+    pub(super) fn forget_content(&mut self) {
+        self.session = None;
+        for call in self.calls.values_mut() {
+            call.called = None;
         }
     }
 
@@ -75,12 +95,15 @@ impl Scene {
             _ => None,
         };
         let Some(key) = key else {
+            if matches!(event_type, "tool.call.completed" | "tool.call.failed") {
+                self.answers.push(record.position);
+            }
             return Ok(());
         };
         match event_type {
             "effect.claimed" | "tool.call.requested" => {
                 let call = UnderWay {
-                    name: None,
+                    called: None,
                     revision: record.revision.get(),
                     position: record.position,
                 };
@@ -119,7 +142,39 @@ impl Scene {
         calls
     }
 
-    /// Reads the names of the newest calls under way, as far as they are not known.
+    /// Finds the calls of answers without a causation: each answers the oldest one of its id.
+    pub(super) fn settle(&mut self, source: &mut Source<'_>) -> Result<(), Failure> {
+        if self.answers.is_empty() {
+            return Ok(());
+        }
+        let mut waiting = BTreeMap::<_, VecDeque<_>>::new();
+        let mut calls: Vec<_> = self.calls.iter_mut().collect();
+        calls.sort_by_key(|(_, call)| call.position);
+        for (key, call) in calls {
+            if key.starts_with(EFFECT_LABEL) {
+                continue;
+            }
+            if let Some(call_id) = call.read(source)?.call_id.clone() {
+                let waiting = waiting.entry(call_id).or_default();
+                waiting.push_back((call.position, key.clone()));
+            }
+        }
+        let mut ended = Vec::new();
+        for answer in &self.answers {
+            let answered = source.read(|log| called(log, *answer))?.call_id;
+            let waiting = answered.and_then(|call_id| waiting.get_mut(&call_id));
+            let is_before = |(at, _): &(Position, String)| at < answer;
+            let waiting = waiting.filter(|calls| calls.front().is_some_and(is_before));
+            ended.extend(waiting.and_then(VecDeque::pop_front).map(|(_, key)| key));
+        }
+        for key in ended {
+            self.calls.remove(&key);
+        }
+        self.answers.clear();
+        Ok(())
+    }
+
+    /// Reads what the newest calls under way are called, as far as it is not known.
     pub(super) fn name_calls(
         &mut self,
         source: &mut Source<'_>,
@@ -128,10 +183,7 @@ impl Scene {
         let mut calls: Vec<_> = self.calls.values_mut().collect();
         calls.sort_by_key(|call| Reverse(call.revision));
         for call in calls.into_iter().take(newest) {
-            if call.name.is_none() {
-                let position = call.position;
-                call.name = Some(source.read(|log| name_of(log, position))?);
-            }
+            call.read(source)?;
         }
         Ok(())
     }
@@ -151,6 +203,16 @@ impl Scene {
             None => read()?,
         };
         Ok(self.session.insert(told))
+    }
+}
+
+impl UnderWay {
+    fn read(&mut self, source: &mut Source<'_>) -> Result<&Called, Failure> {
+        let called = match self.called.take() {
+            Some(known) => known,
+            None => source.read(|log| called(log, self.position))?,
+        };
+        Ok(self.called.insert(called))
     }
 }
 
@@ -175,21 +237,26 @@ pub(super) fn told(log: &Log, stream: &str, at: Position) -> Result<Told, ReadEr
     Ok(Told { document, lacks })
 }
 
+/// What the tags of a call of the ledger begin with.
+const EFFECT_LABEL: &str = "effect:";
+
 /// Which call an event of the ledger is about: the digest of its key.
 fn effect_of(record: &Record) -> Option<String> {
     let mut tags = record.header.tags.iter();
-    tags.find(|tag| tag.starts_with("effect:")).cloned()
+    tags.find(|tag| tag.starts_with(EFFECT_LABEL)).cloned()
 }
 
-/// What is called by an event, if its content is there.
-fn name_of(log: &Log, position: Position) -> Result<String, ReadError> {
+/// What the content of a call or of its answer says of it.
+fn called(log: &Log, position: Position) -> Result<Called, ReadError> {
     let record = match log.record(position) {
-        Ok(record) => Some(record),
-        Err(error) if error.position().is_some() => None,
+        Ok(record) => record,
+        Err(error) if error.position().is_some() => return Ok(Called::default()),
         Err(error) => return Err(error),
     };
-    let name = record.as_ref().and_then(|record| member(record, "name"));
-    Ok(name.unwrap_or_else(|| "(a call)".to_owned()))
+    Ok(Called {
+        name: member(&record, "name"),
+        call_id: member(&record, "call_id"),
+    })
 }
 
 /// A text of the content, if it is there.
@@ -205,8 +272,9 @@ fn member(record: &Record, name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::source::tests::session;
     use super::*;
-    use runstone::{Erase, Runstone};
+    use runstone::{Erase, NewEvent, Query, Read, Runstone, Uuid};
 
     #[test]
     fn what_a_session_lacks_is_told() {
@@ -231,5 +299,52 @@ mod tests {
         // What is kept of a scene is without its session.
         assert_eq!(told(&mut scene.kept()), rest);
         assert_eq!(told(&mut scene), whole);
+    }
+
+    /// Calls, and those that are under way after each of them is answered in turn.
+    #[test]
+    fn an_answer_without_a_causation_ends_the_oldest_call_of_its_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.redb");
+        let log = Runstone::create(&path).unwrap();
+        let id = Uuid::from_u128(7);
+        let event = |what: &str, call_id: &str| {
+            let payload = serde_json::json!({"call_id": call_id, "name": "search"});
+            NewEvent::new(format!("tool.call.{what}"), "run-1").payload(payload.to_string())
+        };
+        let events = [
+            // Nothing was called yet that this could answer.
+            (event("completed", "a"), &[][..]),
+            (event("requested", "a"), &[1]),
+            (event("requested", "b").id(id), &[1, 2]),
+            (event("requested", "a"), &[1, 2, 3]),
+            (event("completed", "other"), &[1, 2, 3]),
+            (event("failed", "a"), &[2, 3]),
+            (event("completed", "b").causation(id), &[3]),
+            (event("completed", "a"), &[]),
+            (event("completed", "a"), &[]),
+        ];
+        for (event, _) in &events {
+            log.append_blocking(event.clone()).unwrap();
+        }
+        log.close_blocking().unwrap();
+        let session = session(&path);
+        let mut source = Source::open(&session).unwrap();
+        let run = source.page(&Read::new(Query::stream("run-1"))).unwrap();
+        let under_way = |scene: &Scene| -> Vec<u64> {
+            let calls = scene.calls();
+            calls.into_iter().map(|call| call.revision).collect()
+        };
+        let (mut each, mut at_once) = (Scene::default(), Scene::default());
+        for (record, (_, expected)) in run.iter().zip(&events) {
+            let record = record.as_ref().unwrap();
+            for scene in [&mut each, &mut at_once] {
+                scene.take(Some(record)).unwrap();
+            }
+            each.settle(&mut source).unwrap();
+            assert_eq!(under_way(&each), *expected, "{}", record.revision);
+        }
+        at_once.settle(&mut source).unwrap();
+        assert_eq!(under_way(&at_once), under_way(&each));
     }
 }

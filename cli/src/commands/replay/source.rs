@@ -24,7 +24,16 @@ pub(super) struct Source<'a> {
     log_id: LogId,
     /// Events that it had when it was opened last.
     size: u64,
+    /// How often it was opened.
+    openings: u64,
     is_busy: bool,
+}
+
+/// When something of a log was read: as long as it is the same, nothing of it was erased since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Moment {
+    openings: u64,
+    events: u64,
 }
 
 #[derive(Debug)]
@@ -54,6 +63,7 @@ impl<'a> Source<'a> {
             log_id: log.info().log_id,
             size: log.size(),
             open: Some(Open::new(log)),
+            openings: 1,
             is_busy: false,
         })
     }
@@ -66,6 +76,16 @@ impl<'a> Source<'a> {
     /// Whether another process held it when something was to be read last.
     pub(super) fn is_busy(&self) -> bool {
         self.is_busy
+    }
+
+    /// This moment: another one once somebody else may have had the file, or something was recorded,
+    /// as every erasure is.
+    pub(super) fn moment(&mut self) -> Result<Moment, Failure> {
+        let events = self.read(|log| Ok(log.size()))?;
+        Ok(Moment {
+            openings: self.openings,
+            events,
+        })
     }
 
     /// Reads something, again if the process that holds the log went away meanwhile.
@@ -118,6 +138,7 @@ impl<'a> Source<'a> {
             return Err(Report::new(Exit::Conflict, "other_log", message).into());
         }
         self.size = log.size();
+        self.openings = self.openings.saturating_add(1);
         Ok(log)
     }
 
@@ -142,7 +163,31 @@ impl<'a> Source<'a> {
     }
 }
 
+/// `None` where another process holds the log.
+pub(super) fn unless_busy<T>(outcome: Result<T, Failure>) -> Result<Option<T>, Failure> {
+    match outcome {
+        Err(failure) if is_busy(&failure) => Ok(None),
+        outcome => outcome.map(Some),
+    }
+}
+
 /// Whether another process holds the log.
 pub(super) fn is_busy(failure: &Failure) -> bool {
     matches!(failure, Failure::Report(report) if report.exit == Exit::Busy)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::args::Cli;
+    use crate::output::Output;
+    use clap::Parser as _;
+    use std::path::Path;
+
+    /// A command on this log.
+    pub(in super::super) fn session(log: &Path) -> Session {
+        let words = ["runstone".as_ref(), "--log".as_ref(), log.as_os_str()];
+        let words = words.into_iter().chain(["orphans".as_ref()]);
+        Session::new(Cli::parse_from(words).global, Output::new(true, true))
+    }
 }
