@@ -66,6 +66,7 @@ mod kinds;
 #[cfg(feature = "archive")]
 mod place;
 mod run;
+mod secret;
 mod sink;
 mod status;
 mod timer;
@@ -77,13 +78,15 @@ pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
 pub use config::{
     ArchiveConfig, CheckpointsConfig, CommandConfig, CustomConfig, Destination, JsonlConfig,
-    MirrorConfig, Payloads, SegmentsConfig, SinkConfig, Start, from_toml,
+    MirrorConfig, Payloads, SegmentsConfig, SinkConfig, Start, WebhookConfig, WebhookMode,
+    from_toml,
 };
 pub use error::SinkError;
 pub use files::{Failure, Parked};
 pub use fold::{SinkState, SinksFold};
 pub use kinds::{Factory, Kinds};
 pub use run::{RunOptions, Runner};
+pub use secret::SecretSource;
 pub use sink::{Batch, Delivery, Event, Known, Rejection, Sink, Telling};
 pub use status::{SinkStatus, sinks_folder};
 pub use timer::{ManualTimer, SystemTimer, Timer, Until};

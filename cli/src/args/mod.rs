@@ -42,7 +42,8 @@ pub(crate) use evidence::{
 };
 pub(crate) use pack::{EvidenceArgs, ExportArgs};
 pub(crate) use sink::{
-    AddSinkArgs, ArchiveRunArgs, PayloadsArg, RunSinksArgs, SinkCommand, SinkStatusArgs, place_of,
+    AddSinkArgs, ArchiveRunArgs, HttpArgs, PayloadsArg, RunSinksArgs, SigningArgs, SinkCommand,
+    SinkStatusArgs, place_of,
 };
 pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,

@@ -1,7 +1,8 @@
 //! `sink`: copies of events for others.
 
 use crate::args::{
-    AddSinkArgs, ArchiveRunArgs, PayloadsArg, RunSinksArgs, SinkCommand, SinkStatusArgs,
+    AddSinkArgs, ArchiveRunArgs, HttpArgs, PayloadsArg, RunSinksArgs, SigningArgs, SinkCommand,
+    SinkStatusArgs,
 };
 use crate::error::{Exit, Failure, Report};
 use crate::files;
@@ -12,8 +13,8 @@ use crate::session::{Access, Session};
 use runstone::attach::Limits;
 use runstone::sinks::{
     ArchiveConfig, ArchivedExport, CheckpointsConfig, Destination, Failure as SinkFailure,
-    JsonlConfig, MirrorConfig, Parked, Payloads, RunOptions, SegmentsConfig, SinkChange, SinkState,
-    SinkStatus, from_toml,
+    JsonlConfig, MirrorConfig, Parked, Payloads, RunOptions, SecretSource, SegmentsConfig,
+    SinkChange, SinkState, SinkStatus, WebhookConfig, WebhookMode, from_toml,
 };
 use runstone::{Query, Runstone, Sealing, SinkConfig, Sinks};
 use serde::Serialize;
@@ -254,18 +255,47 @@ fn payloads(given: Option<PayloadsArg>) -> Payloads {
     }
 }
 
+fn secret_file(path: &Path) -> Result<SecretSource, Failure> {
+    Ok(SecretSource::File(absolute(path)?))
+}
+
+fn webhook(url: String, signing: SigningArgs, http: HttpArgs) -> Result<WebhookConfig, Failure> {
+    let mut config = WebhookConfig::new(url).plain_http(http.plain_http);
+    let variables = signing.secret_env.into_iter().map(SecretSource::Env);
+    let files = signing.secret_file.iter().map(|file| secret_file(file));
+    let files: Result<Vec<_>, _> = files.collect();
+    config = config.secrets(variables.chain(files?));
+    if signing.structured {
+        config = config.mode(WebhookMode::Structured);
+    }
+    for (header, name) in http.header_env {
+        config = config.header(header, SecretSource::Env(name));
+    }
+    for (header, file) in http.header_file {
+        config = config.header(header, secret_file(Path::new(&file))?);
+    }
+    let ca = http.ca.as_deref().map(absolute).transpose()?;
+    Ok(config.ca(ca))
+}
+
 fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
+    let is_single = args.signing.structured;
     let parts = parts_of(&args)?;
-    let to = match (parts, args.jsonl, args.command, args.custom) {
+    let to = match (parts, args.jsonl, args.command, args.webhook, args.custom) {
         (Some(parts), ..) => parts,
         (None, Some(path), ..) => Destination::Jsonl(
             JsonlConfig::new(absolute(&path)?)
                 .rotate_bytes(args.rotate_bytes)
                 .rotate_daily(args.rotate_daily),
         ),
-        (None, None, Some(command), _) => Destination::command(command.0),
-        (None, None, None, Some(kind)) => Destination::custom(kind),
-        (None, None, None, None) => return Err(Report::usage("name where the sink lies").into()),
+        (None, None, Some(command), ..) => Destination::command(command.0),
+        (None, None, None, Some(url), _) => {
+            Destination::Webhook(webhook(url, args.signing, args.http)?)
+        }
+        (None, None, None, None, Some(kind)) => Destination::custom(kind),
+        (None, None, None, None, None) => {
+            return Err(Report::usage("name where the sink lies").into());
+        }
     };
     let mut config = SinkConfig::new(args.name.unwrap_or_default(), to).fields(args.how.fields);
     if let Some(from) = args.how.from {
@@ -274,7 +304,7 @@ fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
     if let Some(query) = args.how.query {
         config = config.query(query);
     }
-    if let Some(most) = args.how.batch {
+    if let Some(most) = args.how.batch.or_else(|| is_single.then_some(1)) {
         config = config.batch_events(most);
     }
     if let Some(seconds) = args.how.timeout {

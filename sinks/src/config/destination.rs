@@ -1,7 +1,10 @@
 //! Where a sink lies.
 
 use super::part::is_file;
-use super::{ArchiveConfig, CheckpointsConfig, MirrorConfig, Pace, Payloads, is_sink_name};
+use super::{
+    ArchiveConfig, CheckpointsConfig, MirrorConfig, Pace, Payloads, WebhookConfig, WebhookMode,
+    is_sink_name,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -15,6 +18,8 @@ pub enum Destination {
     Jsonl(JsonlConfig),
     /// The standard input of a command.
     Command(CommandConfig),
+    /// A place that takes CloudEvents over HTTP.
+    Webhook(WebhookConfig),
     /// Segments of the log in a folder or an object store.
     Archive(ArchiveConfig),
     /// Another file with the same log.
@@ -38,6 +43,11 @@ impl Destination {
         })
     }
 
+    /// A place that takes CloudEvents over HTTP, in batches and unsigned.
+    pub fn webhook(url: impl Into<String>) -> Self {
+        Self::Webhook(WebhookConfig::new(url))
+    }
+
     /// A kind of one's own.
     pub fn custom(kind: impl Into<String>) -> Self {
         Self::Custom(CustomConfig { kind: kind.into() })
@@ -48,6 +58,7 @@ impl Destination {
         match self {
             Self::Jsonl(_) => "jsonl",
             Self::Command(_) => "command",
+            Self::Webhook(_) => "webhook",
             Self::Archive(_) => "archive",
             Self::Mirror(_) => "mirror",
             Self::Checkpoints(_) => "checkpoints",
@@ -60,6 +71,7 @@ impl Destination {
         match self {
             Self::Jsonl(jsonl) => jsonl.path.display().to_string(),
             Self::Command(command) => command.command.join(" "),
+            Self::Webhook(webhook) => webhook.url.clone(),
             Self::Archive(archive) => archive.url.clone(),
             Self::Mirror(mirror) => mirror.path.display().to_string(),
             Self::Checkpoints(checkpoints) => checkpoints.url.clone(),
@@ -73,7 +85,7 @@ impl Destination {
             Self::Archive(archive) => Some(Pace::of_archive(archive)),
             Self::Mirror(mirror) => Some(Pace::of_mirror(mirror)),
             Self::Checkpoints(checkpoints) => Some(Pace::of_checkpoints(checkpoints)),
-            Self::Jsonl(_) | Self::Command(_) | Self::Custom(_) => None,
+            Self::Jsonl(_) | Self::Command(_) | Self::Webhook(_) | Self::Custom(_) => None,
         }
     }
 
@@ -86,8 +98,13 @@ impl Destination {
         }
     }
 
+    /// Whether it takes one event at once.
+    pub(super) fn takes_one(&self) -> bool {
+        matches!(self, Self::Webhook(webhook) if webhook.mode == WebhookMode::Structured)
+    }
+
     /// Why nothing gets there from this program.
-    #[cfg(not(feature = "archive"))]
+    #[cfg(not(all(feature = "archive", feature = "webhook")))]
     pub(crate) fn unbuilt(&self) -> String {
         format!(
             "the program that holds the log was built without sinks of the kind `{}`",
@@ -112,6 +129,10 @@ impl Destination {
                     return Err("a word of the command has a zero byte".to_owned());
                 }
             }
+            #[cfg(feature = "webhook")]
+            Self::Webhook(webhook) => webhook.check()?,
+            #[cfg(not(feature = "webhook"))]
+            Self::Webhook(_) => return Err(self.unbuilt()),
             Self::Mirror(mirror) => mirror.check()?,
             #[cfg(feature = "archive")]
             Self::Archive(archive) => archive.check()?,

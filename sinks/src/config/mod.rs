@@ -1,11 +1,17 @@
 //! What a sink is: the payload of `sink.added`.
 
 mod destination;
+#[cfg(feature = "client")]
+mod http;
 mod part;
+mod webhook;
 
 pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
+#[cfg(feature = "client")]
+pub(crate) use http::HttpPlace;
 pub(crate) use part::Pace;
 pub use part::{ArchiveConfig, CheckpointsConfig, MirrorConfig, Payloads, SegmentsConfig};
+pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;
 use runstone_store::Query;
@@ -230,6 +236,12 @@ impl SinkConfig {
         }
         if let Err(why) = self.check_parts() {
             return wrong(why);
+        }
+        if self.batch_events > 1 && self.to.takes_one() {
+            return wrong(format!(
+                "batch_events is {}, and must be 1 where a request has one event",
+                self.batch_events
+            ));
         }
         self.to.check().or_else(wrong)
     }
