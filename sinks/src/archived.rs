@@ -1,5 +1,6 @@
 //! What lies in an archive, by its names; and how a log is loaded from there.
 
+use crate::config::S3Config;
 use crate::error::SinkError;
 use crate::place::{Listed, Place};
 use crate::sink::Rejection;
@@ -106,7 +107,8 @@ impl ArchivedLog {
     pub fn open(url: &str, log: Option<LogId>) -> Result<Self, LoadError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unread(error.to_string()))?;
-        let place = Place::open(url, false).map_err(|error| unread(error.to_string()))?;
+        let place = Place::open(url, &S3Config::default(), false)
+            .map_err(|error| unread(error.to_string()))?;
         let under = place.path(&[]);
         let listed = runtime.block_on(place.list(&under));
         let listed = listed.map_err(|error| unread(error.to_string()))?;
@@ -177,7 +179,7 @@ impl ArchivedExport {
         let rejected = |error: Rejection| why(error.to_string());
         let sha256 = sha256_of(io::BufReader::new(File::open(file).map_err(io)?)).map_err(io)?;
         crate::place::check(url).map_err(why)?;
-        let place = Place::open(url, true).map_err(rejected)?;
+        let place = Place::open(url, &S3Config::default(), true).map_err(rejected)?;
         let name = format!("{}-{sha256}{ENDING}", size_name(events));
         let path = place.path(&[&log.to_string(), EXPORTS, stream, &name]);
         let runtime = Builder::new_current_thread().enable_all().build();

@@ -78,8 +78,8 @@ pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
 pub use config::{
     ArchiveConfig, CheckpointsConfig, CommandConfig, CustomConfig, Destination, JsonlConfig,
-    MirrorConfig, Payloads, SegmentsConfig, SinkConfig, Start, WebhookConfig, WebhookMode,
-    from_toml,
+    MirrorConfig, Payloads, S3Config, SegmentsConfig, SinkConfig, Start, WebhookConfig,
+    WebhookMode, from_toml,
 };
 pub use error::SinkError;
 pub use files::{Failure, Parked};

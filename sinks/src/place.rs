@@ -1,10 +1,16 @@
 //! A folder or an object store, in which nothing is ever overwritten.
 
+use crate::config::S3Config;
+use crate::kinds::http;
+use crate::secret::SecretSource;
 use crate::sink::Rejection;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, PutPayload, WriteMultipart,
+    Attribute, ClientOptions, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    PutPayload, RetryConfig, WriteMultipart,
 };
 use reqwest::Url;
 use runstone_store::MAX_SEGMENT_BYTES;
@@ -13,10 +19,13 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_stream::StreamExt as _;
 
 /// Largest object that is read: the largest segment in base64.
 const MAX_OBJECT_BYTES: u64 = MAX_SEGMENT_BYTES / 3 * 4 + (64 << 20);
+/// Time in which a request is tried once more. What fails then is tried again as all sinks are.
+const RETRY_TIME: Duration = Duration::from_secs(5);
 /// Bytes that are handed over at once.
 const CHUNK_BYTES: usize = 8 << 20;
 /// Most objects that are listed.
@@ -30,9 +39,25 @@ pub(crate) fn check(url: &str) -> Result<(), String> {
 /// Where a place is.
 enum Address {
     Folder(std::path::PathBuf),
+    Bucket { name: String, prefix: Path },
 }
 
 impl Address {
+    fn bucket(url: &Url) -> Result<Self, String> {
+        let name = url.host_str().unwrap_or_default();
+        if name.is_empty() || url.port().is_some() {
+            return Err("the URL names no bucket".to_owned());
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("the URL has credentials, and would be recorded with them".to_owned());
+        }
+        let prefix = Path::from_url_path(url.path());
+        Ok(Self::Bucket {
+            name: name.to_owned(),
+            prefix: prefix.map_err(|error| error.to_string())?,
+        })
+    }
+
     fn of(url: &str) -> Result<Self, String> {
         let parsed: Url = url
             .parse()
@@ -47,9 +72,93 @@ impl Address {
                     "`{url}` is no folder, named from the root of the file system"
                 )),
             },
+            "s3" => Self::bucket(&parsed),
             _ => Err(format!("`{url}` begins neither with file:/// nor s3://")),
         }
     }
+}
+
+/// Speaks HTTP as all sinks do.
+#[derive(Debug)]
+struct Connector(reqwest::Client);
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
+}
+
+fn text_of(source: Option<&SecretSource>) -> Result<Option<String>, Rejection> {
+    let Some(source) = source else {
+        return Ok(None);
+    };
+    let secret = source.read()?;
+    let text = std::str::from_utf8(secret.bytes());
+    let text = text.map_err(|_| Rejection::Unavailable(format!("{source} is no text")))?;
+    Ok(Some(text.to_owned()))
+}
+
+/// What has a value, set.
+fn with(
+    builder: AmazonS3Builder,
+    values: impl IntoIterator<Item = (AmazonS3ConfigKey, Option<String>)>,
+) -> AmazonS3Builder {
+    let values = values
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)));
+    values.fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    })
+}
+
+/// A bucket, with what the environment and the configuration say of it.
+fn s3(bucket: &str, config: &S3Config) -> Result<AmazonS3, Rejection> {
+    let mut builder = AmazonS3Builder::from_env();
+    if config.access_key.is_some() {
+        // Nothing of other credentials goes with these.
+        let around = [
+            AmazonS3ConfigKey::Region,
+            AmazonS3ConfigKey::DefaultRegion,
+            AmazonS3ConfigKey::Endpoint,
+            AmazonS3ConfigKey::S3Endpoint,
+            AmazonS3ConfigKey::VirtualHostedStyleRequest,
+        ];
+        let around = around.map(|key| (key, builder.get_config_value(&key)));
+        let named = [
+            (AmazonS3ConfigKey::AccessKeyId, &config.access_key),
+            (AmazonS3ConfigKey::SecretAccessKey, &config.secret_key),
+            (AmazonS3ConfigKey::Token, &config.session_token),
+        ];
+        builder = with(AmazonS3Builder::new(), around);
+        for (key, source) in named {
+            builder = with(builder, [(key, text_of(source.as_ref())?)]);
+        }
+    }
+    let given = [
+        (AmazonS3ConfigKey::Region, config.region.clone()),
+        (AmazonS3ConfigKey::Endpoint, config.endpoint.clone()),
+        (AmazonS3ConfigKey::S3Endpoint, config.endpoint.clone()),
+    ];
+    builder = with(builder, given).with_bucket_name(bucket);
+    for key in [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint] {
+        let endpoint = builder.get_config_value(&key);
+        if let Some(endpoint) = endpoint.filter(|endpoint| !endpoint.is_empty()) {
+            let checked = config.check_endpoint(&endpoint);
+            checked.map_err(Rejection::Unusable)?;
+        }
+    }
+    let retry = RetryConfig {
+        max_retries: 1,
+        retry_timeout: RETRY_TIME,
+        ..RetryConfig::default()
+    };
+    let built = builder
+        .with_http_connector(Connector(http::client(config.ca.as_deref())?))
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_allow_http(true)
+        .with_retry(retry)
+        .build();
+    built.map_err(|error| rejection(bucket, &error))
 }
 
 /// A folder or an object store.
@@ -57,6 +166,8 @@ impl Address {
 pub(crate) struct Place {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// Whether objects have attributes.
+    has_attributes: bool,
     /// As people say it.
     url: String,
 }
@@ -70,8 +181,19 @@ pub(crate) struct Listed {
 
 impl Place {
     /// A place that is there, or a folder that is made if `makes` says so.
-    pub(crate) fn open(url: &str, makes: bool) -> Result<Self, Rejection> {
-        let Address::Folder(folder) = Address::of(url).map_err(Rejection::Unusable)?;
+    pub(crate) fn open(url: &str, config: &S3Config, makes: bool) -> Result<Self, Rejection> {
+        let shown = url.trim_end_matches('/').to_owned();
+        let folder = match Address::of(url).map_err(Rejection::Unusable)? {
+            Address::Folder(folder) => folder,
+            Address::Bucket { name, prefix } => {
+                return Ok(Self {
+                    store: Arc::new(s3(&name, config)?),
+                    prefix,
+                    has_attributes: true,
+                    url: shown,
+                });
+            }
+        };
         if makes {
             let made = DirBuilder::new()
                 .recursive(true)
@@ -85,7 +207,8 @@ impl Place {
         Ok(Self {
             store: Arc::new(store),
             prefix: Path::default(),
-            url: url.trim_end_matches('/').to_owned(),
+            has_attributes: false,
+            url: shown,
         })
     }
 
@@ -101,7 +224,9 @@ impl Place {
     /// An object as people say it.
     pub(crate) fn shown(&self, path: &Path) -> String {
         let under = path.as_ref().strip_prefix(self.prefix.as_ref());
-        let under = under.unwrap_or(path.as_ref()).trim_start_matches('/');
+        let under = under
+            .unwrap_or_else(|| path.as_ref())
+            .trim_start_matches('/');
         format!("{}/{under}", self.url)
     }
 
@@ -176,7 +301,12 @@ impl Place {
     /// another one is left alone.
     pub(crate) async fn put_once(&self, path: &Path, bytes: &[u8]) -> Result<(), Rejection> {
         let payload = PutPayload::from(bytes.to_vec());
-        let options = PutOptions::from(PutMode::Create);
+        let mut options = PutOptions::from(PutMode::Create);
+        if self.has_attributes {
+            let digest = crate::archived::hex(&Sha256::digest(bytes));
+            let name = Attribute::Metadata("sha256".into());
+            options.attributes.insert(name, digest.into());
+        }
         match self.store.put_opts(path, payload, options).await {
             Ok(_) | Err(Error::AlreadyExists { .. }) => {}
             Err(error) => return Err(rejection(&self.shown(path), &error)),

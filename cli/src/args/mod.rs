@@ -216,8 +216,8 @@ pub(crate) enum Command {
     Export(ExportArgs),
     /// Make a replica of an export or of the segments of an archive, where --log says
     Load {
-        /// What runstone export wrote; - is stdin. Or an archive: its folder, file:///FOLDER or
-        /// s3://BUCKET/PREFIX
+        /// What runstone export wrote; - is stdin. Or an archive: its folder, or its bucket of S3 as
+        /// s3: URL, with the usual AWS variables
         file: PathBuf,
     },
     /// Make a replica the log

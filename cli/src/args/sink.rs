@@ -6,6 +6,7 @@ use super::values::parse_whole;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use runstone::Query;
 use runstone::sinks::Start;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 const SINKS: &str = "A sink gets copies of events, as far as its configuration lets them out: headers, and members of \
@@ -64,14 +65,14 @@ pub(crate) struct AddSinkArgs {
     /// A place that takes events as CloudEvents 1.0, by HTTP POST
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
-    /// An archive: write-once segments of the log in a folder or an object store, file:///FOLDER or
-    /// s3://BUCKET/PREFIX; runstone load reads them
+    /// An archive: write-once segments of the log in a folder, or in a bucket of S3, which is named
+    /// as s3: URL; runstone load reads them
     #[arg(long, value_name = "URL", value_parser = parse_place)]
     pub(crate) archive: Option<String>,
     /// Another file with the same log: a replica
     #[arg(long, value_name = "FILE")]
     pub(crate) mirror: Option<PathBuf>,
-    /// Signed checkpoints alone, in a folder or an object store
+    /// Signed checkpoints alone, in a folder or a bucket of S3
     #[arg(long, value_name = "URL", value_parser = parse_place)]
     pub(crate) checkpoints: Option<String>,
     /// A kind that the program brings which holds the log
@@ -84,6 +85,8 @@ pub(crate) struct AddSinkArgs {
     pub(crate) how: How,
     #[command(flatten)]
     pub(crate) segments: SegmentArgs,
+    #[command(flatten)]
+    pub(crate) s3: S3Args,
     #[command(flatten)]
     pub(crate) signing: SigningArgs,
     #[command(flatten)]
@@ -155,6 +158,18 @@ pub(crate) struct SegmentArgs {
     pub(crate) every: Option<u64>,
 }
 
+/// Which S3-compatible store, if it is not that of AWS.
+#[derive(Debug, Args)]
+pub(crate) struct S3Args {
+    /// Where an S3-compatible store is; plain HTTP on this machine alone. Credentials are those of the
+    /// usual AWS variables of whoever holds the log, or named in a file of --config
+    #[arg(long, value_name = "URL", conflicts_with_all = ["jsonl", "command", "webhook", "mirror", "custom", "config"])]
+    pub(crate) s3_endpoint: Option<String>,
+    /// Its region [default: that of the environment]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["jsonl", "command", "webhook", "mirror", "custom", "config"])]
+    pub(crate) s3_region: Option<String>,
+}
+
 /// Which content goes with segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PayloadsArg {
@@ -174,7 +189,7 @@ pub(crate) enum PayloadsArg {
 pub(crate) struct ArchiveRunArgs {
     /// The stream of the run
     pub(crate) stream: String,
-    /// Where it goes: file:///FOLDER or s3://BUCKET/PREFIX
+    /// Where it goes: a folder, or a bucket of S3 as s3: URL
     #[arg(value_parser = parse_place)]
     pub(crate) url: String,
     /// Let content leave in the clear, if the log is not encrypted [default: sealed]
@@ -198,7 +213,10 @@ pub(crate) fn place_of(text: &str) -> std::io::Result<String> {
         match byte {
             b'/' | b'-' | b'_' | b'.' | b'~' => url.push(char::from(*byte)),
             byte if byte.is_ascii_alphanumeric() => url.push(char::from(*byte)),
-            byte => url.push_str(&format!("%{byte:02X}")),
+            byte => {
+                // A string takes everything.
+                let _ = write!(url, "%{byte:02X}");
+            }
         }
     }
     Ok(url)

@@ -13,8 +13,8 @@ use crate::session::{Access, Session};
 use runstone::attach::Limits;
 use runstone::sinks::{
     ArchiveConfig, ArchivedExport, CheckpointsConfig, Destination, Failure as SinkFailure,
-    JsonlConfig, MirrorConfig, Parked, Payloads, RunOptions, SecretSource, SegmentsConfig,
-    SinkChange, SinkState, SinkStatus, WebhookConfig, WebhookMode, from_toml,
+    JsonlConfig, MirrorConfig, Parked, Payloads, RunOptions, S3Config, SecretSource,
+    SegmentsConfig, SinkChange, SinkState, SinkStatus, WebhookConfig, WebhookMode, from_toml,
 };
 use runstone::{Query, Runstone, Sealing, SinkConfig, Sinks};
 use serde::Serialize;
@@ -228,10 +228,14 @@ fn parts_of(args: &AddSinkArgs) -> Result<Option<Destination>, Failure> {
         segments = segments.seconds(seconds);
     }
     let payloads = payloads(given.payloads);
+    let s3 = S3Config::default()
+        .endpoint(args.s3.s3_endpoint.clone())
+        .region(args.s3.s3_region.clone());
     if let Some(url) = &args.archive {
         let archive = ArchiveConfig::new(url)
             .payloads(payloads)
-            .segments(segments);
+            .segments(segments)
+            .s3(s3);
         return Ok(Some(Destination::Archive(archive)));
     }
     if let Some(path) = &args.mirror {
@@ -241,7 +245,7 @@ fn parts_of(args: &AddSinkArgs) -> Result<Option<Destination>, Failure> {
     let Some(url) = &args.checkpoints else {
         return Ok(None);
     };
-    let mut checkpoints = CheckpointsConfig::new(url);
+    let mut checkpoints = CheckpointsConfig::new(url).s3(s3);
     if let Some(seconds) = given.every {
         checkpoints = checkpoints.seconds(seconds);
     }

@@ -10,7 +10,9 @@ pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
 #[cfg(feature = "client")]
 pub(crate) use http::HttpPlace;
 pub(crate) use part::Pace;
-pub use part::{ArchiveConfig, CheckpointsConfig, MirrorConfig, Payloads, SegmentsConfig};
+pub use part::{
+    ArchiveConfig, CheckpointsConfig, MirrorConfig, Payloads, S3Config, SegmentsConfig,
+};
 pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;

@@ -1,5 +1,6 @@
 //! Sinks that take parts of the log itself instead of events: segments, and checkpoints.
 
+use crate::secret::SecretSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -96,6 +97,89 @@ impl SegmentsConfig {
     }
 }
 
+/// How an S3-compatible store is reached. What is left out is as the usual `AWS_` variables of the
+/// environment of whoever holds the log say; secrets stand there, or where they are named.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct S3Config {
+    /// Its region.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Where it is, if it is not that of AWS.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// Whether `http://` may lead off this machine.
+    #[serde(default)]
+    pub plain_http: bool,
+    /// Certificates in PEM that are trusted besides those of the system.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// The id of the key.
+    #[serde(default)]
+    pub access_key: Option<SecretSource>,
+    /// The key.
+    #[serde(default)]
+    pub secret_key: Option<SecretSource>,
+    /// The token of a session.
+    #[serde(default)]
+    pub session_token: Option<SecretSource>,
+}
+
+impl S3Config {
+    /// In this region.
+    #[must_use]
+    pub fn region(mut self, region: Option<String>) -> Self {
+        self.region = region;
+        self
+    }
+
+    /// Of another provider.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: Option<String>) -> Self {
+        self.endpoint = endpoint;
+        self
+    }
+
+    /// With credentials that are named.
+    #[must_use]
+    pub fn credentials(mut self, access_key: SecretSource, secret_key: SecretSource) -> Self {
+        (self.access_key, self.secret_key) = (Some(access_key), Some(secret_key));
+        self
+    }
+
+    #[cfg(feature = "archive")]
+    fn check(&self, url: &str) -> Result<(), String> {
+        crate::place::check(url)?;
+        if *self != Self::default() && !url.starts_with("s3://") {
+            return Err("s3 is for places that begin with s3://".to_owned());
+        }
+        if self.access_key.is_some() != self.secret_key.is_some() {
+            return Err("access_key and secret_key go together".to_owned());
+        }
+        let secrets = [&self.access_key, &self.secret_key, &self.session_token];
+        for secret in secrets.into_iter().flatten() {
+            secret.check()?;
+        }
+        match &self.endpoint {
+            Some(endpoint) => self.check_endpoint(endpoint),
+            None => Ok(()),
+        }
+    }
+
+    /// What is wrong with where it is.
+    #[cfg(feature = "archive")]
+    pub(crate) fn check_endpoint(&self, endpoint: &str) -> Result<(), String> {
+        let place = super::HttpPlace {
+            url: endpoint,
+            headers: &std::collections::BTreeMap::new(),
+            ca: self.ca.as_deref(),
+            plain_http: self.plain_http,
+        };
+        place.check()
+    }
+}
+
 /// An archive: write-once segments in a folder or an object store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +193,9 @@ pub struct ArchiveConfig {
     /// When segments end.
     #[serde(default)]
     pub segments: SegmentsConfig,
+    /// How the store is reached.
+    #[serde(default)]
+    pub s3: S3Config,
 }
 
 impl ArchiveConfig {
@@ -118,7 +205,15 @@ impl ArchiveConfig {
             url: url.into(),
             payloads: Payloads::default(),
             segments: SegmentsConfig::default(),
+            s3: S3Config::default(),
         }
+    }
+
+    /// In a store that is reached so.
+    #[must_use]
+    pub fn s3(mut self, s3: S3Config) -> Self {
+        self.s3 = s3;
+        self
     }
 
     /// Has this content.
@@ -137,7 +232,7 @@ impl ArchiveConfig {
 
     #[cfg(feature = "archive")]
     pub(super) fn check(&self) -> Result<(), String> {
-        crate::place::check(&self.url)?;
+        self.s3.check(&self.url)?;
         self.segments.check()
     }
 }
@@ -197,6 +292,9 @@ pub struct CheckpointsConfig {
     /// Seconds between two, if the log grew, up to a day. Default 60.
     #[serde(default)]
     pub seconds: Option<u64>,
+    /// How the store is reached.
+    #[serde(default)]
+    pub s3: S3Config,
 }
 
 impl CheckpointsConfig {
@@ -205,7 +303,15 @@ impl CheckpointsConfig {
         Self {
             url: url.into(),
             seconds: None,
+            s3: S3Config::default(),
         }
+    }
+
+    /// In a store that is reached so.
+    #[must_use]
+    pub fn s3(mut self, s3: S3Config) -> Self {
+        self.s3 = s3;
+        self
     }
 
     /// One in so many seconds, if the log grew.
@@ -225,7 +331,7 @@ impl CheckpointsConfig {
 
     #[cfg(feature = "archive")]
     pub(super) fn check(&self) -> Result<(), String> {
-        crate::place::check(&self.url)?;
+        self.s3.check(&self.url)?;
         self.pace().check()
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Archive {
 
 impl Archive {
     pub(super) fn open(config: &ArchiveConfig, log: LogId) -> Result<Self, Rejection> {
-        let place = Place::open(&config.url, true)?;
+        let place = Place::open(&config.url, &config.s3, true)?;
         Ok(Self { place, log })
     }
 
@@ -77,7 +77,7 @@ pub(super) struct Checkpoints {
 
 impl Checkpoints {
     pub(super) fn open(config: &CheckpointsConfig, log: LogId) -> Result<Self, Rejection> {
-        let place = Place::open(&config.url, true)?;
+        let place = Place::open(&config.url, &config.s3, true)?;
         Ok(Self { place, log })
     }
 

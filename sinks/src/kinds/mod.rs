@@ -4,7 +4,7 @@
 mod archive;
 mod command;
 #[cfg(feature = "client")]
-mod http;
+pub(crate) mod http;
 mod jsonl;
 mod mirror;
 #[cfg(feature = "webhook")]
