@@ -63,6 +63,8 @@ pub mod events;
 mod files;
 mod fold;
 mod kinds;
+#[cfg(feature = "otlp")]
+mod origin;
 #[cfg(feature = "archive")]
 mod place;
 mod run;
@@ -78,7 +80,7 @@ pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
 pub use config::{
     ArchiveConfig, CheckpointsConfig, CommandConfig, CustomConfig, Destination, JsonlConfig,
-    MirrorConfig, Payloads, S3Config, SegmentsConfig, SinkConfig, Start, WebhookConfig,
+    MirrorConfig, OtlpConfig, Payloads, S3Config, SegmentsConfig, SinkConfig, Start, WebhookConfig,
     WebhookMode, from_toml,
 };
 pub use error::SinkError;

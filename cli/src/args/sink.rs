@@ -14,6 +14,10 @@ content that are named. Which sinks a log has is recorded in it. Whoever holds t
 serve, or runstone sink run. Each goes on where it was; what is out of reach is tried again for ever, and what a sink \
 refuses for itself is parked.
 
+What is not given with --otlp is read from OTEL_EXPORTER_OTLP_ENDPOINT, _CERTIFICATE and _TIMEOUT, and from \
+OTEL_SERVICE_NAME, when the sink is added. OTEL_EXPORTER_OTLP_HEADERS is recorded by name, and read by whoever holds the \
+log.
+
 Exit codes: 1 the sink stopped and needs somebody; 3 there is a sink of that name; 5 there is none.
 
 With --json each sink is one line: name, kind, to, state, why, failing, position, lag_events, lag_s, rate, delivered, \
@@ -49,7 +53,7 @@ pub(crate) struct SinkName {
 /// Add a sink, or those of a file
 #[derive(Debug, Args)]
 #[command(after_long_help = SINKS)]
-#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "webhook", "archive", "mirror", "checkpoints", "custom", "config"])))]
+#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "webhook", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])))]
 pub(crate) struct AddSinkArgs {
     /// Its name: lower-case letters, digits, _ and -
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -65,6 +69,10 @@ pub(crate) struct AddSinkArgs {
     /// A place that takes events as CloudEvents 1.0, by HTTP POST
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
+    /// A place that takes spans and log records over OTLP/HTTP, without v1/traces [default: as the
+    /// environment says]
+    #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) otlp: Option<String>,
     /// An archive: write-once segments of the log in a folder, or in a bucket of S3, which is named
     /// as s3: URL; runstone load reads them
     #[arg(long, value_name = "URL", value_parser = parse_place)]
@@ -92,16 +100,16 @@ pub(crate) struct AddSinkArgs {
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     /// Put the file aside once it has so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "webhook", "archive", "mirror", "checkpoints", "custom", "config"])]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "webhook", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])]
     pub(crate) rotate_bytes: Option<u64>,
     /// Put the file aside after each day of UTC
-    #[arg(long, conflicts_with_all = ["command", "webhook", "archive", "mirror", "checkpoints", "custom", "config"])]
+    #[arg(long, conflicts_with_all = ["command", "webhook", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])]
     pub(crate) rotate_daily: bool,
 }
 
 /// How a webhook posts.
 #[derive(Debug, Args)]
-#[group(conflicts_with_all = ["jsonl", "command", "archive", "mirror", "checkpoints", "custom", "config"])]
+#[group(conflicts_with_all = ["jsonl", "command", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])]
 pub(crate) struct SigningArgs {
     /// Sign with the secret in this variable of the environment of whoever holds the log: whsec_ and
     /// base64. May be given twice, while one takes the place of the other
@@ -145,16 +153,16 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
 #[derive(Debug, Args)]
 pub(crate) struct SegmentArgs {
     /// Let content leave in the clear, if the log is not encrypted [default: sealed]
-    #[arg(long, value_name = "HOW", conflicts_with_all = ["jsonl", "command", "webhook", "checkpoints", "custom", "config"])]
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "checkpoints", "custom", "config"])]
     pub(crate) payloads: Option<PayloadsArg>,
     /// Most events of a segment [default: 65536]
-    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "checkpoints", "custom", "config"])]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "checkpoints", "custom", "config"])]
     pub(crate) segment_events: Option<u64>,
     /// Bytes after which a segment ends [default: 8388608]
-    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "checkpoints", "custom", "config"])]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "checkpoints", "custom", "config"])]
     pub(crate) segment_bytes: Option<u64>,
     /// Seconds that an event waits for others [default: 300; a mirror 10, checkpoints 60]
-    #[arg(long, value_name = "SECONDS", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "custom", "config"])]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "custom", "config"])]
     pub(crate) every: Option<u64>,
 }
 
@@ -163,10 +171,10 @@ pub(crate) struct SegmentArgs {
 pub(crate) struct S3Args {
     /// Where an S3-compatible store is; plain HTTP on this machine alone. Credentials are those of the
     /// usual AWS variables of whoever holds the log, or named in a file of --config
-    #[arg(long, value_name = "URL", conflicts_with_all = ["jsonl", "command", "webhook", "mirror", "custom", "config"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "mirror", "custom", "config"])]
     pub(crate) s3_endpoint: Option<String>,
     /// Its region [default: that of the environment]
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["jsonl", "command", "webhook", "mirror", "custom", "config"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "mirror", "custom", "config"])]
     pub(crate) s3_region: Option<String>,
 }
 

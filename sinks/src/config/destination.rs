@@ -2,8 +2,8 @@
 
 use super::part::is_file;
 use super::{
-    ArchiveConfig, CheckpointsConfig, MirrorConfig, Pace, Payloads, WebhookConfig, WebhookMode,
-    is_sink_name,
+    ArchiveConfig, CheckpointsConfig, MirrorConfig, OtlpConfig, Pace, Payloads, WebhookConfig,
+    WebhookMode, is_sink_name,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,8 @@ pub enum Destination {
     Command(CommandConfig),
     /// A place that takes CloudEvents over HTTP.
     Webhook(WebhookConfig),
+    /// A place that takes spans and log records over OTLP.
+    Otlp(OtlpConfig),
     /// Segments of the log in a folder or an object store.
     Archive(ArchiveConfig),
     /// Another file with the same log.
@@ -59,6 +61,7 @@ impl Destination {
             Self::Jsonl(_) => "jsonl",
             Self::Command(_) => "command",
             Self::Webhook(_) => "webhook",
+            Self::Otlp(_) => "otlp",
             Self::Archive(_) => "archive",
             Self::Mirror(_) => "mirror",
             Self::Checkpoints(_) => "checkpoints",
@@ -72,6 +75,7 @@ impl Destination {
             Self::Jsonl(jsonl) => jsonl.path.display().to_string(),
             Self::Command(command) => command.command.join(" "),
             Self::Webhook(webhook) => webhook.url.clone(),
+            Self::Otlp(otlp) => otlp.endpoint.clone(),
             Self::Archive(archive) => archive.url.clone(),
             Self::Mirror(mirror) => mirror.path.display().to_string(),
             Self::Checkpoints(checkpoints) => checkpoints.url.clone(),
@@ -85,7 +89,11 @@ impl Destination {
             Self::Archive(archive) => Some(Pace::of_archive(archive)),
             Self::Mirror(mirror) => Some(Pace::of_mirror(mirror)),
             Self::Checkpoints(checkpoints) => Some(Pace::of_checkpoints(checkpoints)),
-            Self::Jsonl(_) | Self::Command(_) | Self::Webhook(_) | Self::Custom(_) => None,
+            Self::Jsonl(_)
+            | Self::Command(_)
+            | Self::Webhook(_)
+            | Self::Otlp(_)
+            | Self::Custom(_) => None,
         }
     }
 
@@ -104,7 +112,7 @@ impl Destination {
     }
 
     /// Why nothing gets there from this program.
-    #[cfg(not(all(feature = "archive", feature = "webhook")))]
+    #[cfg(not(all(feature = "archive", feature = "otlp", feature = "webhook")))]
     pub(crate) fn unbuilt(&self) -> String {
         format!(
             "the program that holds the log was built without sinks of the kind `{}`",
@@ -133,6 +141,10 @@ impl Destination {
             Self::Webhook(webhook) => webhook.check()?,
             #[cfg(not(feature = "webhook"))]
             Self::Webhook(_) => return Err(self.unbuilt()),
+            #[cfg(feature = "otlp")]
+            Self::Otlp(otlp) => otlp.check()?,
+            #[cfg(not(feature = "otlp"))]
+            Self::Otlp(_) => return Err(self.unbuilt()),
             Self::Mirror(mirror) => mirror.check()?,
             #[cfg(feature = "archive")]
             Self::Archive(archive) => archive.check()?,

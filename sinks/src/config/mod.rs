@@ -3,12 +3,14 @@
 mod destination;
 #[cfg(feature = "client")]
 mod http;
+mod otlp;
 mod part;
 mod webhook;
 
 pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
 #[cfg(feature = "client")]
-pub(crate) use http::HttpPlace;
+pub(crate) use http::{HttpPlace, header_name};
+pub use otlp::OtlpConfig;
 pub(crate) use part::Pace;
 pub use part::{
     ArchiveConfig, CheckpointsConfig, MirrorConfig, Payloads, S3Config, SegmentsConfig,

@@ -173,6 +173,7 @@ impl S3Config {
         let place = super::HttpPlace {
             url: endpoint,
             headers: &std::collections::BTreeMap::new(),
+            header_list: None,
             ca: self.ca.as_deref(),
             plain_http: self.plain_http,
         };

@@ -7,6 +7,8 @@ mod command;
 pub(crate) mod http;
 mod jsonl;
 mod mirror;
+#[cfg(feature = "otlp")]
+mod otlp;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -17,6 +19,8 @@ use archive::{Archive, Checkpoints};
 use command::Piped;
 use jsonl::Jsonl;
 use mirror::Mirror;
+#[cfg(feature = "otlp")]
+use otlp::Otlp;
 use runstone_codec::LogId;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -75,6 +79,13 @@ impl Kinds {
             }
             #[cfg(not(feature = "webhook"))]
             Destination::Webhook(_) => unavailable(config.to.unbuilt()),
+            #[cfg(feature = "otlp")]
+            Destination::Otlp(otlp) => {
+                let otlp = otlp.clone();
+                Arc::new(move |_| Ok(Box::new(Otlp::new(&otlp, log)?)))
+            }
+            #[cfg(not(feature = "otlp"))]
+            Destination::Otlp(_) => unavailable(config.to.unbuilt()),
             Destination::Mirror(mirror) => {
                 let mirror = mirror.clone();
                 Arc::new(move |_| Ok(Box::new(Mirror::new(mirror.clone()))))
