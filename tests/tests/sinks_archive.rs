@@ -1,5 +1,8 @@
 //! Archives: write-once segments and checkpoints, from which a log comes back.
 
+#[path = "sinks_archive/s3.rs"]
+mod s3;
+
 use runstone::sinks::{
     ArchiveConfig, ArchivedLog, CheckpointsConfig, Destination, Kinds, Payloads, SegmentsConfig,
     SinkState,
@@ -228,6 +231,28 @@ fn what_somebody_else_put_there_is_never_overwritten() -> Outcome {
     Ok(())
 }
 
+/// Also if it came there after the archive was looked at.
+#[test]
+fn an_object_that_came_meanwhile_is_never_overwritten() -> Outcome {
+    let site = Site::default();
+    let folder = site.path("out");
+    site.add(&config(archive(&folder)));
+    let runner = site.run(&Kinds::new());
+    let size = site.log().durable_size();
+    runner.caught_up_blocking(size);
+    let name = format!("{size:020}-{:020}.jsonl", size + 5);
+    let of_log = folder.join(site.log().info().log_id.to_string());
+    let taken = of_log.join("segments").join(name);
+    fs::write(&taken, b"something else")?;
+    site.append(5);
+    until(|| site.status("archive").state == SinkState::Stopped, || {});
+    runner.stop();
+    assert_eq!(fs::read(&taken)?, b"something else");
+    let advice = site.status("archive").advice().unwrap_or_default();
+    assert!(advice.contains("nothing was overwritten"), "{advice}");
+    Ok(())
+}
+
 /// One that was put, and whose answer was lost, is there.
 #[test]
 fn what_is_there_already_is_taken_for_it() -> Outcome {
@@ -300,7 +325,7 @@ fn commanded(
     for number in 0..events {
         let event =
             json!({"type": "a.b", "stream": format!("s{}", number % 3), "data": {"n": number}});
-        lines.push_str(&format!("{event}\n"));
+        lines.extend([event.to_string(), "\n".to_owned()]);
     }
     let file = folder.path().join("lines");
     fs::write(&file, lines)?;
