@@ -257,6 +257,38 @@ fn content_that_is_named_has_the_names_of_the_convention() -> Outcome {
 }
 
 #[test]
+fn what_content_says_makes_no_span_that_cannot_be_taken() -> Outcome {
+    let site = Site::default();
+    let receiver = Receiver::start(&site, "otlp", &[]);
+    let name = "\u{fc}".repeat(100_000);
+    for json in [
+        json!({"name": name, "arguments": 1, "args": 2, "call_id": 7, "error": [1]}),
+        json!({"name": "", "error": {"type": 7}, "result": {"a": [null]}}),
+        json!({"name": null, "error": {"type": "Timeout", "message": "late"}}),
+    ] {
+        let failed = NewEvent::new("tool.call.failed", "run-7").payload(json.to_string());
+        site.log().append_blocking(failed)?;
+    }
+    let fields = ["name", "arguments", "args", "call_id", "error", "result"];
+    site.add(&sink(&receiver).fields(fields));
+    run_sinks(&site);
+    let spans = spans(&receiver);
+    assert_eq!((spans.len(), site.status("traces").parked), (3, 0));
+    let long = spans[0]["name"].as_str().unwrap();
+    assert_eq!(long.chars().count(), "execute_tool ".len() + 200);
+    let attributes = &spans[0]["attributes"];
+    assert_eq!(attributes["gen_ai.tool.call.arguments"], 1);
+    assert_eq!(attributes["runstone.data.args"], 2);
+    assert_eq!(attributes["runstone.data.call_id"], 7);
+    assert_eq!(attributes["runstone.data.error"], "[1]");
+    // It is in no run that was begun.
+    assert_eq!(spans[1]["parent"], "");
+    assert_eq!(spans[2]["attributes"]["error.type"], "Timeout");
+    assert_eq!(spans[2]["message"], "late");
+    Ok(())
+}
+
+#[test]
 fn what_fails_now_and_then_is_complete_and_has_the_same_ids_again() -> Outcome {
     let site = Site::default();
     let receiver = Receiver::start(&site, "otlp", &[]);
