@@ -1,9 +1,11 @@
 //! Sinks for tests, and what must hold of every kind of sink.
 
 mod contract;
+mod lines;
 mod site;
 mod strange;
 
 pub use contract::{CONTRACT, Made, Make, Property};
+pub use lines::lines;
 pub use site::{SECRET, Site, until};
 pub use strange::{Kept, Memory, Seen};
