@@ -62,6 +62,7 @@ mod files;
 mod fold;
 mod kinds;
 mod run;
+mod secret;
 mod sink;
 mod status;
 mod timer;
@@ -70,13 +71,15 @@ mod view;
 pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
 pub use config::{
-    CommandConfig, CustomConfig, Destination, JsonlConfig, SinkConfig, Start, from_toml,
+    CommandConfig, CustomConfig, Destination, JsonlConfig, SinkConfig, Start, WebhookConfig,
+    WebhookMode, from_toml,
 };
 pub use error::SinkError;
 pub use files::{Failure, Parked};
 pub use fold::{SinkState, SinksFold};
 pub use kinds::{Factory, Kinds};
 pub use run::{RunOptions, Runner};
+pub use secret::SecretSource;
 pub use sink::{Batch, Delivery, Event, Known, Rejection, Sink, Telling};
 pub use status::{SinkStatus, sinks_folder};
 pub use timer::{ManualTimer, SystemTimer, Timer, Until};

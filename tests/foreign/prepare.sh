@@ -13,7 +13,7 @@ venv=$folder/venv-$(sha256sum "$here/requirements.txt" | cut -c1-12)
 # Tests that run side by side prepare it once.
 exec 9>"$folder/lock"
 flock 9
-if ! { [[ -e $venv/ready ]] && "$venv/bin/python" -c 'import cryptography, importlib.util, pymerkle, proofbundle; assert importlib.util.find_spec("schemathesis")'; } 2>/dev/null; then
+if ! { [[ -e $venv/ready ]] && "$venv/bin/python" -c 'import cloudevents, cryptography, importlib.util, opentelemetry.proto, pymerkle, proofbundle, standardwebhooks; assert importlib.util.find_spec("schemathesis")'; } 2>/dev/null; then
     rm -rf "$folder"/venv-*
     python3 -m venv "$venv" >&2
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \

@@ -273,3 +273,57 @@ fn a_command_is_a_list_of_words() {
         .ended(&["sink", "add", "none", "--command", "[]"]);
     assert_eq!((exit, code.as_str()), (2, "usage"));
 }
+
+#[test]
+fn a_webhook_is_added_with_names_of_secrets() {
+    let site = Site::new();
+    let url = "https://example.com/in";
+    let added = site.line(
+        &[
+            "add",
+            "shop",
+            "--webhook",
+            url,
+            "--secret-env",
+            "SHOP",
+            "--secret-file",
+            "/etc/shop",
+            "--header-file",
+            "Authorization=/etc/bearer",
+            "--structured",
+        ],
+        0,
+    );
+    assert_eq!(
+        (&added["kind"], &added["to"]),
+        (&json!("webhook"), &json!(url))
+    );
+    let recorded = site.runstone.value(["show", "1"]);
+    let config = json!({
+        "url": url,
+        "mode": "structured",
+        "secrets": [{"env": "SHOP"}, {"file": "/etc/shop"}],
+        "headers": {"Authorization": {"file": "/etc/bearer"}},
+        "ca": null,
+        "plain_http": false,
+    });
+    assert_eq!(recorded["data"]["config"]["to"]["webhook"], config);
+    assert_eq!(recorded["data"]["config"]["batch_events"], 1);
+    for (words, code) in [
+        (&["--webhook", "http://example.com"][..], "sink_config"),
+        (
+            &["--webhook", "https://me:planted@example.com"],
+            "sink_config",
+        ),
+        (&["--webhook", url, "--secret-env", "A=B"], "sink_config"),
+        (&["--webhook", url, "--header-env", "Host=A"], "sink_config"),
+        (&["--webhook", url, "--header-env", "A"], "usage"),
+        (&["--webhook", url, "--structured", "--batch", "2"], "usage"),
+        (&["--webhook", url, "--rotate-daily"], "usage"),
+        (&["--jsonl", "out", "--secret-env", "A"], "usage"),
+        (&["--custom", "x", "--plain-http"], "usage"),
+    ] {
+        let words = [&["add", "other"], words].concat();
+        assert_eq!(site.refused(&words), (2, code.to_owned()), "{words:?}");
+    }
+}

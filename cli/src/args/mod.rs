@@ -41,7 +41,9 @@ pub(crate) use evidence::{
     ReceiptVerifyArgs,
 };
 pub(crate) use pack::{EvidenceArgs, ExportArgs};
-pub(crate) use sink::{AddSinkArgs, RunSinksArgs, SinkCommand, SinkStatusArgs};
+pub(crate) use sink::{
+    AddSinkArgs, HttpArgs, RunSinksArgs, SigningArgs, SinkCommand, SinkStatusArgs,
+};
 pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
     TasksArgs, ValidateArgs, Work,

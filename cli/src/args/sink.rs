@@ -47,7 +47,7 @@ pub(crate) struct SinkName {
 /// Add a sink, or those of a file
 #[derive(Debug, Args)]
 #[command(after_long_help = SINKS)]
-#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "custom", "config"])))]
+#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "webhook", "custom", "config"])))]
 pub(crate) struct AddSinkArgs {
     /// Its name: lower-case letters, digits, _ and -
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -60,6 +60,9 @@ pub(crate) struct AddSinkArgs {
     /// refuses what it read, with 77 if its credentials were refused, and with 78 if it needs somebody
     #[arg(long, value_name = "WORDS", value_parser = command_line::parse)]
     pub(crate) command: Option<CommandLine>,
+    /// A place that takes events as CloudEvents 1.0, by HTTP POST
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<String>,
     /// A kind that the program brings which holds the log
     #[arg(long, value_name = "KIND")]
     pub(crate) custom: Option<String>,
@@ -68,12 +71,58 @@ pub(crate) struct AddSinkArgs {
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) how: How,
+    #[command(flatten)]
+    pub(crate) signing: SigningArgs,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     /// Put the file aside once it has so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "custom", "config"])]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "webhook", "custom", "config"])]
     pub(crate) rotate_bytes: Option<u64>,
     /// Put the file aside after each day of UTC
-    #[arg(long, conflicts_with_all = ["command", "custom", "config"])]
+    #[arg(long, conflicts_with_all = ["command", "webhook", "custom", "config"])]
     pub(crate) rotate_daily: bool,
+}
+
+/// How a webhook posts.
+#[derive(Debug, Args)]
+#[group(conflicts_with_all = ["jsonl", "command", "custom", "config"])]
+pub(crate) struct SigningArgs {
+    /// Sign with the secret in this variable of the environment of whoever holds the log: whsec_ and
+    /// base64. May be given twice, while one takes the place of the other
+    #[arg(long, value_name = "NAME")]
+    pub(crate) secret_env: Vec<String>,
+    /// Sign with the secret in this file, which its owner alone may read
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Vec<PathBuf>,
+    /// Post one event a request instead of a batch
+    #[arg(long, conflicts_with = "batch")]
+    pub(crate) structured: bool,
+}
+
+/// How a place is reached over HTTP.
+#[derive(Debug, Args)]
+#[group(conflicts_with_all = ["jsonl", "command", "custom", "config"])]
+pub(crate) struct HttpArgs {
+    /// Send this header, as Authorization, with what a variable of the environment of whoever holds
+    /// the log has: the whole value
+    #[arg(long, value_name = "HEADER=NAME", value_parser = parse_header)]
+    pub(crate) header_env: Vec<(String, String)>,
+    /// Send this header with what a file has, which its owner alone may read
+    #[arg(long, value_name = "HEADER=FILE", value_parser = parse_header)]
+    pub(crate) header_file: Vec<(String, String)>,
+    /// Trust the certificates of this file (PEM) too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Let http:// lead off this machine, where everybody on the way reads what it carries
+    #[arg(long)]
+    pub(crate) plain_http: bool,
+}
+
+fn parse_header(text: &str) -> Result<(String, String), String> {
+    let (header, place) = text
+        .split_once('=')
+        .ok_or_else(|| "it is a header, = and where its value stands".to_owned())?;
+    Ok((header.to_owned(), place.to_owned()))
 }
 
 /// What a sink gets, and how.

@@ -1,20 +1,20 @@
 //! `sink`: copies of events for others.
 
-use crate::args::{AddSinkArgs, RunSinksArgs, SinkCommand, SinkStatusArgs};
+use crate::args::{AddSinkArgs, HttpArgs, RunSinksArgs, SigningArgs, SinkCommand, SinkStatusArgs};
 use crate::error::{Exit, Failure, Report};
 use crate::files;
 use crate::output::{Align, Fields, Output, Table, Tone, count, duration, rfc3339};
 use crate::session::{Access, Session};
 use runstone::attach::Limits;
 use runstone::sinks::{
-    Destination, Failure as SinkFailure, JsonlConfig, Parked, RunOptions, SinkChange, SinkState,
-    SinkStatus, from_toml,
+    Destination, Failure as SinkFailure, JsonlConfig, Parked, RunOptions, SecretSource, SinkChange,
+    SinkState, SinkStatus, WebhookConfig, WebhookMode, from_toml,
 };
 use runstone::{Runstone, SinkConfig, Sinks};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most bytes of a file of sinks.
 const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -202,20 +202,45 @@ fn add(session: &Session, args: AddSinkArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    Ok(std::path::absolute(path).map_err(|error| Report::file(path, &error))?)
+}
+
+fn secret_file(path: &Path) -> Result<SecretSource, Failure> {
+    Ok(SecretSource::File(absolute(path)?))
+}
+
+fn webhook(url: String, signing: SigningArgs, http: HttpArgs) -> Result<WebhookConfig, Failure> {
+    let mut config = WebhookConfig::new(url).plain_http(http.plain_http);
+    let variables = signing.secret_env.into_iter().map(SecretSource::Env);
+    let files = signing.secret_file.iter().map(|file| secret_file(file));
+    let files: Result<Vec<_>, _> = files.collect();
+    config = config.secrets(variables.chain(files?));
+    if signing.structured {
+        config = config.mode(WebhookMode::Structured);
+    }
+    for (header, name) in http.header_env {
+        config = config.header(header, SecretSource::Env(name));
+    }
+    for (header, file) in http.header_file {
+        config = config.header(header, secret_file(Path::new(&file))?);
+    }
+    let ca = http.ca.as_deref().map(absolute).transpose()?;
+    Ok(config.ca(ca))
+}
+
 fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
-    let to = match (args.jsonl, args.command, args.custom) {
-        (Some(path), ..) => {
-            let absolute = std::path::absolute(&path);
-            let absolute = absolute.map_err(|error| Report::file(&path, &error))?;
-            Destination::Jsonl(
-                JsonlConfig::new(absolute)
-                    .rotate_bytes(args.rotate_bytes)
-                    .rotate_daily(args.rotate_daily),
-            )
-        }
-        (None, Some(command), _) => Destination::command(command.0),
-        (None, None, Some(kind)) => Destination::custom(kind),
-        (None, None, None) => return Err(Report::usage("name where the sink lies").into()),
+    let is_single = args.signing.structured;
+    let to = match (args.jsonl, args.command, args.webhook, args.custom) {
+        (Some(path), ..) => Destination::Jsonl(
+            JsonlConfig::new(absolute(&path)?)
+                .rotate_bytes(args.rotate_bytes)
+                .rotate_daily(args.rotate_daily),
+        ),
+        (None, Some(command), ..) => Destination::command(command.0),
+        (None, None, Some(url), _) => Destination::Webhook(webhook(url, args.signing, args.http)?),
+        (None, None, None, Some(kind)) => Destination::custom(kind),
+        (None, None, None, None) => return Err(Report::usage("name where the sink lies").into()),
     };
     let mut config = SinkConfig::new(args.name.unwrap_or_default(), to).fields(args.how.fields);
     if let Some(from) = args.how.from {
@@ -224,7 +249,7 @@ fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
     if let Some(query) = args.how.query {
         config = config.query(query);
     }
-    if let Some(most) = args.how.batch {
+    if let Some(most) = args.how.batch.or_else(|| is_single.then_some(1)) {
         config = config.batch_events(most);
     }
     if let Some(seconds) = args.how.timeout {

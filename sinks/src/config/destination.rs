@@ -1,6 +1,6 @@
 //! Where a sink lies.
 
-use super::is_sink_name;
+use super::{WebhookConfig, WebhookMode, is_sink_name};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ pub enum Destination {
     Jsonl(JsonlConfig),
     /// The standard input of a command.
     Command(CommandConfig),
+    /// A place that takes CloudEvents over HTTP.
+    Webhook(WebhookConfig),
     /// A kind that the program brings which holds the log; see [`Kinds`](crate::Kinds).
     Custom(CustomConfig),
 }
@@ -31,6 +33,11 @@ impl Destination {
         })
     }
 
+    /// A place that takes CloudEvents over HTTP, in batches and unsigned.
+    pub fn webhook(url: impl Into<String>) -> Self {
+        Self::Webhook(WebhookConfig::new(url))
+    }
+
     /// A kind of one's own.
     pub fn custom(kind: impl Into<String>) -> Self {
         Self::Custom(CustomConfig { kind: kind.into() })
@@ -41,6 +48,7 @@ impl Destination {
         match self {
             Self::Jsonl(_) => "jsonl",
             Self::Command(_) => "command",
+            Self::Webhook(_) => "webhook",
             Self::Custom(custom) => &custom.kind,
         }
     }
@@ -50,8 +58,23 @@ impl Destination {
         match self {
             Self::Jsonl(jsonl) => jsonl.path.display().to_string(),
             Self::Command(command) => command.command.join(" "),
+            Self::Webhook(webhook) => webhook.url.clone(),
             Self::Custom(_) => String::new(),
         }
+    }
+
+    /// Whether it takes one event at once.
+    pub(super) fn takes_one(&self) -> bool {
+        matches!(self, Self::Webhook(webhook) if webhook.mode == WebhookMode::Structured)
+    }
+
+    /// Why nothing gets there from this program.
+    #[cfg(not(feature = "webhook"))]
+    pub(crate) fn unbuilt(&self) -> String {
+        format!(
+            "the program that holds the log was built without sinks of the kind `{}`",
+            self.kind()
+        )
     }
 
     /// What is wrong with it.
@@ -76,6 +99,10 @@ impl Destination {
                     return Err("a word of the command has a zero byte".to_owned());
                 }
             }
+            #[cfg(feature = "webhook")]
+            Self::Webhook(webhook) => webhook.check()?,
+            #[cfg(not(feature = "webhook"))]
+            Self::Webhook(_) => return Err(self.unbuilt()),
             Self::Custom(custom) => {
                 if !is_sink_name(&custom.kind) {
                     return Err(format!("`{}` cannot be the name of a kind", custom.kind));

@@ -1,8 +1,14 @@
 //! What a sink is: the payload of `sink.added`.
 
 mod destination;
+#[cfg(feature = "client")]
+mod http;
+mod webhook;
 
 pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
+#[cfg(feature = "client")]
+pub(crate) use http::HttpPlace;
+pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;
 use runstone_store::Query;
@@ -206,6 +212,12 @@ impl SinkConfig {
             return wrong(format!(
                 "{} fields are named, and at most {MAX_FIELDS} can be",
                 self.fields.len()
+            ));
+        }
+        if self.batch_events > 1 && self.to.takes_one() {
+            return wrong(format!(
+                "batch_events is {}, and must be 1 where a request has one event",
+                self.batch_events
             ));
         }
         self.to.check().or_else(wrong)

@@ -1,15 +1,22 @@
 //! The kinds of sinks: those that are here, and those that a program brings.
 
 mod command;
+#[cfg(feature = "client")]
+mod http;
 mod jsonl;
+#[cfg(feature = "webhook")]
+mod webhook;
 
 use crate::config::{Destination, SinkConfig};
 use crate::sink::{Rejection, Sink};
 use command::Piped;
 use jsonl::Jsonl;
+use runstone_codec::LogId;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
+#[cfg(feature = "webhook")]
+use webhook::Webhook;
 
 /// Makes a sink as it is configured. It runs on the thread of the sink and may block, fail or panic.
 pub type Factory = Arc<dyn Fn(&SinkConfig) -> Result<Box<dyn Sink>, Rejection> + Send + Sync>;
@@ -43,8 +50,9 @@ impl Kinds {
         self
     }
 
-    /// What makes a sink that is configured so.
-    pub(crate) fn factory(&self, config: &SinkConfig) -> Factory {
+    /// What makes a sink of a log that is configured so.
+    pub(crate) fn factory(&self, config: &SinkConfig, log: LogId) -> Factory {
+        tracing::debug!(%log, sink = config.name, "a sink begins");
         match &config.to {
             Destination::Jsonl(jsonl) => {
                 let jsonl = jsonl.clone();
@@ -54,6 +62,13 @@ impl Kinds {
                 let command = command.clone();
                 Arc::new(move |_| Ok(Box::new(Piped::new(command.clone()))))
             }
+            #[cfg(feature = "webhook")]
+            Destination::Webhook(webhook) => {
+                let webhook = webhook.clone();
+                Arc::new(move |config| Ok(Box::new(Webhook::new(&webhook, &config.name, log)?)))
+            }
+            #[cfg(not(feature = "webhook"))]
+            Destination::Webhook(_) => unavailable(config.to.unbuilt()),
             Destination::Custom(custom) => {
                 let missing = format!(
                     "the program that holds the log has no kind `{}` of sinks",
@@ -61,10 +76,13 @@ impl Kinds {
                 );
                 let known = self.custom.get(&custom.kind).cloned();
                 // Another program that holds the log later may have it.
-                known.unwrap_or_else(|| {
-                    Arc::new(move |_| Err(Rejection::Unavailable(missing.clone())))
-                })
+                known.unwrap_or_else(|| unavailable(missing))
             }
         }
     }
+}
+
+/// Makes nothing, as long as another program holds the log.
+fn unavailable(why: String) -> Factory {
+    Arc::new(move |_| Err(Rejection::Unavailable(why.clone())))
 }

@@ -336,7 +336,7 @@ impl Manager {
         });
         let plan = Plan {
             log: self.log.clone(),
-            factory: self.options.kinds.factory(&config),
+            factory: self.options.kinds.factory(&config, self.log.info().log_id),
             config,
             added: row.added,
             from: row.from,

@@ -2,10 +2,12 @@
 
 mod contract;
 mod lines;
+mod receiver;
 mod site;
 mod strange;
 
 pub use contract::{CONTRACT, Made, Make, Property};
 pub use lines::lines;
+pub use receiver::Receiver;
 pub use site::{SECRET, Site, until};
 pub use strange::{Kept, Memory, Seen};

@@ -1,0 +1,224 @@
+//! The HTTP client of every sink that speaks HTTP: no redirects, no cookies, no proxies, HTTP/1.1, and
+//! TLS by rustls with what the system trusts.
+//!
+//! What an answer says may quote what was sent, so only its status is told.
+
+use crate::config::HttpPlace;
+use crate::secret::Secret;
+use crate::sink::Rejection;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Response, StatusCode, Url};
+use rustls::ClientConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls_platform_verifier::Verifier;
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Time that a connection has to come about.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+/// Time after which a connection is not used again: shorter than servers keep one.
+const IDLE_TIME: Duration = Duration::from_secs(4);
+/// Time that the rest of an answer has to come, and most bytes that are read of it.
+const ANSWER_TIME: Duration = Duration::from_secs(5);
+const ANSWER_BYTES: usize = 64 << 10;
+/// Most bytes of a file of certificates.
+const MAX_CA_BYTES: u64 = 1 << 20;
+
+/// A client of one place.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: Url,
+    /// Scheme, host and port, to be told.
+    host: String,
+    headers: Vec<(HeaderName, Secret)>,
+}
+
+impl Client {
+    /// Reads what the place names: secrets, certificates.
+    pub(super) fn new(place: HttpPlace<'_>) -> Result<Self, Rejection> {
+        let url = place.url().map_err(Rejection::Unusable)?;
+        let mut headers = Vec::new();
+        for (name, source) in place.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(Rejection::unusable)?;
+            let secret = source.read()?;
+            if value(&secret).is_none() {
+                return Err(Rejection::Unavailable(format!(
+                    "{source} cannot be the value of a header"
+                )));
+            }
+            headers.push((name, secret));
+        }
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(place.ca)?)
+            .user_agent(concat!("runstone/", env!("CARGO_PKG_VERSION")))
+            .redirect(Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIME)
+            .pool_idle_timeout(IDLE_TIME)
+            .build()
+            .map_err(|error| Rejection::Unavailable(cause(&error)))?;
+        Ok(Self {
+            http,
+            host: shown(&url),
+            url,
+            headers,
+        })
+    }
+
+    /// Posts a body, and answers what came if it was accepted (2xx), as far as it came.
+    ///
+    /// # Cancel safety
+    ///
+    /// The place may have taken what was posted.
+    pub(super) async fn post(
+        &self,
+        content_type: &'static str,
+        more: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Rejection> {
+        let mut request = self.http.post(self.url.clone()).headers(more);
+        request = request.header(reqwest::header::CONTENT_TYPE, content_type);
+        for (name, secret) in &self.headers {
+            if let Some(value) = value(secret) {
+                request = request.header(name, value);
+            }
+        }
+        let mut answer = request.body(body).send().await.map_err(|error| {
+            let why = cause(&error.without_url());
+            Rejection::Unavailable(format!("no answer from {}: {why}", self.host))
+        })?;
+        let said = match answer.status() {
+            status if status.is_success() => Ok(()),
+            _ => Err(self.rejection(&answer)),
+        };
+        // A connection that is left with bytes on it cannot be used again.
+        let body = read(&mut answer).await;
+        said.map(|()| body)
+    }
+
+    /// What an answer says that is no success (RFC 9110, section 15).
+    fn rejection(&self, answer: &Response) -> Rejection {
+        let status = answer.status();
+        let said = format!("{} answered {status}", self.host);
+        if status.is_redirection() {
+            let to = answer.headers().get(LOCATION);
+            let to = to.and_then(|to| self.url.join(to.to_str().ok()?).ok());
+            let to = to.map_or_else(String::new, |to| {
+                format!(" and points to {}{}", shown(&to), to.path())
+            });
+            return Rejection::Unusable(format!(
+                "{said}{to}; redirects are not followed, so add the sink anew with the place where it is"
+            ));
+        }
+        match status {
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED => Rejection::Unauthorised(said),
+            StatusCode::GONE | StatusCode::METHOD_NOT_ALLOWED => Rejection::Unusable(said),
+            // The place is not there, which is no fault of what was to be put there.
+            StatusCode::NOT_FOUND
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::TOO_EARLY
+            | StatusCode::TOO_MANY_REQUESTS => Rejection::Unavailable(said),
+            status if status.is_client_error() => Rejection::Refused(said),
+            _ => Rejection::Unavailable(said),
+        }
+    }
+}
+
+/// The body of an answer, as far as it comes.
+async fn read(answer: &mut Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    let reading = async {
+        while let Ok(Some(chunk)) = answer.chunk().await {
+            let room = ANSWER_BYTES.saturating_sub(body.len());
+            body.extend(chunk.iter().take(room));
+            if chunk.len() >= room {
+                break;
+            }
+        }
+    };
+    // What comes too late is left.
+    let _ = tokio::time::timeout(ANSWER_TIME, reading).await;
+    body
+}
+
+/// A secret as the value of a header that nobody prints.
+fn value(secret: &Secret) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(secret.bytes()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A URL without what may be secret in it.
+fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    match url.port() {
+        Some(port) => format!("{}://{host}:{port}", url.scheme()),
+        None => format!("{}://{host}", url.scheme()),
+    }
+}
+
+/// The first cause of an error: those above it only say that something failed.
+fn cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// TLS with the certificates that the system trusts, and those of a file.
+fn tls(ca: Option<&Path>) -> Result<ClientConfig, Rejection> {
+    let provider = Arc::new(ring::default_provider());
+    let more = ca.map(certificates).transpose()?.unwrap_or_default();
+    let wrong = |error: rustls::Error| Rejection::Unavailable(format!("TLS: {error}"));
+    let verifier = Verifier::new_with_extra_roots(more, Arc::clone(&provider)).map_err(wrong)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(wrong)?;
+    Ok(config
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Rejection> {
+    let wrong = |why: &dyn std::fmt::Display| {
+        let place = path.display();
+        Rejection::Unavailable(format!("the certificates of {place} cannot be read: {why}"))
+    };
+    let about = std::fs::metadata(path).map_err(|error| wrong(&error))?;
+    if !about.is_file() || about.len() > MAX_CA_BYTES {
+        return Err(wrong(&"it is no file, or too long"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| wrong(&error))?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let found = found.map_err(|error| wrong(&error))?;
+    if found.is_empty() {
+        return Err(wrong(&"it has none"));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_of_a_url_has_no_path_and_no_secret() {
+        for (url, told) in [
+            ("https://a.b/planted?planted#planted", "https://a.b"),
+            ("http://planted:planted@[::1]:8080/x", "http://[::1]:8080"),
+        ] {
+            assert_eq!(shown(&url.parse().unwrap()), told);
+        }
+    }
+}
