@@ -1,14 +1,19 @@
 //! Faults of deliveries in systems that came before this one: one test each, showing that sinks do not
 //! have them. The numbers are those of the lists of their weaknesses.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use runstone::sinks::{
-    Batch, Delivery, Destination, Kinds, Rejection, Sink, SinkChange, SinkState, Timer,
+    Batch, Delivery, Destination, Kinds, Rejection, SecretSource, Sink, SinkChange, SinkState,
+    Timer, WebhookConfig,
 };
 use runstone::{Log, NewEvent, Query, SinkConfig};
-use runstone_tests::sinks::{Memory, Seen, Site, lines, until};
+use runstone_tests::sinks::{Endpoint, Memory, Seen, Site, lines, until};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -306,9 +311,76 @@ fn meshflow_5_4_deliveries_die_with_the_process_or_after_five_tries() {
     is_private(&site.files());
 }
 
+/// meshflow 5.4: what is not signed looks as if it were, and what was signed once can be sent again for
+/// ever.
+#[test]
+fn meshflow_5_4_a_signature_says_nothing() {
+    let site = Site::default();
+    let path = site.path("secret");
+    fs::write(&path, format!("whsec_{}\n", BASE64_STANDARD.encode(KEY))).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let (plain, signed) = (Endpoint::start([]), Endpoint::start([503; 12]));
+    let hook = WebhookConfig::new(&plain.url);
+    site.add(&sink("plain", Destination::Webhook(hook)));
+    let hook = WebhookConfig::new(&signed.url).secrets([SecretSource::File(path.clone())]);
+    site.add(&sink("signed", Destination::Webhook(hook)));
+    site.append(10);
+    // Twelve tries, and each process makes some of them.
+    for count in [1, 6, 13] {
+        let runner = site.run(&Kinds::new());
+        site.pass_until(60, || signed.posted().len() >= count);
+        if count == 13 {
+            runner.caught_up_blocking(site.log().durable_size());
+        }
+        runner.stop();
+    }
+    for name in ["plain", "signed"] {
+        let status = site.status(name);
+        assert_eq!((status.lag_events, status.parked), (0, 0), "{name}");
+    }
+    for posted in plain.posted() {
+        assert_eq!(posted.headers.get("webhook-signature"), None);
+    }
+    let mut ids = BTreeSet::new();
+    for posted in signed.posted() {
+        let header = |name: &str| posted.headers[name].as_str();
+        let (id, at) = (header("webhook-id"), header("webhook-timestamp"));
+        // When it was sent stands under the signature, so that what is old is known to be.
+        let text = [format!("{id}.{at}.").as_bytes(), &posted.body].concat();
+        let expected = format!("v1,{}", BASE64_STANDARD.encode(hmac(KEY, &text)));
+        assert_eq!(header("webhook-signature"), expected);
+        assert!(at.parse::<u64>().unwrap() > 1_700_000_000);
+        ids.insert(id.to_owned());
+    }
+    // However often it was tried, it is one delivery.
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let secret = fs::read_to_string(&path).unwrap();
+    for (file, bytes) in site.all_files() {
+        let has = |secret: &[u8]| bytes.windows(secret.len()).any(|some| some == secret);
+        let is_there = has(KEY) || has(secret.trim_end().as_bytes());
+        assert_eq!(is_there, file == path, "{}", file.display());
+    }
+}
+
+const KEY: &[u8; 32] = b"a key that nobody else can know!";
+
+/// RFC 2104, with SHA-256 and a key of less than a block.
+fn hmac(key: &[u8], text: &[u8]) -> [u8; 32] {
+    let padded = |pad: u8| {
+        let mut block = [pad; 64];
+        block
+            .iter_mut()
+            .zip(key)
+            .for_each(|(byte, key)| *byte ^= key);
+        block
+    };
+    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(text);
+    let outer = Sha256::new().chain_update(padded(0x5c));
+    outer.chain_update(inner.finalize()).finalize().into()
+}
+
 /// What stands beside the log is for its owner alone.
 fn is_private(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt as _;
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(folder), 0o700);
     for entry in fs::read_dir(folder).unwrap() {
