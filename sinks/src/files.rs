@@ -12,13 +12,17 @@ use runstone_store::{sync_folder, write_whole};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 
 /// How the format of a cursor is named.
-const FORMAT: &str = "runstone-sink/1";
+const FORMAT: &str = "runstone-sink/2";
+/// The one before, which does not have [`Cursor::last`].
+const FORMAT_1: &str = "runstone-sink/1";
 /// Failures that are kept and listed.
 pub(crate) const FAILURES: usize = 1_000;
 /// Events that may be parked. A peer that refuses more refuses everything.
@@ -38,6 +42,9 @@ pub(crate) struct Cursor {
     sink: u64,
     /// The first position that it has not got.
     pub(crate) next: u64,
+    /// The id of the event before that, if it was there when the cursor was kept.
+    #[serde(default)]
+    pub(crate) last: Option<Uuid>,
     /// It may have got what comes before this position already.
     pub(crate) offered: u64,
     /// The newest wish to try again what is parked that was done.
@@ -60,6 +67,7 @@ impl Cursor {
             log,
             sink,
             next: from,
+            last: None,
             offered: from,
             replayed: 0,
             delivered: 0,
@@ -165,11 +173,13 @@ impl Files {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read?,
         };
-        let found: Cursor = serde_json::from_slice(&bytes)?;
-        if found.format != FORMAT {
-            let text = format!("the cursor of sink `{}` is `{}`", self.name, found.format);
-            return Err(io::Error::new(ErrorKind::InvalidData, text));
+        let found = serde_json::from_slice::<Cursor>(&bytes);
+        let mut found = found.map_err(|error| not_understood(&self.path("cursor"), &error))?;
+        if ![FORMAT, FORMAT_1].contains(&found.format.as_str()) {
+            let why = format!("its format is `{}`", found.format);
+            return Err(not_understood(&self.path("cursor"), &why));
         }
+        FORMAT.clone_into(&mut found.format);
         let is_ours = found.log == log && found.sink == sink;
         Ok(is_ours.then_some(found))
     }
@@ -183,7 +193,21 @@ impl Files {
 
     /// What is parked, in the order in which it was.
     pub(crate) fn parked(&self) -> io::Result<Vec<Parked>> {
-        lines(&self.path("parked"))
+        let path = self.path("parked");
+        let all: serde_json::Result<Vec<Parked>> = lines(&path)?.into_iter().collect();
+        let mut all = all.map_err(|error| not_understood(&path, &error))?;
+        // Of two about one event the later one counts.
+        let mut met = BTreeSet::new();
+        all.reverse();
+        all.retain(|parked| met.insert(parked.position));
+        all.reverse();
+        Ok(all)
+    }
+
+    /// Keeps one more.
+    pub(crate) fn add_parked(&self, parked: &Parked) -> io::Result<()> {
+        add_line(&self.path("parked"), parked)?.sync_all()?;
+        sync_folder(&self.path("parked"))
     }
 
     /// Keeps what is parked.
@@ -193,7 +217,8 @@ impl Files {
 
     /// The newest failures, oldest first.
     pub(crate) fn failures(&self) -> io::Result<Vec<Failure>> {
-        let mut all: Vec<Failure> = lines(&self.path("failures"))?;
+        let all = lines(&self.path("failures"))?.into_iter();
+        let mut all: Vec<Failure> = all.filter_map(Result::ok).collect();
         all.drain(..all.len().saturating_sub(FAILURES));
         Ok(all)
     }
@@ -206,14 +231,7 @@ impl Files {
             write_whole(&path, &text_of(&kept)?)?;
             *count = kept.len();
         }
-        let mut options = OpenOptions::new();
-        let mut file = options.append(true).create(true).mode(0o600).open(&path)?;
-        // A line that was cut short by a crash ends here.
-        let is_torn = !ends_in_line_break(&path)?;
-        let mut line = if is_torn { vec![b'\n'] } else { Vec::new() };
-        serde_json::to_writer(&mut line, failure)?;
-        line.push(b'\n');
-        file.write_all(&line)?;
+        add_line(&path, failure)?;
         *count += 1;
         Ok(())
     }
@@ -249,17 +267,35 @@ impl Files {
     }
 }
 
-/// Whether a file is empty or its last byte ends a line.
-pub(crate) fn ends_in_line_break(path: &Path) -> io::Result<bool> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let mut file = File::open(path)?;
-    if file.metadata()?.len() == 0 {
-        return Ok(true);
-    }
-    file.seek(SeekFrom::End(-1))?;
+/// Adds a line at the end of a file, in place of one that was cut short by a crash.
+fn add_line(path: &Path, item: &impl Serialize) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let options = options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.mode(0o600).open(path)?;
+    let mut end = file.seek(SeekFrom::End(0))?;
     let mut last = [0];
-    file.read_exact(&mut last)?;
-    Ok(last == *b"\n")
+    while end > 0 {
+        file.seek(SeekFrom::Start(end - 1))?;
+        file.read_exact(&mut last)?;
+        if last == *b"\n" {
+            break;
+        }
+        end -= 1;
+    }
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end))?;
+    let mut line = serde_json::to_vec(item)?;
+    line.push(b'\n');
+    file.write_all(&line)?;
+    Ok(file)
+}
+
+fn not_understood(path: &Path, why: &dyn std::fmt::Display) -> io::Error {
+    let text = format!(
+        "{} cannot be understood: {why}; put it back as it was, or remove it to do without",
+        path.display()
+    );
+    io::Error::new(ErrorKind::InvalidData, text)
 }
 
 fn text_of<T: Serialize>(items: &[T]) -> io::Result<Vec<u8>> {
@@ -271,17 +307,15 @@ fn text_of<T: Serialize>(items: &[T]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// The lines of a file that can be read; none if there is no file. One that was cut short says
-/// nothing.
-fn lines<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<T>> {
+/// The whole lines of a file; none if there is no file. One that was cut short says nothing.
+fn lines<T: DeserializeOwned>(path: &Path) -> io::Result<Vec<serde_json::Result<T>>> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         read => read?,
     };
-    let lines = text.split(|byte| *byte == b'\n');
-    Ok(lines
-        .filter_map(|line| serde_json::from_slice(line).ok())
-        .collect())
+    let lines = text.split_inclusive(|byte| *byte == b'\n');
+    let whole = lines.filter(|line| line.ends_with(b"\n"));
+    Ok(whole.map(serde_json::from_slice).collect())
 }
 
 #[cfg(test)]
@@ -331,6 +365,51 @@ mod tests {
         let kept = files.failures().unwrap();
         assert_eq!(kept[kept.len() - 2].at_us, 2_498);
         assert_eq!(kept[kept.len() - 1], next);
+    }
+
+    #[test]
+    fn of_what_is_parked_nothing_is_passed_over() {
+        let (_folder, files) = files();
+        let parked = |position, tries| Parked::new(position, ("refused", "x"), tries, 0);
+        for (position, tries) in [(4, 1), (9, 1), (4, 2)] {
+            files.add_parked(&parked(position, tries)).unwrap();
+        }
+        assert_eq!(files.parked().unwrap(), [parked(9, 1), parked(4, 2)]);
+        // A line that was cut short was not kept, and its place is taken.
+        let path = files.path("parked");
+        let bytes = fs::read(&path).unwrap();
+        fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
+        files.add_parked(&parked(11, 1)).unwrap();
+        let kept = [parked(4, 1), parked(9, 1), parked(11, 1)];
+        assert_eq!(files.parked().unwrap(), kept);
+        // One that is whole and says nothing hides an event.
+        fs::write(&path, b"{}\n").unwrap();
+        let error = files.parked().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_cursor_of_the_format_before_is_read() {
+        let (_folder, files) = files();
+        let mut cursor = Cursor::new(LOG, 3, 5);
+        cursor.last = Some(Uuid::from_bytes([1; 16]));
+        files.keep_cursor(&cursor).unwrap();
+        let text = fs::read_to_string(files.path("cursor")).unwrap();
+        let (before, rest) = text.split_once("\"last\":").unwrap();
+        let (_, after) = rest.split_once(',').unwrap();
+        let old = format!("{before}{after}").replace(FORMAT, FORMAT_1);
+        fs::write(files.path("cursor"), old).unwrap();
+        cursor.last = None;
+        assert_eq!(files.cursor(LOG, 3).unwrap(), Some(cursor));
+        fs::write(
+            files.path("cursor"),
+            text.replace(FORMAT, "runstone-sink/3"),
+        )
+        .unwrap();
+        assert_eq!(
+            files.cursor(LOG, 3).unwrap_err().kind(),
+            ErrorKind::InvalidData
+        );
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(crate) const EPOCH_KEY: &[u8] = b"e";
 const EPOCH_STARTED: &str = "log.epoch_started";
 /// Why sinks of a former epoch stand still.
 pub(crate) const EPOCH: &str = "epoch";
+/// Why a sink stands still whose destination, or whose cursor, knows events that the log has not.
+pub(crate) const AHEAD: &str = "ahead";
+/// Why a sink stands still whose files in `LOG.sinks/` cannot be understood.
+pub(crate) const UNREADABLE_FILES: &str = "unreadable_files";
 
 /// Key of the row of a sink.
 pub(crate) fn sink_key(name: &str) -> Vec<u8> {

@@ -5,6 +5,7 @@ use runstone_codec::Position;
 use runstone_store::Record;
 use std::future::Future;
 use std::pin::Pin;
+use uuid::Uuid;
 
 /// A delivery under way.
 pub type Delivery<'a> = Pin<Box<dyn Future<Output = Result<(), Rejection>> + Send + 'a>>;
@@ -41,6 +42,8 @@ pub enum Known {
     Nothing,
     /// It has everything up to this position that it was to get.
     Last(Position),
+    /// The same, and the id of that event: what is of another log or another past is found by it.
+    LastEvent(Position, Uuid),
 }
 
 /// Why a sink did not take what it was given. The words must not quote content or secrets: they stand

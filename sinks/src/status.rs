@@ -4,7 +4,7 @@ use crate::config::SinkConfig;
 use crate::error::SinkError;
 use crate::events::SinkAdded;
 use crate::files::{Cursor, Failure, Files};
-use crate::fold::{EPOCH, FOLD, SinkRow, SinkState};
+use crate::fold::{AHEAD, EPOCH, FOLD, SinkRow, SinkState, UNREADABLE_FILES};
 use runstone_codec::{Position, Upcasters};
 use runstone_store::{Log, Read, ReadError};
 use schemars::JsonSchema;
@@ -66,8 +66,8 @@ impl SinkStatus {
             (SinkState::Stopped, Some("too_many_parked")) => Some(format!(
                 "sink `{name}` stopped: it refuses every event; see why with runstone sink status {name} --parked, then runstone sink resume {name}"
             )),
-            (SinkState::Stopped, Some("ahead")) => Some(format!(
-                "sink `{name}` stopped: it has events that this log has not, as after a restore; add another one in its place with runstone sink remove {name}"
+            (SinkState::Stopped, Some(AHEAD)) => Some(format!(
+                "sink `{name}` stopped: it has events that this log has not, as after a restore; runstone sink remove {name}, and add another with a destination of its own"
             )),
             (SinkState::Stopped, Some(EPOCH)) => Some(format!(
                 "sink `{name}` stopped: this log is a copy that became the log, and the one before may still give to it; if it does not, runstone sink resume {name}"
@@ -108,17 +108,35 @@ pub(crate) fn of(log: &Log, name: &str, row: &SinkRow) -> Result<SinkStatus, Sin
     let files = files_of(log, name)?;
     let io = |error: std::io::Error| SinkError::files(&error);
     let log_id = log.info().log_id;
-    let cursor = files.cursor(log_id, row.added).map_err(io)?;
+    let (size, now_us) = (log.durable_size(), log.now_us());
+    // One whose files cannot be understood hides no other.
+    let unreadable = |error: std::io::Error| {
+        let why = error.to_string();
+        Failure::new(now_us, row.from, (UNREADABLE_FILES, &why))
+    };
+    let (cursor, mut wrong) = match files.cursor(log_id, row.added) {
+        Ok(cursor) => (cursor, None),
+        Err(error) => (None, Some(unreadable(error))),
+    };
     // Without a cursor the files, if there are any, are those of another sink of the name.
     let (parked, last_failure) = match &cursor {
-        Some(_) => (
-            files.parked().map_err(io)?.len() as u64,
-            files.failures().map_err(io)?.pop(),
-        ),
-        None => (0, None),
+        Some(_) => {
+            let parked = files.parked().unwrap_or_else(|error| {
+                wrong = Some(unreadable(error));
+                Vec::new()
+            });
+            let failures = files.failures().map_err(io)?;
+            (
+                parked.len() as u64,
+                wrong.or_else(|| failures.last().cloned()),
+            )
+        }
+        None => (0, wrong),
     };
+    let is_unreadable = last_failure
+        .as_ref()
+        .is_some_and(|failure| failure.code == UNREADABLE_FILES);
     let cursor = cursor.unwrap_or_else(|| Cursor::new(log_id, row.added, row.from));
-    let (size, now_us) = (log.durable_size(), log.now_us());
     let waiting = Read::new(config.query.clone()).from(cursor.next).limit(1);
     let waiting = log.read(waiting.without_payloads())?.next().transpose()?;
     let is_idle = cursor
@@ -130,7 +148,7 @@ pub(crate) fn of(log: &Log, name: &str, row: &SinkRow) -> Result<SinkStatus, Sin
         state: row.state,
         since_us: row.since_us,
         why: row.why.clone(),
-        is_failing: cursor.is_failing,
+        is_failing: cursor.is_failing || is_unreadable,
         position: cursor.next,
         lag_events: size.saturating_sub(cursor.next),
         lag_us: waiting.map_or(0, |record| now_us.saturating_sub(record.recorded_at_us)),

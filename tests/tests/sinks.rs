@@ -1,9 +1,11 @@
 //! Copies for others: every kind of sink keeps the contract, and one that does not behave harms
 //! nobody.
 
-use runstone::sinks::{Destination, Failure, JsonlConfig, Kinds, SinkChange, SinkState, Timer};
+use runstone::sinks::{
+    Destination, Failure, JsonlConfig, Kinds, RunOptions, Runner, SinkChange, SinkState, Timer,
+};
 use runstone::store::keys::Credential;
-use runstone::{Authority, Query, SinkConfig, Sinks};
+use runstone::{Authority, Query, Runstone, SinkConfig, Sinks};
 use runstone_codec::OsEntropy;
 use runstone_tests::sinks::{CONTRACT, Made, Make, Memory, Seen, Site, until};
 use serde_json::Value;
@@ -223,7 +225,8 @@ fn what_is_refused_for_itself_is_parked_alone_and_replayed() {
         .unwrap();
     let again = || sinks.parked("picky").unwrap();
     until(|| again().len() == 1 && again()[0].tries == 4, || {});
-    assert_eq!(memory.with(|kept| kept.seen.last().unwrap().position), 4);
+    let late = memory.with(|kept| kept.seen.last().unwrap().clone());
+    assert_eq!((late.position, late.is_duplicate), (4, true));
     memory.with(|kept| kept.refused.clear());
     sinks
         .change_blocking("picky", SinkChange::ReplayParked)
@@ -270,7 +273,8 @@ fn a_line_that_was_cut_short_is_written_again() {
 fn a_file_that_is_somebody_elses_is_left_alone() {
     let site = Site::default();
     let path = site.path("out.jsonl");
-    fs::write(&path, "shopping list\n").unwrap();
+    // Without a line break at its end, as people write them.
+    fs::write(&path, "shopping list").unwrap();
     site.add(&SinkConfig::new("file", Destination::jsonl(&path)));
     let runner = site.run(&Kinds::new());
     until(|| site.status("file").state == SinkState::Stopped, || {});
@@ -280,7 +284,7 @@ fn a_file_that_is_somebody_elses_is_left_alone() {
         advice.contains("out.jsonl") && advice.contains("resume file"),
         "{advice}"
     );
-    assert_eq!(fs::read_to_string(&path).unwrap(), "shopping list\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "shopping list");
     fs::remove_file(&path).unwrap();
     site.sinks()
         .change_blocking("file", SinkChange::Resume)
@@ -352,4 +356,131 @@ fn an_agent_changes_no_sink() {
         assert_eq!(refused.code(), "not_allowed");
     }
     assert_eq!(sinks.list().unwrap().len(), 1);
+}
+
+#[test]
+fn a_file_of_another_log_gets_nothing_of_this_one() {
+    let (other, site) = (Site::default(), Site::default());
+    let path = other.path("out.jsonl");
+    for (site, events) in [(&other, 5), (&site, 20)] {
+        site.add(&SinkConfig::new("file", Destination::jsonl(&path)));
+        site.append(events);
+    }
+    let runner = other.run(&Kinds::new());
+    runner.caught_up_blocking(other.log().durable_size());
+    runner.stop();
+    let whole = fs::read(&path).unwrap();
+    let runner = site.run(&Kinds::new());
+    until(|| site.status("file").state == SinkState::Stopped, || {});
+    let status = site.status("file");
+    assert_eq!(status.why.as_deref(), Some("ahead"));
+    assert!(
+        status
+            .advice()
+            .unwrap()
+            .contains("a destination of its own")
+    );
+    assert_eq!(fs::read(&path).unwrap(), whole);
+    drop(runner);
+}
+
+#[test]
+fn after_a_restore_nothing_is_passed_over() {
+    let site = Site::default();
+    let (memory, timer) = (Memory::new(), timer(&site));
+    let kinds = memory.kinds(Kinds::new(), "", &timer);
+    site.add(&custom("copy", "memory"));
+    site.append(10);
+    let runner = site.run(&kinds);
+    runner.caught_up_blocking(site.log().durable_size());
+    runner.stop();
+    let at_end = fs::read(site.files().join("copy.cursor")).unwrap();
+    // The same sink of a log that went another way: as many events and more, none of them the same.
+    let text = String::from_utf8(at_end).unwrap();
+    let (before, rest) = text.split_once("\"last\":\"").unwrap();
+    let (id, after) = rest.split_once('"').unwrap();
+    let other = id.replace(|digit: char| digit.is_ascii_digit(), "a");
+    let text = format!("{before}\"last\":\"{other}\"{after}");
+    fs::write(site.files().join("copy.cursor"), text).unwrap();
+    site.append(10);
+    let runner = site.run(&kinds);
+    until(|| site.status("copy").state == SinkState::Stopped, || {});
+    assert_eq!(site.status("copy").why.as_deref(), Some("ahead"));
+    assert_eq!(memory.positions().len(), 11);
+    drop(runner);
+}
+
+#[test]
+fn one_whose_files_cannot_be_understood_says_so_and_hides_no_other() {
+    let site = Site::default();
+    let (memory, timer) = (Memory::new(), timer(&site));
+    let kinds = memory.kinds(Kinds::new(), "", &timer);
+    for name in ["fine", "torn"] {
+        site.add(&custom(name, "memory"));
+    }
+    let runner = site.run(&kinds);
+    runner.caught_up_blocking(site.log().durable_size());
+    runner.stop();
+    let cursor = site.files().join("torn.cursor");
+    let whole = fs::read(&cursor).unwrap();
+    fs::write(&cursor, &whole[..9]).unwrap();
+    let all = site.sinks().list().unwrap();
+    assert_eq!(
+        all.iter().map(|sink| sink.is_failing).collect::<Vec<_>>(),
+        [false, true]
+    );
+    let runner = site.run(&kinds);
+    until(|| site.status("torn").state == SinkState::Stopped, || {});
+    let advice = site.status("torn").advice().unwrap();
+    assert!(
+        advice.contains("torn.cursor") && advice.contains("resume torn"),
+        "{advice}"
+    );
+    assert_eq!(site.status("fine").state, SinkState::Running);
+    // Put back as it was, it goes on.
+    until(|| runner.running() == 1, || {});
+    fs::write(&cursor, &whole).unwrap();
+    site.sinks()
+        .change_blocking("torn", SinkChange::Resume)
+        .unwrap();
+    until(|| runner.running() == 2, || {});
+    runner.caught_up_blocking(site.log().durable_size());
+    assert!(!site.status("torn").is_failing);
+    runner.stop();
+}
+
+#[test]
+fn one_that_gets_nothing_of_a_busy_log_keeps_how_far_it_looked() {
+    let site = Site::default();
+    let (memory, timer) = (Memory::new(), timer(&site));
+    let kinds = memory.kinds(Kinds::new(), "", &timer);
+    site.add(&custom("some", "memory").query(Query::parse("type=c.*").unwrap()));
+    let runner = site.run(&kinds);
+    let cursor = site.files().join("some.cursor");
+    runner.caught_up_blocking(site.log().durable_size());
+    let before = fs::read(&cursor).unwrap();
+    // Never a second without an event.
+    for _ in 0..20 {
+        site.append(1);
+        runner.caught_up_blocking(site.log().durable_size());
+        site.timer.advance(200_000);
+    }
+    assert_ne!(fs::read(&cursor).unwrap(), before);
+    runner.stop();
+}
+
+#[test]
+fn the_sinks_of_a_log_run_once() {
+    let site = Site::default();
+    let runner = site.run(&Kinds::new());
+    let options = RunOptions::new(Kinds::new());
+    let refused = Runner::start(site.log(), &site.files(), options.clone()).unwrap_err();
+    assert_eq!(refused.code(), "sink_files");
+    runner.stop();
+    Runner::start(site.log(), &site.files(), options).unwrap();
+
+    let path = site.path("another");
+    let held = Runstone::options().create(&path).unwrap();
+    let again = held.run_sinks(RunOptions::default()).unwrap();
+    assert_eq!(again.runner().unwrap().running(), 0);
 }

@@ -112,6 +112,30 @@ fn one_that_does_not_read_everything_has_not_taken_it() {
     );
 }
 
+/// Whether a process ended. Whoever it was given to may take a moment to see that.
+fn is_gone(process: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{process}/stat")) {
+        Ok(stat) => stat.contains(") Z "),
+        Err(_) => true,
+    }
+}
+
+#[test]
+fn what_it_leaves_behind_ends_with_it() {
+    let site = Site::default();
+    let (pid, pipe) = (site.path("pid"), site.path("pipe"));
+    let (pipe, file) = (pipe.display(), pid.display());
+    let script =
+        format!("cat > /dev/null; mkfifo {pipe} && {{ cat <> {pipe} & echo $! > {file}; }}; true");
+    let command = Destination::command(["sh", "-c", &script]);
+    site.add(&SinkConfig::new("ship", command).timeout_s(PATIENT_S));
+    let runner = site.run(&Kinds::new());
+    runner.caught_up_blocking(site.log().durable_size());
+    let begun = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
+    until(|| is_gone(begun), || {});
+    runner.stop();
+}
+
 #[test]
 fn one_that_takes_too_long_is_killed_with_what_it_began() {
     let site = Site::default();
@@ -125,15 +149,10 @@ fn one_that_takes_too_long_is_killed_with_what_it_began() {
     let runner = site.run(&Kinds::new());
     let begun = || fs::read_to_string(&pid).ok()?.trim().parse::<u32>().ok();
     until(|| begun().is_some(), || {});
-    let process = format!("/proc/{}", begun().unwrap());
-    assert!(Path::new(&process).exists());
+    let process = begun().unwrap();
+    assert!(!is_gone(process));
     site.timer.advance(30_000_000);
-    // Whoever it was given to may take a moment to see that it ended.
-    let is_gone = || match fs::read_to_string(format!("{process}/stat")) {
-        Ok(stat) => stat.contains(") Z "),
-        Err(_) => true,
-    };
-    until(is_gone, || {});
+    until(|| is_gone(process), || {});
     until(|| !site.sinks().failures("slow").unwrap().is_empty(), || {});
     assert_eq!(site.sinks().failures("slow").unwrap()[0].code, "timed_out");
     drop(runner);

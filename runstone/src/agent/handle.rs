@@ -123,7 +123,8 @@ impl Runstone {
         self.inner.runner.as_deref()
     }
 
-    /// The same handle, which runs the sinks of the log as long as somebody has it.
+    /// The same handle, which runs the sinks of the log as long as somebody has it. If this one runs
+    /// them already, it stops.
     ///
     /// # Errors
     ///
@@ -131,6 +132,9 @@ impl Runstone {
     pub fn run_sinks(&self, options: RunOptions) -> Result<Self, SinkError> {
         let log = self.inner.log.clone();
         let folder = sinks_folder(log.path().ok_or(SinkError::NoFolder)?);
+        if let Some(runner) = &self.inner.runner {
+            runner.stop();
+        }
         let runner = Runner::start(&log, &folder, options)?;
         let server = self.inner.server.clone();
         let again = self.inner.again.clone();

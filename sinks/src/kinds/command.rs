@@ -45,9 +45,9 @@ impl Piped {
         let child = spawned.map_err(|error| {
             Rejection::unavailable(format!("`{program}` cannot be started: {}", error.kind()))
         })?;
-        let mut running = Running(child);
-        let input = running.0.stdin.take();
-        let (is_written, status) = tokio::join!(write(input, &lines), running.0.wait());
+        let mut running = Running::new(child);
+        let input = running.child.stdin.take();
+        let (is_written, status) = tokio::join!(write(input, &lines), running.child.wait());
         let status = status.map_err(|error| {
             Rejection::unavailable(format!("`{program}` is lost: {}", error.kind()))
         })?;
@@ -82,15 +82,28 @@ async fn write(input: Option<ChildStdin>, lines: &[u8]) -> bool {
     written.is_ok() && input.shutdown().await.is_ok()
 }
 
-/// A command under way. Whoever no longer waits for it ends it, with what it began.
-struct Running(Child);
+/// A command under way, and the group of processes that it began. When it is over, or nobody waits for
+/// it any more, they end with it.
+struct Running {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Running {
+    fn new(child: Child) -> Self {
+        let group = child.id().and_then(|id| i32::try_from(id).ok());
+        Self {
+            child,
+            group: group.and_then(Pid::from_raw),
+        }
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Without an id it has been waited for, and its number may be another's.
-        let group = self.0.id().and_then(|id| i32::try_from(id).ok());
-        if let Some(group) = group.and_then(Pid::from_raw) {
-            // It may have ended at this moment.
+        if let Some(group) = self.group {
+            // There may be nobody left in it. Its number is nobody else's as long as there is, and is
+            // not given out again so soon.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }

@@ -4,6 +4,7 @@
 //! back keeps neither the log nor its files.
 
 use crate::config::SinkConfig;
+use crate::fold::AHEAD;
 use crate::kinds::Factory;
 use crate::sink::{Batch, Known, Rejection, Sink};
 use crate::timer::Timer;
@@ -27,6 +28,8 @@ pub(super) enum Trouble {
     Hangs,
     /// It has no thread.
     NoThread(String),
+    /// Its destination has what the log has not.
+    Ahead,
 }
 
 impl Trouble {
@@ -42,6 +45,7 @@ impl Trouble {
             Self::Panicked => ("panicked", "the sink panicked"),
             Self::TimedOut => ("timed_out", "the sink did not answer in time"),
             Self::Hangs => ("hangs", "the sink does not come back"),
+            Self::Ahead => (AHEAD, "the destination has events that this log has not"),
         }
     }
 
@@ -49,9 +53,10 @@ impl Trouble {
     pub(super) fn is_open(&self) -> bool {
         !matches!(
             self,
-            Self::Rejected(
-                Rejection::Refused(_) | Rejection::Unauthorised(_) | Rejection::Unusable(_)
-            )
+            Self::Ahead
+                | Self::Rejected(
+                    Rejection::Refused(_) | Rejection::Unauthorised(_) | Rejection::Unusable(_)
+                )
         )
     }
 }
@@ -135,11 +140,17 @@ impl Lane {
         outcome
     }
 
-    /// Lets go of the sink, and waits until its files and connections are closed, unless it hangs.
+    /// Lets go of the sink, and waits until its files and connections are closed, as long as it has for
+    /// a delivery; not if it hangs.
     pub(super) async fn close(self) {
         drop(self.work);
-        if !self.is_stuck {
-            let _ = self.ended.await;
+        if self.is_stuck {
+            return;
+        }
+        let late = self.timer.now_us().saturating_add(self.limit_us);
+        tokio::select! {
+            _ = self.ended => {}
+            () = self.timer.until(late) => {}
         }
     }
 }

@@ -6,8 +6,10 @@
 //!                                            lane     lane             threads, one a sink
 //! ```
 
+mod claim;
 mod lane;
 mod read;
+mod replay;
 mod session;
 
 use crate::command::rows;
@@ -18,6 +20,7 @@ use crate::fold::{SinkRow, SinkState};
 use crate::kinds::Kinds;
 use crate::status::config_of;
 use crate::timer::{SystemTimer, Timer};
+use claim::Claim;
 use runstone_codec::{Entropy, OsEntropy};
 use runstone_store::{Log, Query, Read, Subscription};
 use session::{Ended, Order, Plan, Progress, Session};
@@ -115,12 +118,14 @@ impl Runner {
     ///
     /// # Errors
     ///
-    /// [`SinkError`] if the log cannot be read, or is held by another process.
+    /// [`SinkError`] if the log cannot be read, is held by another process, or if its sinks are run in
+    /// this one already.
     pub fn start(log: &Log, folder: &Path, options: RunOptions) -> Result<Self, SinkError> {
         if log.is_attached() {
             return Err(SinkError::NoFolder);
         }
         let io = |error: std::io::Error| SinkError::files(&error);
+        let claim = Claim::on(folder).map_err(io)?;
         // Whoever opened it may be an agent; what is said of sinks is said by nobody else.
         let log = log.as_keyring();
         let from = log.durable_size();
@@ -147,6 +152,7 @@ impl Runner {
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
             tasks: JoinSet::new(),
+            _claim: claim,
         };
         let thread = std::thread::Builder::new()
             .name("runstone-sinks".to_owned())
@@ -223,6 +229,8 @@ struct Manager {
     /// Sinks that ended by themselves, and when they are begun again.
     resting: BTreeMap<String, u64>,
     tasks: JoinSet<Ended>,
+    /// Nobody else in this process runs them as long.
+    _claim: Claim,
 }
 
 impl Manager {

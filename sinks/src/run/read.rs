@@ -8,7 +8,7 @@ use runstone_store::{Log, Payload, Query, Read, ReadError, Record, Subscription}
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use tokio_stream::{Stream as _, StreamExt as _};
+use tokio_stream::Stream as _;
 
 /// Bytes after which a batch ends early.
 const BATCH_BYTES: usize = 4 << 20;
@@ -115,13 +115,17 @@ impl Reader {
                         return found;
                     }
                     let item = match self.following.as_mut() {
-                        Some(following) => following.next().await,
+                        Some(following) => moved(following, begun).await,
                         None => None,
                     };
                     let Some(back) = self.following.take() else {
                         return found;
                     };
                     following = back;
+                    let Some(item) = item else {
+                        // The next turn sees how far.
+                        continue;
+                    };
                     item
                 }
             };
@@ -169,6 +173,22 @@ async fn ready(following: &mut Subscription) -> Option<Option<Result<Record, Rea
             Poll::Pending => None,
         })
     })
+    .await
+}
+
+/// Waits until there is something, `Some(None)` at the end, or until it has moved beyond a position over
+/// events that are not asked for: `None`.
+async fn moved(
+    following: &mut Subscription,
+    beyond: u64,
+) -> Option<Option<Result<Record, ReadError>>> {
+    poll_fn(
+        |context| match Pin::new(&mut *following).poll_next(context) {
+            Poll::Ready(item) => Poll::Ready(Some(item)),
+            Poll::Pending if following.cursor().get() > beyond => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        },
+    )
     .await
 }
 

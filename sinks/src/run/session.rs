@@ -5,20 +5,22 @@ use super::read::{Reader, Then};
 use crate::backoff::{Backoff, UNAUTHORISED_MOST, UNAUTHORISED_US};
 use crate::command::{Said, Sinks};
 use crate::config::SinkConfig;
-use crate::files::{Cursor, Failure, Files, PARKED, Parked};
+use crate::files::{Cursor, Failure, Files, Parked};
+use crate::fold::{AHEAD, UNREADABLE_FILES};
 use crate::kinds::Factory;
 use crate::sink::{Batch, Event, Known, Rejection};
 use crate::timer::Timer;
 use runstone_codec::{Entropy, Position};
-use runstone_store::Log;
+use runstone_store::{Log, Query, Read};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 const SECOND_US: u64 = 1_000_000;
 /// Time after which the cursor is kept although nothing was given.
-const KEEP_US: u64 = SECOND_US;
+pub(super) const KEEP_US: u64 = SECOND_US;
 /// Time between two records of failures.
 const SAY_US: u64 = 60 * SECOND_US;
 /// Time over which the rate is measured, at least.
@@ -65,16 +67,17 @@ pub(super) struct Plan {
 
 /// A sink at work.
 pub(super) struct Session {
-    plan: Plan,
+    pub(super) plan: Plan,
     sinks: Sinks,
-    reader: Reader,
-    lane: Lane,
+    pub(super) reader: Reader,
+    pub(super) lane: Lane,
     /// What the destination had when the sink was made; `None`: it is to be made.
     open: Option<Known>,
-    cursor: Cursor,
-    /// The cursor as the file has it.
+    pub(super) cursor: Cursor,
+    /// The cursor as the file has it, and when it is to be kept again if it moved.
     kept: Cursor,
-    parked: Vec<Parked>,
+    keep_at: Option<u64>,
+    pub(super) parked: Vec<Parked>,
     backoff: Backoff,
     unauthorised: u32,
     /// Failures since they were recorded last, and when that was.
@@ -93,7 +96,11 @@ impl Session {
             match Self::start(&plan) {
                 Ok(started) => break started,
                 Err(error) => {
-                    tracing::warn!(sink = plan.config.name, %error, "a sink does not start");
+                    let name = &plan.config.name;
+                    tracing::warn!(sink = name, %error, "a sink does not start");
+                    if error.kind() == io::ErrorKind::InvalidData {
+                        return Self::cannot_start(&plan).await;
+                    }
                     let mut orders = plan.orders.clone();
                     let late = plan.timer.now_us().saturating_add(SAY_US);
                     tokio::select! {
@@ -110,6 +117,7 @@ impl Session {
             lane,
             open: None,
             kept: cursor.clone(),
+            keep_at: None,
             cursor,
             parked,
             backoff: Backoff::default(),
@@ -125,9 +133,22 @@ impl Session {
             Err(ended) => ended,
         };
         // Nothing depends on it: what was given is known, and the rest is looked at again.
-        let _ = session.plan.files.keep_cursor(&session.cursor);
+        let _ = session.keep_once();
         session.lane.close().await;
         ended
+    }
+
+    /// Somebody has to look at its files.
+    async fn cannot_start(plan: &Plan) -> Ended {
+        let said = Said::Stopped {
+            code: UNREADABLE_FILES.to_owned(),
+            next: plan.from,
+        };
+        let sinks = Sinks::new(&plan.log);
+        match sinks.say(&plan.config.name, plan.added, said).await {
+            Ok(()) => Ended::Stopped,
+            Err(_) => Ended::Unrecorded,
+        }
     }
 
     /// Its files, and its thread.
@@ -153,10 +174,9 @@ impl Session {
     }
 
     async fn work(&mut self) -> Result<std::convert::Infallible, Ended> {
-        if self.cursor.next > self.plan.log.durable_size().max(self.plan.from) {
-            let why = "the log ends before what the sink has";
-            self.note(("ahead", why));
-            return Err(self.stop("ahead").await);
+        if self.is_ahead() {
+            self.note(Trouble::Ahead.told());
+            return Err(self.stop(AHEAD).await);
         }
         self.tell_progress();
         loop {
@@ -169,8 +189,16 @@ impl Session {
                 self.cursor.replayed = order.replay;
                 self.keep().await?;
             }
-            let is_unkept = self.cursor.next != self.kept.next;
-            let keep_at = self.plan.timer.now_us().saturating_add(KEEP_US);
+            if self.cursor.next == self.kept.next {
+                self.keep_at = None;
+            } else {
+                let now_us = self.plan.timer.now_us();
+                let late = now_us.saturating_add(KEEP_US);
+                if *self.keep_at.get_or_insert(late) <= now_us {
+                    self.keep().await?;
+                }
+            }
+            let keep_at = self.keep_at;
             let found = tokio::select! {
                 biased;
                 changed = self.plan.orders.changed() => match changed {
@@ -178,10 +206,7 @@ impl Session {
                     Err(_) => return Err(Ended::Told),
                 },
                 found = self.reader.next(&mut self.cursor) => found,
-                () = self.plan.timer.until(keep_at), if is_unkept => {
-                    self.keep().await?;
-                    continue;
-                }
+                () = self.plan.timer.until(keep_at.unwrap_or(0)), if keep_at.is_some() => continue,
             };
             if found.events.is_empty() {
                 self.tell_progress();
@@ -207,6 +232,7 @@ impl Session {
     async fn give(&mut self, events: Vec<Event>) -> Result<(), Ended> {
         let mut waiting = VecDeque::from([events]);
         while let Some(events) = waiting.pop_front() {
+            self.is_told_to_end()?;
             let last = events.last().map(Event::position);
             let mut batch = Arc::new(Batch::new(events));
             let mut refusals = 0;
@@ -231,6 +257,7 @@ impl Session {
                         refusals += u64::from(refused);
                         if refused && refusals >= self.plan.config.tries {
                             self.note(trouble.told());
+                            self.say_failed(trouble.told().0).await;
                             let position = last.map_or(self.cursor.next, Position::get);
                             self.park(position, trouble.told(), refusals).await?;
                             break;
@@ -248,13 +275,8 @@ impl Session {
 
     /// Gives a batch once, without what the destination has; answers how many it took.
     async fn offer(&mut self, batch: &mut Arc<Batch>) -> Result<u64, Trouble> {
-        let known = match self.open {
-            Some(known) => known,
-            None => self.lane.open().await?,
-        };
-        self.open = Some(known);
-        match known {
-            Known::Last(last) => Arc::make_mut(batch).keep_after(last),
+        match self.opened().await? {
+            Known::Last(last) | Known::LastEvent(last, _) => Arc::make_mut(batch).keep_after(last),
             Known::Nothing => {}
             Known::Untold => {
                 // It may be asked to take them, and this process may die before it knows.
@@ -262,9 +284,8 @@ impl Session {
                 let end = batch.last().map_or(0, |last| last.get() + 1);
                 if end > self.cursor.offered {
                     self.cursor.offered = end;
-                    let kept = self.plan.files.keep_cursor(&self.cursor);
+                    let kept = self.keep_once();
                     kept.map_err(|error| Trouble::NoThread(error.to_string()))?;
-                    self.kept = self.cursor.clone();
                 }
             }
         }
@@ -274,62 +295,45 @@ impl Session {
         Ok(batch.events().len() as u64)
     }
 
-    /// Gives what is parked once more.
-    async fn replay(&mut self) -> Result<(), Ended> {
-        for parked in self.parked.clone() {
-            let outcome = loop {
-                let event = match self.reader.event(parked.position) {
-                    Ok(event) => event,
-                    Err(Then::Closed) => return Err(Ended::Closed),
-                    Err(Then::Damaged(_, why)) => break Err(("damaged", why)),
-                    Err(Then::Unreadable(why)) => {
-                        self.failed(("unreadable", &why), None).await?;
-                        continue;
-                    }
-                };
-                let batch = Arc::new(Batch::new(vec![event]));
-                match self.replay_once(batch).await {
-                    Ok(()) => break Ok(()),
-                    Err(Trouble::Rejected(Rejection::Refused(why))) => {
-                        break Err(("refused", why));
-                    }
-                    Err(trouble) => self.failed(trouble.told(), Some(&trouble)).await?,
-                }
-            };
-            match outcome {
-                Ok(()) => {
-                    self.parked
-                        .retain(|other| other.position != parked.position);
-                    let is_back = self.accepted(1);
-                    self.say_recovered(is_back).await;
-                }
-                Err((code, why)) => {
-                    let at_us = self.plan.log.now_us();
-                    let tries = parked.tries.saturating_add(1);
-                    let again = Parked::new(parked.position, (code, &why), tries, at_us);
-                    let place = self
-                        .parked
-                        .iter_mut()
-                        .find(|other| other.position == parked.position);
-                    if let Some(place) = place {
-                        *place = again;
-                    }
-                }
-            }
-            self.keep_parked().await?;
+    /// What the destination had when the sink was made; makes it, if it is not.
+    pub(super) async fn opened(&mut self) -> Result<Known, Trouble> {
+        if let Some(known) = self.open {
+            return Ok(known);
         }
-        Ok(())
+        let known = self.lane.open().await?;
+        // What it has may be of another log, or of one that went on after a restore.
+        let is_ours = match known {
+            Known::Last(last) => last.get() < self.plan.log.durable_size(),
+            Known::LastEvent(last, id) => id_at(&self.plan.log, last.get()) == Some(id),
+            Known::Nothing | Known::Untold => true,
+        };
+        if !is_ours {
+            return Err(Trouble::Ahead);
+        }
+        self.open = Some(known);
+        Ok(known)
     }
 
-    async fn replay_once(&mut self, batch: Arc<Batch>) -> Result<(), Trouble> {
-        if self.open.is_none() {
-            self.open = Some(self.lane.open().await?);
+    /// Whether it has what the log has not: the log was restored from an older copy.
+    fn is_ahead(&self) -> bool {
+        let (next, log) = (self.cursor.next, &self.plan.log);
+        let is_behind = next > log.durable_size().max(self.plan.from);
+        let found = next.checked_sub(1).and_then(|last| id_at(log, last));
+        let is_other = matches!((self.cursor.last, found), (Some(had), Some(has)) if had != has);
+        is_behind || is_other
+    }
+
+    /// Whether it is to go on.
+    pub(super) fn is_told_to_end(&self) -> Result<(), Ended> {
+        if self.plan.orders.borrow().runs {
+            Ok(())
+        } else {
+            Err(Ended::Told)
         }
-        self.lane.deliver(batch).await
     }
 
     /// Something was taken; whether that is news.
-    fn accepted(&mut self, taken: u64) -> bool {
+    pub(super) fn accepted(&mut self, taken: u64) -> bool {
         self.backoff.reset();
         self.unauthorised = 0;
         let now_us = self.plan.timer.now_us();
@@ -347,11 +351,15 @@ impl Session {
     }
 
     /// Something failed: keeps that, says it, and rests; or stops, if nothing else helps.
-    async fn failed(&mut self, told: (&str, &str), trouble: Option<&Trouble>) -> Result<(), Ended> {
+    pub(super) async fn failed(
+        &mut self,
+        told: (&str, &str),
+        trouble: Option<&Trouble>,
+    ) -> Result<(), Ended> {
         self.note(told);
         self.say_failed(told.0).await;
         let rest_us = match trouble {
-            Some(Trouble::Rejected(Rejection::Unusable(_))) => {
+            Some(Trouble::Ahead | Trouble::Rejected(Rejection::Unusable(_))) => {
                 return Err(self.stop(told.0).await);
             }
             Some(Trouble::Rejected(Rejection::Unauthorised(_))) => {
@@ -382,34 +390,8 @@ impl Session {
         }
     }
 
-    /// Puts an event aside and goes on behind it.
-    async fn park(
-        &mut self,
-        position: u64,
-        (code, why): (&str, &str),
-        tries: u64,
-    ) -> Result<(), Ended> {
-        self.say_failed(code).await;
-        if self.parked.len() >= PARKED {
-            return Err(self.stop("too_many_parked").await);
-        }
-        let parked = Parked::new(position, (code, why), tries, self.plan.log.now_us());
-        self.parked.retain(|other| other.position != position);
-        self.parked.push(parked);
-        self.keep_parked().await?;
-        self.cursor.next = self.cursor.next.max(position + 1);
-        self.keep().await?;
-        let said = Said::Parked {
-            code: code.to_owned(),
-            position,
-            parked: self.parked.len() as u64,
-        };
-        self.say(said).await;
-        Ok(())
-    }
-
     /// Cannot go on.
-    async fn stop(&mut self, code: &str) -> Ended {
+    pub(super) async fn stop(&mut self, code: &str) -> Ended {
         let said = Said::Stopped {
             code: code.to_owned(),
             next: self.cursor.next,
@@ -437,29 +419,31 @@ impl Session {
             tracing::warn!(sink = name, %error, "a failure of a sink is not kept");
         }
         // So that whoever asks is told. Nothing depends on it.
-        if !self.kept.is_failing && self.plan.files.keep_cursor(&self.cursor).is_ok() {
-            self.kept = self.cursor.clone();
+        if !self.kept.is_failing {
+            let _ = self.keep_once();
         }
     }
 
     /// Keeps the cursor, however long that takes: nothing more is given before.
-    async fn keep(&mut self) -> Result<(), Ended> {
-        while let Err(error) = self.plan.files.keep_cursor(&self.cursor) {
+    pub(super) async fn keep(&mut self) -> Result<(), Ended> {
+        while let Err(error) = self.keep_once() {
             self.not_kept(&error).await?;
         }
-        self.kept = self.cursor.clone();
         self.tell_progress();
         Ok(())
     }
 
-    async fn keep_parked(&mut self) -> Result<(), Ended> {
-        while let Err(error) = self.plan.files.keep_parked(&self.parked) {
-            self.not_kept(&error).await?;
+    fn keep_once(&mut self) -> io::Result<()> {
+        if self.cursor.next != self.kept.next {
+            let last = self.cursor.next.checked_sub(1);
+            self.cursor.last = last.and_then(|last| id_at(&self.plan.log, last));
         }
+        self.plan.files.keep_cursor(&self.cursor)?;
+        self.kept = self.cursor.clone();
         Ok(())
     }
 
-    async fn not_kept(&mut self, error: &io::Error) -> Result<(), Ended> {
+    pub(super) async fn not_kept(&mut self, error: &io::Error) -> Result<(), Ended> {
         let why = error.to_string();
         self.note(("files", &why));
         self.say_failed("files").await;
@@ -490,7 +474,7 @@ impl Session {
         self.say(said).await;
     }
 
-    async fn say_recovered(&mut self, is_back: bool) {
+    pub(super) async fn say_recovered(&mut self, is_back: bool) {
         if !is_back {
             return;
         }
@@ -499,7 +483,7 @@ impl Session {
     }
 
     /// Records something. That it cannot be recorded stops no sink.
-    async fn say(&mut self, said: Said) -> bool {
+    pub(super) async fn say(&mut self, said: Said) -> bool {
         let name = &self.plan.config.name;
         let said = self.sinks.say(name, self.plan.added, said).await;
         if let Err(error) = &said {
@@ -507,6 +491,13 @@ impl Session {
         }
         said.is_ok()
     }
+}
+
+/// The id of the event at a position, if there is one that can be read.
+fn id_at(log: &Log, position: u64) -> Option<Uuid> {
+    let read = Read::new(Query::everything()).from(position).to(position);
+    let found = log.read(read.without_payloads()).ok()?.next()?.ok()?;
+    Some(found.header.event_id)
 }
 
 /// All of it may be there already.

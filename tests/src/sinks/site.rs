@@ -1,10 +1,13 @@
 //! A log with sinks, and a clock that goes only when a test says so.
 
-use runstone::sinks::{Kinds, ManualTimer, RunOptions, Runner, SinkStatus, sinks_folder};
+use runstone::sinks::{
+    Kinds, ManualTimer, RunOptions, Runner, SinkStatus, SystemTimer, Timer as _, sinks_folder,
+};
 use runstone::{Append, CreateOptions, Log, NewEvent, OpenOptions, Query, Read, SinkConfig, Sinks};
 use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Stands in the content of every event, and in nothing that leaves the log.
@@ -150,9 +153,19 @@ impl Site {
     }
 }
 
+/// Longest time that a test waits for anything: many times what it takes on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(240);
+
 /// Does something again and again until something is so.
+///
+/// # Panics
+///
+/// If it does not come to be so.
 pub fn until(mut is_so: impl FnMut() -> bool, mut act: impl FnMut()) {
+    let clock = SystemTimer::default();
     while !is_so() {
+        let waited = Duration::from_micros(clock.now_us());
+        assert!(waited < PATIENCE, "it does not come to be so");
         act();
         std::thread::yield_now();
     }

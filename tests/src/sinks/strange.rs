@@ -1,5 +1,6 @@
 //! Sinks that keep what they are given in memory, and some that do not behave.
 
+use super::site::PATIENCE;
 use runstone::sinks::{Batch, Delivery, Kinds, Rejection, Sink, SinkConfig, Timer};
 use std::collections::BTreeSet;
 use std::future::{pending, ready};
@@ -73,9 +74,16 @@ impl Memory {
     }
 
     /// Blocks until something is so.
+    ///
+    /// # Panics
+    ///
+    /// If it does not come to be so.
     pub fn wait_until(&self, is_so: impl Fn(&Kept) -> bool) {
         let kept = self.kept.lock().unwrap();
-        drop(self.changed.wait_while(kept, |kept| !is_so(kept)).unwrap());
+        let waited = self
+            .changed
+            .wait_timeout_while(kept, PATIENCE, |kept| !is_so(kept));
+        assert!(!waited.unwrap().1.timed_out(), "it does not come to be so");
     }
 
     /// Kinds that keep here: `memory` always, the others in the way that their names say.
