@@ -61,6 +61,8 @@ pub mod events;
 mod files;
 mod fold;
 mod kinds;
+#[cfg(feature = "otlp")]
+mod origin;
 mod run;
 mod secret;
 mod sink;
@@ -71,8 +73,8 @@ mod view;
 pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
 pub use config::{
-    CommandConfig, CustomConfig, Destination, JsonlConfig, SinkConfig, Start, WebhookConfig,
-    WebhookMode, from_toml,
+    CommandConfig, CustomConfig, Destination, JsonlConfig, OtlpConfig, SinkConfig, Start,
+    WebhookConfig, WebhookMode, from_toml,
 };
 pub use error::SinkError;
 pub use files::{Failure, Parked};

@@ -1,5 +1,7 @@
 //! What a sink is to whoever writes one.
 
+#[cfg(feature = "otlp")]
+use crate::origin::Origin;
 use crate::view;
 use runstone_codec::Position;
 use runstone_store::Record;
@@ -117,6 +119,8 @@ impl Batch {
 pub struct Event {
     record: Record,
     is_duplicate: bool,
+    #[cfg(feature = "otlp")]
+    origin: Option<Box<Origin>>,
 }
 
 impl Event {
@@ -126,7 +130,22 @@ impl Event {
         Self {
             record,
             is_duplicate: false,
+            #[cfg(feature = "otlp")]
+            origin: None,
         }
+    }
+
+    /// Says where it stands.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn stand(mut self, origin: Origin) -> Self {
+        self.origin = Some(Box::new(origin));
+        self
+    }
+
+    /// Where it stands among the events of its run, if that was asked for.
+    #[cfg(feature = "otlp")]
+    pub(crate) fn origin(&self) -> Option<&Origin> {
+        self.origin.as_deref()
     }
 
     /// Its place in the log: with the log's id, what tells it apart from every other.

@@ -1,7 +1,7 @@
 """An HTTP server on loopback that takes what sinks post, checks it with libraries that nobody here
 wrote, and keeps it.
 
-    receiver.py webhook OUT BEHAVIOUR [--secret SECRET] [--authorization VALUE] [--tls FOLDER]
+    receiver.py webhook|otlp OUT BEHAVIOUR [--secret SECRET] [--authorization VALUE] [--tls FOLDER]
 
 OUT gets a line of JSON for each request: its status and what was in it. BEHAVIOUR is a file of JSON,
 read at each request; without it everything is taken:
@@ -10,6 +10,8 @@ read at each request; without it everything is taken:
     {"fail_third": true}       answers every third request with 500, after it was kept
     {"most": 1}                answers 413 if there are more events
     {"refuse": [7]}            answers 422 if one of these is among them
+    {"reject": [7]}            keeps all but these, and says so as OTLP does
+    {"html": true}             answers 200 with a page
     {"hang": true}             never answers
     {"location": "https://x"}  answers with it
 
@@ -68,7 +70,96 @@ def webhook(options, headers, body):
     return about, kept
 
 
-KINDS = {"webhook": webhook}
+def plain(value):
+    """A value of OTLP as Python has it."""
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return [plain(each) for each in value.array_value.values]
+    return getattr(value, kind)
+
+
+def pairs(attributes):
+    """Attributes as Python has them; no name comes twice."""
+    names = [each.key for each in attributes]
+    if len(names) != len(set(names)):
+        raise Bad(400, f"a name comes twice: {names}")
+    return {each.key: plain(each.value) for each in attributes}
+
+
+def otlp(options, headers, body):
+    """The spans and log records of a request: positions, and what is kept of them."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+    from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
+    from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+    if headers["Content-Type"] != "application/x-protobuf":
+        raise Bad(415, headers["Content-Type"])
+    kept = []
+
+    def keep(record, about):
+        attributes = pairs(record.attributes)
+        if attributes.get("runstone.duplicate"):
+            attributes["duplicate"] = "True"
+        about["trace"] = record.trace_id.hex()
+        about["span"] = record.span_id.hex()
+        if len(record.trace_id) != 16 or not any(record.trace_id):
+            raise Bad(400, "this is no id of a trace")
+        kept.append((attributes["runstone.position"], {"attributes": attributes, **about}))
+
+    if options.path.endswith("/v1/traces"):
+        request = ExportTraceServiceRequest.FromString(body)
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    if len(span.span_id) != 8 or not span.name:
+                        raise Bad(400, "this is no span")
+                    if span.end_time_unix_nano < span.start_time_unix_nano:
+                        raise Bad(400, "it ends before it begins")
+                    about = {
+                        "name": span.name,
+                        "kind": Span.SpanKind.Name(span.kind),
+                        "parent": span.parent_span_id.hex(),
+                        "start": span.start_time_unix_nano,
+                        "end": span.end_time_unix_nano,
+                        "status": Status.StatusCode.Name(span.status.code),
+                        "message": span.status.message,
+                        "links": [[link.trace_id.hex(), link.span_id.hex()] for link in span.links],
+                    }
+                    keep(span, about)
+        resources = request.resource_spans
+    elif options.path.endswith("/v1/logs"):
+        request = ExportLogsServiceRequest.FromString(body)
+        for resource in request.resource_logs:
+            for scope in resource.scope_logs:
+                for record in scope.log_records:
+                    if record.severity_number == SeverityNumber.SEVERITY_NUMBER_UNSPECIFIED:
+                        raise Bad(400, "it has no severity")
+                    about = {"event": record.event_name, "time": record.time_unix_nano}
+                    keep(record, about)
+        resources = request.resource_logs
+    else:
+        raise Bad(404, options.path)
+    return {"path": options.path, "resource": pairs(resources[0].resource.attributes)}, kept
+
+
+def answer_of(options, rejected):
+    """The body of an answer: one that no sink may keep."""
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    if options.kind != "otlp":
+        return b"the-planted-answer"
+    traces = options.path.endswith("/v1/traces")
+    answer = ExportTraceServiceResponse() if traces else ExportLogsServiceResponse()
+    if rejected:
+        partial = answer.partial_success
+        partial.error_message = "the-planted-answer"
+        setattr(partial, "rejected_spans" if traces else "rejected_log_records", rejected)
+    return answer.SerializeToString()
+
+
+KINDS = {"otlp": otlp, "webhook": webhook}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -84,10 +175,12 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         with Handler.lock:
             Handler.count += 1
+            options.path = self.path
             behaviour = {}
             if os.path.exists(options.behaviour):
                 behaviour = json.loads(Path(options.behaviour).read_text())
             status, line = self.look(options, behaviour, body)
+            answer = answer_of(options, line.pop("rejected", 0))
             line = {"status": status, **line}
             with open(options.out, "a", encoding="utf-8") as out:
                 out.write(json.dumps(line) + "\n")
@@ -96,13 +189,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         if "location" in behaviour:
             self.send_header("Location", behaviour["location"])
-        # A body that no sink may keep.
-        answer = b"the-planted-answer"
+        if behaviour.get("html"):
+            answer = b"<html>the-planted-answer</html>"
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
 
     def look(self, options, behaviour, body):
+        if behaviour.get("html"):
+            return 200, {"events": []}
         if "status" in behaviour or behaviour.get("hang"):
             return behaviour.get("status", 0), {"events": []}
         if options.authorization and self.headers["Authorization"] != options.authorization:
@@ -117,9 +212,11 @@ class Handler(BaseHTTPRequestHandler):
             return 413, {"events": []}
         if any(position in behaviour.get("refuse", []) for position, _ in kept):
             return 422, {"events": []}
+        every = len(kept)
+        kept = [each for each in kept if each[0] not in behaviour.get("reject", [])]
         status = 500 if behaviour.get("fail_third") and Handler.count % 3 == 0 else 200
         events = [{"position": position, **event} for position, event in kept]
-        return status, {**about, "events": events}
+        return status, {**about, "events": events, "rejected": every - len(kept)}
 
 
 def tls(folder):

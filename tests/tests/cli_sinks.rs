@@ -1,6 +1,6 @@
 //! Sinks as operators use them: `runstone sink ...`, with the file and beside whoever holds it.
 
-use runstone_tests::command::Runstone;
+use runstone_tests::command::{Runstone, ended_in_one};
 use runstone_tests::held::Site as Held;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
@@ -326,4 +326,81 @@ fn a_webhook_is_added_with_names_of_secrets() {
         let words = [&["add", "other"], words].concat();
         assert_eq!(site.refused(&words), (2, code.to_owned()), "{words:?}");
     }
+}
+
+#[test]
+fn otlp_goes_where_the_environment_says_and_its_headers_are_named() {
+    let site = Site::new();
+    let add = |words: &[&str], environment: &[(&str, &str)]| {
+        let mut command = site.runstone.command([&["sink", "add"], words].concat());
+        for name in ["ENDPOINT", "HEADERS", "CERTIFICATE", "TIMEOUT", "PROTOCOL"] {
+            command.env_remove(format!("OTEL_EXPORTER_OTLP_{name}"));
+        }
+        command.env_remove("OTEL_SERVICE_NAME");
+        for (name, value) in environment {
+            let prefix = if *name == "SERVICE_NAME" {
+                ""
+            } else {
+                "EXPORTER_OTLP_"
+            };
+            command.env(format!("OTEL_{prefix}{name}"), value);
+        }
+        ended_in_one(&command.output().unwrap())
+    };
+    let recorded = |position: &str| {
+        let config = site.runstone.value(["show", position])["data"]["config"].clone();
+        (config["to"]["otlp"].clone(), config["timeout_s"].clone())
+    };
+    let added = add(&["one", "--otlp"], &[]);
+    assert_eq!(
+        (added.0, &added.1["to"]),
+        (0, &json!("http://localhost:4318"))
+    );
+    let (one, timeout_s) = recorded("1");
+    assert_eq!(
+        (&one["service"], &one["header_list"]),
+        (&json!("runstone"), &json!(null))
+    );
+    assert_eq!(timeout_s, 30);
+    let environment = [
+        ("ENDPOINT", "https://otel.example.com"),
+        ("HEADERS", "Authorization=planted"),
+        ("CERTIFICATE", "/etc/ca.pem"),
+        ("TIMEOUT", "1500"),
+        ("PROTOCOL", "http/protobuf"),
+        ("SERVICE_NAME", "shop"),
+    ];
+    assert_eq!(add(&["two", "--otlp"], &environment).0, 0);
+    let (two, timeout_s) = recorded("2");
+    let expected = json!({
+        "endpoint": "https://otel.example.com",
+        "service": "shop",
+        "headers": {},
+        "header_list": {"env": "OTEL_EXPORTER_OTLP_HEADERS"},
+        "ca": "/etc/ca.pem",
+        "plain_http": false,
+    });
+    assert_eq!((two, timeout_s), (expected, json!(2)));
+    let words = [
+        "three",
+        "--otlp",
+        "http://127.0.0.1:1",
+        "--timeout",
+        "7",
+        "--header-env",
+        "a=B",
+    ];
+    assert_eq!(add(&words, &environment).0, 0);
+    let (three, timeout_s) = recorded("3");
+    assert_eq!(
+        (&three["endpoint"], timeout_s),
+        (&json!("http://127.0.0.1:1"), json!(7))
+    );
+    assert_eq!(three["headers"], json!({"a": {"env": "B"}}));
+    for (name, value) in [("PROTOCOL", "grpc"), ("TIMEOUT", "soon")] {
+        let refused = add(&["four", "--otlp"], &[(name, value)]);
+        assert_eq!((refused.0, refused.2.as_str()), (2, "usage"), "{name}");
+    }
+    let (exit, _, code) = add(&["four", "--otlp"], &[("ENDPOINT", "http://example.com")]);
+    assert_eq!((exit, code.as_str()), (2, "sink_config"));
 }

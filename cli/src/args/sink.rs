@@ -13,6 +13,10 @@ content that are named. Which sinks a log has is recorded in it. Whoever holds t
 serve, or runstone sink run. Each goes on where it was; what is out of reach is tried again for ever, and what a sink \
 refuses for itself is parked.
 
+What is not given with --otlp is read from OTEL_EXPORTER_OTLP_ENDPOINT, _CERTIFICATE and _TIMEOUT, and from \
+OTEL_SERVICE_NAME, when the sink is added. OTEL_EXPORTER_OTLP_HEADERS is recorded by name, and read by whoever holds the \
+log.
+
 Exit codes: 1 the sink stopped and needs somebody; 3 there is a sink of that name; 5 there is none.
 
 With --json each sink is one line: name, kind, to, state, why, failing, position, lag_events, lag_s, rate, delivered, \
@@ -47,7 +51,7 @@ pub(crate) struct SinkName {
 /// Add a sink, or those of a file
 #[derive(Debug, Args)]
 #[command(after_long_help = SINKS)]
-#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "webhook", "custom", "config"])))]
+#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "webhook", "otlp", "custom", "config"])))]
 pub(crate) struct AddSinkArgs {
     /// Its name: lower-case letters, digits, _ and -
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -63,6 +67,10 @@ pub(crate) struct AddSinkArgs {
     /// A place that takes events as CloudEvents 1.0, by HTTP POST
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
+    /// A place that takes spans and log records over OTLP/HTTP, without v1/traces [default: as the
+    /// environment says]
+    #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) otlp: Option<String>,
     /// A kind that the program brings which holds the log
     #[arg(long, value_name = "KIND")]
     pub(crate) custom: Option<String>,
@@ -76,16 +84,16 @@ pub(crate) struct AddSinkArgs {
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     /// Put the file aside once it has so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "webhook", "custom", "config"])]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "webhook", "otlp", "custom", "config"])]
     pub(crate) rotate_bytes: Option<u64>,
     /// Put the file aside after each day of UTC
-    #[arg(long, conflicts_with_all = ["command", "webhook", "custom", "config"])]
+    #[arg(long, conflicts_with_all = ["command", "webhook", "otlp", "custom", "config"])]
     pub(crate) rotate_daily: bool,
 }
 
 /// How a webhook posts.
 #[derive(Debug, Args)]
-#[group(conflicts_with_all = ["jsonl", "command", "custom", "config"])]
+#[group(conflicts_with_all = ["jsonl", "command", "otlp", "custom", "config"])]
 pub(crate) struct SigningArgs {
     /// Sign with the secret in this variable of the environment of whoever holds the log: whsec_ and
     /// base64. May be given twice, while one takes the place of the other

@@ -26,6 +26,7 @@ mod log;
 mod message;
 mod meta;
 mod orphans;
+mod otlp;
 mod receipt;
 mod replay;
 mod rollback;

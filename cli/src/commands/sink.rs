@@ -1,5 +1,6 @@
 //! `sink`: copies of events for others.
 
+use super::otlp::Environment;
 use crate::args::{AddSinkArgs, HttpArgs, RunSinksArgs, SigningArgs, SinkCommand, SinkStatusArgs};
 use crate::error::{Exit, Failure, Report};
 use crate::files;
@@ -210,7 +211,20 @@ fn secret_file(path: &Path) -> Result<SecretSource, Failure> {
     Ok(SecretSource::File(absolute(path)?))
 }
 
-fn webhook(url: String, signing: SigningArgs, http: HttpArgs) -> Result<WebhookConfig, Failure> {
+/// Headers and where their values stand.
+fn headers(http: &HttpArgs) -> Result<Vec<(String, SecretSource)>, Failure> {
+    let named = http.header_env.iter().map(|(header, name)| {
+        let source = SecretSource::Env(name.clone());
+        Ok((header.clone(), source))
+    });
+    let filed = http.header_file.iter().map(|(header, file)| {
+        let source = secret_file(Path::new(file))?;
+        Ok((header.clone(), source))
+    });
+    named.chain(filed).collect()
+}
+
+fn webhook(url: String, signing: SigningArgs, http: &HttpArgs) -> Result<Destination, Failure> {
     let mut config = WebhookConfig::new(url).plain_http(http.plain_http);
     let variables = signing.secret_env.into_iter().map(SecretSource::Env);
     let files = signing.secret_file.iter().map(|file| secret_file(file));
@@ -219,28 +233,45 @@ fn webhook(url: String, signing: SigningArgs, http: HttpArgs) -> Result<WebhookC
     if signing.structured {
         config = config.mode(WebhookMode::Structured);
     }
-    for (header, name) in http.header_env {
-        config = config.header(header, SecretSource::Env(name));
-    }
-    for (header, file) in http.header_file {
-        config = config.header(header, secret_file(Path::new(&file))?);
+    for (header, source) in headers(http)? {
+        config = config.header(header, source);
     }
     let ca = http.ca.as_deref().map(absolute).transpose()?;
-    Ok(config.ca(ca))
+    Ok(Destination::Webhook(config.ca(ca)))
+}
+
+fn otlp(endpoint: String, http: &HttpArgs, said: &Environment) -> Result<Destination, Failure> {
+    let ca = http.ca.as_deref().or(said.ca.as_deref());
+    let ca = ca.map(absolute).transpose()?;
+    let mut config = said.receiver(endpoint, ca.as_deref());
+    config = config.plain_http(http.plain_http);
+    for (header, source) in headers(http)? {
+        config = config.header(header, source);
+    }
+    Ok(Destination::Otlp(config))
 }
 
 fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
-    let is_single = args.signing.structured;
-    let to = match (args.jsonl, args.command, args.webhook, args.custom) {
-        (Some(path), ..) => Destination::Jsonl(
+    let (is_single, http) = (args.signing.structured, args.http);
+    let mut timeout_s = args.how.timeout;
+    let to = if let Some(path) = args.jsonl {
+        Destination::Jsonl(
             JsonlConfig::new(absolute(&path)?)
                 .rotate_bytes(args.rotate_bytes)
                 .rotate_daily(args.rotate_daily),
-        ),
-        (None, Some(command), ..) => Destination::command(command.0),
-        (None, None, Some(url), _) => Destination::Webhook(webhook(url, args.signing, args.http)?),
-        (None, None, None, Some(kind)) => Destination::custom(kind),
-        (None, None, None, None) => return Err(Report::usage("name where the sink lies").into()),
+        )
+    } else if let Some(command) = args.command {
+        Destination::command(command.0)
+    } else if let Some(url) = args.webhook {
+        webhook(url, args.signing, &http)?
+    } else if let Some(endpoint) = args.otlp {
+        let said = Environment::read()?;
+        timeout_s = timeout_s.or(said.timeout_s);
+        otlp(endpoint, &http, &said)?
+    } else if let Some(kind) = args.custom {
+        Destination::custom(kind)
+    } else {
+        return Err(Report::usage("name where the sink lies").into());
     };
     let mut config = SinkConfig::new(args.name.unwrap_or_default(), to).fields(args.how.fields);
     if let Some(from) = args.how.from {
@@ -252,7 +283,7 @@ fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
     if let Some(most) = args.how.batch.or_else(|| is_single.then_some(1)) {
         config = config.batch_events(most);
     }
-    if let Some(seconds) = args.how.timeout {
+    if let Some(seconds) = timeout_s {
         config = config.timeout_s(seconds);
     }
     if let Some(tries) = args.how.tries {

@@ -1,6 +1,6 @@
 //! Where a sink lies.
 
-use super::{WebhookConfig, WebhookMode, is_sink_name};
+use super::{OtlpConfig, WebhookConfig, WebhookMode, is_sink_name};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -16,6 +16,8 @@ pub enum Destination {
     Command(CommandConfig),
     /// A place that takes CloudEvents over HTTP.
     Webhook(WebhookConfig),
+    /// A place that takes spans and log records over OTLP.
+    Otlp(OtlpConfig),
     /// A kind that the program brings which holds the log; see [`Kinds`](crate::Kinds).
     Custom(CustomConfig),
 }
@@ -49,6 +51,7 @@ impl Destination {
             Self::Jsonl(_) => "jsonl",
             Self::Command(_) => "command",
             Self::Webhook(_) => "webhook",
+            Self::Otlp(_) => "otlp",
             Self::Custom(custom) => &custom.kind,
         }
     }
@@ -59,6 +62,7 @@ impl Destination {
             Self::Jsonl(jsonl) => jsonl.path.display().to_string(),
             Self::Command(command) => command.command.join(" "),
             Self::Webhook(webhook) => webhook.url.clone(),
+            Self::Otlp(otlp) => otlp.endpoint.clone(),
             Self::Custom(_) => String::new(),
         }
     }
@@ -69,7 +73,7 @@ impl Destination {
     }
 
     /// Why nothing gets there from this program.
-    #[cfg(not(feature = "webhook"))]
+    #[cfg(not(all(feature = "otlp", feature = "webhook")))]
     pub(crate) fn unbuilt(&self) -> String {
         format!(
             "the program that holds the log was built without sinks of the kind `{}`",
@@ -103,6 +107,10 @@ impl Destination {
             Self::Webhook(webhook) => webhook.check()?,
             #[cfg(not(feature = "webhook"))]
             Self::Webhook(_) => return Err(self.unbuilt()),
+            #[cfg(feature = "otlp")]
+            Self::Otlp(otlp) => otlp.check()?,
+            #[cfg(not(feature = "otlp"))]
+            Self::Otlp(_) => return Err(self.unbuilt()),
             Self::Custom(custom) => {
                 if !is_sink_name(&custom.kind) {
                     return Err(format!("`{}` cannot be the name of a kind", custom.kind));

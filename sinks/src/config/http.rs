@@ -27,6 +27,8 @@ pub(crate) struct HttpPlace<'a> {
     pub(crate) url: &'a str,
     /// Headers whose values are secrets.
     pub(crate) headers: &'a BTreeMap<String, SecretSource>,
+    /// A list of headers that is a secret: `name=value,name=value`, values percent-encoded.
+    pub(crate) header_list: Option<&'a SecretSource>,
     /// Certificates in PEM that are trusted besides those of the system.
     pub(crate) ca: Option<&'a Path>,
     /// Whether `http://` may lead off this machine.
@@ -67,12 +69,11 @@ impl HttpPlace<'_> {
             return Err(format!("more than {MAX_HEADERS} headers are named"));
         }
         for (name, value) in self.headers {
-            let is_own = |name: &HeaderName| OWN_HEADERS.contains(&name.as_str());
-            if HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| !is_own(&name)) {
-                value.check()?;
-            } else {
-                return Err(format!("`{name}` cannot be a header of a sink"));
-            }
+            header_name(name).ok_or_else(|| format!("`{name}` cannot be a header of a sink"))?;
+            value.check()?;
+        }
+        if let Some(list) = self.header_list {
+            list.check()?;
         }
         match self.ca {
             Some(ca) if !ca.is_absolute() => Err(format!(
@@ -82,6 +83,12 @@ impl HttpPlace<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// The name of a header that a sink may have.
+pub(crate) fn header_name(name: &str) -> Option<HeaderName> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok();
+    name.filter(|name| !OWN_HEADERS.contains(&name.as_str()))
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -101,6 +108,7 @@ mod tests {
         let place = HttpPlace {
             url,
             headers: &BTreeMap::new(),
+            header_list: None,
             ca: None,
             plain_http,
         };
@@ -159,6 +167,7 @@ mod tests {
             let place = HttpPlace {
                 url: "https://a.b",
                 headers: &headers,
+                header_list: None,
                 ca: ca.map(Path::new),
                 plain_http: false,
             };

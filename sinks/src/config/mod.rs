@@ -3,11 +3,13 @@
 mod destination;
 #[cfg(feature = "client")]
 mod http;
+mod otlp;
 mod webhook;
 
 pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
 #[cfg(feature = "client")]
-pub(crate) use http::HttpPlace;
+pub(crate) use http::{HttpPlace, header_name};
+pub use otlp::OtlpConfig;
 pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;

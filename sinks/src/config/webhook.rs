@@ -99,6 +99,7 @@ impl WebhookConfig {
         HttpPlace {
             url: &self.url,
             headers: &self.headers,
+            header_list: None,
             ca: self.ca.as_deref(),
             plain_http: self.plain_http,
         }

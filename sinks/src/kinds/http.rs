@@ -3,9 +3,10 @@
 //!
 //! What an answer says may quote what was sent, so only its status is told.
 
-use crate::config::HttpPlace;
+use crate::config::{HttpPlace, header_name};
 use crate::secret::Secret;
 use crate::sink::Rejection;
+use percent_encoding::percent_decode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode, Url};
@@ -18,6 +19,7 @@ use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Time that a connection has to come about.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
@@ -45,7 +47,9 @@ impl Client {
         let url = place.url().map_err(Rejection::Unusable)?;
         let mut headers = Vec::new();
         for (name, source) in place.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(Rejection::unusable)?;
+            let Some(name) = header_name(name) else {
+                return Err(Rejection::Unusable(format!("`{name}` cannot be a header")));
+            };
             let secret = source.read()?;
             if value(&secret).is_none() {
                 return Err(Rejection::Unavailable(format!(
@@ -53,6 +57,15 @@ impl Client {
                 )));
             }
             headers.push((name, secret));
+        }
+        if let Some(source) = place.header_list {
+            let list = source.read()?;
+            let listed = listed(&list).ok_or_else(|| {
+                Rejection::Unavailable(format!(
+                    "{source} is no list of headers: name=value,name=value"
+                ))
+            })?;
+            headers.extend(listed);
         }
         let http = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(place.ca)?)
@@ -71,18 +84,25 @@ impl Client {
         })
     }
 
-    /// Posts a body, and answers what came if it was accepted (2xx), as far as it came.
+    /// Posts a body to a path below the place, and answers what came if it was accepted (2xx), as far as it came.
     ///
     /// # Cancel safety
     ///
     /// The place may have taken what was posted.
     pub(super) async fn post(
         &self,
+        path: &str,
         content_type: &'static str,
         more: HeaderMap,
         body: Vec<u8>,
     ) -> Result<Vec<u8>, Rejection> {
-        let mut request = self.http.post(self.url.clone()).headers(more);
+        let mut url = self.url.clone();
+        if !path.is_empty()
+            && let Ok(mut segments) = url.path_segments_mut()
+        {
+            segments.pop_if_empty().extend(path.split('/'));
+        }
+        let mut request = self.http.post(url).headers(more);
         request = request.header(reqwest::header::CONTENT_TYPE, content_type);
         for (name, secret) in &self.headers {
             if let Some(value) = value(secret) {
@@ -157,6 +177,23 @@ fn value(secret: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// The headers of a list: W3C Baggage without properties, as OTLP exporters are configured.
+fn listed(list: &Secret) -> Option<Vec<(HeaderName, Secret)>> {
+    let entries = list.bytes().split(|byte| *byte == b',');
+    let entries = entries.map(<[u8]>::trim_ascii);
+    let headers = entries.filter(|entry| !entry.is_empty()).map(|entry| {
+        let at = entry.iter().position(|byte| *byte == b'=')?;
+        let (name, text) = entry.split_at_checked(at)?;
+        let name = header_name(std::str::from_utf8(name.trim_ascii()).ok()?)?;
+        let text = text.strip_prefix(b"=")?.trim_ascii();
+        let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+        decoded.extend(percent_decode(text));
+        let secret = Secret::new(decoded);
+        value(&secret).map(|_| (name, secret))
+    });
+    headers.collect()
+}
+
 /// A URL without what may be secret in it.
 fn shown(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
@@ -211,6 +248,29 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Rejection> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_of_headers_is_read_as_exporters_read_theirs() {
+        let read = |text: &str| {
+            let list = Secret::new(Zeroizing::new(text.as_bytes().to_vec()));
+            let headers = listed(&list)?.into_iter().map(|(name, secret)| {
+                let value = String::from_utf8(secret.bytes().to_vec()).unwrap();
+                (name.to_string(), value)
+            });
+            Some(headers.collect::<Vec<_>>())
+        };
+        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read("Authorization=Basic%20YQ==, x-tenant = 7 ,"),
+            Some(vec![
+                header("authorization", "Basic YQ=="),
+                header("x-tenant", "7")
+            ])
+        );
+        for wrong in ["a", "=b", "a b=c", "host=x", "a=%0A"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn what_is_told_of_a_url_has_no_path_and_no_secret() {

@@ -4,6 +4,8 @@ mod command;
 #[cfg(feature = "client")]
 mod http;
 mod jsonl;
+#[cfg(feature = "otlp")]
+mod otlp;
 #[cfg(feature = "webhook")]
 mod webhook;
 
@@ -11,6 +13,8 @@ use crate::config::{Destination, SinkConfig};
 use crate::sink::{Rejection, Sink};
 use command::Piped;
 use jsonl::Jsonl;
+#[cfg(feature = "otlp")]
+use otlp::Otlp;
 use runstone_codec::LogId;
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
@@ -69,6 +73,13 @@ impl Kinds {
             }
             #[cfg(not(feature = "webhook"))]
             Destination::Webhook(_) => unavailable(config.to.unbuilt()),
+            #[cfg(feature = "otlp")]
+            Destination::Otlp(otlp) => {
+                let otlp = otlp.clone();
+                Arc::new(move |_| Ok(Box::new(Otlp::new(&otlp, log)?)))
+            }
+            #[cfg(not(feature = "otlp"))]
+            Destination::Otlp(_) => unavailable(config.to.unbuilt()),
             Destination::Custom(custom) => {
                 let missing = format!(
                     "the program that holds the log has no kind `{}` of sinks",

@@ -84,7 +84,7 @@ impl Webhook {
         let id = format!("{}_{first}_{last}", self.prefix);
         let headers = self.headers(&id, &body)?;
         // Whatever it answers besides: it has taken them.
-        self.client.post(content_type, headers, body).await?;
+        self.client.post("", content_type, headers, body).await?;
         Ok(())
     }
 

@@ -1,7 +1,11 @@
 //! What a sink gets next.
 
+#[cfg(feature = "otlp")]
+use crate::config::Destination;
 use crate::config::SinkConfig;
 use crate::files::Cursor;
+#[cfg(feature = "otlp")]
+use crate::origin::Origin;
 use crate::sink::Event;
 use runstone_codec::namespace;
 use runstone_store::{Log, Payload, Query, Read, ReadError, Record, Subscription};
@@ -41,6 +45,9 @@ pub(super) struct Reader {
     log: Log,
     read: Read,
     fields: Vec<String>,
+    /// Whether the sink is told where events stand among those of their run.
+    #[cfg(feature = "otlp")]
+    has_origins: bool,
     most: usize,
     following: Option<Subscription>,
 }
@@ -56,6 +63,8 @@ impl Reader {
                 read
             },
             fields: config.fields.clone(),
+            #[cfg(feature = "otlp")]
+            has_origins: matches!(config.to, Destination::Otlp(_)),
             most: usize::try_from(config.batch_events).unwrap_or(usize::MAX),
             following: None,
         }
@@ -160,8 +169,26 @@ impl Reader {
         match &record.payload {
             Payload::Unavailable(why) => Err(Then::Unreadable(why.clone())),
             Payload::Undecodable(why) => Err(Then::Damaged(record.position.get(), why.clone())),
-            _ => Ok(Event::new(record, &self.fields)),
+            _ => self.placed(record),
         }
+    }
+
+    #[cfg(feature = "otlp")]
+    fn placed(&self, record: Record) -> Result<Event, Then> {
+        if !self.has_origins {
+            return Ok(Event::new(record, &self.fields));
+        }
+        let origin = Origin::of(&self.log, &record, &self.fields).map_err(|error| match error {
+            ReadError::Closed => Then::Closed,
+            error => Then::Unreadable(error.to_string()),
+        })?;
+        Ok(Event::new(record, &self.fields).stand(origin))
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    #[expect(clippy::unnecessary_wraps, reason = "what a feature adds can fail")]
+    fn placed(&self, record: Record) -> Result<Event, Then> {
+        Ok(Event::new(record, &self.fields))
     }
 }
 
