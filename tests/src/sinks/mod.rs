@@ -1,11 +1,15 @@
 //! Sinks for tests, and what must hold of every kind of sink.
 
 mod contract;
+mod endpoint;
+mod lines;
 mod receiver;
 mod site;
 mod strange;
 
 pub use contract::{CONTRACT, Made, Make, Property};
+pub use endpoint::{Endpoint, Posted};
+pub use lines::lines;
 pub use receiver::Receiver;
 pub use site::{SECRET, Site, until};
 pub use strange::{Kept, Memory, Seen};
