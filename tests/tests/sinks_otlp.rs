@@ -324,7 +324,7 @@ fn what_is_taken_in_part_is_given_one_by_one_and_the_rest_is_parked() {
     receiver.behave(&json!({"reject": [3, 5]}));
     site.append(8);
     site.add(&sink(&receiver).tries(2));
-    let _runner = site.run(&Kinds::new());
+    let runner = site.run(&Kinds::new());
     site.pass_until(60, || site.status("traces").parked == 2);
     let mut expected = site.positions(Query::everything());
     expected.retain(|position| ![3, 5].contains(position));
@@ -337,6 +337,7 @@ fn what_is_taken_in_part_is_given_one_by_one_and_the_rest_is_parked() {
     let parked = site.sinks().parked("traces").unwrap();
     let positions: Vec<_> = parked.iter().map(|parked| parked.position).collect();
     assert_eq!(positions, [3, 5]);
+    runner.stop();
     let bytes = site.bytes_beside("nothing");
     let answer = b"the-planted-answer";
     assert!(!bytes.windows(answer.len()).any(|at| at == answer));
@@ -355,7 +356,7 @@ fn headers_come_from_a_list_and_a_page_is_no_answer() {
     let config = SinkConfig::new("traces", Destination::Otlp(to)).timeout_s(PATIENT_S);
     site.append(3);
     site.add(&config);
-    let _runner = site.run(&Kinds::new());
+    let runner = site.run(&Kinds::new());
     let failures = || site.sinks().failures("traces").unwrap();
     site.pass_until(60, || failures().len() > 2);
     assert!(failures()[0].why.contains("OTLP"), "{}", failures()[0].why);
@@ -363,6 +364,7 @@ fn headers_come_from_a_list_and_a_page_is_no_answer() {
     receiver.behave(&json!({}));
     let everything = site.positions(Query::everything());
     site.pass_until(60, || by_position(&receiver).len() >= everything.len());
+    runner.stop();
     let bytes = [
         site.bytes_beside("out"),
         fs::read(site.path("log")).unwrap(),
