@@ -7,10 +7,8 @@ use runstone::sinks::{
 use runstone::store::keys::Credential;
 use runstone::{Authority, Query, Runstone, SinkConfig, Sinks};
 use runstone_codec::OsEntropy;
-use runstone_tests::sinks::{CONTRACT, Made, Make, Memory, Seen, Site, until};
-use serde_json::Value;
+use runstone_tests::sinks::{CONTRACT, Made, Make, Memory, Site, lines, until};
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Longest wait that is passed: less than what a delivery has, so that none is cut short.
@@ -24,36 +22,6 @@ fn timer(site: &Site) -> Arc<dyn Timer> {
 
 fn custom(name: &str, kind: &str) -> SinkConfig {
     SinkConfig::new(name, Destination::custom(kind)).timeout_s(PATIENT_S)
-}
-
-/// The lines of a file and of those that were put aside before it.
-fn lines(path: &Path) -> Vec<Seen> {
-    let name = path.file_name().unwrap().to_string_lossy().into_owned();
-    let entries = fs::read_dir(path.parent().unwrap()).unwrap();
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            let file = path.file_name().unwrap().to_string_lossy();
-            file.starts_with(&format!("{name}."))
-        })
-        .collect();
-    files.sort();
-    files.push(path.to_owned());
-    let text: String = files
-        .iter()
-        .map(|file| fs::read_to_string(file).unwrap_or_default())
-        .collect();
-    assert!(text.is_empty() || text.ends_with('\n'));
-    text.lines()
-        .map(|line| {
-            let value: Value = serde_json::from_str(line).unwrap();
-            Seen {
-                position: value["position"].as_u64().unwrap(),
-                is_duplicate: value["duplicate"] == true,
-                line: line.to_owned(),
-            }
-        })
-        .collect()
 }
 
 fn keeps_the_contract(make: Make<'_>) {

@@ -2,26 +2,11 @@
 
 use runstone::sinks::{Destination, Kinds, SinkChange, SinkState};
 use runstone::{Query, SinkConfig};
-use runstone_tests::sinks::{CONTRACT, Made, Seen, Site, until};
-use serde_json::Value;
+use runstone_tests::sinks::{CONTRACT, Made, Site, lines, until};
 use std::fs;
-use std::path::Path;
 
 /// Seconds that a delivery has that nothing may cut short.
 const PATIENT_S: u64 = 3_600;
-
-fn lines(path: &Path) -> Vec<Seen> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let each = text.lines().map(|line| {
-        let value: Value = serde_json::from_str(line).unwrap();
-        Seen {
-            position: value["position"].as_u64().unwrap(),
-            is_duplicate: value["duplicate"] == true,
-            line: line.to_owned(),
-        }
-    });
-    each.collect()
-}
 
 #[test]
 fn commands_keep_the_contract() {

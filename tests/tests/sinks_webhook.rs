@@ -274,7 +274,7 @@ fn a_secret_that_is_not_there_or_open_to_others_is_waited_for() {
     let config = WebhookConfig::new(&receiver.url).header("Authorization", token);
     site.append(3);
     site.add(&sink(config));
-    let _runner = site.run(&Kinds::new());
+    let runner = site.run(&Kinds::new());
     let failures = || site.sinks().failures("hook").unwrap();
     site.pass_until(60, || failures().len() > 2);
     assert!(
@@ -289,6 +289,7 @@ fn a_secret_that_is_not_there_or_open_to_others_is_waited_for() {
     let everything = site.positions(Query::everything());
     site.pass_until(60, || positions(&receiver) == everything);
     // It stands in no file of the sink, and not in the log.
+    runner.stop();
     let bytes = [
         site.bytes_beside("out"),
         fs::read(site.path("log")).unwrap(),

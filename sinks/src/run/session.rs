@@ -376,7 +376,10 @@ impl Session {
                 }
                 UNAUTHORISED_US
             }
-            _ => self.backoff.next_us(&*self.plan.entropy),
+            _ => {
+                self.unauthorised = 0;
+                self.backoff.next_us(&*self.plan.entropy)
+            }
         };
         if !matches!(trouble, Some(Trouble::Rejected(Rejection::Refused(_)))) {
             self.open = None;

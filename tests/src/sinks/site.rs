@@ -126,6 +126,23 @@ impl Site {
         });
     }
 
+    /// Every file in the folder of the log, and below it.
+    pub fn all_files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let (mut folders, mut files) = (vec![self.folder.path().to_owned()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.is_file() {
+                    let bytes = std::fs::read(&path).unwrap();
+                    files.push((path, bytes));
+                }
+            }
+        }
+        files
+    }
+
     /// Every byte of the files of the sinks, and of what stands beside the log under this name.
     pub fn bytes_beside(&self, name: &str) -> Vec<u8> {
         let mut bytes = Vec::new();
