@@ -42,7 +42,7 @@ impl Kept {
 }
 
 fn plan(after: Option<&SegmentEnd>, query: &Query, most: u64) -> SegmentPlan {
-    let mut plan = SegmentPlan::new(after.cloned());
+    let mut plan = SegmentPlan::new(after.copied());
     plan.query = query.clone();
     plan.max_events = most;
     plan
