@@ -93,10 +93,6 @@ pub struct Batch {
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
     Segment(Segment),
-    #[cfg_attr(
-        not(feature = "archive"),
-        expect(dead_code, reason = "nothing keeps it")
-    )]
     Checkpoint(CheckpointNote),
 }
 
