@@ -2,7 +2,9 @@
 
 use super::Output;
 use clap::builder::styling::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, presets};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, presets,
+};
 
 /// What something means, which decides its colour.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub(crate) enum Align {
 pub(crate) struct Table {
     table: comfy_table::Table,
     columns: Vec<Align>,
+    /// Columns without anything but dashes, which leave their room to others on a terminal.
+    unfilled: Option<Vec<bool>>,
 }
 
 impl Table {
@@ -65,6 +69,7 @@ impl Table {
         let mut this = Self {
             table,
             columns: columns.iter().map(|(_, align)| *align).collect(),
+            unfilled: output.terminal.then(|| vec![true; columns.len()]),
         };
         let header: Vec<_> = columns
             .iter()
@@ -78,6 +83,9 @@ impl Table {
     }
 
     pub(crate) fn row(&mut self, cells: Vec<(String, Tone)>) {
+        for (unfilled, (text, _)) in self.unfilled.iter_mut().flatten().zip(&cells) {
+            *unfilled &= text == "-";
+        }
         let cells: Vec<_> = cells
             .into_iter()
             .zip(&self.columns)
@@ -95,7 +103,13 @@ impl Table {
         self.table.add_row(cells);
     }
 
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&mut self) -> String {
+        let unfilled = self.unfilled.iter().flatten();
+        for (column, unfilled) in self.table.column_iter_mut().zip(unfilled) {
+            if *unfilled {
+                column.set_constraint(ColumnConstraint::Hidden);
+            }
+        }
         self.table.trim_fmt()
     }
 }
@@ -141,6 +155,29 @@ mod tests {
         let text = table.text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines, ["name        n", "a           1", "abcdef  1,000"]);
+    }
+
+    #[test]
+    fn columns_that_nobody_fills_are_left_out_on_a_terminal() {
+        for (terminal, expected) in [
+            (true, ["name  n", "a     1", "b     -"]),
+            (
+                false,
+                ["name  holder  n", "a     -       1", "b     -       -"],
+            ),
+        ] {
+            let output = Output {
+                terminal,
+                ..output(false)
+            };
+            let columns = ["name", "holder", "n"].map(|name| (name, Align::Left));
+            let mut table = Table::new(&output, &columns);
+            for cells in [["a", "-", "1"], ["b", "-", "-"]] {
+                let cells = cells.map(|text| (text.to_owned(), Tone::Plain));
+                table.row(cells.to_vec());
+            }
+            assert_eq!(table.text().lines().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]
