@@ -7,6 +7,10 @@ use crate::view;
 use runstone_codec::control::Control;
 use runstone_projections::events::control;
 use runstone_store::{Item, Log, Query, Read, ReadError, Record};
+use std::collections::BTreeMap;
+
+/// Most runs whose beginning is remembered.
+const MAX_RUNS: usize = 1_024;
 
 /// Where an event stands.
 #[derive(Debug, Clone, Default)]
@@ -53,22 +57,33 @@ fn begins(event_type: &str) -> bool {
     )
 }
 
-impl Origin {
+/// Looks up where events stand.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    /// Streams that are runs, and where each begins: that never changes.
+    runs: BTreeMap<String, u64>,
+}
+
+impl Origins {
     /// Where an event stands. What cannot be found any more, because it is damaged, is left out.
     ///
     /// # Errors
     ///
     /// [`ReadError`] if the log cannot be read now.
-    pub(crate) fn of(log: &Log, record: &Record, fields: &[String]) -> Result<Self, ReadError> {
+    pub(crate) fn of(
+        &mut self,
+        log: &Log,
+        record: &Record,
+        fields: &[String],
+    ) -> Result<Origin, ReadError> {
         let look = Look {
             log,
             record,
             has_content: !fields.is_empty(),
         };
-        let run = look.run()?;
-        let is_run = run.is_some();
+        let is_run = self.is_run(&look)?;
         let began = match Ended::by(&record.header.event_type) {
-            Some(Ended::Run) => run,
+            Some(Ended::Run) => look.run()?,
             Some(Ended::Step) => look.step(own_step(record).as_deref())?,
             Some(Ended::Effect) => look.claim()?,
             Some(Ended::Tool) => look.caused("tool.call.requested")?,
@@ -79,11 +94,27 @@ impl Origin {
             began.payload = view::scoped(began.payload, fields);
             began
         });
-        Ok(Self {
+        Ok(Origin {
             is_run,
             began,
             within,
         })
+    }
+
+    /// Whether the stream of an event is a run that began before it, or with it.
+    fn is_run(&mut self, look: &Look<'_>) -> Result<bool, ReadError> {
+        let (stream, position) = (&look.record.header.stream, look.record.position.get());
+        if let Some(begins) = self.runs.get(stream) {
+            return Ok(*begins <= position);
+        }
+        let Some(run) = look.run()? else {
+            return Ok(false);
+        };
+        if self.runs.len() >= MAX_RUNS {
+            self.runs.clear();
+        }
+        self.runs.insert(stream.clone(), run.position.get());
+        Ok(true)
     }
 }
 

@@ -257,6 +257,38 @@ fn content_that_is_named_has_the_names_of_the_convention() -> Outcome {
 }
 
 #[test]
+fn what_content_says_makes_no_span_that_cannot_be_taken() -> Outcome {
+    let site = Site::default();
+    let receiver = Receiver::start(&site, "otlp", &[]);
+    let name = "\u{fc}".repeat(100_000);
+    for json in [
+        json!({"name": name, "arguments": 1, "args": 2, "call_id": 7, "error": [1]}),
+        json!({"name": "", "error": {"type": 7}, "result": {"a": [null]}}),
+        json!({"name": null, "error": {"type": "Timeout", "message": "late"}}),
+    ] {
+        let failed = NewEvent::new("tool.call.failed", "run-7").payload(json.to_string());
+        site.log().append_blocking(failed)?;
+    }
+    let fields = ["name", "arguments", "args", "call_id", "error", "result"];
+    site.add(&sink(&receiver).fields(fields));
+    run_sinks(&site);
+    let spans = spans(&receiver);
+    assert_eq!((spans.len(), site.status("traces").parked), (3, 0));
+    let long = spans[0]["name"].as_str().unwrap();
+    assert_eq!(long.chars().count(), "execute_tool ".len() + 200);
+    let attributes = &spans[0]["attributes"];
+    assert_eq!(attributes["gen_ai.tool.call.arguments"], 1);
+    assert_eq!(attributes["runstone.data.args"], 2);
+    assert_eq!(attributes["runstone.data.call_id"], 7);
+    assert_eq!(attributes["runstone.data.error"], "[1]");
+    // It is in no run that was begun.
+    assert_eq!(spans[1]["parent"], "");
+    assert_eq!(spans[2]["attributes"]["error.type"], "Timeout");
+    assert_eq!(spans[2]["message"], "late");
+    Ok(())
+}
+
+#[test]
 fn what_fails_now_and_then_is_complete_and_has_the_same_ids_again() -> Outcome {
     let site = Site::default();
     let receiver = Receiver::start(&site, "otlp", &[]);
@@ -292,7 +324,7 @@ fn what_is_taken_in_part_is_given_one_by_one_and_the_rest_is_parked() {
     receiver.behave(&json!({"reject": [3, 5]}));
     site.append(8);
     site.add(&sink(&receiver).tries(2));
-    let _runner = site.run(&Kinds::new());
+    let runner = site.run(&Kinds::new());
     site.pass_until(60, || site.status("traces").parked == 2);
     let mut expected = site.positions(Query::everything());
     expected.retain(|position| ![3, 5].contains(position));
@@ -305,6 +337,7 @@ fn what_is_taken_in_part_is_given_one_by_one_and_the_rest_is_parked() {
     let parked = site.sinks().parked("traces").unwrap();
     let positions: Vec<_> = parked.iter().map(|parked| parked.position).collect();
     assert_eq!(positions, [3, 5]);
+    runner.stop();
     let bytes = site.bytes_beside("nothing");
     let answer = b"the-planted-answer";
     assert!(!bytes.windows(answer.len()).any(|at| at == answer));
@@ -323,7 +356,7 @@ fn headers_come_from_a_list_and_a_page_is_no_answer() {
     let config = SinkConfig::new("traces", Destination::Otlp(to)).timeout_s(PATIENT_S);
     site.append(3);
     site.add(&config);
-    let _runner = site.run(&Kinds::new());
+    let runner = site.run(&Kinds::new());
     let failures = || site.sinks().failures("traces").unwrap();
     site.pass_until(60, || failures().len() > 2);
     assert!(failures()[0].why.contains("OTLP"), "{}", failures()[0].why);
@@ -331,6 +364,7 @@ fn headers_come_from_a_list_and_a_page_is_no_answer() {
     receiver.behave(&json!({}));
     let everything = site.positions(Query::everything());
     site.pass_until(60, || by_position(&receiver).len() >= everything.len());
+    runner.stop();
     let bytes = [
         site.bytes_beside("out"),
         fs::read(site.path("log")).unwrap(),

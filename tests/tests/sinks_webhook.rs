@@ -9,6 +9,8 @@ use runstone_tests::sinks::{CONTRACT, Made, Receiver, SECRET, Site};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 /// Seconds that a delivery has that nothing may cut short.
@@ -274,7 +276,7 @@ fn a_secret_that_is_not_there_or_open_to_others_is_waited_for() {
     let config = WebhookConfig::new(&receiver.url).header("Authorization", token);
     site.append(3);
     site.add(&sink(config));
-    let _runner = site.run(&Kinds::new());
+    let runner = site.run(&Kinds::new());
     let failures = || site.sinks().failures("hook").unwrap();
     site.pass_until(60, || failures().len() > 2);
     assert!(
@@ -289,6 +291,7 @@ fn a_secret_that_is_not_there_or_open_to_others_is_waited_for() {
     let everything = site.positions(Query::everything());
     site.pass_until(60, || positions(&receiver) == everything);
     // It stands in no file of the sink, and not in the log.
+    runner.stop();
     let bytes = [
         site.bytes_beside("out"),
         fs::read(site.path("log")).unwrap(),
@@ -298,6 +301,55 @@ fn a_secret_that_is_not_there_or_open_to_others_is_waited_for() {
     assert!(!bytes.windows(token.len()).any(|at| at == token));
     let answer = b"the-planted-answer";
     assert!(!bytes.windows(answer.len()).any(|at| at == answer));
+}
+
+/// Answers every connection with these bytes, and then with more of the last ones for as long as they
+/// are read.
+fn answering(head: &'static str, more: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            std::thread::spawn(move || {
+                let mut some = [0; 1_024];
+                let mut asked =
+                    stream.read(&mut some).is_ok() && stream.write_all(head.as_bytes()).is_ok();
+                while asked {
+                    asked = stream.write_all(more.as_bytes()).is_ok();
+                }
+            });
+        }
+    });
+    url
+}
+
+#[test]
+fn an_answer_without_end_is_not_waited_for_and_one_that_is_none_is_an_outage() {
+    let site = Site::default();
+    site.append(3);
+    let endless = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let endless = answering(endless, "8\r\nplanted!\r\n");
+    site.add(&sink(WebhookConfig::new(endless)));
+    let heads = answering("HTTP/1.1 200 OK\r\n", "x-planted: planted\r\n");
+    let other = answering("SSH-2.0-planted\r\n", "planted\r\n");
+    for (name, url) in [("heads", heads), ("other", other)] {
+        let to = Destination::Webhook(WebhookConfig::new(url));
+        site.add(&SinkConfig::new(name, to).timeout_s(PATIENT_S));
+    }
+    let runner = site.run(&Kinds::new());
+    let failures = |name: &str| site.sinks().failures(name).unwrap();
+    site.pass_until(60, || {
+        let is_failing = |name| failures(name).len() > 2;
+        site.status("hook").delivered > 3 && is_failing("heads") && is_failing("other")
+    });
+    runner.stop();
+    assert!(failures("hook").is_empty());
+    for name in ["heads", "other"] {
+        assert_eq!(site.status(name).parked, 0);
+        for failure in failures(name) {
+            assert!(!failure.why.contains("planted"), "{}", failure.why);
+        }
+    }
 }
 
 #[test]

@@ -97,3 +97,29 @@ impl Kinds {
 fn unavailable(why: String) -> Factory {
     Arc::new(move |_| Err(Rejection::Unavailable(why.clone())))
 }
+
+#[cfg(all(test, not(any(feature = "otlp", feature = "webhook"))))]
+mod tests {
+    use super::*;
+
+    /// What another program recorded waits for one that has it; nothing more of it is recorded here.
+    #[test]
+    fn what_is_not_built_in_is_an_outage_and_cannot_be_added() {
+        for destination in [
+            r#"{"webhook":{"url":"https://a.b"}}"#,
+            r#"{"otlp":{"endpoint":""}}"#,
+        ] {
+            let to: Destination = serde_json::from_str(destination).unwrap();
+            let config = SinkConfig::new("a", to);
+            let made = Kinds::new().factory(&config, LogId::new([1; 16]))(&config);
+            let Err(Rejection::Unavailable(why)) = made else {
+                panic!("{destination}");
+            };
+            assert!(
+                why.contains("built without") && !why.contains('\n'),
+                "{why}"
+            );
+            assert_eq!(config.check().unwrap_err().code(), "sink_config");
+        }
+    }
+}

@@ -5,7 +5,7 @@ use crate::config::Destination;
 use crate::config::SinkConfig;
 use crate::files::Cursor;
 #[cfg(feature = "otlp")]
-use crate::origin::Origin;
+use crate::origin::Origins;
 use crate::sink::Event;
 use runstone_codec::namespace;
 use runstone_store::{Log, Payload, Query, Read, ReadError, Record, Subscription};
@@ -45,9 +45,9 @@ pub(super) struct Reader {
     log: Log,
     read: Read,
     fields: Vec<String>,
-    /// Whether the sink is told where events stand among those of their run.
+    /// If the sink is told where events stand among those of their run.
     #[cfg(feature = "otlp")]
-    has_origins: bool,
+    origins: Option<Origins>,
     most: usize,
     following: Option<Subscription>,
 }
@@ -64,14 +64,14 @@ impl Reader {
             },
             fields: config.fields.clone(),
             #[cfg(feature = "otlp")]
-            has_origins: matches!(config.to, Destination::Otlp(_)),
+            origins: matches!(config.to, Destination::Otlp(_)).then(Origins::default),
             most: usize::try_from(config.batch_events).unwrap_or(usize::MAX),
             following: None,
         }
     }
 
     /// An event by its position, as the sink gets it.
-    pub(super) fn event(&self, position: u64) -> Result<Event, Then> {
+    pub(super) fn event(&mut self, position: u64) -> Result<Event, Then> {
         let mut read = self.read.clone().from(position).to(position);
         read.query = Query::everything();
         let found = self.log.read(read).and_then(|mut found| {
@@ -165,7 +165,7 @@ impl Reader {
         found
     }
 
-    fn seen(&self, record: Record) -> Result<Event, Then> {
+    fn seen(&mut self, record: Record) -> Result<Event, Then> {
         match &record.payload {
             Payload::Unavailable(why) => Err(Then::Unreadable(why.clone())),
             Payload::Undecodable(why) => Err(Then::Damaged(record.position.get(), why.clone())),
@@ -174,11 +174,12 @@ impl Reader {
     }
 
     #[cfg(feature = "otlp")]
-    fn placed(&self, record: Record) -> Result<Event, Then> {
-        if !self.has_origins {
+    fn placed(&mut self, record: Record) -> Result<Event, Then> {
+        let Some(origins) = &mut self.origins else {
             return Ok(Event::new(record, &self.fields));
-        }
-        let origin = Origin::of(&self.log, &record, &self.fields).map_err(|error| match error {
+        };
+        let origin = origins.of(&self.log, &record, &self.fields);
+        let origin = origin.map_err(|error| match error {
             ReadError::Closed => Then::Closed,
             error => Then::Unreadable(error.to_string()),
         })?;

@@ -17,6 +17,9 @@ use runstone_store::{Payload, Record};
 /// The trace is sampled: W3C Trace Context, section 3.2.2.5.
 const SAMPLED: u32 = 1;
 
+/// Most characters of what is called in the name of a span.
+const MAX_NAME_CHARS: usize = 200;
+
 /// What is told of an event.
 #[derive(Debug)]
 pub(super) enum Told {
@@ -388,12 +391,12 @@ impl Telling<'_> {
         if let Some(id) = self.members.remove_text("call_id") {
             put.text("gen_ai.tool.call.id", id);
         }
-        for (member, key) in [
-            ("arguments", "gen_ai.tool.call.arguments"),
-            ("args", "gen_ai.tool.call.arguments"),
-            ("result", "gen_ai.tool.call.result"),
+        // A name comes once: of calls that are claimed and of those that are not, each has its word.
+        for (names, key) in [
+            (&["arguments", "args"][..], "gen_ai.tool.call.arguments"),
+            (&["result"], "gen_ai.tool.call.result"),
         ] {
-            if let Some(json) = self.members.remove(member) {
+            if let Some(json) = names.iter().find_map(|name| self.members.remove(name)) {
                 put.json(key, &json);
             }
         }
@@ -417,9 +420,13 @@ struct Said {
     message: Option<String>,
 }
 
+/// The name of a span. What is called may have a name of any length.
 fn named(operation: &str, name: Option<&str>) -> String {
     match name {
-        Some(name) => format!("{operation} {name}"),
+        Some(name) => {
+            let name: String = name.chars().take(MAX_NAME_CHARS).collect();
+            format!("{operation} {name}")
+        }
         None => operation.to_owned(),
     }
 }
