@@ -44,7 +44,7 @@ pub(crate) enum Align {
 /// Rows under a header.
 #[derive(Debug)]
 pub(crate) struct Table {
-    table: comfy_table::Table,
+    inner: comfy_table::Table,
     columns: Vec<Align>,
     /// Columns without anything but dashes, which leave their room to others on a terminal.
     unfilled: Option<Vec<bool>>,
@@ -67,7 +67,7 @@ impl Table {
             table.enforce_styling();
         }
         let mut this = Self {
-            table,
+            inner: table,
             columns: columns.iter().map(|(_, align)| *align).collect(),
             unfilled: output.terminal.then(|| vec![true; columns.len()]),
         };
@@ -75,8 +75,8 @@ impl Table {
             .iter()
             .map(|(name, align)| aligned(Cell::new(name), *align).add_attribute(Attribute::Bold))
             .collect();
-        this.table.set_header(header);
-        for column in this.table.column_iter_mut() {
+        this.inner.set_header(header);
+        for column in this.inner.column_iter_mut() {
             column.set_padding((0, 2));
         }
         this
@@ -100,17 +100,17 @@ impl Table {
                 }
             })
             .collect();
-        self.table.add_row(cells);
+        self.inner.add_row(cells);
     }
 
     pub(crate) fn text(&mut self) -> String {
         let unfilled = self.unfilled.iter().flatten();
-        for (column, unfilled) in self.table.column_iter_mut().zip(unfilled) {
+        for (column, unfilled) in self.inner.column_iter_mut().zip(unfilled) {
             if *unfilled {
                 column.set_constraint(ColumnConstraint::Hidden);
             }
         }
-        self.table.trim_fmt()
+        self.inner.trim_fmt()
     }
 }
 
