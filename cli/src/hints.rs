@@ -53,6 +53,10 @@ fn own(code: &str) -> Hints {
             "name a file that runstone export wrote without --open",
             "unpack what is compressed: zstdcat FILE | runstone load -",
         ],
+        "not_a_segment" => &["name the folder or the URL of an archive, with the id of the log"],
+        "segment_missing" => &["look for it in other copies of the archive"],
+        "segment_unfit" => &["do not mix archives; load another copy of this one"],
+        "not_a_replica" => &["name a file that is not there yet, or one that a mirror wrote"],
         "export_malformed" => &["copy the file again; if it is the same, export again"],
         "export_contradicted" => {
             &["do not trust the file; export again from a log that runstone verify finds valid"]

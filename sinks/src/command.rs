@@ -11,7 +11,7 @@ use crate::files::{Failure, Files, Parked};
 use crate::fold::{EPOCH_KEY, FOLD, SinkRow, SinkState, decode_epoch, sink_key, sinks_prefix};
 use crate::status::{self, SinkStatus};
 use runstone_codec::{Authority, Control, Draft, EventError, NewEvent, Position, TypedEvent};
-use runstone_store::{AppendError, DecideContext, Decision, FoldError, Log, ReadError};
+use runstone_store::{AppendError, DecideContext, Decision, FoldError, Log, ReadError, Sealing};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -98,6 +98,11 @@ impl Sinks {
             return told;
         }
         config.check()?;
+        if config.to.takes_sealed_only() && self.log.info().sealing == Sealing::Plain {
+            return Err(SinkError::BadConfig {
+                why: "this log is not encrypted, and its content would leave in the clear; say so with payloads = \"plain\"".to_owned(),
+            });
+        }
         let name = config.name.clone();
         let added = SinkAdded {
             config: config.clone(),

@@ -48,6 +48,12 @@ pub enum SinkError {
         /// What went wrong.
         why: String,
     },
+    /// Something cannot be put into an archive.
+    #[error("{why}")]
+    Archive {
+        /// What went wrong.
+        why: String,
+    },
     /// The log has no place for the files of its sinks.
     #[error(
         "this log has no file of its own in this process, so its sinks cannot be looked at here"
@@ -77,6 +83,7 @@ impl SinkError {
             Self::NotFound { .. } => "sink_not_found",
             Self::NotAllowed { .. } => "not_allowed",
             Self::Files { .. } | Self::NoFolder => "sink_files",
+            Self::Archive { .. } => "archive_failed",
             Self::Append(error) => error.code(),
             Self::Read(error) => error.code(),
             Self::Event(error) => error.code(),
@@ -90,7 +97,7 @@ impl SinkError {
             Self::Exists { .. } => ErrorKind::Conflict,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::NotAllowed { .. } => ErrorKind::Keys,
-            Self::Files { .. } | Self::NoFolder => ErrorKind::Storage,
+            Self::Files { .. } | Self::Archive { .. } | Self::NoFolder => ErrorKind::Storage,
             Self::Append(error) => error.kind(),
             Self::Read(error) => error.kind(),
         }

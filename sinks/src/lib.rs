@@ -52,6 +52,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "archive")]
+mod archived;
 mod asks;
 mod backoff;
 mod command;
@@ -63,6 +65,8 @@ mod fold;
 mod kinds;
 #[cfg(feature = "otlp")]
 mod origin;
+#[cfg(feature = "archive")]
+mod place;
 mod run;
 mod secret;
 mod sink;
@@ -70,11 +74,14 @@ mod status;
 mod timer;
 mod view;
 
+#[cfg(feature = "archive")]
+pub use archived::{ArchivedExport, ArchivedLog};
 pub use asks::endpoints;
 pub use command::{SinkChange, Sinks};
 pub use config::{
-    CommandConfig, CustomConfig, Destination, JsonlConfig, OtlpConfig, SinkConfig, Start,
-    WebhookConfig, WebhookMode, from_toml,
+    ArchiveConfig, CheckpointsConfig, CommandConfig, CustomConfig, Destination, JsonlConfig,
+    MirrorConfig, OtlpConfig, Payloads, S3Config, SegmentsConfig, SinkConfig, Start, WebhookConfig,
+    WebhookMode, from_toml,
 };
 pub use error::SinkError;
 pub use files::{Failure, Parked};

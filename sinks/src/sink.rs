@@ -4,7 +4,7 @@
 use crate::origin::Origin;
 use crate::view;
 use runstone_codec::Position;
-use runstone_store::Record;
+use runstone_store::{CheckpointNote, Record, Segment, SegmentEnd};
 use std::future::Future;
 use std::pin::Pin;
 use uuid::Uuid;
@@ -46,6 +46,8 @@ pub enum Known {
     Last(Position),
     /// The same, and the id of that event: what is of another log or another past is found by it.
     LastEvent(Position, Uuid),
+    /// It has the log itself up to here, in parts.
+    Parts(SegmentEnd),
 }
 
 /// Why a sink did not take what it was given. The words must not quote content or secrets: they stand
@@ -84,11 +86,45 @@ impl Rejection {
 #[derive(Debug, Clone)]
 pub struct Batch {
     events: Vec<Event>,
+    part: Option<Part>,
+}
+
+/// A part of the log itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    Segment(Segment),
+    #[cfg_attr(
+        not(feature = "archive"),
+        expect(dead_code, reason = "nothing keeps it")
+    )]
+    Checkpoint(CheckpointNote),
+}
+
+impl Part {
+    /// Up to where it goes.
+    pub(crate) fn end(&self) -> SegmentEnd {
+        match self {
+            Self::Segment(segment) => segment.end,
+            Self::Checkpoint(checkpoint) => checkpoint.end,
+        }
+    }
 }
 
 impl Batch {
     pub(crate) fn new(events: Vec<Event>) -> Self {
-        Self { events }
+        Self { events, part: None }
+    }
+
+    /// A part of the log, for a sink that takes those instead of events.
+    pub(crate) fn of_part(part: Part) -> Self {
+        Self {
+            events: Vec::new(),
+            part: Some(part),
+        }
+    }
+
+    pub(crate) fn part(&self) -> Option<&Part> {
+        self.part.as_ref()
     }
 
     /// Leaves out what the destination has.

@@ -68,7 +68,10 @@ pub use evidence::{
     Disclose, EpochStart, Erase, EraseError, Erasure, EvidenceError, KekRotation, Prover,
     RewriteReport, SigningKey, SigningState, StartedEpoch,
 };
-pub use export::{ExportReport, LoadError, LoadReport};
+pub use export::{
+    CheckpointNote, ExportReport, LoadError, LoadReport, MAX_SEGMENT_BYTES, Segment, SegmentEnd,
+    SegmentError, SegmentInput, SegmentPlan, SegmentSource, read_segment,
+};
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, ReadRow, RowDifference,
     Rows,

@@ -169,10 +169,19 @@ impl Signing {
                 }
             }
         }
-        let signed = sign(&self.keys, &self.checkpoint(head))?;
+        let signed = self.sign(head)?;
         let mut state = self.inner.lock();
         state.released = Some((head.size, signed.clone()));
         Ok(signed)
+    }
+
+    /// The signed checkpoint of a durable head that is not the newest one.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointError`] if the origin cannot stand in a checkpoint.
+    pub(crate) fn sign(&self, head: &Head) -> Result<SignedCheckpoint, CheckpointError> {
+        sign(&self.keys, &self.checkpoint(head))
     }
 
     /// The newest signature that may be released, if one is there.

@@ -130,20 +130,24 @@ pub fn newest_receipt(pack: &Path) -> Outcome<PathBuf> {
 /// The folder of the virtual environment with the foreign verifiers.
 pub fn foreign() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        let prepared = Command::new(workspace().join("tests/foreign/prepare.sh"))
-            .arg(target())
-            .stdin(Stdio::null())
-            .output();
-        let prepared = prepared.unwrap_or_else(|error| panic!("prepare.sh cannot be run: {error}"));
-        let told = String::from_utf8_lossy(&prepared.stderr);
-        assert!(
-            prepared.status.success(),
-            "the foreign verifiers cannot be installed; tests/foreign/prepare.sh needs bash, flock, \
-             python3 with venv, and PyPI the first time:\n{told}"
-        );
-        PathBuf::from(String::from_utf8_lossy(&prepared.stdout).trim_end())
-    })
+    FOLDER.get_or_init(|| prepared("requirements"))
+}
+
+/// The folder of the virtual environment with a set of foreign programs.
+pub fn prepared(set: &str) -> PathBuf {
+    let prepared = Command::new(workspace().join("tests/foreign/prepare.sh"))
+        .arg(target())
+        .arg(set)
+        .stdin(Stdio::null())
+        .output();
+    let prepared = prepared.unwrap_or_else(|error| panic!("prepare.sh cannot be run: {error}"));
+    let told = String::from_utf8_lossy(&prepared.stderr);
+    assert!(
+        prepared.status.success(),
+        "the foreign programs cannot be installed; tests/foreign/prepare.sh needs bash, flock, \
+         python3 with venv, and PyPI the first time:\n{told}"
+    );
+    PathBuf::from(String::from_utf8_lossy(&prepared.stdout).trim_end())
 }
 
 /// Cargo's target folder.

@@ -5,6 +5,8 @@
 mod commands;
 #[path = "export/hostile.rs"]
 mod hostile;
+#[path = "export/segments.rs"]
+mod segments;
 
 use proptest::prelude::*;
 use runstone::attach::{connect, socket_of};

@@ -42,7 +42,8 @@ pub(crate) use evidence::{
 };
 pub(crate) use pack::{EvidenceArgs, ExportArgs};
 pub(crate) use sink::{
-    AddSinkArgs, HttpArgs, RunSinksArgs, SigningArgs, SinkCommand, SinkStatusArgs,
+    AddSinkArgs, ArchiveRunArgs, HttpArgs, PayloadsArg, RunSinksArgs, SigningArgs, SinkCommand,
+    SinkStatusArgs, place_of,
 };
 pub(crate) use task::{
     CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
@@ -213,9 +214,10 @@ pub(crate) enum Command {
         file: PathBuf,
     },
     Export(ExportArgs),
-    /// Make a replica of an export, where --log says
+    /// Make a replica of an export or of the segments of an archive, where --log says
     Load {
-        /// What runstone export wrote; - is stdin
+        /// What runstone export wrote; - is stdin. Or an archive: its folder, or its bucket of S3 as
+        /// s3: URL, with the usual AWS variables
         file: PathBuf,
     },
     /// Make a replica the log

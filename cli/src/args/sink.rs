@@ -3,9 +3,10 @@
 use super::command_line::{self, CommandLine};
 use super::events::parse_query;
 use super::values::parse_whole;
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use runstone::Query;
 use runstone::sinks::Start;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 const SINKS: &str = "A sink gets copies of events, as far as its configuration lets them out: headers, and members of \
@@ -38,6 +39,7 @@ pub(crate) enum SinkCommand {
     ReplayParked(SinkName),
     /// Remove a sink; what it has stays there
     Remove(SinkName),
+    Archive(ArchiveRunArgs),
     Run(RunSinksArgs),
 }
 
@@ -51,7 +53,7 @@ pub(crate) struct SinkName {
 /// Add a sink, or those of a file
 #[derive(Debug, Args)]
 #[command(after_long_help = SINKS)]
-#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "webhook", "otlp", "custom", "config"])))]
+#[command(group(ArgGroup::new("destination").required(true).args(["jsonl", "command", "webhook", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])))]
 pub(crate) struct AddSinkArgs {
     /// Its name: lower-case letters, digits, _ and -
     #[arg(required_unless_present = "config", conflicts_with = "config")]
@@ -71,6 +73,16 @@ pub(crate) struct AddSinkArgs {
     /// environment says]
     #[arg(long, value_name = "ENDPOINT", num_args = 0..=1, default_missing_value = "")]
     pub(crate) otlp: Option<String>,
+    /// An archive: write-once segments of the log in a folder, or in a bucket of S3, which is named
+    /// as s3: URL; runstone load reads them
+    #[arg(long, value_name = "URL", value_parser = parse_place)]
+    pub(crate) archive: Option<String>,
+    /// Another file with the same log: a replica
+    #[arg(long, value_name = "FILE")]
+    pub(crate) mirror: Option<PathBuf>,
+    /// Signed checkpoints alone, in a folder or a bucket of S3
+    #[arg(long, value_name = "URL", value_parser = parse_place)]
+    pub(crate) checkpoints: Option<String>,
     /// A kind that the program brings which holds the log
     #[arg(long, value_name = "KIND")]
     pub(crate) custom: Option<String>,
@@ -80,20 +92,24 @@ pub(crate) struct AddSinkArgs {
     #[command(flatten)]
     pub(crate) how: How,
     #[command(flatten)]
+    pub(crate) segments: SegmentArgs,
+    #[command(flatten)]
+    pub(crate) s3: S3Args,
+    #[command(flatten)]
     pub(crate) signing: SigningArgs,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
     /// Put the file aside once it has so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "webhook", "otlp", "custom", "config"])]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["command", "webhook", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])]
     pub(crate) rotate_bytes: Option<u64>,
     /// Put the file aside after each day of UTC
-    #[arg(long, conflicts_with_all = ["command", "webhook", "otlp", "custom", "config"])]
+    #[arg(long, conflicts_with_all = ["command", "webhook", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])]
     pub(crate) rotate_daily: bool,
 }
 
 /// How a webhook posts.
 #[derive(Debug, Args)]
-#[group(conflicts_with_all = ["jsonl", "command", "otlp", "custom", "config"])]
+#[group(conflicts_with_all = ["jsonl", "command", "otlp", "archive", "mirror", "checkpoints", "custom", "config"])]
 pub(crate) struct SigningArgs {
     /// Sign with the secret in this variable of the environment of whoever holds the log: whsec_ and
     /// base64. May be given twice, while one takes the place of the other
@@ -109,7 +125,7 @@ pub(crate) struct SigningArgs {
 
 /// How a place is reached over HTTP.
 #[derive(Debug, Args)]
-#[group(conflicts_with_all = ["jsonl", "command", "custom", "config"])]
+#[group(conflicts_with_all = ["jsonl", "command", "archive", "mirror", "checkpoints", "custom", "config"])]
 pub(crate) struct HttpArgs {
     /// Send this header, as Authorization, with what a variable of the environment of whoever holds
     /// the log has: the whole value
@@ -131,6 +147,87 @@ fn parse_header(text: &str) -> Result<(String, String), String> {
         .split_once('=')
         .ok_or_else(|| "it is a header, = and where its value stands".to_owned())?;
     Ok((header.to_owned(), place.to_owned()))
+}
+
+/// How an archive or a mirror is fed.
+#[derive(Debug, Args)]
+pub(crate) struct SegmentArgs {
+    /// Let content leave in the clear, if the log is not encrypted [default: sealed]
+    #[arg(long, value_name = "HOW", conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "checkpoints", "custom", "config"])]
+    pub(crate) payloads: Option<PayloadsArg>,
+    /// Most events of a segment [default: 65536]
+    #[arg(long, value_name = "N", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "checkpoints", "custom", "config"])]
+    pub(crate) segment_events: Option<u64>,
+    /// Bytes after which a segment ends [default: 8388608]
+    #[arg(long, value_name = "BYTES", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "checkpoints", "custom", "config"])]
+    pub(crate) segment_bytes: Option<u64>,
+    /// Seconds that an event waits for others [default: 300; a mirror 10, checkpoints 60]
+    #[arg(long, value_name = "SECONDS", value_parser = parse_whole::<u64>, conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "custom", "config"])]
+    pub(crate) every: Option<u64>,
+}
+
+/// Which S3-compatible store, if it is not that of AWS.
+#[derive(Debug, Args)]
+pub(crate) struct S3Args {
+    /// Where an S3-compatible store is; plain HTTP on this machine alone. Credentials are those of the
+    /// usual AWS variables of whoever holds the log, or named in a file of --config
+    #[arg(long, value_name = "URL", conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "mirror", "custom", "config"])]
+    pub(crate) s3_endpoint: Option<String>,
+    /// Its region [default: that of the environment]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["jsonl", "command", "webhook", "otlp", "mirror", "custom", "config"])]
+    pub(crate) s3_region: Option<String>,
+}
+
+/// Which content goes with segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PayloadsArg {
+    /// Sealed content alone
+    Sealed,
+    /// Content in the clear too
+    Plain,
+}
+
+/// Put one run into an archive: an export with the content of its events, written once
+///
+/// Its name has its digest, so the same export again is there already. A log that is not encrypted
+/// takes --payloads plain. runstone load reads it, from a copy of the file.
+///
+/// With --json: url, sha256, events, bytes, root, erased, withheld.
+#[derive(Debug, Args)]
+pub(crate) struct ArchiveRunArgs {
+    /// The stream of the run
+    pub(crate) stream: String,
+    /// Where it goes: a folder, or a bucket of S3 as s3: URL
+    #[arg(value_parser = parse_place)]
+    pub(crate) url: String,
+    /// Let content leave in the clear, if the log is not encrypted [default: sealed]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) payloads: Option<PayloadsArg>,
+}
+
+/// A folder is a place too.
+fn parse_place(text: &str) -> Result<String, String> {
+    place_of(text).map_err(|error| error.to_string())
+}
+
+/// The URL of a place that is named as a URL or as a folder.
+pub(crate) fn place_of(text: &str) -> std::io::Result<String> {
+    if text.contains("://") {
+        return Ok(text.to_owned());
+    }
+    let path = std::path::absolute(text)?;
+    let mut url = "file://".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' => url.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => url.push(char::from(*byte)),
+            byte => {
+                // A string takes everything.
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+    }
+    Ok(url)
 }
 
 /// What a sink gets, and how.

@@ -1,12 +1,13 @@
 //! `export` and `load`: a whole log as a file of lines, and back.
 
 use super::epoch::note_replica;
-use crate::args::ExportArgs;
+use crate::args::{ExportArgs, place_of};
 use crate::error::{Exit, Failure, Report};
 use crate::files;
 use crate::output::{Output, Progress, base64, bytes, count, counted, write_record};
 use crate::session::{Access, Session};
 use runstone::replay::again::Recording;
+use runstone::sinks::ArchivedLog;
 use runstone::{ExportReport, Log, Query, ReadError, Record};
 use serde::Serialize;
 use std::fs::File;
@@ -43,6 +44,8 @@ struct Loaded<'a> {
     events: u64,
     bytes: u64,
     root: String,
+    /// Events under the newest checkpoint that came with them.
+    signed: u64,
     erased: u64,
     withheld: u64,
 }
@@ -199,12 +202,24 @@ fn calls(session: &Session, args: &ExportArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+/// The URL of an archive, if one is named: a folder is one too.
+fn archive_of(place: &Path) -> Result<Option<String>, Failure> {
+    let text = place.to_string_lossy();
+    if !text.contains("://") && !place.is_dir() {
+        return Ok(None);
+    }
+    let url = place_of(&text).map_err(|error| Report::file(place, &error))?;
+    Ok(Some(url))
+}
+
 pub(crate) fn load(session: &Session, file: &Path) -> Result<Exit, Failure> {
     let (output, log) = (&session.output, &session.log);
     let bar = Progress::events(output, "loading");
     let progress = |done, all| bar.set(done, all);
     let report = if file == Path::new("-") {
         Log::load(std::io::stdin().lock(), log, &progress)?
+    } else if let Some(url) = archive_of(file)? {
+        Log::load_segments(&mut ArchivedLog::open(&url, None)?, log, &progress)?
     } else {
         let input = File::open(file).map_err(|error| Report::file(file, &error))?;
         Log::load(BufReader::with_capacity(1 << 20, input), log, &progress)?
@@ -216,6 +231,7 @@ pub(crate) fn load(session: &Session, file: &Path) -> Result<Exit, Failure> {
         events: report.events,
         bytes: report.bytes,
         root: base64(&report.root),
+        signed: report.signed,
         erased: report.erased,
         withheld: report.withheld,
     };
@@ -225,6 +241,12 @@ pub(crate) fn load(session: &Session, file: &Path) -> Result<Exit, Failure> {
         format!("{log} is a replica of {events} events{without}: it can be read and verified")
     })?;
     note_replica(session);
+    if report.signed < report.events {
+        let behind = count(report.events - report.signed);
+        output.note(&format!(
+            "the last {behind} events are under no checkpoint of a key that the log names"
+        ));
+    }
     if report.withheld > 0 {
         output
             .note("what is withheld is not here: a log that goes on from this copy is without it");

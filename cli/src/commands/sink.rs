@@ -1,20 +1,27 @@
 //! `sink`: copies of events for others.
 
 use super::otlp::Environment;
-use crate::args::{AddSinkArgs, HttpArgs, RunSinksArgs, SigningArgs, SinkCommand, SinkStatusArgs};
+use crate::args::{
+    AddSinkArgs, ArchiveRunArgs, HttpArgs, PayloadsArg, RunSinksArgs, SigningArgs, SinkCommand,
+    SinkStatusArgs,
+};
 use crate::error::{Exit, Failure, Report};
 use crate::files;
-use crate::output::{Align, Fields, Output, Table, Tone, count, duration, rfc3339};
+use crate::output::{
+    Align, Fields, Output, Progress, Table, Tone, base64, count, duration, rfc3339,
+};
 use crate::session::{Access, Session};
 use runstone::attach::Limits;
 use runstone::sinks::{
-    Destination, Failure as SinkFailure, JsonlConfig, Parked, RunOptions, SecretSource, SinkChange,
-    SinkState, SinkStatus, WebhookConfig, WebhookMode, from_toml,
+    ArchiveConfig, ArchivedExport, CheckpointsConfig, Destination, Failure as SinkFailure,
+    JsonlConfig, MirrorConfig, Parked, Payloads, RunOptions, S3Config, SecretSource,
+    SegmentsConfig, SinkChange, SinkState, SinkStatus, WebhookConfig, WebhookMode, from_toml,
 };
-use runstone::{Runstone, SinkConfig, Sinks};
+use runstone::{Query, Runstone, Sealing, SinkConfig, Sinks};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Most bytes of a file of sinks.
@@ -30,6 +37,7 @@ pub(crate) fn run(session: &Session, command: SinkCommand) -> Result<Exit, Failu
         SinkCommand::Resume(of) => change(session, &of.name, SinkChange::Resume),
         SinkCommand::ReplayParked(of) => change(session, &of.name, SinkChange::ReplayParked),
         SinkCommand::Remove(of) => remove(session, &of.name),
+        SinkCommand::Archive(args) => archive_run(session, &args),
         SinkCommand::Run(args) => work(session, &args),
     }
 }
@@ -54,7 +62,7 @@ struct Line {
     last_failure: Option<FailureLine>,
     since: Option<String>,
     from: runstone::sinks::Start,
-    query: runstone::Query,
+    query: Query,
     fields: Vec<String>,
     advice: Option<String>,
 }
@@ -207,6 +215,51 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     Ok(std::path::absolute(path).map_err(|error| Report::file(path, &error))?)
 }
 
+/// A destination that takes parts of the log, if one is named.
+fn parts_of(args: &AddSinkArgs) -> Result<Option<Destination>, Failure> {
+    let given = &args.segments;
+    let mut segments = SegmentsConfig::default();
+    if let Some(events) = given.segment_events {
+        segments = segments.events(events);
+    }
+    if let Some(bytes) = given.segment_bytes {
+        segments = segments.bytes(bytes);
+    }
+    if let Some(seconds) = given.every {
+        segments = segments.seconds(seconds);
+    }
+    let payloads = payloads(given.payloads);
+    let s3 = S3Config::default()
+        .endpoint(args.s3.s3_endpoint.clone())
+        .region(args.s3.s3_region.clone());
+    if let Some(url) = &args.archive {
+        let archive = ArchiveConfig::new(url)
+            .payloads(payloads)
+            .segments(segments)
+            .s3(s3);
+        return Ok(Some(Destination::Archive(archive)));
+    }
+    if let Some(path) = &args.mirror {
+        let mirror = MirrorConfig::new(absolute(path)?).payloads(payloads);
+        return Ok(Some(Destination::Mirror(mirror.segments(segments))));
+    }
+    let Some(url) = &args.checkpoints else {
+        return Ok(None);
+    };
+    let mut checkpoints = CheckpointsConfig::new(url).s3(s3);
+    if let Some(seconds) = given.every {
+        checkpoints = checkpoints.seconds(seconds);
+    }
+    Ok(Some(Destination::Checkpoints(checkpoints)))
+}
+
+fn payloads(given: Option<PayloadsArg>) -> Payloads {
+    match given {
+        Some(PayloadsArg::Plain) => Payloads::Plain,
+        Some(PayloadsArg::Sealed) | None => Payloads::Sealed,
+    }
+}
+
 fn secret_file(path: &Path) -> Result<SecretSource, Failure> {
     Ok(SecretSource::File(absolute(path)?))
 }
@@ -252,9 +305,12 @@ fn otlp(endpoint: String, http: &HttpArgs, said: &Environment) -> Result<Destina
 }
 
 fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
+    let parts = parts_of(&args)?;
     let (is_single, http) = (args.signing.structured, args.http);
     let mut timeout_s = args.how.timeout;
-    let to = if let Some(path) = args.jsonl {
+    let to = if let Some(parts) = parts {
+        parts
+    } else if let Some(path) = args.jsonl {
         Destination::Jsonl(
             JsonlConfig::new(absolute(&path)?)
                 .rotate_bytes(args.rotate_bytes)
@@ -290,6 +346,76 @@ fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
         config = config.tries(tries);
     }
     Ok(config)
+}
+
+#[derive(Serialize)]
+struct ArchivedRun {
+    url: String,
+    sha256: String,
+    events: u64,
+    bytes: u64,
+    root: String,
+    erased: u64,
+    withheld: u64,
+}
+
+/// An export of one run, in an archive.
+fn archive_run(session: &Session, args: &ArchiveRunArgs) -> Result<Exit, Failure> {
+    let mut spool = session.log.as_os_str().to_owned();
+    spool.push(".archiving");
+    let spool = PathBuf::from(spool);
+    let bar = Progress::events(&session.output, "exporting");
+    let written = session.with(Access::Events, |log| {
+        let info = log.info();
+        if info.sealing == Sealing::Plain && payloads(args.payloads) == Payloads::Sealed {
+            let why = "this log is not encrypted, and its content would leave in the clear; say so with --payloads plain";
+            return Err(Report::usage(why).into());
+        }
+        let query = Query::stream(&args.stream);
+        if log.count(&query)? == 0 {
+            return Err(Report::of(
+                Exit::NotFound,
+                "run_not_found",
+                &runstone::ReadError::NotFound {
+                    what: format!("in the stream `{}`", args.stream),
+                },
+            )
+            .into());
+        }
+        let report = files::write_by(&spool, files::SECRET, |out| {
+            let failed = |error| Report::file(&spool, &error);
+            let mut out = std::io::BufWriter::new(out);
+            let put = |bytes: &[u8]| -> Result<(), Failure> {
+                Ok(out.write_all(bytes).map_err(failed)?)
+            };
+            let report = log.export(&query, put, &|done, all| bar.set(done, all))?;
+            out.flush().map_err(failed)?;
+            Ok(report)
+        })?;
+        Ok::<_, Failure>((info.log_id, report))
+    });
+    drop(bar);
+    let put = written.and_then(|(log_id, report)| {
+        let of = (args.stream.as_str(), report.events);
+        let archived = ArchivedExport::put(&args.url, log_id, of, &spool)?;
+        Ok((archived, report))
+    });
+    // It is in the archive, or worthless.
+    let _ = std::fs::remove_file(&spool);
+    let (archived, report) = put?;
+    let answer = ArchivedRun {
+        url: archived.url,
+        sha256: archived.sha256,
+        events: report.events,
+        bytes: report.bytes,
+        root: base64(&report.root),
+        erased: report.erased,
+        withheld: report.withheld,
+    };
+    session.output.answer(&answer, || {
+        format!("{}\nsha256 {}", answer.url, answer.sha256)
+    })?;
+    Ok(Exit::Done)
 }
 
 fn change(session: &Session, name: &str, change: SinkChange) -> Result<Exit, Failure> {
@@ -433,7 +559,7 @@ fn work(session: &Session, args: &RunSinksArgs) -> Result<Exit, Failure> {
         .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
     let log = session.open_file(Access::Write)?;
     let log = Runstone::serve(log, &session.log, Limits::default())?;
-    let log = log.run_sinks(RunOptions::default())?;
+    let log = log.run_sinks(RunOptions::default().at_once(args.until_caught_up))?;
     let size = log.durable_size();
     let handle = signals.handle();
     if args.until_caught_up {

@@ -1,6 +1,10 @@
 //! Where a sink lies.
 
-use super::{OtlpConfig, WebhookConfig, WebhookMode, is_sink_name};
+use super::part::is_file;
+use super::{
+    ArchiveConfig, CheckpointsConfig, MirrorConfig, OtlpConfig, Pace, Payloads, WebhookConfig,
+    WebhookMode, is_sink_name,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -18,6 +22,12 @@ pub enum Destination {
     Webhook(WebhookConfig),
     /// A place that takes spans and log records over OTLP.
     Otlp(OtlpConfig),
+    /// Segments of the log in a folder or an object store.
+    Archive(ArchiveConfig),
+    /// Another file with the same log.
+    Mirror(MirrorConfig),
+    /// Checkpoints in a folder or an object store.
+    Checkpoints(CheckpointsConfig),
     /// A kind that the program brings which holds the log; see [`Kinds`](crate::Kinds).
     Custom(CustomConfig),
 }
@@ -52,6 +62,9 @@ impl Destination {
             Self::Command(_) => "command",
             Self::Webhook(_) => "webhook",
             Self::Otlp(_) => "otlp",
+            Self::Archive(_) => "archive",
+            Self::Mirror(_) => "mirror",
+            Self::Checkpoints(_) => "checkpoints",
             Self::Custom(custom) => &custom.kind,
         }
     }
@@ -63,7 +76,33 @@ impl Destination {
             Self::Command(command) => command.command.join(" "),
             Self::Webhook(webhook) => webhook.url.clone(),
             Self::Otlp(otlp) => otlp.endpoint.clone(),
+            Self::Archive(archive) => archive.url.clone(),
+            Self::Mirror(mirror) => mirror.path.display().to_string(),
+            Self::Checkpoints(checkpoints) => checkpoints.url.clone(),
             Self::Custom(_) => String::new(),
+        }
+    }
+
+    /// How it is fed, if it takes parts of the log instead of events.
+    pub(crate) fn pace(&self) -> Option<Pace> {
+        match self {
+            Self::Archive(archive) => Some(Pace::of_archive(archive)),
+            Self::Mirror(mirror) => Some(Pace::of_mirror(mirror)),
+            Self::Checkpoints(checkpoints) => Some(Pace::of_checkpoints(checkpoints)),
+            Self::Jsonl(_)
+            | Self::Command(_)
+            | Self::Webhook(_)
+            | Self::Otlp(_)
+            | Self::Custom(_) => None,
+        }
+    }
+
+    /// Whether it takes content as it is stored, and may not take it in the clear.
+    pub(crate) fn takes_sealed_only(&self) -> bool {
+        match self {
+            Self::Archive(archive) => archive.payloads == Payloads::Sealed,
+            Self::Mirror(mirror) => mirror.payloads == Payloads::Sealed,
+            _ => false,
         }
     }
 
@@ -73,7 +112,7 @@ impl Destination {
     }
 
     /// Why nothing gets there from this program.
-    #[cfg(not(all(feature = "otlp", feature = "webhook")))]
+    #[cfg(not(all(feature = "archive", feature = "otlp", feature = "webhook")))]
     pub(crate) fn unbuilt(&self) -> String {
         format!(
             "the program that holds the log was built without sinks of the kind `{}`",
@@ -85,12 +124,7 @@ impl Destination {
     pub(super) fn check(&self) -> Result<(), String> {
         match self {
             Self::Jsonl(jsonl) => {
-                if !jsonl.path.is_absolute() || jsonl.path.file_name().is_none() {
-                    return Err(format!(
-                        "`{}` is not a file, named from the root of the file system",
-                        jsonl.path.display()
-                    ));
-                }
+                is_file(&jsonl.path)?;
                 if jsonl.rotate_bytes == Some(0) {
                     return Err("rotate_bytes is 0: every file would be empty".to_owned());
                 }
@@ -111,6 +145,13 @@ impl Destination {
             Self::Otlp(otlp) => otlp.check()?,
             #[cfg(not(feature = "otlp"))]
             Self::Otlp(_) => return Err(self.unbuilt()),
+            Self::Mirror(mirror) => mirror.check()?,
+            #[cfg(feature = "archive")]
+            Self::Archive(archive) => archive.check()?,
+            #[cfg(feature = "archive")]
+            Self::Checkpoints(checkpoints) => checkpoints.check()?,
+            #[cfg(not(feature = "archive"))]
+            Self::Archive(_) | Self::Checkpoints(_) => return Err(self.unbuilt()),
             Self::Custom(custom) => {
                 if !is_sink_name(&custom.kind) {
                     return Err(format!("`{}` cannot be the name of a kind", custom.kind));

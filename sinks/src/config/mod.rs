@@ -4,12 +4,17 @@ mod destination;
 #[cfg(feature = "client")]
 mod http;
 mod otlp;
+mod part;
 mod webhook;
 
 pub use destination::{CommandConfig, CustomConfig, Destination, JsonlConfig};
 #[cfg(feature = "client")]
 pub(crate) use http::{HttpPlace, header_name};
 pub use otlp::OtlpConfig;
+pub(crate) use part::Pace;
+pub use part::{
+    ArchiveConfig, CheckpointsConfig, MirrorConfig, Payloads, S3Config, SegmentsConfig,
+};
 pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;
@@ -194,6 +199,23 @@ impl SinkConfig {
         self
     }
 
+    /// A sink of parts of the log gets the log as it is.
+    fn check_parts(&self) -> Result<(), String> {
+        if self.to.pace().is_none() {
+            return Ok(());
+        }
+        let kind = self.to.kind();
+        if self.from != Start::Beginning {
+            return Err(format!("a sink of the kind {kind} begins with the log"));
+        }
+        if !self.fields.is_empty() {
+            return Err(format!(
+                "fields are named, and a sink of the kind {kind} has content as it is stored"
+            ));
+        }
+        Ok(())
+    }
+
     /// What is wrong with it.
     pub(crate) fn check(&self) -> Result<(), SinkError> {
         if !is_sink_name(&self.name) {
@@ -215,6 +237,9 @@ impl SinkConfig {
                 "{} fields are named, and at most {MAX_FIELDS} can be",
                 self.fields.len()
             ));
+        }
+        if let Err(why) = self.check_parts() {
+            return wrong(why);
         }
         if self.batch_events > 1 && self.to.takes_one() {
             return wrong(format!(

@@ -67,17 +67,8 @@ impl Client {
             })?;
             headers.extend(listed);
         }
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(place.ca)?)
-            .user_agent(concat!("runstone/", env!("CARGO_PKG_VERSION")))
-            .redirect(Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIME)
-            .pool_idle_timeout(IDLE_TIME)
-            .build()
-            .map_err(|error| Rejection::Unavailable(cause(&error)))?;
         Ok(Self {
-            http,
+            http: client(place.ca)?,
             host: shown(&url),
             url,
             headers,
@@ -151,6 +142,19 @@ impl Client {
             _ => Rejection::Unavailable(said),
         }
     }
+}
+
+/// What speaks HTTP, and trusts the certificates of a file too.
+pub(crate) fn client(ca: Option<&Path>) -> Result<reqwest::Client, Rejection> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls(ca)?)
+        .user_agent(concat!("runstone/", env!("CARGO_PKG_VERSION")))
+        .redirect(Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIME)
+        .pool_idle_timeout(IDLE_TIME)
+        .build()
+        .map_err(|error| Rejection::Unavailable(cause(&error)))
 }
 
 /// The body of an answer, as far as it comes.

@@ -1,9 +1,12 @@
 //! The kinds of sinks: those that are here, and those that a program brings.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod command;
 #[cfg(feature = "client")]
-mod http;
+pub(crate) mod http;
 mod jsonl;
+mod mirror;
 #[cfg(feature = "otlp")]
 mod otlp;
 #[cfg(feature = "webhook")]
@@ -11,8 +14,11 @@ mod webhook;
 
 use crate::config::{Destination, SinkConfig};
 use crate::sink::{Rejection, Sink};
+#[cfg(feature = "archive")]
+use archive::{Archive, Checkpoints};
 use command::Piped;
 use jsonl::Jsonl;
+use mirror::Mirror;
 #[cfg(feature = "otlp")]
 use otlp::Otlp;
 use runstone_codec::LogId;
@@ -80,6 +86,24 @@ impl Kinds {
             }
             #[cfg(not(feature = "otlp"))]
             Destination::Otlp(_) => unavailable(config.to.unbuilt()),
+            Destination::Mirror(mirror) => {
+                let mirror = mirror.clone();
+                Arc::new(move |_| Ok(Box::new(Mirror::new(mirror.clone()))))
+            }
+            #[cfg(feature = "archive")]
+            Destination::Archive(archive) => {
+                let archive = archive.clone();
+                Arc::new(move |_| Ok(Box::new(Archive::open(&archive, log)?)))
+            }
+            #[cfg(feature = "archive")]
+            Destination::Checkpoints(checkpoints) => {
+                let checkpoints = checkpoints.clone();
+                Arc::new(move |_| Ok(Box::new(Checkpoints::open(&checkpoints, log)?)))
+            }
+            #[cfg(not(feature = "archive"))]
+            Destination::Archive(_) | Destination::Checkpoints(_) => {
+                unavailable(config.to.unbuilt())
+            }
             Destination::Custom(custom) => {
                 let missing = format!(
                     "the program that holds the log has no kind `{}` of sinks",

@@ -48,6 +48,7 @@ pub struct RunOptions {
     timer: Arc<dyn Timer>,
     entropy: Arc<dyn Entropy>,
     stop_time: Duration,
+    at_once: bool,
 }
 
 impl Debug for RunOptions {
@@ -72,6 +73,7 @@ impl RunOptions {
             timer: Arc::new(SystemTimer::default()),
             entropy: Arc::new(OsEntropy),
             stop_time: Duration::from_secs(5),
+            at_once: false,
         }
     }
 
@@ -86,6 +88,14 @@ impl RunOptions {
     #[must_use]
     pub fn entropy(mut self, entropy: Arc<dyn Entropy>) -> Self {
         self.entropy = entropy;
+        self
+    }
+
+    /// Whether segments and checkpoints are written as soon as there is anything to write, instead of
+    /// waiting for more of it: for whoever waits until sinks have caught up. Default: no.
+    #[must_use]
+    pub fn at_once(mut self, is_so: bool) -> Self {
+        self.at_once = is_so;
         self
     }
 
@@ -351,6 +361,7 @@ impl Manager {
             files: Files::new(&self.folder, name),
             timer: Arc::clone(&self.options.timer),
             entropy: Arc::clone(&self.options.entropy),
+            at_once: self.options.at_once,
             orders: taken,
             progress: self.progress.clone(),
         };

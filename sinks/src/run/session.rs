@@ -1,5 +1,7 @@
 //! One sink at work: reads, gives, tries again, parks, and keeps how far it is.
 
+mod parts;
+
 use super::lane::{Lane, Trouble};
 use super::read::{Reader, Then};
 use crate::backoff::{Backoff, UNAUTHORISED_MOST, UNAUTHORISED_US};
@@ -61,6 +63,8 @@ pub(super) struct Plan {
     pub(super) factory: Factory,
     pub(super) timer: Arc<dyn Timer>,
     pub(super) entropy: Arc<dyn Entropy>,
+    /// Whether parts of the log are given as soon as there are any.
+    pub(super) at_once: bool,
     pub(super) orders: watch::Receiver<Order>,
     pub(super) progress: Progress,
 }
@@ -179,6 +183,9 @@ impl Session {
             return Err(self.stop(AHEAD).await);
         }
         self.tell_progress();
+        if let Some(pace) = self.plan.config.to.pace() {
+            return self.work_in_parts(pace).await;
+        }
         loop {
             let order = *self.plan.orders.borrow_and_update();
             if !order.runs {
@@ -277,7 +284,7 @@ impl Session {
     async fn offer(&mut self, batch: &mut Arc<Batch>) -> Result<u64, Trouble> {
         match self.opened().await? {
             Known::Last(last) | Known::LastEvent(last, _) => Arc::make_mut(batch).keep_after(last),
-            Known::Nothing => {}
+            Known::Nothing | Known::Parts(_) => {}
             Known::Untold => {
                 // It may be asked to take them, and this process may die before it knows.
                 Arc::make_mut(batch).doubt_before(self.cursor.offered);
@@ -305,7 +312,7 @@ impl Session {
         let is_ours = match known {
             Known::Last(last) => last.get() < self.plan.log.durable_size(),
             Known::LastEvent(last, id) => id_at(&self.plan.log, last.get()) == Some(id),
-            Known::Nothing | Known::Untold => true,
+            Known::Nothing | Known::Untold | Known::Parts(_) => true,
         };
         if !is_ours {
             return Err(Trouble::Ahead);

@@ -2,6 +2,7 @@
 
 use crate::engine::{RowTable, Snapshot};
 use crate::error::{Corruption, StorageError};
+use crate::export::{PURGE_ROW, SEGMENT_ROW};
 use crate::fold::{RowSeal, fold_of_row};
 use crate::open::{FORMAT_ROW, REPLICA_ROW};
 use crate::tree::COVERED_ROW;
@@ -33,6 +34,8 @@ pub(super) fn foreign_rows(
         let number = || value.try_into().ok().map(u64::from_be_bytes);
         let is_right = match key {
             FORMAT_ROW | REPLICA_ROW => true,
+            PURGE_ROW => value.is_empty(),
+            SEGMENT_ROW => value.len() == 32,
             COVERED_ROW | MERGE_ROW => number().is_some_and(|upto| upto <= size),
             _ => false,
         };

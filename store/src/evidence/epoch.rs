@@ -6,9 +6,10 @@
 
 use crate::engine::{Change, LogPaths, RowTable};
 use crate::error::{OpenError, StorageError};
+use crate::export::{PURGE_ROW, SEGMENT_ROW};
 use crate::hex::hex;
 use crate::keys::KeyStore;
-use crate::log::{Here, Log};
+use crate::log::{Backing, Here, Log};
 use crate::open::{
     Disks, Dispute, OpenOptions, REPLICA_ROW, Successor, compare, disks_of, keys_of, name_file,
 };
@@ -67,7 +68,12 @@ impl Log {
         }
         let disks = disks_of(&LogPaths::new(path), false)?;
         let keys = keys_of(path, &open);
-        Self::start_epoch_on(disks, start, open, keys).map_err(|error| name_file(error, path))
+        let started = Self::start_epoch_on(disks, start, open, keys);
+        let started = started.map_err(|error| name_file(error, path))?;
+        if let Backing::Here(here) = &started.log.backing {
+            here.is_at(path);
+        }
+        Ok(started)
     }
 
     /// [`start_epoch`](Self::start_epoch) on given disks; the caller holds their lock.
@@ -157,13 +163,19 @@ impl Here {
         identity.keys.end_signing_overlap()?;
         let reader = self.shared.reader().map_err(|error| database(&error))?;
         let (log_id, head) = (identity.log_id, reader.published.head.clone());
-        drop(reader);
-        let mark = Change::DeleteRow(RowTable::Meta, REPLICA_ROW.to_vec());
+        if reader.snapshot.row(RowTable::Meta, PURGE_ROW)?.is_some() {
+            drop(reader);
+            self.rewrite(&|_, _| {}).map_err(|error| database(&error))?;
+        } else {
+            drop(reader);
+        }
+        let marks = [PURGE_ROW, REPLICA_ROW, SEGMENT_ROW]
+            .map(|row| Change::DeleteRow(RowTable::Meta, row.to_vec()));
         self.shared
             .with_writer(|writer| {
                 let replaced = writer.head_file.replace(&log_id, &head);
                 replaced.map_err(|error| StorageError::io("LOG.head", &error))?;
-                writer.db.commit(&[mark], true)
+                writer.db.commit(&marks, true)
             })
             .and_then(|()| self.learn_history(&self.shared.exclusive()?))
             .map_err(|error| database(&error))?;

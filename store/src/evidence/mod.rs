@@ -17,6 +17,8 @@ pub use epoch::{EpochStart, StartedEpoch};
 pub use erase::{Erase, Erasure};
 pub use error::{EraseError, EvidenceError};
 pub use prove::Prover;
+pub(crate) use prove::root_of;
 pub use rewrite::RewriteReport;
+pub(crate) use rewrite::copy_without_erased;
 pub use rotate::{KekRotation, SigningKey, SigningState};
 pub(crate) use stored::verified_checkpoint;

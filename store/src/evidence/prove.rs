@@ -144,6 +144,14 @@ impl Here {
     }
 }
 
+/// The root of the first events of a log.
+pub(crate) fn root_of(reader: Reader, size: u64) -> Result<(Digest32, Reader), ReadError> {
+    let covered = tree::covered(&reader.snapshot)?.min(reader.size());
+    let mut nodes = Nodes::new(reader, covered);
+    let root = root_at(size, |level, index| nodes.node(level, index)).map_err(read_error)?;
+    Ok((root, nodes.reader))
+}
+
 fn own_checkpoint(text: &str, vkeys: &[Vkey]) -> Result<Checkpoint, EvidenceError> {
     let origin = text.split('\n').next().unwrap_or_default();
     SignedCheckpoint::parse_verify(text, origin, vkeys)

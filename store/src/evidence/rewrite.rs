@@ -69,7 +69,7 @@ pub(super) fn rewrite(
     let disk = place.begin().map_err(failed);
     let copied = disk.and_then(|disk| {
         let disk: Arc<dyn Disk> = Arc::new(RewritingDisk::new(disk));
-        copy(&writer.db, &disk, &history, writer.tree.size(), progress)?;
+        copy_without_erased(&writer.db, &disk, &history, writer.tree.size(), progress)?;
         Ok(disk)
     });
     match copied {
@@ -89,7 +89,8 @@ pub(super) fn rewrite(
     }
 }
 
-fn copy(
+/// Copies a log into an empty database, without the content that erasures cover.
+pub(crate) fn copy_without_erased(
     from: &Db,
     disk: &Arc<dyn Disk>,
     history: &History,

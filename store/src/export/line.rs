@@ -3,15 +3,17 @@
 use super::LoadError;
 use crate::holder::{Base64, hex32};
 use runstone_codec::{Digest32, LogId};
-use runstone_receipt::checkpoint::Checkpoint;
+use runstone_receipt::checkpoint::{Checkpoint, MAX_SIZE};
 use runstone_receipt::note::SignedNote;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, Read as _};
 
-/// How the first line names the format.
+/// How the first line of an export names the format.
 pub(crate) const EXPORT: &str = "runstone/export@v1";
+/// How the first line of a segment does.
+pub(crate) const SEGMENT: &str = "runstone/segment@v1";
 /// Longest line: an entry and the envelope of the largest payload, in base64.
 pub(crate) const MAX_LINE_BYTES: usize = 90 << 20;
 /// All checkpoints of an export together.
@@ -51,12 +53,44 @@ impl Start {
     }
 }
 
+/// The first line of a segment: what it is, and the head of the log after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SegmentStart {
+    pub(crate) format: String,
+    pub(crate) log_id: LogId,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    #[serde(with = "hex32")]
+    pub(crate) root: Digest32,
+    pub(crate) recorded_at_us: u64,
+    #[serde(with = "hex32")]
+    pub(crate) head_mac: [u8; 32],
+    /// SHA-256 of the segment before it; of the first one, nothing.
+    pub(crate) former: Option<Hex32>,
+    /// The checkpoint of size `to`.
+    pub(crate) checkpoint: String,
+    pub(crate) stored_us: u64,
+}
+
+/// A digest that may be absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Hex32(#[serde(with = "hex32")] pub(crate) Digest32);
+
 /// A checkpoint that the log has kept, as it was signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckpointLine {
     pub(crate) checkpoint: String,
     pub(crate) stored_us: u64,
+}
+
+impl EventLine {
+    /// Whether it says that an erasure took its envelope.
+    pub(crate) fn is_erased(&self) -> bool {
+        self.absent == Some(Absent::Erased)
+    }
 }
 
 impl CheckpointLine {
@@ -181,29 +215,61 @@ impl<R: BufRead> Lines<R> {
         Ok(value)
     }
 
-    /// The first line.
-    pub(crate) fn start(&mut self) -> Result<Start, LoadError> {
+    /// The first line, of this format.
+    fn first<T: Serialize + DeserializeOwned>(
+        &mut self,
+        format: &'static str,
+    ) -> Result<T, LoadError> {
         match self.advance() {
-            // What ends in its first line is no export either.
+            // What ends in its first line is of no format either.
             Ok(()) | Err(LoadError::Malformed { .. }) => {}
             Err(error) => return Err(error),
         }
+        let family = format.trim_end_matches(|last: char| last.is_ascii_digit());
         match serde_json::from_slice::<Named>(&self.line) {
-            Ok(named) if named.format == EXPORT => {}
-            Ok(named) if named.format.starts_with("runstone/export@v") => {
+            Ok(named) if named.format == format => {}
+            Ok(named) if named.format.starts_with(family) => {
                 return Err(LoadError::OtherFormat {
                     found: named.format.chars().take(64).collect(),
+                    known: format,
                 });
             }
+            _ if format == SEGMENT => return Err(LoadError::NotASegment),
             _ => return Err(LoadError::NotAnExport),
         }
-        let start: Start = decode(&self.line).map_err(|why| self.malformed(why))?;
+        let first = decode(&self.line).map_err(|why| self.malformed(why))?;
         self.hash.update(&self.line);
         self.hash.update(b"\n");
-        if start.size == 0 || start.size > runstone_receipt::checkpoint::MAX_SIZE {
+        Ok(first)
+    }
+
+    /// The first line of an export.
+    pub(crate) fn start(&mut self) -> Result<Start, LoadError> {
+        let start: Start = self.first(EXPORT)?;
+        if start.size == 0 || start.size > MAX_SIZE {
             return Err(self.malformed("no log has so many events"));
         }
         Ok(start)
+    }
+
+    /// The first line of a segment.
+    pub(crate) fn segment_start(&mut self) -> Result<SegmentStart, LoadError> {
+        let start: SegmentStart = self.first(SEGMENT)?;
+        if start.from >= start.to || start.to > MAX_SIZE {
+            return Err(self.malformed("no segment has such positions"));
+        }
+        if start.from == 0 && start.former.is_some() {
+            return Err(self.malformed("nothing is before the first segment"));
+        }
+        Ok(start)
+    }
+
+    /// What contradicts something is wrong with this line.
+    pub(crate) fn contradicted(&self, error: LoadError) -> LoadError {
+        match error {
+            LoadError::Contradicted(corruption) => self.malformed(corruption.to_string()),
+            other => other,
+        }
     }
 
     /// The checkpoints, by their sizes; the last one is of the whole log.
@@ -243,17 +309,19 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The last line, after which there is nothing.
-    pub(crate) fn end(&mut self) -> Result<(), LoadError> {
+    /// The last line, after which there is nothing; answers the SHA-256 of everything.
+    pub(crate) fn end(&mut self) -> Result<Digest32, LoadError> {
         self.advance()?;
         let end: End = decode(&self.line).map_err(|why| self.malformed(why))?;
         let found: [u8; 32] = self.hash.clone().finalize().into();
         if end.sha256 != found {
             return Err(self.malformed("the lines before it are not those that were written"));
         }
+        self.hash.update(&self.line);
+        self.hash.update(b"\n");
         let mut more = [0];
         match self.input.read(&mut more) {
-            Ok(0) => Ok(()),
+            Ok(0) => Ok(self.hash.clone().finalize().into()),
             Ok(_) => Err(self.malformed("the file goes on after it")),
             Err(error) => Err(LoadError::input(&error)),
         }
@@ -265,6 +333,60 @@ mod tests {
     use super::*;
     use crate::chunk::Head;
     use crate::vectors::Vector;
+
+    fn events_of(vector: &Vector) -> Vec<EventLine> {
+        let marks = vector.list("absent");
+        let contents = vector.list("entries").into_iter();
+        let contents = contents.zip(vector.list("envelopes")).zip(marks);
+        let events = contents.map(|((entry, envelope), mark)| EventLine {
+            entry: entry.into(),
+            envelope: (!envelope.is_empty()).then(|| envelope.into()),
+            absent: match mark.as_slice() {
+                b"" => None,
+                b"erased" => Some(Absent::Erased),
+                b"withheld" => Some(Absent::Withheld),
+                other => panic!("{other:?}"),
+            },
+        });
+        events.collect()
+    }
+
+    #[test]
+    fn the_vectors_of_segments_hold() {
+        for name in ["segment/first", "segment/next"] {
+            let vector = Vector::named(name);
+            let former = Some(vector.bytes("former")).filter(|former| !former.is_empty());
+            let start = SegmentStart {
+                format: SEGMENT.to_owned(),
+                log_id: LogId::new(vector.array("log_id")),
+                from: vector.number("from"),
+                to: vector.number("to"),
+                root: vector.array("root"),
+                recorded_at_us: vector.number("recorded_at_us"),
+                head_mac: vector.array("head_mac"),
+                former: former.map(|former| Hex32(former.try_into().unwrap())),
+                checkpoint: String::from_utf8(vector.bytes("checkpoint")).unwrap(),
+                stored_us: vector.number("stored_us"),
+            };
+            let events = events_of(&vector);
+            let mut made = Vec::new();
+            put(&start, &mut made).unwrap();
+            for event in &events {
+                put(event, &mut made).unwrap();
+            }
+            let sha256 = Sha256::digest(&made).into();
+            put(&End { sha256 }, &mut made).unwrap();
+            let bytes = vector.bytes("segment");
+            assert_eq!(String::from_utf8(made), String::from_utf8(bytes.clone()));
+
+            let mut lines = Lines::new(bytes.as_slice());
+            assert_eq!(lines.segment_start().unwrap(), start);
+            for event in events {
+                assert_eq!(lines.event().unwrap(), event);
+            }
+            assert_eq!(lines.end().unwrap(), vector.array::<32>("digest"));
+        }
+    }
 
     #[test]
     fn the_vector_of_the_format_holds() {
@@ -282,20 +404,7 @@ mod tests {
         };
         let log_id = LogId::new(vector.array("log_id"));
         let start = Start::new(log_id, &head, std::slice::from_ref(&checkpoint));
-        let marks = vector.list("absent");
-        let contents = vector.list("entries").into_iter();
-        let contents = contents.zip(vector.list("envelopes")).zip(marks);
-        let events = contents.map(|((entry, envelope), mark)| EventLine {
-            entry: entry.into(),
-            envelope: (!envelope.is_empty()).then(|| envelope.into()),
-            absent: match mark.as_slice() {
-                b"" => None,
-                b"erased" => Some(Absent::Erased),
-                b"withheld" => Some(Absent::Withheld),
-                other => panic!("{other:?}"),
-            },
-        });
-        let events: Vec<_> = events.collect();
+        let events = events_of(&vector);
         let mut made = Vec::new();
         put(&start, &mut made).unwrap();
         put(&checkpoint, &mut made).unwrap();
@@ -313,6 +422,7 @@ mod tests {
         for event in events {
             assert_eq!(lines.event().unwrap(), event);
         }
-        lines.end().unwrap();
+        let whole: Digest32 = Sha256::digest(&bytes).into();
+        assert_eq!(lines.end().unwrap(), whole);
     }
 }

@@ -13,10 +13,18 @@ mod error;
 pub mod fuzzing;
 mod line;
 mod load;
+mod loader;
+mod marks;
 mod open;
+mod segment;
 mod write;
 
 pub use error::LoadError;
 pub use load::LoadReport;
+pub use segment::{
+    CheckpointNote, MAX_SEGMENT_BYTES, Segment, SegmentEnd, SegmentError, SegmentInput,
+    SegmentPlan, SegmentSource, read_segment,
+};
+pub(crate) use segment::{PURGE_ROW, SEGMENT_ROW};
 pub use write::ExportReport;
 pub(crate) use write::{ExportPage, ExportStart};

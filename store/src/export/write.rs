@@ -208,7 +208,8 @@ impl Here {
             });
         }
         // What was requested later is not told in this export.
-        let history = History::before(&reader.identity.history(), size);
+        let now = reader.identity.history();
+        let then = History::before(&now, size);
         let mut page = ExportPage::default();
         let mut text = Vec::new();
         page.next = from;
@@ -216,7 +217,7 @@ impl Here {
             let position = page.next;
             let line = reader.raw(position, |reader, raw| {
                 let entry = reader.checked_entry(raw)?;
-                event_line(&reader.identity.log_id, &history, query, raw, &entry)
+                event_line(&reader.identity.log_id, (&then, &now), query, raw, &entry)
             })?;
             match line.absent {
                 Some(Absent::Erased) => page.erased += 1,
@@ -237,17 +238,18 @@ fn lines_of(text: Vec<u8>) -> Result<String, ReadError> {
         .map_err(|error| Corruption::table("chunks", "text", error.to_string()).into())
 }
 
+/// The line of an event, by the erasures that are told in what is written and by those of now.
 pub(super) fn event_line(
     log_id: &LogId,
-    history: &History,
+    (then, now): (&History, &History),
     query: &Query,
     raw: RawEvent<'_>,
     entry: &Entry<'_>,
 ) -> Result<EventLine, ReadError> {
     let header = entry.header();
-    let absent = if history.covers(raw.position, header) {
+    let absent = if then.covers(raw.position, header) {
         Some(Absent::Erased)
-    } else if raw.envelope.is_empty() {
+    } else if raw.envelope.is_empty() || now.covers(raw.position, header) {
         Some(Absent::Withheld)
     } else {
         check_digest(log_id, entry, raw)?;

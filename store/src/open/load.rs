@@ -27,7 +27,7 @@ const SETTLE_TABLES: u64 = 8;
 /// What is read before anything is believed: the index as it is stored, and what the log says of
 /// itself.
 pub(crate) struct Contents {
-    index: Index,
+    pub(crate) index: Index,
     pub(crate) history: History,
 }
 
@@ -320,7 +320,7 @@ impl<'a> Derived<'a> {
     }
 
     /// Feeds the tail to tree and index.
-    fn replay(&mut self, snapshot: &Snapshot, head: &Head) -> Result<(), OpenError> {
+    pub(crate) fn replay(&mut self, snapshot: &Snapshot, head: &Head) -> Result<(), OpenError> {
         let from = self.tree.size().min(self.index.covered());
         each_chunk(snapshot, (from, head.size), &mut |chunk, positions| {
             for position in positions {

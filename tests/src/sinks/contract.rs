@@ -22,6 +22,12 @@ pub type Make<'a> = &'a dyn for<'s> Fn(&'s Site) -> Made<'s>;
 /// A property of every kind of sink.
 pub type Property = fn(Make<'_>);
 
+/// Those that hold of a kind that takes the log itself, in parts.
+pub const CONTRACT_OF_PARTS: [(&str, Property); 2] = [
+    ("it goes on where it was", goes_on),
+    ("one that was paused misses nothing", misses_nothing),
+];
+
 /// All of them.
 pub const CONTRACT: [(&str, Property); 6] = [
     ("it gets everything once, in order", gets_everything),

@@ -1,5 +1,6 @@
 //! Sinks for tests, and what must hold of every kind of sink.
 
+mod bucket;
 mod contract;
 mod endpoint;
 mod lines;
@@ -7,7 +8,8 @@ mod receiver;
 mod site;
 mod strange;
 
-pub use contract::{CONTRACT, Made, Make, Property};
+pub use bucket::{BUCKET, Bucket};
+pub use contract::{CONTRACT, CONTRACT_OF_PARTS, Made, Make, Property};
 pub use endpoint::{Endpoint, Posted};
 pub use lines::lines;
 pub use receiver::Receiver;

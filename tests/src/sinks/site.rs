@@ -18,6 +18,7 @@ pub const SECRET: &str = "the-planted-secret";
 pub struct Site {
     folder: TempDir,
     log: Log,
+    name: &'static str,
     /// What its sinks wait by.
     pub timer: ManualTimer,
 }
@@ -30,6 +31,7 @@ impl Default for Site {
         Self {
             folder,
             log,
+            name: "log",
             timer: ManualTimer::default(),
         }
     }
@@ -42,6 +44,12 @@ fn options() -> OpenOptions {
 }
 
 impl Site {
+    /// Another log, in the folder of this one.
+    #[must_use]
+    pub fn of(log: Log, name: &'static str, site: Self) -> Self {
+        Self { log, name, ..site }
+    }
+
     /// The log.
     pub fn log(&self) -> &Log {
         &self.log
@@ -59,7 +67,7 @@ impl Site {
 
     /// Where the sinks have their files.
     pub fn files(&self) -> PathBuf {
-        sinks_folder(&self.path("log"))
+        sinks_folder(&self.path(self.name))
     }
 
     /// Adds a sink.

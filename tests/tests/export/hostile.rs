@@ -21,7 +21,7 @@ fn sample(sealing: Sealing) -> Outcome<(Site, Vec<u8>)> {
     Ok((site, bytes))
 }
 
-fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
+pub(super) fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
     bytes
         .split_inclusive(|byte| *byte == b'\n')
         .map(<[u8]>::to_vec)
@@ -29,7 +29,7 @@ fn lines(bytes: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// Puts the right checksum at the end of what was changed.
-fn mended(lines: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn mended(lines: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = lines[..lines.len() - 1].concat();
     let digits: String = Sha256::digest(&bytes)
         .iter()
