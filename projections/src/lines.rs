@@ -271,10 +271,10 @@ mod tests {
             assert_ne!(record.position.get(), last.get() - 7, "it dies here");
             true
         };
-        let died = catch_unwind(AssertUnwindSafe(|| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
             up_to(&log, ("run", last), dies, |_: &Taken<1>| ())
         }));
-        assert!(died.is_err());
+        assert!(outcome.is_err());
         assert_eq!(taken::<1>(&log, last), Some(of_stream(last)));
     }
 

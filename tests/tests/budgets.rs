@@ -369,9 +369,19 @@ fn a_lease_that_passes_gives_back_and_can_be_settled() -> Outcome {
         code(budgets.reserve_blocking("bot", &all, LEASE)),
         "budget_exceeded"
     );
+    let open = || -> Outcome<[u64; 2]> {
+        let listed = list(&log)?.first().map(|one| one.open_reservations);
+        let checked = budgets.check("bot")?.open_reservations;
+        Ok([listed.ok_or("it is listed")?, checked])
+    };
+    assert_eq!(sums(&budgets, "bot", &Dimension::Tokens)?, (0, 100));
+    assert_eq!(open()?, [1, 1]);
     site.clock.advance(1);
     let id = budgets.id_of(&Owner::new("bot"))?;
     assert_eq!(reservations(&log, &id)?[0].state, "expired");
+    // Whoever looks sees that it holds nothing back any more.
+    assert_eq!(sums(&budgets, "bot", &Dimension::Tokens)?, (0, 0));
+    assert_eq!(open()?, [0, 0]);
     assert_eq!(types(&log, "budget.released")?, 0, "nobody has recorded it");
     let second = budgets.reserve_blocking("bot", &all, LEASE)?;
     assert_eq!(types(&log, "budget.released")?, 1);

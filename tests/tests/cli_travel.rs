@@ -1,8 +1,10 @@
 //! `fork`, `rollback` and `state` by the real command.
 
 use runstone_tests::command::{Runstone, recordings};
+use runstone_tests::held::Site as Held;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
+use std::path::Path;
 
 struct Site {
     folder: tempfile::TempDir,
@@ -45,7 +47,11 @@ impl Site {
 }
 
 fn begun(site: &Site) -> Outcome<[u64; 3]> {
-    let log = runstone::Runstone::open(site.folder.path().join("log"))?;
+    begun_in(&site.folder.path().join("log"))
+}
+
+fn begun_in(log: &Path) -> Outcome<[u64; 3]> {
+    let log = runstone::Runstone::open(log)?;
     let run = log.run("bot").resume_or_start_blocking("run")?;
     let put = |n: u64| run.session().append_blocking("/list", &n);
     let positions = [put(0)?.get(), put(1)?.get(), put(2)?.get()];
@@ -126,6 +132,36 @@ fn a_run_is_forked_rolled_back_and_shown() -> Outcome {
         site.exit(&["rollback", "run", "--to", &to, "--fence", "1"]),
         3
     );
+    Ok(())
+}
+
+/// What another process holds is read from it, and answers the same.
+#[test]
+fn states_and_what_differs_are_the_same_from_afar() -> Outcome {
+    let site = Held::new()?;
+    let command = Runstone::on(&site.log);
+    command.values(["init"]);
+    let [first, second, third] = begun_in(&site.log)?.map(|position| position.to_string());
+    let asked = || {
+        let diff = |from: &str, to: &str| command.ended(&["diff", "run", from, to]);
+        let diffs = [(&first, &third), (&second, &second), (&third, &first)];
+        let states = [&first, &third].map(|at| command.value(["state", "run", "--at", at]));
+        (diffs.map(|(from, to)| diff(from, to)), states)
+    };
+    let alone = asked();
+    let holder = site.holder()?;
+    let afar = asked();
+    holder.kill()?;
+    assert_eq!(afar, alone);
+    // Each is the patch that makes one state of the other.
+    let ([forth, same, back], [early, late]) = afar;
+    assert_eq!((forth.0, same.0, back.0), (1, 0, 1));
+    for ((_, patch, _), from, to) in [(forth, &early, &late), (back, &late, &early)] {
+        let patch: json_patch::Patch = serde_json::from_value(patch[0].clone())?;
+        let mut patched = from.clone();
+        json_patch::patch(&mut patched, &patch)?;
+        assert_eq!(patched, *to);
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use super::epoch::note_replica;
 use crate::args::{ExportArgs, place_of};
 use crate::error::{Exit, Failure, Report};
 use crate::files;
-use crate::output::{Output, Progress, base64, bytes, count, write_record};
+use crate::output::{Output, Progress, base64, bytes, count, counted, write_record};
 use crate::session::{Access, Session};
 use runstone::replay::again::Recording;
 use runstone::sinks::ArchivedLog;
@@ -194,7 +194,9 @@ fn calls(session: &Session, args: &ExportArgs) -> Result<Exit, Failure> {
         let answer = CallsWritten { file, runs, items };
         session.output.answer(&answer, || {
             let file = file.display();
-            format!("{file}: {items} steps and calls of {runs} runs, in the clear")
+            let items = counted(items, "step or call", "steps and calls");
+            let runs = counted(runs, "run", "runs");
+            format!("{file}: {items} of {runs}, in the clear")
         })?;
     }
     Ok(Exit::Done)

@@ -16,7 +16,7 @@ pub(crate) use record::{Fields, RecordLines, whole_record};
 pub(crate) use runstone::store::line::{Head, on_one_line, rfc3339, write_record};
 pub(crate) use table::{Align, Table, Tone, paint};
 pub(crate) use terminal::{Screen, cell, restore_terminal};
-pub(crate) use text::{bytes, count, preview, printable, usd};
+pub(crate) use text::{bytes, count, counted, preview, printable, usd};
 pub(crate) use time::{duration, now, relative, with_dates};
 
 use crate::error::{Exit, Failure, Report};

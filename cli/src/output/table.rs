@@ -2,7 +2,9 @@
 
 use super::Output;
 use clap::builder::styling::{AnsiColor, Style};
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, presets};
+use comfy_table::{
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, presets,
+};
 
 /// What something means, which decides its colour.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -42,8 +44,10 @@ pub(crate) enum Align {
 /// Rows under a header.
 #[derive(Debug)]
 pub(crate) struct Table {
-    table: comfy_table::Table,
+    inner: comfy_table::Table,
     columns: Vec<Align>,
+    /// Columns without anything but dashes, which leave their room to others on a terminal.
+    unfilled: Option<Vec<bool>>,
 }
 
 impl Table {
@@ -63,21 +67,25 @@ impl Table {
             table.enforce_styling();
         }
         let mut this = Self {
-            table,
+            inner: table,
             columns: columns.iter().map(|(_, align)| *align).collect(),
+            unfilled: output.terminal.then(|| vec![true; columns.len()]),
         };
         let header: Vec<_> = columns
             .iter()
             .map(|(name, align)| aligned(Cell::new(name), *align).add_attribute(Attribute::Bold))
             .collect();
-        this.table.set_header(header);
-        for column in this.table.column_iter_mut() {
+        this.inner.set_header(header);
+        for column in this.inner.column_iter_mut() {
             column.set_padding((0, 2));
         }
         this
     }
 
     pub(crate) fn row(&mut self, cells: Vec<(String, Tone)>) {
+        for (unfilled, (text, _)) in self.unfilled.iter_mut().flatten().zip(&cells) {
+            *unfilled &= text == "-";
+        }
         let cells: Vec<_> = cells
             .into_iter()
             .zip(&self.columns)
@@ -92,11 +100,17 @@ impl Table {
                 }
             })
             .collect();
-        self.table.add_row(cells);
+        self.inner.add_row(cells);
     }
 
-    pub(crate) fn text(&self) -> String {
-        self.table.trim_fmt()
+    pub(crate) fn text(&mut self) -> String {
+        let unfilled = self.unfilled.iter().flatten();
+        for (column, unfilled) in self.inner.column_iter_mut().zip(unfilled) {
+            if *unfilled {
+                column.set_constraint(ColumnConstraint::Hidden);
+            }
+        }
+        self.inner.trim_fmt()
     }
 }
 
@@ -141,6 +155,29 @@ mod tests {
         let text = table.text();
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines, ["name        n", "a           1", "abcdef  1,000"]);
+    }
+
+    #[test]
+    fn columns_that_nobody_fills_are_left_out_on_a_terminal() {
+        for (terminal, expected) in [
+            (true, ["name  n", "a     1", "b     -"]),
+            (
+                false,
+                ["name  holder  n", "a     -       1", "b     -       -"],
+            ),
+        ] {
+            let output = Output {
+                terminal,
+                ..output(false)
+            };
+            let columns = ["name", "holder", "n"].map(|name| (name, Align::Left));
+            let mut table = Table::new(&output, &columns);
+            for cells in [["a", "-", "1"], ["b", "-", "-"]] {
+                let cells = cells.map(|text| (text.to_owned(), Tone::Plain));
+                table.row(cells.to_vec());
+            }
+            assert_eq!(table.text().lines().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]

@@ -61,6 +61,12 @@ pub(crate) fn count(number: u64) -> String {
     shown
 }
 
+/// `1 run`, `12,345 runs`.
+pub(crate) fn counted(number: usize, one: &str, many: &str) -> String {
+    let unit = if number == 1 { one } else { many };
+    format!("{} {unit}", count(number as u64))
+}
+
 /// `1.4 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -93,6 +99,12 @@ pub(crate) fn usd(micros: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let runs = |number| counted(number, "run", "runs");
+        assert_eq!([0, 1, 1_234].map(runs), ["0 runs", "1 run", "1,234 runs"]);
+    }
 
     #[test]
     fn foreign_text_cannot_drive_the_terminal() {

@@ -6,7 +6,7 @@ use super::fold::{
 };
 use super::{Amounts, Budget, BudgetError, Budgets, MAX_NESTING, OwnerId, decide, past, window};
 use crate::events::Window;
-use crate::lease::{self, LeaseIndex, Moment};
+use crate::lease::{self, LENGTHS, LeaseIndex, Moment};
 use crate::rows::{self, LeaseRow, OwnerRow, ReservationRow};
 use crate::settings::Settings;
 use crate::view;
@@ -153,7 +153,9 @@ pub fn list(log: &Log) -> Result<Vec<Budget>, BudgetError> {
         let page = log.fold_rows(FOLD, &[OWNER_ROW], &from, PAGE)?;
         for (key, row) in &page {
             let row: OwnerRow = rows::decode(row).map_err(failed)?;
-            found.push(budget_of(&id_of(key)?, row, &rules, now_us));
+            let id = id_of(key)?;
+            let row = without_lapsed(log, &id, row)?;
+            found.push(budget_of(&id, row, &rules, now_us));
         }
         let Some((last, _)) = page.last().filter(|_| page.len() == PAGE) else {
             return Ok(found);
@@ -230,6 +232,7 @@ impl Budgets {
         };
         let rules = Rules::of(&self.in_force()?.settings);
         let now_us = self.log.now_us();
+        let row = without_lapsed(&self.log, id, row)?;
         let mut budget = budget_of(id, row, &rules, now_us);
         let mut above = budget.parent.clone();
         for _ in 0..MAX_NESTING {
@@ -323,15 +326,41 @@ pub(super) fn lapsed(
     id: &OwnerId,
     looked_at: (usize, usize),
 ) -> Result<Vec<Reservation>, ReadError> {
+    let (rows, moment) = (lapsed_rows(log, id, looked_at)?, now(log));
+    let found = rows.iter();
+    Ok(found
+        .map(|(fence, row)| Reservation::of(*fence, row, &moment))
+        .collect())
+}
+
+fn lapsed_rows(
+    log: &Log,
+    id: &OwnerId,
+    looked_at: (usize, usize),
+) -> Result<Vec<(u64, ReservationRow)>, ReadError> {
     let (opening, steady_us) = (log.opening(), log.steady_us());
     let prefix = leases_prefix(id);
     let over = lease::over(&Leases(log), &prefix, (&opening, steady_us), looked_at)?;
     let mut found = Vec::with_capacity(over.len());
     for (key, _) in over {
         let fence = fence_of(&key).ok_or_else(|| failed("the key of a row is cut"))?;
+        let row: Option<ReservationRow> = view::stored(log, FOLD, &reservation_key(fence))?;
         // One that ended since its lease was read is passed over.
-        found.extend(reservation(log, Position::new(fence))?);
+        let open = row.filter(|row| row.state == state::OPEN);
+        found.extend(open.map(|row| (fence, row)));
     }
-    found.retain(|one| one.outcome.is_none());
     Ok(found)
+}
+
+/// An owner as it will be when the reservations are recorded as expired whose lease is over: they hold
+/// nothing back, whoever asks.
+fn without_lapsed(log: &Log, id: &OwnerId, mut row: OwnerRow) -> Result<OwnerRow, ReadError> {
+    if row.open == 0 {
+        return Ok(row);
+    }
+    for (_, lapsed) in lapsed_rows(log, id, (usize::MAX, LENGTHS))? {
+        row.unreserve(&Amounts::of_row(&lapsed.amounts), lapsed.windows);
+        row.open = row.open.saturating_sub(1);
+    }
+    Ok(row)
 }

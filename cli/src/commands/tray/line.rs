@@ -22,7 +22,7 @@ pub(super) struct TrayLine {
     cancelled: u64,
     dead_letters: u64,
     scope: String,
-    opened: Option<String>,
+    opened_at: Option<String>,
     position: Position,
 }
 
@@ -38,7 +38,7 @@ impl From<Tray> for TrayLine {
             cancelled: tray.cancelled,
             dead_letters: tray.dead_letters,
             scope: tray.scope,
-            opened: rfc3339(tray.opened_at_us),
+            opened_at: rfc3339(tray.opened_at_us),
             position: tray.closed.unwrap_or(tray.opened),
         }
     }
