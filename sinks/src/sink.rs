@@ -135,6 +135,13 @@ impl Batch {
         }
     }
 
+    /// Says that the destination has nothing of it: it was asked.
+    pub(crate) fn trust(&mut self) {
+        for event in &mut self.events {
+            event.is_duplicate = false;
+        }
+    }
+
     /// The events; never none.
     pub fn events(&self) -> &[Event] {
         &self.events

@@ -452,3 +452,30 @@ fn the_sinks_of_a_log_run_once() {
     let again = held.run_sinks(RunOptions::default()).unwrap();
     assert_eq!(again.runner().unwrap().running(), 0);
 }
+
+/// After an outage too: what it has was asked, so nothing of it is in doubt.
+#[test]
+fn a_file_that_could_not_be_written_has_everything_once_and_unmarked() {
+    let site = Site::default();
+    let folder = site.path("later");
+    let path = folder.join("out.jsonl");
+    site.add(&SinkConfig::new("file", Destination::jsonl(&path)).timeout_s(PATIENT_S));
+    site.append(10);
+    let runner = site.run(&Kinds::new());
+    site.pass_until(60, || site.sinks().failures("file").unwrap().len() > 2);
+    fs::create_dir(&folder).unwrap();
+    let everything = site.positions(Query::everything());
+    site.pass_until(60, || {
+        site.status("file").delivered == everything.len() as u64
+    });
+    runner.stop();
+    let told: Vec<_> = lines(&path)
+        .iter()
+        .map(|seen| (seen.position, seen.is_duplicate))
+        .collect();
+    let expected: Vec<_> = everything
+        .iter()
+        .map(|position| (*position, false))
+        .collect();
+    assert_eq!(told, expected);
+}

@@ -283,8 +283,13 @@ impl Session {
     /// Gives a batch once, without what the destination has; answers how many it took.
     async fn offer(&mut self, batch: &mut Arc<Batch>) -> Result<u64, Trouble> {
         match self.opened().await? {
-            Known::Last(last) | Known::LastEvent(last, _) => Arc::make_mut(batch).keep_after(last),
-            Known::Nothing | Known::Parts(_) => {}
+            Known::Last(last) | Known::LastEvent(last, _) => {
+                let batch = Arc::make_mut(batch);
+                batch.keep_after(last);
+                batch.trust();
+            }
+            Known::Nothing => Arc::make_mut(batch).trust(),
+            Known::Parts(_) => {}
             Known::Untold => {
                 // It may be asked to take them, and this process may die before it knows.
                 Arc::make_mut(batch).doubt_before(self.cursor.offered);
