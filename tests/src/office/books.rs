@@ -201,16 +201,9 @@ impl Books {
         self.spent_in(owner, Window::All)
     }
 
-    /// What is held back for it, also by those whose lease is over and not recorded as such.
-    pub fn reserved(&self, owner: usize) -> Amount {
-        let mut sum = Amount::default();
-        for fact in &self.facts {
-            if fact.stand == Stand::Open && counts_for(fact.owner, owner) {
-                sum.tokens += fact.amount.tokens;
-                sum.calls += fact.amount.calls;
-            }
-        }
-        sum
+    /// What is held back for it; those whose lease is over hold nothing back, recorded or not.
+    pub fn reserved(&self, owner: usize, time: &Time) -> Amount {
+        self.reserved_in(owner, Window::All, time)
     }
 
     /// Whether so much more fits for the owner and each one above it; what is not asked for must

@@ -196,7 +196,7 @@ fn are_books(books: &Books, owners: &[Option<Budget>], time: &Time) -> bool {
             let [tokens, calls] = [Dimension::Tokens, Dimension::ToolCalls];
             (amounts.get(&tokens), amounts.get(&calls))
         };
-        let (spent, reserved) = (books.spent(number), books.reserved(number));
+        let (spent, reserved) = (books.spent(number), books.reserved(number, time));
         books.are_limits(number, &found.limits)
             && of(&found.spent) == (spent.tokens, spent.calls)
             && of(&found.reserved) == (reserved.tokens, reserved.calls)
