@@ -13,7 +13,7 @@ use crate::kinds::Factory;
 use crate::sink::{Batch, Event, Known, Rejection};
 use crate::timer::Timer;
 use runstone_codec::{Entropy, Position};
-use runstone_store::{Log, Query, Read};
+use runstone_store::{Log, Query, Read, ReadError};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -316,7 +316,15 @@ impl Session {
         // What it has may be of another log, or of one that went on after a restore.
         let is_ours = match known {
             Known::Last(last) => last.get() < self.plan.log.durable_size(),
-            Known::LastEvent(last, id) => id_at(&self.plan.log, last.get()) == Some(id),
+            Known::LastEvent(last, id) => match id_at(&self.plan.log, last.get()) {
+                Ok(found) => found == Some(id),
+                // What it was nobody can say any more; its place is all there is.
+                Err(ReadError::Corrupt(_)) => last.get() < self.plan.log.durable_size(),
+                Err(error) => {
+                    let why = format!("the log is not readable: {error}");
+                    return Err(Trouble::Rejected(Rejection::Unavailable(why)));
+                }
+            },
             Known::Nothing | Known::Untold | Known::Parts(_) => true,
         };
         if !is_ours {
@@ -330,7 +338,7 @@ impl Session {
     fn is_ahead(&self) -> bool {
         let (next, log) = (self.cursor.next, &self.plan.log);
         let is_behind = next > log.durable_size().max(self.plan.from);
-        let found = next.checked_sub(1).and_then(|last| id_at(log, last));
+        let found = next.checked_sub(1).and_then(|last| id_at(log, last).ok()?);
         let is_other = matches!((self.cursor.last, found), (Some(had), Some(has)) if had != has);
         is_behind || is_other
     }
@@ -448,7 +456,7 @@ impl Session {
     fn keep_once(&mut self) -> io::Result<()> {
         if self.cursor.next != self.kept.next {
             let last = self.cursor.next.checked_sub(1);
-            self.cursor.last = last.and_then(|last| id_at(&self.plan.log, last));
+            self.cursor.last = last.and_then(|last| id_at(&self.plan.log, last).ok()?);
         }
         self.plan.files.keep_cursor(&self.cursor)?;
         self.kept = self.cursor.clone();
@@ -505,11 +513,11 @@ impl Session {
     }
 }
 
-/// The id of the event at a position, if there is one that can be read.
-fn id_at(log: &Log, position: u64) -> Option<Uuid> {
+/// The id of the event at a position; `None`: the log has none there.
+fn id_at(log: &Log, position: u64) -> Result<Option<Uuid>, ReadError> {
     let read = Read::new(Query::everything()).from(position).to(position);
-    let found = log.read(read.without_payloads()).ok()?.next()?.ok()?;
-    Some(found.header.event_id)
+    let found = log.read(read.without_payloads())?.next().transpose()?;
+    Ok(found.map(|event| event.header.event_id))
 }
 
 /// All of it may be there already.
