@@ -330,17 +330,25 @@ impl Manager {
     }
 
     fn is_renewed(&self, name: &str, row: &SinkRow) -> bool {
-        let log = self.log.info().log_id;
-        let cursor = Files::new(&self.folder, name).cursor(log, row.added);
-        let (Ok(Some(cursor)), Ok(config)) = (cursor, config_of(&self.log, row)) else {
+        let Ok(config) = config_of(&self.log, row) else {
             return false;
         };
-        let now = config.mark_of_secrets(log, row.added);
-        matches!((cursor.secrets, now), (Some(had), Some(has)) if had != has)
+        let now = config.mark_of_secrets(self.log.info().log_id, row.added);
+        matches!((self.mark_kept(name, row), now), (Some(had), Some(has)) if had != has)
+    }
+
+    /// The mark of the credentials with which a sink was made last.
+    fn mark_kept(&self, name: &str, row: &SinkRow) -> Option<u16> {
+        let files = Files::new(&self.folder, name);
+        let cursor = files.cursor(self.log.info().log_id, row.added);
+        cursor.ok()??.secrets
     }
 
     fn reconcile(&mut self, rows: &[(String, SinkRow)]) {
-        if self.renewal.is_none() && rows.iter().any(|(_, row)| row.is_unauthorised()) {
+        let may_be_renewed = |(name, row): &(String, SinkRow)| {
+            row.is_unauthorised() && self.mark_kept(name, row).is_some()
+        };
+        if self.renewal.is_none() && rows.iter().any(may_be_renewed) {
             self.renewal = Some(self.options.timer.now_us().saturating_add(RENEWAL_US));
         }
         let wanted: BTreeMap<_, _> = rows
