@@ -2,7 +2,7 @@
 //! signatures, `cloudevents` reads events.
 
 use runstone::sinks::{
-    Destination, Kinds, SecretSource, SinkChange, SinkState, WebhookConfig, WebhookMode,
+    Destination, Kinds, SecretSource, SinkChange, SinkState, Timer as _, WebhookConfig, WebhookMode,
 };
 use runstone::{NewEvent, Query, SinkConfig};
 use runstone_tests::sinks::{CONTRACT, Made, Receiver, SECRET, Site};
@@ -233,6 +233,44 @@ fn one_that_does_not_answer_in_time_gets_it_again_as_a_duplicate() {
     site.pass_until(60, || positions(&receiver).len() >= everything.len());
     assert_eq!(positions(&receiver), everything);
     assert!(receiver.seen().iter().all(|seen| seen.is_duplicate));
+}
+
+/// While it runs and when it is begun again; a secret that is the one that was refused is none.
+#[test]
+fn a_webhook_goes_on_when_its_secret_changes() {
+    let site = Site::default();
+    let receiver = Receiver::start(&site, "webhook", &["--secret", WHSEC]);
+    let file = secret(&site, "whsec", OTHER);
+    site.append(3);
+    site.add(&sink(
+        WebhookConfig::new(&receiver.url).secrets([file.clone()]),
+    ));
+    let stands = || site.status("hook").state;
+    let runner = site.run(&Kinds::new());
+    site.pass_until(300, || stands() == SinkState::Stopped);
+    let asked = receiver.requests().len();
+    secret(&site, "whsec", OTHER);
+    let looked_at = site.timer.now_us() + 180_000_000;
+    site.pass_until(60, || site.timer.now_us() >= looked_at);
+    assert_eq!(
+        (stands(), receiver.requests().len()),
+        (SinkState::Stopped, asked)
+    );
+    secret(&site, "whsec", WHSEC);
+    let everything = site.positions(Query::everything());
+    site.pass_until(60, || positions(&receiver) == everything);
+    assert_eq!(stands(), SinkState::Running);
+
+    secret(&site, "whsec", OTHER);
+    receiver.behave(&json!({"status": 401}));
+    site.append(1);
+    site.pass_until(300, || stands() == SinkState::Stopped);
+    runner.stop();
+    receiver.behave(&json!({}));
+    secret(&site, "whsec", WHSEC);
+    let everything = site.positions(Query::everything());
+    let _runner = site.run(&Kinds::new());
+    site.pass_until(60, || positions(&receiver) == everything);
 }
 
 #[test]

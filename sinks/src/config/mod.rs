@@ -18,6 +18,7 @@ pub use part::{
 pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;
+use runstone_codec::LogId;
 use runstone_store::Query;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -248,6 +249,19 @@ impl SinkConfig {
             ));
         }
         self.to.check().or_else(wrong)
+    }
+
+    /// What its credentials are, as far as anything is kept of them: see [`mark`](crate::secret::mark).
+    #[cfg(feature = "client")]
+    pub(crate) fn mark_of_secrets(&self, log: LogId, added: u64) -> Option<u16> {
+        let salt = [log.as_bytes().as_slice(), &added.to_le_bytes()].concat();
+        crate::secret::mark(&self.to.secrets(), &salt)
+    }
+
+    /// There are no credentials where nothing reaches a network.
+    #[cfg(not(feature = "client"))]
+    pub(crate) fn mark_of_secrets(&self, _: LogId, _: u64) -> Option<u16> {
+        None
     }
 }
 
