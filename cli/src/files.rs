@@ -79,6 +79,16 @@ pub(crate) fn write_by<T>(
     Ok(filled)
 }
 
+/// A file for oneself that has no name, where one of this name would be. What killed processes left
+/// there goes.
+pub(crate) fn unnamed(path: &Path) -> io::Result<File> {
+    remove_abandoned(path);
+    let beside = unfinished(path, std::process::id());
+    let file = create_locked(&beside, SECRET)?;
+    std::fs::remove_file(&beside)?;
+    Ok(file)
+}
+
 /// Where a process writes what is to become a file.
 fn unfinished(path: &Path, process: u32) -> PathBuf {
     let mut beside = path.as_os_str().to_owned();
@@ -94,7 +104,7 @@ fn create_locked(beside: &Path, mode: u32) -> io::Result<File> {
     }
     loop {
         let mut options = OpenOptions::new();
-        let created = options.write(true).create_new(true).mode(mode).open(beside);
+        let created = options.read(true).write(true).create_new(true).mode(mode).open(beside);
         let file = created?;
         if lock_at(&file, beside) {
             return Ok(file);

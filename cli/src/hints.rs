@@ -60,6 +60,10 @@ fn own(code: &str) -> Hints {
         "not_a_segment" => &["name the folder or the URL of an archive, with the id of the log"],
         "segment_missing" => &["look for it in other copies of the archive"],
         "segment_unfit" => &["do not mix archives; load another copy of this one"],
+        "segments_unsigned" => &[
+            "look for later segments in other copies of the archive",
+            "if you trust whoever could write there: runstone load --unsigned, with the same PLACE",
+        ],
         "not_a_replica" => &["name a file that is not there yet, or one that a mirror wrote"],
         "export_malformed" => &["copy the file again; if it is the same, export again"],
         "export_contradicted" => {

@@ -141,6 +141,6 @@ pub use runstone_store::{
     Expected, ExportReport, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item,
     KekRotation, LoadError, LoadReport, Log, LogInfo, LogOptions, OpenError, OpenOptions, Payload,
     Problem, ProblemKind, Prover, Query, QueryError, Read, ReadError, Record, Records,
-    RewriteReport, Rows, Sealing, SigningKey, SigningState, StartedEpoch, Stats, Subscription,
+    RewriteReport, Rows, Sealing, SigningKey, SigningState, StartedEpoch, Stats, Subscription, UnsignedTail,
     VerifyLevel, VerifyReport, verify_file,
 };

@@ -2,15 +2,15 @@
 
 use crate::config::S3Config;
 use crate::error::SinkError;
-use crate::place::{Listed, Place};
+use crate::place::Place;
 use crate::sink::Rejection;
 use object_store::path::Path;
 use runstone_codec::LogId;
 use runstone_store::{LoadError, SegmentInput, SegmentSource};
 use sha2::{Digest as _, Sha256};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Seek as _};
 use tokio::runtime::{Builder, Runtime};
 
 /// Folder of the segments of a log.
@@ -20,7 +20,7 @@ pub(crate) const CHECKPOINTS: &str = "checkpoints";
 /// Folder of exports of single runs.
 const EXPORTS: &str = "exports";
 /// How the name of a segment ends.
-const ENDING: &str = ".jsonl";
+pub(crate) const ENDING: &str = ".jsonl";
 /// Digits of a position.
 const DIGITS: usize = 20;
 
@@ -29,64 +29,17 @@ pub(crate) fn size_name(size: u64) -> String {
     format!("{size:0DIGITS$}")
 }
 
-/// The name of a segment.
-pub(crate) fn segment_name(from: u64, to: u64) -> String {
-    format!("{}-{}{ENDING}", size_name(from), size_name(to))
+/// The name of the segment that begins with this position. It tells nothing else, so that there can be
+/// only one.
+fn segment_name(from: u64) -> String {
+    format!("{}{ENDING}", size_name(from))
 }
 
-fn number(digits: &str) -> Option<u64> {
+/// The number that a name has before this ending.
+pub(crate) fn number_of(path: &Path, ending: &str) -> Option<u64> {
+    let digits = path.filename()?.strip_suffix(ending)?;
     let is_number = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| is_number)
-}
-
-/// A segment, by its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Named {
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-    pub(crate) path: Path,
-}
-
-fn named(path: &Path) -> Option<Named> {
-    let name = path.filename()?.strip_suffix(ENDING)?;
-    let (from, to) = name.split_once('-')?;
-    let (from, to) = (number(from)?, number(to)?);
-    let path = path.clone();
-    (from < to).then_some(Named { from, to, path })
-}
-
-/// The segments among these objects, which must follow each other.
-pub(crate) fn in_order(listed: &[Listed]) -> Result<Vec<Named>, String> {
-    let mut found: Vec<_> = listed
-        .iter()
-        .filter_map(|object| named(&object.path))
-        .collect();
-    found.sort_by_key(|segment| (segment.from, segment.to));
-    let mut next = 0;
-    for segment in &found {
-        if segment.from > next {
-            return Err(format!(
-                "the segment that begins with position {next} is missing"
-            ));
-        }
-        if segment.from < next {
-            let name = segment.path.filename().unwrap_or_default();
-            return Err(format!(
-                "segment {name} has positions that another one has too: two logs write there"
-            ));
-        }
-        next = segment.to;
-    }
-    Ok(found)
-}
-
-/// The newest checkpoint among these objects.
-pub(crate) fn last_checkpoint(listed: &[Listed]) -> Option<(u64, &Path)> {
-    let sizes = listed.iter().filter_map(|object| {
-        let size = number(object.path.filename()?)?;
-        Some((size, &object.path))
-    });
-    sizes.max_by_key(|(size, _)| *size)
 }
 
 /// The segments of a log in a folder or an object store, to be loaded.
@@ -94,7 +47,11 @@ pub(crate) fn last_checkpoint(listed: &[Listed]) -> Option<(u64, &Path)> {
 pub struct ArchivedLog {
     place: Place,
     runtime: Runtime,
-    segments: BTreeMap<u64, Named>,
+    /// Where the segments are.
+    folder: Path,
+    /// Their first positions, and those of the segments that were read.
+    first: BTreeSet<u64>,
+    read: BTreeSet<u64>,
 }
 
 impl ArchivedLog {
@@ -103,51 +60,50 @@ impl ArchivedLog {
     /// # Errors
     ///
     /// [`LoadError::Input`] if it cannot be read or has no segments; and if it has those of several
-    /// logs, of which it names the ids.
+    /// logs, of which it names two.
     pub fn open(url: &str, log: Option<LogId>) -> Result<Self, LoadError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unread(error.to_string()))?;
-        let place = Place::open(url, &S3Config::default(), false)
-            .map_err(|error| unread(error.to_string()))?;
+        let rejected = |error: Rejection| unread(error.to_string());
+        let place = Place::open(url, &S3Config::default(), false).map_err(rejected)?;
+        let log = log.map(|log| log.to_string());
+        let (mut folder, mut first) = (None::<Path>, BTreeSet::new());
         let under = place.path(&[]);
-        let listed = runtime.block_on(place.list(&under));
-        let listed = listed.map_err(|error| unread(error.to_string()))?;
-        let mut logs: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
-        for object in listed {
-            if named(&object.path).is_some() {
-                let folder = folder_of(&object.path);
-                logs.entry(folder).or_default().push(object);
-            }
-        }
-        if let Some(log) = log {
-            let log = log.to_string();
-            logs.retain(|folder, _| folder.split('/').any(|part| part == log));
-        }
-        let mut each = logs.into_iter();
-        let Some((folder, listed)) = each.next() else {
-            return Err(unread(format!("{url}: there are no segments")));
-        };
-        if let Some((other, _)) = each.next() {
-            return Err(unread(format!(
-                "{url}: there are segments of several logs; name one of their folders, as {folder} or {other}"
-            )));
-        }
-        let mut segments = BTreeMap::new();
-        for object in &listed {
-            let Some(segment) = named(&object.path) else {
-                continue;
+        let listed = place.list(&under, None, |path| {
+            let (Some(from), Some(of)) = (number_of(path, ENDING), folder_of(path)) else {
+                return Ok(());
             };
-            let name = place.shown(&object.path);
-            if segments.insert(segment.from, segment).is_some() {
-                let why = "another one begins there too: two logs write there".to_owned();
-                return Err(LoadError::Unfit(why).of_segment(&name));
+            let is_named = |log: &String| of.parts().any(|part| part.as_ref() == log);
+            if !log.as_ref().is_none_or(is_named) {
+                return Ok(());
             }
-        }
+            let found = folder.get_or_insert_with(|| of.clone());
+            if *found != of {
+                return Err(Rejection::Unusable(format!(
+                    "there are segments of several logs; name one of their folders, as {found} or {of}"
+                )));
+            }
+            first.insert(from);
+            Ok(())
+        });
+        runtime.block_on(listed).map_err(rejected)?;
+        let Some(folder) = folder else {
+            return Err(unread(format!(
+                "{}: there are no segments",
+                place.shown(&under)
+            )));
+        };
         Ok(Self {
             place,
             runtime,
-            segments,
+            folder,
+            first,
+            read: BTreeSet::new(),
         })
+    }
+
+    fn name(&self, from: u64) -> Path {
+        self.folder.clone().join(segment_name(from))
     }
 }
 
@@ -172,21 +128,20 @@ impl ArchivedExport {
         url: &str,
         log: LogId,
         (stream, events): (&str, u64),
-        file: &std::path::Path,
+        file: &mut File,
     ) -> Result<Self, SinkError> {
         let why = |why: String| SinkError::Archive { why };
         let io = |error: io::Error| why(error.to_string());
         let rejected = |error: Rejection| why(error.to_string());
-        let sha256 = sha256_of(io::BufReader::new(File::open(file).map_err(io)?)).map_err(io)?;
-        crate::place::check(url).map_err(why)?;
+        file.rewind().map_err(io)?;
+        let sha256 = sha256_of(&mut *file).map_err(io)?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(io)?;
         let place = Place::open(url, &S3Config::default(), true).map_err(rejected)?;
         let name = format!("{}-{sha256}{ENDING}", size_name(events));
         let path = place.path(&[&log.to_string(), EXPORTS, stream, &name]);
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let found = runtime
-            .map_err(io)?
-            .block_on(place.put_file(&path, file))
-            .map_err(rejected)?;
+        let found = runtime.block_on(place.put_file(&path, file));
+        let found = found.map_err(rejected)?;
         let url = place.shown(&path);
         if found == sha256 {
             return Ok(Self { url, sha256 });
@@ -217,10 +172,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn folder_of(path: &Path) -> String {
-    let whole = path.as_ref();
-    let folder = whole.rsplit_once('/').map_or("", |(folder, _)| folder);
-    folder.to_owned()
+/// The folder of segments in which an object is.
+fn folder_of(path: &Path) -> Option<Path> {
+    let (folder, _) = path.as_ref().rsplit_once('/')?;
+    let is_one = folder.rsplit('/').next() == Some(SEGMENTS);
+    is_one.then(|| Path::from(folder))
 }
 
 fn unread(message: String) -> LoadError {
@@ -232,24 +188,29 @@ fn unread(message: String) -> LoadError {
 
 impl SegmentSource for ArchivedLog {
     fn open(&mut self, from: u64) -> Result<Option<SegmentInput>, LoadError> {
-        let Some(segment) = self.segments.get(&from) else {
+        if !self.first.contains(&from) {
             if self.events() > from {
                 return Err(LoadError::SegmentMissing { from });
             }
-            return Ok(None);
-        };
-        let name = self.place.shown(&segment.path);
-        let bytes = self.runtime.block_on(self.place.get(&segment.path));
+            return match self.first.difference(&self.read).next() {
+                None => Ok(None),
+                Some(other) => {
+                    let name = self.place.shown(&self.name(*other));
+                    let why = "it begins where another one has not ended: two logs write there";
+                    Err(LoadError::Unfit(why.to_owned()).of_segment(&name))
+                }
+            };
+        }
+        self.read.insert(from);
+        let path = self.name(from);
+        let name = self.place.shown(&path);
+        let bytes = self.runtime.block_on(self.place.get(&path));
         let bytes = bytes.map_err(|error: Rejection| unread(error.to_string()))?;
         Ok(Some(SegmentInput::new(name, Box::new(Cursor::new(bytes)))))
     }
 
     fn events(&self) -> u64 {
-        self.segments
-            .values()
-            .map(|segment| segment.to)
-            .max()
-            .unwrap_or(0)
+        self.first.last().copied().unwrap_or(0)
     }
 }
 
@@ -257,52 +218,21 @@ impl SegmentSource for ArchivedLog {
 mod tests {
     use super::*;
 
-    fn listed(names: &[&str]) -> Vec<Listed> {
-        let object = |name: &&str| Listed {
-            path: Path::from(format!("a/segments/{name}")),
-            bytes: 1,
-        };
-        names.iter().map(object).collect()
-    }
-
     #[test]
     fn names_are_read_as_they_are_written_and_others_passed_over() {
-        let name = segment_name(7, 12);
-        assert_eq!(name, "00000000000000000007-00000000000000000012.jsonl");
-        let read = named(&Path::from(name)).unwrap();
-        assert_eq!((read.from, read.to), (7, 12));
+        let name = segment_name(7);
+        assert_eq!(name, "00000000000000000007.jsonl");
+        assert_eq!(number_of(&Path::from(name), ENDING), Some(7));
+        assert_eq!(number_of(&Path::from(size_name(7)), ""), Some(7));
         for other in [
-            "7-12.jsonl",
-            "00000000000000000007-00000000000000000007.jsonl",
-            "00000000000000000007-00000000000000000012.jsonl.tmp",
-            "+0000000000000000007-00000000000000000012.jsonl",
-            "00000000000000000007-99999999999999999999.jsonl",
+            "7.jsonl",
+            "00000000000000000007",
+            "00000000000000000007.jsonl.tmp",
+            "+0000000000000000007.jsonl",
+            "99999999999999999999.jsonl",
             "x",
         ] {
-            assert_eq!(named(&Path::from(other)), None, "{other}");
+            assert_eq!(number_of(&Path::from(other), ENDING), None, "{other}");
         }
-    }
-
-    #[test]
-    fn segments_follow_each_other() {
-        let (a, b, c) = (segment_name(0, 5), segment_name(5, 9), segment_name(9, 10));
-        let found = in_order(&listed(&[&b, "x", &a, &c])).unwrap();
-        assert_eq!(
-            found.iter().map(|found| found.to).collect::<Vec<_>>(),
-            [5, 9, 10]
-        );
-        assert!(in_order(&listed(&[])).unwrap().is_empty());
-        let gap = in_order(&listed(&[&a, &c])).unwrap_err();
-        assert!(gap.contains("position 5 "), "{gap}");
-        let twice = in_order(&listed(&[&a, &segment_name(0, 7), &b])).unwrap_err();
-        assert!(twice.contains("two logs"), "{twice}");
-    }
-
-    #[test]
-    fn the_newest_checkpoint_is_the_largest() {
-        let names = [size_name(9), size_name(10), "x".to_owned()];
-        let names: Vec<_> = names.iter().map(String::as_str).collect();
-        let listed = listed(&names);
-        assert_eq!(last_checkpoint(&listed).map(|(size, _)| size), Some(10));
     }
 }

@@ -105,19 +105,50 @@ impl Sinks {
                 why: "this log is not encrypted, and its content would leave in the clear; say so with payloads = \"plain\"".to_owned(),
             });
         }
-        let name = config.name.clone();
+        loop {
+            let seen = self.log.durable_size();
+            self.check_own(config)?;
+            if let Some(done) = self.add_after(config, seen)? {
+                return self.answer(config.name.clone(), done);
+            }
+        }
+    }
+
+    /// No other sink of the log may have what this one has for itself.
+    fn check_own(&self, config: &SinkConfig) -> Result<(), SinkError> {
+        let Some(own) = config.to.own() else {
+            return Ok(());
+        };
+        for (name, row) in rows(&self.log)? {
+            let other = status::config_of(&self.log, &row)?;
+            if name != config.name && other.to.own().as_ref() == Some(&own) {
+                let place = config.to.place();
+                return Err(SinkError::BadConfig {
+                    why: format!("{place} is where sink `{name}` of this log writes"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a sink; `None` if another was added from a position on.
+    fn add_after(&self, config: &SinkConfig, seen: u64) -> Result<Option<Done>, SinkError> {
         let added = SinkAdded {
             config: config.clone(),
         };
         let from = config.from;
-        let candidate = draft(&name, &added)?;
-        let key = name.clone();
+        let candidate = draft(&config.name, &added)?;
+        let key = config.name.clone();
         let (done, _) = self.log.command_blocking(vec![candidate], move |context| {
             if !may(context)? {
-                return Ok(Decision::nothing(Done::NotAllowed));
+                return Ok(Decision::nothing(Some(Done::NotAllowed)));
             }
             if row_of(context, &key)?.is_some() {
-                return Ok(Decision::nothing(Done::Exists));
+                return Ok(Decision::nothing(Some(Done::Exists)));
+            }
+            let newest = context.last_of_type(SinkAdded::TYPE)?;
+            if newest.is_some_and(|newest| newest.get() >= seen) {
+                return Ok(Decision::nothing(None));
             }
             let at = context.next_position();
             let from = match from {
@@ -126,9 +157,9 @@ impl Sinks {
                 Start::At(position) => position,
             };
             let control = Control::new().u64(control::POSITION, from);
-            Ok(Decision::record(0, control, Done::At(at)))
+            Ok(Decision::record(0, control, Some(Done::At(at))))
         })?;
-        self.answer(name, done)
+        Ok(done)
     }
 
     /// Changes a sink, and answers since when it is so. What is so already is not recorded again.

@@ -27,6 +27,10 @@ pub trait Sink: Send {
     /// Takes events. `Ok` says that all of them are kept, whatever becomes of this process next.
     fn deliver<'a>(&'a mut self, batch: &'a Batch) -> Delivery<'a>;
 
+    /// Says before anything else up to where the destination had everything, as this process knows it:
+    /// the first position that it had not. One that had nothing ever is told nothing.
+    fn had_before(&mut self, _position: u64) {}
+
     /// The last position that the destination has. A sink that tells it gets each event exactly once;
     /// else it may get one again after a failure or a crash, marked as a duplicate.
     fn last(&mut self) -> Telling<'_> {

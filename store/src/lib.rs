@@ -70,7 +70,8 @@ pub use evidence::{
 };
 pub use export::{
     CheckpointNote, ExportReport, LoadError, LoadReport, MAX_SEGMENT_BYTES, Segment, SegmentEnd,
-    SegmentError, SegmentInput, SegmentPlan, SegmentSource, read_segment,
+    SegmentError, SegmentInput, SegmentPlan, SegmentSource, SegmentSpan, UnsignedTail,
+    read_segment,
 };
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, ReadRow, RowDifference,

@@ -222,6 +222,9 @@ pub(crate) enum Command {
         /// What runstone export wrote; - is stdin. Or an archive: its folder, or its bucket of S3 as
         /// s3: URL, with the usual AWS variables
         file: PathBuf,
+        /// Of an archive, take the last events too if no checkpoint vouches for them
+        #[arg(long)]
+        unsigned: bool,
     },
     /// Make a replica the log
     #[command(subcommand)]

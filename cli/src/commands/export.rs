@@ -8,7 +8,7 @@ use crate::output::{Output, Progress, base64, bytes, count, counted, write_recor
 use crate::session::{Access, Session};
 use runstone::replay::again::Recording;
 use runstone::sinks::ArchivedLog;
-use runstone::{ExportReport, Log, Query, ReadError, Record};
+use runstone::{ExportReport, Log, Query, ReadError, Record, UnsignedTail};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{BufReader, Write};
@@ -212,14 +212,18 @@ fn archive_of(place: &Path) -> Result<Option<String>, Failure> {
     Ok(Some(url))
 }
 
-pub(crate) fn load(session: &Session, file: &Path) -> Result<Exit, Failure> {
+pub(crate) fn load(session: &Session, file: &Path, unsigned: bool) -> Result<Exit, Failure> {
     let (output, log) = (&session.output, &session.log);
     let bar = Progress::events(output, "loading");
     let progress = |done, all| bar.set(done, all);
     let report = if file == Path::new("-") {
         Log::load(std::io::stdin().lock(), log, &progress)?
     } else if let Some(url) = archive_of(file)? {
-        Log::load_segments(&mut ArchivedLog::open(&url, None)?, log, &progress)?
+        let tail = match unsigned {
+            true => UnsignedTail::Taken,
+            false => UnsignedTail::Refused,
+        };
+        Log::load_segments(&mut ArchivedLog::open(&url, None)?, log, tail, &progress)?
     } else {
         let input = File::open(file).map_err(|error| Report::file(file, &error))?;
         Log::load(BufReader::with_capacity(1 << 20, input), log, &progress)?

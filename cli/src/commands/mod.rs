@@ -98,7 +98,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
         Command::Backup { file } => storage::backup(&session, &file),
         Command::Restore { file } => epoch::restore(&session, &file),
         Command::Export(args) => export::export(&session, &args),
-        Command::Load { file } => export::load(&session, &file),
+        Command::Load { file, unsigned } => export::load(&session, &file, unsigned),
         Command::Epoch(command) => epoch::run(&session, &command),
         Command::Compact => storage::compact(&session),
         Command::Serve => serve::serve(&session),

@@ -364,6 +364,8 @@ fn archive_run(session: &Session, args: &ArchiveRunArgs) -> Result<Exit, Failure
     let mut spool = session.log.as_os_str().to_owned();
     spool.push(".archiving");
     let spool = PathBuf::from(spool);
+    let failed = |error: std::io::Error| Report::file(&spool, &error);
+    let mut file = files::unnamed(&spool).map_err(failed)?;
     let bar = Progress::events(&session.output, "exporting");
     let written = session.with(Access::Events, |log| {
         let info = log.info();
@@ -382,27 +384,17 @@ fn archive_run(session: &Session, args: &ArchiveRunArgs) -> Result<Exit, Failure
             )
             .into());
         }
-        let report = files::write_by(&spool, files::SECRET, |out| {
-            let failed = |error| Report::file(&spool, &error);
-            let mut out = std::io::BufWriter::new(out);
-            let put = |bytes: &[u8]| -> Result<(), Failure> {
-                Ok(out.write_all(bytes).map_err(failed)?)
-            };
-            let report = log.export(&query, put, &|done, all| bar.set(done, all))?;
-            out.flush().map_err(failed)?;
-            Ok(report)
-        })?;
+        let mut out = std::io::BufWriter::new(&mut file);
+        let put =
+            |bytes: &[u8]| -> Result<(), Failure> { Ok(out.write_all(bytes).map_err(failed)?) };
+        let report = log.export(&query, put, &|done, all| bar.set(done, all))?;
+        out.flush().map_err(failed)?;
         Ok::<_, Failure>((info.log_id, report))
     });
     drop(bar);
-    let put = written.and_then(|(log_id, report)| {
-        let of = (args.stream.as_str(), report.events);
-        let archived = ArchivedExport::put(&args.url, log_id, of, &spool)?;
-        Ok((archived, report))
-    });
-    // It is in the archive, or worthless.
-    let _ = std::fs::remove_file(&spool);
-    let (archived, report) = put?;
+    let (log_id, report) = written?;
+    let of = (args.stream.as_str(), report.events);
+    let archived = ArchivedExport::put(&args.url, log_id, of, &mut file)?;
     let answer = ArchivedRun {
         url: archived.url,
         sha256: archived.sha256,

@@ -9,7 +9,7 @@ use super::{
 use crate::secret::SecretSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a sink lies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -82,6 +82,27 @@ impl Destination {
             Self::Mirror(mirror) => mirror.path.display().to_string(),
             Self::Checkpoints(checkpoints) => checkpoints.url.clone(),
             Self::Custom(_) => String::new(),
+        }
+    }
+
+    /// What it has for itself, in one way of writing it: two sinks of a log would take it from each other.
+    pub(crate) fn own(&self) -> Option<String> {
+        let file = |path: &Path| {
+            let path: PathBuf = path.components().collect();
+            format!("file {}", path.display())
+        };
+        match self {
+            Self::Jsonl(jsonl) => Some(file(&jsonl.path)),
+            Self::Mirror(mirror) => Some(file(&mirror.path)),
+            Self::Archive(archive) => {
+                let place = archive.s3.place(&archive.url);
+                Some(format!("archive {place}"))
+            }
+            Self::Checkpoints(checkpoints) => {
+                let place = checkpoints.s3.place(&checkpoints.url);
+                Some(format!("checkpoints {place}"))
+            }
+            Self::Command(_) | Self::Webhook(_) | Self::Otlp(_) | Self::Custom(_) => None,
         }
     }
 

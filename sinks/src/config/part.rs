@@ -148,6 +148,13 @@ impl S3Config {
         self
     }
 
+    /// A place in it, in the one way to write it.
+    pub(super) fn place(&self, url: &str) -> String {
+        #[cfg(feature = "archive")]
+        let url = crate::place::normal(url).unwrap_or_else(|_| url.to_owned());
+        format!("{url} {}", self.endpoint.as_deref().unwrap_or_default())
+    }
+
     /// Where its credentials stand.
     #[cfg(feature = "client")]
     pub(crate) fn secrets(&self) -> Vec<SecretSource> {
@@ -163,7 +170,7 @@ impl S3Config {
 
     #[cfg(feature = "archive")]
     fn check(&self, url: &str) -> Result<(), String> {
-        crate::place::check(url)?;
+        crate::place::normal(url)?;
         if *self != Self::default() && !url.starts_with("s3://") {
             return Err("s3 is for places that begin with s3://".to_owned());
         }

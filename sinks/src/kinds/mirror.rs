@@ -2,7 +2,9 @@
 
 use crate::config::MirrorConfig;
 use crate::sink::{Batch, Delivery, Known, Part, Rejection, Sink, Telling};
-use runstone_store::{ErrorKind, LoadError, Log, Segment, SegmentInput, SegmentSource};
+use runstone_store::{
+    ErrorKind, LoadError, Log, Segment, SegmentInput, SegmentSource, UnsignedTail,
+};
 use std::future::ready;
 use std::io::Cursor;
 use std::path::Path;
@@ -11,17 +13,25 @@ use std::path::Path;
 #[derive(Debug)]
 pub(super) struct Mirror {
     config: MirrorConfig,
+    /// Whether it had something.
+    had: bool,
 }
 
 impl Mirror {
     pub(super) fn new(config: MirrorConfig) -> Self {
-        Self { config }
+        Self { config, had: false }
     }
 
     fn end(&self) -> Result<Known, Rejection> {
         let path = &self.config.path;
         if !path.exists() {
-            return Ok(Known::Nothing);
+            return match self.had {
+                false => Ok(Known::Nothing),
+                true => Err(Rejection::Unavailable(format!(
+                    "{} is gone: its folder may not be mounted; if it is to be made anew, remove the sink and add it again",
+                    path.display()
+                ))),
+            };
         }
         let end = Log::replica_end(path).map_err(|error| rejection(path, &error))?;
         Ok(Known::Parts(end))
@@ -30,7 +40,9 @@ impl Mirror {
     fn add(&self, segment: &Segment) -> Result<(), Rejection> {
         let path = &self.config.path;
         let taken = if segment.from == 0 {
-            let made = Log::load_segments(&mut First(segment), path, &|_, _| {});
+            // The log itself gives it: its key may be named later.
+            let tail = UnsignedTail::Taken;
+            let made = Log::load_segments(&mut First(segment), path, tail, &|_, _| {});
             made.map(|made| made.root)
         } else {
             let added = Log::append_segment(segment.bytes.as_slice(), path);
@@ -77,6 +89,10 @@ impl Sink for Mirror {
             _ => Err(Rejection::unusable("a mirror takes segments")),
         };
         Box::pin(ready(taken))
+    }
+
+    fn had_before(&mut self, _position: u64) {
+        self.had = true;
     }
 
     fn last(&mut self) -> Telling<'_> {

@@ -93,12 +93,12 @@ impl Kinds {
             #[cfg(feature = "archive")]
             Destination::Archive(archive) => {
                 let archive = archive.clone();
-                Arc::new(move |_| Ok(Box::new(Archive::open(&archive, log)?)))
+                Arc::new(move |_| Ok(Box::new(Archive::new(&archive, log))))
             }
             #[cfg(feature = "archive")]
             Destination::Checkpoints(checkpoints) => {
                 let checkpoints = checkpoints.clone();
-                Arc::new(move |_| Ok(Box::new(Checkpoints::open(&checkpoints, log)?)))
+                Arc::new(move |_| Ok(Box::new(Checkpoints::new(&checkpoints, log))))
             }
             #[cfg(not(feature = "archive"))]
             Destination::Archive(_) | Destination::Checkpoints(_) => {

@@ -62,7 +62,7 @@ impl Trouble {
 }
 
 enum Work {
-    Open(oneshot::Sender<Result<Known, Trouble>>),
+    Open(Option<u64>, oneshot::Sender<Result<Known, Trouble>>),
     Deliver(Arc<Batch>, oneshot::Sender<Result<(), Trouble>>),
 }
 
@@ -105,10 +105,11 @@ impl Lane {
         })
     }
 
-    /// Makes the sink, and asks what its destination has.
-    pub(super) async fn open(&mut self) -> Result<Known, Trouble> {
+    /// Makes the sink, and asks what its destination has, which had everything before a position, if
+    /// anything.
+    pub(super) async fn open(&mut self, had: Option<u64>) -> Result<Known, Trouble> {
         let (reply, replied) = oneshot::channel();
-        self.asked(Work::Open(reply), replied).await
+        self.asked(Work::Open(had, reply), replied).await
     }
 
     /// Gives it a batch.
@@ -160,10 +161,13 @@ fn serve(runtime: &Runtime, works: &Receiver<Work>, config: &SinkConfig, factory
     let mut sink: Option<Box<dyn Sink>> = None;
     while let Ok(work) = works.recv() {
         match work {
-            Work::Open(mut reply) => {
+            Work::Open(had, mut reply) => {
                 let_go(&mut sink);
                 let opened = contained(|| {
                     let mut made = factory(config)?;
+                    if let Some(position) = had {
+                        made.had_before(position);
+                    }
                     let known = runtime.block_on(unless_left(&mut reply, made.last()));
                     known
                         .map(|known| known.map(|known| (made, known)))

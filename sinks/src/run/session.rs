@@ -331,10 +331,7 @@ impl Session {
         if let Some(known) = self.open {
             return Ok(known);
         }
-        let (log, config) = (self.plan.log.info().log_id, &self.plan.config);
-        // Before they are read: what changes meanwhile is a change.
-        self.cursor.secrets = config.mark_of_secrets(log, self.plan.added);
-        let known = self.lane.open().await?;
+        let known = self.ask_known().await?;
         // What it has may be of another log, or of one that went on after a restore.
         let is_ours = match known {
             Known::Last(last) => last.get() < self.plan.log.durable_size(),
@@ -354,6 +351,17 @@ impl Session {
         }
         self.open = Some(known);
         Ok(known)
+    }
+
+    /// Makes the sink, and asks what its destination has.
+    async fn ask_known(&mut self) -> Result<Known, Trouble> {
+        let (log, config) = (self.plan.log.info().log_id, &self.plan.config);
+        // Before they are read: what changes meanwhile is a change.
+        self.cursor.secrets = config.mark_of_secrets(log, self.plan.added);
+        let next = self.cursor.next;
+        self.lane
+            .open((next > self.plan.from).then_some(next))
+            .await
     }
 
     /// Whether it has what the log has not: the log was restored from an older copy.

@@ -36,6 +36,17 @@ pub enum LoadError {
         /// The position.
         from: u64,
     },
+    /// The last events are under no checkpoint of a key that the segments name.
+    #[error(
+        "no checkpoint of a key that the segments name covers the last {behind} of {events} events",
+        behind = .events.saturating_sub(*.signed)
+    )]
+    Unsigned {
+        /// Events that a checkpoint covers.
+        signed: u64,
+        /// Events that are there.
+        events: u64,
+    },
     /// The segment does not go on where the ones before it, or the replica, end.
     #[error("the segment does not follow what is there: {0}")]
     Unfit(String),
@@ -99,6 +110,7 @@ impl LoadError {
             Self::NotASegment => "not_a_segment",
             Self::Segment { error, .. } => error.code(),
             Self::SegmentMissing { .. } => "segment_missing",
+            Self::Unsigned { .. } => "segments_unsigned",
             Self::Unfit(_) => "segment_unfit",
             Self::NotAReplica { .. } => "not_a_replica",
             Self::Malformed { .. } => "export_malformed",
@@ -119,6 +131,7 @@ impl LoadError {
             Self::Malformed { .. }
             | Self::Contradicted(_)
             | Self::SegmentMissing { .. }
+            | Self::Unsigned { .. }
             | Self::Unfit(_) => ErrorKind::Corrupt,
             Self::Input { .. } => ErrorKind::Storage,
             Self::Log(error) => error.kind(),

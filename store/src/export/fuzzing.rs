@@ -4,7 +4,7 @@ use super::line::{CheckpointLine, End, Start, put};
 use super::load::{Filled, load_into};
 use super::segment::fill;
 use super::write::event_line;
-use super::{LoadError, SegmentInput, SegmentSource, read_segment};
+use super::{LoadError, SegmentInput, SegmentSource, UnsignedTail, read_segment};
 use crate::chunk::Chunk;
 use crate::engine::{Db, MemoryDisk, NumberTable};
 use crate::own::History;
@@ -34,11 +34,11 @@ pub fn segments(parts: &[&[u8]]) {
     let mut ends = BTreeMap::new();
     let mut source = Parts(Vec::new());
     for part in parts {
-        let Ok((from, end)) = read_segment(*part) else {
+        let Ok(read) = read_segment(*part) else {
             continue;
         };
-        if ends.insert(from, end).is_none() {
-            source.0.push((from, part.to_vec()));
+        if ends.insert(read.from, read.end).is_none() {
+            source.0.push((read.from, part.to_vec()));
         }
     }
     let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
@@ -46,7 +46,13 @@ pub fn segments(parts: &[&[u8]]) {
     for _ in 0..2 {
         let db = Db::open(Arc::new(MemoryDisk::new()), 1 << 20, &silent);
         let db = db.expect("a database in memory");
-        let filled = fill(&db, &mut source, &mut ahead, &|_| Ok(()), &|_, _| {});
+        let filled = fill(
+            &db,
+            (&mut source, UnsignedTail::Taken),
+            &mut ahead,
+            &|_| Ok(()),
+            &|_, _| {},
+        );
         if let Ok(Filled::Done((report, head))) = filled {
             let last = ends.values().find(|end| end.events == report.events);
             assert_eq!(last.map(|end| end.root), Some(head.root));

@@ -1,8 +1,8 @@
 //! Makes the tables of a log from lines of events.
 
-use super::LoadError;
 use super::line::{CheckpointLine, EventLine};
 use super::marks::Marks;
+use super::{LoadError, SegmentEnd};
 use crate::chunk::{ChunkBuilder, Head, RawEvent};
 use crate::engine::{Change, Db, NumberTable};
 use crate::error::Corruption;
@@ -218,7 +218,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Keeps a checkpoint of a size at which the tree had this root, if a key that the log names has
-    /// signed it; whether one has.
+    /// signed it; whether one has. One of another size or root is refused, whoever signed it.
     pub(super) fn keep_checkpoint(
         &mut self,
         (size, root): (u64, Option<Digest32>),
@@ -228,7 +228,13 @@ impl<'a> Loader<'a> {
         let origin = text.split('\n').next().unwrap_or_default();
         let signed = SignedCheckpoint::parse_verify(text, origin, &self.history.vkeys());
         if let Err(CheckpointError::Note(NoteError::NotSigned { .. })) = signed {
-            return Ok(false);
+            let said = SegmentEnd::of_checkpoint(self.log_id, text);
+            let holds = said.is_some_and(|said| said.events == size && Some(said.root) == root);
+            return if holds {
+                Ok(false)
+            } else {
+                Err(not_as_signed(size))
+            };
         }
         let signed = signed.ok().map(|signed| signed.checkpoint().clone());
         let holds =

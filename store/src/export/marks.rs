@@ -33,12 +33,12 @@ impl Mark {
         }
     }
 
-    /// Adds what came before it.
-    fn follow(&mut self, earlier: Self) {
-        self.keys.extend(earlier.keys);
-        for (scope, (first, last)) in earlier.scopes {
+    /// Adds what comes after it.
+    fn go_on(&mut self, later: Self) {
+        self.keys.extend(later.keys);
+        for (scope, (first, last)) in later.scopes {
             let here = self.scopes.entry(scope).or_insert((first, last));
-            here.0 = first;
+            here.1 = last;
         }
     }
 
@@ -93,10 +93,10 @@ impl Marks {
         self.withheld.is_covered(history) || self.present.is_covered(history)
     }
 
-    /// Adds the marks of what came before.
-    pub(super) fn follow(&mut self, earlier: Self) {
-        self.erased.follow(earlier.erased);
-        self.withheld.follow(earlier.withheld);
-        self.present.follow(earlier.present);
+    /// Adds the marks of what comes after.
+    pub(super) fn go_on(&mut self, later: Self) {
+        self.erased.go_on(later.erased);
+        self.withheld.go_on(later.withheld);
+        self.present.go_on(later.present);
     }
 }

@@ -23,7 +23,7 @@ pub use error::LoadError;
 pub use load::LoadReport;
 pub use segment::{
     CheckpointNote, MAX_SEGMENT_BYTES, Segment, SegmentEnd, SegmentError, SegmentInput,
-    SegmentPlan, SegmentSource, read_segment,
+    SegmentPlan, SegmentSource, SegmentSpan, UnsignedTail, read_segment,
 };
 pub(crate) use segment::{PURGE_ROW, SEGMENT_ROW};
 pub use write::ExportReport;

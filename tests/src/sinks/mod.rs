@@ -1,5 +1,6 @@
 //! Sinks for tests, and what must hold of every kind of sink.
 
+mod between;
 mod bucket;
 mod contract;
 mod endpoint;
@@ -8,6 +9,7 @@ mod receiver;
 mod site;
 mod strange;
 
+pub use between::{Between, Turn};
 pub use bucket::{BUCKET, Bucket};
 pub use contract::{CONTRACT, CONTRACT_OF_PARTS, Made, Make, Property};
 pub use endpoint::{Endpoint, Posted};

@@ -8,7 +8,8 @@ use runstone::{
     VerifyLevel, verify_file,
 };
 use runstone_store::{
-    Segment, SegmentEnd, SegmentError, SegmentInput, SegmentPlan, SegmentSource, read_segment,
+    Segment, SegmentEnd, SegmentError, SegmentInput, SegmentPlan, SegmentSource, UnsignedTail,
+    read_segment,
 };
 use runstone_tests::tamper::Outcome;
 use sha2::{Digest as _, Sha256};
@@ -28,9 +29,9 @@ impl Kept {
     fn take(&mut self, log: &Log, query: &Query, most: u64) -> Outcome<Option<SegmentEnd>> {
         let mut end = None;
         if let Some((from, _, bytes)) = self.0.last() {
-            let (begun, known) = read_segment(bytes.as_slice())?;
-            assert_eq!(begun, *from);
-            end = Some(known);
+            let read = read_segment(bytes.as_slice())?;
+            assert_eq!(read.from, *from);
+            end = Some(read.end);
         }
         while let Some(segment) = log.segment(&plan(end.as_ref(), query, most))? {
             assert!(segment.end.events - segment.from <= most);
@@ -71,7 +72,16 @@ impl SegmentSource for Kept {
 }
 
 fn load(site: &Site, name: &str, kept: &Kept) -> Result<LoadReport, LoadError> {
-    Log::load_segments(&mut kept.clone(), &site.path(name), &|_, _| {})
+    load_with(UnsignedTail::Refused, site, name, kept)
+}
+
+fn load_with(
+    tail: UnsignedTail,
+    site: &Site,
+    name: &str,
+    kept: &Kept,
+) -> Result<LoadReport, LoadError> {
+    Log::load_segments(&mut kept.clone(), &site.path(name), tail, &|_, _| {})
 }
 
 /// Adds to a mirror what it has not, and makes one where there is none.
@@ -86,7 +96,7 @@ fn mirror(site: &Site, name: &str, log: &Log, query: &Query, most: u64) -> Outco
         if segment.from == 0 {
             let mut first = Kept::default();
             first.push(&segment);
-            load(site, name, &first)?;
+            load_with(UnsignedTail::Taken, site, name, &first)?;
         } else {
             let told = Log::append_segment(segment.bytes.as_slice(), &path)?;
             assert_eq!(told, segment.end);
@@ -244,9 +254,43 @@ fn what_was_signed_with_a_later_key_is_taken_and_signed_for_by_what_names_it() -
     is_like(&site, "mirror", &log)?;
     // The first of them name none of the keys that signed them.
     kept.0.truncate(1);
-    let loaded = load(&site, "part", &kept)?;
+    let error = load(&site, "part", &kept).unwrap_err();
+    assert_eq!(error.code(), "segments_unsigned", "{error}");
+    assert!(!site.path("part").exists());
+    let loaded = load_with(UnsignedTail::Taken, &site, "part", &kept)?;
     assert_eq!((loaded.events, loaded.signed), (4, 0));
+    // What nobody can check the signature of tells of these events all the same.
+    let (_other, other) = Site::new(Sealing::Required)?;
+    let mut of_other = Kept::default();
+    fill(&other)?;
+    of_other.take(&other, &all, 4)?;
+    kept.0[0].2 = with_checkpoint_of(&kept.0[0].2, &of_other.0[0].2)?;
+    let error = load_with(UnsignedTail::Taken, &site, "other", &kept).unwrap_err();
+    assert_eq!(error.code(), "export_contradicted", "{error}");
     Ok(())
+}
+
+/// A segment with the checkpoint of another one, and the digest of what it is then.
+fn with_checkpoint_of(segment: &[u8], other: &[u8]) -> Outcome<Vec<u8>> {
+    let lines = |bytes| -> Outcome<Vec<String>> {
+        Ok(std::str::from_utf8(bytes)?
+            .lines()
+            .map(str::to_owned)
+            .collect())
+    };
+    let (mut lines, other) = (lines(segment)?, lines(other)?);
+    let checkpoint = |line: &str| -> Outcome<String> {
+        let (_, rest) = line.split_once("\"checkpoint\":\"").ok_or("none")?;
+        Ok(rest.split_once('"').ok_or("none")?.0.to_owned())
+    };
+    lines[0] = lines[0].replace(&checkpoint(&lines[0])?, &checkpoint(&other[0])?);
+    lines.pop();
+    let mut bytes = lines.join("\n").into_bytes();
+    bytes.push(b'\n');
+    let digest = Sha256::digest(&bytes);
+    let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.extend_from_slice(format!("{{\"sha256\":\"{digits}\"}}\n").as_bytes());
+    Ok(bytes)
 }
 
 #[test]
@@ -358,7 +402,7 @@ fn what_is_missing_or_in_another_place_is_named() -> Outcome {
     assert!(error.to_string().starts_with("segment at 4: "), "{error}");
     // One of the same positions, which is well-formed: content of it was left out.
     let mut other = kept.clone();
-    let (_, end) = read_segment(kept.0[0].2.as_slice())?;
+    let end = read_segment(kept.0[0].2.as_slice())?.end;
     let mut plan = plan(Some(&end), &Query::stream("run-none"), 4);
     other.0[1].2 = log.segment(&plan)?.ok_or("nothing")?.bytes;
     let error = refused(&site, &other);

@@ -42,7 +42,7 @@ impl Session {
         if let Some(known) = self.open {
             return Ok(Some(end(known)));
         }
-        let known = match self.lane.open().await {
+        let known = match self.ask_known().await {
             Ok(known) => known,
             Err(trouble) => {
                 self.failed(trouble.told(), Some(&trouble)).await?;

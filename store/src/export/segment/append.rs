@@ -25,7 +25,8 @@ use std::sync::Arc;
 /// Page cache of the replica.
 const CACHE_BYTES: usize = 64 << 20;
 impl Log {
-    /// Up to where a replica is.
+    /// Up to where a replica is. What an erasure covers is gone from the file then, also if whoever
+    /// added the segment that tells of it was cut short.
     ///
     /// # Errors
     ///
@@ -37,7 +38,12 @@ impl Log {
             return Err(OpenError::NotFound { path }.into());
         }
         // Nothing of a file is touched before it is known that it is a replica.
-        Ok(Replica::look(LogPaths::new(path), true)?.end())
+        let replica = Replica::look(LogPaths::new(path), true)?;
+        if replica.is_purged()? {
+            return Ok(replica.end());
+        }
+        drop(replica);
+        Ok(Replica::open(path)?.end())
     }
 
     /// Adds the segment that comes next to a replica, which stays one. Every line is checked as
@@ -77,11 +83,7 @@ impl Replica {
             return Err(OpenError::NotFound { path }.into());
         }
         let replica = Self::look(paths, false)?;
-        let is_purged = replica
-            .snapshot()?
-            .row(RowTable::Meta, PURGE_ROW)?
-            .is_none();
-        if is_purged {
+        if replica.is_purged()? {
             return Ok(replica);
         }
         // Whoever was to do that was cut short.
@@ -116,6 +118,12 @@ impl Replica {
             head,
             digest: digest.and_then(|digest| digest.try_into().ok()),
         })
+    }
+
+    /// Whether nothing in it is covered by an erasure.
+    fn is_purged(&self) -> Result<bool, StorageError> {
+        let row = self.snapshot()?.row(RowTable::Meta, PURGE_ROW)?;
+        Ok(row.is_none())
     }
 
     fn snapshot(&self) -> Result<Snapshot, StorageError> {
@@ -212,4 +220,29 @@ impl Replica {
 fn open_db(disk: Arc<dyn Disk>) -> Result<Db, StorageError> {
     let silent: Arc<dyn Fn(f64) + Send + Sync> = Arc::new(|_| {});
     Db::open(disk, CACHE_BYTES, &silent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::{CreateOptions, OpenOptions};
+
+    /// Cut off between the two, a segment that tells of an erasure is there, and what that covers too.
+    #[test]
+    fn whoever_looks_at_a_replica_ends_what_was_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copy) = (folder.path().join("log"), folder.path().join("copy"));
+        let create = CreateOptions::default();
+        let log = Log::create(&path, &create, OpenOptions::default()).unwrap();
+        log.backup(&copy, &|_, _| {}).unwrap();
+        let begun = Replica::look(LogPaths::new(&copy), false).unwrap();
+        let row = Change::PutRow(RowTable::Meta, PURGE_ROW.to_vec(), Vec::new());
+        begun.db.commit(&[row], true).unwrap();
+        assert!(!begun.is_purged().unwrap());
+        let end = begun.end();
+        drop(begun);
+        assert_eq!(Log::replica_end(&copy).unwrap(), end);
+        let ended = Replica::look(LogPaths::new(&copy), true).unwrap();
+        assert!(ended.is_purged().unwrap());
+    }
 }

@@ -4,7 +4,7 @@ use super::super::line::{CheckpointLine, Lines};
 use super::super::load::{Admit, Filled, LoadReport, STEP, begin, make};
 use super::super::loader::{Before, Loader};
 use super::super::marks::Marks;
-use super::{LoadError, SEGMENT_ROW, SegmentSource, end_of, follows, take_events};
+use super::{LoadError, SEGMENT_ROW, SegmentSource, UnsignedTail, end_of, follows, take_events};
 use crate::engine::{Change, Db, RowTable};
 use crate::log::Log;
 use crate::open::Derived;
@@ -17,20 +17,22 @@ impl Log {
     /// of an export. Content that an erasure covers which a later segment tells of is left out.
     ///
     /// A checkpoint counts if a key signed it that the segments name; [`LoadReport::signed`] says how
-    /// many events the newest one covers. `progress` is told events done and all.
+    /// many events the newest one covers. `tail` says what becomes of those after it. `progress` is told
+    /// events done and all.
     ///
     /// # Errors
     ///
-    /// [`LoadError`] says which segment is wrong and why, or which one is missing; else as
-    /// [`load`](Self::load).
+    /// [`LoadError`] says which segment is wrong and why, or which one is missing;
+    /// [`LoadError::Unsigned`]; else as [`load`](Self::load).
     pub fn load_segments(
         source: &mut dyn SegmentSource,
         path: &Path,
+        tail: UnsignedTail,
         progress: &dyn Fn(u64, u64),
     ) -> Result<LoadReport, LoadError> {
         let mut ahead = None;
         make(path, &mut |db, admit| {
-            fill(db, source, &mut ahead, admit, progress)
+            fill(db, (&mut *source, tail), &mut ahead, admit, progress)
         })
     }
 }
@@ -39,7 +41,7 @@ impl Log {
 /// then, and it is to be done again.
 pub(in crate::export) fn fill(
     db: &Db,
-    source: &mut dyn SegmentSource,
+    (source, tail): (&mut dyn SegmentSource, UnsignedTail),
     ahead: &mut Option<Arc<History>>,
     admit: Admit<'_>,
     progress: &dyn Fn(u64, u64),
@@ -50,6 +52,7 @@ pub(in crate::export) fn fill(
     let mut derived = Some(Derived::new(db, &mut tree, &mut index));
     let mut last = None;
     let mut signed = 0;
+    let all = source.events();
     while let Some(input) = opened {
         let take = || {
             let mut lines = Lines::new(input.input);
@@ -68,15 +71,14 @@ pub(in crate::export) fn fill(
             };
             let each = |done: u64| {
                 if done.is_multiple_of(STEP) {
-                    progress(done, source.events().max(done));
+                    progress(done, all.max(done));
                 }
             };
             let digest = take_events(loader, &mut lines, &start, each)?;
             let head = loader.head(start.root, start.recorded_at_us, start.head_mac)?;
-            let mut taken = loader.take_marks();
+            let taken = loader.take_marks();
             taken.check(loader.history())?;
-            taken.follow(std::mem::take(&mut marks));
-            marks = taken;
+            marks.go_on(taken);
             let line = CheckpointLine {
                 checkpoint: start.checkpoint.clone(),
                 stored_us: start.stored_us,
@@ -96,6 +98,10 @@ pub(in crate::export) fn fill(
     if ahead.is_none() && marks.is_kept_covered(loader.history()) {
         *ahead = Some(Arc::new(loader.history().clone()));
         return Ok(Filled::Again);
+    }
+    if tail == UnsignedTail::Refused && signed < end.events {
+        let events = end.events;
+        return Err(LoadError::Unsigned { signed, events });
     }
     let (erased, withheld) = loader.absent();
     let digest = end.digest.unwrap_or_default().to_vec();

@@ -104,20 +104,47 @@ pub trait SegmentSource {
     fn events(&self) -> u64;
 }
 
+/// What becomes of the last events if no checkpoint covers them whose key the segments name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "there is no third way")]
+pub enum UnsignedTail {
+    /// Nothing is loaded: anybody may have written them.
+    #[default]
+    Refused,
+    /// They are loaded.
+    Taken,
+}
+
+/// A segment that was read by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentSpan {
+    /// Its first position.
+    pub from: u64,
+    /// SHA-256 of the segment before it, as it says.
+    pub former: Option<Digest32>,
+    /// What is there with it, as it says.
+    pub end: SegmentEnd,
+}
+
 /// Reads a segment by itself: that every byte is as it was written. Whether its events are those of
 /// the log is found where it is loaded.
 ///
 /// # Errors
 ///
 /// [`LoadError`] says which line is wrong.
-pub fn read_segment(input: impl BufRead) -> Result<(u64, SegmentEnd), LoadError> {
+pub fn read_segment(input: impl BufRead) -> Result<SegmentSpan, LoadError> {
     let mut lines = Lines::new(input);
     let start = lines.segment_start()?;
     for _ in start.from..start.to {
         lines.event()?;
     }
     let digest = lines.end()?;
-    Ok((start.from, end_of(&start, digest)))
+    Ok(SegmentSpan {
+        from: start.from,
+        former: start.former.map(|former| former.0),
+        end: end_of(&start, digest),
+    })
 }
 
 fn end_of(start: &SegmentStart, digest: Digest32) -> SegmentEnd {
