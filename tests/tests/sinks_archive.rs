@@ -12,8 +12,8 @@ use runstone::sinks::{
     SinkChange, SinkState,
 };
 use runstone::{
-    EpochStart, Erase, LoadReport, Log, OpenOptions, Query, Read, SinkConfig, UnsignedTail,
-    VerifyLevel, verify_file,
+    EpochStart, Erase, LoadReport, Log, OpenOptions, Query, SinkConfig, UnsignedTail, VerifyLevel,
+    verify_file,
 };
 use runstone_codec::LogId;
 use runstone_tests::command::Runstone;
@@ -72,9 +72,9 @@ fn run(site: &Site) {
     runner.stop();
 }
 
-/// What a replica says that is loaded from there, less what is recorded of sinks.
+/// What a replica says that is loaded from there.
 fn seen(site: &Site, folder: &Path) -> Vec<Seen> {
-    let (copy, mut open) = (site.path("copy"), OpenOptions::default());
+    let copy = site.path("copy");
     for name in ["copy", "copy.head"] {
         let _ = fs::remove_file(site.path(name));
     }
@@ -82,18 +82,7 @@ fn seen(site: &Site, folder: &Path) -> Vec<Seen> {
         return Vec::new();
     }
     load(folder, &copy).unwrap();
-    open.keys = Some(site.path("log.keys"));
-    let log = Log::open(&copy, open).unwrap();
-    let records = log.read(Read::new(Query::everything())).unwrap();
-    let records = records.map(Result::unwrap);
-    let records = records.filter(|record| !record.header.event_type.starts_with("sink."));
-    records
-        .map(|record| Seen {
-            position: record.position.get(),
-            is_duplicate: false,
-            line: format!("{:?}", record.payload),
-        })
-        .collect()
+    site.seen_in(&copy)
 }
 
 #[test]

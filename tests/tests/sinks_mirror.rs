@@ -2,10 +2,10 @@
 
 use runstone::sinks::{Destination, Kinds, MirrorConfig, SegmentsConfig, SinkState};
 use runstone::{
-    Erase, Log, NewEvent, OpenOptions, Payload, Query, Read, Runstone, SinkConfig, VerifyLevel,
+    Erase, NewEvent, OpenOptions, Payload, Query, Read, Runstone, SinkConfig, VerifyLevel,
     verify_file,
 };
-use runstone_tests::sinks::{CONTRACT_OF_PARTS, Made, SECRET, Seen, Site, until};
+use runstone_tests::sinks::{CONTRACT_OF_PARTS, Made, SECRET, Site, until};
 use runstone_tests::tamper::Outcome;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,29 +26,6 @@ fn run(site: &Site) {
     runner.stop();
 }
 
-fn open(site: &Site, path: &Path) -> Log {
-    let mut open = OpenOptions::default();
-    open.keys = Some(site.path("log.keys"));
-    Log::open(path, open).unwrap()
-}
-
-fn seen(site: &Site, path: &Path) -> Vec<Seen> {
-    if !path.exists() {
-        return Vec::new();
-    }
-    let log = open(site, path);
-    let records = log.read(Read::new(Query::everything())).unwrap();
-    let records = records.map(Result::unwrap);
-    let records = records.filter(|record| !record.header.event_type.starts_with("sink."));
-    records
-        .map(|record| Seen {
-            position: record.position.get(),
-            is_duplicate: false,
-            line: format!("{:?}", record.payload),
-        })
-        .collect()
-}
-
 #[test]
 fn it_keeps_the_contract() {
     for (property, check) in CONTRACT_OF_PARTS {
@@ -58,7 +35,13 @@ fn it_keeps_the_contract() {
             Made {
                 to: mirror(&path),
                 kinds: Kinds::new(),
-                seen: Box::new(move || seen(site, &path)),
+                seen: Box::new(move || {
+                    if path.exists() {
+                        site.seen_in(&path)
+                    } else {
+                        Vec::new()
+                    }
+                }),
             }
         });
     }
@@ -77,7 +60,7 @@ fn it_is_the_log_sealed_and_verifies() -> Outcome {
     let bytes = fs::read(&path)?;
     let planted = SECRET.as_bytes();
     assert!(!bytes.windows(planted.len()).any(|at| at == planted));
-    let copy = open(&site, &path);
+    let copy = site.copy(&path);
     assert_eq!(
         (copy.size(), copy.root()),
         (site.log().size(), site.log().root())
@@ -106,7 +89,7 @@ fn what_is_erased_goes_out_of_it() -> Outcome {
     site.log()
         .erase(&Erase::new(scope, "gdpr-17-1-b"), &|_, _| {})?;
     run(&site);
-    let copy = open(&site, &path);
+    let copy = site.copy(&path);
     assert_eq!(copy.root(), site.log().root());
     let contents = copy.read(Read::new(Query::stream("run-1")))?;
     let contents: Vec<_> = contents.map(|record| record.unwrap().payload).collect();
@@ -161,7 +144,7 @@ fn it_waits_for_whoever_reads_it() {
     site.append(5);
     site.add(&config(&path));
     run(&site);
-    let reading = open(&site, &path);
+    let reading = site.copy(&path);
     let size = reading.size();
     site.append(5);
     let runner = site.run(&Kinds::new());
@@ -174,5 +157,5 @@ fn it_waits_for_whoever_reads_it() {
     let target = site.log().durable_size();
     site.pass_until(120, || site.status("mirror").position >= target);
     runner.stop();
-    assert!(open(&site, &path).size() >= target);
+    assert!(site.copy(&path).size() >= target);
 }

@@ -219,9 +219,10 @@ pub(crate) fn load(session: &Session, file: &Path, unsigned: bool) -> Result<Exi
     let report = if file == Path::new("-") {
         Log::load(std::io::stdin().lock(), log, &progress)?
     } else if let Some(url) = archive_of(file)? {
-        let tail = match unsigned {
-            true => UnsignedTail::Taken,
-            false => UnsignedTail::Refused,
+        let tail = if unsigned {
+            UnsignedTail::Taken
+        } else {
+            UnsignedTail::Refused
         };
         Log::load_segments(&mut ArchivedLog::open(&url, None)?, log, tail, &progress)?
     } else {

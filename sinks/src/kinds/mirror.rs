@@ -25,13 +25,13 @@ impl Mirror {
     fn end(&self) -> Result<Known, Rejection> {
         let path = &self.config.path;
         if !path.exists() {
-            return match self.had {
-                false => Ok(Known::Nothing),
-                true => Err(Rejection::Unavailable(format!(
-                    "{} is gone: its folder may not be mounted; if it is to be made anew, remove the sink and add it again",
-                    path.display()
-                ))),
-            };
+            if !self.had {
+                return Ok(Known::Nothing);
+            }
+            return Err(Rejection::Unavailable(format!(
+                "{} is gone: its folder may not be mounted; if it is to be made anew, remove the sink and add it again",
+                path.display()
+            )));
         }
         let end = Log::replica_end(path).map_err(|error| rejection(path, &error))?;
         Ok(Known::Parts(end))

@@ -35,7 +35,7 @@ const MAX_EMPTY_PAGES: u32 = 100;
 /// The object of a log by which a store shows that it refuses to create what is there.
 const PROBE: &str = "created-once";
 /// How an answer is told that is no success.
-const STATUS: &str = "Server returned non-2xx status code: ";
+const STATUS: &str = "Server returned non-2xx status code";
 
 /// The one way to write the name of a place.
 ///
@@ -370,7 +370,7 @@ fn cause(error: &Error) -> String {
     }
     let said = cause.to_string();
     if let Some(status) = said.strip_prefix(STATUS) {
-        return format!("it answered {}", status.trim_end_matches([':', ' ']));
+        return format!("it answered {}", status.trim_matches([':', ' ']));
     }
     if is_told {
         return said;

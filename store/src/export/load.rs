@@ -189,19 +189,9 @@ pub(crate) fn load_into(
             return Err(not_as_signed(*size).into());
         }
     }
-    let (erased, withheld) = loader.absent();
-    loader.finish(&head)?;
+    let made = loader.report(head, start.size)?;
     progress(start.size, start.size);
-    let report = LoadReport {
-        log_id: start.log_id,
-        events: start.size,
-        bytes: 0,
-        root: start.root,
-        signed: start.size,
-        erased,
-        withheld,
-    };
-    Ok((report, head))
+    Ok(made)
 }
 
 /// The tables of a replica without events, and what is derived from them.

@@ -1,6 +1,7 @@
 //! Makes the tables of a log from lines of events.
 
 use super::line::{CheckpointLine, EventLine};
+use super::load::LoadReport;
 use super::marks::Marks;
 use super::{LoadError, SegmentEnd};
 use crate::chunk::{ChunkBuilder, Head, RawEvent};
@@ -110,11 +111,6 @@ impl<'a> Loader<'a> {
     /// Begins to count marks anew; answers those so far.
     pub(super) fn take_marks(&mut self) -> Marks {
         std::mem::take(&mut self.marks)
-    }
-
-    /// Events whose content was erased, and whose content was kept back, as they are read then.
-    pub(super) fn absent(&self) -> (u64, u64) {
-        (self.erased, self.withheld)
     }
 
     /// Takes the next event.
@@ -251,6 +247,22 @@ impl<'a> Loader<'a> {
     /// Writes this too, with what is written next.
     pub(super) fn put(&mut self, change: Change) {
         self.batch.push(change);
+    }
+
+    /// Writes what is left, and the head; answers what was loaded, of which a checkpoint covers `signed`
+    /// events.
+    pub(super) fn report(self, head: Head, signed: u64) -> Result<(LoadReport, Head), LoadError> {
+        let report = LoadReport {
+            log_id: self.log_id,
+            events: head.size,
+            bytes: 0,
+            root: head.root,
+            signed,
+            erased: self.erased,
+            withheld: self.withheld,
+        };
+        self.finish(&head)?;
+        Ok((report, head))
     }
 
     /// Writes what is left, and the head.

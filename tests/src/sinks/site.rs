@@ -1,11 +1,12 @@
 //! A log with sinks, and a clock that goes only when a test says so.
 
+use super::strange::Seen;
 use runstone::sinks::{
     Kinds, ManualTimer, RunOptions, Runner, SinkStatus, SystemTimer, Timer as _, sinks_folder,
 };
 use runstone::{Append, CreateOptions, Log, NewEvent, OpenOptions, Query, Read, SinkConfig, Sinks};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -113,6 +114,27 @@ impl Site {
             .filter(|record| !record.header.event_type.starts_with("sink."))
             .map(|record| record.position.get())
             .collect()
+    }
+
+    /// A copy of the log, with its keys.
+    pub fn copy(&self, path: &Path) -> Log {
+        let mut open = OpenOptions::default();
+        open.keys = Some(self.path(&format!("{}.keys", self.name)));
+        Log::open(path, open).unwrap()
+    }
+
+    /// What a copy says that a sink must have got.
+    pub fn seen_in(&self, path: &Path) -> Vec<Seen> {
+        let log = self.copy(path);
+        let records = log.read(Read::new(Query::everything())).unwrap();
+        let records = records.map(Result::unwrap);
+        let records = records.filter(|record| !record.header.event_type.starts_with("sink."));
+        let seen = records.map(|record| Seen {
+            position: record.position.get(),
+            is_duplicate: false,
+            line: format!("{:?}", record.payload),
+        });
+        seen.collect()
     }
 
     /// How often an event of this type is recorded of a sink.

@@ -225,7 +225,7 @@ fn open_db(disk: Arc<dyn Disk>) -> Result<Db, StorageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{CreateOptions, OpenOptions};
+    use crate::{CreateOptions, OpenOptions};
 
     /// Cut off between the two, a segment that tells of an erasure is there, and what that covers too.
     #[test]

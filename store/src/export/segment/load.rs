@@ -103,19 +103,9 @@ pub(in crate::export) fn fill(
         let events = end.events;
         return Err(LoadError::Unsigned { signed, events });
     }
-    let (erased, withheld) = loader.absent();
     let digest = end.digest.unwrap_or_default().to_vec();
     loader.put(Change::PutRow(RowTable::Meta, SEGMENT_ROW.to_vec(), digest));
-    loader.finish(&head)?;
+    let made = loader.report(head, signed)?;
     progress(end.events, end.events);
-    let report = LoadReport {
-        log_id: end.log_id,
-        events: end.events,
-        bytes: 0,
-        root: end.root,
-        signed,
-        erased,
-        withheld,
-    };
-    Ok(Filled::Done((report, head)))
+    Ok(Filled::Done(made))
 }
