@@ -415,7 +415,10 @@ impl Manager {
         });
         let plan = Plan {
             log: self.log.clone(),
-            factory: self.options.kinds.factory(&config, self.log.info().log_id),
+            factory: self
+                .options
+                .kinds
+                .factory(&config, self.log.info().log_id, row.added),
             config,
             added: row.added,
             from: row.from,
