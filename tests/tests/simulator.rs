@@ -69,6 +69,8 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.taken += tally.taken;
     total.drained += tally.drained;
     total.dead += tally.dead;
+    total.copied += tally.copied;
+    total.copied_again += tally.copied_again;
     total.cut += tally.cut;
     total.events += tally.events;
     for (code, count) in &tally.refused {

@@ -60,8 +60,8 @@ impl Kinds {
         self
     }
 
-    /// What makes a sink of a log that is configured so.
-    pub(crate) fn factory(&self, config: &SinkConfig, log: LogId) -> Factory {
+    /// What makes a sink of a log that is configured so: for a kind of one's own around one that is here.
+    pub fn factory(&self, config: &SinkConfig, log: LogId) -> Factory {
         tracing::debug!(%log, sink = config.name, "a sink begins");
         match &config.to {
             Destination::Jsonl(jsonl) => {

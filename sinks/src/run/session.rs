@@ -2,7 +2,7 @@
 
 mod parts;
 
-use super::lane::{Lane, Trouble};
+use super::lane::{Lane, Place, Trouble};
 use super::read::{Reader, Then};
 use crate::backoff::{Backoff, UNAUTHORISED_MOST, UNAUTHORISED_US};
 use crate::command::{Said, Sinks};
@@ -63,6 +63,7 @@ pub(super) struct Plan {
     pub(super) factory: Factory,
     pub(super) timer: Arc<dyn Timer>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) place: Place,
     /// Whether parts of the log are given as soon as there are any.
     pub(super) at_once: bool,
     pub(super) orders: watch::Receiver<Order>,
@@ -108,6 +109,7 @@ impl Session {
                     let mut orders = plan.orders.clone();
                     let late = plan.timer.now_us().saturating_add(SAY_US);
                     tokio::select! {
+                        biased;
                         _ = orders.wait_for(|order| !order.runs) => return Ended::Told,
                         () = plan.timer.until(late) => {}
                     }
@@ -155,7 +157,7 @@ impl Session {
         }
     }
 
-    /// Its files, and its thread.
+    /// Its files, and its lane.
     fn start(plan: &Plan) -> io::Result<(Cursor, Vec<Parked>, usize, Lane)> {
         let files = &plan.files;
         let log = plan.log.info().log_id;
@@ -170,6 +172,7 @@ impl Session {
         };
         let (parked, failures) = (files.parked()?, files.failures()?.len());
         let lane = Lane::start(
+            plan.place,
             &plan.config,
             Arc::clone(&plan.factory),
             Arc::clone(&plan.timer),
