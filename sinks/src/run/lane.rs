@@ -64,17 +64,6 @@ impl Trouble {
             Self::Ahead => (AHEAD, "the destination has events that this log has not"),
         }
     }
-
-    /// Whether it may have taken what it was given all the same.
-    pub(super) fn is_open(&self) -> bool {
-        !matches!(
-            self,
-            Self::Ahead
-                | Self::Rejected(
-                    Rejection::Refused(_) | Rejection::Unauthorised(_) | Rejection::Unusable(_)
-                )
-        )
-    }
 }
 
 /// A sink at its place.
@@ -85,7 +74,7 @@ pub(super) struct Lane {
 
 enum At {
     Thread(Thread),
-    Here(Here),
+    Here(Box<Here>),
 }
 
 /// How long it may take.
@@ -118,7 +107,7 @@ impl Lane {
         Ok(Self {
             at: match place {
                 Place::Threads => At::Thread(Thread::start(config, factory)?),
-                Place::Here => At::Here(Here::new(config, factory)),
+                Place::Here => At::Here(Box::new(Here::new(config, factory))),
             },
             time: Time { timer, limit_us },
         })

@@ -139,8 +139,7 @@ impl Runner {
     /// this one already.
     pub fn start(log: &Log, folder: &Path, options: RunOptions) -> Result<Self, SinkError> {
         let (progress, seen) = watch::channel(BTreeMap::new());
-        let made = Manager::new(log, folder, options, Place::Threads, progress)?;
-        let (mut manager, following, known) = made;
+        let (mut manager, known) = Manager::new(log, folder, options, Place::Threads, progress)?;
         let io = |error: std::io::Error| SinkError::files(&error);
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -157,7 +156,7 @@ impl Runner {
                 runtime.block_on(async {
                     manager.reconcile(&known);
                     let _ = ready.send(());
-                    manager.manage(following, stopped.notified()).await;
+                    manager.manage(stopped.notified()).await;
                     // Whoever does not come back by then is left: it holds nothing of the log.
                     let _ = timeout(manager.options.stop_time, manager.tasks.ended()).await;
                     manager.tasks.shutdown().await;
@@ -235,10 +234,9 @@ pub async fn drive(
     stop: impl Future<Output = ()>,
 ) -> Result<(), SinkError> {
     let (progress, _) = watch::channel(BTreeMap::new());
-    let (mut manager, following, known) =
-        Manager::new(log, folder, options, Place::Here, progress)?;
+    let (mut manager, known) = Manager::new(log, folder, options, Place::Here, progress)?;
     manager.reconcile(&known);
-    manager.manage(following, stop).await;
+    manager.manage(stop).await;
     manager.tasks.ended().await;
     Ok(())
 }
@@ -252,6 +250,8 @@ struct Running {
 /// Begins and ends sessions as the log says.
 struct Manager {
     log: Log,
+    /// What is recorded of sinks.
+    following: Subscription,
     folder: PathBuf,
     options: RunOptions,
     place: Place,
@@ -265,14 +265,14 @@ struct Manager {
 }
 
 impl Manager {
-    /// One, what it follows, and the sinks that there are.
+    /// One, and the sinks that there are.
     fn new(
         log: &Log,
         folder: &Path,
         options: RunOptions,
         place: Place,
         progress: Progress,
-    ) -> Result<(Self, Subscription, Vec<(String, SinkRow)>), SinkError> {
+    ) -> Result<(Self, Vec<(String, SinkRow)>), SinkError> {
         if log.is_attached() {
             return Err(SinkError::NoFolder);
         }
@@ -288,6 +288,7 @@ impl Manager {
         Files::remove_others(folder, &names).map_err(io)?;
         let manager = Self {
             log,
+            following,
             folder: folder.to_owned(),
             options,
             place,
@@ -297,11 +298,11 @@ impl Manager {
             tasks: Tasks::new(place),
             _claim: claim,
         };
-        Ok((manager, following, known))
+        Ok((manager, known))
     }
 
     /// Does as the log says until it is closed or told to stop; then every session is told to end.
-    async fn manage(&mut self, mut following: Subscription, stop: impl Future<Output = ()>) {
+    async fn manage(&mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
             let again = self.resting.values().min().copied();
@@ -312,7 +313,7 @@ impl Manager {
                     self.ended(&name, ended);
                     self.look();
                 }
-                told = following.next() => {
+                told = self.following.next() => {
                     if told.is_none() {
                         break;
                     }

@@ -170,7 +170,13 @@ impl Session {
             files.keep_cursor(&new)?;
             new
         };
-        let (parked, failures) = (files.parked()?, files.failures()?.len());
+        let (mut parked, failures) = (files.parked()?, files.failures()?.len());
+        let listed = parked.len();
+        // What was being parked when the process ended was not passed over: it comes in its turn.
+        parked.retain(|parked| parked.position < cursor.next);
+        if parked.len() < listed {
+            files.keep_parked(&parked)?;
+        }
         let lane = Lane::start(
             plan.place,
             &plan.config,
@@ -271,9 +277,6 @@ impl Session {
                             let position = last.map_or(self.cursor.next, Position::get);
                             self.park(position, trouble.told(), refusals).await?;
                             break;
-                        }
-                        if trouble.is_open() {
-                            doubt(&mut batch);
                         }
                         self.failed(trouble.told(), Some(&trouble)).await?;
                     }
@@ -521,9 +524,4 @@ fn id_at(log: &Log, position: u64) -> Result<Option<Uuid>, ReadError> {
     let read = Read::new(Query::everything()).from(position).to(position);
     let found = log.read(read.without_payloads())?.next().transpose()?;
     Ok(found.map(|event| event.header.event_id))
-}
-
-/// All of it may be there already.
-fn doubt(batch: &mut Arc<Batch>) {
-    Arc::make_mut(batch).doubt_before(u64::MAX);
 }

@@ -69,6 +69,25 @@ pub(super) struct Standing {
     pub(super) since: u64,
 }
 
+/// Where the sink of a destination was added, if it ever was.
+fn added(number: usize, records: &[Record]) -> Option<u64> {
+    let mut added = records
+        .iter()
+        .filter(|record| record.header.event_type == "sink.added");
+    let of = added.find(|record| number_of(record) == number);
+    of.map(|record| record.position.get())
+}
+
+/// The number of the destination of a sink that is added.
+fn number_of(record: &Record) -> usize {
+    let Payload::Open(content) = &record.payload else {
+        panic!("what was added: {record:?}");
+    };
+    let content: Value = serde_json::from_slice(content).unwrap();
+    let kind = content["config"]["to"]["custom"]["kind"].as_str().unwrap();
+    kind.strip_prefix("shelf-").unwrap().parse().unwrap()
+}
+
 /// How every sink stands.
 pub(super) fn standings(records: &[Record]) -> BTreeMap<String, Standing> {
     let mut all: BTreeMap<String, Standing> = BTreeMap::new();
@@ -90,14 +109,9 @@ pub(super) fn standings(records: &[Record]) -> BTreeMap<String, Standing> {
         let event_type = header.event_type.as_str();
         let state = match event_type {
             "sink.added" => {
-                let Payload::Open(content) = &record.payload else {
-                    panic!("what was added at {at}: {:?}", record.payload);
-                };
-                let content: Value = serde_json::from_slice(content).unwrap();
-                let kind = content["config"]["to"]["custom"]["kind"].as_str().unwrap();
                 let standing = Standing {
                     added: at,
-                    number: kind.strip_prefix("shelf-").unwrap().parse().unwrap(),
+                    number: number_of(record),
                     state: State::Running,
                     since: at,
                 };
@@ -136,8 +150,6 @@ pub(super) struct Copy {
     /// Whether a member of content is named.
     pub(super) has_content: bool,
     pub(super) tries: u64,
-    /// Position of `sink.added`, once it was seen.
-    added: Option<u64>,
     /// What it has is of a log that was lost.
     pub(super) is_over: bool,
     /// How much of what the destination has was looked at.
@@ -159,7 +171,6 @@ impl Copy {
             start: config.from,
             has_content: !config.fields.is_empty(),
             tries: config.tries,
-            added: None,
             is_over: false,
             looked_at: 0,
             met: BTreeSet::new(),
@@ -191,7 +202,13 @@ impl Copy {
     }
 
     /// Looks at what has come since.
-    pub(super) fn follow(&mut self, standing: Option<&Standing>, records: &[Record], files: &Path) {
+    pub(super) fn follow(
+        &mut self,
+        number: usize,
+        standing: Option<&Standing>,
+        records: &[Record],
+        files: &Path,
+    ) {
         self.shelf.check();
         let taken = self.shelf.taken(self.looked_at);
         self.looked_at += taken.len();
@@ -199,8 +216,7 @@ impl Copy {
             assert!(taken.is_empty(), "{} got more: {taken:?}", self.name);
             return;
         }
-        self.added = standing.map(|standing| standing.added).or(self.added);
-        let Some(added) = self.added else {
+        let Some(added) = added(number, records) else {
             assert!(taken.is_empty(), "{} was not added: {taken:?}", self.name);
             return;
         };
@@ -301,7 +317,7 @@ impl Copy {
             }
             let tells = self.shelf.tells != Tells::Nothing;
             assert!(
-                !(tells && seen.is_duplicate),
+                !(tells && seen.is_duplicate) || was_refused(position),
                 "{name}: {position} is marked, and its destination was asked"
             );
             self.highest = Some(position);

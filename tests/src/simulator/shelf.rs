@@ -41,6 +41,9 @@ pub(super) enum Mood {
     Broken,
 }
 
+/// Refusals of credentials after which nothing more comes.
+const UNAUTHORISED_MOST: u32 = 5;
+
 /// How a delivery ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -73,6 +76,8 @@ struct State {
     offered: BTreeSet<u64>,
     /// How often each event was refused for itself, alone.
     refusals: BTreeMap<u64, u64>,
+    /// How often in a row it said that it is of no use to ask again, as long as nobody resumed the sink.
+    stops: u32,
     /// What should not have come.
     wrong: Vec<String>,
 }
@@ -86,6 +91,7 @@ impl Shelf {
             last: None,
             offered: BTreeSet::new(),
             refusals: BTreeMap::new(),
+            stops: 0,
             wrong: Vec::new(),
         };
         Self {
@@ -101,6 +107,12 @@ impl Shelf {
 
     pub(super) fn behave(&self, mood: Mood) {
         self.lock().mood = mood;
+        self.resume();
+    }
+
+    /// The sink is run anew, or resumed: it may ask again.
+    pub(super) fn resume(&self) {
+        self.lock().stops = 0;
     }
 
     /// What it has, in the order in which it came, without so many.
@@ -163,6 +175,15 @@ impl Shelf {
             if self.tells != Tells::Nothing && has && !event.is_duplicate() {
                 state.wrong.push(format!("{position} is given again"));
             }
+        }
+        let most = match state.mood {
+            Mood::Denies => UNAUTHORISED_MOST,
+            Mood::Broken => 1,
+            _ => 0,
+        };
+        state.stops += u32::from(most > 0);
+        if state.stops > most {
+            state.wrong.push("asked again".to_owned());
         }
         match state.mood {
             Mood::Calm => (events.len(), End::Taken),

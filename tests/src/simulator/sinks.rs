@@ -183,6 +183,10 @@ impl Simulation {
         let log = self.log().clone();
         let answer = Sinks::new(&log).change_blocking(name, change);
         self.say(|| format!("  {change:?} {name}: {answer:?}"));
+        if change == SinkChange::Resume {
+            let named = self.copies.all.iter().filter(|copy| copy.name == name);
+            named.for_each(|copy| copy.shelf.resume());
+        }
         self.tell(answer, |standing| standing.is_none(), name, event_type);
     }
 
@@ -342,7 +346,7 @@ impl Simulation {
         let (files, all) = (self.copies.files(), standings(&records));
         for (number, copy) in self.copies.all.iter_mut().enumerate() {
             let standing = copy.standing(number, &all).cloned();
-            copy.follow(standing.as_ref(), &records, &files);
+            copy.follow(number, standing.as_ref(), &records, &files);
         }
     }
 

@@ -128,11 +128,11 @@ impl Session {
     async fn give_part(&mut self, pace: Pace, after: Option<SegmentEnd>) -> Result<bool, Ended> {
         let (log, query) = (self.plan.log.clone(), self.plan.config.query.clone());
         let size = log.durable_size();
-        let make = move || next_part(&log, query, after, pace);
+        let next = move || next_part(&log, query, after, pace);
         let made = match self.plan.place {
             // If it is not made, the runtime ends.
-            Place::Threads => spawn_blocking(make).await.map_err(|_| Ended::Told)?,
-            Place::Here => make(),
+            Place::Threads => spawn_blocking(next).await.map_err(|_| Ended::Told)?,
+            Place::Here => next(),
         };
         let part = match made {
             Ok(Some(part)) => part,
