@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::task::yield_now;
 use uuid::Uuid;
@@ -78,6 +79,8 @@ struct State {
     refusals: BTreeMap<u64, u64>,
     /// How often in a row it said that it is of no use to ask again, as long as nobody resumed the sink.
     stops: u32,
+    /// How many deliveries may still come, once it was paused or removed.
+    left: Option<u32>,
     /// What should not have come.
     wrong: Vec<String>,
 }
@@ -92,6 +95,7 @@ impl Shelf {
             offered: BTreeSet::new(),
             refusals: BTreeMap::new(),
             stops: 0,
+            left: None,
             wrong: Vec::new(),
         };
         Self {
@@ -112,7 +116,13 @@ impl Shelf {
 
     /// The sink is run anew, or resumed: it may ask again.
     pub(super) fn resume(&self) {
-        self.lock().stops = 0;
+        let mut state = self.lock();
+        (state.stops, state.left) = (0, None);
+    }
+
+    /// The sink is paused or removed: what is under way may come, and what is begun before that is heard.
+    pub(super) fn pause(&self) {
+        self.lock().left.get_or_insert(2);
     }
 
     /// What it has, in the order in which it came, without so many.
@@ -175,6 +185,11 @@ impl Shelf {
             if self.tells != Tells::Nothing && has && !event.is_duplicate() {
                 state.wrong.push(format!("{position} is given again"));
             }
+        }
+        match &mut state.left {
+            Some(0) => state.wrong.push("it was told to end".to_owned()),
+            Some(left) => *left -= 1,
+            None => {}
         }
         let most = match state.mood {
             Mood::Denies => UNAUTHORISED_MOST,
@@ -257,6 +272,8 @@ impl Shelf {
 pub(super) struct Around {
     pub(super) machine: Machine,
     pub(super) log: Log,
+    /// Deliveries so far.
+    pub(super) deliveries: Arc<AtomicUsize>,
 }
 
 impl Around {
@@ -317,6 +334,7 @@ impl Sink for Shelved {
     fn deliver<'a>(&'a mut self, batch: &'a Batch) -> Delivery<'a> {
         Box::pin(async move {
             self.around.unless_down().await;
+            self.around.deliveries.fetch_add(1, Ordering::SeqCst);
             let (takes, end) = self.shelf.meets(batch, self.around.log.durable_size());
             if takes > 0 {
                 if let Some(lines) = &mut self.lines {

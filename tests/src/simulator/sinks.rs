@@ -16,7 +16,7 @@ use std::future::poll_fn;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use tempfile::TempDir;
 
@@ -77,8 +77,8 @@ impl Wake for Woken {
 struct Drive {
     /// Things that happen meanwhile; `None`: nothing does, and it ends when there is no more to do.
     happenings: Option<usize>,
-    /// The process ends in this turn.
-    halts_at: Option<usize>,
+    /// The process ends so many turns after so many deliveries.
+    halts_at: Option<(usize, usize)>,
 }
 
 /// How that ended.
@@ -183,9 +183,12 @@ impl Simulation {
         let log = self.log().clone();
         let answer = Sinks::new(&log).change_blocking(name, change);
         self.say(|| format!("  {change:?} {name}: {answer:?}"));
-        if change == SinkChange::Resume {
-            let named = self.copies.all.iter().filter(|copy| copy.name == name);
-            named.for_each(|copy| copy.shelf.resume());
+        for copy in self.copies.all.iter().filter(|copy| copy.name == name) {
+            match change {
+                SinkChange::Resume => copy.shelf.resume(),
+                SinkChange::Pause | SinkChange::Remove if answer.is_ok() => copy.shelf.pause(),
+                _ => {}
+            }
         }
         self.tell(answer, |standing| standing.is_none(), name, event_type);
     }
@@ -278,7 +281,7 @@ impl Simulation {
         let halts = self.numbers.below(3) == 0;
         let drive = Drive {
             happenings: Some(self.numbers.below(16)),
-            halts_at: halts.then(|| 1 + self.numbers.below(60)),
+            halts_at: halts.then(|| (self.numbers.below(16), 1 + self.numbers.below(6))),
         };
         let log = self.log().clone();
         if self.drive(&log, drive)? == Driven::Halted {
@@ -395,9 +398,11 @@ impl Simulation {
 
     fn drive_each(&mut self, log: &Log, files: &Path, how: Drive) -> Outcome<Driven> {
         let timer = ManualTimer::default();
+        let deliveries = Arc::new(AtomicUsize::new(0));
         let around = Around {
             machine: self.machine.clone(),
             log: log.clone(),
+            deliveries: Arc::clone(&deliveries),
         };
         let shelves = self.copies.all.iter().map(|copy| &copy.shelf);
         let mut options = RunOptions::new(kinds(shelves, &around));
@@ -417,8 +422,15 @@ impl Simulation {
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
         let mut left = how.happenings;
-        for turn in 1..=MOST_TURNS {
-            let halts = how.halts_at == Some(turn);
+        let mut halts_at = how.halts_at;
+        for _ in 0..MOST_TURNS {
+            let halts = match &mut halts_at {
+                Some((many, turns)) if deliveries.load(Ordering::SeqCst) >= *many => {
+                    *turns -= 1;
+                    *turns == 0
+                }
+                _ => false,
+            };
             let before = halts.then(|| self.kept(files)).transpose()?;
             if let Poll::Ready(ended) = driven.as_mut().poll(&mut context) {
                 assert!(ended.is_ok() || self.is_excused(), "{ended:?}");
