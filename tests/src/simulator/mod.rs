@@ -10,6 +10,7 @@
 
 mod calls;
 mod copies;
+mod drive;
 mod evidence;
 mod machine;
 mod model;
