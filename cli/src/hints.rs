@@ -48,6 +48,10 @@ fn own(code: &str) -> Hints {
         "line_too_long" => &["--max-line-bytes N allows longer lines"],
         "file_not_found" => &["check the path"],
         "file_exists" => &["choose another path; nothing was overwritten"],
+        "demo_folder" => &["--dir names a folder that is empty or not there yet"],
+        "demo_failed" => {
+            &["this is a fault of runstone, not yours: please report it with what was printed"]
+        }
         "not_a_file" => &["name a file, or - for stdin"],
         "not_an_export" => &[
             "name a file that runstone export wrote without --open",

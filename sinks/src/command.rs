@@ -57,6 +57,8 @@ pub(crate) enum Said {
         code: String,
         next: u64,
     },
+    /// Its credentials are others than those that were refused.
+    Renewed,
 }
 
 /// What a decision comes to.
@@ -276,6 +278,7 @@ impl Sinks {
             Said::Recovered { .. } => draft(name, &SinkRecovered {}),
             Said::Parked { .. } => draft(name, &SinkParked {}),
             Said::Stopped { .. } => draft(name, &SinkStopped {}),
+            Said::Renewed => draft(name, &SinkResumed {}),
         }?;
         let key = name.to_owned();
         let decide = move |context: &mut DecideContext<'_>| {
@@ -316,6 +319,7 @@ fn to_say(row: &SinkRow, said: &Said, now_us: u64) -> Option<Control> {
         } => Some(why(code, *position).u64(control::COUNT, *parked)),
         Said::Stopped { .. } if row.state != SinkState::Running => None,
         Said::Stopped { code, next } => Some(why(code, *next)),
+        Said::Renewed => row.is_unauthorised().then_some(control),
     }
 }
 

@@ -57,6 +57,9 @@ pub(crate) struct Cursor {
     pub(crate) rate_milli: u64,
     /// Whether its last failure is newer than the last thing that it took.
     pub(crate) is_failing: bool,
+    /// The mark of the credentials with which it was made last, if it has any.
+    #[serde(default)]
+    pub(crate) secrets: Option<u16>,
 }
 
 impl Cursor {
@@ -74,6 +77,7 @@ impl Cursor {
             accepted_at_us: None,
             rate_milli: 0,
             is_failing: false,
+            secrets: None,
         }
     }
 }

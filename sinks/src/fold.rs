@@ -23,6 +23,8 @@ const EPOCH_STARTED: &str = "log.epoch_started";
 pub(crate) const EPOCH: &str = "epoch";
 /// Why a sink stands still whose destination, or whose cursor, knows events that the log has not.
 pub(crate) const AHEAD: &str = "ahead";
+/// Why a sink stands still whose credentials were refused; it goes on when they change.
+pub(crate) const UNAUTHORISED: &str = "unauthorised";
 /// Why a sink stands still whose files in `LOG.sinks/` cannot be understood.
 pub(crate) const UNREADABLE_FILES: &str = "unreadable_files";
 
@@ -102,11 +104,17 @@ impl SinkRow {
         serde_json::from_slice(row).map_err(|error| FoldError::Row(error.to_string()))
     }
 
+    /// Whether it stands still because its credentials were refused.
+    pub(crate) fn is_unauthorised(&self) -> bool {
+        self.state == SinkState::Stopped && self.why.as_deref() == Some(UNAUTHORISED)
+    }
+
     /// The row as it stands in an epoch that began at this position. What ran in the one before may
     /// run there still: two copies of a log must not both give to one destination, and what a copy
     /// says that came from elsewhere is not run before somebody has looked at it.
     pub(crate) fn in_epoch(mut self, epoch: Option<u64>) -> Self {
-        if self.state == SinkState::Running && epoch.is_some_and(|epoch| self.since < epoch) {
+        let goes_on = self.state == SinkState::Running || self.is_unauthorised();
+        if goes_on && epoch.is_some_and(|epoch| self.since < epoch) {
             self.state = SinkState::Stopped;
             self.why = Some(EPOCH.to_owned());
         }

@@ -6,7 +6,7 @@
 use crate::view;
 use runstone_codec::control::Control;
 use runstone_projections::events::control;
-use runstone_store::{Item, Log, Query, Read, ReadError, Record};
+use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
 use std::collections::BTreeMap;
 
 /// Most runs whose beginning is remembered.
@@ -90,10 +90,20 @@ impl Origins {
             Some(Ended::Model) | None => None,
         };
         let within = look.within(began.as_ref())?;
-        let began = began.map(|mut began| {
-            began.payload = view::scoped(began.payload, fields);
-            began
-        });
+        let began = began
+            .map(|mut began| {
+                // What cannot be had now may be had later, and is to be told the same then.
+                if let Payload::Unavailable(message) = began.payload {
+                    return Err(ReadError::Keys {
+                        position: began.position.get(),
+                        code: "unavailable",
+                        message,
+                    });
+                }
+                began.payload = view::scoped(began.payload, fields);
+                Ok(began)
+            })
+            .transpose()?;
         Ok(Origin {
             is_run,
             began,

@@ -17,12 +17,13 @@ pub enum SecretSource {
 }
 
 #[cfg(feature = "client")]
-pub(crate) use read::Secret;
+pub(crate) use read::{Secret, mark};
 
 #[cfg(feature = "client")]
 mod read {
     use super::SecretSource;
     use crate::sink::Rejection;
+    use sha2::{Digest as _, Sha256};
     use std::fmt;
     use std::fs::{self, File};
     use std::io::Read as _;
@@ -88,6 +89,25 @@ mod read {
             }
             Ok(Secret::new(bytes))
         }
+    }
+
+    /// What secrets are, in two bytes: enough to see that one was changed, too little to find out what
+    /// it is. `None`: there are none, or one cannot be read.
+    pub(crate) fn mark(sources: &[SecretSource], salt: &[u8]) -> Option<u16> {
+        let mut sum = Sha256::new_with_prefix(salt);
+        for source in sources {
+            match (source.read(), source) {
+                (Ok(secret), _) => {
+                    sum.update((secret.bytes().len() as u64).to_le_bytes());
+                    sum.update(secret.bytes());
+                }
+                (Err(_), SecretSource::Env(_)) => sum.update(u64::MAX.to_le_bytes()),
+                (Err(_), SecretSource::File(_)) => return None,
+            }
+        }
+        let sum: [u8; 32] = sum.finalize().into();
+        let [low, high, ..] = sum;
+        (!sources.is_empty()).then_some(u16::from_le_bytes([low, high]))
     }
 
     impl fmt::Display for SecretSource {
@@ -157,6 +177,25 @@ mod read {
                 let (_folder, source) = file(content, 0o600);
                 assert_eq!(source.read().unwrap().bytes(), secret);
             }
+        }
+
+        #[test]
+        fn a_secret_that_changes_has_another_mark() {
+            let (_folder, source) = file(b"one", 0o600);
+            let SecretSource::File(path) = &source else {
+                unreachable!()
+            };
+            let none = SecretSource::Env("RUNSTONE_NO_SUCH_VARIABLE".to_owned());
+            let sources = [none, source.clone()];
+            let first = mark(&sources, b"salt");
+            assert!(first.is_some());
+            assert_eq!(mark(&sources, b"salt"), first);
+            assert_ne!(mark(&sources, b"other"), first);
+            fs::write(path, b"two").unwrap();
+            assert_ne!(mark(&sources, b"salt"), first);
+            fs::remove_file(path).unwrap();
+            assert_eq!(mark(&sources, b"salt"), None);
+            assert_eq!(mark(&[], b"salt"), None);
         }
 
         #[test]

@@ -209,7 +209,19 @@ impl Event {
 
     /// How many bytes it takes, about.
     pub(crate) fn weight(&self) -> usize {
-        let content = self.record.payload.bytes().map_or(0, <[u8]>::len);
-        512_usize.saturating_add(content)
+        let of = |record: &Record| 512 + record.payload.bytes().map_or(0, <[u8]>::len);
+        of(&self.record).saturating_add(self.began().map_or(0, of))
+    }
+
+    /// What began what it ends, if the sink is told that.
+    #[cfg(feature = "otlp")]
+    fn began(&self) -> Option<&Record> {
+        self.origin()?.began.as_ref()
+    }
+
+    #[cfg(not(feature = "otlp"))]
+    #[expect(clippy::unused_self, reason = "what a feature adds is its own")]
+    fn began(&self) -> Option<&Record> {
+        None
     }
 }

@@ -4,7 +4,7 @@ use crate::config::SinkConfig;
 use crate::error::SinkError;
 use crate::events::SinkAdded;
 use crate::files::{Cursor, Failure, Files};
-use crate::fold::{AHEAD, EPOCH, FOLD, SinkRow, SinkState, UNREADABLE_FILES};
+use crate::fold::{AHEAD, EPOCH, FOLD, SinkRow, SinkState, UNAUTHORISED, UNREADABLE_FILES};
 use runstone_codec::{Position, Upcasters};
 use runstone_store::{Log, Read, ReadError};
 use schemars::JsonSchema;
@@ -60,8 +60,8 @@ impl SinkStatus {
     pub fn advice(&self) -> Option<String> {
         let name = &self.config.name;
         match (self.state, self.why.as_deref()) {
-            (SinkState::Stopped, Some("unauthorised")) => Some(format!(
-                "sink `{name}` stopped: its credentials were refused 5 times in a row; renew them, then runstone sink resume {name}"
+            (SinkState::Stopped, Some(UNAUTHORISED)) => Some(format!(
+                "sink `{name}` stopped: its credentials were refused 5 times in a row; renew them, and it goes on within a minute, or at once with runstone sink resume {name}"
             )),
             (SinkState::Stopped, Some("too_many_parked")) => Some(format!(
                 "sink `{name}` stopped: it refuses every event; see why with runstone sink status {name} --parked, then runstone sink resume {name}"

@@ -397,6 +397,8 @@ fn otlp_goes_where_the_environment_says_and_its_headers_are_named() {
         (&json!("http://127.0.0.1:1"), json!(7))
     );
     assert_eq!(three["headers"], json!({"a": {"env": "B"}}));
+    // Those of the environment are for the endpoint of the environment.
+    assert_eq!(three["header_list"], json!(null));
     for (name, value) in [("PROTOCOL", "grpc"), ("TIMEOUT", "soon")] {
         let refused = add(&["four", "--otlp"], &[(name, value)]);
         assert_eq!((refused.0, refused.2.as_str()), (2, "usage"), "{name}");

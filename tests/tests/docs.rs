@@ -20,7 +20,28 @@ fn pages() -> Outcome<Vec<PathBuf>> {
             }
         }
     }
+    // The command says of itself what stands there.
+    pages.retain(|page| !page.ends_with("docs/CLI.md"));
     Ok(pages)
+}
+
+#[test]
+fn the_reference_is_what_the_command_says_of_itself() -> Outcome {
+    let output = Command::new(binary())
+        .args(["man", "--markdown"])
+        .output()?;
+    let said = String::from_utf8(output.stdout)?;
+    let page = std::fs::read_to_string(workspace().join("docs/CLI.md"))?;
+    let differs = said
+        .lines()
+        .zip(page.lines())
+        .position(|(said, page)| said != page);
+    assert!(
+        said == page,
+        "docs/CLI.md is out of date, at line {:?}; make it anew with: cargo run -p runstone-cli -- man --markdown > docs/CLI.md",
+        differs.map(|line| line + 1)
+    );
+    Ok(())
 }
 
 /// The commands of a page, without `runstone`: in lines of their own and within text.

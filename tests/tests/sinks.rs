@@ -11,6 +11,7 @@ use runstone_tests::sinks::{CONTRACT, Made, Make, Memory, Site, lines, until};
 use serde_json::json;
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longest wait that is passed: less than what a delivery has, so that none is cut short.
 const REST_S: u64 = 300;
@@ -435,6 +436,28 @@ fn one_that_gets_nothing_of_a_busy_log_keeps_how_far_it_looked() {
         site.timer.advance(200_000);
     }
     assert_ne!(fs::read(&cursor).unwrap(), before);
+    runner.stop();
+}
+
+/// Two commits that come within the time that it waits are one delivery.
+#[test]
+fn one_that_keeps_up_takes_what_comes_meanwhile_at_once() {
+    let site = Site::default();
+    let (timer, memory) = (timer(&site), Memory::new());
+    let kinds = memory.kinds(Kinds::new(), "m-", &timer);
+    site.add(&custom("memory", "m-memory"));
+    let options = RunOptions::new(kinds).timer(timer);
+    let options = options.linger(Duration::from_secs(1));
+    let runner = Runner::start(site.log(), &site.files(), options).unwrap();
+    memory.wait_until(|kept| kept.seen.len() == 1);
+    for _ in 0..2 {
+        site.append(1);
+        assert_eq!(memory.with(|kept| kept.calls.len()), 1);
+    }
+    site.pass_until(1, || memory.with(|kept| kept.seen.len()) == 3);
+    let calls = memory.with(|kept| kept.calls.clone());
+    assert_eq!(calls[1] - calls[0], 1_000_000);
+    assert_eq!(calls.len(), 2);
     runner.stop();
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Reply, Seen, Store, runstone};
 use crate::event::Request;
-use ::runstone::attach::line::write_record;
+use ::runstone::store::line::write_record;
 use ::runstone::{Query, Read, Runstone};
 use anyhow::{Context as _, Result, ensure};
 use std::io::{BufRead as _, BufReader, Write as _, sink};

@@ -1,5 +1,6 @@
 //! The stores that are compared: each in this process, durable, given the same events.
 
+mod fanned;
 mod fjall;
 mod followed;
 mod grouped;
@@ -97,6 +98,8 @@ pub(crate) enum Need {
     Append,
     /// The same, with and without somebody who follows.
     Follow,
+    /// The same, with and without sinks.
+    Sinks,
     /// Conditions on tags.
     Condition,
     /// Conditions on a type alone.
@@ -160,11 +163,12 @@ const WHOLE: &[Need] = &[
     Need::Read,
     Need::Receipt,
     Need::Follow,
+    Need::Sinks,
     Need::Travel,
 ];
 
 /// Every contender, in the order of the table.
-pub(crate) const CONTENDERS: [Contender; 11] = [
+pub(crate) const CONTENDERS: [Contender; 13] = [
     Contender {
         name: "raw",
         needs: APPEND,
@@ -229,6 +233,18 @@ pub(crate) const CONTENDERS: [Contender; 11] = [
         name: "runstone-followed",
         needs: &[Need::Follow],
         open: followed::open,
+        compact: runstone::compact,
+    },
+    Contender {
+        name: "runstone-hung",
+        needs: &[Need::Sinks],
+        open: fanned::hung,
+        compact: runstone::compact,
+    },
+    Contender {
+        name: "runstone-beset",
+        needs: &[Need::Sinks],
+        open: fanned::beset,
         compact: runstone::compact,
     },
 ];

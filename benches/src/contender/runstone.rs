@@ -24,9 +24,13 @@ pub(super) fn path(folder: &Path) -> PathBuf {
 }
 
 pub(crate) fn whole(folder: &Path) -> Result<Box<dyn Store>> {
-    let log = Runstone::options().open_or_create(path(folder))?;
+    Ok(of(Runstone::options().open_or_create(path(folder))?))
+}
+
+/// Of an open log that has every fold.
+pub(super) fn of(log: Runstone) -> Box<dyn Store> {
     let has_folds = true;
-    Ok(Box::new(Whole { log, has_folds }))
+    Box::new(Whole { log, has_folds })
 }
 
 pub(crate) fn without_folds(folder: &Path) -> Result<Box<dyn Store>> {
@@ -43,9 +47,8 @@ pub(crate) fn without_folds(folder: &Path) -> Result<Box<dyn Store>> {
 }
 
 pub(crate) fn plain(folder: &Path) -> Result<Box<dyn Store>> {
-    let log = Runstone::options().plain().open_or_create(path(folder))?;
-    let has_folds = true;
-    Ok(Box::new(Whole { log, has_folds }))
+    let options = Runstone::options().plain();
+    Ok(of(options.open_or_create(path(folder))?))
 }
 
 /// The log itself, for what no other store has.

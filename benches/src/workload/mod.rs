@@ -99,6 +99,22 @@ const fn followed(demand: Demand) -> Bar {
     }
 }
 
+/// Beside sinks that do not work.
+const BESIDE_SINKS: Workload = Workload {
+    need: Need::Sinks,
+    bars: &[
+        Bar {
+            contender: "runstone-hung",
+            demand: Demand::RatioAtLeast("runstone", 0.95),
+        },
+        Bar {
+            contender: "runstone-beset",
+            demand: Demand::RatioAtLeast("runstone", 0.95),
+        },
+    ],
+    ..APPEND
+};
+
 const fn plain(demand: Demand) -> Bar {
     Bar {
         contender: "runstone-plain",
@@ -129,7 +145,7 @@ const LOOPS: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 28] = [
+pub(crate) const WORKLOADS: [Workload; 30] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -149,6 +165,15 @@ pub(crate) const WORKLOADS: [Workload; 28] = [
         need: Need::Follow,
         bars: &[followed(Demand::RatioAtLeast("runstone", 0.95))],
         ..APPEND
+    },
+    Workload {
+        name: "append-1-sinks",
+        ..BESIDE_SINKS
+    },
+    Workload {
+        name: "append-64-sinks",
+        clients: 64,
+        ..BESIDE_SINKS
     },
     Workload {
         name: "append-1024",

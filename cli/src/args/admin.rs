@@ -189,4 +189,7 @@ pub(crate) struct ManArgs {
     /// Write the pages of all commands into this folder instead
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Print the reference of all commands as Markdown instead
+    #[arg(long, conflicts_with = "output")]
+    pub(crate) markdown: bool,
 }

@@ -5,6 +5,7 @@ mod agent;
 mod approval;
 mod budget;
 mod command_line;
+mod demo;
 mod effect;
 mod events;
 mod evidence;
@@ -28,6 +29,7 @@ pub(crate) use budget::{
     amounts,
 };
 pub(crate) use command_line::{CommandLine, Kek};
+pub(crate) use demo::DemoArgs;
 pub(crate) use effect::{
     Call, ClaimArgs, EffectCommand, EffectsArgs, Holding, ReconcileArgs, ReleaseArgs,
     ShowEffectArgs, Stand, parse_json,
@@ -135,6 +137,7 @@ pub(crate) struct Global {
 /// Everything that can be done.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Demo(DemoArgs),
     /// Make a new log and its keys
     Init(InitArgs),
     /// Show or change the recorded settings

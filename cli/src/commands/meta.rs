@@ -1,5 +1,6 @@
 //! `completions` and `man`: what the command says about itself.
 
+use super::reference;
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
@@ -21,6 +22,10 @@ pub(crate) fn completions(args: &CompletionsArgs) -> Result<Exit, Failure> {
 }
 
 pub(crate) fn man(session: &Session, args: &ManArgs) -> Result<Exit, Failure> {
+    if args.markdown {
+        Output::text(&reference::markdown(Cli::command()))?;
+        return Ok(Exit::Done);
+    }
     let Some(folder) = &args.output else {
         let mut page = Vec::new();
         clap_mangen::Man::new(Cli::command())

@@ -8,6 +8,7 @@ mod checkpoint;
 mod config;
 mod confirm;
 mod costs;
+mod demo;
 mod diff;
 mod doctor;
 mod effect;
@@ -28,6 +29,7 @@ mod meta;
 mod orphans;
 mod otlp;
 mod receipt;
+mod reference;
 mod replay;
 mod rollback;
 mod run;
@@ -57,6 +59,7 @@ use crate::session::Session;
 pub(crate) fn run(cli: Cli, output: &Output) -> Result<Exit, Failure> {
     let session = Session::new(cli.global, output.clone());
     match cli.command {
+        Command::Demo(args) => demo::run(&session, &args),
         Command::Init(args) => init::run(&session, args),
         Command::Config(command) => config::run(&session, &command),
         Command::Append(args) => append::run(&session, args),

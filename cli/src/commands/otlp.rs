@@ -56,15 +56,15 @@ impl Environment {
         })
     }
 
-    /// A receiver at this endpoint, else at the one that the environment names.
+    /// A receiver at this endpoint, else at the one that the environment names, with the headers that it
+    /// names: they may be credentials, which are for no other place.
     pub(super) fn receiver(&self, given: String, ca: Option<&Path>) -> OtlpConfig {
         let given = Some(given).filter(|given| !given.is_empty());
+        let is_theirs = given.is_none() || given == self.endpoint;
         let endpoint = given.or_else(|| self.endpoint.clone());
         let config = OtlpConfig::new(endpoint.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned()));
         // The variable is named, and read by whoever holds the log.
-        let list = self
-            .has_headers
-            .then(|| SecretSource::Env(HEADERS.to_owned()));
+        let list = (self.has_headers && is_theirs).then(|| SecretSource::Env(HEADERS.to_owned()));
         let config = config.header_list(list).ca(ca.map(Path::to_owned));
         match &self.service {
             Some(service) => config.service(service),

@@ -36,8 +36,10 @@ pub(crate) const HOLDER_LOST: &str = "holder_lost";
 pub(crate) struct Output {
     pub(crate) json: bool,
     pub(crate) quiet: bool,
-    /// Whether people read stdout.
+    /// Whether people read stdout: it is a terminal, or it was said how many columns they have.
     pub(crate) terminal: bool,
+    /// How many columns people have where stdout is no terminal (POSIX, Base Definitions 8.3).
+    columns: Option<u16>,
     /// Whether people read stderr.
     pub(crate) err_terminal: bool,
     /// Whether stdout is coloured; `NO_COLOR` and its kin are respected.
@@ -50,10 +52,18 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the command line reads the environment"
+        )]
+        let columns = std::env::var("COLUMNS").ok();
+        let columns = columns.and_then(|columns| columns.parse().ok());
+        let columns = columns.filter(|columns| *columns > 0);
         Self {
             json,
             quiet,
-            terminal: stdout.is_terminal(),
+            terminal: stdout.is_terminal() || columns.is_some(),
+            columns,
             err_terminal: stderr.is_terminal(),
             color: !json && AutoStream::choice(&stdout) != ColorChoice::Never,
             err_color: !json && AutoStream::choice(&stderr) != ColorChoice::Never,

@@ -1,6 +1,6 @@
 //! Events for people.
 
-use super::table::terminal_width;
+use super::table::width;
 use super::text::preview;
 use super::{Output, Tone, count, indent, now, paint, printable, relative, rfc3339};
 use jiff::Timestamp;
@@ -8,9 +8,11 @@ use runstone::codec::{Header, Position, Revision};
 use runstone::{Payload, Record};
 use std::fmt::Write as _;
 
-/// Widths that most names keep to; longer ones push the rest of their line.
-const STREAM_WIDTH: usize = 24;
-const TYPE_WIDTH: usize = 24;
+/// Widths of type and stream that most names keep to; longer ones push the rest of their line.
+const WIDTHS: (usize, usize) = (24, 24);
+/// The same where there are fewer columns than [`WIDE`], so that something is left for the content.
+const NARROW_WIDTHS: (usize, usize) = (18, 14);
+const WIDE: usize = 100;
 /// Characters of content where no terminal bounds them; the whole is in `show` and in JSON.
 const PIPED_WIDTH: usize = 200;
 
@@ -19,7 +21,7 @@ const PIPED_WIDTH: usize = 200;
 #[derive(Debug)]
 pub(crate) struct RecordLines {
     color: bool,
-    /// Columns of the terminal.
+    /// Columns that there are.
     width: Option<usize>,
     /// Times are told as distances from now, for people who look now.
     now: Option<Timestamp>,
@@ -29,7 +31,7 @@ impl RecordLines {
     pub(crate) fn new(output: &Output) -> Self {
         Self {
             color: output.color,
-            width: terminal_width(output).map(usize::from),
+            width: width(output).map(usize::from),
             now: output.terminal.then(now),
         }
     }
@@ -48,9 +50,11 @@ impl RecordLines {
         let place = format!("{}@{}", header.stream, record.revision);
         let head = format!("{:>7}  {time}", record.position);
         let (stream, event_type) = (printable(&place), &header.event_type);
+        let is_narrow = self.width.is_some_and(|width| width < WIDE);
+        let (type_width, stream_width) = if is_narrow { NARROW_WIDTHS } else { WIDTHS };
         let used = head.chars().count()
-            + stream.chars().count().max(STREAM_WIDTH)
-            + event_type.len().max(TYPE_WIDTH)
+            + stream.chars().count().max(stream_width)
+            + event_type.len().max(type_width)
             + 6;
         let left = self
             .width
@@ -70,12 +74,12 @@ impl RecordLines {
             _ => paint(self.color, Tone::Bad, "(cannot be read)"),
         };
         format!(
-            "{}  {}  {stream:<STREAM_WIDTH$}  {content}",
+            "{}  {}  {stream:<stream_width$}  {content}",
             paint(self.color, Tone::Dim, &head),
             paint(
                 self.color,
                 tone_of(event_type),
-                &format!("{event_type:<TYPE_WIDTH$}")
+                &format!("{event_type:<type_width$}")
             ),
         )
     }

@@ -60,7 +60,7 @@ impl Table {
             table.set_content_arrangement(ContentArrangement::Disabled);
         }
         table.force_no_tty();
-        if let Some(width) = terminal_width(output) {
+        if let Some(width) = width(output) {
             table.set_width(width);
         }
         if output.color {
@@ -121,13 +121,14 @@ fn aligned(cell: Cell, align: Align) -> Cell {
     }
 }
 
-/// How wide the terminal is, if stdout is one.
-pub(super) fn terminal_width(output: &Output) -> Option<u16> {
+/// How many columns people have: those of the terminal that stdout is, else what was given.
+pub(super) fn width(output: &Output) -> Option<u16> {
     if !output.terminal {
         return None;
     }
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
-    (size.ws_col > 0).then_some(size.ws_col)
+    let size = rustix::termios::tcgetwinsize(std::io::stdout());
+    let columns = size.ok().map(|size| size.ws_col);
+    columns.filter(|columns| *columns > 0).or(output.columns)
 }
 
 #[cfg(test)]

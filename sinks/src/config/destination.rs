@@ -5,6 +5,8 @@ use super::{
     ArchiveConfig, CheckpointsConfig, MirrorConfig, OtlpConfig, Pace, Payloads, WebhookConfig,
     WebhookMode, is_sink_name,
 };
+#[cfg(feature = "client")]
+use crate::secret::SecretSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -94,6 +96,25 @@ impl Destination {
             | Self::Webhook(_)
             | Self::Otlp(_)
             | Self::Custom(_) => None,
+        }
+    }
+
+    /// Where the credentials stand with which it is reached.
+    #[cfg(feature = "client")]
+    pub(crate) fn secrets(&self) -> Vec<SecretSource> {
+        match self {
+            Self::Webhook(webhook) => {
+                let headers = webhook.headers.values();
+                webhook.secrets.iter().chain(headers).cloned().collect()
+            }
+            Self::Otlp(otlp) => {
+                let headers = otlp.headers.values();
+                headers.chain(&otlp.header_list).cloned().collect()
+            }
+            Self::Archive(archive) => archive.s3.secrets(),
+            Self::Checkpoints(checkpoints) => checkpoints.s3.secrets(),
+            // The others have none, or none that anybody here knows of.
+            Self::Jsonl(_) | Self::Command(_) | Self::Mirror(_) | Self::Custom(_) => Vec::new(),
         }
     }
 

@@ -18,6 +18,7 @@ pub use part::{
 pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;
+use runstone_codec::LogId;
 use runstone_store::Query;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -249,6 +250,20 @@ impl SinkConfig {
         }
         self.to.check().or_else(wrong)
     }
+
+    /// What its credentials are, as far as anything is kept of them: see [`mark`](crate::secret::mark).
+    #[cfg(feature = "client")]
+    pub(crate) fn mark_of_secrets(&self, log: LogId, added: u64) -> Option<u16> {
+        let salt = [log.as_bytes().as_slice(), &added.to_le_bytes()].concat();
+        crate::secret::mark(&self.to.secrets(), &salt)
+    }
+
+    /// There are no credentials where nothing reaches a network.
+    #[cfg(not(feature = "client"))]
+    #[expect(clippy::unused_self, reason = "a feature needs it")]
+    pub(crate) fn mark_of_secrets(&self, _: LogId, _: u64) -> Option<u16> {
+        None
+    }
 }
 
 /// Sinks as they are written in a file: one table `[[sink]]` each.
@@ -257,6 +272,26 @@ impl SinkConfig {
 struct SinkFile {
     #[serde(default)]
     sink: Vec<SinkConfig>,
+}
+
+/// What is wrong with a TOML text, and where, without what stands there: that may be a secret which was
+/// written in the place of its name.
+fn wrong_toml(text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().and_then(|span| text.get(..span.start));
+    let place = place.map_or_else(String::new, |before| {
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
+        format!("line {line}, column {column}: ")
+    });
+    let message = error.message();
+    let quotes = ["invalid type", "invalid value", "unknown variant"];
+    let Some(wrong) = quotes.iter().find(|wrong| message.starts_with(**wrong)) else {
+        return format!("{place}{message}");
+    };
+    let expected = message
+        .rfind(", expected ")
+        .and_then(|at| message.get(at..));
+    format!("{place}{wrong}{}", expected.unwrap_or_default())
 }
 
 /// The sinks that a TOML text names.
@@ -282,7 +317,7 @@ struct SinkFile {
 /// [`SinkError::BadConfig`] says what is wrong with it, and where.
 pub fn from_toml(text: &str) -> Result<Vec<SinkConfig>, SinkError> {
     let file: SinkFile = toml::from_str(text).map_err(|error| SinkError::BadConfig {
-        why: error.to_string().trim_end().to_owned(),
+        why: wrong_toml(text, &error),
     })?;
     let mut names = BTreeSet::new();
     for sink in &file.sink {
@@ -319,6 +354,33 @@ mod tests {
         }
         let twice = text.repeat(2);
         assert_eq!(from_toml(&twice).unwrap_err().code(), "sink_exists");
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_its_name_is_not_quoted() {
+        let begin = "[[sink]]\nname = \"a\"\n[sink.to.webhook]\nurl = \"https://a.b\"\n";
+        for wrong in [
+            "secrets = [\"planted\"]",
+            "secrets = \"planted\"",
+            "secrets = [{ env = [\"planted\"] }]",
+            "headers = { Authorization = \"Bearer planted\" }",
+            "headers = { Authorization = { planted = \"planted\" ",
+            "secrets = [planted]",
+            "mode = \"planted\"",
+        ] {
+            let error = from_toml(&format!("{begin}{wrong}\n"))
+                .unwrap_err()
+                .to_string();
+            assert!(!error.contains("planted"), "{error}");
+            assert!(error.contains("line 5"), "{error}");
+        }
+        let error = from_toml("[[sink]]\nnam = \"a\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 2, column 1: unknown field `nam`"),
+            "{error}"
+        );
     }
 
     #[test]

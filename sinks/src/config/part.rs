@@ -148,6 +148,19 @@ impl S3Config {
         self
     }
 
+    /// Where its credentials stand.
+    #[cfg(feature = "client")]
+    pub(crate) fn secrets(&self) -> Vec<SecretSource> {
+        if self.access_key.is_none() {
+            let usual = ["ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"];
+            return usual
+                .map(|name| SecretSource::Env(format!("AWS_{name}")))
+                .to_vec();
+        }
+        let named = [&self.access_key, &self.secret_key, &self.session_token];
+        named.into_iter().flatten().cloned().collect()
+    }
+
     #[cfg(feature = "archive")]
     fn check(&self, url: &str) -> Result<(), String> {
         crate::place::check(url)?;

@@ -31,6 +31,24 @@ const ANSWER_BYTES: usize = 64 << 10;
 /// Most bytes of a file of certificates.
 const MAX_CA_BYTES: u64 = 1 << 20;
 
+/// What came with an answer that accepts.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) body: Vec<u8>,
+    pub(super) end: End,
+}
+
+/// How the body of an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// All of it came.
+    Whole,
+    /// There is more than is read.
+    TooLong,
+    /// The rest did not come, or not in time.
+    BrokenOff,
+}
+
 /// A client of one place.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -75,7 +93,7 @@ impl Client {
         })
     }
 
-    /// Posts a body to a path below the place, and answers what came if it was accepted (2xx), as far as it came.
+    /// Posts a body to a path below the place, and answers what came if it was accepted (2xx).
     ///
     /// # Cancel safety
     ///
@@ -86,7 +104,7 @@ impl Client {
         content_type: &'static str,
         more: HeaderMap,
         body: Vec<u8>,
-    ) -> Result<Vec<u8>, Rejection> {
+    ) -> Result<Answer, Rejection> {
         let mut url = self.url.clone();
         if !path.is_empty()
             && let Ok(mut segments) = url.path_segments_mut()
@@ -109,8 +127,8 @@ impl Client {
             _ => Err(self.rejection(&answer)),
         };
         // A connection that is left with bytes on it cannot be used again.
-        let body = read(&mut answer).await;
-        said.map(|()| body)
+        let came = read(&mut answer).await;
+        said.map(|()| came)
     }
 
     /// What an answer says that is no success (RFC 9110, section 15).
@@ -120,9 +138,7 @@ impl Client {
         if status.is_redirection() {
             let to = answer.headers().get(LOCATION);
             let to = to.and_then(|to| self.url.join(to.to_str().ok()?).ok());
-            let to = to.map_or_else(String::new, |to| {
-                format!(" and points to {}{}", shown(&to), to.path())
-            });
+            let to = to.map_or_else(String::new, |to| format!(" and points to {}", shown(&to)));
             return Rejection::Unusable(format!(
                 "{said}{to}; redirects are not followed, so add the sink anew with the place where it is"
             ));
@@ -158,20 +174,28 @@ pub(crate) fn client(ca: Option<&Path>) -> Result<reqwest::Client, Rejection> {
 }
 
 /// The body of an answer, as far as it comes.
-async fn read(answer: &mut Response) -> Vec<u8> {
+async fn read(answer: &mut Response) -> Answer {
     let mut body = Vec::new();
     let reading = async {
-        while let Ok(Some(chunk)) = answer.chunk().await {
-            let room = ANSWER_BYTES.saturating_sub(body.len());
+        loop {
+            let Ok(chunk) = answer.chunk().await else {
+                return End::BrokenOff;
+            };
+            let Some(chunk) = chunk else {
+                return End::Whole;
+            };
+            let room = ANSWER_BYTES - body.len();
             body.extend(chunk.iter().take(room));
-            if chunk.len() >= room {
-                break;
+            if chunk.len() > room {
+                return End::TooLong;
             }
         }
     };
-    // What comes too late is left.
-    let _ = tokio::time::timeout(ANSWER_TIME, reading).await;
-    body
+    let end = tokio::time::timeout(ANSWER_TIME, reading).await;
+    Answer {
+        body,
+        end: end.unwrap_or(End::BrokenOff),
+    }
 }
 
 /// A secret as the value of a header that nobody prints.

@@ -60,9 +60,10 @@ impl Kinds {
         self
     }
 
-    /// What makes a sink of a log that is configured so: for a kind of one's own around one that is here.
-    pub fn factory(&self, config: &SinkConfig, log: LogId) -> Factory {
-        tracing::debug!(%log, sink = config.name, "a sink begins");
+    /// What makes a sink of a log that is configured so, and was added at this position: for a kind of one's
+    /// own around one that is here.
+    pub fn factory(&self, config: &SinkConfig, log: LogId, added: u64) -> Factory {
+        tracing::debug!(%log, sink = config.name, added, "a sink begins");
         match &config.to {
             Destination::Jsonl(jsonl) => {
                 let jsonl = jsonl.clone();
@@ -75,7 +76,9 @@ impl Kinds {
             #[cfg(feature = "webhook")]
             Destination::Webhook(webhook) => {
                 let webhook = webhook.clone();
-                Arc::new(move |config| Ok(Box::new(Webhook::new(&webhook, &config.name, log)?)))
+                Arc::new(move |config| {
+                    Ok(Box::new(Webhook::new(&webhook, &config.name, log, added)?))
+                })
             }
             #[cfg(not(feature = "webhook"))]
             Destination::Webhook(_) => unavailable(config.to.unbuilt()),
@@ -135,7 +138,7 @@ mod tests {
         ] {
             let to: Destination = serde_json::from_str(destination).unwrap();
             let config = SinkConfig::new("a", to);
-            let made = Kinds::new().factory(&config, LogId::new([1; 16]))(&config);
+            let made = Kinds::new().factory(&config, LogId::new([1; 16]), 1)(&config);
             let Err(Rejection::Unavailable(why)) = made else {
                 panic!("{destination}");
             };

@@ -47,14 +47,19 @@ pub(super) struct Webhook {
 
 impl Webhook {
     /// Reads the secrets that it needs.
-    pub(super) fn new(config: &WebhookConfig, sink: &str, log: LogId) -> Result<Self, Rejection> {
+    pub(super) fn new(
+        config: &WebhookConfig,
+        sink: &str,
+        log: LogId,
+        added: u64,
+    ) -> Result<Self, Rejection> {
         let secrets: Result<Vec<_>, _> = config.secrets.iter().map(signing).collect();
         Ok(Self {
             client: Client::new(config.place())?,
             mode: config.mode,
             secrets: secrets?,
             source: format!("urn:runstone:log:{log}"),
-            prefix: format!("msg_{log}_{sink}"),
+            prefix: format!("msg_{log}_{sink}_{added}"),
             clock: SystemClock::default(),
         })
     }

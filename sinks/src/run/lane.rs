@@ -13,7 +13,7 @@ mod thread;
 
 use super::contained::contained;
 use crate::config::SinkConfig;
-use crate::fold::AHEAD;
+use crate::fold::{AHEAD, UNAUTHORISED};
 use crate::kinds::Factory;
 use crate::sink::{Batch, Known, Rejection, Sink};
 use crate::timer::Timer;
@@ -55,7 +55,7 @@ impl Trouble {
             Self::Rejected(Rejection::Unavailable(why)) | Self::NoThread(why) => {
                 ("unavailable", why)
             }
-            Self::Rejected(Rejection::Unauthorised(why)) => ("unauthorised", why),
+            Self::Rejected(Rejection::Unauthorised(why)) => (UNAUTHORISED, why),
             Self::Rejected(Rejection::Refused(why)) => ("refused", why),
             Self::Rejected(Rejection::Unusable(why)) => ("unusable", why),
             Self::Panicked => ("panicked", "the sink panicked"),

@@ -16,7 +16,7 @@ mod replay;
 mod session;
 mod tasks;
 
-use crate::command::rows;
+use crate::command::{Said, Sinks, rows};
 use crate::error::SinkError;
 use crate::events::STREAM;
 use crate::files::Files;
@@ -47,6 +47,8 @@ use tokio_stream::StreamExt as _;
 const WORKERS: usize = 2;
 /// Time after which a sink is begun again that ended by itself, microseconds.
 const AGAIN_US: u64 = 60_000_000;
+/// Time after which credentials that were refused are looked at again, microseconds.
+const RENEWAL_US: u64 = 60_000_000;
 
 /// How sinks are run.
 #[derive(Clone)]
@@ -56,6 +58,7 @@ pub struct RunOptions {
     entropy: Arc<dyn Entropy>,
     stop_time: Duration,
     at_once: bool,
+    linger: Duration,
 }
 
 impl Debug for RunOptions {
@@ -81,6 +84,7 @@ impl RunOptions {
             entropy: Arc::new(OsEntropy),
             stop_time: Duration::from_secs(5),
             at_once: false,
+            linger: Duration::from_millis(200),
         }
     }
 
@@ -103,6 +107,15 @@ impl RunOptions {
     #[must_use]
     pub fn at_once(mut self, is_so: bool) -> Self {
         self.at_once = is_so;
+        self
+    }
+
+    /// How long a sink waits after a batch that was not full before it reads on, so that one that keeps up
+    /// with a busy log takes few large batches and leaves the disk to the log. What is recorded after a
+    /// pause is given at once. Default 200 milliseconds.
+    #[must_use]
+    pub fn linger(mut self, time: Duration) -> Self {
+        self.linger = time;
         self
     }
 
@@ -154,7 +167,7 @@ impl Runner {
             .name("runstone-sinks".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    manager.reconcile(&known);
+                    manager.start(&known).await;
                     let _ = ready.send(());
                     manager.manage(stopped.notified()).await;
                     // Whoever does not come back by then is left: it holds nothing of the log.
@@ -235,7 +248,7 @@ pub async fn drive(
 ) -> Result<(), SinkError> {
     let (progress, _) = watch::channel(BTreeMap::new());
     let (mut manager, known) = Manager::new(log, folder, options, Place::Here, progress)?;
-    manager.reconcile(&known);
+    manager.start(&known).await;
     manager.manage(stop).await;
     manager.tasks.ended().await;
     Ok(())
@@ -259,6 +272,8 @@ struct Manager {
     running: BTreeMap<String, Running>,
     /// Sinks that ended by themselves, and when they are begun again.
     resting: BTreeMap<String, u64>,
+    /// When credentials that were refused are looked at again.
+    renewal: Option<u64>,
     tasks: Tasks,
     /// Nobody else in this process runs them as long.
     _claim: Claim,
@@ -295,17 +310,25 @@ impl Manager {
             progress,
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
+            renewal: None,
             tasks: Tasks::new(place),
             _claim: claim,
         };
         Ok((manager, known))
     }
 
+    /// Begins the sinks that there are.
+    async fn start(&mut self, known: &[(String, SinkRow)]) {
+        self.reconcile(known);
+        self.renew().await;
+        self.look();
+    }
+
     /// Does as the log says until it is closed or told to stop; then every session is told to end.
     async fn manage(&mut self, stop: impl Future<Output = ()>) {
         let mut stop = pin!(stop);
         loop {
-            let again = self.resting.values().min().copied();
+            let again = self.resting.values().copied().chain(self.renewal).min();
             tokio::select! {
                 biased;
                 () = &mut stop => break,
@@ -322,6 +345,9 @@ impl Manager {
                 () = self.options.timer.until(again.unwrap_or(0)), if again.is_some() => {
                     let now_us = self.options.timer.now_us();
                     self.resting.retain(|_, until| *until > now_us);
+                    if self.renewal.is_some_and(|at| at <= now_us) {
+                        self.renew().await;
+                    }
                     self.look();
                 }
             }
@@ -339,7 +365,47 @@ impl Manager {
         }
     }
 
+    /// Lets those go on whose credentials were refused and are others now.
+    async fn renew(&mut self) {
+        self.renewal = None;
+        let rows = match rows(&self.log) {
+            Ok(rows) => rows,
+            Err(error) => return tracing::warn!(%error, "which sinks there are cannot be read"),
+        };
+        let sinks = Sinks::new(&self.log);
+        for (name, row) in rows.iter().filter(|(_, row)| row.is_unauthorised()) {
+            if !self.is_renewed(name, row) {
+                continue;
+            }
+            match sinks.say(name, row.added, Said::Renewed).await {
+                Ok(()) => tracing::info!(sink = name, "a sink goes on: its credentials changed"),
+                Err(error) => tracing::warn!(sink = name, %error, "a sink does not go on"),
+            }
+        }
+    }
+
+    fn is_renewed(&self, name: &str, row: &SinkRow) -> bool {
+        let Ok(config) = config_of(&self.log, row) else {
+            return false;
+        };
+        let now = config.mark_of_secrets(self.log.info().log_id, row.added);
+        matches!((self.mark_kept(name, row), now), (Some(had), Some(has)) if had != has)
+    }
+
+    /// The mark of the credentials with which a sink was made last.
+    fn mark_kept(&self, name: &str, row: &SinkRow) -> Option<u16> {
+        let files = Files::new(&self.folder, name);
+        let cursor = files.cursor(self.log.info().log_id, row.added);
+        cursor.ok()??.secrets
+    }
+
     fn reconcile(&mut self, rows: &[(String, SinkRow)]) {
+        let may_be_renewed = |(name, row): &(String, SinkRow)| {
+            row.is_unauthorised() && self.mark_kept(name, row).is_some()
+        };
+        if self.renewal.is_none() && rows.iter().any(may_be_renewed) {
+            self.renewal = Some(self.options.timer.now_us().saturating_add(RENEWAL_US));
+        }
         let wanted: BTreeMap<_, _> = rows
             .iter()
             .filter(|(_, row)| row.state == SinkState::Running)
@@ -404,7 +470,10 @@ impl Manager {
         });
         let plan = Plan {
             log: self.log.clone(),
-            factory: self.options.kinds.factory(&config, self.log.info().log_id),
+            factory: self
+                .options
+                .kinds
+                .factory(&config, self.log.info().log_id, row.added),
             config,
             added: row.added,
             from: row.from,
@@ -413,6 +482,7 @@ impl Manager {
             entropy: Arc::clone(&self.options.entropy),
             place: self.place,
             at_once: self.options.at_once,
+            linger_us: u64::try_from(self.options.linger.as_micros()).unwrap_or(u64::MAX),
             orders: taken,
             progress: self.progress.clone(),
         };

@@ -24,6 +24,8 @@ const OWN: &str = "sink";
 pub(super) struct Found {
     /// Events, in order.
     pub(super) events: Vec<Event>,
+    /// Whether more may be there that found no room.
+    pub(super) is_full: bool,
     /// What stands after them, or in their place.
     pub(super) then: Option<Then>,
 }
@@ -161,6 +163,7 @@ impl Reader {
                 }
             }
         }
+        found.is_full = found.events.len() >= self.most || bytes >= BATCH_BYTES;
         self.following = Some(following);
         found
     }

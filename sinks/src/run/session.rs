@@ -66,6 +66,8 @@ pub(super) struct Plan {
     pub(super) place: Place,
     /// Whether parts of the log are given as soon as there are any.
     pub(super) at_once: bool,
+    /// Time between a batch that was not full and the next, microseconds.
+    pub(super) linger_us: u64,
     pub(super) orders: watch::Receiver<Order>,
     pub(super) progress: Progress,
 }
@@ -82,6 +84,8 @@ pub(super) struct Session {
     /// The cursor as the file has it, and when it is to be kept again if it moved.
     kept: Cursor,
     keep_at: Option<u64>,
+    /// When it reads on.
+    read_at: u64,
     pub(super) parked: Vec<Parked>,
     backoff: Backoff,
     unauthorised: u32,
@@ -124,6 +128,7 @@ impl Session {
             open: None,
             kept: cursor.clone(),
             keep_at: None,
+            read_at: 0,
             cursor,
             parked,
             backoff: Backoff::default(),
@@ -214,20 +219,27 @@ impl Session {
                     self.keep().await?;
                 }
             }
-            let keep_at = self.keep_at;
+            let (keep_at, read_at) = (self.keep_at, self.plan.timer.until(self.read_at));
             let found = tokio::select! {
                 biased;
                 changed = self.plan.orders.changed() => match changed {
                     Ok(()) => continue,
                     Err(_) => return Err(Ended::Told),
                 },
-                found = self.reader.next(&mut self.cursor) => found,
+                found = async {
+                    read_at.await;
+                    self.reader.next(&mut self.cursor).await
+                } => found,
                 () = self.plan.timer.until(keep_at.unwrap_or(0)), if keep_at.is_some() => continue,
             };
             if found.events.is_empty() {
                 self.tell_progress();
             } else {
-                self.give(found.events).await?;
+                if !found.is_full {
+                    let now_us = self.plan.timer.now_us();
+                    self.read_at = now_us.saturating_add(self.plan.linger_us);
+                }
+                self.give(found.events, found.is_full).await?;
             }
             match found.then {
                 None => {}
@@ -244,20 +256,27 @@ impl Session {
         }
     }
 
-    /// Gives events until they are taken or parked.
-    async fn give(&mut self, events: Vec<Event>) -> Result<(), Ended> {
+    /// Gives events until they are taken or parked. While there are more the cursor of a destination that
+    /// tells what it has is not kept each time: it is asked again after a crash.
+    async fn give(&mut self, events: Vec<Event>, are_more: bool) -> Result<(), Ended> {
         let mut waiting = VecDeque::from([events]);
         while let Some(events) = waiting.pop_front() {
             self.is_told_to_end()?;
             let last = events.last().map(Event::position);
+            let count = events.len() as u64;
             let mut batch = Arc::new(Batch::new(events));
             let mut refusals = 0;
             loop {
                 match self.offer(&mut batch).await {
-                    Ok(taken) => {
+                    Ok(()) => {
                         self.cursor.next = last.map_or(self.cursor.next, |last| last.get() + 1);
-                        let is_back = self.accepted(taken);
-                        self.keep().await?;
+                        let is_back = self.accepted(count);
+                        let tells = !matches!(self.open, None | Some(Known::Untold));
+                        if tells && are_more && !is_back {
+                            self.tell_progress();
+                        } else {
+                            self.keep().await?;
+                        }
                         self.say_recovered(is_back).await;
                         break;
                     }
@@ -286,8 +305,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives a batch once, without what the destination has; answers how many it took.
-    async fn offer(&mut self, batch: &mut Arc<Batch>) -> Result<u64, Trouble> {
+    /// Gives a batch once, without what the destination has.
+    async fn offer(&mut self, batch: &mut Arc<Batch>) -> Result<(), Trouble> {
         match self.opened().await? {
             Known::Last(last) | Known::LastEvent(last, _) => {
                 let batch = Arc::make_mut(batch);
@@ -307,10 +326,10 @@ impl Session {
                 }
             }
         }
-        if !batch.events().is_empty() {
-            self.lane.deliver(Arc::clone(batch)).await?;
+        if batch.events().is_empty() {
+            return Ok(());
         }
-        Ok(batch.events().len() as u64)
+        self.lane.deliver(Arc::clone(batch)).await
     }
 
     /// What the destination had when the sink was made; makes it, if it is not.
@@ -318,6 +337,9 @@ impl Session {
         if let Some(known) = self.open {
             return Ok(known);
         }
+        let (log, config) = (self.plan.log.info().log_id, &self.plan.config);
+        // Before they are read: what changes meanwhile is a change.
+        self.cursor.secrets = config.mark_of_secrets(log, self.plan.added);
         let known = self.lane.open().await?;
         // What it has may be of another log, or of one that went on after a restore.
         let is_ours = match known {
@@ -418,6 +440,8 @@ impl Session {
 
     /// Cannot go on.
     pub(super) async fn stop(&mut self, code: &str) -> Ended {
+        // With the mark of its credentials. Where that is not kept somebody has to resume it.
+        let _ = self.keep_once();
         let said = Said::Stopped {
             code: code.to_owned(),
             next: self.cursor.next,

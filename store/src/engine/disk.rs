@@ -285,6 +285,14 @@ impl Disk for FileDisk {
     }
 }
 
+/// A process that is just being begun has every file of this one for a moment, and would keep the lock
+/// as long.
+impl Drop for FileDisk {
+    fn drop(&mut self) {
+        self.unlock();
+    }
+}
+
 /// Bytes in memory; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDisk {

@@ -320,7 +320,7 @@ fn writer(
     }
     let mut config = config.clone();
     config.to = Destination::jsonl(&shelf.path);
-    Kinds::new().factory(&config, log)(&config).map(Some)
+    Kinds::new().factory(&config, log, 0)(&config).map(Some)
 }
 
 /// What gives events to a destination.

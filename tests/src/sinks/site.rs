@@ -82,7 +82,9 @@ impl Site {
 
     /// Runs the sinks by the clock of this site.
     pub fn run(&self, kinds: &Kinds) -> Runner {
-        let options = RunOptions::new(kinds.clone()).timer(Arc::new(self.timer.clone()));
+        let options = RunOptions::new(kinds.clone())
+            .timer(Arc::new(self.timer.clone()))
+            .linger(Duration::ZERO);
         Runner::start(&self.log, &self.files(), options).unwrap()
     }
 

@@ -34,7 +34,8 @@ pub(crate) fn run(session: &Session, args: &ReplayArgs) -> Result<Exit, Failure>
         return Err(Report::new(Exit::NotFound, "run_not_found", message).into());
     };
     let output = &session.output;
-    if output.json || !output.terminal || !std::io::stdin().is_terminal() {
+    let is_played = std::io::stdout().is_terminal() && std::io::stdin().is_terminal();
+    if output.json || !is_played {
         return print(source, args, (last, output));
     }
     Player::new(source, args, last)?.play(args.revision.min(last))?;

@@ -21,16 +21,13 @@ use std::future::ready;
 use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// Microseconds of a day.
 const DAY_US: u64 = 86_400_000_000;
 /// Digits of a position in the name of a file that was put aside.
 const DIGITS: usize = 20;
-/// How often a file is opened again that is renamed meanwhile, and locked that is locked.
+/// How often a file is opened again that is renamed meanwhile.
 const TIMES: usize = 10;
-/// Time between two tries to lock a file.
-const MOMENT: Duration = Duration::from_millis(10);
 
 /// A file, locked against a second writer.
 #[derive(Debug)]
@@ -152,6 +149,15 @@ impl Jsonl {
     }
 }
 
+/// A process that is just being begun has every file of this one for a moment, and would keep the lock
+/// as long.
+impl Drop for Jsonl {
+    fn drop(&mut self) {
+        // A lock that cannot be given back goes with the file handle.
+        let _ = self.file.unlock();
+    }
+}
+
 impl Sink for Jsonl {
     fn deliver<'a>(&'a mut self, batch: &'a Batch) -> Delivery<'a> {
         Box::pin(ready(self.write(batch.events())))
@@ -176,7 +182,7 @@ fn opened(path: &Path) -> Result<File, Rejection> {
     let options = options.read(true).write(true).create(true).truncate(false);
     for _ in 0..TIMES {
         let file = options.mode(0o600).open(path).map_err(io)?;
-        match locked(&file) {
+        match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(Rejection::unavailable(format!(
@@ -196,18 +202,6 @@ fn opened(path: &Path) -> Result<File, Rejection> {
         "{} is renamed again and again",
         path.display()
     )))
-}
-
-/// Locks a file. A process that is just being begun has every file of this one for a moment, so it is
-/// tried for a while.
-fn locked(file: &File) -> Result<(), TryLockError> {
-    for _ in 0..TIMES {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => std::thread::park_timeout(MOMENT),
-            told => return told,
-        }
-    }
-    file.try_lock()
 }
 
 /// Whether a file is the one at this path, and has as many bytes as it should.

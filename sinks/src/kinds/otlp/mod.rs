@@ -14,7 +14,7 @@ mod attributes;
 mod ids;
 mod tell;
 
-use super::http::Client;
+use super::http::{Answer, Client, End};
 use crate::config::OtlpConfig;
 use crate::sink::{Batch, Delivery, Event, Rejection, Sink};
 use attributes::Attributes;
@@ -118,7 +118,7 @@ impl Otlp {
         })
     }
 
-    async fn post(&self, path: &str, request: &impl Message) -> Result<Vec<u8>, Rejection> {
+    async fn post(&self, path: &str, request: &impl Message) -> Result<Answer, Rejection> {
         let body = request.encode_to_vec();
         self.client
             .post(path, "application/x-protobuf", HeaderMap::new(), body)
@@ -129,9 +129,23 @@ impl Otlp {
 /// Whether everything was taken. What was rejected is found when each event is given alone: ids are
 /// the same then, so what was taken stays once.
 fn taken<T: Message + Default>(
-    answer: &[u8],
+    answer: &Answer,
     rejected: impl FnOnce(T) -> Option<i64>,
 ) -> Result<(), Rejection> {
+    match answer.end {
+        End::Whole => {}
+        End::BrokenOff => {
+            return Err(Rejection::unavailable(
+                "the answer broke off before it said what was taken",
+            ));
+        }
+        End::TooLong => {
+            return Err(Rejection::Refused(
+                "the answer is too long to say that everything was taken".to_owned(),
+            ));
+        }
+    }
+    let answer = answer.body.as_slice();
     // Some answer in JSON, whatever they were asked in.
     let count = match answer.first() {
         Some(b'{') => serde_json::from_slice(answer)
@@ -176,7 +190,12 @@ mod tests {
     use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
 
     fn said(answer: &[u8]) -> Result<(), Rejection> {
-        taken(answer, |said: ExportTraceServiceResponse| {
+        ended(answer, End::Whole)
+    }
+
+    fn ended(answer: &[u8], end: End) -> Result<(), Rejection> {
+        let body = answer.to_vec();
+        taken(&Answer { body, end }, |said: ExportTraceServiceResponse| {
             said.partial_success.map(|partial| partial.rejected_spans)
         })
     }
@@ -193,6 +212,10 @@ mod tests {
         for fine in [&b""[..], &partial(0), b"{}", b"{\"partialSuccess\":{}}"] {
             assert_eq!(said(fine), Ok(()));
         }
+        let cut = ended(b"", End::BrokenOff);
+        assert!(matches!(cut, Err(Rejection::Unavailable(_))), "{cut:?}");
+        let long = ended(b"", End::TooLong);
+        assert!(matches!(long, Err(Rejection::Refused(_))), "{long:?}");
         let text = br#"{"partialSuccess":{"rejectedSpans":"2"}}"#;
         for refused in [&partial(1), &text[..]] {
             let why = said(refused).unwrap_err();
