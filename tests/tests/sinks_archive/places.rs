@@ -38,7 +38,8 @@ fn a_segment_that_comes_late_is_gone_on_from() -> Outcome {
     site.pass_until(600, || site.status("archive").position >= size);
     runner.stop();
     assert_eq!(site.status("archive").state, SinkState::Running);
-    assert_eq!(load(&folder, &site.path("copy"))?.root, site.log().root());
+    // Behind it there may be what is recorded of the sink itself.
+    assert!(load(&folder, &site.path("copy"))?.events >= size);
     Ok(())
 }
 
@@ -133,16 +134,17 @@ fn a_place_that_is_gone_is_waited_for() -> Outcome {
     fs::remove_dir(&folder)?;
     fs::rename(&away, &folder)?;
     fs::rename(site.path("mirror-away"), &mirror)?;
+    let size = site.log().durable_size();
     run(&site);
-    assert_eq!(load(&folder, &site.path("copy"))?.root, site.log().root());
-    assert_eq!(Log::replica_end(&mirror)?.root, site.log().root());
+    assert!(load(&folder, &site.path("copy"))?.events >= size);
+    assert!(Log::replica_end(&mirror)?.events >= size);
     // Somebody who wants it elsewhere, or anew, says so.
     fs::remove_dir_all(&folder)?;
     let remove = SinkChange::Remove;
     site.sinks().change_blocking("archive", remove)?;
     site.add(&config(archive(&folder)));
     run(&site);
-    assert_eq!(load(&folder, &site.path("again"))?.root, site.log().root());
+    assert!(load(&folder, &site.path("again"))?.events > size);
     Ok(())
 }
 
