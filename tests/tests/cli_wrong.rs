@@ -47,7 +47,7 @@ fn what_is_asked_wrongly_is_told_so() -> Outcome {
         ("backup THERE", 2, "file_exists"),
         ("keys backup THERE", 2, "file_exists"),
         ("keys restore /nowhere/keys", 5, "file_not_found"),
-        ("import THERE", 2, "import_unknown_format"),
+        ("import THERE", 2, "unknown_format"),
         ("append --type Bad --stream s", 2, "bad_event_type"),
         (
             "append --type effect.claimed --stream s",
