@@ -54,7 +54,7 @@ fn what_is_asked_wrongly_is_told_so() -> Outcome {
             2,
             "owned_namespace",
         ),
-        ("schema nope", 5, "schema_unknown"),
+        ("schema nope", 5, "unknown_schema"),
         ("rebuild nope", 5, "fold_unknown"),
         (
             "--cred nope append --type a.b --stream s",
