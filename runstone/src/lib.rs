@@ -144,3 +144,23 @@ pub use runstone_store::{
     RewriteReport, Rows, Sealing, SigningKey, SigningState, StartedEpoch, Stats, Subscription,
     VerifyLevel, VerifyReport, verify_file,
 };
+
+/// Rust in pages for readers, compiled and run as theirs.
+#[cfg(doctest)]
+mod pages {
+    macro_rules! pages {
+        ($($name:ident: $page:literal),+ $(,)?) => {$(
+            #[doc = include_str!(concat!("../", $page))]
+            pub(super) struct $name;
+        )+};
+    }
+
+    pages! {
+        Readme: "../README.md",
+        Embedding: "../docs/guide/embedding.md",
+        Effects: "../docs/guide/effects.md",
+        TimeTravel: "../docs/guide/time-travel.md",
+        Coordination: "../docs/guide/coordination.md",
+        Sinks: "../docs/guide/sinks.md",
+    }
+}

@@ -87,7 +87,7 @@ pub use error::SinkError;
 pub use files::{Failure, Parked};
 pub use fold::{SinkState, SinksFold};
 pub use kinds::{Factory, Kinds};
-pub use run::{RunOptions, Runner};
+pub use run::{RunOptions, Runner, drive};
 pub use secret::SecretSource;
 pub use sink::{Batch, Delivery, Event, Known, Rejection, Sink, Telling};
 pub use status::{SinkStatus, sinks_folder};

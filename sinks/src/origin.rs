@@ -96,7 +96,7 @@ impl Origins {
                 if let Payload::Unavailable(message) = began.payload {
                     return Err(ReadError::Keys {
                         position: began.position.get(),
-                        code: "unavailable",
+                        code: "key_provider_unavailable",
                         message,
                     });
                 }

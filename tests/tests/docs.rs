@@ -12,7 +12,7 @@ fn pages() -> Outcome<Vec<PathBuf>> {
         workspace().join("README.md"),
         workspace().join("runstone/src/pack/VERIFY.md"),
     ];
-    for folder in ["docs", "docs/errors"] {
+    for folder in ["docs", "docs/errors", "docs/guide"] {
         for entry in std::fs::read_dir(workspace().join(folder))? {
             let path = entry?.path();
             if path.extension().is_some_and(|ending| ending == "md") {

@@ -8,6 +8,7 @@ use runstone::store::keys::Credential;
 use runstone::{Authority, Query, Runstone, SinkConfig, Sinks};
 use runstone_codec::OsEntropy;
 use runstone_tests::sinks::{CONTRACT, Made, Make, Memory, Site, lines, until};
+use serde_json::json;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -501,4 +502,37 @@ fn a_file_that_could_not_be_written_has_everything_once_and_unmarked() {
         .map(|position| (*position, false))
         .collect();
     assert_eq!(told, expected);
+}
+
+/// What is listed and was not passed over is given in its turn, once.
+#[test]
+fn what_a_crash_left_on_the_list_of_the_parked_comes_once() {
+    let site = Site::default();
+    let path = site.path("out.jsonl");
+    site.add(&SinkConfig::new("file", Destination::jsonl(&path)));
+    site.append(10);
+    let runner = site.run(&Kinds::new());
+    runner.caught_up_blocking(site.log().durable_size());
+    runner.stop();
+    // As it was when the process ended after the line and before the cursor.
+    let whole = fs::read_to_string(&path).unwrap();
+    let before: String = whole.split_inclusive('\n').take(4).collect();
+    let next = lines(&path)[4].position;
+    fs::write(&path, before).unwrap();
+    let cursor = site.files().join("file.cursor");
+    let text = fs::read_to_string(&cursor).unwrap();
+    let end = format!("\"next\":{},", site.log().durable_size());
+    let (head, rest) = text.split_once(&end).unwrap();
+    let (_, rest) = rest.split_once("\"offered\"").unwrap();
+    let text = format!("{head}\"next\":{next},\"last\":null,\"offered\"{rest}");
+    fs::write(&cursor, text).unwrap();
+    let line = json!({"position": next, "code": "refused", "why": "422", "tries": 5, "at_us": 1});
+    fs::write(site.files().join("file.parked"), format!("{line}\n")).unwrap();
+    let replay = SinkChange::ReplayParked;
+    site.sinks().change_blocking("file", replay).unwrap();
+    let runner = site.run(&Kinds::new());
+    runner.caught_up_blocking(site.log().durable_size());
+    until(|| site.status("file").parked == 0, || {});
+    runner.stop();
+    assert_eq!(fs::read_to_string(&path).unwrap(), whole);
 }

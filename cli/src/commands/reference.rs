@@ -8,7 +8,7 @@ const HEAD: &str = "\
 # Command line
 
 Every command with its flags, as `runstone help COMMAND` has them. This page is made by
-`runstone man --markdown`; a test compares them.
+`runstone man --markdown`; a test compares them. [The guide](guide/README.md) says when to use which.
 
 Results go to stdout; progress, notes, warnings and errors go to stderr. On a terminal tables fit its width and times are
 told as distances from now; elsewhere they do so if `COLUMNS` says how many columns there are. `NO_COLOR` is respected. With

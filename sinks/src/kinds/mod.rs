@@ -60,8 +60,9 @@ impl Kinds {
         self
     }
 
-    /// What makes a sink of a log that is configured so, and was added at this position.
-    pub(crate) fn factory(&self, config: &SinkConfig, log: LogId, added: u64) -> Factory {
+    /// What makes a sink of a log that is configured so, and was added at this position: for a kind of one's
+    /// own around one that is here.
+    pub fn factory(&self, config: &SinkConfig, log: LogId, added: u64) -> Factory {
         tracing::debug!(%log, sink = config.name, added, "a sink begins");
         match &config.to {
             Destination::Jsonl(jsonl) => {

@@ -5,12 +5,16 @@
 //!                                              |        |
 //!                                            lane     lane             threads, one a sink
 //! ```
+//!
+//! [`drive`] runs all of it in one task instead.
 
 mod claim;
+mod contained;
 mod lane;
 mod read;
 mod replay;
 mod session;
+mod tasks;
 
 use crate::command::{Said, Sinks, rows};
 use crate::error::SinkError;
@@ -21,18 +25,21 @@ use crate::kinds::Kinds;
 use crate::status::config_of;
 use crate::timer::{SystemTimer, Timer};
 use claim::Claim;
+use lane::Place;
 use runstone_codec::{Entropy, OsEntropy};
 use runstone_store::{Log, Query, Read, Subscription};
 use session::{Ended, Order, Plan, Progress, Session};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tasks::Tasks;
 use tokio::runtime::Builder;
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 
 /// Threads that the sessions of all sinks share: they read the log and write cursors. What a sink
@@ -144,49 +151,28 @@ impl Runner {
     /// [`SinkError`] if the log cannot be read, is held by another process, or if its sinks are run in
     /// this one already.
     pub fn start(log: &Log, folder: &Path, options: RunOptions) -> Result<Self, SinkError> {
-        if log.is_attached() {
-            return Err(SinkError::NoFolder);
-        }
+        let (progress, seen) = watch::channel(BTreeMap::new());
+        let (mut manager, known) = Manager::new(log, folder, options, Place::Threads, progress)?;
         let io = |error: std::io::Error| SinkError::files(&error);
-        let claim = Claim::on(folder).map_err(io)?;
-        // Whoever opened it may be an agent; what is said of sinks is said by nobody else.
-        let log = log.as_keyring();
-        let from = log.durable_size();
-        let following = Read::new(Query::stream(STREAM)).from(from);
-        let following = log.subscribe(following.without_payloads())?;
-        let known = rows(&log)?;
-        let names: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
-        Files::remove_others(folder, &names).map_err(io)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("runstone-sinks")
             .enable_time()
             .build()
             .map_err(io)?;
-        let (progress, seen) = watch::channel(BTreeMap::new());
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let (ready, is_ready) = mpsc::channel();
-        let mut manager = Manager {
-            log,
-            folder: folder.to_owned(),
-            options,
-            progress,
-            running: BTreeMap::new(),
-            resting: BTreeMap::new(),
-            renewal: None,
-            tasks: JoinSet::new(),
-            _claim: claim,
-        };
         let thread = std::thread::Builder::new()
             .name("runstone-sinks".to_owned())
             .spawn(move || {
                 runtime.block_on(async {
-                    manager.reconcile(&known);
-                    manager.renew().await;
-                    manager.look();
+                    manager.start(&known).await;
                     let _ = ready.send(());
-                    manager.manage(following, &stopped).await;
+                    manager.manage(stopped.notified()).await;
+                    // Whoever does not come back by then is left: it holds nothing of the log.
+                    let _ = timeout(manager.options.stop_time, manager.tasks.ended()).await;
+                    manager.tasks.shutdown().await;
                 });
                 runtime.shutdown_background();
             })
@@ -238,46 +224,119 @@ impl Drop for Runner {
     }
 }
 
+/// Runs the sinks of a log as [`Runner::start`] does, but in the task that awaits it, without a thread:
+/// for programs with an executor of their own, and for tests that repeat exactly. It ends when the log
+/// is closed, or when each sink has finished what it was given after `stop` was done.
+///
+/// Sinks are not kept apart: one that blocks, blocks all of them and whatever else runs in the task.
+/// Nothing here asks for a runtime of tokio, nor does a file of lines; a sink that runs a command or
+/// speaks HTTP does, and [`SystemTimer`].
+///
+/// # Errors
+///
+/// As [`Runner::start`].
+///
+/// # Cancel safety
+///
+/// Dropping it drops every sink where it waits, as the end of the process would: what was given and not
+/// answered comes again.
+pub async fn drive(
+    log: &Log,
+    folder: &Path,
+    options: RunOptions,
+    stop: impl Future<Output = ()>,
+) -> Result<(), SinkError> {
+    let (progress, _) = watch::channel(BTreeMap::new());
+    let (mut manager, known) = Manager::new(log, folder, options, Place::Here, progress)?;
+    manager.start(&known).await;
+    manager.manage(stop).await;
+    manager.tasks.ended().await;
+    Ok(())
+}
+
 /// A session under way.
 struct Running {
     added: u64,
     orders: watch::Sender<Order>,
-    id: tokio::task::Id,
 }
 
 /// Begins and ends sessions as the log says.
 struct Manager {
     log: Log,
+    /// What is recorded of sinks.
+    following: Subscription,
     folder: PathBuf,
     options: RunOptions,
+    place: Place,
     progress: Progress,
     running: BTreeMap<String, Running>,
     /// Sinks that ended by themselves, and when they are begun again.
     resting: BTreeMap<String, u64>,
     /// When credentials that were refused are looked at again.
     renewal: Option<u64>,
-    tasks: JoinSet<Ended>,
+    tasks: Tasks,
     /// Nobody else in this process runs them as long.
     _claim: Claim,
 }
 
 impl Manager {
-    async fn manage(&mut self, mut following: Subscription, stop: &Notify) {
+    /// One, and the sinks that there are.
+    fn new(
+        log: &Log,
+        folder: &Path,
+        options: RunOptions,
+        place: Place,
+        progress: Progress,
+    ) -> Result<(Self, Vec<(String, SinkRow)>), SinkError> {
+        if log.is_attached() {
+            return Err(SinkError::NoFolder);
+        }
+        let io = |error: std::io::Error| SinkError::files(&error);
+        let claim = Claim::on(folder).map_err(io)?;
+        // Whoever opened it may be an agent; what is said of sinks is said by nobody else.
+        let log = log.as_keyring();
+        let from = log.durable_size();
+        let following = Read::new(Query::stream(STREAM)).from(from);
+        let following = log.subscribe(following.without_payloads())?;
+        let known = rows(&log)?;
+        let names: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
+        Files::remove_others(folder, &names).map_err(io)?;
+        let manager = Self {
+            log,
+            following,
+            folder: folder.to_owned(),
+            options,
+            place,
+            progress,
+            running: BTreeMap::new(),
+            resting: BTreeMap::new(),
+            renewal: None,
+            tasks: Tasks::new(place),
+            _claim: claim,
+        };
+        Ok((manager, known))
+    }
+
+    /// Begins the sinks that there are.
+    async fn start(&mut self, known: &[(String, SinkRow)]) {
+        self.reconcile(known);
+        self.renew().await;
+        self.look();
+    }
+
+    /// Does as the log says until it is closed or told to stop; then every session is told to end.
+    async fn manage(&mut self, stop: impl Future<Output = ()>) {
+        let mut stop = pin!(stop);
         loop {
             let again = self.resting.values().copied().chain(self.renewal).min();
             tokio::select! {
                 biased;
-                () = stop.notified() => break,
-                ended = self.tasks.join_next_with_id(), if !self.tasks.is_empty() => {
-                    let (id, ended) = match ended {
-                        Some(Ok((id, ended))) => (id, Some(ended)),
-                        Some(Err(error)) => (error.id(), None),
-                        None => continue,
-                    };
-                    self.ended(id, ended);
+                () = &mut stop => break,
+                (name, ended) = self.tasks.next() => {
+                    self.ended(&name, ended);
                     self.look();
                 }
-                told = following.next() => {
+                told = self.following.next() => {
                     if told.is_none() {
                         break;
                     }
@@ -296,10 +355,6 @@ impl Manager {
         for running in self.running.values() {
             running.orders.send_modify(|order| order.runs = false);
         }
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        // Whoever does not come back by then is left: it holds nothing of the log.
-        let _ = tokio::time::timeout(self.options.stop_time, ended).await;
-        self.tasks.shutdown().await;
     }
 
     /// Does as the log says.
@@ -425,6 +480,7 @@ impl Manager {
             files: Files::new(&self.folder, name),
             timer: Arc::clone(&self.options.timer),
             entropy: Arc::clone(&self.options.entropy),
+            place: self.place,
             at_once: self.options.at_once,
             linger_us: u64::try_from(self.options.linger.as_micros()).unwrap_or(u64::MAX),
             orders: taken,
@@ -433,32 +489,27 @@ impl Manager {
         self.progress.send_modify(|all| {
             all.insert(name.to_owned(), 0);
         });
-        let id = self.tasks.spawn(Session::run(plan)).id();
+        self.tasks.begin(name, Session::run(plan));
         let running = Running {
             added: row.added,
             orders,
-            id,
         };
         self.running.insert(name.to_owned(), running);
     }
 
     /// A session ended; `None`: it panicked.
-    fn ended(&mut self, id: tokio::task::Id, ended: Option<Ended>) {
-        let found = self.running.iter().find(|(_, running)| running.id == id);
-        let Some(name) = found.map(|(name, _)| name.clone()) else {
-            return;
-        };
-        self.running.remove(&name);
+    fn ended(&mut self, name: &str, ended: Option<Ended>) {
+        self.running.remove(name);
         self.progress.send_modify(|all| {
-            all.remove(&name);
+            all.remove(name);
         });
         match ended {
             // The log says what comes next.
             Some(Ended::Told | Ended::Stopped) => {}
-            Some(Ended::Unrecorded | Ended::Closed) => self.rests(&name),
+            Some(Ended::Unrecorded | Ended::Closed) => self.rests(name),
             None => {
                 tracing::error!(sink = name, "the session of a sink panicked");
-                self.rests(&name);
+                self.rests(name);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 mod parts;
 
-use super::lane::{Lane, Trouble};
+use super::lane::{Lane, Place, Trouble};
 use super::read::{Reader, Then};
 use crate::backoff::{Backoff, UNAUTHORISED_MOST, UNAUTHORISED_US};
 use crate::command::{Said, Sinks};
@@ -63,6 +63,7 @@ pub(super) struct Plan {
     pub(super) factory: Factory,
     pub(super) timer: Arc<dyn Timer>,
     pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) place: Place,
     /// Whether parts of the log are given as soon as there are any.
     pub(super) at_once: bool,
     /// Time between a batch that was not full and the next, microseconds.
@@ -112,6 +113,7 @@ impl Session {
                     let mut orders = plan.orders.clone();
                     let late = plan.timer.now_us().saturating_add(SAY_US);
                     tokio::select! {
+                        biased;
                         _ = orders.wait_for(|order| !order.runs) => return Ended::Told,
                         () = plan.timer.until(late) => {}
                     }
@@ -160,7 +162,7 @@ impl Session {
         }
     }
 
-    /// Its files, and its thread.
+    /// Its files, and its lane.
     fn start(plan: &Plan) -> io::Result<(Cursor, Vec<Parked>, usize, Lane)> {
         let files = &plan.files;
         let log = plan.log.info().log_id;
@@ -173,8 +175,15 @@ impl Session {
             files.keep_cursor(&new)?;
             new
         };
-        let (parked, failures) = (files.parked()?, files.failures()?.len());
+        let (mut parked, failures) = (files.parked()?, files.failures()?.len());
+        let listed = parked.len();
+        // What was being parked when the process ended was not passed over: it comes in its turn.
+        parked.retain(|parked| parked.position < cursor.next);
+        if parked.len() < listed {
+            files.keep_parked(&parked)?;
+        }
         let lane = Lane::start(
+            plan.place,
             &plan.config,
             Arc::clone(&plan.factory),
             Arc::clone(&plan.timer),
@@ -287,9 +296,6 @@ impl Session {
                             let position = last.map_or(self.cursor.next, Position::get);
                             self.park(position, trouble.told(), refusals).await?;
                             break;
-                        }
-                        if trouble.is_open() {
-                            doubt(&mut batch);
                         }
                         self.failed(trouble.told(), Some(&trouble)).await?;
                     }
@@ -542,9 +548,4 @@ fn id_at(log: &Log, position: u64) -> Result<Option<Uuid>, ReadError> {
     let read = Read::new(Query::everything()).from(position).to(position);
     let found = log.read(read.without_payloads())?.next().transpose()?;
     Ok(found.map(|event| event.header.event_id))
-}
-
-/// All of it may be there already.
-fn doubt(batch: &mut Arc<Batch>) {
-    Arc::make_mut(batch).doubt_before(u64::MAX);
 }

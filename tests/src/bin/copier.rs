@@ -1,15 +1,17 @@
 //! A runtime whose log has sinks, to be killed at any moment.
 //!
 //! ```text
-//! copier LOG FILE SEED       appends until it is killed; output: a line with each position acknowledged
-//! copier LOG FILE            ends when the sinks have everything
+//! copier LOG KIND WHERE SEED       appends until it is killed; output: a line with each position acknowledged
+//! copier LOG KIND WHERE            ends when the sinks have everything
 //! ```
 //!
-//! It has two: `exact`, a file of lines beside FILE that tells what it has, and `plain`, which appends
-//! lines to FILE and does not.
+//! | kind | sinks |
+//! |---|---|
+//! | `files` | two: `exact`, a file of lines beside WHERE that tells what it has, and `plain`, which appends lines to WHERE and does not |
+//! | `webhook`, `otlp` | one of that kind, which posts to WHERE |
 
 use runstone::sinks::{
-    Batch, Delivery, Destination, Kinds, Rejection, RunOptions, Sink, sinks_folder,
+    Batch, Delivery, Destination, Kinds, OtlpConfig, Rejection, RunOptions, Sink, sinks_folder,
 };
 use runstone::{Append, NewEvent, Runstone, SinkConfig};
 use runstone_tests::tamper::Seeded;
@@ -41,29 +43,37 @@ fn kinds(path: PathBuf) -> Kinds {
     })
 }
 
+/// The sinks of a kind, by name.
+fn sinks(kind: &str, place: &str) -> Result<Vec<(&'static str, Destination)>, String> {
+    let exact = Path::new(place).with_extension("exact");
+    Ok(match kind {
+        "files" => vec![
+            ("exact", Destination::jsonl(exact)),
+            ("plain", Destination::custom("plain")),
+        ],
+        "webhook" => vec![("posted", Destination::webhook(place))],
+        "otlp" => vec![("posted", Destination::Otlp(OtlpConfig::new(place)))],
+        _ => return Err(format!("there is no kind `{kind}`")),
+    })
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<_> = std::env::args().skip(1).collect();
-    let (log, file) = (Path::new(&words[0]), Path::new(&words[1]));
-    let is_new = !log.exists();
-    let options = Runstone::options().sinks(RunOptions::new(kinds(file.to_owned())));
-    let log = options.open_or_create(log)?;
-    if is_new || log.sinks().list()?.is_empty() {
-        assert!(
-            !sinks_folder(Path::new(&words[0]))
-                .join("exact.cursor")
-                .exists()
-        );
-        let exact = Destination::jsonl(file.with_extension("exact"));
-        let exact = SinkConfig::new("exact", exact).batch_events(50);
-        log.sinks().add_blocking(&exact)?;
+    let (path, place) = (Path::new(&words[0]), Path::new(&words[2]));
+    let options = Runstone::options().sinks(RunOptions::new(kinds(place.to_owned())));
+    let log = options.open_or_create(path)?;
+    let wanted = sinks(&words[1], &words[2])?;
+    for (name, to) in &wanted {
+        if log.sinks().get(name).is_err() {
+            let cursor = sinks_folder(path).join(format!("{name}.cursor"));
+            assert!(!cursor.exists());
+            let config = SinkConfig::new(*name, to.clone()).batch_events(50);
+            log.sinks().add_blocking(&config)?;
+        }
     }
-    if log.sinks().get("plain").is_err() {
-        let plain = SinkConfig::new("plain", Destination::custom("plain")).batch_events(50);
-        log.sinks().add_blocking(&plain)?;
-    }
-    let Some(seed) = words.get(2) else {
+    let Some(seed) = words.get(3) else {
         let runner = log.runner().ok_or("no sinks run")?;
-        while runner.running() < 2 {
+        while runner.running() < wanted.len() {
             std::thread::yield_now();
         }
         runner.caught_up_blocking(log.durable_size());

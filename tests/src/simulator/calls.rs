@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How the streams of agents begin.
 pub(super) const STREAMS: &str = "agent-";
-/// How the streams begin that the domain has of its own.
-pub(super) const OWN_STREAMS: [&str; 4] = [STREAMS, "agent:", "budgets/", "tray:"];
+/// How the streams begin that the domain and the sinks have of their own.
+pub(super) const OWN_STREAMS: [&str; 5] = [STREAMS, "agent:", "budgets/", "sinks", "tray:"];
 /// Their scope, which nobody erases.
 pub(super) const SCOPE: &str = "agents";
 const SECOND_US: u64 = 1_000_000;
@@ -221,7 +221,7 @@ impl Simulation {
     }
 
     /// What is acknowledged as durable makes everything before it durable.
-    fn synced_up_to(&mut self, at: u64) {
+    pub(super) fn synced_up_to(&mut self, at: u64) {
         for sent in &mut self.model.sent {
             if let Fate::Buffered(positions) = &sent.fate
                 && positions.last().is_some_and(|last| *last < at)

@@ -9,6 +9,8 @@
 //! A later part of the project adds what its clients ask in `work`, and what must hold in `model`.
 
 mod calls;
+mod copies;
+mod drive;
 mod evidence;
 mod machine;
 mod model;
@@ -16,6 +18,8 @@ mod office;
 mod replicas;
 mod runs;
 mod see;
+mod shelf;
+mod sinks;
 mod staff;
 mod tasks;
 mod trays;
@@ -75,6 +79,10 @@ pub struct Tally {
     pub drained: u64,
     /// Most dead letters that were seen at once.
     pub dead: u64,
+    /// Events that the copies of the log have at the end.
+    pub copied: u64,
+    /// Those of them that came marked as duplicates.
+    pub copied_again: u64,
     /// How often agents and people were refused something, by code.
     pub refused: BTreeMap<&'static str, u64>,
 }
@@ -147,6 +155,8 @@ struct Simulation {
     replicas: Vec<Replica>,
     /// What is known of calls and runs.
     agents: calls::Agents,
+    /// What is known of its sinks.
+    copies: sinks::Copies,
     /// What has the log's name is a replica, and is to begin an epoch so.
     successor: Option<EpochStart>,
     /// How many events it has.
@@ -190,6 +200,7 @@ impl Simulation {
             lying: false,
             replicas: Vec::new(),
             agents: calls::Agents::default(),
+            copies: sinks::Copies::new()?,
             successor: None,
             successor_size: 0,
             is_afar: false,
@@ -228,7 +239,7 @@ impl Simulation {
         let mut open = OpenOptions::default();
         open.options = options;
         open.folds = folds();
-        open.folds.extend(runstone_projections::standard_folds());
+        open.folds.extend(runstone::standard_folds());
         open
     }
 
@@ -349,6 +360,7 @@ impl Simulation {
             assert!(fold.is_equal(), "{fold:?}");
         }
         self.see_agents();
+        self.check_copies(&log);
         let size = log.size();
         for (released, _) in &self.model.released {
             assert!(
@@ -362,6 +374,7 @@ impl Simulation {
     /// Checks what was released against the entries themselves, and then what a disk that lies or
     /// loses bits does.
     fn end(mut self) -> Outcome<Tally> {
+        self.drain_sinks()?;
         self.log().close_blocking()?;
         self.log = None;
         let entries = self.entries()?;

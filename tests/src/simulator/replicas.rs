@@ -185,6 +185,7 @@ impl Simulation {
         self.machine.install(std::fs::read(&replica.path)?);
         self.model.give_up(replica.size)?;
         self.forget_agents();
+        self.copies.give_up();
         self.agents.sent_from = replica.size;
         self.model.erased.retain(|at| complete.contains(at));
         let (kept, of_lost): (Vec<_>, _) = std::mem::take(&mut self.replicas)

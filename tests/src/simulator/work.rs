@@ -1,6 +1,7 @@
 //! What the clients of a simulated log ask of it.
 
 use super::Simulation;
+use super::copies::{FIELD, SECRET};
 use super::model::{Fate, Part, Proof, Sent, fate_of};
 use super::wire::was_cut;
 use crate::tamper::Outcome;
@@ -45,7 +46,7 @@ type Client<'a> = Pin<Box<dyn Future<Output = Told> + 'a>>;
 impl Simulation {
     /// One thing that happens.
     pub(super) fn work(&mut self) -> Outcome {
-        let what = self.numbers.below(52);
+        let what = self.numbers.below(56);
         self.note_opening();
         self.say(|| {
             let (log, struck) = (self.log(), self.machine.struck());
@@ -67,6 +68,7 @@ impl Simulation {
             22 => self.compact()?,
             23..=29 => self.evidence()?,
             34..=51 => self.agents()?,
+            52..=54 => self.sinks()?,
             _ => self.look(),
         }
         Ok(())
@@ -91,7 +93,7 @@ impl Simulation {
             tags,
             source: format!("{number:016x}"),
             payload: format!(
-                "{{\"n\":\"{number:016x}\",\"text\":\"{}\"}}",
+                "{{\"{FIELD}\":\"{number:016x}\",\"text\":\"{SECRET} {}\"}}",
                 noise(number, filler)
             ),
         }
@@ -125,7 +127,7 @@ impl Simulation {
     }
 
     /// A few clients at once, whose requests come into few groups.
-    fn clients(&mut self, durability: Durability) {
+    pub(super) fn clients(&mut self, durability: Durability) {
         self.clients_while(durability, None);
     }
 

@@ -8,11 +8,12 @@
 
 use super::{Ended, Session};
 use crate::config::Pace;
-use crate::run::lane::Trouble;
+use crate::run::lane::{Place, Trouble};
 use crate::sink::{Batch, Known, Part, Rejection};
 use runstone_store::{Log, Query, Read, ReadError, SegmentEnd, SegmentError, SegmentPlan};
 use std::convert::Infallible;
 use std::sync::Arc;
+use tokio::task::spawn_blocking;
 use tokio_stream::StreamExt as _;
 
 const SECOND_US: u64 = 1_000_000;
@@ -127,16 +128,19 @@ impl Session {
     async fn give_part(&mut self, pace: Pace, after: Option<SegmentEnd>) -> Result<bool, Ended> {
         let (log, query) = (self.plan.log.clone(), self.plan.config.query.clone());
         let size = log.durable_size();
-        let made = tokio::task::spawn_blocking(move || next_part(&log, query, after, pace));
-        let part = match made.await {
-            Ok(Ok(Some(part))) => part,
-            Ok(Ok(None)) => return Ok(false),
-            Ok(Err(error)) => {
+        let next = move || next_part(&log, query, after, pace);
+        let made = match self.plan.place {
+            // If it is not made, the runtime ends.
+            Place::Threads => spawn_blocking(next).await.map_err(|_| Ended::Told)?,
+            Place::Here => next(),
+        };
+        let part = match made {
+            Ok(Some(part)) => part,
+            Ok(None) => return Ok(false),
+            Err(error) => {
                 self.not_made(error).await?;
                 return Ok(false);
             }
-            // The runtime ends.
-            Err(_) => return Err(Ended::Told),
         };
         let end = part.end();
         let is_cut = end.events < size;

@@ -1,0 +1,123 @@
+//! The guide, as its readers follow it: the shell blocks of each page in order, in an empty folder.
+//! Its Rust is run as documentation tests of the crate `runstone`.
+
+use runstone_tests::command::{binary, workspace};
+use runstone_tests::tamper::Outcome;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// The pages, by name.
+fn pages() -> Outcome<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(workspace().join("docs/guide"))?;
+    let mut pages: Vec<_> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    pages.sort();
+    Ok(pages)
+}
+
+/// What stands in the blocks of this kind.
+fn blocks(page: &str, kind: &str) -> Vec<String> {
+    let (mut found, mut open) = (Vec::new(), None);
+    for line in page.lines() {
+        match (line.strip_prefix("```"), &mut open) {
+            (Some(begun), None) => open = Some((begun.to_owned(), String::new())),
+            (Some(_), Some(_)) => found.extend(open.take().filter(|(of, _)| of == kind)),
+            (None, Some((_, text))) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    found.into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn the_shell_blocks_of_each_page_do_what_it_says() -> Outcome {
+    let mut run = 0;
+    for page in pages()? {
+        let text = std::fs::read_to_string(&page)?;
+        let blocks = blocks(&text, "sh");
+        if blocks.is_empty() {
+            continue;
+        }
+        let folder = tempfile::tempdir()?;
+        // As in the root of the repository.
+        std::os::unix::fs::symlink(workspace().join("examples"), folder.path().join("examples"))?;
+        let script = format!(
+            "set -eu\nrunstone() {{ \"$0\" \"$@\"; }}\n{}",
+            blocks.concat()
+        );
+        let mut shell = Command::new("sh");
+        shell.arg("-xc").arg(script).arg(binary());
+        for name in ["RUNSTONE_LOG", "RUNSTONE_KEYS", "RUNSTONE_CRED"] {
+            shell.env_remove(name);
+        }
+        let shell = shell.current_dir(folder.path()).stdin(Stdio::null());
+        let output = shell.output()?;
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {told}", page.display());
+        run += blocks.len();
+    }
+    assert!(run >= 18, "{run}");
+    Ok(())
+}
+
+/// What is not labelled is taken for Rust by documentation tests, and for nothing by readers.
+#[test]
+fn blocks_say_what_they_are() -> Outcome {
+    let mut pages = pages()?;
+    pages.push(workspace().join("README.md"));
+    for page in pages {
+        let text = std::fs::read_to_string(&page)?;
+        let fences: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("```"))
+            .collect();
+        assert_eq!(fences.len() % 2, 0, "{}", page.display());
+        for begun in fences.iter().step_by(2) {
+            let known = ["sh", "text", "toml", "rust", "rust,no_run"];
+            assert!(known.contains(begun), "{}: ```{begun}", page.display());
+        }
+    }
+    Ok(())
+}
+
+/// A page that nobody compiles is not compiled for ever.
+#[test]
+fn every_page_with_rust_is_compiled() -> Outcome {
+    let library = std::fs::read_to_string(workspace().join("runstone/src/lib.rs"))?;
+    for page in pages()? {
+        let text = std::fs::read_to_string(&page)?;
+        let name = page
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or("a name")?;
+        let is_included = library.contains(&format!("../docs/guide/{name}\""));
+        assert_eq!(text.contains("```rust"), is_included, "{name}");
+    }
+    Ok(())
+}
+
+/// Links within the repository lead to files.
+#[test]
+fn links_lead_somewhere() -> Outcome {
+    let mut pages = pages()?;
+    pages.push(workspace().join("README.md"));
+    let mut links = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page)?;
+        for part in text.split("](").skip(1) {
+            let link = part.split([')', '#']).next().unwrap_or_default();
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            let target = page.parent().ok_or("a folder")?.join(link);
+            assert!(target.exists(), "{}: {link}", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 50, "{links}");
+    Ok(())
+}
