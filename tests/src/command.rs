@@ -7,45 +7,55 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 /// The binary, built with the profile and into the target folder of the running test.
-///
-/// `cargo test` builds a binary only for tests of its own package. Packages are chosen, and one test
-/// with them, so that features resolve as in `cargo test --workspace`: after that, only the binary is
-/// left to build.
 pub fn binary() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let this = std::env::current_exe().unwrap();
-        // TARGET/PROFILE/deps/TEST, or TARGET/TRIPLE/PROFILE/deps/TEST
-        let folder = this.parent().and_then(Path::parent).unwrap();
-        let above = folder.parent().unwrap();
-        let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
-        let is_target = marks.iter().any(|mark| above.join(mark).exists());
-        let profile = folder.file_name().and_then(OsStr::to_str).unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build
-            .current_dir(workspace())
-            .args([
-                "build", "--locked", "--quiet", "--bin", "runstone", "--test", "layout",
-            ])
-            .args(["--package", "runstone-cli", "--package", "runstone-tests"])
-            .args([
-                "--profile",
-                if profile == "debug" { "dev" } else { profile },
-            ]);
-        if is_target {
-            build.arg("--target-dir").arg(above);
-        } else {
-            build.arg("--target").arg(above.file_name().unwrap());
-            build.arg("--target-dir").arg(above.parent().unwrap());
-        }
-        let built = build.output().unwrap();
-        let told = String::from_utf8_lossy(&built.stderr);
-        assert!(
-            built.status.success(),
-            "the command cannot be built: {told}"
-        );
+        let folder = build(&["--bin", "runstone"]);
         folder.join(format!("runstone{}", std::env::consts::EXE_SUFFIX))
     })
+}
+
+/// An example of the crates `runstone` and `runstone-receipt`, built likewise.
+pub fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let of = ["runstone", "runstone-receipt"].map(|package| ["--package", package]);
+    let folder = BUILT.get_or_init(|| build(&[&["--examples"], of.concat().as_slice()].concat()));
+    folder.join(format!("examples/{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Builds something, and answers the folder that it is in.
+///
+/// `cargo test` builds a binary only for tests of its own package. Packages are chosen, and one test
+/// with them, so that features resolve as in `cargo test --workspace`: after that, only what is asked
+/// for is left to build.
+fn build(what: &[&str]) -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    // TARGET/PROFILE/deps/TEST, or TARGET/TRIPLE/PROFILE/deps/TEST
+    let folder = this.parent().and_then(Path::parent).unwrap();
+    let above = folder.parent().unwrap();
+    let marks = ["CACHEDIR.TAG", ".rustc_info.json"];
+    let is_target = marks.iter().any(|mark| above.join(mark).exists());
+    let profile = folder.file_name().and_then(OsStr::to_str).unwrap();
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .current_dir(workspace())
+        .args(["build", "--locked", "--quiet", "--test", "layout"])
+        .args(["--package", "runstone-cli", "--package", "runstone-tests"])
+        .args(what)
+        .args([
+            "--profile",
+            if profile == "debug" { "dev" } else { profile },
+        ]);
+    if is_target {
+        build.arg("--target-dir").arg(above);
+    } else {
+        build.arg("--target").arg(above.file_name().unwrap());
+        build.arg("--target-dir").arg(above.parent().unwrap());
+    }
+    let built = build.output().unwrap();
+    let told = String::from_utf8_lossy(&built.stderr);
+    assert!(built.status.success(), "it cannot be built: {told}");
+    folder.to_owned()
 }
 
 /// The folder of the workspace.

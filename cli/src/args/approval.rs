@@ -130,5 +130,6 @@ pub(crate) struct VoteArgs {
 }
 
 fn parse_state(word: &str) -> Result<ApprovalState, String> {
-    ApprovalState::from_word(word).ok_or_else(|| "one of pending, approved and rejected".to_owned())
+    ApprovalState::from_word(word)
+        .ok_or_else(|| "it is one of pending, approved, rejected".to_owned())
 }

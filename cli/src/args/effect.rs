@@ -186,7 +186,7 @@ pub(crate) struct ReleaseArgs {
     /// Why
     #[arg(long, value_name = "R")]
     pub(crate) reason: String,
-    /// Do not ask
+    /// Do not ask; where there is no terminal nobody is asked
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
@@ -213,7 +213,7 @@ pub(crate) struct ReconcileArgs {
     /// How that is known
     #[arg(long, value_name = "E")]
     pub(crate) evidence: Option<String>,
-    /// Do not ask
+    /// Do not ask; where there is no terminal nobody is asked
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

@@ -210,7 +210,7 @@ pub(crate) struct EraseArgs {
     /// Erase although calls of a scope are in flight or unknown; recorded for ever
     #[arg(long, conflicts_with_all = ["resume", "list"])]
     pub(crate) force: bool,
-    /// Do not ask
+    /// Do not ask; where there is no terminal nobody is asked
     #[arg(short, long, conflicts_with_all = ["resume", "list"])]
     pub(crate) yes: bool,
     /// Finish what is pending or deferred

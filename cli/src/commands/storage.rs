@@ -2,6 +2,7 @@
 
 use crate::args::ClockCommand;
 use crate::error::{Exit, Failure, Report};
+use crate::files;
 use crate::output::{Progress, base64, bytes, count};
 use crate::session::{Access, Session};
 use runstone::Log;
@@ -28,6 +29,7 @@ struct Accepted {
 }
 
 pub(crate) fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {
+    files::refuse_existing(file)?;
     let output = &session.output;
     let bar = Progress::events(output, "copying");
     // Whoever holds the log has a folder of its own.

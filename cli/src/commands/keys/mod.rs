@@ -4,6 +4,7 @@ mod rotate;
 
 use crate::args::{KeysCommand, PrincipalCommand};
 use crate::error::{Exit, Failure, Report};
+use crate::files;
 use crate::output::{Align, Output, Table, Tone, count, now, relative, rfc3339};
 use crate::session::{Access, Session};
 use runstone::codec::{Authority, OsEntropy, Position};
@@ -179,6 +180,7 @@ fn signing_table(output: &Output, keys: &[SigningKey]) -> String {
 }
 
 fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {
+    files::refuse_existing(file)?;
     // Whoever holds the log has a folder of its own.
     let path = std::path::absolute(file).map_err(|error| Report::file(file, &error))?;
     session.with(Access::Events, |log| Ok(log.backup_keys(&path)?))?;
@@ -192,6 +194,8 @@ fn backup(session: &Session, file: &Path) -> Result<Exit, Failure> {
 
 fn restore(session: &Session, file: &Path) -> Result<Exit, Failure> {
     let keys = session.keys_path();
+    // What cannot be looked at is no trouble of the key folder.
+    std::fs::metadata(file).map_err(|error| Report::file(file, &error))?;
     KeyStore::restore(file, &keys)?;
     let output = &session.output;
     output.answer(&Restored { keys: &keys }, || {
