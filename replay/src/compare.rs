@@ -132,10 +132,11 @@ pub fn moves(log: &Log, stream: &str, at: Option<Position>) -> Result<Vec<Move>,
         };
         let mut said = Map::new();
         said.insert("status".to_owned(), step.status.as_str().into());
-        said.extend(step.outcome.map(|outcome| ("output".to_owned(), outcome)));
+        let outcome = step.outcome.clone();
+        said.extend(outcome.map(|outcome| ("output".to_owned(), outcome)));
         all.push(Move {
             kind: MoveKind::Step,
-            node: step.node.unwrap_or_default(),
+            node: step.node.clone().unwrap_or_default(),
             attempt: step.attempt,
             said: said.into(),
             position,

@@ -32,10 +32,10 @@
 //! // As it stood after its second event; and another run that goes on from there.
 //! let at = Point::Revision(1).find(&log, "run-1")?.ok_or("it has two events")?;
 //! let then = state(&log, "run-1", at)?.ok_or("it is a run")?;
-//! assert_eq!(then.session.document.value(), &json!({"n": 1}));
+//! assert_eq!(then.session.document.to_value(), json!({"n": 1}));
 //! fork_blocking(&log, &Fork::new("run-2", "run-1", at))?;
 //! let fork = state(&log, "run-2", Point::Newest.find(&log, "run-2")?.ok_or("it is there")?)?;
-//! assert_eq!(fork.ok_or("it is a run")?.session.document.value(), &json!({"n": 1}));
+//! assert_eq!(fork.ok_or("it is a run")?.session.document.to_value(), json!({"n": 1}));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 

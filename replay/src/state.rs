@@ -8,6 +8,7 @@ use runstone_projections::runs::{self, RunSummary, Told};
 use runstone_projections::sessions::{self, Session};
 use runstone_projections::tasks::{self, Task};
 use runstone_store::Log;
+use std::sync::Arc;
 
 /// A run as it stood after a position of the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,11 +21,11 @@ pub struct State {
     /// Its document. What was rolled back by then is not in it, and what a fork shares is.
     pub session: Session,
     /// Its steps, likewise, in the order in which they began.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Arc<Step>>,
     /// The tasks that were created in its stream, in the order of their creation.
     pub tasks: Vec<Task>,
     /// The calls that were claimed in it, and those that a fork shares, in the order of their claims.
-    pub effects: Vec<Effect>,
+    pub effects: Vec<Arc<Effect>>,
     /// The owners that it spent from, and those above them.
     pub budgets: Vec<Budget>,
     /// What it did and used.

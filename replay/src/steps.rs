@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Bytes that an attempt takes in memory without its outcome, about.
 const STEP_BYTES: usize = 512;
@@ -79,11 +80,11 @@ pub struct Step {
 /// # Errors
 ///
 /// [`ReadError`] if the log cannot be read.
-pub fn steps(log: &Log, stream: &str, at: Position) -> Result<Vec<Step>, ReadError> {
+pub fn steps(log: &Log, stream: &str, at: Position) -> Result<Vec<Arc<Step>>, ReadError> {
     steps_of(log, &Told::of(log, stream, Some(at))?)
 }
 
-pub(crate) fn steps_of(log: &Log, told: &Told) -> Result<Vec<Step>, ReadError> {
+pub(crate) fn steps_of(log: &Log, told: &Told) -> Result<Vec<Arc<Step>>, ReadError> {
     let (mut steps, mut from) = (Steps::default(), 0);
     if let Some((first, to)) = told.begins(log) {
         let tells = |record: &Record| first.tells(record);
@@ -101,7 +102,7 @@ pub(crate) fn steps_of(log: &Log, told: &Told) -> Result<Vec<Step>, ReadError> {
 /// Attempts as the events of a run tell them.
 #[derive(Default)]
 struct Steps {
-    all: Vec<Step>,
+    all: Vec<Arc<Step>>,
     /// The node of each, by its digest.
     nodes: Vec<Vec<u8>>,
     /// The newest attempt of each node.
@@ -124,11 +125,11 @@ impl Line for Steps {
         let bytes = record.payload.bytes().map_or(0, <[u8]>::len);
         self.bytes = self.bytes.saturating_add(bytes);
         match known {
-            Some(step) if !is_start && step.ended.is_none() => end(step, record),
+            Some(step) if !is_start && step.ended.is_none() => end(Arc::make_mut(step), record),
             _ => {
                 self.newest.insert(node.to_vec(), self.all.len());
                 self.nodes.push(node.to_vec());
-                self.all.push(begun(record, is_start));
+                self.all.push(Arc::new(begun(record, is_start)));
             }
         }
         Ok(())
@@ -144,10 +145,11 @@ impl Steps {
     /// The attempts as they stood after a position; to take more events from there on, also which is
     /// the newest of each node.
     fn as_of(&self, at: Position, is_taken_on: bool) -> Self {
-        let has_come = |step: &Step| step.began.or(step.ended).is_some_and(|first| first <= at);
+        let has_come =
+            |step: &Arc<Step>| step.began.or(step.ended).is_some_and(|first| first <= at);
         let len = self.all.partition_point(has_come);
         let steps = self.all.iter().take(len);
-        let all = steps.map(|step| step.as_of(at)).collect();
+        let all = steps.map(|step| step_as_of(step, at)).collect();
         let mut stood = Self {
             all,
             ..Self::default()
@@ -160,20 +162,18 @@ impl Steps {
     }
 }
 
-impl Step {
-    fn as_of(&self, at: Position) -> Self {
-        if self.ended.is_none_or(|ended| ended <= at) {
-            return self.clone();
-        }
-        Self {
-            node: self.node.clone(),
-            attempt: self.attempt,
-            status: StepStatus::Started,
-            began: self.began,
-            ended: None,
-            outcome: None,
-        }
+fn step_as_of(step: &Arc<Step>, at: Position) -> Arc<Step> {
+    if step.ended.is_none_or(|ended| ended <= at) {
+        return Arc::clone(step);
     }
+    Arc::new(Step {
+        node: step.node.clone(),
+        attempt: step.attempt,
+        status: StepStatus::Started,
+        began: step.began,
+        ended: None,
+        outcome: None,
+    })
 }
 
 fn begun(record: &Record, is_start: bool) -> Step {

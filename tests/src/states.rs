@@ -433,12 +433,12 @@ pub fn shown(state: &State) -> Value {
     });
     json!({
         "session": {
-            "document": session.document.value(), "changes": session.changes,
+            "document": session.document.to_value(), "changes": session.changes,
             "missing": session.missing, "last": session.last,
         },
         "steps": steps.collect::<Vec<_>>(),
         "tasks": tasks.collect::<Vec<_>>(),
-        "effects": state.effects,
+        "effects": state.effects.iter().map(|effect| json!(**effect)).collect::<Vec<_>>(),
         "budgets": state.budgets.iter().map(owner).collect::<Vec<_>>(),
         "summary": state.summary,
     })

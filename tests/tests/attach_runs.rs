@@ -42,7 +42,7 @@ fn a_run_whose_process_says_nothing_can_be_resumed_by_another() -> Outcome {
         let other = second.run("bot").resume_or_start_blocking("run-1").unwrap();
         assert!(other.is_resumed());
         let session = runstone::sessions::state(&second, "run-1").unwrap();
-        assert_eq!(session.document.value(), &json!({"turn": 1}));
+        assert_eq!(session.document.to_value(), json!({"turn": 1}));
         let unknown = other
             .effect("pay")
             .request_id("1")
@@ -152,7 +152,7 @@ fn a_run_goes_on_when_the_holder_is_replaced() -> Outcome {
     let summary = runs::get(&here, "run-1")?.ok_or("there is one")?;
     assert_eq!(summary.status, RunStatus::Success);
     let session = runstone::sessions::state(&here, "run-1")?;
-    assert_eq!(session.document.value(), &json!({"turns": [0, 1, 2]}));
+    assert_eq!(session.document.to_value(), json!({"turns": [0, 1, 2]}));
     Ok(())
 }
 
@@ -209,7 +209,7 @@ async fn time_is_travelled_through_another_process() -> Outcome {
     };
     let counts = |state: &State| {
         let counts = [state.steps.len(), state.effects.len(), state.tasks.len()];
-        (state.session.document.value().clone(), counts)
+        (state.session.document.to_value(), counts)
     };
     for (n, at) in points.iter().enumerate() {
         let then = stood(&there, "run", *at)?;

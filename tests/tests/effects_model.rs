@@ -243,7 +243,7 @@ impl Site {
             let session = sessions::state(&log, &stream)?;
             worlds.see(&(&run, &session), |world| {
                 let status = run.as_ref().map(|run| run.status.as_str());
-                status == world.status(&time) && *session.document.value() == world.document
+                status == world.status(&time) && session.document == world.document
             });
         }
         Ok(())

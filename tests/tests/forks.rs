@@ -74,10 +74,10 @@ async fn a_fork_has_what_was_before_it_and_copies_nothing() -> Outcome {
     // The other run knows nothing of it.
     let end = Point::Newest.find(&log, "run")?.ok_or("it is there")?;
     let of_run = state(&log, "run", end)?.ok_or("it is a run")?;
-    assert_eq!(of_run.session.document.value(), &json!({"list": [1, 2]}));
+    assert_eq!(of_run.session.document.to_value(), json!({"list": [1, 2]}));
     assert_eq!(of_run.effects.len(), 2);
     let of_fork = state(&log, "fork", newest(&log))?.ok_or("it is a run")?;
-    assert_eq!(of_fork.session.document.value(), &json!({"list": [1, 3]}));
+    assert_eq!(of_fork.session.document.to_value(), json!({"list": [1, 3]}));
     let nodes: Vec<_> = of_fork
         .steps
         .iter()
@@ -133,7 +133,7 @@ async fn a_fork_of_a_fork_goes_by_the_nearest() -> Outcome {
 
     // As of a point before its own beginning a fork is the run that it comes from.
     let then = runstone::sessions::state_at(&log, "c", Some(in_a))?;
-    assert_eq!(then.document.value(), &json!({"of": "a"}));
+    assert_eq!(then.document.to_value(), json!({"of": "a"}));
     assert_eq!(state(&log, "c", in_a)?.map(|state| state.position), None);
     Ok(())
 }
@@ -307,7 +307,7 @@ async fn what_was_erased_is_erased_in_the_fork() -> Outcome {
     fork.finish(Status::Success).await?;
     log.erase(&Erase::new("ann", "gdpr-17-1-b"), &|_, _| {})?;
     let then = state(&log, "fork", newest(&log))?.ok_or("it is a run")?;
-    assert_eq!(then.session.document.value(), &json!({}));
+    assert_eq!(then.session.document.to_value(), json!({}));
     assert_eq!(then.session.missing, 1);
     assert_eq!(then.steps.len(), 1);
     assert_eq!(

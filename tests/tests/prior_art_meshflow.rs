@@ -207,7 +207,7 @@ fn a_holder_that_was_replaced_records_nothing() -> Outcome {
     assert_eq!(late.map_err(|error| error.code()), Err("stale_run"));
     second.session().patch_blocking(&json!({"by": "second"}))?;
     let state = sessions::state(&log, "run-1")?;
-    assert_eq!(state.document.value(), &json!({"by": "second"}));
+    assert_eq!(state.document.to_value(), json!({"by": "second"}));
     Ok(())
 }
 

@@ -87,7 +87,7 @@ fn what_was_approved_is_done_by_its_own_tool() -> Outcome {
     let log = open(&site)?;
     let run = begin(&log)?;
     let document = runstone::sessions::state(&log, "run-1")?;
-    let session = document.document.value().clone();
+    let session = document.document.to_value();
     assert_eq!(
         (
             &session["approved"],
@@ -117,7 +117,7 @@ fn a_rejection_is_enforced() -> Outcome {
     let log = open(&site)?;
     let run = begin(&log)?;
     let session = runstone::sessions::state(&log, "run-1")?;
-    assert_eq!(session.document.value()["approved"], Value::Bool(false));
+    assert_eq!(session.document.to_value()["approved"], Value::Bool(false));
     let refused = publish(&run, &times).unwrap_err();
     assert_eq!(refused.code(), "not_approved");
     assert_eq!(times.get(), 0);
@@ -313,7 +313,7 @@ fn a_live_run_is_not_told_what_happened_elsewhere() -> Outcome {
     drop(run);
     let _run = log.run("bot").resume_or_start_blocking("run-1")?;
     let session = runstone::sessions::state(&log, "run-1")?;
-    assert_eq!(session.document.value(), &json!({}));
+    assert_eq!(session.document.to_value(), json!({}));
     Ok(())
 }
 
@@ -330,7 +330,7 @@ fn a_resumed_run_hears_that_time_decided() -> Outcome {
     site.clock.advance(60 * SECOND);
     let _run = begin(&log)?;
     let session = runstone::sessions::state(&log, "run-1")?;
-    let document = session.document.value();
+    let document = session.document.to_value();
     assert_eq!(
         (&document["approved"], &document["human_decision"]),
         (&json!(false), &json!("rejected"))

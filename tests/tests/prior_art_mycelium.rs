@@ -540,7 +540,7 @@ fn m15_a_session_is_durable_change_by_change() -> Outcome {
     drop(resumed);
     let state = sessions::state(&log, "run-1")?;
     let expected = json!({"messages": ["hello", "again"], "step": 3});
-    assert_eq!(state.document.value(), &expected);
+    assert_eq!(state.document.to_value(), expected);
     // Its holder let go of it by hand; it can be gone with all the same, and ends by itself again.
     for _ in 0..2 {
         let run = begin(&log, "run-1")?;

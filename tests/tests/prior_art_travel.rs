@@ -112,7 +112,7 @@ fn meshflow_a_fork_goes_by_positions() -> Outcome {
         let stream = format!("fork-{n}");
         fork_blocking(&log, &Fork::new(stream.as_str(), "run", *at))?;
         let session = runstone::sessions::state(&log, &stream)?;
-        assert_eq!(session.document.value(), &json!({ "n": n }));
+        assert_eq!(session.document.to_value(), json!({ "n": n }));
     }
     Ok(())
 }

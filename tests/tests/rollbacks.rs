@@ -36,7 +36,7 @@ fn at(log: &Runstone, stream: &str, end: Position) -> Outcome<Value> {
         session.document,
         sessions::folded(log, stream, Some(end))?.document
     );
-    Ok(session.document.into_value())
+    Ok(session.document.to_value())
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn snapshots_of_what_was_taken_back_are_passed_over() -> Outcome {
     // One that was folded before the rollback and recorded after it says nothing of what is.
     let before = sessions::state_at(&log, "run", Some(Position::new(end.get() - 1)))?;
     let taken = runstone::events::SessionSnapshotted {
-        document: before.document.into_value(),
+        document: before.document.to_value(),
     };
     let last = before.last.ok_or("it was changed")?;
     let control = runstone::events::SessionSnapshotted::control(last.get(), before.changes, 0);

@@ -489,7 +489,7 @@ fn what_is_kept_in_memory_goes_with_what_is_erased() -> Outcome {
     let at = Position::new(log.size() - 1);
     let document = |log: &Log| -> Outcome<(Value, u64)> {
         let then = state(log, "run", at)?.ok_or("it is a run")?;
-        Ok((then.session.document.into_value(), then.session.missing))
+        Ok((then.session.document.to_value(), then.session.missing))
     };
     for _ in 0..2 {
         assert_eq!(document(&log)?, (json!({"secret": 39}), 0));

@@ -11,17 +11,19 @@ use crate::session::{Access, Session};
 use runstone::Log;
 use runstone::budgets::Budgets;
 use runstone::codec::Position;
+use runstone::projections::sessions::Document;
 use runstone::replay::{State, Step, StepStatus, state};
 use runstone::tasks::Tasks;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 #[derive(Serialize)]
 struct Answer<'a> {
     stream: &'a str,
     position: Position,
-    session: &'a Value,
+    session: &'a Document,
     steps: Vec<StepLine<'a>>,
     tasks: &'a [task::Line],
     budgets: &'a [budget::Line],
@@ -115,8 +117,8 @@ fn shown<T>(
     let answer = Answer {
         stream,
         position: at,
-        session: state.session.document.value(),
-        steps: state.steps.iter().map(StepLine::of).collect(),
+        session: &state.session.document,
+        steps: state.steps.iter().map(|step| StepLine::of(step)).collect(),
         tasks: &tasks,
         budgets: &budgets,
         effects: &effects,
@@ -146,7 +148,7 @@ fn text(answer: &Answer<'_>, state: &State, output: &Output) -> String {
     text
 }
 
-fn steps(steps: &[Step], output: &Output) -> String {
+fn steps(steps: &[Arc<Step>], output: &Output) -> String {
     let columns = [
         ("step", Align::Left),
         ("attempt", Align::Right),

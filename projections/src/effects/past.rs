@@ -2,7 +2,7 @@
 
 use super::fold::{EFFECT_ROW, FOLD, effect_key, shared_prefix, take};
 use super::list::id_of;
-use super::{Effect, field};
+use super::{Effect, State, field};
 use crate::MemoryRows;
 use crate::events::EffectClaimed;
 use crate::lease::Moment;
@@ -14,9 +14,10 @@ use crate::view;
 use runstone_codec::{Position, TypedEvent};
 use runstone_store::{Item, Log, Query, Read, ReadError, Record};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Bytes that a call after an event takes in memory, about.
-const EVENT_BYTES: usize = 1024;
+const EVENT_BYTES: usize = 1536;
 
 /// Calls that were claimed last in a stream, as they stood after a position, in the order of their
 /// claims; of a fork also those that it shares, as they stood where it was forked. It folds the events
@@ -26,7 +27,7 @@ const EVENT_BYTES: usize = 1024;
 /// # Errors
 ///
 /// [`ReadError`] if the log cannot be read.
-pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, ReadError> {
+pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Arc<Effect>>, ReadError> {
     let mut effects = claimed_in(log, stream, at)?;
     let ancestors = ancestors(log, stream)?;
     let mut known = BTreeSet::new();
@@ -46,7 +47,7 @@ pub fn of_stream(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, R
     Ok(effects)
 }
 
-fn claimed_in(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, ReadError> {
+fn claimed_in(log: &Log, stream: &str, at: Position) -> Result<Vec<Arc<Effect>>, ReadError> {
     let moment = Moment::at(log, at)?;
     let mut effects = Vec::new();
     // Of most calls the events of the stream tell everything; the fold knows of which they do not.
@@ -78,7 +79,12 @@ fn claimed_in(log: &Log, stream: &str, at: Position) -> Result<Vec<Effect>, Read
 }
 
 /// Calls as these events tell them.
-fn told_by(log: &Log, item: Item, at: Position, moment: &Moment) -> Result<Vec<Effect>, ReadError> {
+fn told_by(
+    log: &Log,
+    item: Item,
+    at: Position,
+    moment: &Moment,
+) -> Result<Vec<Arc<Effect>>, ReadError> {
     let mut rows = MemoryRows::new();
     let events = item.of_type("effect.*");
     for record in log.read(Read::new(Query::from(events)).to(at).without_payloads())? {
@@ -87,7 +93,7 @@ fn told_by(log: &Log, item: Item, at: Position, moment: &Moment) -> Result<Vec<E
     let is_call = |(key, _): &(&[u8], &[u8])| key.first() == Some(&EFFECT_ROW);
     let calls = rows.iter().filter(is_call);
     calls
-        .map(|(key, row)| effect_of(key, &decoded(row)?, moment))
+        .map(|(key, row)| Ok(Arc::new(effect_of(key, &decoded(row)?, moment)?)))
         .collect()
 }
 
@@ -105,8 +111,36 @@ fn decoded(row: &[u8]) -> Result<EffectRow, ReadError> {
 struct CallsLine {
     rows: MemoryRows,
     /// By key of its row, each call after each event of it.
-    calls: BTreeMap<Vec<u8>, Vec<(u64, EffectRow)>>,
+    calls: BTreeMap<Vec<u8>, Vec<Stood>>,
     events: usize,
+}
+
+/// A call after an event.
+struct Stood {
+    since: u64,
+    row: EffectRow,
+    /// As it is answered from later on, if it had ended.
+    ended: Option<Arc<Effect>>,
+}
+
+impl Stood {
+    fn new(key: &[u8], since: u64, row: EffectRow) -> Result<Self, ReadError> {
+        let ended = if row.state() == State::InFlight {
+            None
+        } else {
+            Some(Arc::new(effect_of(key, &row, &Moment::Then(u64::MAX))?))
+        };
+        Ok(Self { since, row, ended })
+    }
+
+    fn seen(&self, key: &[u8], moment: &Moment) -> Result<Arc<Effect>, ReadError> {
+        let (expires_at_us, _) = self.row.lease.seen(moment);
+        let ended = self.ended.as_ref();
+        match ended.filter(|ended| ended.lease_expires_at_us == expires_at_us) {
+            Some(ended) => Ok(Arc::clone(ended)),
+            None => effect_of(key, &self.row, moment).map(Arc::new),
+        }
+    }
 }
 
 impl Line for CallsLine {
@@ -123,8 +157,8 @@ impl Line for CallsLine {
         let Some(row) = self.rows.get(&key) else {
             return Ok(());
         };
-        let row = (record.position.get(), decoded(row)?);
-        self.calls.entry(key).or_default().push(row);
+        let stood = Stood::new(&key, record.position.get(), decoded(row)?)?;
+        self.calls.entry(key).or_default().push(stood);
         self.events = self.events.saturating_add(1);
         Ok(())
     }
@@ -135,11 +169,11 @@ impl Line for CallsLine {
 }
 
 impl CallsLine {
-    fn as_of(&self, at: Position, moment: &Moment) -> Result<Vec<Effect>, ReadError> {
-        let stood = self.calls.iter().filter_map(|(key, rows)| {
-            let count = rows.partition_point(|(position, _)| *position <= at.get());
-            let (_, row) = rows.get(count.checked_sub(1)?)?;
-            Some(effect_of(key, row, moment))
+    fn as_of(&self, at: Position, moment: &Moment) -> Result<Vec<Arc<Effect>>, ReadError> {
+        let stood = self.calls.iter().filter_map(|(key, all)| {
+            let count = all.partition_point(|stood| stood.since <= at.get());
+            let stood = all.get(count.checked_sub(1)?)?;
+            Some(stood.seen(key, moment))
         });
         stood.collect()
     }

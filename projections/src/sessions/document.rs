@@ -1,7 +1,10 @@
 //! A JSON document and its two changes.
 
+use super::tree::{Array, Tree};
 use runstone_store::ErrorKind;
-use serde_json::{Map, Value};
+use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
+use std::sync::Arc;
 
 /// Deepest path in segments.
 const MAX_DEPTH: usize = 32;
@@ -49,15 +52,10 @@ impl SessionError {
     }
 }
 
-/// The document of a session; an empty object before its first change.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Document(Value);
-
-impl Default for Document {
-    fn default() -> Self {
-        Self(Value::Object(Map::new()))
-    }
-}
+/// The document of a session; an empty object before its first change. Copies share what has not
+/// changed since, so that one costs little however long the session is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Document(Tree);
 
 impl Document {
     /// An empty object.
@@ -67,22 +65,45 @@ impl Document {
 
     /// A document as it was kept.
     pub(super) fn kept(value: Value) -> Self {
-        Self(value)
+        Self(value.into())
     }
 
-    /// The document.
-    pub fn value(&self) -> &Value {
-        &self.0
+    /// A copy of the document.
+    pub fn to_value(&self) -> Value {
+        self.0.to_value()
     }
 
-    /// The document.
-    pub fn into_value(self) -> Value {
-        self.0
+    /// A copy of what stands at a path (RFC 6901); `None` if nothing does.
+    pub fn get(&self, path: &str) -> Option<Value> {
+        if path.is_empty() {
+            return Some(self.to_value());
+        }
+        let mut at = &self.0;
+        let mut left = path.strip_prefix('/')?;
+        loop {
+            let (segment, rest) = match left.split_once('/') {
+                Some((segment, rest)) => (segment, Some(rest)),
+                None => (left, None),
+            };
+            at = match at {
+                Tree::Object(members) => members.get(&unescaped(segment)?)?,
+                Tree::Array(items) => {
+                    let item = items.get(number(segment)?)?;
+                    let found = rest.map(|rest| item.pointer(&format!("/{rest}")));
+                    return found.unwrap_or(Some(item)).cloned();
+                }
+                Tree::Leaf(_) => return None,
+            };
+            match rest {
+                Some(rest) => left = rest,
+                None => return Some(at.to_value()),
+            }
+        }
     }
 
     /// Applies a merge patch (RFC 7396).
     pub fn patch(&mut self, patch: &Value) {
-        json_patch::merge(&mut self.0, patch);
+        self.0.patch(patch);
     }
 
     /// Whether items can be appended at a path.
@@ -93,14 +114,14 @@ impl Document {
     pub fn check_append(&self, path: &str) -> Result<(), SessionError> {
         let mut at = Some(&self.0);
         for segment in segments(path)? {
-            at = match at {
-                None | Some(Value::Null) => None,
-                Some(Value::Object(members)) => members.get(&segment),
+            at = match at.filter(|at| !at.is_null()) {
+                None => None,
+                Some(Tree::Object(members)) => members.get(&segment),
                 Some(_) => return Err(no_array(path)),
             };
         }
-        match at {
-            None | Some(Value::Null | Value::Array(_)) => Ok(()),
+        match at.filter(|at| !at.is_null()) {
+            None | Some(Tree::Array(_)) => Ok(()),
             Some(_) => Err(no_array(path)),
         }
     }
@@ -116,21 +137,39 @@ impl Document {
         let mut at = &mut self.0;
         for segment in segments(path)? {
             if at.is_null() {
-                *at = Value::Object(Map::new());
+                *at = Tree::default();
             }
-            let Value::Object(members) = at else {
+            let Tree::Object(members) = at else {
                 return Err(no_array(path));
             };
-            at = members.entry(segment).or_insert(Value::Null);
+            let members = Arc::make_mut(members);
+            at = members.entry(segment).or_insert_with(Tree::null);
         }
         if at.is_null() {
-            *at = Value::Array(Vec::new());
+            *at = Tree::Array(Array::default());
         }
-        let Value::Array(array) = at else {
+        let Tree::Array(array) = at else {
             return Err(no_array(path));
         };
         array.extend(items);
         Ok(())
+    }
+
+    /// Bytes, about, that changes of a copy copy at most.
+    pub(super) fn own_bytes(&self) -> u64 {
+        self.0.own_bytes()
+    }
+}
+
+impl Serialize for Document {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl PartialEq<Value> for Document {
+    fn eq(&self, other: &Value) -> bool {
+        self.0 == Tree::from(other.clone())
     }
 }
 
@@ -146,24 +185,35 @@ fn segments(path: &str) -> Result<Vec<String>, SessionError> {
         path: path.to_owned(),
     };
     let rest = path.strip_prefix('/').ok_or_else(wrong)?;
-    let segments = rest.split('/').map(|segment| {
-        let mut out = String::with_capacity(segment.len());
-        let mut chars = segment.chars();
-        while let Some(c) = chars.next() {
-            match (c, if c == '~' { chars.next() } else { None }) {
-                ('~', Some('0')) => out.push('~'),
-                ('~', Some('1')) => out.push('/'),
-                ('~', _) => return Err(wrong()),
-                (c, _) => out.push(c),
-            }
-        }
-        Ok(out)
-    });
+    let segments = rest
+        .split('/')
+        .map(|segment| unescaped(segment).ok_or_else(wrong));
     let segments: Vec<_> = segments.collect::<Result<_, _>>()?;
     if segments.len() > MAX_DEPTH {
         return Err(wrong());
     }
     Ok(segments)
+}
+
+/// A segment of a JSON Pointer as it stands for a name.
+fn unescaped(segment: &str) -> Option<String> {
+    let mut out = String::with_capacity(segment.len());
+    let mut chars = segment.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '~' { chars.next() } else { None }) {
+            ('~', Some('0')) => out.push('~'),
+            ('~', Some('1')) => out.push('/'),
+            ('~', _) => return None,
+            (c, _) => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+/// A segment of a JSON Pointer as it stands for an item: no sign and no zero before others.
+fn number(segment: &str) -> Option<usize> {
+    let is_plain = segment == "0" || !segment.starts_with(['0', '+']);
+    segment.parse().ok().filter(|_| is_plain)
 }
 
 #[cfg(test)]
@@ -205,15 +255,16 @@ mod tests {
             ),
         ];
         for (before, patch, after) in cases {
-            let mut document = Document(before.clone());
+            let mut document = Document::kept(before.clone());
             document.patch(&patch);
-            assert_eq!(document.value(), &after, "{before} {patch}");
+            assert_eq!(document, after, "{before} {patch}");
+            assert_eq!(document.to_value(), after);
         }
     }
 
     #[test]
     fn items_go_to_arrays_and_nowhere_else() {
-        let mut document = Document(json!({"list": [1], "text": "x", "gone": null}));
+        let mut document = Document::kept(json!({"list": [1], "text": "x", "gone": null}));
         for path in ["/list", "/new", "/deep/er", "/gone", "/a~1b~0", "/"] {
             document.append(path, vec![json!(2)]).unwrap();
         }
@@ -234,7 +285,66 @@ mod tests {
             "list": [1, 2], "text": "x", "gone": [2], "new": [2], "deep": {"er": [2]},
             "a/b~": [2], "": [2],
         });
-        assert_eq!(document.value(), &expected);
+        assert_eq!(document, expected);
+    }
+
+    /// Any value of some depth, with names and items that meet again.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(json!(null)),
+            any::<u8>().prop_map(|number| json!(number)),
+            "[a-c]{0,2}".prop_map(|text| json!(text)),
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::Array),
+                prop::collection::btree_map("[a-c~/]{1,2}", inner, 0..4)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        /// As `json_patch` and `serde_json` have it; what was copied before stays as it was.
+        #[test]
+        fn a_document_is_the_value_that_it_stands_for(
+            begun in value(),
+            patches in prop::collection::vec(value(), 0..4),
+            items in prop::collection::vec(0..200_usize, 0..4),
+            paths in prop::collection::vec("(/([a-c01]|~0|~1){0,2}){0,3}", 8),
+        ) {
+            let (mut document, mut plain) = (Document::kept(begun.clone()), begun);
+            let mut copies = Vec::new();
+            for patch in &patches {
+                copies.push((document.clone(), plain.clone()));
+                document.patch(patch);
+                json_patch::merge(&mut plain, patch);
+            }
+            for count in items {
+                copies.push((document.clone(), plain.clone()));
+                let some: Vec<_> = (0..count).map(|number| json!({ "n": number })).collect();
+                if document.append("/a", some.clone()).is_ok() {
+                    if !plain.is_object() {
+                        plain = json!({});
+                    }
+                    let at = plain.as_object_mut().unwrap().entry("a").or_insert(json!([]));
+                    if at.is_null() {
+                        *at = json!([]);
+                    }
+                    at.as_array_mut().unwrap().extend(some);
+                }
+            }
+            copies.push((document, plain));
+            for (document, plain) in copies {
+                prop_assert_eq!(&document.to_value(), &plain);
+                prop_assert_eq!(serde_json::to_value(&document).unwrap(), plain.clone());
+                prop_assert!(document == plain && document == Document::kept(plain.clone()));
+                for path in &paths {
+                    let found = document.get(path);
+                    prop_assert_eq!(found.as_ref(), plain.pointer(path), "{}", path);
+                }
+            }
+        }
     }
 
     proptest! {
@@ -244,7 +354,7 @@ mod tests {
             shape in 0..4_usize,
         ) {
             let values = [json!({}), json!({"a": []}), json!({"a": {"b": 1}}), json!([])];
-            let mut document = Document(values[shape].clone());
+            let mut document = Document::kept(values[shape].clone());
             let checked = document.check_append(&path);
             prop_assert_eq!(document.append(&path, vec![json!(1)]), checked);
         }

@@ -1,8 +1,8 @@
 //! The changes of a long session, kept in memory.
 //!
-//! Beside them stands the session itself after some of them: after as many bytes of changes as half
-//! of what it had, at least [`POINT_BYTES`]. So the points take no more than a few times what the
-//! changes take.
+//! Beside them stands the session itself after some of them. Such points share what did not change from
+//! one to the next; each comes after at least as many bytes of changes as it may have of its own, and
+//! [`POINT_BYTES`]. So the points take no more than a few times what the changes take.
 
 use super::{Change, Session, change_of, changes, is_change, payload_bytes};
 use crate::lines::{self, Line};
@@ -21,10 +21,12 @@ struct SessionLine {
     /// The session after so many of them.
     points: Vec<(usize, Session)>,
     newest: Session,
-    /// Bytes of all changes, and of all points.
+    /// Bytes of all changes, and those that points have of their own.
     bytes: (u64, u64),
-    /// Bytes of the changes since the newest point, and of that.
-    since: (u64, u64),
+    /// Bytes of the changes since the newest point.
+    since: u64,
+    /// Bytes that the newest point may have of its own.
+    own: u64,
 }
 
 struct Changed {
@@ -51,14 +53,12 @@ impl Line for SessionLine {
         };
         self.newest.take_changed(&changed);
         self.bytes.0 = self.bytes.0.saturating_add(changed.bytes);
-        self.since.0 = self.since.0.saturating_add(changed.bytes);
+        self.since = self.since.saturating_add(changed.bytes);
         self.changes.push(changed);
-        let (since, last) = self.since;
-        if since >= POINT_BYTES.max(last / 2) {
-            // A value that was read as JSON is JSON.
-            let json = serde_json::to_vec(self.newest.document.value()).unwrap_or_default();
-            self.since = (0, json.len() as u64);
-            self.bytes.1 = self.bytes.1.saturating_add(self.since.1);
+        if self.since >= POINT_BYTES.max(self.own) {
+            self.since = 0;
+            self.own = self.newest.document.own_bytes();
+            self.bytes.1 = self.bytes.1.saturating_add(self.own);
             self.points.push((self.changes.len(), self.newest.clone()));
         }
         Ok(())
@@ -66,9 +66,10 @@ impl Line for SessionLine {
 
     fn bytes(&self) -> usize {
         let (changes, points) = self.bytes;
-        let json = changes.saturating_mul(2).saturating_add(points);
-        let json = usize::try_from(json.saturating_mul(IN_MEMORY)).unwrap_or(usize::MAX);
-        json.saturating_add(self.changes.len().saturating_mul(size_of::<Changed>()))
+        // In the changes, in the session, and once more what points copy of the last items.
+        let json = changes.saturating_mul(3 * IN_MEMORY);
+        let all = usize::try_from(json.saturating_add(points)).unwrap_or(usize::MAX);
+        all.saturating_add(self.changes.len().saturating_mul(size_of::<Changed>()))
     }
 }
 

@@ -19,13 +19,15 @@
 //! document.append("/messages", vec![json!("hello")])?;
 //! document.patch(&json!({"topic": "greetings"}));
 //! document.append("/messages", vec![json!("goodbye")])?;
-//! assert_eq!(document.value(), &json!({"messages": ["hello", "goodbye"], "topic": "greetings"}));
+//! assert_eq!(document, json!({"messages": ["hello", "goodbye"], "topic": "greetings"}));
+//! assert_eq!(document.get("/messages/1"), Some(json!("goodbye")));
 //! # Ok::<(), runstone_projections::sessions::SessionError>(())
 //! ```
 
 mod document;
 mod line;
 mod snapshot;
+mod tree;
 
 pub use document::{Document, SessionError};
 pub(crate) use snapshot::drafted;

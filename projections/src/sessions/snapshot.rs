@@ -85,7 +85,7 @@ pub(crate) fn drafted(log: &Log, stream: &str) -> Result<Option<Draft>, RunError
     };
     let control = SessionSnapshotted::control(last.get(), session.changes, session.missing);
     let taken = SessionSnapshotted {
-        document: session.document.into_value(),
+        document: session.document.to_value(),
     };
     let event = NewEvent::typed(&taken, stream)?;
     Ok(Some(Draft::new(event).control(control)))

@@ -176,7 +176,7 @@ fn document(log: &Log, forked: &Record) -> Result<Option<Value>, ReadError> {
         return Ok(None);
     };
     let told = Told::of(log, parent, Some(Position::new(at)))?;
-    Ok(Some(sessions::told(log, &told)?.document.value().clone()))
+    Ok(Some(sessions::told(log, &told)?.document.to_value()))
 }
 
 /// A call that was claimed, as far as it is known.

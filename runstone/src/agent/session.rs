@@ -74,7 +74,7 @@ impl<'a> Session<'a> {
     /// [`RunError::Read`] if it has to be read from the log, and cannot be.
     pub async fn document(&self) -> Result<Value, RunError> {
         let mut cached = self.run.inner.document.lock().await;
-        Ok(cached.fresh(self.run)?.value().clone())
+        Ok(cached.fresh(self.run)?.to_value())
     }
 
     /// [`append`](Self::append) for callers without a runtime.

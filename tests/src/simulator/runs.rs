@@ -142,7 +142,7 @@ impl Simulation {
                 match sessions::state_at(&log, &stream, end) {
                     Ok(then) => worlds.see(&(at, &then), |world| {
                         let known = world.history.iter().find(|(known, _)| known == at);
-                        known.is_none_or(|(_, known)| known == then.document.value())
+                        known.is_none_or(|(_, known)| then.document == *known)
                     }),
                     Err(error) => failed = Some(format!("{document}: {error}")),
                 }
@@ -155,7 +155,8 @@ impl Simulation {
                     let fence = run.fence.get();
                     *world.fence.get_or_insert(fence) == fence
                         && Some(run.status.as_str()) == world.status(&time)
-                        && (session.document.value(), session.missing) == (&world.document, 0)
+                        && session.document == world.document
+                        && session.missing == 0
                 }),
                 Err(error) => failed = Some(error.to_string()),
             }

@@ -233,7 +233,7 @@ pub(super) fn told(log: &Log, stream: &str, at: Position) -> Result<Told, ReadEr
         1 => Some("1 change missing".to_owned()),
         missing => Some(format!("{} changes missing", count(missing))),
     };
-    let document = session.document.into_value().to_string();
+    let document = serde_json::to_string(&session.document).unwrap_or_default();
     Ok(Told { document, lacks })
 }
 
