@@ -104,7 +104,12 @@ fn create_locked(beside: &Path, mode: u32) -> io::Result<File> {
     }
     loop {
         let mut options = OpenOptions::new();
-        let created = options.read(true).write(true).create_new(true).mode(mode).open(beside);
+        let created = options
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(beside);
         let file = created?;
         if lock_at(&file, beside) {
             return Ok(file);

@@ -141,8 +141,8 @@ pub use runstone_store::{
     Expected, ExportReport, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item,
     KekRotation, LoadError, LoadReport, Log, LogInfo, LogOptions, OpenError, OpenOptions, Payload,
     Problem, ProblemKind, Prover, Query, QueryError, Read, ReadError, Record, Records,
-    RewriteReport, Rows, Sealing, SigningKey, SigningState, StartedEpoch, Stats, Subscription, UnsignedTail,
-    VerifyLevel, VerifyReport, verify_file,
+    RewriteReport, Rows, Sealing, SigningKey, SigningState, StartedEpoch, Stats, Subscription,
+    UnsignedTail, VerifyLevel, VerifyReport, verify_file,
 };
 
 /// Rust in pages for readers, compiled and run as theirs.
