@@ -270,10 +270,18 @@ fn a_file_that_is_somebody_elses_is_left_alone() {
 #[test]
 fn two_sinks_do_not_write_one_file() {
     let site = Site::default();
-    let path = site.path("out.jsonl");
-    for name in ["one", "two"] {
-        site.add(&SinkConfig::new(name, Destination::jsonl(&path)));
+    let (folder, link) = (site.path("out"), site.path("link"));
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, &link).unwrap();
+    // By one name it is refused; nobody sees that two names lead to one file before it is locked.
+    for (name, folder) in [("one", &folder), ("two", &link)] {
+        let to = Destination::jsonl(folder.join("out.jsonl"));
+        site.add(&SinkConfig::new(name, to));
     }
+    let path = folder.join("out.jsonl");
+    let again = SinkConfig::new("three", Destination::jsonl(&path));
+    let refused = site.sinks().add_blocking(&again).unwrap_err();
+    assert_eq!(refused.code(), "sink_config");
     site.append(50);
     let runner = site.run(&Kinds::new());
     let failing = || ["one", "two"].map(|name| site.status(name).is_failing);
