@@ -299,12 +299,15 @@ impl Plain for Office {
         let mut next = self.clone();
         match ask {
             OfficeAsk::Claim(key, ..) if next.expire(*key, time) => all.push(next),
+            // In the order in which they expire: any of them may be done, whichever others are.
             OfficeAsk::SweepApprovals => {
+                all.push(next);
                 for key in self.requests.keys() {
-                    if next.expire(*key, time) {
-                        all.push(next.clone());
-                    }
+                    let mut more = all.clone();
+                    more.retain_mut(|world| world.expire(*key, time));
+                    all.append(&mut more);
                 }
+                all.remove(0);
             }
             // Which lapses are recorded is looked up.
             _ => {}

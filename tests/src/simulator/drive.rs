@@ -133,13 +133,13 @@ impl Simulation {
                 }
                 _ => false,
             };
-            let before = halts.then(|| self.kept(files)).transpose()?;
+            let before = halts.then(|| (self.kept(files), self.taken()));
             if let Poll::Ready(ended) = driven.as_mut().poll(&mut context) {
                 assert!(ended.is_ok() || self.is_excused(), "{ended:?}");
                 return Ok(Driven::Stopped);
             }
-            if let Some(before) = before {
-                self.cut_short(files, &before)?;
+            if let Some((before, counts)) = before {
+                self.cut_short(files, &before?, &counts)?;
                 return Ok(Driven::Halted);
             }
             if self.machine.is_down() || log.health().is_err() {
@@ -201,14 +201,32 @@ impl Simulation {
         Ok(all)
     }
 
-    /// The process ended in the middle of a turn: of what was kept in it, some was not.
-    fn cut_short(&mut self, files: &Path, before: &BTreeMap<PathBuf, Vec<u8>>) -> Outcome {
+    /// How many events each destination has.
+    fn taken(&self) -> Vec<usize> {
+        let copies = self.copies.all.iter();
+        copies.map(|copy| copy.shelf.taken(0).len()).collect()
+    }
+
+    /// The process ended in the middle of a turn, before which destinations had so many events: of what
+    /// was kept in it, some was not.
+    fn cut_short(
+        &mut self,
+        files: &Path,
+        before: &BTreeMap<PathBuf, Vec<u8>>,
+        counts: &[usize],
+    ) -> Outcome {
         let after = self.kept(files)?;
-        for copy in &self.copies.all {
+        for (copy, count) in self.copies.all.iter().zip(counts) {
             let [cursor, parked] =
                 ["cursor", "parked"].map(|kind| files.join(format!("{}.{kind}", copy.name)));
-            // What is parked is kept before the cursor that passes over it.
+            // What is parked is kept before the cursor that passes over it, and both are before anything
+            // younger is given.
             let steps = self.numbers.below(3);
+            let has_parked = before.get(&parked) != after.get(&parked);
+            let steps = match copy.shelf.taken(*count).is_empty() {
+                false if has_parked => 2,
+                _ => steps,
+            };
             if steps < 2 {
                 put_back(&cursor, before.get(&cursor), &after)?;
             }
