@@ -223,10 +223,8 @@ impl Simulation {
             // younger is given.
             let steps = self.numbers.below(3);
             let has_parked = before.get(&parked) != after.get(&parked);
-            let steps = match copy.shelf.taken(*count).is_empty() {
-                false if has_parked => 2,
-                _ => steps,
-            };
+            let has_taken = !copy.shelf.taken(*count).is_empty();
+            let steps = if has_parked && has_taken { 2 } else { steps };
             if steps < 2 {
                 put_back(&cursor, before.get(&cursor), &after)?;
             }
