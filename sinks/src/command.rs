@@ -7,7 +7,7 @@ use crate::events::{
     STREAM, SinkAdded, SinkFailed, SinkParked, SinkPaused, SinkRecovered, SinkRemoved,
     SinkReplayAsked, SinkResumed, SinkStopped, control,
 };
-use crate::files::{Failure, Files, Parked};
+use crate::files::{Cursor, Failure, Files, Parked};
 use crate::fold::{EPOCH_KEY, FOLD, SinkRow, SinkState, decode_epoch, sink_key, sinks_prefix};
 use crate::status::{self, SinkStatus};
 use runstone_codec::{Authority, Control, Draft, EventError, NewEvent, Position, TypedEvent};
@@ -252,7 +252,7 @@ impl Sinks {
         {
             return told;
         }
-        self.files_say(&name, Files::parked)
+        self.files_say(&name, Files::put_aside)
     }
 
     /// The last thousand failures of a sink, oldest first.
@@ -268,14 +268,14 @@ impl Sinks {
         {
             return told;
         }
-        self.files_say(&name, Files::failures)
+        self.files_say(&name, |files, _| files.failures())
     }
 
     /// What the files of a sink say; nothing if they are those of another one of the name.
     fn files_say<T>(
         &self,
         name: &str,
-        read: impl FnOnce(&Files) -> io::Result<Vec<T>>,
+        read: impl FnOnce(&Files, &Cursor) -> io::Result<Vec<T>>,
     ) -> Result<Vec<T>, SinkError> {
         let not_found = || SinkError::NotFound {
             name: name.to_owned(),
@@ -284,7 +284,7 @@ impl Sinks {
         let files = status::files_of(&self.log, name)?;
         let cursor = files.cursor(self.log.info().log_id, row.added);
         let said = cursor.and_then(|cursor| match cursor {
-            Some(_) => read(&files),
+            Some(cursor) => read(&files, &cursor),
             None => Ok(Vec::new()),
         });
         said.map_err(|error| SinkError::files(&error))

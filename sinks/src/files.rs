@@ -195,7 +195,15 @@ impl Files {
         write_whole(&self.path("cursor"), &bytes)
     }
 
-    /// What is parked, in the order in which it was.
+    /// What a sink with this cursor has put aside. What is listed and not behind the cursor comes in its
+    /// turn.
+    pub(crate) fn put_aside(&self, cursor: &Cursor) -> io::Result<Vec<Parked>> {
+        let mut all = self.parked()?;
+        all.retain(|parked| parked.position < cursor.next);
+        Ok(all)
+    }
+
+    /// What is listed as parked, in the order in which it was.
     pub(crate) fn parked(&self) -> io::Result<Vec<Parked>> {
         let path = self.path("parked");
         let all: serde_json::Result<Vec<Parked>> = lines(&path)?.into_iter().collect();

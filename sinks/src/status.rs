@@ -120,8 +120,8 @@ pub(crate) fn of(log: &Log, name: &str, row: &SinkRow) -> Result<SinkStatus, Sin
     };
     // Without a cursor the files, if there are any, are those of another sink of the name.
     let (parked, last_failure) = match &cursor {
-        Some(_) => {
-            let parked = files.parked().unwrap_or_else(|error| {
+        Some(cursor) => {
+            let parked = files.put_aside(cursor).unwrap_or_else(|error| {
                 wrong = Some(unreadable(error));
                 Vec::new()
             });

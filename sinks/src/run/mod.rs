@@ -28,7 +28,7 @@ use claim::Claim;
 use lane::Place;
 use runstone_codec::{Entropy, OsEntropy};
 use runstone_store::{Log, Query, Read, Subscription};
-use session::{Ended, Order, Plan, Progress, Session};
+use session::{Ended, Order, Plan, Progress, Reached, Session};
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::path::{Path, PathBuf};
@@ -130,8 +130,10 @@ impl RunOptions {
 /// Runs the sinks of a log as long as it lives.
 pub struct Runner {
     stop: Arc<Notify>,
+    /// Counts who wants the log looked at.
+    asks: watch::Sender<u64>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    progress: watch::Receiver<BTreeMap<String, u64>>,
+    progress: watch::Receiver<Reached>,
 }
 
 impl Debug for Runner {
@@ -151,8 +153,10 @@ impl Runner {
     /// [`SinkError`] if the log cannot be read, is held by another process, or if its sinks are run in
     /// this one already.
     pub fn start(log: &Log, folder: &Path, options: RunOptions) -> Result<Self, SinkError> {
-        let (progress, seen) = watch::channel(BTreeMap::new());
-        let (mut manager, known) = Manager::new(log, folder, options, Place::Threads, progress)?;
+        let (progress, seen) = watch::channel(Reached::default());
+        let (asks, asked) = watch::channel(0);
+        let told = Told { progress, asked };
+        let (mut manager, known) = Manager::new(log, folder, options, Place::Threads, told)?;
         let io = |error: std::io::Error| SinkError::files(&error);
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
@@ -181,12 +185,13 @@ impl Runner {
         let _ = is_ready.recv();
         Ok(Self {
             stop,
+            asks,
             thread: Mutex::new(Some(thread)),
             progress: seen,
         })
     }
 
-    /// Blocks until every sink that runs has got what stands before this position, and answers how
+    /// Blocks until every sink that is to run has got what stands before this position, and answers how
     /// many of them there are. One that is paused or stops meanwhile is not waited for.
     pub fn caught_up_blocking(&self, size: u64) -> usize {
         runstone_store::holder::wait(self.caught_up(size))
@@ -195,13 +200,20 @@ impl Runner {
     /// [`caught_up_blocking`](Self::caught_up_blocking) as a future.
     pub async fn caught_up(&self, size: u64) -> usize {
         let mut progress = self.progress.clone();
-        let all = progress.wait_for(|all| all.values().all(|next| *next >= size));
-        all.await.map_or(0, |all| all.len())
+        // One that was just added may not be begun yet.
+        let mut ask = 0;
+        self.asks.send_modify(|asks| {
+            *asks += 1;
+            ask = *asks;
+        });
+        let all = progress
+            .wait_for(|all| all.looked >= ask && all.sinks.values().all(|next| *next >= size));
+        all.await.map_or(0, |all| all.sinks.len())
     }
 
     /// How many sinks run.
     pub fn running(&self) -> usize {
-        self.progress.borrow().len()
+        self.progress.borrow().sinks.len()
     }
 
     /// Ends every sink: each may finish what it was given, in the time that the options give. Stopping
@@ -246,8 +258,10 @@ pub async fn drive(
     options: RunOptions,
     stop: impl Future<Output = ()>,
 ) -> Result<(), SinkError> {
-    let (progress, _) = watch::channel(BTreeMap::new());
-    let (mut manager, known) = Manager::new(log, folder, options, Place::Here, progress)?;
+    let (progress, _) = watch::channel(Reached::default());
+    let (_asks, asked) = watch::channel(0);
+    let told = Told { progress, asked };
+    let (mut manager, known) = Manager::new(log, folder, options, Place::Here, told)?;
     manager.start(&known).await;
     manager.manage(stop).await;
     manager.tasks.ended().await;
@@ -260,6 +274,12 @@ struct Running {
     orders: watch::Sender<Order>,
 }
 
+/// What is between the manager and the runner that it works for.
+struct Told {
+    progress: Progress,
+    asked: watch::Receiver<u64>,
+}
+
 /// Begins and ends sessions as the log says.
 struct Manager {
     log: Log,
@@ -269,6 +289,8 @@ struct Manager {
     options: RunOptions,
     place: Place,
     progress: Progress,
+    /// How many want the log looked at.
+    asked: watch::Receiver<u64>,
     running: BTreeMap<String, Running>,
     /// Sinks that ended by themselves, and when they are begun again.
     resting: BTreeMap<String, u64>,
@@ -286,7 +308,7 @@ impl Manager {
         folder: &Path,
         options: RunOptions,
         place: Place,
-        progress: Progress,
+        told: Told,
     ) -> Result<(Self, Vec<(String, SinkRow)>), SinkError> {
         if log.is_attached() {
             return Err(SinkError::NoFolder);
@@ -307,7 +329,8 @@ impl Manager {
             folder: folder.to_owned(),
             options,
             place,
-            progress,
+            progress: told.progress,
+            asked: told.asked,
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
             renewal: None,
@@ -342,6 +365,7 @@ impl Manager {
                     }
                     self.look();
                 }
+                Ok(()) = self.asked.changed() => self.look(),
                 () = self.options.timer.until(again.unwrap_or(0)), if again.is_some() => {
                     let now_us = self.options.timer.now_us();
                     self.resting.retain(|_, until| *until > now_us);
@@ -359,10 +383,12 @@ impl Manager {
 
     /// Does as the log says.
     fn look(&mut self) {
+        let asked = *self.asked.borrow_and_update();
         match rows(&self.log) {
             Ok(rows) => self.reconcile(&rows),
             Err(error) => tracing::warn!(%error, "which sinks there are cannot be read"),
         }
+        self.progress.send_modify(|all| all.looked = asked);
     }
 
     /// Lets those go on whose credentials were refused and are others now.
@@ -487,7 +513,7 @@ impl Manager {
             progress: self.progress.clone(),
         };
         self.progress.send_modify(|all| {
-            all.insert(name.to_owned(), 0);
+            all.sinks.insert(name.to_owned(), 0);
         });
         self.tasks.begin(name, Session::run(plan));
         let running = Running {
@@ -501,7 +527,9 @@ impl Manager {
     fn ended(&mut self, name: &str, ended: Option<Ended>) {
         self.running.remove(name);
         self.progress.send_modify(|all| {
-            all.remove(name);
+            all.sinks.remove(name);
+            // It may be begun again; whoever waits learns that when the log was looked at.
+            all.looked = 0;
         });
         match ended {
             // The log says what comes next.

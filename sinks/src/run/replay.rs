@@ -6,6 +6,7 @@ use super::session::{Ended, KEEP_US, Session};
 use crate::command::Said;
 use crate::files::{PARKED, Parked};
 use crate::sink::{Batch, Rejection};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Session {
@@ -36,6 +37,28 @@ impl Session {
         Ok(())
     }
 
+    /// What was listed and not passed over, because the process ended in between or an older cursor was put
+    /// back, came in its turn and was taken.
+    pub(super) async fn unpark(&mut self, batch: &Batch) -> Result<(), Ended> {
+        let next = self.cursor.next;
+        if self.parked.iter().all(|parked| parked.position < next) {
+            return Ok(());
+        }
+        let taken: BTreeSet<_> = batch
+            .events()
+            .iter()
+            .map(|event| event.position().get())
+            .collect();
+        let listed = self.parked.len();
+        self.parked
+            .retain(|parked| !taken.contains(&parked.position));
+        if self.parked.len() < listed {
+            // Before the cursor passes it: then it would be given once more.
+            self.keep_parked().await?;
+        }
+        Ok(())
+    }
+
     /// Gives what is parked once more.
     pub(super) async fn replay(&mut self) -> Result<(), Ended> {
         let ended = self.replay_each().await;
@@ -45,7 +68,11 @@ impl Session {
 
     async fn replay_each(&mut self) -> Result<(), Ended> {
         let mut keep_at = self.plan.timer.now_us().saturating_add(KEEP_US);
-        for parked in self.parked.clone() {
+        let next = self.cursor.next;
+        let mut parked = self.parked.clone();
+        // Those that it has not come to come in their turn.
+        parked.retain(|parked| parked.position < next);
+        for parked in parked {
             self.is_told_to_end()?;
             match self.replay_one(parked.position).await? {
                 Ok(()) => {

@@ -36,8 +36,17 @@ pub(super) struct Order {
     pub(super) replay: u64,
 }
 
-/// How far each sink is that runs: the first position that it has not got.
-pub(super) type Progress = watch::Sender<BTreeMap<String, u64>>;
+/// Where the sinks of a log tell how far they have come.
+pub(super) type Progress = watch::Sender<Reached>;
+
+/// How far the sinks of a log have come.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    /// Which of the runner's questions is answered: since it was asked, every sink that is to run was begun.
+    pub(super) looked: u64,
+    /// The first position that each has not got which runs.
+    pub(super) sinks: BTreeMap<String, u64>,
+}
 
 /// Why a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,13 +184,7 @@ impl Session {
             files.keep_cursor(&new)?;
             new
         };
-        let (mut parked, failures) = (files.parked()?, files.failures()?.len());
-        let listed = parked.len();
-        // What was being parked when the process ended was not passed over: it comes in its turn.
-        parked.retain(|parked| parked.position < cursor.next);
-        if parked.len() < listed {
-            files.keep_parked(&parked)?;
-        }
+        let (parked, failures) = (files.parked()?, files.failures()?.len());
         let lane = Lane::start(
             plan.place,
             &plan.config,
@@ -269,6 +272,7 @@ impl Session {
             loop {
                 match self.offer(&mut batch).await {
                     Ok(()) => {
+                        self.unpark(&batch).await?;
                         self.cursor.next = last.map_or(self.cursor.next, |last| last.get() + 1);
                         let is_back = self.accepted(count);
                         let tells = !matches!(self.open, None | Some(Known::Untold));
@@ -512,7 +516,7 @@ impl Session {
     fn tell_progress(&self) {
         let (name, next) = (&self.plan.config.name, self.cursor.next);
         self.plan.progress.send_if_modified(|all| {
-            let place = all.get_mut(name).filter(|place| **place != next);
+            let place = all.sinks.get_mut(name).filter(|place| **place != next);
             place.map(|place| *place = next).is_some()
         });
     }

@@ -196,7 +196,7 @@ impl Copy {
         self.looked_at += self.shelf.taken(self.looked_at).len();
     }
 
-    /// Its files are lost, and with them what was offered.
+    /// Its files are lost or older, and with them what was offered.
     pub(super) fn forget(&mut self) {
         self.forgotten = self.shelf.offered();
     }
@@ -329,7 +329,8 @@ impl Copy {
             assert!(is_known, "{name}: {position} came again, unmarked");
         } else {
             let is_late = seen.is_duplicate && was_refused(position);
-            assert!(is_late, "{name}: {position} is late");
+            let is_known = is_late || self.forgotten.contains(&position);
+            assert!(is_known, "{name}: {position} is late");
         }
         self.met.insert(position);
     }

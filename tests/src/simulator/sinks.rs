@@ -9,6 +9,8 @@ use crate::tamper::Outcome;
 use runstone::sinks::{SinkChange, SinkError, Start};
 use runstone::{Position, Query, Read, Sinks};
 use runstone_store::{AppendError, Log, Record};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -22,6 +24,8 @@ pub(super) struct Copies {
     /// Where sinks have their files, and some destinations lie.
     pub(super) folder: TempDir,
     pub(super) all: Vec<Copy>,
+    /// Cursors that somebody copied, by the names of their sinks.
+    copied: BTreeMap<String, String>,
 }
 
 impl Copies {
@@ -36,6 +40,7 @@ impl Copies {
         Ok(Self {
             folder,
             all: Vec::new(),
+            copied: BTreeMap::new(),
         })
     }
 
@@ -64,6 +69,7 @@ impl Simulation {
         match what {
             3 => self.order_sink(),
             4 => self.lose_cursor()?,
+            5 | 6 => self.copy_cursor()?,
             _ => {}
         }
         self.run_sinks()
@@ -224,14 +230,35 @@ impl Simulation {
         Ok(())
     }
 
+    /// Somebody copies the cursor of a sink, or puts an older one back.
+    fn copy_cursor(&mut self) -> Outcome {
+        let name = self.any_name();
+        let path = self.copies.files().join(format!("{name}.cursor"));
+        let Ok(now) = std::fs::read_to_string(&path) else {
+            return Ok(());
+        };
+        let copied = self.copies.copied.remove(name);
+        let Some(before) = copied.filter(|before| cursor_of(before) == cursor_of(&now)) else {
+            self.copies.copied.insert(name.to_owned(), now);
+            return Ok(());
+        };
+        self.say(|| format!("  an older cursor of {name} is put back: {before}"));
+        std::fs::write(path, before)?;
+        let mut all = self.copies.all.iter_mut();
+        if let Some(copy) = all.rfind(|copy| copy.name == name) {
+            copy.forget();
+        }
+        Ok(())
+    }
+
     /// Sinks run for a while, and destinations behave in their ways.
     fn run_sinks(&mut self) -> Outcome {
         for copy in &self.copies.all {
-            let mood = match self.numbers.below(10) {
+            let mood = match self.numbers.below(12) {
                 0..=3 => Mood::Calm,
                 4..=6 => Mood::Rough,
-                7 => Mood::Picky(self.numbers.below(3) as u64),
-                8 => Mood::Denies,
+                7..=9 => Mood::Picky(self.numbers.below(3) as u64),
+                10 => Mood::Denies,
                 _ => Mood::Broken,
             };
             copy.shelf.behave(mood);
@@ -310,4 +337,10 @@ impl Simulation {
             copy.follow(number, standing.as_ref(), &records, &files);
         }
     }
+}
+
+/// Which sink of which log a cursor is of.
+fn cursor_of(text: &str) -> (Value, Value) {
+    let cursor: Value = serde_json::from_str(text).unwrap();
+    (cursor["log"].clone(), cursor["sink"].clone())
 }

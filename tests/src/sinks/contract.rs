@@ -142,7 +142,6 @@ fn misses_nothing(make: Make<'_>) {
     site.append(10);
     let before = positions(&made);
     sinks.change_blocking("copy", SinkChange::Resume).unwrap();
-    super::until(|| runner.running() == 1, || {});
     runner.caught_up_blocking(site.log().durable_size());
     let after = positions(&made);
     assert_eq!(after, site.positions(Query::everything()));

@@ -1,7 +1,8 @@
 //! Sinks that keep what they are given in memory, and some that do not behave.
 
 use super::site::PATIENCE;
-use runstone::sinks::{Batch, Delivery, Kinds, Rejection, Sink, SinkConfig, Timer};
+use runstone::Position;
+use runstone::sinks::{Batch, Delivery, Kinds, Known, Rejection, Sink, SinkConfig, Telling, Timer};
 use std::collections::BTreeSet;
 use std::future::{pending, ready};
 use std::sync::{Arc, Condvar, Mutex};
@@ -96,6 +97,7 @@ impl Memory {
             ("panic", Way::PanicSecond),
             ("deny", Way::Deny),
             ("refuse", Way::Refuse),
+            ("tell", Way::Tell),
         ]
         .into_iter()
         .fold(kinds, |kinds, (name, way)| {
@@ -126,6 +128,8 @@ enum Way {
     Deny,
     /// Some events are refused for themselves.
     Refuse,
+    /// So they are here, and the destination tells what it has last.
+    Tell,
 }
 
 #[derive(Debug)]
@@ -151,7 +155,7 @@ impl Sink for InMemory {
             Way::Deny if !is_mended => {
                 return Box::pin(ready(Err(Rejection::Unauthorised("401".to_owned()))));
             }
-            Way::Refuse if is_refused => {
+            Way::Refuse | Way::Tell if is_refused => {
                 return Box::pin(ready(Err(Rejection::Refused("422".to_owned()))));
             }
             _ => {}
@@ -172,5 +176,13 @@ impl Sink for InMemory {
                 _ => Ok(()),
             }
         })
+    }
+
+    fn last(&mut self) -> Telling<'_> {
+        let positions = self.memory.positions().into_iter().max();
+        Box::pin(ready(Ok(match self.way {
+            Way::Tell => positions.map_or(Known::Nothing, |last| Known::Last(Position::new(last))),
+            _ => Known::Untold,
+        })))
     }
 }

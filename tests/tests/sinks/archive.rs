@@ -1,10 +1,7 @@
 //! Archives: write-once segments and checkpoints, from which a log comes back.
 
-#[path = "sinks_archive/places.rs"]
 mod places;
-#[path = "sinks_archive/s3.rs"]
 mod s3;
-#[path = "sinks_archive/strange_stores.rs"]
 mod strange_stores;
 
 use runstone::sinks::{

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
 
-#[path = "prior_art_mycelium/contract.rs"]
 mod contract;
 
 type Fault = std::io::Error;

@@ -15,7 +15,6 @@ use runstone_tests::tamper::Outcome;
 use serde_json::Value;
 use std::sync::Barrier;
 
-#[path = "tasks/creation.rs"]
 mod creation;
 
 const SECOND: u64 = 1_000_000;

@@ -16,7 +16,6 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
-#[path = "budgets/calls.rs"]
 mod calls;
 
 const SECOND: u64 = 1_000_000;

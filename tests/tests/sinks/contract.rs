@@ -259,7 +259,6 @@ fn a_file_that_is_somebody_elses_is_left_alone() {
     site.sinks()
         .change_blocking("file", SinkChange::Resume)
         .unwrap();
-    until(|| runner.running() == 1, || {});
     runner.caught_up_blocking(site.log().durable_size());
     assert_eq!(
         lines(&path).len(),
@@ -291,6 +290,24 @@ fn two_sinks_do_not_write_one_file() {
 }
 
 #[test]
+fn whoever_waits_for_sinks_waits_for_one_just_added() {
+    let site = Site::default();
+    site.append(5);
+    let runner = site.run(&Kinds::new());
+    for count in 1..=10 {
+        let path = site.path(&format!("{count}.jsonl"));
+        let to = Destination::jsonl(&path);
+        site.add(&SinkConfig::new(format!("sink-{count}"), to));
+        let running = runner.caught_up_blocking(site.log().durable_size());
+        assert_eq!(running, count);
+        assert_eq!(
+            lines(&path).len(),
+            site.positions(Query::everything()).len()
+        );
+    }
+}
+
+#[test]
 fn what_was_removed_begins_anew() {
     let site = Site::default();
     let (memory, timer) = (Memory::new(), timer(&site));
@@ -299,7 +316,6 @@ fn what_was_removed_begins_anew() {
     let runner = site.run(&kinds);
     for _ in 0..3 {
         site.add(&custom("copy", "memory"));
-        until(|| runner.running() == 1, || {});
         runner.caught_up_blocking(site.log().durable_size());
         let everything = site.positions(Query::everything());
         assert_eq!(memory.positions(), everything);
@@ -421,7 +437,6 @@ fn one_whose_files_cannot_be_understood_says_so_and_hides_no_other() {
     site.sinks()
         .change_blocking("torn", SinkChange::Resume)
         .unwrap();
-    until(|| runner.running() == 2, || {});
     runner.caught_up_blocking(site.log().durable_size());
     assert!(!site.status("torn").is_failing);
     runner.stop();
@@ -510,6 +525,44 @@ fn a_file_that_could_not_be_written_has_everything_once_and_unmarked() {
         .map(|position| (*position, false))
         .collect();
     assert_eq!(told, expected);
+}
+
+#[test]
+fn what_is_parked_stays_so_where_an_older_cursor_is_put_back() {
+    for kind in ["refuse", "tell"] {
+        let site = Site::default();
+        let (memory, timer) = (Memory::new(), timer(&site));
+        let kinds = memory.kinds(Kinds::new(), "", &timer);
+        memory.with(|kept| kept.refused = [9].into());
+        site.add(&custom("picky", kind).tries(1));
+        site.append(5);
+        let runner = site.run(&kinds);
+        runner.caught_up_blocking(site.log().durable_size());
+        runner.stop();
+        let cursor = site.files().join("picky.cursor");
+        let older = fs::read(&cursor).unwrap();
+        site.append(15);
+        let runner = site.run(&kinds);
+        runner.caught_up_blocking(site.log().durable_size());
+        let everything = site.positions(Query::everything());
+        assert_eq!(memory.positions().len(), everything.len() - 1);
+        assert_eq!(site.status("picky").parked, 1);
+        runner.stop();
+
+        fs::write(&cursor, older).unwrap();
+        assert_eq!(site.status("picky").parked, 0);
+        assert!(site.sinks().parked("picky").unwrap().is_empty());
+        let runner = site.run(&kinds);
+        runner.caught_up_blocking(site.log().durable_size());
+        assert_eq!(site.status("picky").parked, 1, "{kind}");
+        memory.with(|kept| kept.refused.clear());
+        let replay = SinkChange::ReplayParked;
+        site.sinks().change_blocking("picky", replay).unwrap();
+        until(|| site.status("picky").parked == 0, || {});
+        let mut all = memory.positions();
+        all.sort_unstable();
+        assert_eq!(all, everything, "{kind}");
+    }
 }
 
 /// What is listed and was not passed over is given in its turn, once.

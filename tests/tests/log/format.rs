@@ -26,7 +26,7 @@ use runstone_receipt::{Consistency, Disclosure, Receipt, VerifyOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-const PAGE: &str = include_str!("../../docs/FORMAT.md");
+const PAGE: &str = include_str!("../../../docs/FORMAT.md");
 /// Kinds whose bytes only the store reads; its own tests run them.
 const IN_STORE: [&str; 4] = ["chunk", "export", "index-row", "segment"];
 

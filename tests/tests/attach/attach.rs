@@ -1,9 +1,7 @@
 //! A held log, open to other processes: the same answers, the same guarantees, and nothing that a
 //! client does harms who holds it.
 
-#[path = "attach/http.rs"]
 mod http;
-#[path = "attach/strangers.rs"]
 mod strangers;
 
 use runstone::attach::{Limits, connect};

@@ -16,7 +16,6 @@ use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use std::collections::BTreeMap;
 
-#[path = "helpers/run.rs"]
 mod run;
 
 const SECOND: u64 = 1_000_000;

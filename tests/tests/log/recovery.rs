@@ -1,9 +1,7 @@
 //! What is found when a log is opened, and what is done: one test for each row of
 //! docs/RECOVERY.md, under the names that the page gives.
 
-#[path = "recovery/creation.rs"]
 mod creation;
-#[path = "recovery/while_open.rs"]
 mod while_open;
 
 use runstone_codec::NewEvent;

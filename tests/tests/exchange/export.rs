@@ -1,11 +1,8 @@
 //! Whole logs as files of lines, and back: nothing is lost, what is left out says so, and what was
 //! changed is refused.
 
-#[path = "export/commands.rs"]
 mod commands;
-#[path = "export/hostile.rs"]
 mod hostile;
-#[path = "export/segments.rs"]
 mod segments;
 
 use proptest::prelude::*;

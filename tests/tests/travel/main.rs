@@ -1,0 +1,6 @@
+//! Replay, states at a point, forks and rollbacks.
+
+mod forks;
+mod replay;
+mod rollbacks;
+mod states;
