@@ -1,14 +1,14 @@
 //! What the tests of Runstone stand on: properties, models, and ways to break things.
 //!
 //! ```text
-//!  contract/*  one function a property  --> tests/contract.rs  (memory and files, sealed and plain)
+//!  contract/*  one function a property  --> tests/log/contract.rs  (memory and files, sealed and plain)
 //!  calls       plain models of calls that happen once, and of runs
 //!  office      one of calls with what they cost and who approves them
 //!  staff       one of agents and what they are told
 //!  states      one of runs as they stood at any point, from records alone
 //!  tasks       one of tasks
 //!  trays       one of tasks that lie in trays
-//!  model       a plain model of a log   --> tests/model.rs
+//!  model       a plain model of a log   --> tests/log/model.rs
 //!  folds       folds for tests
 //!  pack        evidence packs, and foreign programs that check them
 //!  sinks       sinks that behave, and some that do not

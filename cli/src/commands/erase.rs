@@ -234,7 +234,7 @@ fn list(session: &Session) -> Result<Exit, Failure> {
         ("state", Align::Left),
         ("keys", Align::Left),
         ("basis", Align::Left),
-        ("by", Align::Left),
+        ("by", Align::Cut),
         ("scopes", Align::Left),
     ];
     let mut table = Table::new(output, &columns);

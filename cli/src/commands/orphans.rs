@@ -72,7 +72,7 @@ fn table(all: &[Orphan], output: &Output) -> String {
         ("name", Align::Left),
         ("stream", Align::Left),
         ("since", Align::Left),
-        ("holder", Align::Left),
+        ("holder", Align::Cut),
     ];
     let mut table = Table::new(output, &columns);
     let now = now();

@@ -1,10 +1,12 @@
 //! Aligned tables and colour.
 
 use super::Output;
+use super::text::preview;
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{
-    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, presets,
+    Attribute, Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Width, presets,
 };
+use unicode_width::UnicodeWidthStr;
 
 /// What something means, which decides its colour.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -38,16 +40,25 @@ pub(crate) fn paint(color: bool, tone: Tone, text: &str) -> String {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
+    /// Left, and cut where the terminal is too narrow: nobody needs it to go on.
+    Cut,
     Right,
 }
+
+/// Columns between two columns.
+const GAP: u16 = 2;
+/// Columns that something that is cut keeps.
+const LEAST: usize = 12;
 
 /// Rows under a header.
 #[derive(Debug)]
 pub(crate) struct Table {
     inner: comfy_table::Table,
-    columns: Vec<Align>,
-    /// Columns without anything but dashes, which leave their room to others on a terminal.
-    unfilled: Option<Vec<bool>>,
+    columns: Vec<(String, Align)>,
+    rows: Vec<Vec<(String, Tone)>>,
+    /// Columns of the terminal; `None`: there is none, and everything stands in a line.
+    width: Option<u16>,
+    terminal: bool,
 }
 
 impl Table {
@@ -60,16 +71,23 @@ impl Table {
             table.set_content_arrangement(ContentArrangement::Disabled);
         }
         table.force_no_tty();
-        if let Some(width) = width(output) {
-            table.set_width(width);
+        let width = width(output);
+        if let Some(width) = width {
+            // Behind the last column there is no gap.
+            table.set_width(width.saturating_add(GAP));
         }
         if output.color {
             table.enforce_styling();
         }
         let mut this = Self {
             inner: table,
-            columns: columns.iter().map(|(_, align)| *align).collect(),
-            unfilled: output.terminal.then(|| vec![true; columns.len()]),
+            columns: columns
+                .iter()
+                .map(|(name, align)| ((*name).to_owned(), *align))
+                .collect(),
+            rows: Vec::new(),
+            width,
+            terminal: output.terminal,
         };
         let header: Vec<_> = columns
             .iter()
@@ -77,20 +95,38 @@ impl Table {
             .collect();
         this.inner.set_header(header);
         for column in this.inner.column_iter_mut() {
-            column.set_padding((0, 2));
+            column.set_padding((0, GAP));
         }
         this
     }
 
     pub(crate) fn row(&mut self, cells: Vec<(String, Tone)>) {
-        for (unfilled, (text, _)) in self.unfilled.iter_mut().flatten().zip(&cells) {
-            *unfilled &= text == "-";
+        let cells = cells.into_iter();
+        let cells = cells.map(|(text, tone)| (super::printable(&text).into_owned(), tone));
+        self.rows.push(cells.collect());
+    }
+
+    pub(crate) fn text(mut self) -> String {
+        let mut hidden = vec![self.terminal && !self.rows.is_empty(); self.columns.len()];
+        for row in &self.rows {
+            for (hidden, (text, _)) in hidden.iter_mut().zip(row) {
+                *hidden &= text == "-";
+            }
         }
-        let cells: Vec<_> = cells
-            .into_iter()
-            .zip(&self.columns)
-            .map(|((text, tone), align)| {
-                let cell = aligned(Cell::new(super::printable(&text)), *align);
+        let least = self.fit(&hidden);
+        for (number, column) in self.inner.column_iter_mut().enumerate() {
+            if hidden.get(number) == Some(&true) {
+                column.set_constraint(ColumnConstraint::Hidden);
+            } else if let Some(width) = least.get(number) {
+                let width = u16::try_from(*width).unwrap_or(u16::MAX);
+                let width = Width::Fixed(width.saturating_add(GAP));
+                column.set_constraint(ColumnConstraint::LowerBoundary(width));
+            }
+        }
+        for row in self.rows {
+            let cells = row.into_iter().zip(&self.columns);
+            let cells = cells.map(|((text, tone), (_, align))| {
+                let cell = aligned(Cell::new(text), *align);
                 match tone {
                     Tone::Plain => cell,
                     Tone::Dim => cell.add_attribute(Attribute::Dim),
@@ -98,25 +134,64 @@ impl Table {
                     Tone::Warn => cell.fg(Color::Yellow).add_attribute(Attribute::Bold),
                     Tone::Bad => cell.fg(Color::Red).add_attribute(Attribute::Bold),
                 }
-            })
-            .collect();
-        self.inner.add_row(cells);
-    }
-
-    pub(crate) fn text(&mut self) -> String {
-        let unfilled = self.unfilled.iter().flatten();
-        for (column, unfilled) in self.inner.column_iter_mut().zip(unfilled) {
-            if *unfilled {
-                column.set_constraint(ColumnConstraint::Hidden);
-            }
+            });
+            self.inner.add_row(cells);
         }
         self.inner.trim_fmt()
+    }
+
+    /// Cuts what may be cut until no other word has to be broken, and answers the width that each column
+    /// needs for that; none, if everything fits, or nothing helps.
+    fn fit(&mut self, hidden: &[bool]) -> Vec<usize> {
+        let Some(width) = self.width else {
+            return Vec::new();
+        };
+        let count = self.columns.len();
+        let (mut whole, mut least) = (vec![0; count], vec![0; count]);
+        let names = self.columns.iter().map(|(name, _)| name.as_str());
+        let rows = self.rows.iter();
+        let lines = std::iter::once(names.collect::<Vec<_>>())
+            .chain(rows.map(|row| row.iter().map(|(text, _)| text.as_str()).collect()));
+        for line in lines {
+            let columns = whole.iter_mut().zip(&mut least).zip(hidden);
+            for (text, ((whole, least), hidden)) in line.into_iter().zip(columns) {
+                if !hidden {
+                    *whole = text.width().max(*whole);
+                    let words = text.split_whitespace().map(UnicodeWidthStr::width);
+                    *least = words.max().unwrap_or_default().max(*least);
+                }
+            }
+        }
+        let shown = hidden.iter().filter(|hidden| !**hidden).count();
+        let gaps = shown.saturating_sub(1).saturating_mul(usize::from(GAP));
+        let room = usize::from(width).saturating_sub(gaps);
+        if whole.iter().sum::<usize>() <= room {
+            return Vec::new();
+        }
+        while least.iter().sum::<usize>() > room {
+            let cut = self.columns.iter().map(|(_, align)| *align == Align::Cut);
+            let widest = least.iter_mut().zip(cut);
+            let widest = widest.filter(|(least, cut)| *cut && **least > LEAST);
+            let Some((widest, _)) = widest.max_by_key(|(least, _)| **least) else {
+                return Vec::new();
+            };
+            *widest = widest.saturating_sub(1);
+        }
+        for row in &mut self.rows {
+            for (((text, _), (_, align)), least) in row.iter_mut().zip(&self.columns).zip(&least) {
+                if *align == Align::Cut && text.split_whitespace().any(|word| word.width() > *least)
+                {
+                    *text = preview(text, *least);
+                }
+            }
+        }
+        least
     }
 }
 
 fn aligned(cell: Cell, align: Align) -> Cell {
     match align {
-        Align::Left => cell,
+        Align::Left | Align::Cut => cell,
         Align::Right => cell.set_alignment(CellAlignment::Right),
     }
 }
@@ -179,6 +254,39 @@ mod tests {
             }
             assert_eq!(table.text().lines().collect::<Vec<_>>(), expected);
         }
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_no_word_is_broken_and_what_is_not_needed_is_cut() {
+        let narrow = Output {
+            terminal: true,
+            columns: Some(34),
+            ..output(false)
+        };
+        let columns = [
+            ("key", Align::Left),
+            ("holder", Align::Cut),
+            ("why", Align::Left),
+        ];
+        let mut table = Table::new(&narrow, &columns);
+        for cells in [
+            ["invoice=1", "system:keyring#06467269", "it is late"],
+            ["invoice=2", "ann", "no"],
+        ] {
+            table.row(cells.map(|text| (text.to_owned(), Tone::Plain)).to_vec());
+        }
+        let text = table.text();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "key        holder             why",
+                "invoice=1  system:keyring#0\u{2026}  it",
+                "                              is",
+                "                              late",
+                "invoice=2  ann                no",
+            ]
+        );
     }
 
     #[test]

@@ -185,7 +185,10 @@ impl Tasks {
             let said = (failed.as_deref(), waiting);
             let trays = self.trays();
             let back = trays.give_back(&task.id, (*fence, why), said).await;
-            return back.map_err(of_tray);
+            // Else it left the tray meanwhile, and is a task like others.
+            if let Some(at) = of_tray(back)? {
+                return Ok(at);
+            }
         }
         match waiting {
             Waiting::Async => self.run(order, done).await,
@@ -234,7 +237,7 @@ impl Tasks {
         for task in self.list(&TaskFilter::new().expired())? {
             let was_over = if task.in_tray {
                 let expired = self.trays().expire(&task.id, waiting).await;
-                expired.map_err(of_tray)?
+                of_tray(expired)?.unwrap_or_default()
             } else {
                 let command = self.command(self.expiry(&task)?)?;
                 is_done(&command.run_by(&self.log, waiting).await?)
@@ -274,10 +277,10 @@ impl Tasks {
                 let why = (fence, HOLDER_RETIRED);
                 let trays = self.trays();
                 let back = trays.give_back(&task.id, why, (None, waiting)).await;
-                match back.map_err(of_tray) {
-                    Ok(_) => true,
+                match of_tray(back) {
+                    Ok(Some(_)) => true,
                     // Somebody else was there first.
-                    Err(TaskError::StaleClaim { .. }) => false,
+                    Ok(None) | Err(TaskError::StaleClaim { .. }) => false,
                     Err(error) => return Err(error),
                 }
             } else {
@@ -331,17 +334,18 @@ fn is_done(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Done(_))
 }
 
-/// What its tray says of a task.
-fn of_tray(error: TrayError) -> TaskError {
-    match error {
-        TrayError::Task(error) => error,
-        TrayError::Append(error) => error.into(),
-        TrayError::Read(error) => error.into(),
-        TrayError::Settings(error) => error.into(),
-        TrayError::Event(error) => error.into(),
-        // It has left the tray meanwhile.
-        _ => AppendError::Contended { times: 1 }.into(),
-    }
+/// What its tray says of a task; `None`: it has left the tray.
+fn of_tray<T>(told: Result<T, TrayError>) -> Result<Option<T>, TaskError> {
+    Err(match told {
+        Ok(told) => return Ok(Some(told)),
+        Err(TrayError::NotInTray { .. }) => return Ok(None),
+        Err(TrayError::Task(error)) => error,
+        Err(TrayError::Append(error)) => error.into(),
+        Err(TrayError::Read(error)) => error.into(),
+        Err(TrayError::Settings(error)) => error.into(),
+        Err(TrayError::Event(error)) => error.into(),
+        Err(_) => AppendError::Contended { times: 1 }.into(),
+    })
 }
 
 pub(crate) fn bounds(settings: &Settings) -> Bounds {

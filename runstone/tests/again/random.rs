@@ -4,7 +4,7 @@ use super::{Outcome, begun};
 use proptest::prelude::{Strategy, any, prop_oneof};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, TestRunner};
-use runstone::replay::again::{DivergenceKind, Recording, Tape};
+use runstone::replay::again::{Divergence, DivergenceKind, Recording, Tape};
 use runstone::{Run, RunAgainError, Runstone, Status, run_again};
 use serde_json::json;
 use std::io::Error as Failed;
@@ -169,6 +169,20 @@ fn change(ops: &mut Vec<Op>, place: usize, kind: DivergenceKind) -> bool {
     true
 }
 
+/// Of strands that go on at once a recording says only which came first. One that is changed and comes
+/// before its turn is not recorded; it is told what is most like it.
+fn is_near(told: &Divergence, kind: DivergenceKind) -> bool {
+    let (Some(got), Some(nearest)) = (&told.got, &told.nearest) else {
+        return false;
+    };
+    told.kind == DivergenceKind::Extra
+        && match kind {
+            DivergenceKind::ChangedArguments => got.name == nearest.name,
+            DivergenceKind::ChangedName => got.args == nearest.args,
+            _ => false,
+        }
+}
+
 #[tokio::test]
 async fn random_programs_run_again_and_each_change_of_one_is_found() -> Outcome {
     let mut runner = TestRunner::new(Config::default());
@@ -205,9 +219,12 @@ async fn random_programs_run_again_and_each_change_of_one_is_found() -> Outcome 
         let Err(RunAgainError::Diverged(report)) = again else {
             anyhow::bail!("{kind:?} is not found: {ops:#?}\n{other:#?}");
         };
-        let first = report.divergences.first().map(|first| first.kind);
+        let told = report.divergences.first();
+        let first = told.map(|first| first.kind);
         // On a busy machine what was only slow may be taken for not done, and come then.
-        let is_found = first == Some(kind) || waits && first == Some(DivergenceKind::ChangedOrder);
+        let is_late = waits && first == Some(DivergenceKind::ChangedOrder);
+        let is_found =
+            first == Some(kind) || is_late || told.is_some_and(|told| is_near(told, kind));
         assert!(is_found, "{kind:?}: {report}\n{ops:#?}\n{other:#?}");
         found[turn % 5] += 1;
     }

@@ -285,9 +285,9 @@ pub(crate) fn table(lines: &[Line], output: &Output) -> String {
             ("call", Align::Left),
             ("key", Align::Left),
             ("attempt", Align::Right),
-            ("holder", Align::Left),
+            ("holder", Align::Cut),
             ("lease ends", Align::Left),
-            ("outcome", Align::Left),
+            ("outcome", Align::Cut),
         ],
     );
     let now = now();

@@ -231,7 +231,7 @@ fn history(entries: &[Entry], output: &Output) -> String {
         ("from", Align::Left),
         ("to", Align::Left),
         ("reason", Align::Left),
-        ("actor", Align::Left),
+        ("actor", Align::Cut),
         ("comment", Align::Left),
     ];
     let mut table = Table::new(output, &columns);
@@ -280,7 +280,7 @@ pub(crate) fn table(lines: &[Line], output: &Output) -> String {
         ("parent", Align::Left),
         ("attempt", Align::Right),
         ("fence", Align::Right),
-        ("holder", Align::Left),
+        ("holder", Align::Cut),
         ("lease ends", Align::Left),
     ];
     let mut table = Table::new(output, &columns);

@@ -262,7 +262,7 @@ pub(super) fn table(lines: &[Line], output: &Output) -> String {
         ("depends on", Align::Left),
         ("attempt", Align::Right),
         ("fence", Align::Right),
-        ("holder", Align::Left),
+        ("holder", Align::Cut),
         ("lease ends", Align::Left),
     ];
     let mut table = Table::new(output, &columns);
