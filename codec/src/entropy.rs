@@ -1,9 +1,11 @@
 //! Injected randomness.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Randomness could not be had.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EntropyError {
     /// The operating system gave none.

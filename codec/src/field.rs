@@ -1,5 +1,6 @@
 //! Rules for the text fields that an event carries in its header, which is never erased.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Most bytes of stream, scope, source and principal.
@@ -12,7 +13,8 @@ pub const MAX_TAG_KEY_BYTES: usize = 64;
 pub const MAX_TAG_VALUE_BYTES: usize = 256;
 
 /// A field of an event.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Field {
     /// The stream.
@@ -50,7 +52,8 @@ impl fmt::Display for Field {
 }
 
 /// A field breaks its rule. The value is not part of the error: it may be personal data.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FieldError {
     /// Empty.

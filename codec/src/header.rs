@@ -7,6 +7,7 @@
 
 use minicbor::encode::Write;
 use minicbor::{Decoder, Encoder};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::authority::Authority;
@@ -63,7 +64,8 @@ pub struct Header {
 }
 
 /// Bytes are not a header, or a value cannot become one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HeaderError {
     /// The bytes end inside the header.

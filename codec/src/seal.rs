@@ -4,6 +4,7 @@
 //! before the event is queued, so sealing happens outside the writer. Position, revision and time
 //! are bound by the entry, whose hash is the leaf of the log's tree.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::aead;
@@ -42,7 +43,8 @@ impl fmt::Debug for Sealed {
 }
 
 /// An event cannot be sealed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SealError {
     /// Its header cannot be encoded.

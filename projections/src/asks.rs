@@ -5,7 +5,7 @@ use crate::agents::{
     AgentChange, AgentError, Agents, Heard, Messages, NewHelper, NewMessage, Reaped, RetireReason,
     Sent, Spawned,
 };
-use crate::approvals::{Approval, ApprovalError, ApprovalRequest, Approvals};
+use crate::approvals::{Approval, ApprovalError, ApprovalRequest, Approvals, Vote};
 use crate::budgets::{Amounts, BudgetError, Budgets, Charged, Open, Opened, Owner, Reserved};
 use crate::command::{Waiting, at_once};
 use crate::effects::{Change, Claim, Claimed, EffectError, Effects, Target};
@@ -17,41 +17,15 @@ use crate::tasks::ask::Order;
 use crate::tasks::{Created, Granted, TaskError, TaskId, Tasks};
 use crate::trays::{self, NewTrayTask, TrayError, Trays};
 use runstone_codec::{Draft, Position};
-use runstone_store::asks;
 use runstone_store::holder::{Lost, Refusal, Told, WireDraft};
-use runstone_store::{AppendError, Log};
-
-/// Errors whose variants travel where they can, and what they say where they cannot.
-macro_rules! refusals {
-    ($($error:ty: $lost:expr),+ $(,)?) => {$(
-        impl Refusal for $error {
-            fn told(&self) -> Told {
-                let told = Told::new(self.code(), self.kind(), self.to_string());
-                match self {
-                    Self::Append(error) => error.told(),
-                    Self::Read(error) => error.told(),
-                    typed => told.retryable(self.is_retryable()).detail(typed),
-                }
-            }
-
-            fn of(told: Told) -> Self {
-                serde_json::from_value(told.detail.clone())
-                    .unwrap_or_else(|_| Self::Append(AppendError::of(told)))
-            }
-
-            fn lost(lost: Lost) -> Self {
-                Self::Append($lost(lost))
-            }
-        }
-    )+};
-}
+use runstone_store::{AppendError, Log, asks, refusals};
 
 /// Asked again it might be done twice.
 fn not_again(lost: Lost) -> AppendError {
     AppendError::Told(Box::new(Told::unknown(lost)))
 }
 
-refusals!(
+refusals! {
     EffectError: AppendError::lost,
     RunError: AppendError::lost,
     ApprovalError: AppendError::lost,
@@ -59,7 +33,7 @@ refusals!(
     BudgetError: not_again,
     TrayError: not_again,
     AgentError: not_again,
-);
+}
 
 impl Refusal for SweepError {
     fn told(&self) -> Told {
@@ -72,7 +46,7 @@ impl Refusal for SweepError {
     }
 
     fn of(told: Told) -> Self {
-        Self::Tasks(TaskError::Append(AppendError::of(told)))
+        Self::Tasks(TaskError::Append(AppendError::Told(Box::new(told))))
     }
 
     fn lost(lost: Lost) -> Self {
@@ -153,7 +127,8 @@ asks! {
         #[serde(default)]
         comment: Option<String>,
     } -> Approval, ApprovalError: |self, log| {
-        Approvals::new(log).vote_blocking(self.request, self.is_yes, self.comment.as_deref())
+        let vote = if self.is_yes { Vote::Approve } else { Vote::Reject };
+        Approvals::new(log).vote_blocking(self.request, vote, self.comment.as_deref())
     };
 
     /// Takes a request back.

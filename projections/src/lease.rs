@@ -10,9 +10,10 @@
 
 use crate::rows::LeaseRow;
 use runstone_codec::{Control, Position};
-use runstone_store::{FoldRow, Log, Opening, ReadError};
+use runstone_store::{FoldRow, Log, Opening, ReadError, micros};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// First byte of the place of a lease in an index: what it ends by.
 const BY_LENGTH: u8 = b'a';
@@ -32,11 +33,20 @@ pub const MAX_HOLDER_LEN: usize = 256;
 pub enum Hold {
     /// As long as this opening of the log lasts: the holder is in this process.
     Opening,
-    /// So many microseconds, unless it is renewed, and as many again when the log is opened.
-    For(u64),
-    /// So many microseconds by the log's clock, unless it is renewed, however often the log is
-    /// opened meanwhile: the holder opens it itself.
-    ByClock(u64),
+    /// So long, unless it is renewed, and as long again when the log is opened. Counted in whole
+    /// microseconds, which is what is recorded.
+    For(
+        #[serde(with = "crate::wire::microseconds")]
+        #[schemars(with = "u64")]
+        Duration,
+    ),
+    /// So long by the log's clock, unless it is renewed, however often the log is opened meanwhile:
+    /// the holder opens it itself. Counted in whole microseconds.
+    ByClock(
+        #[serde(with = "crate::wire::microseconds")]
+        #[schemars(with = "u64")]
+        Duration,
+    ),
     /// As long as the settings say, unless it is renewed.
     Default,
 }
@@ -53,8 +63,8 @@ impl Hold {
     pub(crate) fn length(self, default_us: u64) -> Length {
         match self {
             Self::Opening => Length::Opening,
-            Self::For(lease_us) => Length::Again(lease_us),
-            Self::ByClock(lease_us) => Length::ByClock(lease_us),
+            Self::For(lease) => Length::Again(micros(lease)),
+            Self::ByClock(lease) => Length::ByClock(micros(lease)),
             Self::Default => Length::Again(default_us),
         }
     }
@@ -341,6 +351,23 @@ mod tests {
         assert_eq!(found.len(), 1 + 2 + 51 + 50);
         assert!(index.1.take() < 120);
         assert_eq!(index.over((&this, 201), (2, LENGTHS)), [3_000, 1_000]);
+    }
+
+    #[test]
+    fn a_time_travels_in_microseconds() {
+        let half = Duration::from_millis(500);
+        for (hold, json) in [
+            (Hold::For(half), r#"{"for":500000}"#),
+            (Hold::ByClock(half), r#"{"by_clock":500000}"#),
+            (Hold::Opening, r#""opening""#),
+        ] {
+            assert_eq!(serde_json::to_string(&hold).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Hold>(json).unwrap(), hold);
+        }
+        let schema = schemars::schema_for!(Hold).to_value().to_string();
+        assert!(schema.contains(r#""format":"uint64""#), "{schema}");
+        let longest = Hold::For(Duration::MAX).length(0);
+        assert_eq!(longest, Length::Again(u64::MAX));
     }
 
     #[test]

@@ -40,6 +40,25 @@ pub(crate) mod maybe_json {
     }
 }
 
+/// Durations as whole microseconds.
+pub(crate) mod microseconds {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(crate) fn serialize<S: Serializer>(
+        time: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(runstone_store::micros(*time))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
 /// Digests as hexadecimal digits.
 pub(crate) mod hex16 {
     use serde::{Deserialize, Deserializer, Serializer, de};

@@ -1,7 +1,7 @@
 //! A program runs again against what was recorded of it.
 
 use anyhow::{Context as _, bail, ensure};
-use runstone::approvals::{ApprovalFilter, Approvals};
+use runstone::approvals::{ApprovalFilter, Approvals, Vote};
 use runstone::budgets::Open;
 use runstone::codec::OsEntropy;
 use runstone::replay::again::{Answer, DivergenceKind, Recording, Report, Tape, What};
@@ -481,7 +481,7 @@ async fn what_was_refused_is_refused_and_what_was_approved_is_answered() -> Outc
 
     let ada = Approvals::new(log.with_credential(&key)?.log());
     let asked = ada.list(&ApprovalFilter::new())?.remove(0);
-    ada.vote(asked.position, true, None).await?;
+    ada.vote(asked.position, Vote::Approve, None).await?;
     let run = log.run("bot").resume("run-1").await?;
     let pay = run
         .effect("pay")

@@ -1,8 +1,7 @@
 //! Why something is not done.
 
 use runstone_codec::EventError;
-use runstone_store::holder::{Lost, Refusal, Told};
-use runstone_store::{AppendError, ErrorKind, ReadError};
+use runstone_store::{AppendError, ErrorKind, ReadError, refusals};
 use serde::{Deserialize, Serialize};
 
 /// Why a sink is not what the caller wants. Nothing changed.
@@ -61,15 +60,12 @@ pub enum SinkError {
     NoFolder,
     /// The log did not record it.
     #[error(transparent)]
-    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
-    #[serde(skip)]
     Read(#[from] ReadError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
-    #[serde(skip)]
     Event(#[from] EventError),
 }
 
@@ -119,22 +115,4 @@ impl SinkError {
     }
 }
 
-impl Refusal for SinkError {
-    fn told(&self) -> Told {
-        let told = Told::new(self.code(), self.kind(), self.to_string());
-        match self {
-            Self::Append(error) => error.told(),
-            Self::Read(error) => error.told(),
-            typed => told.retryable(self.is_retryable()).detail(typed),
-        }
-    }
-
-    fn of(told: Told) -> Self {
-        serde_json::from_value(told.detail.clone())
-            .unwrap_or_else(|_| Self::Append(AppendError::of(told)))
-    }
-
-    fn lost(lost: Lost) -> Self {
-        Self::Append(AppendError::lost(lost))
-    }
-}
+refusals!(SinkError: AppendError::lost);

@@ -36,7 +36,7 @@ impl Default for SystemTimer {
 
 impl Timer for SystemTimer {
     fn now_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+        runstone_store::micros(self.started.elapsed())
     }
 
     fn until(&self, us: u64) -> Until {

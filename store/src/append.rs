@@ -8,15 +8,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Optimistic check on one stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Expected {
     /// No check.
     #[default]
     Any,
     /// The stream must not exist.
+    #[serde(rename = "none")]
     NoStream,
     /// The stream's last revision must be this one.
+    #[serde(rename = "revision")]
     Exact(u64),
 }
 

@@ -2,7 +2,18 @@
 
 use std::fmt::Debug;
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A duration in whole microseconds; what `u64` does not hold is `u64::MAX`.
+pub fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A duration in seconds, a part of one counted whole: no time but none comes to nothing.
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs()
+        .saturating_add(u64::from(time.subsec_nanos() > 0))
+}
 
 /// Where a log gets its time from.
 ///
@@ -41,13 +52,11 @@ impl Clock for SystemClock {
     fn wall_us(&self) -> u64 {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| {
-                u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-            })
+            .map_or(0, micros)
     }
 
     fn monotonic_us(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+        micros(self.started.elapsed())
     }
 }
 
@@ -175,6 +184,15 @@ mod tests {
     use super::*;
 
     const START: u64 = 1_700_000_000_000_000;
+
+    #[test]
+    fn durations_count_in_whole_units_and_have_an_end() {
+        let times = [0, 1, 1_999, 1_000_000_000, 1_000_000_001].map(Duration::from_nanos);
+        assert_eq!(times.map(micros), [0, 0, 1, 1_000_000, 1_000_000]);
+        assert_eq!(times.map(whole_seconds), [0, 1, 1, 1, 2]);
+        let ends = [micros(Duration::MAX), whole_seconds(Duration::MAX)];
+        assert_eq!(ends, [u64::MAX; 2]);
+    }
 
     #[test]
     fn never_decreases() {

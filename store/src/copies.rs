@@ -35,7 +35,7 @@ impl CheckpointCopies {
         Self {
             files: options.checkpoint_copies.clone(),
             commands: options.checkpoint_commands.clone(),
-            command_limit: Duration::from_micros(options.checkpoint_command_limit_us),
+            command_limit: options.checkpoint_command_limit,
         }
     }
 

@@ -59,7 +59,7 @@ pub use admin::{
     VerifyLevel, VerifyReport, verify_file,
 };
 pub use append::{Append, Appended, Condition, Expected, Imported};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SystemClock, micros, whole_seconds};
 pub use engine::{
     Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained, sync_folder, write_whole,
 };

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How long an acknowledged append waits for the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -74,9 +75,9 @@ pub struct LogOptions {
     /// input, with `get` it answers the last one, or nothing. Default none.
     pub checkpoint_commands: Vec<Vec<String>>,
     /// How long one of these commands may take. Default 20 seconds.
-    pub checkpoint_command_limit_us: u64,
+    pub checkpoint_command_limit: Duration,
     /// How long appends go on while a checkpoint copy cannot be reached. Default 24 hours.
-    pub copy_grace_us: u64,
+    pub copy_grace: Duration,
     /// Subscriptions open at once. Default 10,000.
     pub subscribers: usize,
     /// Whether the log has threads of its own: one that commits for callers that await, and one
@@ -108,8 +109,8 @@ impl Default for LogOptions {
             disk_margin_bytes: 8 << 20,
             checkpoint_copies: Vec::new(),
             checkpoint_commands: Vec::new(),
-            checkpoint_command_limit_us: 20_000_000,
-            copy_grace_us: 86_400_000_000,
+            checkpoint_command_limit: Duration::from_secs(20),
+            copy_grace: Duration::from_secs(24 * 60 * 60),
             subscribers: 10_000,
             background: true,
             clock: Arc::new(SystemClock::default()),

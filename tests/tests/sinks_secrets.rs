@@ -13,6 +13,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -20,7 +21,7 @@ use tracing::{Event, Metadata, Subscriber};
 /// Stands in a member that is let out.
 const OPEN: &str = "what everybody may see";
 /// Seconds that a delivery has that nothing may cut short.
-const PATIENT_S: u64 = 3_600;
+const PATIENT: Duration = Duration::from_secs(3_600);
 
 /// Everything that is traced, of every level.
 #[derive(Clone, Default)]
@@ -89,11 +90,16 @@ fn fill(log: &Log) -> Outcome {
     let told = || json!({"name": OPEN, "secret": SECRET});
     tokio::runtime::Runtime::new()?.block_on(work(&log.clone().into()))?;
     let claim = Claim::tool("run-2", "pay").request("r");
-    let claim = claim.hold(Hold::For(60_000_000)).args(&told())?;
+    let claim = claim
+        .hold(Hold::For(Duration::from_secs(60)))
+        .args(&told())?;
     Approvals::new(log).request_blocking(&ApprovalRequest::new(&claim, SECRET))?;
     Tasks::new(log).create_blocking(&NewTask::new("t").title(SECRET).description(SECRET))?;
     Agents::new(log).change_blocking("scout", &AgentChange::register())?;
-    Agents::new(log).change_blocking("scout", &AgentChange::sleep(SECRET, 60))?;
+    Agents::new(log).change_blocking(
+        "scout",
+        &AgentChange::sleep(SECRET, Duration::from_secs(60)),
+    )?;
     let message = NewMessage::to("scout").text(SECRET).body(&told())?;
     Messages::new(log).send_blocking(&message)?;
     for payload in [
@@ -160,7 +166,7 @@ fn nothing_that_sinks_write_has_what_is_not_named() -> Outcome {
         ("deny", Destination::custom("deny")),
         ("unknown", Destination::custom("unknown")),
     ] {
-        let config = SinkConfig::new(name, to).timeout_s(PATIENT_S).tries(1);
+        let config = SinkConfig::new(name, to).timeout(PATIENT).tries(1);
         site.add(&config);
     }
     let named = SinkConfig::new("named", Destination::jsonl(path("named")));

@@ -7,7 +7,7 @@ use crate::output::{
 };
 use crate::session::{Access, Session};
 use runstone::approvals::{
-    Approval, ApprovalError, ApprovalFilter, ApprovalRequest, ApprovalState, Approvals, Asked,
+    Approval, ApprovalError, ApprovalFilter, ApprovalRequest, ApprovalState, Approvals, Asked, Vote,
 };
 use runstone::projections::effects::{Claim, Kind};
 use runstone::settings::{ApprovalMode, OnTimeout};
@@ -31,7 +31,7 @@ struct Line {
     stream: String,
     mode: ApprovalMode,
     reviewers: Vec<String>,
-    votes: Vec<Vote>,
+    votes: Vec<VoteLine>,
     requester: String,
     requested_at: Option<String>,
     expires_at: Option<String>,
@@ -48,7 +48,7 @@ struct Line {
 }
 
 #[derive(Serialize)]
-struct Vote {
+struct VoteLine {
     by: String,
     approved: bool,
 }
@@ -81,7 +81,10 @@ impl Line {
             None => (None, None, None),
         };
         let (name, key) = named.unzip();
-        let votes = approval.votes.into_iter();
+        let votes = approval.votes.into_iter().map(|cast| VoteLine {
+            by: cast.by,
+            approved: cast.vote == Vote::Approve,
+        });
         Self {
             position: approval.position.get(),
             id: approval.event_id.to_string(),
@@ -93,7 +96,7 @@ impl Line {
             stream: approval.stream,
             mode: approval.mode,
             reviewers: approval.reviewers,
-            votes: votes.map(|(by, approved)| Vote { by, approved }).collect(),
+            votes: votes.collect(),
             requester: approval.requester,
             requested_at: rfc3339(approval.requested_at_us),
             expires_at: approval.expires_at_us.and_then(rfc3339),
@@ -175,10 +178,10 @@ pub(crate) fn run(session: &Session, command: ApprovalCommand) -> Result<Exit, F
         ApprovalCommand::List(args) => list(session, &args),
         ApprovalCommand::Show { id } => show(session, &id),
         ApprovalCommand::Approve(args) => vote(session, &args, |approvals, request, comment| {
-            approvals.vote_blocking(request, true, comment)
+            approvals.vote_blocking(request, Vote::Approve, comment)
         }),
         ApprovalCommand::Reject(args) => vote(session, &args, |approvals, request, comment| {
-            approvals.vote_blocking(request, false, comment)
+            approvals.vote_blocking(request, Vote::Reject, comment)
         }),
         ApprovalCommand::Withdraw(args) => vote(session, &args, Approvals::withdraw_blocking),
     }

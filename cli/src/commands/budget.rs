@@ -14,8 +14,7 @@ use runstone::budgets::{
 use runstone::codec::Position;
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-const SECOND_US: u64 = 1_000_000;
+use std::time::Duration;
 
 /// A budget as other programs see it.
 #[derive(Debug, Serialize)]
@@ -183,7 +182,7 @@ fn check(session: &Session, spender: &Spender) -> Result<Exit, Failure> {
 }
 
 fn reserve(session: &Session, args: &BudgetReserveArgs) -> Result<Exit, Failure> {
-    let hold = Hold::ByClock(args.lease.saturating_mul(SECOND_US));
+    let hold = Hold::ByClock(Duration::from_secs(args.lease));
     session.with(Access::Write, |log| {
         let wanted = amounts(&args.amount);
         let reserved = Budgets::new(log).reserve_blocking(owner(&args.spender), &wanted, hold)?;

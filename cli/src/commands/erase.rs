@@ -11,8 +11,9 @@ use runstone::codec::Position;
 use runstone::{Erase, EraseError, Erasure, Item, Log, Read, Settings};
 use serde::Serialize;
 use std::path::Path;
+use std::time::Duration;
 
-const DAY_US: u64 = 86_400_000_000;
+const DAY_S: u64 = 24 * 60 * 60;
 
 /// An erasure, and its certificate if one was written.
 #[derive(Serialize)]
@@ -79,7 +80,8 @@ fn erase(session: &Session, log: &Log, args: &EraseArgs) -> Result<Erasure, Fail
     erase.scopes.clone_from(&args.scopes);
     erase.defer_rewrite = args.defer_rewrite;
     erase.force = args.force;
-    erase.minimum_retention_us = settings.retention.minimum_days.saturating_mul(DAY_US);
+    let kept_s = settings.retention.minimum_days.saturating_mul(DAY_S);
+    erase = erase.minimum_retention(Duration::from_secs(kept_s));
     if !args.yes && confirm::is_attended(&session.output) {
         confirm(log, &erase)?;
     }

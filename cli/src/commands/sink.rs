@@ -23,6 +23,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Most bytes of a file of sinks.
 const MAX_CONFIG_BYTES: usize = 1 << 20;
@@ -226,7 +227,7 @@ fn parts_of(args: &AddSinkArgs) -> Result<Option<Destination>, Failure> {
         segments = segments.bytes(bytes);
     }
     if let Some(seconds) = given.every {
-        segments = segments.seconds(seconds);
+        segments = segments.wait(Duration::from_secs(seconds));
     }
     let payloads = payloads(given.payloads);
     let s3 = S3Config::default()
@@ -248,7 +249,7 @@ fn parts_of(args: &AddSinkArgs) -> Result<Option<Destination>, Failure> {
     };
     let mut checkpoints = CheckpointsConfig::new(url).s3(s3);
     if let Some(seconds) = given.every {
-        checkpoints = checkpoints.seconds(seconds);
+        checkpoints = checkpoints.every(Duration::from_secs(seconds));
     }
     Ok(Some(Destination::Checkpoints(checkpoints)))
 }
@@ -340,7 +341,7 @@ fn config_of(args: AddSinkArgs) -> Result<SinkConfig, Failure> {
         config = config.batch_events(most);
     }
     if let Some(seconds) = timeout_s {
-        config = config.timeout_s(seconds);
+        config = config.timeout(Duration::from_secs(seconds));
     }
     if let Some(tries) = args.how.tries {
         config = config.tries(tries);

@@ -6,6 +6,7 @@
 #[cfg(feature = "seal")]
 mod sealed;
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use minicbor::data::Type;
@@ -38,7 +39,8 @@ pub enum ControlValue {
 pub struct Control(BTreeMap<u16, ControlValue>);
 
 /// Bytes are not control, or a map is too large for it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ControlError {
     /// More bytes than allowed.

@@ -1,9 +1,11 @@
 //! Why a proposed event is refused.
 
 use crate::field::FieldError;
+use serde::{Deserialize, Serialize};
 
 /// A proposed event breaks a rule. Sending it again unchanged cannot help.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventError {
     /// A text field breaks its rule.

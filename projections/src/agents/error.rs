@@ -105,11 +105,9 @@ pub enum AgentError {
     Tasks(#[from] TaskError),
     /// The log did not record it.
     #[error(transparent)]
-    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
-    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
@@ -117,7 +115,6 @@ pub enum AgentError {
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
-    #[serde(skip)]
     Event(#[from] EventError),
 }
 

@@ -17,11 +17,12 @@ use crate::settings::Settings;
 use crate::tasks::{TaskId, Tasks};
 use crate::view;
 use runstone_codec::{Control, NewEvent, Position};
-use runstone_store::{AppendError, ReadError};
+use runstone_store::{AppendError, ReadError, whole_seconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 /// How long a helper may live, in seconds.
 pub const TTL_S: RangeInclusive<u64> = 60..=86_400;
@@ -76,10 +77,10 @@ impl NewHelper {
         self
     }
 
-    /// It lives so many seconds.
+    /// It lives so long, within [`TTL_S`]. A part of a second counts whole.
     #[must_use]
-    pub fn ttl_s(mut self, ttl_s: u64) -> Self {
-        self.ttl_s = Some(ttl_s);
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl_s = Some(whole_seconds(ttl));
         self
     }
 

@@ -14,9 +14,10 @@ use crate::rows::{self, AgentRow};
 use crate::settings::Settings;
 use crate::{upcasters, view};
 use runstone_codec::{Control, NewEvent, Position, TypedEvent as _};
-use runstone_store::{AppendError, Log, Payload, ReadError};
+use runstone_store::{AppendError, Log, Payload, ReadError, whole_seconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// How an agent stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,11 +153,11 @@ impl AgentChange {
         }
     }
 
-    /// It has nothing to do.
-    pub fn sleep(reason: impl Into<String>, timeout_s: u64) -> Self {
+    /// It has nothing to do, and means to look again after so long. A part of a second counts whole.
+    pub fn sleep(reason: impl Into<String>, timeout: Duration) -> Self {
         Self::Sleep {
             reason: reason.into(),
-            timeout_s: Some(timeout_s),
+            timeout_s: Some(whole_seconds(timeout)),
         }
     }
 }

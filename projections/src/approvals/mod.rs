@@ -10,7 +10,7 @@
 //! asked about are refused until it is approved, and again when the approval is spent.
 //!
 //! ```
-//! use runstone_projections::approvals::{ApprovalRequest, Approvals};
+//! use runstone_projections::approvals::{ApprovalRequest, Approvals, Vote};
 //! use runstone_projections::effects::{Claim, Effects};
 //! use runstone_store::{CreateOptions, Log, OpenOptions};
 //!
@@ -22,7 +22,7 @@
 //! let asked = Approvals::new(&log).request_blocking(&ApprovalRequest::new(&pay, "pay the invoice"))?;
 //! assert_eq!(Effects::new(&log).claim_blocking(&pay).unwrap_err().code(), "not_approved");
 //! // Nobody votes on his own request, and nobody at all without a credential.
-//! let vote = Approvals::new(&log).vote_blocking(asked.position, true, None);
+//! let vote = Approvals::new(&log).vote_blocking(asked.position, Vote::Approve, None);
 //! assert_eq!(vote.unwrap_err().code(), "not_allowed");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -32,12 +32,14 @@ mod error;
 mod fold;
 mod list;
 mod request;
+mod vote;
 
-pub use crate::events::ApprovalState;
+pub use crate::events::{ApprovalState, Vote};
 pub use error::ApprovalError;
 pub use fold::ApprovalsFold;
 pub use list::{ApprovalFilter, Asked, Verdict};
 pub use request::{ApprovalRequest, MAX_REVIEWERS_LEN};
+pub use vote::CastVote;
 
 pub(crate) use decide::{Asks, Blocked, gate_of_fork};
 
@@ -126,7 +128,7 @@ pub struct Approval {
     /// Pseudonyms of the reviewers; none: any person or commander.
     pub reviewers: Vec<String>,
     /// Principals that voted, in their order, and how.
-    pub votes: Vec<(String, bool)>,
+    pub votes: Vec<CastVote>,
     /// Who asks.
     pub requester: String,
     /// When it was asked, Unix microseconds.
@@ -168,7 +170,7 @@ impl Approval {
             },
             stream: row.stream,
             reviewers: row.reviewers,
-            votes: row.votes,
+            votes: row.votes.into_iter().map(CastVote::from).collect(),
             requester: row.requester,
             requested_at_us: row.requested_at_us,
             expires_at_us: row.expires_at_us,
@@ -210,10 +212,10 @@ impl Approvals {
     pub async fn vote(
         &self,
         request: Position,
-        is_yes: bool,
+        vote: Vote,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
-        self.vote_by(request, is_yes, comment, Waiting::Async).await
+        self.vote_by(request, vote, comment, Waiting::Async).await
     }
 
     /// [`vote`](Self::vote) for callers without a runtime.
@@ -224,22 +226,22 @@ impl Approvals {
     pub fn vote_blocking(
         &self,
         request: Position,
-        is_yes: bool,
+        vote: Vote,
         comment: Option<&str>,
     ) -> Result<Approval, ApprovalError> {
-        at_once(self.vote_by(request, is_yes, comment, Waiting::Blocking))
+        at_once(self.vote_by(request, vote, comment, Waiting::Blocking))
     }
 
     async fn vote_by(
         &self,
         request: Position,
-        is_yes: bool,
+        vote: Vote,
         comment: Option<&str>,
         waiting: Waiting,
     ) -> Result<Approval, ApprovalError> {
         let ask = || VoteApproval {
             request,
-            is_yes,
+            is_yes: vote == Vote::Approve,
             comment: comment.map(str::to_owned),
         };
         if let Some(told) = asked(&self.log, waiting, ask).await {
@@ -247,7 +249,7 @@ impl Approvals {
         }
 
         let voted = self
-            .voting(request, is_yes, comment)?
+            .voting(request, vote, comment)?
             .run_by(&self.log, waiting)
             .await?;
         self.voted(voted)
@@ -361,7 +363,7 @@ impl Approvals {
     fn voting(
         &self,
         request: Position,
-        is_yes: bool,
+        vote: Vote,
         comment: Option<&str>,
     ) -> Result<Command<Voted>, ApprovalError> {
         let approval = self.get(request)?;
@@ -380,7 +382,7 @@ impl Approvals {
         Ok(Command::new(
             &self.log,
             candidates.into(),
-            move |context| decide::vote(context, request, is_yes),
+            move |context| decide::vote(context, request, vote == Vote::Approve),
         )?)
     }
 

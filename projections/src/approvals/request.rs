@@ -10,9 +10,10 @@ use crate::events::ApprovalRequested;
 use crate::events::control::approval as field;
 use crate::settings::{ApprovalMode, OnTimeout, Settings};
 use runstone_codec::{Authority, Control, Draft, NewEvent};
-use runstone_store::AppendError;
+use runstone_store::{AppendError, whole_seconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Most bytes of the pseudonyms of all reviewers together, commas counted.
 pub const MAX_REVIEWERS_LEN: usize = 512;
@@ -67,10 +68,11 @@ impl ApprovalRequest {
         self
     }
 
-    /// It expires after so many seconds, and this follows then.
+    /// It expires after so long, in whole seconds, and this follows then. A part of a second counts
+    /// whole; [`Duration::ZERO`] is never.
     #[must_use]
-    pub fn timeout(mut self, timeout_s: u64, on_timeout: OnTimeout) -> Self {
-        self.timeout_s = Some(timeout_s);
+    pub fn timeout(mut self, after: Duration, on_timeout: OnTimeout) -> Self {
+        self.timeout_s = Some(whole_seconds(after));
         self.on_timeout = Some(on_timeout);
         self
     }

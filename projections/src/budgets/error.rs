@@ -106,11 +106,9 @@ pub enum BudgetError {
     },
     /// The log did not record it.
     #[error(transparent)]
-    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
-    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
@@ -118,7 +116,6 @@ pub enum BudgetError {
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
-    #[serde(skip)]
     Event(#[from] EventError),
 }
 

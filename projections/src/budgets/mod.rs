@@ -74,7 +74,7 @@ use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const SECOND_US: u64 = 1_000_000;
 /// How often a command is decided again because the settings changed meanwhile.
@@ -83,11 +83,11 @@ const REDECIDED: usize = 16;
 const EXPIRED_BY_THE_WAY: usize = 16;
 
 /// The budgets of a log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Budgets {
     log: Log,
     /// What was in force when it was looked up last.
-    settings: Mutex<Option<InForce>>,
+    settings: Arc<Mutex<Option<InForce>>>,
 }
 
 /// Something held back.
@@ -134,7 +134,7 @@ impl Budgets {
     pub fn new(log: &Log) -> Self {
         Self {
             log: log.clone(),
-            settings: Mutex::new(None),
+            settings: Arc::default(),
         }
     }
 

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Longest name of a call in bytes.
 pub const MAX_NAME_LEN: usize = 256;
@@ -320,8 +321,12 @@ pub enum Fresh {
     Forever,
     /// As long as the settings say.
     Default,
-    /// So many microseconds.
-    For(u64),
+    /// So long, counted in whole microseconds.
+    For(
+        #[serde(with = "crate::wire::microseconds")]
+        #[schemars(with = "u64")]
+        Duration,
+    ),
 }
 
 /// What a claim is answered.

@@ -70,12 +70,12 @@ use decide::{Act, Done, Spending, Terms, Verdict, Why};
 use inherit::Inherited;
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
-use runstone_store::{AppendError, DecideContext, Log, Payload};
+use runstone_store::{AppendError, DecideContext, Log, Payload, micros};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 const SECOND_US: u64 = 1_000_000;
 /// How often a claim is decided again because the settings changed meanwhile, or an
@@ -175,11 +175,11 @@ impl Effect {
 }
 
 /// The ledger of a log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Effects {
     log: Log,
     /// What was in force when it was looked up last.
-    settings: Mutex<Option<InForce>>,
+    settings: Arc<Mutex<Option<InForce>>>,
 }
 
 /// What is to be done after a claim was not granted.
@@ -199,7 +199,7 @@ impl Effects {
     pub fn new(log: &Log) -> Self {
         Self {
             log: log.clone(),
-            settings: Mutex::new(None),
+            settings: Arc::default(),
         }
     }
 
@@ -348,7 +348,7 @@ impl Effects {
             fresh_for_us: match claim.fresh {
                 Fresh::Forever => None,
                 Fresh::Default => Some(effects.fresh_for_s.saturating_mul(SECOND_US)),
-                Fresh::For(micros) => Some(micros),
+                Fresh::For(time) => Some(micros(time)),
             },
             uses: self.uses(claim)?,
             endings: self.endings(held, None, true)?,

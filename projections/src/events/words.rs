@@ -240,6 +240,16 @@ words!(
 );
 
 words!(
+    /// What a reviewer says to a request for approval, and what was decided.
+    Vote {
+        /// The call may not be made.
+        Reject = 0 "reject",
+        /// It may.
+        Approve = 1 "approve",
+    }
+);
+
+words!(
     /// The time in which a limit holds. Windows are those of UTC.
     Window {
         /// Since the owner was opened.

@@ -129,11 +129,9 @@ pub enum RunError {
     Entropy(String),
     /// The log did not record it.
     #[error(transparent)]
-    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
-    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
@@ -141,7 +139,6 @@ pub enum RunError {
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
-    #[serde(skip)]
     Event(#[from] EventError),
 }
 

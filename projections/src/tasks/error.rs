@@ -143,11 +143,9 @@ pub enum TaskError {
     Budget(#[from] BudgetError),
     /// The log did not record it.
     #[error(transparent)]
-    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
-    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
@@ -155,7 +153,6 @@ pub enum TaskError {
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
-    #[serde(skip)]
     Event(#[from] EventError),
 }
 

@@ -67,7 +67,7 @@ use runstone_codec::Position;
 use runstone_store::Log;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// The stream of tasks that are recorded in no other.
 pub const DEFAULT_STREAM: &str = "tasks";
@@ -186,14 +186,14 @@ pub struct HeldTask {
 }
 
 /// The tasks of a log. Ids are looked up, and tasks created, in the scope of one stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tasks {
     log: Log,
     stream: String,
     scope: Option<String>,
     actor: Option<String>,
     /// What was in force when it was looked up last.
-    settings: Mutex<Option<InForce>>,
+    settings: Arc<Mutex<Option<InForce>>>,
 }
 
 impl Tasks {
@@ -205,7 +205,7 @@ impl Tasks {
             stream: DEFAULT_STREAM.to_owned(),
             scope: None,
             actor: None,
-            settings: Mutex::new(None),
+            settings: Arc::default(),
         }
     }
 

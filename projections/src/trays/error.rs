@@ -75,11 +75,9 @@ pub enum TrayError {
     Task(#[from] TaskError),
     /// The log did not record it.
     #[error(transparent)]
-    #[serde(skip)]
     Append(#[from] AppendError),
     /// The log cannot be read.
     #[error(transparent)]
-    #[serde(skip)]
     Read(#[from] ReadError),
     /// The settings cannot be read.
     #[error(transparent)]
@@ -87,7 +85,6 @@ pub enum TrayError {
     Settings(#[from] SettingsError),
     /// What is to be recorded breaks a rule.
     #[error(transparent)]
-    #[serde(skip)]
     Event(#[from] EventError),
 }
 

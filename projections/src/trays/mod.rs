@@ -72,7 +72,7 @@ use runstone_codec::Position;
 use runstone_store::Log;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// What a worker gets.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -116,13 +116,13 @@ pub struct NotClaimed {
 }
 
 /// The trays of a log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trays {
     log: Log,
     scope: Option<String>,
     actor: Option<String>,
     /// What was in force when it was looked up last.
-    settings: Mutex<Option<InForce>>,
+    settings: Arc<Mutex<Option<InForce>>>,
 }
 
 impl Trays {
@@ -133,7 +133,7 @@ impl Trays {
             log: log.clone(),
             scope: None,
             actor: None,
-            settings: Mutex::new(None),
+            settings: Arc::default(),
         }
     }
 

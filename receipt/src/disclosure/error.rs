@@ -2,10 +2,13 @@
 
 use crate::receipt::Finding;
 use crate::tree::ProofError;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// A disclosure that is rejected, or cannot be made. Carries no names and no values: they are a
 /// part of a payload.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum DisclosureError {
     /// Over the limit on length.
@@ -54,7 +57,7 @@ pub enum DisclosureError {
         /// Which item of `disclosed`, from 0.
         item: usize,
         /// `value`, `salt` or `path`.
-        part: &'static str,
+        part: Cow<'static, str>,
     },
     /// A name longer than a segment's can be.
     #[error("the name of item {item} is longer than {limit} bytes")]

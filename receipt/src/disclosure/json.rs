@@ -76,7 +76,10 @@ impl Disclosure {
 
 impl Item {
     fn read(self, item: usize) -> Result<DisclosedField, DisclosureError> {
-        let bad = |part| DisclosureError::Base64 { item, part };
+        let bad = |part: &'static str| DisclosureError::Base64 {
+            item,
+            part: part.into(),
+        };
         let hash = |text: &String| base64::decode_hash(text);
         let path: Option<Vec<Digest32>> = self.path.iter().map(hash).collect();
         Ok(DisclosedField {

@@ -1,9 +1,11 @@
 //! Checking proofs: RFC 9162 sections 2.1.3.2 and 2.1.4.2, step by step.
 
 use runstone_codec::hash::{Digest32, empty_root, node_hash};
+use serde::{Deserialize, Serialize};
 
 /// A proof does not hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ProofError {
     /// The leaf is not in a tree of that size.

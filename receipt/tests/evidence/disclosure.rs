@@ -215,7 +215,10 @@ fn json_that_breaks_a_rule_is_refused() {
         replaced("\"note\"", "\"amount\""),
         DisclosureError::DuplicateName { item: 1 }
     );
-    let base64 = |part| DisclosureError::Base64 { item: 0, part };
+    let base64 = |part: &'static str| DisclosureError::Base64 {
+        item: 0,
+        part: part.into(),
+    };
     assert_eq!(replaced("\"value\":\"", "\"value\":\"="), base64("value"));
     assert_eq!(replaced("\"salt\":\"", "\"salt\":\"AAAA"), base64("salt"));
     assert_eq!(replaced("\"path\":[\"", "\"path\":[\"AAAA"), base64("path"));

@@ -268,8 +268,7 @@ impl EffectCall {
 
     /// The result of a read is asked for again after this time.
     pub fn fresh_for(self, time: Duration) -> Self {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.with(|claim| claim.fresh(Fresh::For(micros)))
+        self.with(|claim| claim.fresh(Fresh::For(time)))
     }
 
     /// Waits for a call in flight, and takes its result. Else that is an error at once.
@@ -456,7 +455,7 @@ impl EffectCall {
         let step = step.map(|step| &step.step);
         if !self.claim.is_fresh_forever() {
             if again.tape.has(self.run.id(), step, &called) {
-                self.claim = self.claim.clone().fresh(Fresh::For(0));
+                self.claim = self.claim.clone().fresh(Fresh::For(Duration::ZERO));
             } else if !again.tape.goes_on_live() {
                 self.claim = self.claim.clone().fresh(Fresh::Forever);
             }

@@ -7,6 +7,7 @@ use runstone_projections::Hold;
 use runstone_projections::events::TaskCreated;
 use runstone_projections::tasks::{TaskError, TaskId};
 use runstone_projections::trays::{Claim, Claimed, TrayError, Trays};
+use runstone_store::micros;
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -299,10 +300,6 @@ enum Next {
     Retire(HelperExit),
 }
 
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
 impl<'a, R, F: FnMut(HelperExit) -> R> Helper<'a, R, F> {
     fn new(runstone: &'a Runstone, tray: &'a str, options: &'a HelperOptions, retire: F) -> Self {
         Self {
@@ -322,7 +319,7 @@ impl<'a, R, F: FnMut(HelperExit) -> R> Helper<'a, R, F> {
     }
 
     fn hold(&self) -> Hold {
-        Hold::For(micros(self.options.lease))
+        Hold::For(self.options.lease)
     }
 
     /// A lease that begins now.

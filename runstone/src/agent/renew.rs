@@ -30,7 +30,7 @@ pub(super) fn hold_of(log: &Log) -> Result<Hold, RunError> {
         return Ok(Hold::Opening);
     }
     let run_s = Settings::in_force(log)?.settings.leases.run_s;
-    Ok(Hold::For(run_s.saturating_mul(1_000_000)))
+    Ok(Hold::For(Duration::from_secs(run_s)))
 }
 
 /// What is renewed for one handle.
@@ -142,10 +142,10 @@ fn renew(log: &Log, entry: &Entry) -> Option<Duration> {
 impl Renewals {
     /// Keeps what was just taken for so long; `None` if that does not end while this process lives.
     pub(super) fn keep(&self, log: &Log, what: What, hold: Hold) -> Option<Kept> {
-        let Hold::For(us) = hold else {
+        let Hold::For(length) = hold else {
             return None;
         };
-        let every = Duration::from_micros(us / 3);
+        let every = length / 3;
         let mut state = self.shared.lock();
         let id = state.next;
         state.next += 1;
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn nothing_is_renewed_after_close() -> anyhow::Result<()> {
         let log = Runstone::memory()?;
-        let time = Hold::For(3_000);
+        let time = Hold::For(Duration::from_millis(3));
         let mut begin = Begin::new("run-1", "bot");
         begin.hold = time;
         let held = runs::begin_blocking(&log, &begin)?.into_held();
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_renewed_and_what_is_not_is_not() -> anyhow::Result<()> {
         let log = Runstone::memory()?;
-        let time = Hold::For(3_000);
+        let time = Hold::For(Duration::from_millis(3));
         let mut begin = Begin::new("run-1", "bot");
         begin.hold = time;
         let held = runs::begin_blocking(&log, &begin)?.into_held();

@@ -101,13 +101,14 @@ async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, Helpe
 /// use runstone::tasks::NewTask;
 /// use runstone::trays::Trays;
 /// use runstone::{HelperExit, HelperOptions, Runstone, run_helper_blocking};
+/// use std::time::Duration;
 ///
 /// let log = Runstone::memory()?;
 /// let trays = Trays::new(&log);
 /// trays.open_blocking("invoices")?;
 /// trays.add_blocking("invoices", &NewTask::new("a").into())?;
 ///
-/// let helper = NewHelper::new("h-1").tray("invoices").ttl_s(600);
+/// let helper = NewHelper::new("h-1").tray("invoices").ttl(Duration::from_secs(600));
 /// let work = |_: &_| Ok::<_, String>("paid".to_owned());
 /// let end = run_helper_blocking(&log, &log, &helper, &HelperOptions::new(), work)?;
 /// assert_eq!((end.tasks_done, end.retired_reason), (1, HelperExit::TrayDrained));

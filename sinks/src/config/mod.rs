@@ -19,10 +19,11 @@ pub use webhook::{WebhookConfig, WebhookMode};
 
 use crate::error::SinkError;
 use runstone_codec::LogId;
-use runstone_store::Query;
+use runstone_store::{Query, whole_seconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Longest name of a sink in bytes.
 const MAX_NAME_LEN: usize = 64;
@@ -186,10 +187,10 @@ impl SinkConfig {
         self
     }
 
-    /// Has so many seconds for what it is given.
+    /// Has so long for what it is given, up to an hour. A part of a second counts whole.
     #[must_use]
-    pub fn timeout_s(mut self, seconds: u64) -> Self {
-        self.timeout_s = seconds;
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout_s = whole_seconds(limit);
         self
     }
 
@@ -403,7 +404,7 @@ mod tests {
             jsonl("a"),
             jsonl("/"),
             jsonl("/a").tries(0),
-            jsonl("/a").timeout_s(MAX_TIMEOUT_S + 1),
+            jsonl("/a").timeout(Duration::from_secs(MAX_TIMEOUT_S + 1)),
             jsonl("/a").batch_events(0),
             SinkConfig::new("a", Destination::custom("")),
             SinkConfig::new("a", Destination::command([""; 0])),

@@ -1,9 +1,11 @@
 //! Sinks that take parts of the log itself instead of events: segments, and checkpoints.
 
 use crate::secret::SecretSource;
+use runstone_store::whole_seconds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Most events of a segment.
 const MAX_EVENTS: u64 = 1_000_000;
@@ -74,10 +76,10 @@ impl SegmentsConfig {
         self
     }
 
-    /// Ends so many seconds after its first event came, whatever it has.
+    /// Ends so long after its first event came, whatever it has. A part of a second counts whole.
     #[must_use]
-    pub fn seconds(mut self, most: u64) -> Self {
-        self.seconds = Some(most);
+    pub fn wait(mut self, most: Duration) -> Self {
+        self.seconds = Some(whole_seconds(most));
         self
     }
 
@@ -335,10 +337,10 @@ impl CheckpointsConfig {
         self
     }
 
-    /// One in so many seconds, if the log grew.
+    /// One in so long, if the log grew. A part of a second counts whole.
     #[must_use]
-    pub fn seconds(mut self, seconds: u64) -> Self {
-        self.seconds = Some(seconds);
+    pub fn every(mut self, time: Duration) -> Self {
+        self.seconds = Some(whole_seconds(time));
         self
     }
 

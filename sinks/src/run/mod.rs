@@ -508,7 +508,7 @@ impl Manager {
             entropy: Arc::clone(&self.options.entropy),
             place: self.place,
             at_once: self.options.at_once,
-            linger_us: u64::try_from(self.options.linger.as_micros()).unwrap_or(u64::MAX),
+            linger_us: runstone_store::micros(self.options.linger),
             orders: taken,
             progress: self.progress.clone(),
         };

@@ -12,6 +12,7 @@
 
 use super::EraseError;
 use super::rewrite::rewrite;
+use crate::clock::micros;
 use crate::error::{AppendError, ReadError};
 use crate::holder::{EraseScopes, ErasuresOf, ResumeErasures};
 use crate::keys::{KeyError, PROTECTED_SCOPE};
@@ -30,6 +31,7 @@ use runstone_codec::{Draft, NewEvent, Position};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Longest code in bytes.
 const MAX_CODE_LEN: usize = 64;
@@ -91,10 +93,10 @@ impl Erase {
         self
     }
 
-    /// Refuses while a scope has an event younger than this, in microseconds.
+    /// Refuses while a scope has an event younger than this.
     #[must_use]
-    pub fn minimum_retention(mut self, micros: u64) -> Self {
-        self.minimum_retention_us = micros;
+    pub fn minimum_retention(mut self, age: Duration) -> Self {
+        self.minimum_retention_us = micros(age);
         self
     }
 }
@@ -404,9 +406,9 @@ impl Here {
             return Ok(DESTROYED_PLAIN.to_owned());
         }
         let is_meant = |kek: &String| request.keks.contains(&kek_digest(kek));
-        let pending = |why| EraseError::Pending {
+        let pending = |why: &'static str| EraseError::Pending {
             requested: Position::new(requested),
-            why,
+            why: why.into(),
         };
         answers.extend(if keys.wrapping_keks().iter().any(is_meant) {
             keys.rotate_kek().map_err(|error| match error {

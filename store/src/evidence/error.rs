@@ -4,9 +4,16 @@ use crate::error::{AppendError, ErrorKind, OpenError, ReadError};
 use crate::keys::KeyError;
 use runstone_codec::Position;
 use runstone_receipt::disclosure::DisclosureError;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// A proof or a disclosure could not be made.
-#[derive(Debug, thiserror::Error)]
+///
+/// Where another process holds the log, some errors come as what that process says of them (in
+/// [`Append`](Self::Append)). A program that does not know where its log is held matches on
+/// [`code`](Self::code), which is the same either way.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EvidenceError {
     /// It is no checkpoint of this log.
@@ -17,6 +24,7 @@ pub enum EvidenceError {
     },
     /// The log has signed it, and has another history now.
     #[error(transparent)]
+    #[serde(skip)]
     Contradicted(#[from] OpenError),
     /// The content was erased.
     #[error("the content at position {position} was erased; its receipt still verifies")]
@@ -94,10 +102,25 @@ impl EvidenceError {
             Self::Append(error) => error.kind(),
         }
     }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Contradicted(error) => error.is_retryable(),
+            Self::Read(error) => error.is_retryable(),
+            Self::Append(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
 }
 
 /// An erasure was refused, or is not complete.
-#[derive(Debug, thiserror::Error)]
+///
+/// Where another process holds the log, some errors come as what that process says of them (in
+/// [`Append`](Self::Append)). A program that does not know where its log is held matches on
+/// [`code`](Self::code), which is the same either way.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EraseError {
     /// Nothing was named.
@@ -165,7 +188,7 @@ pub enum EraseError {
         /// Position of the request.
         requested: Position,
         /// What somebody has to do.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// The keys could not be changed.
     #[error(transparent)]
@@ -211,6 +234,16 @@ impl EraseError {
             Self::Keys(error) => error.kind(),
             Self::Read(error) => error.kind(),
             Self::Append(error) => error.kind(),
+        }
+    }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Keys(error) => error.is_retryable(),
+            Self::Read(error) => error.is_retryable(),
+            Self::Append(error) => error.is_retryable(),
+            _ => false,
         }
     }
 }

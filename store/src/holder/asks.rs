@@ -124,16 +124,8 @@ impl Default for Which {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Expect {
     stream: String,
-    /// `none`: it must not exist; a number: its last revision.
-    last: Last,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Last {
-    Any,
-    None,
-    Revision(u64),
+    /// Where it must be.
+    last: Expected,
 }
 
 /// Nothing after a position may match a query.
@@ -149,11 +141,7 @@ impl From<&Append> for AppendOne {
     fn from(append: &Append) -> Self {
         let expect = append.expected.iter().map(|(stream, expected)| Expect {
             stream: stream.clone(),
-            last: match expected {
-                Expected::Any => Last::Any,
-                Expected::NoStream => Last::None,
-                Expected::Exact(revision) => Last::Revision(*revision),
-            },
+            last: *expected,
         });
         let if_none = append.conditions.iter().map(|condition| IfNone {
             query: condition.query.clone(),
@@ -174,14 +162,7 @@ impl From<AppendOne> for Append {
     fn from(ask: AppendOne) -> Self {
         let mut append = Self::new(ask.events.into_iter().map(NewEvent::from));
         for expect in ask.expect {
-            append = append.expect(
-                expect.stream,
-                match expect.last {
-                    Last::Any => Expected::Any,
-                    Last::None => Expected::NoStream,
-                    Last::Revision(revision) => Expected::Exact(revision),
-                },
-            );
+            append = append.expect(expect.stream, expect.last);
         }
         for condition in ask.if_none {
             append = append.condition(Condition {

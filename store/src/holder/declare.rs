@@ -31,3 +31,35 @@ macro_rules! asks {
         }
     };
 }
+
+/// Tells errors of commands: their variants where those travel, and what they say where they do not.
+/// Each has the variants `Append` and `Read`, and is given with what an answer that was lost is
+/// among the errors of appending.
+#[macro_export]
+macro_rules! refusals {
+    ($($error:ty: $lost:expr),+ $(,)?) => {$(
+        impl $crate::holder::Refusal for $error {
+            fn told(&self) -> $crate::holder::Told {
+                match self {
+                    Self::Append($crate::AppendError::Told(told))
+                    | Self::Read($crate::ReadError::Told(told)) => (**told).clone(),
+                    typed => {
+                        let (code, kind) = (typed.code(), typed.kind());
+                        $crate::holder::Told::new(code, kind, typed.to_string())
+                            .retryable(typed.is_retryable())
+                            .detail(typed)
+                    }
+                }
+            }
+
+            fn of(told: $crate::holder::Told) -> Self {
+                told.typed()
+                    .unwrap_or_else(|told| Self::Append($crate::AppendError::Told(told)))
+            }
+
+            fn lost(lost: $crate::holder::Lost) -> Self {
+                Self::Append($lost(lost))
+            }
+        }
+    )+};
+}

@@ -28,7 +28,7 @@ pub(crate) use asks::{
     Verdict, VerifyAll, Which,
 };
 pub(crate) use there::{There, odd};
-pub(crate) use told::elsewhere;
+pub(crate) use told::{Word, elsewhere, word};
 pub(crate) use wire::hex32;
 
 use crate::error::AppendError;

@@ -4,13 +4,15 @@ use super::Lost;
 use crate::error::{AppendError, ErrorKind, ReadError};
 use crate::evidence::{EraseError, EvidenceError};
 use crate::keys::KeyError;
+use crate::refusals;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-/// Codes that are kept, at most: no holder has more.
+/// Codes and other words that are kept, at most: no holder has more.
 const CODES: usize = 1_000;
 /// Longest code in bytes.
 const MAX_CODE_LEN: usize = 64;
@@ -29,7 +31,7 @@ pub struct Told {
     /// Whether the same call may succeed later without any change.
     #[serde(default)]
     pub retryable: bool,
-    /// What a program needs of it, for those codes that have something.
+    /// The error itself, as its type has it, where that travels.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
 }
@@ -51,11 +53,20 @@ impl Told {
         self.code.0
     }
 
-    /// Adds what a program needs of it. What does not serialise is left out.
+    /// Adds the error itself. What does not serialise is left out.
     #[must_use]
     pub fn detail(mut self, detail: &impl Serialize) -> Self {
         self.detail = serde_json::to_value(detail).unwrap_or_default();
         self
+    }
+
+    /// The error whose variant it carries; itself if it carries none of that type.
+    ///
+    /// # Errors
+    ///
+    /// What is told, as it is.
+    pub fn typed<E: DeserializeOwned>(self) -> Result<E, Box<Self>> {
+        E::deserialize(&self.detail).map_err(|_| Box::new(self))
     }
 
     /// Says whether the same call may succeed later.
@@ -129,136 +140,61 @@ impl From<Lost> for Told {
     }
 }
 
-impl Refusal for AppendError {
-    fn told(&self) -> Told {
-        let told = Told::new(self.code(), self.kind(), self.to_string());
-        let told = told.retryable(self.is_retryable());
-        match self {
-            Self::Told(told) => (**told).clone(),
-            Self::OutcomeUnknown { why } | Self::Poisoned { why } => told.detail(why),
-            Self::Conflict {
-                stream,
-                expected,
-                actual,
-            } => told.detail(&(stream, expected, actual)),
-            Self::Contended { times } => told.detail(times),
-            Self::QueueFull { limit } => told.detail(limit),
-            Self::Keys { message, .. } => told.detail(message),
-            Self::ConditionFailed { position } => told.detail(position),
-            Self::EventIdConflict { id, position } | Self::EventIdKnown { id, position } => {
-                told.detail(&(id, position))
-            }
-            Self::StorageFull { needed, available } => told.detail(&(needed, available)),
-            _ => told,
-        }
-    }
-
-    fn of(told: Told) -> Self {
-        let text = || told.detail.as_str().map(str::to_owned);
-        let pair = || {
-            let pair = serde_json::from_value::<(u64, u64)>(told.detail.clone());
-            pair.ok()
-        };
-        let typed = match told.code() {
-            "outcome_unknown" => text().map(|why| Self::OutcomeUnknown { why }),
-            "poisoned" => text().map(|why| Self::Poisoned { why }),
-            "reopening" => Some(Self::Reopening),
-            "closed" => Some(Self::Closed),
-            "conflict" => {
-                let found = serde_json::from_value(told.detail.clone()).ok();
-                found.map(|(stream, expected, actual)| Self::Conflict {
-                    stream,
-                    expected,
-                    actual,
-                })
-            }
-            "event_id_conflict" => {
-                let known = serde_json::from_value(told.detail.clone()).ok();
-                known.map(|(id, position)| Self::EventIdConflict { id, position })
-            }
-            "contended" => {
-                let times = serde_json::from_value(told.detail.clone()).ok();
-                times.map(|times| Self::Contended { times })
-            }
-            "queue_full" => {
-                let limit = told.detail.as_u64();
-                limit.map(|limit| Self::QueueFull { limit })
-            }
-            code if told.kind == ErrorKind::Keys => {
-                text().map(|message| Self::Keys { code, message })
-            }
-            "condition_failed" => {
-                let position = told.detail.as_u64();
-                position.map(|position| Self::ConditionFailed { position })
-            }
-            "event_id_known" => {
-                let known = serde_json::from_value(told.detail.clone()).ok();
-                known.map(|(id, position)| Self::EventIdKnown { id, position })
-            }
-            "storage_full" => {
-                pair().map(|(needed, available)| Self::StorageFull { needed, available })
-            }
-            _ => None,
-        };
-        typed.unwrap_or_else(|| Self::Told(Box::new(told)))
-    }
-
-    fn lost(lost: Lost) -> Self {
-        if lost.is_sent {
-            let why = format!("the process that holds the log went away: {}", lost.why);
-            return Self::OutcomeUnknown { why };
-        }
-        Self::of(Told::from(lost))
-    }
-}
-
-impl Refusal for ReadError {
-    fn told(&self) -> Told {
-        let told = Told::new(self.code(), self.kind(), self.to_string());
-        let told = told.retryable(self.is_retryable());
-        match self {
-            Self::Told(told) => (**told).clone(),
-            Self::NotFound { what } => told.detail(what),
-            other => match other.position() {
-                Some(position) => told.detail(&position),
-                None => told,
-            },
-        }
-    }
-
-    fn of(told: Told) -> Self {
-        match (told.code(), told.detail.as_str()) {
-            ("not_found", Some(what)) => Self::NotFound {
-                what: what.to_owned(),
-            },
-            ("reopening", _) => Self::Reopening,
-            ("closed", _) => Self::Closed,
-            _ => Self::Told(Box::new(told)),
-        }
-    }
-}
-
-/// Errors that carry those above.
-macro_rules! refusals {
-    ($($error:ty),+) => {$(
+/// Errors that have a variant for what they do not carry.
+macro_rules! told_as_they_are {
+    ($($error:ty: $lost:expr),+ $(,)?) => {$(
         impl Refusal for $error {
             fn told(&self) -> Told {
                 match self {
-                    Self::Append(error) => error.told(),
-                    Self::Read(error) => error.told(),
-                    _ => Told::new(self.code(), self.kind(), self.to_string()),
+                    Self::Told(told) => (**told).clone(),
+                    typed => Told::new(typed.code(), typed.kind(), typed.to_string())
+                        .retryable(typed.is_retryable())
+                        .detail(typed),
                 }
             }
 
             fn of(told: Told) -> Self {
-                Self::Append(AppendError::of(told))
+                told.typed().unwrap_or_else(Self::Told)
             }
 
             fn lost(lost: Lost) -> Self {
-                Self::Append(AppendError::lost(lost))
+                $lost(lost)
             }
         }
+    )+};
+}
 
+told_as_they_are! {
+    AppendError: append_lost,
+    ReadError: read_lost,
+    KeyError: key_lost,
+}
+
+/// The same events appended again are recorded once.
+fn append_lost(lost: Lost) -> AppendError {
+    if lost.is_sent {
+        let why = format!("the process that holds the log went away: {}", lost.why);
+        return AppendError::OutcomeUnknown { why };
+    }
+    AppendError::of(Told::from(lost))
+}
+
+fn read_lost(lost: Lost) -> ReadError {
+    ReadError::of(Told::from(lost))
+}
+
+/// Asked again it might be done twice.
+fn key_lost(lost: Lost) -> KeyError {
+    KeyError::of(Told::unknown(lost))
+}
+
+refusals! {
+    EvidenceError: AppendError::lost,
+    EraseError: AppendError::lost,
+}
+
+macro_rules! from_told {
+    ($($error:ty),+ $(,)?) => {$(
         impl From<Told> for $error {
             fn from(told: Told) -> Self {
                 Self::of(told)
@@ -267,42 +203,25 @@ macro_rules! refusals {
     )+};
 }
 
-refusals!(EvidenceError, EraseError);
+from_told!(AppendError, ReadError, KeyError, EvidenceError, EraseError);
 
-impl From<Told> for AppendError {
-    fn from(told: Told) -> Self {
-        Self::of(told)
-    }
-}
+/// A word of an error. Of another process's it lives as long as this one: there are few of them. (A
+/// field that is written as a reference is one that serde borrows.)
+pub(crate) type Word = &'static str;
 
-impl From<Told> for ReadError {
-    fn from(told: Told) -> Self {
-        Self::of(told)
-    }
-}
+/// A [`Word`], as it travels.
+pub(crate) mod word {
+    use super::{Code, Word};
+    use serde::{Deserialize, Deserializer, Serializer};
 
-impl From<Told> for KeyError {
-    fn from(told: Told) -> Self {
-        Self::of(told)
-    }
-}
-
-impl Refusal for KeyError {
-    fn told(&self) -> Told {
-        match self {
-            Self::Told(told) => (**told).clone(),
-            _ => {
-                Told::new(self.code(), self.kind(), self.to_string()).retryable(self.is_retryable())
-            }
-        }
+    pub(crate) fn serialize<S: Serializer>(word: &Word, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(word)
     }
 
-    fn of(told: Told) -> Self {
-        Self::Told(Box::new(told))
-    }
-
-    fn lost(lost: Lost) -> Self {
-        Self::of(Told::unknown(lost))
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Word, D::Error> {
+        Code::deserialize(deserializer).map(|code| code.0)
     }
 }
 
@@ -325,5 +244,216 @@ impl<'de> Deserialize<'de> for Code {
         let code: &'static str = Box::leak(code.into_boxed_str());
         known.insert(code);
         Ok(Self(code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::append::Expected;
+    use crate::error::{Corruption, StorageError};
+    use runstone_codec::{ControlError, EventError, KeyId, NewEvent, Position, SealError};
+    use runstone_receipt::disclosure::DisclosureError;
+    use std::fmt::Debug;
+    use uuid::Uuid;
+
+    /// As it comes back from another process.
+    fn back<E: Refusal>(error: &E) -> E {
+        let body = serde_json::to_vec(&error.told()).unwrap();
+        E::of(serde_json::from_slice(&body).unwrap())
+    }
+
+    fn comes_back<E: Refusal + Debug>(errors: impl IntoIterator<Item = E>) {
+        for error in errors {
+            assert_eq!(format!("{:?}", back(&error)), format!("{error:?}"));
+        }
+    }
+
+    fn name(of: &str) -> String {
+        of.to_owned()
+    }
+
+    fn bad_event() -> EventError {
+        let mut event = NewEvent::new("Bad", "s");
+        event.check(&runstone_codec::Limits::default()).unwrap_err()
+    }
+
+    #[test]
+    fn errors_of_appending_come_back_as_they_are() {
+        let (id, position, stream, why) = (Uuid::from_u128(7), 3, || name("s"), || name("w"));
+        comes_back([
+            AppendError::Conflict {
+                stream: stream(),
+                expected: Expected::Exact(9),
+                actual: Some(2),
+            },
+            AppendError::Conflict {
+                stream: stream(),
+                expected: Expected::NoStream,
+                actual: None,
+            },
+            AppendError::ConditionFailed { position },
+            AppendError::ConditionTooBroad { limit: 5 },
+            AppendError::ConditionUnindexed { field: "time" },
+            AppendError::EventIdConflict { id, position },
+            AppendError::EventIdKnown { id, position },
+            AppendError::DuplicateId { id },
+            AppendError::Contended { times: 4 },
+            AppendError::PartialDuplicate { known: 1, total: 2 },
+            AppendError::OwnedNamespace {
+                event_type: name("run.started"),
+            },
+            AppendError::OwnedStream { stream: stream() },
+            AppendError::Reserved {
+                what: "scope",
+                name: name("_log"),
+            },
+            AppendError::ScopeMismatch {
+                stream: stream(),
+                scope: name("a"),
+                asked: name("b"),
+            },
+            AppendError::Invalid(bad_event()),
+            AppendError::Limit {
+                what: "the number of events",
+                actual: 4,
+                limit: 3,
+                option: "append_events",
+            },
+            AppendError::Empty,
+            AppendError::QueueFull { limit: 1 },
+            AppendError::Reopening,
+            AppendError::OutcomeUnknown { why: why() },
+            AppendError::Poisoned { why: why() },
+            AppendError::Closed,
+            AppendError::ReadOnly { why: why() },
+            AppendError::FoldStopped {
+                fold: name("runs"),
+                position,
+                why: why(),
+            },
+            AppendError::StorageFull {
+                needed: 9,
+                available: 1,
+            },
+            AppendError::Keys {
+                code: "not_allowed",
+                message: why(),
+            },
+            AppendError::Seal(SealError::KeyMismatch),
+            AppendError::Control(ControlError::TooLong { bytes: 9, max: 8 }),
+            AppendError::DeciderPanicked { why: why() },
+            AppendError::Corrupt(Corruption::at(3, "this", "that")),
+        ]);
+    }
+
+    #[test]
+    fn errors_of_reading_and_of_keys_come_back_as_they_are() {
+        let (fold, why) = (name("runs"), name("w"));
+        comes_back([
+            ReadError::Corrupt(Corruption::table("tiles", "this", "that")),
+            ReadError::NotFound { what: name("x") },
+            ReadError::Keys {
+                position: 3,
+                code: "key_missing",
+                message: name("m"),
+            },
+            ReadError::Fold { fold, why },
+            ReadError::Limit {
+                what: "subscriptions",
+                limit: 2,
+                option: "subscribers",
+            },
+            ReadError::Reopening,
+            ReadError::Closed,
+        ]);
+        comes_back([
+            KeyError::Malformed {
+                path: "/keys".into(),
+                line: 3,
+                what: "what is wrong".into(),
+            },
+            KeyError::Missing {
+                id: KeyId::from_bytes([7; 16]),
+            },
+            KeyError::SigningOverlap,
+        ]);
+    }
+
+    #[test]
+    fn errors_of_evidence_come_back_as_they_are() {
+        let (scope, position) = (|| name("ann"), Position::new(3));
+        comes_back([
+            EraseError::Empty,
+            EraseError::Basis { basis: name("x y") },
+            EraseError::Protected { scope: scope() },
+            EraseError::NotFound { scope: scope() },
+            EraseError::Held {
+                scope: scope(),
+                position,
+            },
+            EraseError::InUse {
+                scope: scope(),
+                what: name("a run"),
+            },
+            EraseError::Retained {
+                scope: scope(),
+                until_us: 7,
+            },
+            EraseError::Plain,
+            EraseError::NoPlace,
+            EraseError::Pending {
+                requested: position,
+                why: "destroy it".into(),
+            },
+            EraseError::Keys(KeyError::Plain),
+            EraseError::Read(ReadError::Closed),
+            EraseError::Append(AppendError::Closed),
+        ]);
+        comes_back([
+            EvidenceError::Checkpoint { why: name("w") },
+            EvidenceError::Erased { position },
+            EvidenceError::Withheld { position },
+            EvidenceError::Unreadable {
+                position,
+                why: name("w"),
+            },
+            EvidenceError::NotOwn { position },
+            EvidenceError::Disclosure(DisclosureError::UnknownField { asked: 2 }),
+            EvidenceError::Recipient {
+                recipient: name("x y"),
+            },
+            EvidenceError::Read(ReadError::Reopening),
+            EvidenceError::Append(AppendError::Closed),
+        ]);
+    }
+
+    /// What does not travel says what it said, and does what it did.
+    #[test]
+    fn what_has_no_form_is_told() {
+        macro_rules! said {
+            ($error:expr) => {
+                (
+                    $error.code(),
+                    $error.kind(),
+                    $error.to_string(),
+                    $error.is_retryable(),
+                )
+            };
+        }
+        let path = std::path::Path::new("/keys");
+        let failed = || std::io::Error::other("it is broken");
+        let storage = AppendError::Storage(StorageError::io(path, &failed()));
+        assert_eq!(said!(back(&storage)), said!(storage));
+        let keys = EraseError::Keys(KeyError::io("read", path, failed()));
+        assert_eq!(said!(back(&keys)), said!(keys));
+        // A word that nobody can keep is no word of this program.
+        let long = "x".repeat(MAX_CODE_LEN + 1);
+        let told = serde_json::json!({ "condition_unindexed": { "field": long } });
+        let error: AppendError = serde_json::from_value(told).unwrap();
+        let AppendError::ConditionUnindexed { field } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(field, "unknown");
     }
 }

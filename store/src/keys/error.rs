@@ -1,19 +1,26 @@
 //! What can go wrong with keys. No message carries a secret.
 
 use crate::error::ErrorKind;
-use crate::holder::Told;
+use crate::holder::{Told, Word};
 use runstone_codec::keys::{ProviderError, TableError};
 use runstone_codec::{EntropyError, KeyId};
 use runstone_receipt::note::NoteError;
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// A key is not to be had, or the keyring cannot be used.
-#[derive(Debug, thiserror::Error)]
+///
+/// Where another process holds the log, some errors come as what that process says of them
+/// ([`Told`](Self::Told)); [`code`](Self::code) is the same either way.
+#[derive(Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KeyError {
     /// Another process holds the log, and its keys.
     #[error(transparent)]
+    #[serde(skip)]
     Told(Box<Told>),
     /// There is no keyring.
     #[error(
@@ -45,9 +52,10 @@ pub enum KeyError {
     },
     /// The operating system refused.
     #[error("cannot {action} {path}: {source}", path = .path.display())]
+    #[serde(skip)]
     Io {
         /// What was tried.
-        action: &'static str,
+        action: Word,
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
@@ -65,10 +73,11 @@ pub enum KeyError {
         /// The line, from 1; 0 for the whole file.
         line: usize,
         /// What is wrong with it.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// The key table cannot be read or written.
     #[error("the key table in {path}: {source}; bring back the copy that `runstone keys backup` made", path = .path.display())]
+    #[serde(skip)]
     Table {
         /// The key folder.
         path: PathBuf,
@@ -81,7 +90,7 @@ pub enum KeyError {
         /// The key folder.
         path: PathBuf,
         /// What does not fit.
-        what: &'static str,
+        what: Cow<'static, str>,
     },
     /// The key was erased, or never was in this table.
     #[error(
@@ -111,6 +120,7 @@ pub enum KeyError {
     Plain,
     /// The provider failed or refused.
     #[error("{source}; {hint}", hint = provider_hint(.source))]
+    #[serde(skip)]
     Provider {
         /// What it said.
         #[from]
@@ -132,6 +142,7 @@ pub enum KeyError {
     PrincipalName,
     /// An origin breaks the rules.
     #[error("the origin cannot be used: {source}")]
+    #[serde(skip)]
     Origin {
         /// The rule.
         source: NoteError,
@@ -192,7 +203,7 @@ impl KeyError {
         Self::Malformed {
             path: path.to_owned(),
             line,
-            what,
+            what: what.into(),
         }
     }
 
@@ -226,6 +237,7 @@ impl KeyError {
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
+            Self::Told(told) => told.kind,
             Self::Io { .. } | Self::Entropy(_) => ErrorKind::Storage,
             Self::Exists { .. }
             | Self::ScopeName
@@ -241,6 +253,7 @@ impl KeyError {
     /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
+            Self::Told(told) => told.retryable,
             Self::Provider { source } => source.is_retryable(),
             Self::Entropy(error) => error.is_retryable(),
             _ => false,

@@ -417,6 +417,6 @@ pub(super) fn table_error(dir: Option<&Path>, source: TableError) -> KeyError {
 fn mismatch(dir: Option<&Path>, what: &'static str) -> KeyError {
     KeyError::Mismatch {
         path: dir.unwrap_or_else(|| Path::new("memory")).to_owned(),
-        what,
+        what: what.into(),
     }
 }

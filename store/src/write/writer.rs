@@ -11,6 +11,7 @@ use super::scopes::ScopeCache;
 use super::ticket::Ticket;
 use crate::append::Expected;
 use crate::chunk::{ChunkBuilder, Head};
+use crate::clock::micros;
 use crate::engine::{Change, Db, NumberTable, Snapshot};
 use crate::error::{AppendError, Corruption, StorageError};
 use crate::fold::{FoldHost, FoldRecord, Look, Payload};
@@ -82,9 +83,10 @@ impl Writer {
         if let Some(why) = &self.identity.read_only {
             return Err(AppendError::ReadOnly { why: why.clone() });
         }
-        if self.signing.copies_unreachable_us(options.clock.as_ref()) > options.copy_grace_us {
+        let unreachable_us = self.signing.copies_unreachable_us(options.clock.as_ref());
+        if unreachable_us > micros(options.copy_grace) {
             return Err(AppendError::ReadOnly {
-                why: "a checkpoint copy has been out of reach for longer than copy_grace_us"
+                why: "a checkpoint copy has been out of reach for longer than copy_grace"
                     .to_owned(),
             });
         }
@@ -473,8 +475,8 @@ impl Writer {
             if !holds {
                 return Err(AppendError::Conflict {
                     stream: stream.clone(),
-                    expected: expected.to_string(),
-                    actual: last.map_or_else(|| "none".to_owned(), |last| last.to_string()),
+                    expected: *expected,
+                    actual: last,
                 });
             }
         }

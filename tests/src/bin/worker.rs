@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead as _, ErrorKind, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 const TRAY: &str = "in";
 /// Nothing is given up here, so no lease ends.
@@ -70,7 +71,7 @@ fn told<T>(result: Result<T, TrayError>) -> Outcome<Told<T>> {
 
 impl ByHandle {
     fn claim(&self, key: &str) -> Claim {
-        let hold = Hold::For(LEASE_S * 1_000_000);
+        let hold = Hold::For(Duration::from_secs(LEASE_S));
         let claim = Claim::tool("scripts", "pay").request(key);
         claim.holder(self.name.clone()).hold(hold)
     }
@@ -111,7 +112,7 @@ impl Way for ByHandle {
     }
 
     fn claim_task(&mut self) -> Outcome<Told<Next>> {
-        let hold = Hold::For(LEASE_S * 1_000_000);
+        let hold = Hold::For(Duration::from_secs(LEASE_S));
         let claimed = told(self.trays().claim_blocking(TRAY, &self.name, hold))?;
         let Told::Answer(claimed) = claimed else {
             return Ok(Told::Lost);

@@ -14,6 +14,7 @@ use runstone_projections::events::{
 };
 use runstone_projections::runs::{self, Begin, Begun, Fork, RollBack, RunError, RunHeld};
 use runstone_store::{AppendError, Log};
+use std::time::Duration;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub enum Lost {
 pub type Told = Result<(Said, Option<u64>), Lost>;
 
 pub(crate) fn hold(hold_us: Option<u64>) -> Hold {
-    hold_us.map_or(Hold::Opening, Hold::For)
+    hold_us.map_or(Hold::Opening, |us| Hold::For(Duration::from_micros(us)))
 }
 
 /// The claim that is asked for.
@@ -54,7 +55,7 @@ pub fn claim((stream, scope): (&str, &str), key: &str, ask: &CallAsk) -> Claim {
         .class(*class)
         .args_json(format!("{{\"args\":{args}}}"))
         .hold(hold(*hold_us))
-        .fresh(fresh_us.map_or(Fresh::Forever, Fresh::For))
+        .fresh(fresh_us.map_or(Fresh::Forever, |us| Fresh::For(Duration::from_micros(us))))
         .holder("model")
 }
 

@@ -3,11 +3,12 @@
 use super::{LIMITS, OWNERS, OfficeAsk, PEOPLE, Question};
 use crate::calls::{Lost, Said, Told, hold, of_append};
 use runstone_codec::Position;
-use runstone_projections::approvals::{ApprovalError, ApprovalRequest, Approvals};
+use runstone_projections::approvals::{ApprovalError, ApprovalRequest, Approvals, Vote};
 use runstone_projections::budgets::{
     Amounts, BudgetError, BudgetLimits, Budgets, Dimension, Open, Owner, Window,
 };
 use runstone_projections::effects::{Claim, EffectError};
+use std::time::Duration;
 
 /// Names of owners, in a scope; whoever begins anew has others.
 #[derive(Clone, Debug)]
@@ -146,7 +147,7 @@ pub async fn request(approvals: &Approvals, claim: &Claim, question: &Question) 
     let reviewers = question.reviewers.iter().map(|number| name(*number));
     let mut request = ApprovalRequest::new(claim, "modelled")
         .reviewers(question.mode, reviewers)
-        .timeout(question.timeout_s, question.on_timeout);
+        .timeout(Duration::from_secs(question.timeout_s), question.on_timeout);
     request.escalate_to = question.escalate_to.map(|number| name(number).to_owned());
     let asked = approvals.request(&request).await;
     asked
@@ -160,7 +161,8 @@ pub async fn request(approvals: &Approvals, claim: &Claim, question: &Question) 
 ///
 /// [`Lost`] if there is no answer.
 pub async fn vote(approvals: &Approvals, request: u64, is_yes: bool) -> Told {
-    let voted = approvals.vote(Position::new(request), is_yes, None).await;
+    let vote = if is_yes { Vote::Approve } else { Vote::Reject };
+    let voted = approvals.vote(Position::new(request), vote, None).await;
     voted
         .map(|_| (Said::At(None), None))
         .or_else(|error| of_approval(&error))

@@ -4,7 +4,7 @@ use super::Simulation;
 use super::office::KEYS;
 use crate::calls::{Act, Call, CallAsk, Standing, Time};
 use crate::office::{Books, OWNERS, Office, PEOPLE, Request, Stand, Stands};
-use runstone_projections::approvals::{Approval, ApprovalState, Approvals};
+use runstone_projections::approvals::{Approval, ApprovalState, Approvals, Vote};
 use runstone_projections::budgets::{self, Budget, BudgetError, Budgets, Dimension, Reservation};
 use runstone_projections::effects::{Effect, Effects, Executed, State};
 use runstone_store::Log;
@@ -108,7 +108,10 @@ fn is_request(request: &mut Request, found: &Approval, time: &Time) -> bool {
         _ => Stands::Rejected,
     };
     let name = |number: &usize| PEOPLE[*number].0;
-    let votes = found.votes.iter().map(|(voter, vote)| (bare(voter), *vote));
+    let votes = found
+        .votes
+        .iter()
+        .map(|cast| (bare(&cast.by), cast.vote == Vote::Approve));
     let known = request.votes.iter().map(|(by, vote)| (name(by), *vote));
     *request.at.get_or_insert(at) == at
         && (stands, found.is_spent) == (request.stands, request.is_spent)

@@ -7,6 +7,7 @@ use runstone_projections::agents::{
     AgentChange, AgentError, Agents, Heard, Message, Messages, NewMessage,
 };
 use runstone_store::Log;
+use std::time::Duration;
 
 fn of_agent(error: &AgentError) -> Told {
     Err(match error {
@@ -36,7 +37,7 @@ fn message(to: &str, sort: Sort, number: u64) -> NewMessage {
 fn change(change: Change) -> AgentChange {
     match change {
         Change::Register => AgentChange::register(),
-        Change::Sleep => AgentChange::sleep("modelled", 30),
+        Change::Sleep => AgentChange::sleep("modelled", Duration::from_secs(30)),
         Change::Wake => AgentChange::Wake,
         Change::Power(runs) => AgentChange::Power { runs, reason: None },
         Change::Revoke => AgentChange::Revoke {

@@ -14,6 +14,7 @@ use runstone_store::{Log, Query, Read, Sealing};
 use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 
@@ -252,7 +253,7 @@ fn sleeping_and_waking_are_recorded_once() -> Outcome {
         assert_eq!(refused.unwrap_err().code(), "bad_name", "{name}");
     }
     agents.change_blocking("scout", &AgentChange::register())?;
-    let sleep = AgentChange::sleep("no_tasks", 30);
+    let sleep = AgentChange::sleep("no_tasks", Duration::from_secs(30));
     let first = agents.change_blocking("scout", &sleep)?;
     assert_eq!(agents.change_blocking("scout", &sleep)?, first);
     let agent = agents.find("scout")?.ok_or("it is there")?;
@@ -285,7 +286,10 @@ fn agents_with_credentials() -> Outcome {
 
     agents.change_blocking("other", &AgentChange::register())?;
     let by_scout = Agents::new(&scout);
-    for change in [AgentChange::Wake, AgentChange::sleep("x", 1)] {
+    for change in [
+        AgentChange::Wake,
+        AgentChange::sleep("x", Duration::from_secs(1)),
+    ] {
         let refused = by_scout.change_blocking("other", &change);
         assert_eq!(refused.unwrap_err().code(), "not_allowed");
     }
@@ -476,7 +480,10 @@ fn whoever_sleeps_makes_no_work() -> Outcome {
     let agents = Agents::new(&log);
     agents.change_blocking("scout", &AgentChange::register())?;
     let new = |id: &str| NewTask::new(id).title("Tidy up");
-    agents.change_blocking("scout", &AgentChange::sleep("no_tasks", 30))?;
+    agents.change_blocking(
+        "scout",
+        &AgentChange::sleep("no_tasks", Duration::from_secs(30)),
+    )?;
     let through = [
         Tasks::new(&scout).create_blocking(&new("a")),
         Tasks::new(&scout).actor("desk").create_blocking(&new("a")),

@@ -2,7 +2,7 @@
 
 use runstone_codec::{Authority, Position};
 use runstone_projections::approvals::{
-    Approval, ApprovalError, ApprovalFilter, ApprovalRequest, ApprovalState, Approvals,
+    Approval, ApprovalError, ApprovalFilter, ApprovalRequest, ApprovalState, Approvals, Vote,
 };
 use runstone_projections::effects::{
     Change, Claim, Claimed, Class, EffectError, Effects, Executed, Held,
@@ -16,11 +16,12 @@ use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 
 fn pay(key: &str, usd: u64) -> Outcome<Claim> {
-    let hold = Hold::For(60 * SECOND);
+    let hold = Hold::For(Duration::from_secs(60));
     Ok(Claim::tool("run-1", "pay")
         .request(key)
         .hold(hold)
@@ -77,7 +78,7 @@ fn exactly_what_was_approved_is_claimed_once() -> Outcome {
     assert_eq!(refused(effects.claim_blocking(&claim)), "pending");
     assert_eq!(log.size(), size, "waiting is not recorded");
 
-    let decided = ada.vote_blocking(asked.position, true, Some("go on"))?;
+    let decided = ada.vote_blocking(asked.position, Vote::Approve, Some("go on"))?;
     assert_eq!(decided.state, ApprovalState::Approved);
     let verdict = ada.verdict(&decided)?.ok_or("it is decided")?;
     assert_eq!(
@@ -126,7 +127,7 @@ fn exactly_what_was_approved_is_claimed_once() -> Outcome {
     assert_eq!(refused(effects.claim_blocking(&claim)), "spent");
     let again = ask(&log, &claim)?;
     assert_ne!(again.position, asked.position);
-    ada.vote_blocking(again.position, true, None)?;
+    ada.vote_blocking(again.position, Vote::Approve, None)?;
     held(effects.claim_blocking(&claim))?;
     assert_sound(&log)
 }
@@ -138,9 +139,9 @@ fn a_rejected_call_is_not_claimed_until_it_is_asked_again() -> Outcome {
     let [ada] = people(&site, &log, ["ada"])?;
     let claim = pay("inv-1", 12)?;
     let asked = ask(&log, &claim)?;
-    ada.vote_blocking(asked.position, false, None)?;
+    ada.vote_blocking(asked.position, Vote::Reject, None)?;
     assert_eq!(
-        code(ada.vote_blocking(asked.position, true, None)),
+        code(ada.vote_blocking(asked.position, Vote::Approve, None)),
         "already_decided"
     );
     let log = site.reopen(log)?;
@@ -156,10 +157,10 @@ fn a_rejected_call_is_not_claimed_until_it_is_asked_again() -> Outcome {
     let ada = log.with_credential(&Credential::load(&site.file("ada"))?)?;
     let ada = Approvals::new(&ada);
     assert_eq!(
-        code(ada.vote_blocking(asked.position, true, None)),
+        code(ada.vote_blocking(asked.position, Vote::Approve, None)),
         "already_decided"
     );
-    ada.vote_blocking(again.position, true, None)?;
+    ada.vote_blocking(again.position, Vote::Approve, None)?;
     held(Effects::new(&log).claim_blocking(&claim))?;
     assert_sound(&log)
 }
@@ -175,28 +176,28 @@ fn who_may_vote() -> Outcome {
     // Whoever asks does not vote.
     let asked = ada.request_blocking(&request)?;
     assert_eq!(
-        code(ada.vote_blocking(asked.position, true, None)),
+        code(ada.vote_blocking(asked.position, Vote::Approve, None)),
         "own_request"
     );
     assert_eq!(
-        code(Approvals::new(&log).vote_blocking(asked.position, true, None)),
+        code(Approvals::new(&log).vote_blocking(asked.position, Vote::Approve, None)),
         "not_allowed"
     );
     let agent = site.principal(&log, "bot", Authority::Agent)?;
     assert_eq!(
-        code(Approvals::new(&agent).vote_blocking(asked.position, true, None)),
+        code(Approvals::new(&agent).vote_blocking(asked.position, Vote::Approve, None)),
         "not_allowed"
     );
     assert_eq!(
-        code(eve.vote_blocking(asked.position, true, None)),
+        code(eve.vote_blocking(asked.position, Vote::Approve, None)),
         "not_reviewer"
     );
     assert_eq!(
-        code(bob.vote_blocking(asked.position, true, None)),
+        code(bob.vote_blocking(asked.position, Vote::Approve, None)),
         "not_your_turn"
     );
     assert_eq!(
-        code(bob.vote_blocking(Position::new(1), true, None)),
+        code(bob.vote_blocking(Position::new(1), Vote::Approve, None)),
         "approval_not_found"
     );
 
@@ -204,13 +205,13 @@ fn who_may_vote() -> Outcome {
     let request = ApprovalRequest::new(&claim, "pay")
         .reviewers(ApprovalMode::Sequential, ["ada", "human:bob"]);
     let asked = Approvals::new(&log).request_blocking(&request)?;
-    let once = ada.vote_blocking(asked.position, true, None)?;
+    let once = ada.vote_blocking(asked.position, Vote::Approve, None)?;
     assert_eq!((once.state, once.votes.len()), (ApprovalState::Pending, 1));
     assert_eq!(
-        code(ada.vote_blocking(asked.position, true, None)),
+        code(ada.vote_blocking(asked.position, Vote::Approve, None)),
         "voted_already"
     );
-    let twice = bob.vote_blocking(asked.position, true, None)?;
+    let twice = bob.vote_blocking(asked.position, Vote::Approve, None)?;
     assert_eq!(twice.state, ApprovalState::Approved);
 
     for (mode, names) in [
@@ -245,9 +246,10 @@ fn of_many_deciders_one_decides() -> Outcome {
         .enumerate()
         .map(|(n, voter)| {
             let (barrier, at) = (Arc::clone(&barrier), asked.position);
+            let vote = [Vote::Approve, Vote::Reject][n % 2];
             std::thread::spawn(move || {
                 barrier.wait();
-                voter.vote_blocking(at, n % 2 == 0, None)
+                voter.vote_blocking(at, vote, None)
             })
         })
         .collect();
@@ -278,7 +280,7 @@ fn what_nobody_decides_in_time_goes_by_the_request() -> Outcome {
         let claim = pay(key, 12)?;
         let mut request = ApprovalRequest::new(&claim, "pay")
             .reviewers(ApprovalMode::One, ["ada"])
-            .timeout(60, on_timeout);
+            .timeout(Duration::from_secs(60), on_timeout);
         request.escalate_to = escalate_to.map(str::to_owned);
         let asked = eve.request_blocking(&request)?;
         Ok((claim, asked))
@@ -301,7 +303,7 @@ fn what_nobody_decides_in_time_goes_by_the_request() -> Outcome {
     assert_eq!(refused(effects.claim_blocking(&nobody)), "rejected");
     // So does a vote that comes too late.
     assert_eq!(
-        code(ada.vote_blocking(escalating.position, true, None)),
+        code(ada.vote_blocking(escalating.position, Vote::Approve, None)),
         "approval_expired"
     );
     let now = approvals.get(escalating.position)?;
@@ -310,11 +312,11 @@ fn what_nobody_decides_in_time_goes_by_the_request() -> Outcome {
         (ApprovalState::Pending, &["bob".to_owned()][..])
     );
     assert_eq!(
-        code(ada.vote_blocking(escalating.position, true, None)),
+        code(ada.vote_blocking(escalating.position, Vote::Approve, None)),
         "not_reviewer"
     );
     assert_eq!(refused(effects.claim_blocking(&escalated)), "pending");
-    bob.vote_blocking(escalating.position, true, None)?;
+    bob.vote_blocking(escalating.position, Vote::Approve, None)?;
     held(effects.claim_blocking(&escalated))?;
     // It goes to somebody else once; a sweep records the rest.
     let (late, lapsing) = ask("e", OnTimeout::Escalate, Some("bob"))?;
@@ -343,7 +345,7 @@ fn an_escalated_request_lasts_as_long_again() -> Outcome {
     let claim = pay("a", 12)?;
     let mut request = ApprovalRequest::new(&claim, "pay")
         .reviewers(ApprovalMode::One, ["ada"])
-        .timeout(60, OnTimeout::Escalate);
+        .timeout(Duration::from_secs(60), OnTimeout::Escalate);
     request.escalate_to = Some("bob".to_owned());
     let approvals = Approvals::new(&log);
     let asked = approvals.request_blocking(&request)?;
@@ -351,7 +353,7 @@ fn an_escalated_request_lasts_as_long_again() -> Outcome {
     assert_eq!(approvals.sweep_blocking()?, 1);
     site.clock.advance(59 * SECOND);
     assert!(!approvals.get(asked.position)?.is_expired);
-    bob.vote_blocking(asked.position, true, None)?;
+    bob.vote_blocking(asked.position, Vote::Approve, None)?;
     held(Effects::new(&log).claim_blocking(&claim))?;
     assert_sound(&log)
 }
@@ -387,7 +389,8 @@ fn asking_is_not_approving() -> Outcome {
     let log = site.create(Sealing::Required)?;
     let approvals = Approvals::new(&log);
     let claim = pay("inv-1", 12)?;
-    let silent = ApprovalRequest::new(&claim, "pay").timeout(1, OnTimeout::Approve);
+    let silent =
+        ApprovalRequest::new(&claim, "pay").timeout(Duration::from_secs(1), OnTimeout::Approve);
     assert_eq!(
         code(approvals.request_blocking(&silent)),
         "approval_too_lax"
@@ -414,7 +417,7 @@ fn a_request_is_taken_back() -> Outcome {
     let claim = pay("inv-1", 12)?;
     let absent = ApprovalRequest::new(&claim, "pay")
         .reviewers(ApprovalMode::One, ["nobody"])
-        .timeout(0, OnTimeout::Reject);
+        .timeout(Duration::ZERO, OnTimeout::Reject);
     let asked = approvals.request_blocking(&absent)?;
     let bot = site.principal(&log, "bot", Authority::Agent)?;
     let not_its = Approvals::new(&bot).withdraw_blocking(asked.position, None);
@@ -449,19 +452,19 @@ fn the_answer_of_a_vote_is_what_it_came_to() -> Outcome {
     let asked = |key: &str, on_timeout: OnTimeout| -> Outcome<Approval> {
         let request = ApprovalRequest::new(&pay(key, 12)?, "pay");
         let request = request.reviewers(ApprovalMode::All, ["ada", "ben"]);
-        let mut request = request.timeout(60, on_timeout);
+        let mut request = request.timeout(Duration::from_secs(60), on_timeout);
         request.escalate_to = Some("eve".to_owned());
         Ok(eve.request_blocking(&request)?)
     };
     let request = asked("a", OnTimeout::Reject)?;
     stands(&request)?;
-    let first = ada.vote_blocking(request.position, true, None)?;
+    let first = ada.vote_blocking(request.position, Vote::Approve, None)?;
     assert_eq!(
         (first.state, first.votes.len()),
         (ApprovalState::Pending, 1)
     );
     stands(&first)?;
-    let last = ben.vote_blocking(request.position, true, Some("go"))?;
+    let last = ben.vote_blocking(request.position, Vote::Approve, Some("go"))?;
     assert_eq!(
         (last.state, last.decided_by.as_str()),
         (ApprovalState::Approved, "human:ben")
@@ -474,7 +477,8 @@ fn the_answer_of_a_vote_is_what_it_came_to() -> Outcome {
     let late = asked("c", OnTimeout::Escalate)?;
     stands(&approvals.expire_blocking(late.position)?)?;
     site.clock.advance(61 * SECOND);
-    let Err(ApprovalError::Expired(told)) = ada.vote_blocking(late.position, true, None) else {
+    let Err(ApprovalError::Expired(told)) = ada.vote_blocking(late.position, Vote::Approve, None)
+    else {
         return Err("it is too late".into());
     };
     assert_eq!(

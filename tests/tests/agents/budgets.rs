@@ -15,11 +15,12 @@ use std::pin::pin;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 mod calls;
 
 const SECOND: u64 = 1_000_000;
-const LEASE: Hold = Hold::For(60 * SECOND);
+const LEASE: Hold = Hold::For(Duration::from_secs(60));
 
 fn tokens(max: u64) -> BudgetLimits {
     BudgetLimits::new().of(Dimension::Tokens, max)

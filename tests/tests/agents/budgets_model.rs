@@ -14,6 +14,7 @@ use runstone_projections::events::ErrorSaid;
 use runstone_store::{CreateOptions, Log, Sealing};
 use runstone_tests::clocked::{Clocked, model_cases};
 use runstone_tests::tamper::Outcome;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 const DAY: u64 = 86_400 * SECOND;
@@ -220,7 +221,7 @@ impl Site {
                 let hold = if *by_opening {
                     Hold::Opening
                 } else {
-                    Hold::For(LEASE)
+                    Hold::For(Duration::from_micros(LEASE))
                 };
                 let fits = self.model.fits(*owner, *amount, (day, steady_us));
                 let told = budgets.reserve_blocking(OWNERS[*owner].0, &tokens(*amount), hold);

@@ -13,9 +13,10 @@ use runstone_tests::clocked::{Clocked, START_US, assert_sound, memory};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
-const LEASE: Hold = Hold::For(60 * SECOND);
+const LEASE: Hold = Hold::For(Duration::from_secs(60));
 
 fn pay(id: &str) -> Claim {
     Claim::tool("run-1", "pay")
@@ -364,13 +365,13 @@ fn a_lease_runs_on_the_monotonic_clock() -> Outcome {
 fn what_is_held_by_the_clock_ends_however_often_the_log_is_opened() -> Outcome {
     let site = Clocked::new()?;
     let mut log = site.create(Sealing::Required)?;
-    let claim = |id: &str| pay(id).hold(Hold::ByClock(60 * SECOND));
+    let claim = |id: &str| pay(id).hold(Hold::ByClock(Duration::from_secs(60)));
     let renewed = held(Effects::new(&log).claim_blocking(&claim("renewed")))?;
     held(Effects::new(&log).claim_blocking(&claim("left")))?;
     for _ in 0..2 {
         site.clock.advance(29 * SECOND);
         log = site.reopen(log)?;
-        let renew = Change::Renew(Hold::ByClock(60 * SECOND));
+        let renew = Change::Renew(Hold::ByClock(Duration::from_secs(60)));
         Effects::new(&log).change_blocking(&renewed.target(), &renew)?;
         let left = Effects::new(&log).claim_blocking(&claim("left"));
         assert_eq!(code(left), "in_flight");
@@ -505,7 +506,7 @@ fn a_read_is_made_again_when_it_is_no_longer_fresh() -> Outcome {
         .class(Class::Read)
         .fresh(Fresh::Default)
         .hold(LEASE);
-    let write = pay("inv-1").fresh(Fresh::For(1));
+    let write = pay("inv-1").fresh(Fresh::For(Duration::from_micros(1)));
     for claim in [&look, &write] {
         let held = held(effects.claim_blocking(claim))?;
         effects.change_blocking(&held.target(), &Change::completed(&1)?)?;

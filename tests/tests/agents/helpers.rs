@@ -15,6 +15,7 @@ use runstone_store::{Log, Query, Read, Sealing};
 use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 mod run;
 
@@ -66,8 +67,11 @@ fn a_helper_is_its_callers_and_its_name_is_its_own_for_good() -> Outcome {
     let bad = [
         (NewHelper::new("a b"), "bad_name"),
         (NewHelper::new("h").tray("a/b"), "bad_tray"),
-        (NewHelper::new("h").ttl_s(59), "bad_ttl"),
-        (NewHelper::new("h").ttl_s(86_401), "bad_ttl"),
+        (NewHelper::new("h").ttl(Duration::from_secs(59)), "bad_ttl"),
+        (
+            NewHelper::new("h").ttl(Duration::from_secs(86_401)),
+            "bad_ttl",
+        ),
     ];
     let before = log.size();
     for (helper, expected) in &bad {
@@ -75,7 +79,10 @@ fn a_helper_is_its_callers_and_its_name_is_its_own_for_good() -> Outcome {
     }
     assert_eq!(log.size(), before);
 
-    let one = NewHelper::new("h1").tray("t").role("reads").ttl_s(60);
+    let one = NewHelper::new("h1")
+        .tray("t")
+        .role("reads")
+        .ttl(Duration::from_secs(60));
     let spawned = agents.spawn_blocking(&one.spawned_for("task-7"))?;
     // The parent is registered by its first command, the helper by its birth alone.
     assert_eq!(log.size(), before + 2);
@@ -161,7 +168,10 @@ fn as_many_are_registered_and_as_many_run_as_the_settings_say() -> Outcome {
         "helper_cap_reached"
     );
     // A helper that sleeps runs all the same.
-    Agents::new(&log).change_blocking("h2", &AgentChange::sleep("no_tasks", 30))?;
+    Agents::new(&log).change_blocking(
+        "h2",
+        &AgentChange::sleep("no_tasks", Duration::from_secs(30)),
+    )?;
     assert_eq!(
         code(agents.change_blocking("h1", &power(true))),
         "helper_cap_reached"
@@ -287,7 +297,11 @@ fn a_helper_retires_itself_and_gives_back_what_it_held() -> Outcome {
         code(Agents::new(&ada).change_blocking("h1", &power(true))),
         "agent_retired"
     );
-    for change in [power(false), AgentChange::Wake, AgentChange::sleep("x", 1)] {
+    for change in [
+        power(false),
+        AgentChange::Wake,
+        AgentChange::sleep("x", Duration::from_secs(1)),
+    ] {
         assert_eq!(Agents::new(&ada).change_blocking("h1", &change)?, at);
     }
     let claim = Tasks::new(&h1).claim_blocking("a", "h1", Hold::Default);
@@ -306,8 +320,12 @@ fn a_helper_retires_itself_and_gives_back_what_it_held() -> Outcome {
 fn a_helper_lives_no_longer_than_its_time_however_often_the_log_is_opened() -> Outcome {
     let site = Clocked::new()?;
     let log = site.create(Sealing::Required)?;
-    Agents::new(&log).spawn_blocking(&NewHelper::new("short").ttl_s(60).auto_retire(false))?;
-    Agents::new(&log).spawn_blocking(&NewHelper::new("long").ttl_s(120))?;
+    Agents::new(&log).spawn_blocking(
+        &NewHelper::new("short")
+            .ttl(Duration::from_secs(60))
+            .auto_retire(false),
+    )?;
+    Agents::new(&log).spawn_blocking(&NewHelper::new("long").ttl(Duration::from_secs(120)))?;
     let tasks = Tasks::new(&log);
     tasks.create_blocking(&NewTask::new("a"))?;
     tasks.claim_blocking("a", "short", Hold::Default)?;
@@ -431,7 +449,7 @@ fn a_command_lets_only_so_many_go_and_the_oldest_first() -> Outcome {
     for n in 0..count {
         // Those that are spawned last go first.
         let ttl_s = u64::try_from(60 + count - n)?;
-        agents.spawn_blocking(&NewHelper::new(format!("h{n}")).ttl_s(ttl_s))?;
+        agents.spawn_blocking(&NewHelper::new(format!("h{n}")).ttl(Duration::from_secs(ttl_s)))?;
     }
     site.clock.advance(1_000 * SECOND);
     let reaped = agents.reap_blocking()?;
@@ -452,15 +470,15 @@ fn a_sweep_records_all_that_has_expired() -> Outcome {
     for (id, holder) in [("a", "h1"), ("b", "somebody"), ("c", "h2"), ("d", "h1")] {
         tasks.create_blocking(&NewTask::new(id))?;
         let hold = if id == "b" {
-            Hold::For(90 * SECOND)
+            Hold::For(Duration::from_secs(90))
         } else {
             Hold::Opening
         };
         tasks.claim_blocking(id, holder, hold)?;
     }
     let agents = Agents::new(&log);
-    agents.spawn_blocking(&NewHelper::new("h1").ttl_s(60))?;
-    agents.spawn_blocking(&NewHelper::new("h2").ttl_s(60))?;
+    agents.spawn_blocking(&NewHelper::new("h1").ttl(Duration::from_secs(60)))?;
+    agents.spawn_blocking(&NewHelper::new("h2").ttl(Duration::from_secs(60)))?;
     let claim = Claim::tool("run-1", "pay").request("key");
     let mut request = ApprovalRequest::new(&claim, "pay");
     request.timeout_s = Some(60);
@@ -567,7 +585,8 @@ impl World {
                 self.reap();
                 let ttl_s = 60 + numbers.below(300);
                 let (registered, running) = self.count(parent);
-                let told = agents.spawn_blocking(&NewHelper::new(&name).ttl_s(ttl_s));
+                let told =
+                    agents.spawn_blocking(&NewHelper::new(&name).ttl(Duration::from_secs(ttl_s)));
                 if known.is_some() {
                     assert_eq!(code(told), "name_taken");
                 } else if registered >= MOST.0 {
@@ -668,7 +687,9 @@ async fn futures_do_what_the_others_do() -> Outcome {
     let log = site.create(Sealing::Plain)?;
     let (agents, tasks) = (Agents::new(&log), Tasks::new(&log));
     for name in ["h1", "h2"] {
-        agents.spawn(&NewHelper::new(name).ttl_s(60)).await?;
+        agents
+            .spawn(&NewHelper::new(name).ttl(Duration::from_secs(60)))
+            .await?;
         tasks.create(&NewTask::new(name)).await?;
         tasks.claim(name, name, Hold::Opening).await?;
     }
@@ -692,11 +713,11 @@ async fn futures_do_what_the_others_do() -> Outcome {
 fn a_helper_that_waits_exits_when_its_time_is_over() -> Outcome {
     let site = Clocked::new()?;
     let log = site.create(Sealing::Plain)?;
-    Agents::new(&log).spawn_blocking(&NewHelper::new("h1").ttl_s(60))?;
+    Agents::new(&log).spawn_blocking(&NewHelper::new("h1").ttl(Duration::from_secs(60)))?;
     site.clock.advance(60 * SECOND - 1_000);
     let inbox = runstone::Runstone::from(log.clone()).inbox("h1");
     // Nothing came, and what it answers is how the helper stands.
-    let none = inbox.wait_blocking(Some(std::time::Duration::ZERO))?;
+    let none = inbox.wait_blocking(Some(Duration::ZERO))?;
     assert_eq!((none.must_exit, none.open_tasks), (false, Some(0)));
     let waiting = std::thread::spawn(move || inbox.wait_blocking(None));
     site.clock.advance(1_000);

@@ -10,9 +10,10 @@ use runstone_projections::tasks::{NewTask, Tasks};
 use runstone_store::Log;
 use runstone_tests::clocked::{START_US, memory};
 use runstone_tests::tamper::Outcome;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
-const LEASE: Hold = Hold::For(60 * SECOND);
+const LEASE: Hold = Hold::For(Duration::from_secs(60));
 
 /// Each as its kind, its name and how it stands.
 fn found(log: &Log) -> Outcome<Vec<(OrphanKind, String, String)>> {

@@ -1,11 +1,14 @@
 //! Tasks in a log: which moves are made, who holds what, what is refused and recorded.
 
 use runstone_codec::{Authority, Draft, NewEvent, OsEntropy, Position, TypedEvent as _};
+use runstone_projections::budgets::{Amounts, Budgets, Open};
+use runstone_projections::effects::{Claim, Effects};
 use runstone_projections::events::control::task as field;
 use runstone_projections::events::{TaskCreated, TaskMoved, TaskRefused};
 use runstone_projections::tasks::{
     HistoryEntry, LoopType, Move, NewTask, TaskError, TaskFilter, TaskState, Tasks, machine,
 };
+use runstone_projections::trays::Trays;
 use runstone_projections::{Hold, Settings};
 use runstone_store::keys::Credential;
 use runstone_store::{Erase, ErrorKind, Log, Query, Read, Record, Sealing, VerifyLevel};
@@ -14,11 +17,13 @@ use runstone_tests::command::recordings;
 use runstone_tests::tamper::Outcome;
 use serde_json::Value;
 use std::sync::Barrier;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 mod creation;
 
 const SECOND: u64 = 1_000_000;
-const LEASE: Hold = Hold::For(60 * SECOND);
+const LEASE: Hold = Hold::For(Duration::from_secs(60));
 
 fn code<T: std::fmt::Debug>(outcome: Result<T, TaskError>) -> &'static str {
     outcome.unwrap_err().code()
@@ -580,4 +585,43 @@ async fn futures_do_what_the_others_do() -> Outcome {
     let back = Move::new("t", TaskState::Todo);
     assert_eq!(code(tasks.move_to(&back).await), "task_move_refused");
     Ok(())
+}
+
+/// A clone does what its handle does, in a thread of its own.
+#[test]
+fn handles_are_cloned_into_threads() -> Outcome {
+    let (log, _) = memory(START_US)?;
+    let (tasks, trays) = (Tasks::new(&log).actor("ann"), Trays::new(&log));
+    let (budgets, effects) = (Budgets::new(&log), Effects::new(&log));
+    let threads = [
+        spawned(&tasks, |tasks| {
+            tasks.create_blocking(&NewTask::new("t")).map(drop)
+        }),
+        spawned(&trays, |trays| trays.open_blocking("in").map(drop)),
+        spawned(&budgets, |budgets| {
+            budgets.open_blocking(&Open::new("bot")).map(drop)
+        }),
+        spawned(&effects, |effects| {
+            let claim = Claim::tool("s", "pay").request("k").hold(LEASE);
+            effects.claim_blocking(&claim).map(drop)
+        }),
+    ];
+    for thread in threads {
+        thread.join().map_err(|_| "it panicked")??;
+    }
+    assert_eq!(tasks.list(&TaskFilter::new())?.len(), 1);
+    assert!(trays.list("in")?.is_empty());
+    budgets.reserve_blocking("bot", &Amounts::new(), LEASE)?;
+    let again = Claim::tool("s", "pay").request("k");
+    let refused = effects.claim_blocking(&again).unwrap_err();
+    assert_eq!(refused.code(), "in_flight");
+    Ok(())
+}
+
+fn spawned<T: Clone + Send + 'static, E: std::fmt::Display>(
+    handle: &T,
+    work: impl FnOnce(T) -> Result<(), E> + Send + 'static,
+) -> JoinHandle<Result<(), String>> {
+    let handle = handle.clone();
+    std::thread::spawn(move || work(handle).map_err(|error| error.to_string()))
 }

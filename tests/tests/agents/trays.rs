@@ -13,6 +13,7 @@ use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 
@@ -273,9 +274,9 @@ fn what_comes_after_a_cancelled_task_waits_and_says_so() -> Outcome {
 fn a_late_worker_changes_nothing() -> Outcome {
     let site = Site::new()?;
     site.add("a", 0, &[])?;
-    let late = site.claim(Hold::For(60 * SECOND));
+    let late = site.claim(Hold::For(Duration::from_secs(60)));
     site.clocked.clock.advance(60 * SECOND);
-    let now = site.claim(Hold::For(60 * SECOND));
+    let now = site.claim(Hold::For(Duration::from_secs(60)));
     assert_eq!((id(&now), now.attempt), ("a".to_owned(), 2));
     let size = site.log.size();
     let (task, fence) = (&late.task, late.fence);
@@ -324,25 +325,28 @@ fn leases_end_by_what_they_are_held_by() -> Outcome {
         site.add(id, 0, &[])?;
     }
     let by_opening = site.claim(Hold::Opening);
-    let long = site.claim(Hold::For(900 * SECOND));
-    let by_clock = site.claim(Hold::ByClock(120 * SECOND));
-    let short = site.claim(Hold::For(60 * SECOND));
+    let long = site.claim(Hold::For(Duration::from_secs(900)));
+    let by_clock = site.claim(Hold::ByClock(Duration::from_secs(120)));
+    let short = site.claim(Hold::For(Duration::from_secs(60)));
     let default = site.claim(Hold::Default);
     assert!(!site.nothing().drained);
     site.clocked.clock.advance(60 * SECOND);
-    let taken = site.claim(Hold::For(60 * SECOND));
+    let taken = site.claim(Hold::For(Duration::from_secs(60)));
     assert_eq!(taken.task, short.task);
     // A renewal counts from now on.
-    site.trays
-        .renew_blocking(&taken.task, taken.fence, Hold::For(600 * SECOND))?;
+    site.trays.renew_blocking(
+        &taken.task,
+        taken.fence,
+        Hold::For(Duration::from_secs(600)),
+    )?;
     site.clocked.clock.advance(60 * SECOND);
-    let taken = site.claim(Hold::For(600 * SECOND));
+    let taken = site.claim(Hold::For(Duration::from_secs(600)));
     assert_eq!(taken.task, by_clock.task);
     assert!(!site.nothing().drained);
     // An opening ends with it; lengths begin anew.
     site = site.reopened()?;
     site.clocked.clock.advance(599 * SECOND);
-    let taken = site.claim(Hold::For(60 * SECOND));
+    let taken = site.claim(Hold::For(Duration::from_secs(60)));
     assert_eq!(taken.task, by_opening.task);
     assert!(!site.nothing().drained);
     site.clocked.clock.advance(SECOND);
@@ -370,7 +374,7 @@ fn after_its_last_attempt_a_task_is_a_dead_letter() -> Outcome {
     let first = site.claim(Hold::Opening);
     site.trays
         .fail_blocking(&first.task, first.fence, "no paper")?;
-    let second = site.claim(Hold::For(SECOND));
+    let second = site.claim(Hold::For(Duration::from_secs(1)));
     site.clocked.clock.advance(SECOND);
     let third = site.claim(Hold::Opening);
     assert_eq!((second.attempt, third.attempt), (2, 3));
@@ -408,7 +412,7 @@ fn after_its_last_attempt_a_task_is_a_dead_letter() -> Outcome {
     assert!(!site.nothing().drained);
     assert_eq!(site.trays.dead_letters("in")?.len(), 1);
     site.add("c", 0, &[])?;
-    site.claim(Hold::For(SECOND));
+    site.claim(Hold::For(Duration::from_secs(1)));
     site.clocked.clock.advance(SECOND);
     site.nothing();
     assert_eq!(site.trays.dead_letters("in")?.len(), 2);
@@ -484,7 +488,9 @@ fn an_attempt_ends_once() -> Outcome {
     let trays = Trays::new(&log);
     trays.open_blocking("in")?;
     let id = trays.add_blocking("in", &NewTask::new("a").into())?.id;
-    let Claim::Claimed(held) = trays.claim_blocking("in", "bot", Hold::For(SECOND))? else {
+    let Claim::Claimed(held) =
+        trays.claim_blocking("in", "bot", Hold::For(Duration::from_secs(1)))?
+    else {
         return Err("it can be claimed".into());
     };
     clocked.clock.advance(SECOND);
@@ -596,12 +602,12 @@ fn the_last_attempt_ends_at_once_whoever_ends_it() -> Outcome {
     let held = site.claim(Hold::Opening);
     tasks.fail_blocking("b", held.fence, "it broke")?;
     dead(2)?;
-    site.claim(Hold::For(60 * SECOND));
+    site.claim(Hold::For(Duration::from_secs(60)));
     site.clocked.clock.advance(60 * SECOND);
     assert_eq!(tasks.sweep_blocking()?.len(), 1);
     dead(3)?;
     let agents = Agents::new(&site.log);
-    agents.spawn_blocking(&NewHelper::new("h1").tray("in").ttl_s(60))?;
+    agents.spawn_blocking(&NewHelper::new("h1").tray("in").ttl(Duration::from_secs(60)))?;
     let held = site.trays.claim_blocking("in", "h1", Hold::Opening)?;
     assert!(matches!(held, Claim::Claimed(_)));
     site.clocked.clock.advance(60 * SECOND);

@@ -13,6 +13,7 @@ use runstone_tests::tamper::Outcome;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 const LEASE: u64 = 60 * SECOND;
@@ -93,7 +94,7 @@ impl Site<'_> {
                 self.come_late(&trays, &mut dice);
             }
             let held = match trays
-                .claim_blocking("in", &holder, Hold::For(LEASE))
+                .claim_blocking("in", &holder, Hold::For(Duration::from_micros(LEASE)))
                 .unwrap()
             {
                 Claim::Claimed(held) => held,
@@ -124,7 +125,7 @@ impl Site<'_> {
                 1 => self.late.lock().unwrap().push(*held),
                 2 => drop(trays.release_blocking(&held.task, held.fence)),
                 3 => {
-                    let hold = Hold::For(LEASE);
+                    let hold = Hold::For(Duration::from_micros(LEASE));
                     drop(trays.renew_blocking(&held.task, held.fence, hold));
                     self.complete(&trays, &held);
                 }

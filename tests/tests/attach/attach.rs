@@ -1,6 +1,7 @@
 //! A held log, open to other processes: the same answers, the same guarantees, and nothing that a
 //! client does harms who holds it.
 
+mod errors;
 mod http;
 mod strangers;
 
@@ -265,7 +266,9 @@ fn somebody_is_who_he_proves_to_be_on_his_connection() -> Outcome {
     let claim = effects::Claim::tool("s", "pay").request("k");
     let asked = approvals::Approvals::new(&there)
         .request_blocking(&approvals::ApprovalRequest::new(&claim, "pay"))?;
-    let vote = |log: &Log| approvals::Approvals::new(log).vote_blocking(asked.position, true, None);
+    let vote = |log: &Log| {
+        approvals::Approvals::new(log).vote_blocking(asked.position, approvals::Vote::Approve, None)
+    };
     assert_eq!(vote(&there).unwrap_err().code(), "not_allowed");
     // The right name, and a key of his own.
     let refused = there.with_credential(&mallory).unwrap_err();

@@ -12,6 +12,7 @@ use runstone_tests::tamper::{Outcome, RawRows, Table};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 const START_US: u64 = 1_750_000_000_000_000;
 /// What nobody may find any more.
@@ -321,7 +322,7 @@ fn what_is_held_protected_unknown_or_too_young_is_refused() -> Outcome {
     ));
     assert!(log.holds()?.is_empty());
     let day = 86_400_000_000;
-    let kept = erase("ann").minimum_retention(180 * day);
+    let kept = erase("ann").minimum_retention(Duration::from_micros(180 * day));
     assert_eq!(refused(&log, &kept), ("scope_retained", ErrorKind::Refused));
     site.clock.advance(180 * day + 1);
     assert_eq!(log.accept_clock().unwrap_err().code(), "not_allowed");

@@ -10,6 +10,7 @@ use runstone_tests::tamper::Outcome;
 use serde_json::Value;
 use std::path::Path;
 use std::sync::Barrier;
+use std::time::Duration;
 
 fn opening() -> OpenOptions {
     let mut open = OpenOptions::default();
@@ -178,7 +179,7 @@ fn k5_everything_is_there_after_a_restart() -> Outcome {
     let tasks = Tasks::new(&log);
     tasks.create_blocking(&of("A", "x", "a"))?;
     tasks.create_blocking(&of("B", "x", "b").parent("a"))?;
-    let held = tasks.claim_blocking("b", "worker", Hold::For(60_000_000))?;
+    let held = tasks.claim_blocking("b", "worker", Hold::For(Duration::from_secs(60)))?;
     tasks.complete_blocking("b", held.fence, "done")?;
     drop(tasks);
     log.close_blocking()?;

@@ -8,6 +8,7 @@ use runstone_tests::tamper::Outcome;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 type Fault = std::io::Error;
 
@@ -190,7 +191,7 @@ fn a_holder_that_was_replaced_records_nothing() -> Outcome {
     options.clock = Arc::<runstone_store::ManualClock>::clone(&clock);
     let log = Runstone::options().storage(options).create(&path)?;
     let mut begin = runs::Begin::new("run-1", "bot");
-    begin.hold = runstone::Hold::For(60_000_000);
+    begin.hold = runstone::Hold::For(Duration::from_secs(60));
     let first = runs::begin_blocking(&log, &begin)?.into_held();
     clock.advance(60_000_000);
     assert_eq!(status(&log, "run-1")?, "crashed");
@@ -219,7 +220,7 @@ fn opening_changes_nothing_and_crashed_runs_are_listed() -> Outcome {
     let log = Runstone::create(&path)?;
     let run = log.run("bot").resume_or_start_blocking("run-1")?;
     let mut begin = runs::Begin::new("elsewhere", "bot");
-    begin.hold = runstone::Hold::For(3_600_000_000);
+    begin.hold = runstone::Hold::For(Duration::from_secs(3_600));
     runs::begin_blocking(&log, &begin)?;
     let size = log.size();
     // It is killed: the run is not ended by anybody.

@@ -1,7 +1,7 @@
 //! Faults of the pauses and approvals of a framework that came before this one: one test each,
 //! showing that Runstone does not have it. The sections are those of the list.
 
-use runstone::approvals::{Approval, ApprovalRequest, ApprovalState, Approvals};
+use runstone::approvals::{Approval, ApprovalRequest, ApprovalState, Approvals, Vote};
 use runstone::effects::Claim;
 use runstone::projections::effects::EffectFilter;
 use runstone::runs::{self, RunFilter};
@@ -14,6 +14,7 @@ use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 type Fault = std::io::Error;
 
@@ -70,10 +71,10 @@ fn paused(site: &Clocked) -> Outcome<(Position, Cell<u32>)> {
 }
 
 /// A person decides, in a process of its own.
-fn decide(site: &Clocked, request: Position, is_yes: bool) -> Outcome<Approval> {
+fn decide(site: &Clocked, request: Position, vote: Vote) -> Outcome<Approval> {
     let log = open(site)?;
     let ada = site.person(&log)?;
-    let decided = Approvals::new(&ada).vote_blocking(request, is_yes, Some("seen"))?;
+    let decided = Approvals::new(&ada).vote_blocking(request, vote, Some("seen"))?;
     log.close_blocking()?;
     Ok(decided)
 }
@@ -83,7 +84,7 @@ fn decide(site: &Clocked, request: Position, is_yes: bool) -> Outcome<Approval> 
 fn what_was_approved_is_done_by_its_own_tool() -> Outcome {
     let site = Clocked::new()?;
     let (request, times) = paused(&site)?;
-    decide(&site, request, true)?;
+    decide(&site, request, Vote::Approve)?;
     let log = open(&site)?;
     let run = begin(&log)?;
     let document = runstone::sessions::state(&log, "run-1")?;
@@ -113,7 +114,7 @@ fn what_was_approved_is_done_by_its_own_tool() -> Outcome {
 fn a_rejection_is_enforced() -> Outcome {
     let site = Clocked::new()?;
     let (request, times) = paused(&site)?;
-    decide(&site, request, false)?;
+    decide(&site, request, Vote::Reject)?;
     let log = open(&site)?;
     let run = begin(&log)?;
     let session = runstone::sessions::state(&log, "run-1")?;
@@ -137,13 +138,13 @@ fn of_two_that_resume_one_goes_on_and_one_decision_counts() -> Outcome {
     let barrier = Arc::new(Barrier::new(2));
     let threads: Vec<_> = people
         .into_iter()
-        .zip([true, false])
-        .map(|(person, is_yes)| {
+        .zip([Vote::Approve, Vote::Reject])
+        .map(|(person, vote)| {
             let (barrier, log) = (Arc::clone(&barrier), log.clone());
             std::thread::spawn(move || {
                 barrier.wait();
                 let voted = Approvals::new(&person)
-                    .vote_blocking(request, is_yes, None)
+                    .vote_blocking(request, vote, None)
                     .is_ok();
                 let run = log.run("bot").resume_or_start_blocking("run-1");
                 (voted, run.map_err(|error| error.code()))
@@ -167,7 +168,7 @@ fn of_two_that_resume_one_goes_on_and_one_decision_counts() -> Outcome {
 fn a_decision_is_one_event_that_everybody_reads() -> Outcome {
     let site = Clocked::new()?;
     let (request, _) = paused(&site)?;
-    let before = decide(&site, request, false)?;
+    let before = decide(&site, request, Vote::Reject)?;
     let log = open(&site)?;
     let approvals = Approvals::new(&log);
     let by_claim = Claim::tool("run-1", "publish").request("page-1");
@@ -183,7 +184,7 @@ fn a_decision_is_one_event_that_everybody_reads() -> Outcome {
             .all(|one| one.requested_at_us == before.requested_at_us)
     );
     let stranger = site.principal(&log, "eve", Authority::Human)?;
-    let late = Approvals::new(&stranger).vote_blocking(request, true, None);
+    let late = Approvals::new(&stranger).vote_blocking(request, Vote::Approve, None);
     assert_eq!(late.unwrap_err().code(), "already_decided");
     Ok(())
 }
@@ -197,7 +198,7 @@ fn a_timeout_counts() -> Outcome {
     let call = || {
         run.effect("publish")
             .request_id("page-1")
-            .approval_by(|request| request.timeout(60, OnTimeout::Reject))
+            .approval_by(|request| request.timeout(Duration::from_secs(60), OnTimeout::Reject))
             .call_blocking(|| {
                 times.set(times.get() + 1);
                 Ok::<_, Fault>("published".to_owned())
@@ -206,7 +207,7 @@ fn a_timeout_counts() -> Outcome {
     let request = asked(call())?;
     site.clock.advance(60 * SECOND);
     let ada = site.person(&log)?;
-    let late = Approvals::new(&ada).vote_blocking(request, true, None);
+    let late = Approvals::new(&ada).vote_blocking(request, Vote::Approve, None);
     assert_eq!(late.unwrap_err().code(), "approval_expired");
     assert_eq!(call().unwrap_err().code(), "not_approved");
     let found = Approvals::new(&log).get(request)?;
@@ -225,16 +226,16 @@ fn reviewers_vote_in_order_across_restarts() -> Outcome {
     let asked = Approvals::new(&log).request_blocking(&request)?.position;
     let handle = |log: &Log, name: &str| site.principal(log, name, Authority::Human);
     let bob = handle(&log, "bob")?;
-    let early = Approvals::new(&bob).vote_blocking(asked, true, None);
+    let early = Approvals::new(&bob).vote_blocking(asked, Vote::Approve, None);
     assert_eq!(early.unwrap_err().code(), "not_your_turn");
     let ada = handle(&log, "ada")?;
-    Approvals::new(&ada).vote_blocking(asked, true, None)?;
+    Approvals::new(&ada).vote_blocking(asked, Vote::Approve, None)?;
     log.close_blocking()?;
     let log = open(&site)?;
     assert_eq!(Approvals::new(&log).get(asked)?.votes.len(), 1);
     let bob = runstone::store::keys::Credential::load(&site.file("bob"))?;
     let bob = log.with_credential(&bob)?;
-    let decided = Approvals::new(&bob).vote_blocking(asked, true, None)?;
+    let decided = Approvals::new(&bob).vote_blocking(asked, Vote::Approve, None)?;
     assert_eq!(decided.state, ApprovalState::Approved);
     Ok(())
 }
@@ -294,7 +295,7 @@ fn a_call_waits_for_the_decision() -> Outcome {
             None => std::thread::yield_now(),
         }
     };
-    approvals.vote_blocking(asked.position, true, None)?;
+    approvals.vote_blocking(asked.position, Vote::Approve, None)?;
     assert_eq!(thread.join().map_err(|_| "it panicked")??, 7);
     Ok(())
 }
@@ -324,7 +325,8 @@ fn a_resumed_run_hears_that_time_decided() -> Outcome {
     let log = open(&site)?;
     let run = begin(&log)?;
     let claim = Claim::tool("run-1", "publish").request("page-1");
-    let request = ApprovalRequest::new(&claim, "publish").timeout(60, OnTimeout::Reject);
+    let request =
+        ApprovalRequest::new(&claim, "publish").timeout(Duration::from_secs(60), OnTimeout::Reject);
     let asked = Approvals::new(&log).request_blocking(&request)?;
     run.pause_for_blocking(None, &asked)?;
     site.clock.advance(60 * SECOND);

@@ -17,6 +17,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 mod contract;
 
@@ -135,7 +136,7 @@ fn m2_a_long_call_runs_twice() -> Outcome {
     let log = open(&site)?;
     let claim = Claim::tool("run-1", "pay")
         .request("inv-1")
-        .hold(Hold::For(1_000_000));
+        .hold(Hold::For(Duration::from_secs(1)));
     let Claimed::Held(held) = log.effects().claim_blocking(&claim)? else {
         return Err("nobody made it".into());
     };
@@ -269,7 +270,7 @@ fn entry_bytes(log: &Log) -> Outcome<usize> {
 fn m6_an_outcome_is_not_overwritten() -> Outcome {
     let log = Runstone::memory()?;
     let claim = Claim::tool("run-1", "look").request("q").class(Class::Read);
-    let claim = claim.hold(Hold::For(0));
+    let claim = claim.hold(Hold::For(Duration::ZERO));
     let effects = log.effects();
     let Claimed::Held(loser) = effects.claim_blocking(&claim)? else {
         return Err("nobody made it".into());

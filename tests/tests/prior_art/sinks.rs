@@ -17,11 +17,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Longest wait that is passed: less than what a delivery has, so that none is cut short.
 const REST_S: u64 = 300;
 /// Seconds that a delivery has that nothing may cut short.
-const PATIENT_S: u64 = 3_600;
+const PATIENT: Duration = Duration::from_secs(3_600);
 
 fn kinds(site: &Site, memory: &Arc<Memory>) -> Kinds {
     let timer: Arc<dyn Timer> = Arc::new(site.timer.clone());
@@ -29,7 +30,7 @@ fn kinds(site: &Site, memory: &Arc<Memory>) -> Kinds {
 }
 
 fn sink(name: &str, to: Destination) -> SinkConfig {
-    SinkConfig::new(name, to).timeout_s(PATIENT_S)
+    SinkConfig::new(name, to).timeout(PATIENT)
 }
 
 /// A command that runs a script in the folder of the site, with what it is given in a file `given`.

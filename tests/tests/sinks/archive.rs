@@ -22,17 +22,19 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 fn url(folder: &Path) -> String {
     format!("file://{}", folder.display())
 }
 
 fn archive(folder: &Path) -> ArchiveConfig {
-    ArchiveConfig::new(url(folder)).segments(SegmentsConfig::default().events(7).seconds(0))
+    ArchiveConfig::new(url(folder))
+        .segments(SegmentsConfig::default().events(7).wait(Duration::ZERO))
 }
 
 fn config(archive: ArchiveConfig) -> SinkConfig {
-    SinkConfig::new("archive", Destination::Archive(archive)).timeout_s(3_600)
+    SinkConfig::new("archive", Destination::Archive(archive)).timeout(Duration::from_secs(3_600))
 }
 
 /// Every file below a folder, in the order of their names.
@@ -142,9 +144,11 @@ fn what_is_there_is_the_log_sealed_and_its_owners_alone() -> Outcome {
 fn segments_wait_for_events_but_not_for_ever() -> Outcome {
     let site = Site::default();
     let folder = site.path("out");
-    let segments = SegmentsConfig::default().events(50).seconds(300);
+    let segments = SegmentsConfig::default()
+        .events(50)
+        .wait(Duration::from_secs(300));
     let paced = ArchiveConfig::new(url(&folder)).segments(segments);
-    site.add(&config(paced).timeout_s(600));
+    site.add(&config(paced).timeout(Duration::from_secs(600)));
     site.append(10);
     let runner = site.run(&Kinds::new());
     site.pass_until(300, || !files(&folder).is_empty());
@@ -506,8 +510,10 @@ fn checkpoints_alone_go_where_they_are_told_to() -> Outcome {
     let site = Site::default();
     let folder = site.path("out");
     site.append(10);
-    let to = CheckpointsConfig::new(url(&folder)).seconds(0);
-    site.add(&SinkConfig::new("notes", Destination::Checkpoints(to)).timeout_s(3_600));
+    let to = CheckpointsConfig::new(url(&folder)).every(Duration::ZERO);
+    site.add(
+        &SinkConfig::new("notes", Destination::Checkpoints(to)).timeout(Duration::from_secs(3_600)),
+    );
     for _ in 0..3 {
         run(&site);
         let files = files(&folder);

@@ -4,9 +4,10 @@ use runstone::sinks::{Destination, Kinds, SinkChange, SinkState};
 use runstone::{Query, SinkConfig};
 use runstone_tests::sinks::{CONTRACT, Made, Site, lines, until};
 use std::fs;
+use std::time::Duration;
 
 /// Seconds that a delivery has that nothing may cut short.
-const PATIENT_S: u64 = 3_600;
+const PATIENT: Duration = Duration::from_secs(3_600);
 
 #[test]
 fn commands_keep_the_contract() {
@@ -43,7 +44,7 @@ fn its_exit_code_says_what_became_of_a_batch() {
         says(code);
         site.add(
             &SinkConfig::new("ship", ending(&site))
-                .timeout_s(PATIENT_S)
+                .timeout(PATIENT)
                 .tries(2),
         );
         site.append(2);
@@ -85,7 +86,7 @@ fn its_exit_code_says_what_became_of_a_batch() {
 #[test]
 fn one_that_does_not_read_everything_has_not_taken_it() {
     let site = Site::default();
-    site.add(&SinkConfig::new("ship", Destination::command(["true"])).timeout_s(PATIENT_S));
+    site.add(&SinkConfig::new("ship", Destination::command(["true"])).timeout(PATIENT));
     // More than a pipe holds.
     site.append(1_000);
     let _runner = site.run(&Kinds::new());
@@ -113,7 +114,7 @@ fn what_it_leaves_behind_ends_with_it() {
     let script =
         format!("cat > /dev/null; mkfifo {pipe} && {{ cat <> {pipe} & echo $! > {file}; }}; true");
     let command = Destination::command(["sh", "-c", &script]);
-    site.add(&SinkConfig::new("ship", command).timeout_s(PATIENT_S));
+    site.add(&SinkConfig::new("ship", command).timeout(PATIENT));
     let runner = site.run(&Kinds::new());
     runner.caught_up_blocking(site.log().durable_size());
     let begun = fs::read_to_string(&pid).unwrap().trim().parse().unwrap();
@@ -130,7 +131,7 @@ fn one_that_takes_too_long_is_killed_with_what_it_began() {
     let (pipe, file) = (pipe.display(), pid.display());
     let script = format!("mkfifo {pipe}; cat <> {pipe} & echo $! > {file}; wait");
     let slow = Destination::command(["sh", "-c", &script]);
-    site.add(&SinkConfig::new("slow", slow).timeout_s(30));
+    site.add(&SinkConfig::new("slow", slow).timeout(Duration::from_secs(30)));
     let runner = site.run(&Kinds::new());
     let begun = || fs::read_to_string(&pid).ok()?.trim().parse::<u32>().ok();
     until(|| begun().is_some(), || {});

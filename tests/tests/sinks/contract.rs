@@ -16,14 +16,14 @@ use std::time::Duration;
 /// Longest wait that is passed: less than what a delivery has, so that none is cut short.
 const REST_S: u64 = 300;
 /// Seconds that a delivery has that nothing may cut short.
-const PATIENT_S: u64 = 3_600;
+const PATIENT: Duration = Duration::from_secs(3_600);
 
 fn timer(site: &Site) -> Arc<dyn Timer> {
     Arc::new(site.timer.clone())
 }
 
 fn custom(name: &str, kind: &str) -> SinkConfig {
-    SinkConfig::new(name, Destination::custom(kind)).timeout_s(PATIENT_S)
+    SinkConfig::new(name, Destination::custom(kind)).timeout(PATIENT)
 }
 
 fn keeps_the_contract(make: Make<'_>) {
@@ -130,7 +130,9 @@ fn one_that_hangs_is_given_up_and_tried_again_for_ever() {
     let (memory, timer) = (Memory::new(), timer(&site));
     let kinds = memory.kinds(Kinds::new(), "", &timer);
     for kind in ["hang", "block"] {
-        site.add(&SinkConfig::new(kind, Destination::custom(kind)).timeout_s(30));
+        site.add(
+            &SinkConfig::new(kind, Destination::custom(kind)).timeout(Duration::from_secs(30)),
+        );
     }
     site.append(5);
     let runner = site.run(&kinds);
@@ -506,7 +508,7 @@ fn a_file_that_could_not_be_written_has_everything_once_and_unmarked() {
     let site = Site::default();
     let folder = site.path("later");
     let path = folder.join("out.jsonl");
-    site.add(&SinkConfig::new("file", Destination::jsonl(&path)).timeout_s(PATIENT_S));
+    site.add(&SinkConfig::new("file", Destination::jsonl(&path)).timeout(PATIENT));
     site.append(10);
     let runner = site.run(&Kinds::new());
     site.pass_until(60, || site.sinks().failures("file").unwrap().len() > 2);

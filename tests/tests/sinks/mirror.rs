@@ -10,14 +10,15 @@ use runstone_tests::tamper::Outcome;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::time::Duration;
 
 fn mirror(path: &Path) -> Destination {
-    let segments = SegmentsConfig::default().events(9).seconds(0);
+    let segments = SegmentsConfig::default().events(9).wait(Duration::ZERO);
     Destination::Mirror(MirrorConfig::new(path).segments(segments))
 }
 
 fn config(path: &Path) -> SinkConfig {
-    SinkConfig::new("mirror", mirror(path)).timeout_s(3_600)
+    SinkConfig::new("mirror", mirror(path)).timeout(Duration::from_secs(3_600))
 }
 
 fn run(site: &Site) {

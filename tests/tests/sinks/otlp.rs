@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 /// Seconds that a delivery has that nothing may cut short.
-const PATIENT_S: u64 = 3_600;
+const PATIENT: Duration = Duration::from_secs(3_600);
 
 fn sink(receiver: &Receiver) -> SinkConfig {
     let to = Destination::Otlp(OtlpConfig::new(&receiver.url).service("shop"));
-    SinkConfig::new("traces", to).timeout_s(PATIENT_S)
+    SinkConfig::new("traces", to).timeout(PATIENT)
 }
 
 fn run_sinks(site: &Site) {
@@ -353,7 +354,7 @@ fn headers_come_from_a_list_and_a_page_is_no_answer() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     receiver.behave(&json!({"html": true}));
     let to = OtlpConfig::new(&receiver.url).header_list(Some(SecretSource::File(path)));
-    let config = SinkConfig::new("traces", Destination::Otlp(to)).timeout_s(PATIENT_S);
+    let config = SinkConfig::new("traces", Destination::Otlp(to)).timeout(PATIENT);
     site.append(3);
     site.add(&config);
     let runner = site.run(&Kinds::new());

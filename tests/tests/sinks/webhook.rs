@@ -12,9 +12,10 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
 
 /// Seconds that a delivery has that nothing may cut short.
-const PATIENT_S: u64 = 3_600;
+const PATIENT: Duration = Duration::from_secs(3_600);
 const WHSEC: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const OTHER: &str = "whsec_b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcg==";
 
@@ -30,7 +31,7 @@ fn signed(site: &Site, receiver: &Receiver) -> WebhookConfig {
 }
 
 fn sink(config: WebhookConfig) -> SinkConfig {
-    SinkConfig::new("hook", Destination::Webhook(config)).timeout_s(PATIENT_S)
+    SinkConfig::new("hook", Destination::Webhook(config)).timeout(PATIENT)
 }
 
 fn positions(receiver: &Receiver) -> Vec<u64> {
@@ -224,7 +225,7 @@ fn one_that_does_not_answer_in_time_gets_it_again_as_a_duplicate() {
     let receiver = Receiver::start(&site, "webhook", &[]);
     receiver.behave(&json!({"hang": true}));
     site.append(3);
-    site.add(&sink(WebhookConfig::new(&receiver.url)).timeout_s(100));
+    site.add(&sink(WebhookConfig::new(&receiver.url)).timeout(Duration::from_secs(100)));
     let _runner = site.run(&Kinds::new());
     site.pass_until(0, || !receiver.requests().is_empty());
     site.timer.advance(100_000_000);
@@ -299,7 +300,7 @@ fn a_signature_of_another_secret_is_refused_and_two_sign_while_one_takes_over() 
 
     let two = [secret(&site, "new", OTHER), secret(&site, "whsec", WHSEC)];
     let both = WebhookConfig::new(&receiver.url).secrets(two);
-    site.add(&SinkConfig::new("both", Destination::Webhook(both)).timeout_s(PATIENT_S));
+    site.add(&SinkConfig::new("both", Destination::Webhook(both)).timeout(PATIENT));
     site.pass_until(60, || positions(&receiver).len() >= 2 * everything.len());
     assert!(!site.status("both").is_failing);
 }
@@ -373,7 +374,7 @@ fn an_answer_without_end_is_not_waited_for_and_one_that_is_none_is_an_outage() {
     let other = answering("SSH-2.0-planted\r\n", "planted\r\n");
     for (name, url) in [("heads", heads), ("other", other)] {
         let to = Destination::Webhook(WebhookConfig::new(url));
-        site.add(&SinkConfig::new(name, to).timeout_s(PATIENT_S));
+        site.add(&SinkConfig::new(name, to).timeout(PATIENT));
     }
     let runner = site.run(&Kinds::new());
     let failures = |name: &str| site.sinks().failures(name).unwrap();
@@ -410,7 +411,7 @@ fn a_certificate_is_checked_against_the_authorities_that_are_named() {
     );
     assert_eq!(receiver.requests().len(), 0);
     let trusting = WebhookConfig::new(&receiver.url).ca(Some(site.path("ca.pem")));
-    site.add(&SinkConfig::new("ca", Destination::Webhook(trusting)).timeout_s(PATIENT_S));
+    site.add(&SinkConfig::new("ca", Destination::Webhook(trusting)).timeout(PATIENT));
     site.pass_until(60, || positions(&receiver).len() >= everything.len());
     assert_eq!(positions(&receiver), everything);
     // That the name is right matters too.

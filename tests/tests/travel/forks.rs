@@ -1,6 +1,6 @@
 //! Forks share what was before them, and nothing after.
 
-use runstone::approvals::{ApprovalRequest, Approvals};
+use runstone::approvals::{ApprovalRequest, Approvals, Vote};
 use runstone::budgets::{BudgetLimits, Dimension, Open};
 use runstone::codec::{Authority, Position};
 use runstone::effects::{Change, Claim, Claimed, EffectError, Effects, Found};
@@ -330,11 +330,11 @@ fn a_fork_gets_round_no_decision_of_people() -> Outcome {
         Ok(claim.needs_approval())
     };
     runs::begin_blocking(&log, &Begin::new("run", "bot"))?;
-    for (usd, vote) in [(1, Some(false)), (2, None), (3, Some(true))] {
+    for (usd, vote) in [(1, Some(Vote::Reject)), (2, None), (3, Some(Vote::Approve))] {
         let request = ApprovalRequest::new(&of("run", usd)?, "wire");
         let asked = Approvals::new(&log).request_blocking(&request)?;
-        if let Some(is_yes) = vote {
-            ada.vote_blocking(asked.position, is_yes, None)?;
+        if let Some(vote) = vote {
+            ada.vote_blocking(asked.position, vote, None)?;
         }
     }
     let mut parent = "run".to_owned();
@@ -351,7 +351,7 @@ fn a_fork_gets_round_no_decision_of_people() -> Outcome {
     }
     let request = ApprovalRequest::new(&of("fork", 1)?, "wire");
     let asked = Approvals::new(&log).request_blocking(&request)?;
-    ada.vote_blocking(asked.position, true, None)?;
+    ada.vote_blocking(asked.position, Vote::Approve, None)?;
     Effects::new(&log).claim_blocking(&of("fork", 1)?)?;
     assert_sound(&log)
 }
@@ -370,7 +370,7 @@ fn an_inherited_refusal_is_recorded_once_a_second() -> Outcome {
     runs::begin_blocking(&log, &Begin::new("run", "bot"))?;
     let request = ApprovalRequest::new(&call("run", "asked", 1)?, "wire");
     let asked = Approvals::new(&log).request_blocking(&request)?;
-    ada.vote_blocking(asked.position, false, None)?;
+    ada.vote_blocking(asked.position, Vote::Reject, None)?;
     let Claimed::Held(made) = effects.claim_blocking(&call("run", "made", 1)?)? else {
         return Err("it was not made before".into());
     };

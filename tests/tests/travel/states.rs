@@ -23,6 +23,7 @@ use runstone_tests::tamper::{Outcome, Seeded};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Runs in one random log, and how many logs.
 const RUNS: usize = 50;
@@ -190,8 +191,8 @@ impl Someone {
         }
         begin.hold = *self.one(&[
             Hold::Opening,
-            Hold::For(5_000_000),
-            Hold::ByClock(9_000_000),
+            Hold::For(Duration::from_secs(5)),
+            Hold::ByClock(Duration::from_secs(9)),
         ]);
         begin.may_reopen = self.number(2) == 0;
         if let Ok(begun) = begin_blocking(&self.log, &begin) {
@@ -325,7 +326,7 @@ impl Someone {
                     _ => claim.call_id(format!("c{}", self.number(3))),
                 };
                 claim = claim.class(*self.one(&[Class::Read, Class::Write, Class::Idempotent]));
-                claim = claim.hold(*self.one(&[Hold::Opening, Hold::For(2_000_000)]));
+                claim = claim.hold(*self.one(&[Hold::Opening, Hold::For(Duration::from_secs(2))]));
                 if self.number(2) == 0 {
                     claim = claim.budget(*self.one(&OWNERS), amounts);
                 }
@@ -341,7 +342,7 @@ impl Someone {
                 let change = match self.number(5) {
                     0..=1 => Change::completed(&self.number(9))?,
                     2 => Change::Fail { error, executed },
-                    3 => Change::Renew(Hold::For(4_000_000)),
+                    3 => Change::Renew(Hold::For(Duration::from_secs(4))),
                     _ => Change::Cancel {
                         reason: "enough".to_owned(),
                         begun: self.number(2) == 0,
@@ -360,7 +361,7 @@ impl Someone {
                 };
             }
             22 => {
-                let hold = *self.one(&[Hold::Opening, Hold::For(1_000_000)]);
+                let hold = *self.one(&[Hold::Opening, Hold::For(Duration::from_secs(1))]);
                 let owner = *self.one(&OWNERS);
                 let reserved = budgets.reserve_blocking(owner, &amounts, hold);
                 self.reserved

@@ -12,7 +12,6 @@ use runstone::effects::{Claim, Claimed, EffectError, Kind};
 use runstone::{Effect, Effects, Hold, KeySource, Log, State};
 use std::time::Duration;
 
-const SECOND_US: u64 = 1_000_000;
 /// Time between two looks at a call that is in flight, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -58,7 +57,7 @@ fn claim(args: &ClaimArgs, holder: String) -> Claim {
         .key(KeySource::Request(args.key.clone()))
         .class(args.class)
         .holder(holder)
-        .hold(Hold::ByClock(args.lease.saturating_mul(SECOND_US)));
+        .hold(Hold::ByClock(Duration::from_secs(args.lease)));
     let claim = match &args.budget {
         Some(owner) => claim.budget(owner.as_str(), amounts(&args.reserve)),
         None => claim,

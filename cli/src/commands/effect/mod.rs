@@ -6,6 +6,7 @@ mod settle;
 
 use line::Unclaimed;
 pub(crate) use line::{Line, table};
+use std::time::Duration;
 
 use crate::args::{
     Call, EffectCommand, EffectsArgs, Holding, ShowEffectArgs, Stand, amounts, parse_json,
@@ -20,8 +21,6 @@ use runstone::events::ErrorSaid;
 use runstone::{Effect, Effects, Hold, KeySource, Limits, Log};
 use serde::Serialize;
 use std::io::Read as _;
-
-const SECOND_US: u64 = 1_000_000;
 
 /// What a command comes to: how the call stands, and why nothing was done.
 struct Answer {
@@ -58,7 +57,7 @@ pub(crate) fn run(session: &Session, command: EffectCommand) -> Result<Exit, Fai
             changed(session, &args.holding, &change, &Amounts::new())
         }
         EffectCommand::Renew(args) => {
-            let hold = Hold::ByClock(args.lease.saturating_mul(SECOND_US));
+            let hold = Hold::ByClock(Duration::from_secs(args.lease));
             changed(
                 session,
                 &args.holding,

@@ -15,8 +15,7 @@ use runstone::codec::Position;
 use runstone::tasks::{Move, NewTask, TaskFilter, machine};
 use runstone::{Hold, Log, TaskError, Tasks};
 use serde::Serialize;
-
-const SECOND_US: u64 = 1_000_000;
+use std::time::Duration;
 
 pub(crate) fn run(session: &Session, command: &TaskCommand) -> Result<Exit, Failure> {
     match command {
@@ -60,7 +59,7 @@ pub(crate) fn run(session: &Session, command: &TaskCommand) -> Result<Exit, Fail
 
 /// A script opens the log for each thing that it does.
 fn lease(seconds: u64) -> Hold {
-    Hold::ByClock(seconds.saturating_mul(SECOND_US))
+    Hold::ByClock(Duration::from_secs(seconds))
 }
 
 fn tasks(log: &Log, place: &TaskPlace) -> Tasks {

@@ -13,8 +13,7 @@ use runstone::tasks::TaskId;
 use runstone::trays::{Claim, NewTrayTask, TrayError, Trays};
 use runstone::{Hold, Log};
 use serde::Serialize;
-
-const SECOND_US: u64 = 1_000_000;
+use std::time::Duration;
 
 pub(crate) fn run(session: &Session, command: &TrayCommand) -> Result<Exit, Failure> {
     match command {
@@ -51,7 +50,7 @@ pub(crate) fn run(session: &Session, command: &TrayCommand) -> Result<Exit, Fail
 
 /// A script opens the log for each thing that it does.
 fn lease(seconds: u64) -> Hold {
-    Hold::ByClock(seconds.saturating_mul(SECOND_US))
+    Hold::ByClock(Duration::from_secs(seconds))
 }
 
 /// Does something to a whole tray, and shows how it stands then.

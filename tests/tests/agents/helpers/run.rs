@@ -58,7 +58,7 @@ fn state(trays: &Trays, id: &str) -> Outcome<TaskState> {
 }
 
 fn helper(name: &str) -> NewHelper {
-    NewHelper::new(name).tray("in").ttl_s(60)
+    NewHelper::new(name).tray("in").ttl(Duration::from_secs(60))
 }
 
 #[test]

@@ -10,15 +10,18 @@ use runstone::{Log, SinkConfig};
 use runstone_tests::sinks::{Site, until};
 use runstone_tests::tamper::Outcome;
 use std::fs;
+use std::time::Duration;
 
 /// A put that was given up may land later, when a longer segment is due.
 #[test]
 fn a_segment_that_comes_late_is_gone_on_from() -> Outcome {
     let site = Site::default();
     let folder = site.path("out");
-    let segments = SegmentsConfig::default().events(50).seconds(300);
+    let segments = SegmentsConfig::default()
+        .events(50)
+        .wait(Duration::from_secs(300));
     let paced = ArchiveConfig::new(url(&folder)).segments(segments);
-    site.add(&config(paced).timeout_s(600));
+    site.add(&config(paced).timeout(Duration::from_secs(600)));
     site.append(10);
     let runner = site.run(&Kinds::new());
     site.pass_until(300, || !files(&folder).is_empty());
@@ -110,9 +113,9 @@ fn a_place_that_is_gone_is_waited_for() -> Outcome {
     let mirror = site.path("mirror");
     site.append(20);
     site.add(&config(archive(&folder)));
-    let segments = SegmentsConfig::default().seconds(0);
+    let segments = SegmentsConfig::default().wait(Duration::ZERO);
     let to = Destination::Mirror(MirrorConfig::new(&mirror).segments(segments));
-    site.add(&SinkConfig::new("mirror", to).timeout_s(3_600));
+    site.add(&SinkConfig::new("mirror", to).timeout(Duration::from_secs(3_600)));
     run(&site);
     fs::rename(&folder, &away)?;
     fs::rename(&mirror, site.path("mirror-away"))?;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
+use std::time::Duration;
 
 /// Stands nowhere but where secrets are named.
 pub(super) const KEY: &str = "planted-access-key";
@@ -42,7 +43,7 @@ pub(super) fn archive(site: &Site, endpoint: &str) -> SinkConfig {
         .endpoint(Some(endpoint.to_owned()))
         .region(Some("us-east-1".to_owned()))
         .credentials(SecretSource::File(key.clone()), SecretSource::File(key));
-    let segments = SegmentsConfig::default().events(20).seconds(0);
+    let segments = SegmentsConfig::default().events(20).wait(Duration::ZERO);
     let archive = ArchiveConfig::new(format!("s3://{BUCKET}/a/b"));
     config(archive.segments(segments).s3(s3))
 }

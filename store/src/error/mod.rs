@@ -1,6 +1,11 @@
 //! What can go wrong, one family an operation.
 
-use crate::holder::{Refusal as _, Told};
+mod open;
+
+pub use open::OpenError;
+
+use crate::append::Expected;
+use crate::holder::{Refusal as _, Told, Word, word};
 use crate::index::IndexError;
 use crate::keys::KeyError;
 use runstone_codec::{ControlError, EventError, OpenError as PayloadError, SealError};
@@ -34,14 +39,15 @@ pub enum ErrorKind {
 }
 
 /// Bytes that are not what they should be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{}: expected {expected}, found {found}", place(*position, table))]
 #[non_exhaustive]
 pub struct Corruption {
     /// The event concerned, if it lies in one.
     pub position: Option<u64>,
     /// The table or file concerned.
-    pub table: &'static str,
+    #[serde(with = "word")]
+    pub table: Word,
     /// What should stand there.
     pub expected: String,
     /// What stands there.
@@ -144,183 +150,27 @@ impl StorageError {
     }
 }
 
-/// Creating or opening a log failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// There is no such log.
-    #[error("there is no log at {path}; create one with `runstone init`", path = .path.display())]
-    NotFound {
-        /// Where it was looked for.
-        path: PathBuf,
-    },
-    /// There is one already.
-    #[error("{path} exists already; it was not touched", path = .path.display())]
-    AlreadyExists {
-        /// The file in the way.
-        path: PathBuf,
-    },
-    /// What is known of a log stands where a copy of another one is to stand.
-    #[error("{path} is of another log; it was not touched, and no copy was put there", path = .path.display())]
-    HeadOfAnother {
-        /// The file in the way.
-        path: PathBuf,
-    },
-    /// The file is something else.
-    #[error("{path} is not a Runstone log: {why}; it was not touched", path = .path.display())]
-    NotALog {
-        /// The file.
-        path: PathBuf,
-        /// How it is seen.
-        why: String,
-    },
-    /// The log was written by a newer version.
-    #[error(
-        "the log has format {found}, this version reads up to {supported}; use a newer runstone"
-    )]
-    NewerFormat {
-        /// Format of the file.
-        found: String,
-        /// Newest format known here.
-        supported: &'static str,
-    },
-    /// Another process holds the file.
-    #[error(
-        "another process holds {path}; wait for it with --wait SECONDS, or stop it", path = .path.display()
-    )]
-    Busy {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The log ends before a head that is known to have been reached.
-    #[error(
-        "the log is behind {witness}: it has {size} events, {witness} knows {known_size}; it was rolled back or replaced by an older copy, and nothing will be appended to it"
-    )]
-    Behind {
-        /// `LOG.head` or the checkpoint copy.
-        witness: String,
-        /// Events in the log.
-        size: u64,
-        /// Events that the witness knows of.
-        known_size: u64,
-    },
-    /// At a size that is known, the log has another root.
-    #[error(
-        "the log differs from {witness} at size {size}: root {found} where {witness} knows {expected}; history was rewritten"
-    )]
-    Diverged {
-        /// `LOG.head` or the checkpoint copy.
-        witness: String,
-        /// The size.
-        size: u64,
-        /// Root that the witness knows, base64.
-        expected: String,
-        /// Root that the log has, base64.
-        found: String,
-    },
-    /// Bytes that are not what they should be.
-    #[error(transparent)]
-    Corrupt(#[from] Corruption),
-    /// The keys do not fit or cannot be read.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    /// The keys belong to another log.
-    #[error(
-        "these are the keys of log {keys}, not of log {log}; give the folder that belongs to it with --keys"
-    )]
-    WrongKeys {
-        /// The log.
-        log: runstone_codec::LogId,
-        /// The log that the keys belong to.
-        keys: runstone_codec::LogId,
-    },
-    /// The keys sign for another copy of the log.
-    #[error(
-        "the keyring signs as {vkey}, which this log does not know: another copy of it began an epoch with these keys; give the keys of this copy with --keys"
-    )]
-    ForeignSigner {
-        /// The public key of the keyring.
-        vkey: String,
-    },
-    /// The storage failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The index rows cannot be read.
-    #[error(transparent)]
-    Index(#[from] IndexError),
-    /// The process that holds the log met it.
-    #[error(transparent)]
-    Told(Box<Told>),
-    /// A checkpoint copy is none.
-    #[error("the checkpoint copy {copy} cannot be used: {why}")]
-    Copy {
-        /// The file, or the command.
-        copy: String,
-        /// Why not.
-        why: String,
-    },
-}
-
-impl OpenError {
-    /// Stable code with a page in docs/errors.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "log_not_found",
-            Self::AlreadyExists { .. } => "log_exists",
-            Self::HeadOfAnother { .. } => "head_of_another",
-            Self::NotALog { .. } => "not_a_log",
-            Self::NewerFormat { .. } => "newer_format",
-            Self::Busy { .. } => "busy",
-            Self::Behind { .. } => "log_behind",
-            Self::Diverged { .. } => "log_diverged",
-            Self::Corrupt(_) | Self::Index(_) => "corrupt",
-            Self::Keys(error) => error.code(),
-            Self::WrongKeys { .. } | Self::ForeignSigner { .. } => "wrong_keys",
-            Self::Storage(error) => error.code(),
-            Self::Told(told) => told.code(),
-            Self::Copy { .. } => "checkpoint_copy",
-        }
-    }
-
-    /// What a caller does about it.
-    pub fn kind(&self) -> ErrorKind {
-        match self {
-            Self::NotFound { .. } => ErrorKind::NotFound,
-            Self::AlreadyExists { .. }
-            | Self::HeadOfAnother { .. }
-            | Self::NotALog { .. }
-            | Self::NewerFormat { .. } => ErrorKind::Usage,
-            Self::Busy { .. } => ErrorKind::Busy,
-            Self::Behind { .. } | Self::Diverged { .. } | Self::Corrupt(_) | Self::Index(_) => {
-                ErrorKind::Corrupt
-            }
-            Self::Keys(error) => error.kind(),
-            Self::WrongKeys { .. } | Self::ForeignSigner { .. } => ErrorKind::Keys,
-            Self::Storage(error) => error.kind(),
-            Self::Told(told) => told.kind,
-            Self::Copy { .. } => ErrorKind::Storage,
-        }
-    }
-
-    /// Whether the same call may succeed later without any change.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy { .. })
-    }
-}
-
 /// An append, import or command was not recorded, or it is not known whether it was.
-#[derive(Clone, Debug, thiserror::Error)]
+///
+/// Where another process holds the log, some errors come as what that process says of them
+/// ([`Told`](Self::Told)): of the storage, above all. A program that does not know where its log is
+/// held matches on [`code`](Self::code), which is the same either way.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AppendError {
     /// The stream is not where the caller expected it.
-    #[error("stream `{stream}` is at {actual}, expected {expected}; read it again and retry")]
+    #[error(
+        "stream `{stream}` is at {actual}, expected {expected}; read it again and retry",
+        actual = revision(*.actual)
+    )]
     Conflict {
         /// The stream.
         stream: String,
         /// What was expected.
-        expected: String,
-        /// Last revision, or `none`.
-        actual: String,
+        expected: Expected,
+        /// Its last revision; `None` if there is no such stream.
+        actual: Option<u64>,
     },
     /// An event matches the condition.
     #[error("an event at position {position} matches the condition")]
@@ -340,7 +190,8 @@ pub enum AppendError {
     #[error("a condition cannot select by {field}: only stream, type and tag are indexed")]
     ConditionUnindexed {
         /// The filter.
-        field: &'static str,
+        #[serde(with = "word")]
+        field: Word,
     },
     /// The event id is taken by another event.
     #[error("event id {id} is already at position {position} with other content")]
@@ -394,7 +245,8 @@ pub enum AppendError {
     #[error("{what} `{name}` is reserved for the log itself")]
     Reserved {
         /// `stream` or `scope`.
-        what: &'static str,
+        #[serde(with = "word")]
+        what: Word,
         /// Its name.
         name: String,
     },
@@ -415,13 +267,15 @@ pub enum AppendError {
     #[error("{what} is {actual}, over the limit {limit} of option {option}")]
     Limit {
         /// What is too large.
-        what: &'static str,
+        #[serde(with = "word")]
+        what: Word,
         /// Its size.
         actual: u64,
         /// The limit.
         limit: u64,
         /// The option that sets it.
-        option: &'static str,
+        #[serde(with = "word")]
+        option: Word,
     },
     /// A request without events.
     #[error("there is nothing to append")]
@@ -480,12 +334,14 @@ pub enum AppendError {
     },
     /// The process that holds the log met it.
     #[error(transparent)]
+    #[serde(skip)]
     Told(Box<Told>),
     /// Keys are missing or a provider does not answer.
     #[error("the keys cannot be used: {message}")]
     Keys {
         /// Code of the key error.
-        code: &'static str,
+        #[serde(with = "word")]
+        code: Word,
         /// What it says.
         message: String,
     },
@@ -506,7 +362,13 @@ pub enum AppendError {
     Corrupt(#[from] Corruption),
     /// The storage failed while reading.
     #[error(transparent)]
+    #[serde(skip)]
     Storage(StorageError),
+}
+
+/// The last revision of a stream, if there is one.
+fn revision(last: Option<u64>) -> String {
+    last.map_or_else(|| Expected::NoStream.to_string(), |last| last.to_string())
 }
 
 impl AppendError {
@@ -649,7 +511,11 @@ impl From<IndexError> for Corruption {
 }
 
 /// A read failed, or one record of it.
-#[derive(Clone, Debug, thiserror::Error)]
+///
+/// Where another process holds the log, errors of the storage come as what that process says of them
+/// ([`Told`](Self::Told)); [`code`](Self::code) is the same either way.
+#[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReadError {
     /// An event or a table is not what it should be. Records after it can still be read.
@@ -663,6 +529,7 @@ pub enum ReadError {
     },
     /// The storage failed.
     #[error(transparent)]
+    #[serde(skip)]
     Storage(StorageError),
     /// A key is missing.
     #[error("the event at position {position} cannot be opened: {message}")]
@@ -670,7 +537,8 @@ pub enum ReadError {
         /// The event.
         position: u64,
         /// Code of the key error.
-        code: &'static str,
+        #[serde(with = "word")]
+        code: Word,
         /// What it says.
         message: String,
     },
@@ -686,14 +554,17 @@ pub enum ReadError {
     #[error("{what} are at the limit {limit} of option {option}")]
     Limit {
         /// What there is too much of.
-        what: &'static str,
+        #[serde(with = "word")]
+        what: Word,
         /// The limit.
         limit: u64,
         /// The option that sets it.
-        option: &'static str,
+        #[serde(with = "word")]
+        option: Word,
     },
     /// The process that holds the log met it.
     #[error(transparent)]
+    #[serde(skip)]
     Told(Box<Told>),
     /// The log is reopening after a failed commit.
     #[error("the log is reopening after a failed commit; try again")]
@@ -745,7 +616,6 @@ impl ReadError {
         match self {
             Self::Corrupt(corruption) => corruption.position,
             Self::Keys { position, .. } => Some(*position),
-            Self::Told(told) => told.detail.as_u64(),
             _ => None,
         }
     }
