@@ -611,7 +611,7 @@ fn handles_are_cloned_into_threads() -> Outcome {
     }
     assert_eq!(tasks.list(&TaskFilter::new())?.len(), 1);
     assert!(trays.list("in")?.is_empty());
-    budgets.reserve_blocking("bot", &Amounts::new(), LEASE)?;
+    budgets.reserve_blocking("bot", &Amounts::new().tokens(1), LEASE)?;
     let again = Claim::tool("s", "pay").request("k");
     let refused = effects.claim_blocking(&again).unwrap_err();
     assert_eq!(refused.code(), "in_flight");
