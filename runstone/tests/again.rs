@@ -317,7 +317,7 @@ async fn at_once(log: Runstone, order: [u32; 3]) -> Outcome {
             a.and(b).and(c)?;
             call(&run, "end", json!({})).await
         };
-        step.run(work).await?;
+        Box::pin(step.run(work)).await?;
         Ok(())
     });
     Box::pin(work).await
