@@ -370,7 +370,7 @@ fn model_call(
     call.usd_micros = known
         .then(|| usd_micros(prices.into_iter().flatten().sum()))
         .flatten();
-    call.model = model.clone();
+    call.model.clone_from(&model);
     drafts.push(drafting.llm_call("usage", Some(drafting.id(PRIMARY)), &call)?);
     Ok(drafts)
 }

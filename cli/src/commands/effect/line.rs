@@ -89,13 +89,13 @@ impl Line {
             let code = record.control.get_text(control::effect::WHY);
             match record.header.event_type.as_str() {
                 EffectFailed::TYPE => {
-                    error = record.decode::<EffectFailed>().ok().map(|it| it.error)
+                    error = record.decode::<EffectFailed>().ok().map(|it| it.error);
                 }
                 EffectCancelled::TYPE => {
-                    why = record.decode::<EffectCancelled>().ok().map(|it| it.reason)
+                    why = record.decode::<EffectCancelled>().ok().map(|it| it.reason);
                 }
                 EffectReleased::TYPE => {
-                    why = record.decode::<EffectReleased>().ok().map(|it| it.reason)
+                    why = record.decode::<EffectReleased>().ok().map(|it| it.reason);
                 }
                 EffectReconciled::TYPE => {
                     why = record

@@ -276,7 +276,7 @@ impl Run {
             let mut call = LlmCallCompleted::new(MODEL_CALLS.to_owned())
                 .input_tokens(count("tokens_sent")?)
                 .output_tokens(count("tokens_received")?);
-            call.model = self.model.clone();
+            call.model.clone_from(&self.model);
             call.usd_micros = stats.number("instance_cost").and_then(usd_micros);
             drafts.push(drafting.llm_call("usage", primary, &call)?);
         }
