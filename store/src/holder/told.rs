@@ -275,7 +275,9 @@ mod tests {
 
     fn bad_event() -> EventError {
         let mut event = NewEvent::new("Bad", "s");
-        event.check(&runstone_codec::Limits::default()).unwrap_err()
+        event
+            .check(&runstone_codec::EventLimits::default())
+            .unwrap_err()
     }
 
     #[test]

@@ -4,7 +4,7 @@ use runstone::codec::{Authority, Position};
 use runstone::replay::{Fork, RollBack, fork_blocking, roll_back_blocking, state};
 use runstone::runs::RunStatus;
 use runstone::store::Decision;
-use runstone::{Class, Run, Runstone, Status, runs, sessions};
+use runstone::{EffectClass, Run, Runstone, Status, runs, sessions};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -17,7 +17,7 @@ async fn step(run: &Run, node: &str, output: u32) -> Outcome<u32> {
 }
 
 async fn pay(run: &Run, id: &str, made: &Cell<u32>) -> Outcome<u32> {
-    let call = run.effect("pay").call_id(id).class(Class::Write);
+    let call = run.effect("pay").call_id(id).class(EffectClass::Write);
     let called = call.call(|| async {
         made.set(made.get() + 1);
         Ok::<_, std::io::Error>(made.get())
