@@ -15,7 +15,9 @@ use runstone_projections::events::{
 use runstone_projections::runs::{Begin, RunHeld, begin_blocking, record_blocking};
 use runstone_projections::tasks::{Move, NewTask, Tasks};
 use runstone_projections::{Hold, standard_folds};
-use runstone_store::{CreateOptions, Log, ManualClock, OpenOptions, Query, Read, Sealing};
+use runstone_store::{
+    CreateOptions, Log, ManualClock, OpenOptions, Query, Read, ReadError, Sealing,
+};
 use runstone_tests::clocked::{Clocked, START_US};
 use runstone_tests::command::{Runstone, recordings};
 use runstone_tests::states::{World, shown};
@@ -537,13 +539,11 @@ fn a_state_is_read_from_its_run_alone() -> Outcome {
             }
         }
     }
-    let at = Position::new(log.size() - 5);
-    fork_blocking(&log, &Fork::new("fork", "run", at))?;
-    let points = [
-        ("run", Position::new(log.size() / 2)),
-        ("run", at),
-        ("fork", Position::new(log.size() - 1)),
-    ];
+    let of_run = |revision| Ok::<_, ReadError>(log.record_by_revision("run", revision)?.position);
+    let (middle, at) = (of_run(50)?, of_run(100)?);
+    fork_blocking(&log, &Fork::new("fork", "run", middle))?;
+    let forked = log.record_by_revision("fork", 0)?.position;
+    let points = [("run", middle), ("run", at), ("fork", forked)];
     let told = |log: &Log| -> Outcome<Vec<Value>> {
         let states = points.map(|(stream, at)| state(log, stream, at));
         let mut told = Vec::new();

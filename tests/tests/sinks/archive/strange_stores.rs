@@ -119,8 +119,7 @@ fn what_a_store_did_not_keep_is_not_passed_over() {
                 (Some("PUT"), _) if is_probe => answer("412 Precondition Failed", 0, ""),
                 (Some("PUT"), _) => answer("200 OK\r\nETag: x", 0, ""),
                 (_, Some(kept)) => {
-                    let head =
-                        "200 OK\r\nETag: x\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT";
+                    let head = "200 OK\r\nETag: x\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT";
                     answer(head, kept.len() as u64, kept)
                 }
                 _ => answer("404 Not Found", 0, ""),
