@@ -166,7 +166,7 @@ pub(crate) fn load(contender: &Contender, folder: &Path, events: u64) -> Result<
     Ok(())
 }
 
-/// Copies a folder, synced, so that writing it back does not disturb what is measured next.
+/// Copies the files of a folder, synced, so that writing it back does not disturb what is measured next.
 pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     fs::set_permissions(to, fs::metadata(from)?.permissions())?;
@@ -175,7 +175,7 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
             copy(&entry.path(), &target)?;
-        } else {
+        } else if entry.file_type()?.is_file() {
             fs::copy(entry.path(), &target)?;
             File::open(&target)?.sync_all()?;
         }

@@ -5,6 +5,42 @@ use aes_gcm::{Aes256Gcm, Nonce, Tag};
 
 use crate::envelope::{NONCE_BYTES, TAG_BYTES};
 
+/// A key as the cipher uses it: what is computed of it once. It is overwritten when dropped.
+pub(crate) struct Cipher(Aes256Gcm);
+
+impl Cipher {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self(Aes256Gcm::new(key.into()))
+    }
+
+    /// As [`encrypt`].
+    pub(crate) fn encrypt(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        aad: &[u8],
+        buffer: &mut [u8],
+    ) -> Option<[u8; TAG_BYTES]> {
+        let nonce: &Nonce<_> = nonce.into();
+        let tag = self.0.encrypt_inout_detached(nonce, aad, buffer.into());
+        tag.ok().map(Into::into)
+    }
+
+    /// As [`decrypt`].
+    pub(crate) fn decrypt(
+        &self,
+        nonce: &[u8; NONCE_BYTES],
+        aad: &[u8],
+        buffer: &mut [u8],
+        tag: &[u8; TAG_BYTES],
+    ) -> Option<()> {
+        let (nonce, tag): (&Nonce<_>, &Tag<_>) = (nonce.into(), tag.into());
+        let opened = self
+            .0
+            .decrypt_inout_detached(nonce, aad, buffer.into(), tag);
+        opened.ok()
+    }
+}
+
 /// Encrypts `buffer` and gives the tag; `None` only above 64 GiB.
 pub(crate) fn encrypt(
     key: &[u8; 32],
@@ -12,12 +48,7 @@ pub(crate) fn encrypt(
     aad: &[u8],
     buffer: &mut [u8],
 ) -> Option<[u8; TAG_BYTES]> {
-    let cipher = Aes256Gcm::new(key.into());
-    let nonce: &Nonce<_> = nonce.into();
-    cipher
-        .encrypt_inout_detached(nonce, aad, buffer.into())
-        .ok()
-        .map(Into::into)
+    Cipher::new(key).encrypt(nonce, aad, buffer)
 }
 
 /// Decrypts `buffer`; `None` if it or the associated data are not what was encrypted, and then
@@ -29,11 +60,7 @@ pub(crate) fn decrypt(
     buffer: &mut [u8],
     tag: &[u8; TAG_BYTES],
 ) -> Option<()> {
-    let cipher = Aes256Gcm::new(key.into());
-    let (nonce, tag): (&Nonce<_>, &Tag<_>) = (nonce.into(), tag.into());
-    cipher
-        .decrypt_inout_detached(nonce, aad, buffer.into(), tag)
-        .ok()
+    Cipher::new(key).decrypt(nonce, aad, buffer, tag)
 }
 
 #[cfg(test)]

@@ -160,6 +160,9 @@ fn check_text(field: Field, value: &str, max: usize) -> Result<(), FieldError> {
     if bytes > max {
         return Err(FieldError::TooLong { field, bytes, max });
     }
+    if value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Ok(());
+    }
     match value.char_indices().find(|(_, one)| one.is_control()) {
         Some((at, _)) => Err(FieldError::ControlCharacter { field, at }),
         None => Ok(()),

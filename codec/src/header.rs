@@ -183,15 +183,7 @@ impl Header {
             other => other,
         })?;
         header.check()?;
-        let length = decoder.position();
-        let mut rest = Expect(window.get(..length).unwrap_or_default());
-        header
-            .write(&mut rest)
-            .map_err(|_| HeaderError::NotCanonical)?;
-        if !rest.0.is_empty() {
-            return Err(HeaderError::NotCanonical);
-        }
-        Ok((header, length))
+        Ok((header, decoder.position()))
     }
 
     fn check(&self) -> Result<(), HeaderError> {
@@ -247,33 +239,20 @@ fn write_id<W: Write>(
     Ok(())
 }
 
-/// Takes written bytes off the bytes that are expected, so that comparing with a re-encoding
-/// allocates nothing.
-struct Expect<'a>(&'a [u8]);
-
-impl Write for Expect<'_> {
-    type Error = ();
-
-    fn write_all(&mut self, written: &[u8]) -> Result<(), ()> {
-        self.0 = self.0.strip_prefix(written).ok_or(())?;
-        Ok(())
-    }
-}
-
 fn read(d: &mut Decoder<'_>) -> Result<Header, HeaderError> {
     array(d, ITEMS)?;
-    let version = item(d, Decoder::u8)?;
+    let version = number(d, Decoder::u8)?;
     if version != HEADER_VERSION {
         return Err(HeaderError::UnknownVersion { found: version });
     }
     let event_id = Uuid::from_bytes(id(d)?);
     let stream = text(d)?;
     let event_type = text(d)?;
-    let schema_version = item(d, Decoder::u32)?;
-    let occurred_at_us = optional(d, |d| item(d, Decoder::u64))?;
+    let schema_version = number(d, Decoder::u32)?;
+    let occurred_at_us = optional(d, |d| number(d, Decoder::u64))?;
     let source = text(d)?;
     let principal = text(d)?;
-    let authority = item(d, Decoder::u8)?;
+    let authority = number(d, Decoder::u8)?;
     let authority = Authority::from_byte(authority)
         .ok_or(HeaderError::UnknownAuthority { found: authority })?;
     let causation = optional(d, id)?.map(Uuid::from_bytes);
@@ -281,7 +260,7 @@ fn read(d: &mut Decoder<'_>) -> Result<Header, HeaderError> {
     let scope = text(d)?;
     let tags = tags(d)?;
     array(d, 2)?;
-    let codec = item(d, Decoder::u8)?;
+    let codec = number(d, Decoder::u8)?;
     let key_id = optional(d, id)?.map(KeyId::new);
     Ok(Header {
         event_id,
@@ -317,21 +296,63 @@ fn item<'b, T>(
 
 fn array(d: &mut Decoder<'_>, expected: u64) -> Result<(), HeaderError> {
     let at = d.position();
-    match item(d, Decoder::array)? {
+    match length(d)? {
         Some(length) if length == expected => Ok(()),
         _ => Err(HeaderError::Malformed { at }),
     }
 }
 
+/// How many items an array says that it has; `None`: it does not say.
+fn length(d: &mut Decoder<'_>) -> Result<Option<u64>, HeaderError> {
+    let at = d.position();
+    let Some(length) = item(d, Decoder::array)? else {
+        return Ok(None);
+    };
+    shortest(d, at, length, 0)?;
+    Ok(Some(length))
+}
+
+fn number<'b, T: Copy + Into<u64>>(
+    d: &mut Decoder<'b>,
+    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, minicbor::decode::Error>,
+) -> Result<T, HeaderError> {
+    let at = d.position();
+    let number = item(d, read)?;
+    shortest(d, at, number.into(), 0)?;
+    Ok(number)
+}
+
 fn text(d: &mut Decoder<'_>) -> Result<String, HeaderError> {
-    item(d, Decoder::str).map(str::to_owned)
+    let at = d.position();
+    let text = item(d, Decoder::str)?;
+    shortest(d, at, text.len() as u64, text.len())?;
+    Ok(text.to_owned())
 }
 
 fn id(d: &mut Decoder<'_>) -> Result<[u8; 16], HeaderError> {
     let at = d.position();
-    item(d, Decoder::bytes)?
-        .try_into()
-        .map_err(|_| HeaderError::Malformed { at })
+    let id = item(d, Decoder::bytes)?;
+    let id: [u8; 16] = id.try_into().map_err(|_| HeaderError::Malformed { at })?;
+    shortest(d, at, id.len() as u64, id.len())?;
+    Ok(id)
+}
+
+/// Whether an item that began at `at` has the shortest head for its argument, and so many bytes behind
+/// it (RFC 8949 section 4.2.1). With that, and without indefinite lengths, which nothing here reads, a
+/// header has one encoding.
+fn shortest(d: &Decoder<'_>, at: usize, argument: u64, content: usize) -> Result<(), HeaderError> {
+    let head = match argument {
+        0..=0x17 => 1,
+        0x18..=0xff => 2,
+        0x100..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
+    };
+    if d.position().checked_sub(at) == Some(head + content) {
+        Ok(())
+    } else {
+        Err(HeaderError::NotCanonical)
+    }
 }
 
 fn optional<'b, T>(
@@ -347,7 +368,7 @@ fn optional<'b, T>(
 
 fn tags(d: &mut Decoder<'_>) -> Result<Vec<String>, HeaderError> {
     let at = d.position();
-    let length = item(d, Decoder::array)?.ok_or(HeaderError::Malformed { at })?;
+    let length = length(d)?.ok_or(HeaderError::Malformed { at })?;
     // The declared length is not trusted with memory: every tag read must be there.
     let mut tags = Vec::new();
     for _ in 0..length {

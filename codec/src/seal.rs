@@ -6,7 +6,6 @@
 
 use std::fmt;
 
-use crate::aead;
 use crate::envelope::{NONCE_BYTES, SEALED_PREFIX_BYTES, TAG_BYTES, envelope_digest};
 use crate::hash::Digest32;
 use crate::header::{CODEC_AES_256_GCM, CODEC_PLAIN, Header, HeaderError};
@@ -213,7 +212,8 @@ pub fn seal(
     if let Some(key) = key {
         let aad = aad(log_id, &header, &commit);
         let plain = envelope.get_mut(SEALED_PREFIX_BYTES..).unwrap_or_default();
-        let tag = aead::encrypt(key.as_bytes(), &nonce, &aad, plain).ok_or(SealError::Cipher)?;
+        let tag = key.cipher().encrypt(&nonce, &aad, plain);
+        let tag = tag.ok_or(SealError::Cipher)?;
         envelope.extend_from_slice(&tag);
     }
     let digest = envelope_digest(log_id, &header, &envelope).map_err(|_| SealError::Cipher)?;
@@ -326,7 +326,8 @@ pub fn open_plain(
     }
     let mut plain = ciphertext.to_vec();
     let aad = aad(log_id, header_bytes, commit);
-    aead::decrypt(key.as_bytes(), nonce, &aad, &mut plain, tag)
+    key.cipher()
+        .decrypt(nonce, &aad, &mut plain, tag)
         .ok_or(OpenError::Tampered(Tampering::Authentication))?;
     Ok(plain)
 }
@@ -349,6 +350,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::aead;
     use crate::vectors::{
         COMMIT_1, COMMIT_2, COMMIT_3, DIGEST_1, DIGEST_2, ENVELOPE_1, ENVELOPE_2, ENVELOPE_3,
         HEADER_1, HEADER_2, KEY_ID, LOG_ID, PAYLOAD_1, PAYLOAD_2, counting, header_1, header_2,

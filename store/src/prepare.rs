@@ -9,13 +9,16 @@ use crate::log::Here;
 use crate::options::Sealing;
 use crate::write::{Prepared, Request};
 use runstone_codec::event::{DEFAULT_SCOPE, LOG_SCOPE};
-use runstone_codec::keys::keyed_digest;
+use runstone_codec::keys::{DataKey, keyed_digest};
 use runstone_codec::{
     Authority, Compression, ControlValue, Draft, Header, KeyedTarget, Limits, NewEvent,
     PayloadSpec, Position, namespace, seal, uuid_v7,
 };
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::num::NonZero;
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ScopedJoinHandle, available_parallelism};
 use uuid::Uuid;
 
 /// Stream of the log's own events.
@@ -24,6 +27,9 @@ pub(crate) const LOG_STREAM: &str = "log";
 const LOG_NAMESPACE: &str = "log";
 /// Random bytes for one event: the commitment's R, the nonce, the id.
 const RANDOM: usize = 32 + 12 + 10;
+
+/// Fewest events that a thread is begun for: sealing them takes ten times as long as beginning it.
+const SHARE: usize = 128;
 
 /// Who a handle acts as: stamped on every event, never taken from a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,7 +140,7 @@ impl Here {
             })?;
         let now_us = identity.options.clock.wall_us();
         let mut scopes = LocalScopes::default();
-        drafts
+        let checked: Vec<_> = drafts
             .into_iter()
             .zip(random.as_chunks::<RANDOM>().0)
             .map(|(mut draft, random)| {
@@ -147,9 +153,66 @@ impl Here {
                 }
                 let scope = self.scope_of(&draft.event, &mut scopes)?;
                 let plain = owner == Owner::Log && namespace::is_evidence(&draft.event.event_type);
-                self.seal(draft, actor, &scope, now_us, random, plain)
+                let key = match identity.sealing {
+                    Sealing::Required if !plain => Some(identity.keys.active(&scope, now_us)?),
+                    _ => None,
+                };
+                Ok::<_, AppendError>(Checked {
+                    draft,
+                    scope,
+                    key,
+                    random,
+                })
             })
-            .collect()
+            .collect::<Result<_, _>>()?;
+        self.seal_all(checked, actor, now_us)
+    }
+
+    /// Seals events; many of them on as many threads as there are processors.
+    fn seal_all(
+        &self,
+        mut checked: Vec<Checked<'_>>,
+        actor: &Actor,
+        now_us: u64,
+    ) -> Result<Vec<Prepared>, AppendError> {
+        let sealed = |some: Vec<Checked<'_>>| -> Result<Vec<Prepared>, AppendError> {
+            let some = some.into_iter();
+            some.map(|one| self.seal(one, actor, now_us)).collect()
+        };
+        if checked.len() <= SHARE {
+            return sealed(checked);
+        }
+        let threads = available_parallelism().map_or(1, NonZero::get);
+        let share = checked.len().div_ceil(threads).max(SHARE);
+        let mut shares = Vec::new();
+        while checked.len() > share {
+            let rest = checked.split_off(share);
+            shares.push(Mutex::new(std::mem::replace(&mut checked, rest)));
+        }
+        let of = |share: &Mutex<Vec<Checked<'_>>>| {
+            let mut share = share.lock().unwrap_or_else(PoisonError::into_inner);
+            sealed(std::mem::take(&mut *share))
+        };
+        thread::scope(|scope| {
+            let of = &of;
+            let spawned = shares.iter().map(|share| {
+                let thread = thread::Builder::new().spawn_scoped(scope, move || of(share));
+                (share, thread)
+            });
+            let spawned: Vec<_> = spawned.collect();
+            let last = sealed(checked);
+            let mut all = Vec::new();
+            for (share, thread) in spawned {
+                all.append(&mut match thread.map(ScopedJoinHandle::join) {
+                    Ok(Ok(sealed)) => sealed?,
+                    Ok(Err(panic)) => resume_unwind(panic),
+                    // There is no thread to be had.
+                    Err(_) => of(share)?,
+                });
+            }
+            all.append(&mut last?);
+            Ok(all)
+        })
     }
 
     /// The scope that the stream has, or will have with this event.
@@ -187,21 +250,20 @@ impl Here {
 
     fn seal(
         &self,
-        draft: Draft,
+        checked: Checked<'_>,
         actor: &Actor,
-        scope: &str,
         now_us: u64,
-        random: &[u8; RANDOM],
-        plain: bool,
     ) -> Result<Prepared, AppendError> {
         let identity = &self.shared.identity;
+        let Checked {
+            draft,
+            scope,
+            key,
+            random,
+        } = checked;
         let (blind, rest) = random.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let (nonce, rest) = rest.split_first_chunk::<12>().unwrap_or((&[0; 12], &[]));
         let id_random = rest.first_chunk::<10>().unwrap_or(&[0; 10]);
-        let key = match identity.sealing {
-            Sealing::Required if !plain => Some(identity.keys.active(scope, now_us)?),
-            _ => None,
-        };
         let Draft {
             event,
             mut control,
@@ -209,7 +271,7 @@ impl Here {
         } = draft;
         let mut tags = event.tags.clone();
         if !keyed.is_empty() {
-            let lookup = identity.keys.lookup(scope)?;
+            let lookup = identity.keys.lookup(&scope)?;
             for digest in keyed {
                 let value = keyed_digest(&lookup, &digest.label, &digest.parts);
                 match digest.target {
@@ -228,7 +290,7 @@ impl Here {
             event
                 .event_id
                 .unwrap_or_else(|| uuid_v7(now_us / 1000, id_random)),
-            scope,
+            &scope,
             &actor.principal,
             actor.authority,
             key.as_ref().map(|key| *key.id()),
@@ -309,6 +371,14 @@ impl Here {
             actor: Arc::new(actor),
         }
     }
+}
+
+/// An event that may be sealed.
+struct Checked<'a> {
+    draft: Draft,
+    scope: String,
+    key: Option<Arc<DataKey>>,
+    random: &'a [u8; RANDOM],
 }
 
 /// Scopes of the streams of one request, as far as they are known: what one event names holds for

@@ -4,7 +4,7 @@
 //! one of each level partial. Leaves after the stored ones are in memory and are derived from the
 //! entries at open.
 
-use crate::engine::{Change, NumberTable, RowTable, Snapshot};
+use crate::engine::{Change, NumberTable, RowTable, Snapshot, Value};
 use crate::error::{Corruption, StorageError};
 use runstone_codec::Digest32;
 use runstone_receipt::tree::{
@@ -157,8 +157,17 @@ pub(crate) fn tile(
     level: u8,
     index: u64,
 ) -> Result<Option<Vec<u8>>, StorageError> {
-    let value = snapshot.number(NumberTable::Tiles, tile_key(level, index))?;
+    let value = tile_in_pages(snapshot, level, index)?;
     Ok(value.map(|value| value.bytes().to_vec()))
+}
+
+/// A stored tile where it lies.
+pub(crate) fn tile_in_pages(
+    snapshot: &Snapshot,
+    level: u8,
+    index: u64,
+) -> Result<Option<Value>, StorageError> {
+    snapshot.number(NumberTable::Tiles, tile_key(level, index))
 }
 
 /// How many leaves the stored tiles cover.

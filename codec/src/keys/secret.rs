@@ -4,7 +4,11 @@ use core::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+#[cfg(feature = "seal")]
+use crate::aead::Cipher;
 use crate::{Entropy, EntropyError, KeyId};
+#[cfg(feature = "seal")]
+use std::sync::OnceLock;
 
 /// Length of every symmetric key in bytes.
 pub const KEY_LEN: usize = 32;
@@ -130,14 +134,24 @@ pub struct DataKey {
     #[zeroize(skip)]
     id: KeyId,
     key: Secret32,
+    /// On the heap, as the key is; it overwrites itself.
+    #[cfg(feature = "seal")]
+    #[zeroize(skip)]
+    cipher: OnceLock<Box<Cipher>>,
 }
 
 impl DataKey {
     /// Takes the key's bytes.
     pub fn new(id: KeyId, bytes: [u8; KEY_LEN]) -> Self {
+        Self::of(id, Secret32::new(bytes))
+    }
+
+    fn of(id: KeyId, key: Secret32) -> Self {
         Self {
             id,
-            key: Secret32::new(bytes),
+            key,
+            #[cfg(feature = "seal")]
+            cipher: OnceLock::new(),
         }
     }
 
@@ -147,10 +161,7 @@ impl DataKey {
     ///
     /// [`KeyLengthError`] for any other length.
     pub fn from_slice(id: KeyId, bytes: &[u8]) -> Result<Self, KeyLengthError> {
-        Ok(Self {
-            id,
-            key: Secret32::from_slice(bytes)?,
-        })
+        Ok(Self::of(id, Secret32::from_slice(bytes)?))
     }
 
     /// Draws a new key under the given id.
@@ -159,10 +170,13 @@ impl DataKey {
     ///
     /// What the source of randomness answers.
     pub fn generate(id: KeyId, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        Ok(Self {
-            id,
-            key: Secret32::generate(entropy)?,
-        })
+        Ok(Self::of(id, Secret32::generate(entropy)?))
+    }
+
+    #[cfg(feature = "seal")]
+    pub(crate) fn cipher(&self) -> &Cipher {
+        self.cipher
+            .get_or_init(|| Box::new(Cipher::new(self.as_bytes())))
     }
 
     /// The id that envelopes and headers name.

@@ -8,6 +8,7 @@
 //! repeated once, and its header differs in one bit.
 
 use super::*;
+use crate::aead;
 use crate::keys::DataKey;
 use crate::payload::Mode;
 use crate::vectors::{HEADER_2, KEY_ID, LOG_ID, header_2, unhex};

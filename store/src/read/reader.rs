@@ -31,11 +31,26 @@ pub(crate) struct Reader {
     /// The chunk in reach: its first position, its end, its bytes. It lies in pages of `snapshot`,
     /// so it stands before it and is dropped first.
     chunk: Option<(u64, u64, Value)>,
-    /// The tile in reach, copied: it may be of a later snapshot.
-    tile: Option<(u64, Vec<u8>)>,
+    /// The tile in reach; it lies there too, unless it is of a later snapshot.
+    tile: Option<(u64, Tile)>,
     pub(crate) snapshot: Snapshot,
     pub(crate) published: Arc<Published>,
     pub(crate) identity: Arc<Identity>,
+}
+
+#[derive(Debug)]
+enum Tile {
+    InPages(Value),
+    Copied(Vec<u8>),
+}
+
+impl Tile {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::InPages(value) => value.bytes(),
+            Self::Copied(bytes) => bytes,
+        }
+    }
 }
 
 impl Reader {
@@ -126,14 +141,16 @@ impl Reader {
         if let Some(leaf) = self.leaf_of_tile(index, at) {
             return Ok(leaf);
         }
-        self.tile = tree::tile(&self.snapshot, 0, index)?.map(|tile| (index, tile));
+        let tile = tree::tile_in_pages(&self.snapshot, 0, index)?;
+        self.tile = tile.map(|tile| (index, Tile::InPages(tile)));
         if let Some(leaf) = self.leaf_of_tile(index, at) {
             return Ok(leaf);
         }
         // The tail moved on since the snapshot was taken, in which the tile is absent or ends
         // before this leaf. What has left the tail is in a snapshot taken now.
         let newer = self.published.db.snapshot()?;
-        self.tile = tree::tile(&newer, 0, index)?.map(|tile| (index, tile));
+        let tile = tree::tile(&newer, 0, index)?;
+        self.tile = tile.map(|tile| (index, Tile::Copied(tile)));
         self.leaf_of_tile(index, at)
             .ok_or_else(|| leaf_missing(position))
     }
@@ -142,7 +159,7 @@ impl Reader {
     fn leaf_of_tile(&self, index: u64, at: u64) -> Option<Digest32> {
         let (_, tile) = self.tile.as_ref().filter(|(held, _)| *held == index)?;
         let at = usize::try_from(at).ok()?;
-        tile.as_chunks::<32>().0.get(at).copied()
+        tile.bytes().as_chunks::<32>().0.get(at).copied()
     }
 
     /// One event, checked: place, leaf, digest, seal.

@@ -157,3 +157,21 @@ pub fn ids_are_minted(make: Make<'_>) {
     let past = log.record(runstone_codec::Position::new(501));
     assert_eq!(past.unwrap_err().code(), "not_found");
 }
+
+/// Events of a long append are sealed at once, and stand in their order; if one cannot be, none does.
+pub fn a_long_append_keeps_its_order(make: Make<'_>) {
+    let log = make(plainly());
+    let before = log.size();
+    let events = || (0..1_001).map(|n| numbered(&format!("s{}", n % 3), n));
+    let bad = events().chain([NewEvent::new("no type", "s0")]);
+    assert!(log.append_blocking(Append::new(bad)).is_err());
+    assert_eq!(log.size(), before);
+    let answer = log.append_blocking(Append::new(events())).unwrap();
+    assert_eq!(answer.ids.len(), 1_001);
+    let records = everything(&log).split_off(usize::try_from(before).unwrap());
+    for ((number, id), record) in (0..).zip(answer.ids).zip(&records) {
+        assert_eq!(text(record), format!("{{\"n\":{number}}}"));
+        assert_eq!(record.header.tags, [format!("n:{number}")]);
+        assert_eq!(record.header.event_id, id);
+    }
+}

@@ -460,6 +460,7 @@ fn whoever_holds_the_log_may_die_and_the_next_command_opens_the_file() -> Outcom
 
 #[test]
 fn many_processes_claim_from_one_that_is_replaced() -> Outcome {
+    let _alone = crate::alone();
     const CALLS: usize = 60;
     const WORKERS: usize = 4;
     let site = Site::new()?;
@@ -611,6 +612,7 @@ fn connections_that_make_way_leave_nobody_in_doubt() -> Outcome {
 
 #[test]
 fn commands_that_wait_do_so_on_one_connection_and_see_their_reader_go() -> Outcome {
+    let _alone = crate::alone();
     let site = Site::new()?;
     let here = Runstone::create(&site.log)?;
     let server = here.server().ok_or("it is served")?;

@@ -67,6 +67,7 @@ fn effort() -> Vec<String> {
 
 #[test]
 fn whatever_is_asked_is_answered_as_the_document_says() -> Outcome {
+    let _alone = crate::alone();
     let site = Site::new()?;
     let mut limits = Limits::default();
     limits.follow_time = Duration::from_millis(100);

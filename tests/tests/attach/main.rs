@@ -4,3 +4,11 @@ mod attach;
 mod foreign_http;
 mod runs;
 mod workers;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Tests that keep many processes at work take turns: at once, each would wait for those of the others.
+fn alone() -> MutexGuard<'static, ()> {
+    static BUSY: Mutex<()> = Mutex::new(());
+    BUSY.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -138,6 +138,7 @@ fn watch(site: &Site, calls: usize, tasks: usize) -> Outcome<Done> {
 /// I66, I72.
 #[test]
 fn what_many_processes_do_happens_once_whoever_holds_the_log() -> Outcome {
+    let _alone = crate::alone();
     let (calls, tasks) = (
         size("RUNSTONE_ATTACH_EFFECTS", EFFECTS),
         size("RUNSTONE_ATTACH_TASKS", TASKS),

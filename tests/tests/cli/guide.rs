@@ -1,4 +1,5 @@
-//! The guide, as its readers follow it: the shell blocks of each page in order, in an empty folder.
+//! The README and the guide, as their readers follow them: the shell blocks of each page in order, in an
+//! empty folder.
 //! Its Rust is run as documentation tests of the crate `runstone`.
 
 use runstone_tests::command::{binary, workspace};
@@ -14,6 +15,13 @@ fn pages() -> Outcome<Vec<PathBuf>> {
         .collect::<Result<_, _>>()?;
     pages.sort();
     Ok(pages)
+}
+
+/// The README without its two commands that build and test everything: one of them is this.
+fn readme() -> Outcome<String> {
+    let text = std::fs::read_to_string(workspace().join("README.md"))?;
+    let begins = text.find("## Five minutes").ok_or("no five minutes")?;
+    Ok(text[begins..].to_owned())
 }
 
 /// What stands in the blocks of this kind.
@@ -36,8 +44,14 @@ fn blocks(page: &str, kind: &str) -> Vec<String> {
 #[test]
 fn the_shell_blocks_of_each_page_do_what_it_says() -> Outcome {
     let mut run = 0;
+    let mut texts = vec![("README.md".to_owned(), readme()?)];
     for page in pages()? {
-        let text = std::fs::read_to_string(&page)?;
+        texts.push((
+            page.display().to_string(),
+            std::fs::read_to_string(&page)?,
+        ));
+    }
+    for (page, text) in texts {
         let blocks = blocks(&text, "sh");
         if blocks.is_empty() {
             continue;
@@ -57,10 +71,10 @@ fn the_shell_blocks_of_each_page_do_what_it_says() -> Outcome {
         let shell = shell.current_dir(folder.path()).stdin(Stdio::null());
         let output = shell.output()?;
         let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{}: {told}", page.display());
+        assert!(output.status.success(), "{page}: {told}");
         run += blocks.len();
     }
-    assert!(run >= 18, "{run}");
+    assert!(run >= 21, "{run}");
     Ok(())
 }
 

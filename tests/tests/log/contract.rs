@@ -124,7 +124,8 @@ properties! {
         revisions_are_dense_in_each_stream
         times_never_decrease
         events_read_as_given
-        ids_are_minted;
+        ids_are_minted
+        a_long_append_keeps_its_order;
     reads:
         reads_select
         reads_are_bounded
