@@ -79,7 +79,7 @@ pub use entropy::OsEntropy;
 pub use entropy::{Entropy, EntropyError};
 pub use entry::{Entry, EntryError, EntryParts, encode_entry};
 pub use envelope::{EnvelopeError, envelope_digest};
-pub use event::{Draft, EventError, Keyed, KeyedTarget, Limits, NewEvent};
+pub use event::{Draft, EventError, EventLimits, Keyed, KeyedTarget, NewEvent};
 pub use hash::Digest32;
 pub use header::{
     CODEC_AES_256_GCM, CODEC_PLAIN, HEADER_VERSION, Header, HeaderError, MAX_HEADER_BYTES,
@@ -87,6 +87,7 @@ pub use header::{
 pub use ids::{KeyId, LogId, ParseIdError, Position, Revision, uuid_v7};
 pub use payload::{Compression, PayloadSpec};
 pub use schema::{Schema, SchemaError, TypedEvent, UpcastError, Upcasters};
+pub use schemars;
 #[cfg(feature = "seal")]
 pub use seal::{OpenError, SealError, Sealed, Tampering};
 pub use uuid::Uuid;

@@ -8,7 +8,7 @@ use runstone_codec::keys::DataKey;
 use runstone_codec::payload::{MAX_PAYLOAD_BYTES, MAX_SEGMENTS, Mode, Plain, commitment, segments};
 use runstone_codec::seal::{check_commitment, open, open_plain, seal};
 use runstone_codec::{
-    Authority, Compression, Header, KeyId, Limits, LogId, NewEvent, PayloadSpec, Uuid,
+    Authority, Compression, EventLimits, Header, KeyId, LogId, NewEvent, PayloadSpec, Uuid,
     envelope_digest,
 };
 use serde_json::value::RawValue;
@@ -102,7 +102,7 @@ fn json(data: &[u8]) {
         assert_eq!((cut.len(), cut[0].value), (1, data));
     }
     let mut event = NewEvent::new("a.b", "s").payload(data);
-    if event.check(&Limits::default()).is_ok() {
+    if event.check(&EventLimits::default()).is_ok() {
         assert_eq!(event.payload, data);
         serde_json::from_slice::<&RawValue>(data).expect("what is recorded is JSON");
     }

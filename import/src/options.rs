@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use runstone_codec::event::Limits;
+use runstone_codec::event::EventLimits;
 
 /// What a caller may choose about an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Options {
     /// Most bytes of one record; default 64 MiB. A longer one is passed over without being held.
     pub record_bytes: usize,
     /// Bounds of each event; default those of a log.
-    pub limits: Limits,
+    pub limits: EventLimits,
     /// Most records of one recording whose identity is remembered, at about 60 bytes each; default
     /// 1,048,576. Only formats whose records refer to each other remember any.
     pub records: usize,
@@ -53,7 +53,7 @@ impl Default for Options {
         Self {
             stream_prefix: String::new(),
             record_bytes: 64 << 20,
-            limits: Limits::default(),
+            limits: EventLimits::default(),
             records: 1 << 20,
             members: 1 << 20,
             member_ratio: 1000,
@@ -84,7 +84,7 @@ impl Options {
 
     /// Sets the bounds of each event.
     #[must_use]
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: EventLimits) -> Self {
         self.limits = limits;
         self
     }

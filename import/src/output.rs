@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use runstone_codec::event::{Draft, Limits};
+use runstone_codec::event::{Draft, EventLimits};
 
 use crate::reject::{RejectReason, Rejected};
 
@@ -47,14 +47,14 @@ pub enum Check {
 #[derive(Debug)]
 pub(crate) struct Output {
     items: VecDeque<Result<Imported, Rejected>>,
-    limits: Limits,
+    limits: EventLimits,
     bytes_read: u64,
     member: Option<String>,
     events: usize,
 }
 
 impl Output {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: EventLimits) -> Self {
         Self {
             items: VecDeque::new(),
             limits,

@@ -4,13 +4,13 @@
 //! their number, and it holds one report a call in memory. As in the run index a call counts once,
 //! with its last report.
 
+use crate::DecodeRecord as _;
 use crate::events::{LlmCallCompleted, control};
 use crate::rows::{UsageRow, UsageSum};
 use crate::runs::{Usage, report_of};
 use crate::seen::is_imported;
-use crate::upcasters;
 use runstone_codec::TypedEvent;
-use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
+use runstone_store::{Item, Log, Query, Read, ReadError, Record};
 use std::collections::BTreeMap;
 
 const DAY_US: u64 = 86_400_000_000;
@@ -98,9 +98,6 @@ fn group(record: &Record, by: By) -> Group {
 }
 
 fn model(record: &Record) -> Option<String> {
-    let Payload::Open(payload) = &record.payload else {
-        return None;
-    };
-    let call = upcasters().decode::<LlmCallCompleted>(&record.header, payload);
+    let call = record.decode::<LlmCallCompleted>();
     call.ok().and_then(|call| call.model)
 }

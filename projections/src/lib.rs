@@ -13,7 +13,7 @@
 //! ```
 //! # #[cfg(feature = "store")] {
 //! use runstone_codec::{Draft, NewEvent};
-//! use runstone_projections::events::{ChatMessage, LlmCallCompleted, Part};
+//! use runstone_projections::events::{ChatMessage, LlmCallCompleted};
 //! use runstone_projections::{runs, standard_folds};
 //! use runstone_store::{CreateOptions, Log, OpenOptions};
 //!
@@ -21,15 +21,13 @@
 //! options.folds = standard_folds();
 //! let log = Log::memory(&CreateOptions::default(), options)?;
 //!
-//! let content = vec![Part::Text { text: "2 + 2?".to_owned() }];
-//! let asked = ChatMessage { role: "user".to_owned(), content, original: None };
+//! let asked = ChatMessage::new("user").text("2 + 2?");
 //! log.append_blocking(NewEvent::typed(&asked, "sum")?)?;
 //!
 //! // What a call of a model used is recorded by commands and imports. Reported twice, it counts
 //! // once.
 //! for output_tokens in [1, 7] {
-//!     let call_id = "call-1".to_owned();
-//!     let call = LlmCallCompleted { call_id, output_tokens, ..LlmCallCompleted::default() };
+//!     let call = LlmCallCompleted::new("call-1").output_tokens(output_tokens);
 //!     let event = NewEvent::typed(&call, "sum")?;
 //!     let draft = Draft::new(event).control(call.control()).keyed(call.keyed());
 //!     log.import_blocking(vec![vec![draft]]).remove(0)?;
@@ -55,6 +53,8 @@ pub mod budgets;
 mod command;
 #[cfg(feature = "store")]
 pub mod costs;
+#[cfg(feature = "store")]
+mod decode;
 #[cfg(feature = "store")]
 pub mod effects;
 pub mod events;
@@ -105,6 +105,8 @@ fn hex(bytes: &[u8]) -> String {
 
 #[cfg(feature = "store")]
 pub use asks::endpoints;
+#[cfg(feature = "store")]
+pub use decode::DecodeRecord;
 #[cfg(feature = "store")]
 pub use folds::{schemas, standard_folds};
 #[cfg(feature = "store")]

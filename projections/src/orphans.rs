@@ -11,16 +11,16 @@
 //! Recordings made elsewhere are left out: nobody here could end what they tell of. A run that is
 //! paused waits for somebody and is no orphan. What a rollback dropped of a run's steps says nothing.
 
+use crate::DecodeRecord as _;
 use crate::budgets::{BudgetError, Budgets, all_lapsed};
 use crate::effects::{self, Effect, EffectFilter, State};
 use crate::events::{StepStarted, control};
 use crate::runs::{self, RunFilter, RunStatus, RunSummary, Told};
 use crate::seen::is_imported;
 use crate::tasks::{TaskError, TaskFilter, Tasks};
-use crate::upcasters;
 use crate::view;
 use runstone_codec::{Position, TypedEvent};
-use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
+use runstone_store::{Item, Log, Query, Read, ReadError, Record};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -250,9 +250,6 @@ fn reservations(log: &Log) -> Result<Vec<Orphan>, ReadError> {
 }
 
 fn node_of(record: &Record) -> Option<String> {
-    let Payload::Open(payload) = &record.payload else {
-        return None;
-    };
-    let started = upcasters().decode::<StepStarted>(&record.header, payload);
+    let started = record.decode::<StepStarted>();
     started.ok().map(|started| started.node)
 }

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use anyhow::Context as _;
-use runstone::{Class, Run, Runstone, State, Status, effects, runs};
+use runstone::{EffectClass, EffectState, Run, Runstone, Status, effects, runs};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
@@ -37,7 +37,7 @@ async fn pay(run: &Run, invoice: &str, usd: u64, is_answering: bool) -> anyhow::
     let call = run
         .effect("send_payment")
         .key(("invoice", invoice))
-        .class(Class::Write)
+        .class(EffectClass::Write)
         .args(&json!({"invoice": invoice, "usd": usd}))
         .reconcile(|effect| async move {
             println!("  asking the gateway about the claim at {}", effect.fence);
@@ -80,7 +80,10 @@ async fn main() -> anyhow::Result<()> {
         println!("  the agent dies: {error}");
     }
     let log = Runstone::open(&path)?;
-    let doubtful = effects::list(&log, &effects::EffectFilter::new().state(State::Unknown))?;
+    let doubtful = effects::list(
+        &log,
+        &effects::EffectFilter::new().state(EffectState::Unknown),
+    )?;
     println!("in doubt: {}", doubtful.len());
     drop(log);
 

@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use anyhow::{Context as _, bail};
-use runstone::events::{ChatMessage, Part};
+use runstone::events::ChatMessage;
 use runstone::{Append, AppendError, Condition, NewEvent, Query, Read, Runstone, runs};
 use std::time::Duration;
 use tokio_stream::StreamExt as _;
@@ -33,14 +33,7 @@ async fn main() -> anyhow::Result<()> {
     });
 
     // A typed event.
-    let content = vec![Part::Text {
-        text: "pay order 1001".to_owned(),
-    }];
-    let said = ChatMessage {
-        role: "user".to_owned(),
-        content,
-        original: None,
-    };
+    let said = ChatMessage::new("user").text("pay order 1001");
     let said = log.append(NewEvent::typed(&said, "run-1")?).await?;
 
     // Two workers want to pay the order; the log takes one of them.

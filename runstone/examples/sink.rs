@@ -4,8 +4,8 @@
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use anyhow::Context as _;
-use runstone::sinks::{Batch, Delivery, Destination, Kinds, Rejection, RunOptions, Sink};
-use runstone::{NewEvent, Runstone, SinkConfig};
+use runstone::sinks::{Batch, Delivery, Destination, Rejection, Sink};
+use runstone::{Kinds, NewEvent, RunOptions, Runstone, SinkConfig};
 use std::sync::mpsc::{Sender, channel};
 
 /// Sends lines down a channel.

@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use anyhow::{Context as _, bail};
-use runstone::{Class, Run, Runstone, Status};
+use runstone::{EffectClass, Run, Runstone, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -43,7 +43,7 @@ fn model(messages: &[Value]) -> Asked {
 
 /// One turn: the model is asked once, its tool is called once, and both are in the session.
 fn turn(run: &Run, number: usize, server: &str, folder: &Path) -> anyhow::Result<bool> {
-    let session = runstone::store::holder::wait(run.session().document())?;
+    let session = run.session().document_blocking()?;
     let messages = session.get("messages").and_then(Value::as_array);
     let messages = messages.cloned().unwrap_or_default();
     let asked = run.step(format!("model-{number}"));
@@ -53,7 +53,7 @@ fn turn(run: &Run, number: usize, server: &str, folder: &Path) -> anyhow::Result
         // Bears repeating: cut off, it is simply made again.
         Asked::Fetch { path } => {
             let call = run.effect("fetch").call_id(format!("call-{number}"));
-            let call = call.class(Class::Read).args(&json!({"path": path}));
+            let call = call.class(EffectClass::Read).args(&json!({"path": path}));
             call.call_blocking(|| get(server, path))?
         }
         // Does not: cut off, the folder is asked whether it was done.
@@ -61,7 +61,7 @@ fn turn(run: &Run, number: usize, server: &str, folder: &Path) -> anyhow::Result
             let (at, wanted) = (folder.join(file), text.clone());
             let call = run.effect("write_file").call_id(format!("call-{number}"));
             let call = call
-                .class(Class::Write)
+                .class(EffectClass::Write)
                 .args(&json!({"file": file, "text": text}));
             let call = call.reconcile(move |_| async move {
                 let is_there = std::fs::read_to_string(at).is_ok_and(|found| found == wanted);

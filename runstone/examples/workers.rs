@@ -5,7 +5,6 @@
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use runstone::tasks::NewTask;
-use runstone::trays::Trays;
 use runstone::{HelperOptions, HelperTask, Runstone, helper_loop_blocking};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +29,7 @@ fn work(worker: &str, task: &HelperTask, done: &Done) -> Result<String, String> 
 
 fn main() -> anyhow::Result<()> {
     let log = Runstone::memory()?;
-    let trays = Trays::new(&log);
+    let trays = log.trays();
     trays.open_blocking("invoices")?;
     for number in 0..TASKS {
         trays.add_blocking("invoices", &NewTask::new(format!("inv-{number}")).into())?;

@@ -117,32 +117,41 @@ pub use runstone_sinks as sinks;
 pub use runstone_store as store;
 
 pub use runstone_codec::{
-    Authority, Control, Draft, EventError, Header, Limits, LogId, NewEvent, Position, Revision,
-    TypedEvent, Upcasters, Uuid,
+    Authority, Control, Draft, EventError, EventLimits, Header, LogId, NewEvent, Position,
+    Revision, SchemaError, TypedEvent, Upcasters, Uuid, schemars,
 };
+pub use runstone_projections::agents::{AgentError, Agents, Messages};
+pub use runstone_projections::approvals::{ApprovalError, Approvals};
 pub use runstone_projections::budgets::{
     self, Amounts, BudgetError, BudgetLimits, Budgets, Dimension, Owner,
 };
 pub use runstone_projections::effects::{
-    self, Class, Effect, EffectError, Effects, Executed, KeySource, State,
+    self, Class as EffectClass, Effect, EffectError, Effects, Executed, KeySource,
+    State as EffectState,
 };
-pub use runstone_projections::runs::RunError;
+pub use runstone_projections::runs::{RunError, RunStatus};
+pub use runstone_projections::settings::SettingsError;
 pub use runstone_projections::tasks::{self, Task, TaskError, TaskState, Tasks};
+pub use runstone_projections::trays::{TrayError, Trays};
 pub use runstone_projections::{
-    Hold, Settings, SweepError, Swept, agents, approvals, events, runs, sessions, settings, sweep,
-    trays,
+    DecodeRecord, Hold, Settings, SweepError, Swept, agents, approvals, costs, events, latency,
+    orphans, runs, sessions, settings, sweep, trays,
 };
 pub use runstone_receipt::checkpoint::SignedCheckpoint;
+pub use runstone_receipt::note::Vkey;
 pub use runstone_receipt::{Consistency, Disclosure, Finding, Policy, Receipt, VerifyOptions};
-pub use runstone_sinks::{SinkConfig, SinkError, Sinks};
+pub use runstone_replay::again::{Recording, Tape};
+pub use runstone_sinks::{Kinds, RunOptions, SinkConfig, SinkError, SinkState, Sinks};
+pub use runstone_store::keys::{Credential, KeyError, ProviderConfig, ProviderSources};
 pub use runstone_store::{
-    Append, AppendError, Appended, BackupReport, Condition, CreateOptions, DecideContext, Decision,
-    Disclose, Durability, EpochStart, Erase, EraseError, Erasure, ErrorKind, EvidenceError,
-    Expected, ExportReport, Fold, FoldCheck, FoldError, FoldRecord, FoldStatus, Imported, Item,
-    KekRotation, LoadError, LoadReport, Log, LogInfo, LogOptions, OpenError, OpenOptions, Payload,
-    Problem, ProblemKind, Prover, Query, QueryError, Read, ReadError, Record, Records,
-    RewriteReport, Rows, Sealing, SigningKey, SigningState, StartedEpoch, Stats, Subscription,
-    UnsignedTail, VerifyLevel, VerifyReport, verify_file,
+    Append, AppendError, Appended, BackupReport, Clock, Condition, ContentError, Corruption,
+    CreateOptions, DecideContext, Decision, Disclose, Durability, EpochStart, Erase, EraseError,
+    Erasure, ErrorKind, EvidenceError, Expected, ExportReport, Fold, FoldCheck, FoldError,
+    FoldRecord, FoldStatus, Imported, Item, KekRotation, LoadError, LoadReport, Log, LogInfo,
+    LogOptions, OpenError, OpenOptions, Payload, Problem, ProblemKind, Prover, Query, QueryError,
+    Read, ReadError, Record, Records, RewriteReport, Rows, Sealing, SigningKey, SigningState,
+    StartedEpoch, Stats, StorageError, Subscription, UnsignedTail, VerifyLevel, VerifyReport,
+    verify_file,
 };
 
 /// Rust in pages for readers, compiled and run as theirs.

@@ -241,7 +241,7 @@ fn held(log: Log, path: &Path, limits: Option<Limits>, sinks: Option<RunOptions>
     let Some(sinks) = sinks.filter(|_| held.info().read_only.is_none()) else {
         return held;
     };
-    held.run_sinks(sinks).unwrap_or_else(|error| {
+    held.clone().run_sinks(sinks).unwrap_or_else(|error| {
         tracing::warn!(%error, "the sinks of the log are not run");
         held
     })

@@ -1,15 +1,15 @@
 //! A program runs again against what was recorded of it.
 
 use anyhow::{Context as _, bail, ensure};
-use runstone::approvals::{ApprovalFilter, Approvals};
+use runstone::approvals::ApprovalFilter;
 use runstone::budgets::Open;
 use runstone::codec::OsEntropy;
 use runstone::replay::again::{Answer, DivergenceKind, Recording, Report, Tape, What};
 use runstone::settings::ApprovalFrom;
 use runstone::store::keys::Credential;
 use runstone::{
-    Authority, BudgetLimits, Class, Dimension, Executed, Run, RunAgainError, Runstone, Settings,
-    Status, run_again, run_again_blocking,
+    Authority, BudgetLimits, Dimension, EffectClass, Executed, Run, RunAgainError, Runstone,
+    Settings, Status, run_again, run_again_blocking,
 };
 use serde_json::{Value, json};
 use std::future::Future;
@@ -389,7 +389,7 @@ async fn flaky(log: Runstone, is_cut: bool) -> Outcome {
             let _ = reached.send(());
             std::future::pending::<()>().await;
         }
-        let flaky = || run.effect("flaky").class(Class::Idempotent).args(&());
+        let flaky = || run.effect("flaky").class(EffectClass::Idempotent).args(&());
         let failed = flaky().call(|| async { Err::<u32, _>(Failed::other("busy")) });
         let failed = failed.await.err().context("it fails")?;
         ensure!((failed.code(), failed.to_string().as_str()) == ("tool_failed", "busy"));
@@ -479,7 +479,7 @@ async fn what_was_refused_is_refused_and_what_was_approved_is_answered() -> Outc
     let said = "`pay` was refused when it was recorded, at position 3: pending";
     assert_eq!(refused, said);
 
-    let ada = Approvals::new(log.with_credential(&key)?.log());
+    let ada = log.with_credential(&key)?.approvals();
     let asked = ada.list(&ApprovalFilter::new())?.remove(0);
     ada.vote(asked.position, true, None).await?;
     let run = log.run("bot").resume("run-1").await?;
@@ -513,7 +513,7 @@ async fn neither_budgets_nor_settings_are_in_the_way() -> Outcome {
             .await?;
         let mut failures = 0;
         for _ in 0..7 {
-            let flaky = run.effect("flaky").class(Class::Idempotent);
+            let flaky = run.effect("flaky").class(EffectClass::Idempotent);
             let failed = flaky.call(|| async { Err::<u32, _>(Failed::other("busy")) });
             failures += u32::from(
                 failed

@@ -18,6 +18,9 @@ impl Deref for Place {
     }
 }
 
+#[path = "agent/blocking.rs"]
+mod blocking;
+
 #[path = "agent"]
 mod here {
     use super::Place;

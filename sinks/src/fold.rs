@@ -13,6 +13,7 @@ use runstone_codec::TypedEvent as _;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 const SINK_ROW: u8 = b's';
 /// Key of the row of the newest epoch.
@@ -54,7 +55,7 @@ impl SinksFold {
 }
 
 /// Whether a sink runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SinkState {
@@ -74,6 +75,12 @@ impl SinkState {
             Self::Paused => "paused",
             Self::Stopped => "stopped",
         }
+    }
+}
+
+impl fmt::Display for SinkState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
     }
 }
 

@@ -27,6 +27,7 @@ mod admin;
 mod append;
 mod chunk;
 mod clock;
+mod content;
 mod copies;
 mod engine;
 mod error;
@@ -60,6 +61,7 @@ pub use admin::{
 };
 pub use append::{Append, Appended, Condition, Expected, Imported};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use content::ContentError;
 pub use engine::{
     Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained, sync_folder, write_whole,
 };

@@ -3,7 +3,7 @@
 
 use crate::clock::{Clock, SystemClock};
 use crate::index::IndexOptions;
-use runstone_codec::{Entropy, Limits, OsEntropy};
+use runstone_codec::{Entropy, EventLimits, OsEntropy};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub enum Sealing {
 #[non_exhaustive]
 pub struct LogOptions {
     /// Limits on single events (payload bytes, tags, lengths).
-    pub limits: Limits,
+    pub limits: EventLimits,
     /// Events in one append. Default 65,536.
     pub append_events: u64,
     /// Payload bytes in one append. Default 256 MiB.
@@ -92,7 +92,7 @@ pub struct LogOptions {
 impl Default for LogOptions {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: EventLimits::default(),
             append_events: 65_536,
             append_bytes: 256 << 20,
             queue_events: 262_144,

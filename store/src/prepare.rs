@@ -11,7 +11,7 @@ use crate::write::{Prepared, Request};
 use runstone_codec::event::{DEFAULT_SCOPE, LOG_SCOPE};
 use runstone_codec::keys::{DataKey, keyed_digest};
 use runstone_codec::{
-    Authority, Compression, ControlValue, Draft, Header, KeyedTarget, Limits, NewEvent,
+    Authority, Compression, ControlValue, Draft, EventLimits, Header, KeyedTarget, NewEvent,
     PayloadSpec, Position, namespace, seal, uuid_v7,
 };
 use std::collections::BTreeMap;
@@ -149,7 +149,7 @@ impl Here {
                     check_names(&draft.event)?;
                 } else {
                     // The limits of a process are for what callers bring.
-                    draft.event.check(&Limits::default())?;
+                    draft.event.check(&EventLimits::default())?;
                 }
                 let scope = self.scope_of(&draft.event, &mut scopes)?;
                 let plain = owner == Owner::Log && namespace::is_evidence(&draft.event.event_type);

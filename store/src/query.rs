@@ -7,6 +7,7 @@
 use runstone_codec::{Authority, Header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// A filter on an optional id.
@@ -183,6 +184,15 @@ impl Query {
     }
 }
 
+impl FromStr for Query {
+    type Err = QueryError;
+
+    /// As [`parse`](Self::parse).
+    fn from_str(text: &str) -> Result<Self, QueryError> {
+        Self::parse(text)
+    }
+}
+
 impl From<Item> for Query {
     fn from(item: Item) -> Self {
         Self::Items(vec![item])
@@ -351,7 +361,8 @@ mod tests {
 
     #[test]
     fn reads_the_textual_form() {
-        let query = Query::parse("type=a.b,c.*;tag=k:v;stream=s or authority=human").unwrap();
+        let query = "type=a.b,c.*;tag=k:v;stream=s or authority=human";
+        let query: Query = query.parse().unwrap();
         let Query::Items(items) = query else {
             panic!("items")
         };

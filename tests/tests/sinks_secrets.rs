@@ -5,7 +5,7 @@ use runstone::approvals::{ApprovalRequest, Approvals};
 use runstone::effects::Claim;
 use runstone::sinks::{Destination, JsonlConfig, Kinds, Timer, WebhookConfig};
 use runstone::tasks::{NewTask, Tasks};
-use runstone::{Class, Log, NewEvent, Query, Read, Runstone, SinkConfig, Status};
+use runstone::{EffectClass, Log, NewEvent, Query, Read, Runstone, SinkConfig, Status};
 use runstone_projections::Hold;
 use runstone_tests::sinks::{Endpoint, Memory, SECRET, Site, lines};
 use runstone_tests::tamper::Outcome;
@@ -64,7 +64,7 @@ async fn work(log: &Runstone) -> Outcome {
     run.session().patch(&told()).await?;
     run.session().append("/list", &SECRET).await?;
     for (id, is_good) in [("c1", true), ("c2", false)] {
-        let call = run.effect("pay").call_id(id).class(Class::Write);
+        let call = run.effect("pay").call_id(id).class(EffectClass::Write);
         let called = call.args(&told()).call(|| async {
             is_good
                 .then(told)

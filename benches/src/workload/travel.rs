@@ -15,11 +15,10 @@ use crate::event::Random;
 use crate::sample::{Sample, micros, processor_time};
 use anyhow::{Context as _, Result, ensure};
 use runstone::budgets::{BudgetLimits, Dimension, Open};
-use runstone::events::{ChatMessage, LlmCallCompleted, Part, ToolCallCompleted, ToolCallRequested};
+use runstone::events::{ChatMessage, LlmCallCompleted, ToolCallCompleted, ToolCallRequested};
 use runstone::replay::{Point, state};
 use runstone::{Log, NewEvent, Run, Runstone, Status, StepReport};
 use serde_json::json;
-use serde_json::value::RawValue;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
@@ -201,31 +200,17 @@ impl Agent {
 
     async fn asked(&self) -> Result<()> {
         let id = format!("call-{}", self.done);
-        let usage = LlmCallCompleted {
-            call_id: id.clone(),
-            input_tokens: 1200 + self.done % 700,
-            output_tokens: 90,
-            usd_micros: Some(4000),
-            ..LlmCallCompleted::default()
-        };
+        let usage = LlmCallCompleted::new(id.clone())
+            .input_tokens(1200 + self.done % 700)
+            .output_tokens(90)
+            .usd_micros(4000);
         self.run.llm_call(usage).await?;
-        let said = ChatMessage {
-            role: "assistant".to_owned(),
-            content: vec![Part::Text {
-                text: "I look at the next file and say what it is for.".to_owned(),
-            }],
-            ..ChatMessage::default()
-        };
-        let asked = ToolCallRequested {
-            call_id: id.clone(),
-            name: "read_file".to_owned(),
-            arguments: raw(&json!({"path": format!("src/part-{}.rs", self.done)}))?,
-        };
-        let told = ToolCallCompleted {
-            call_id: id,
-            name: None,
-            result: raw(&json!({"text": "x".repeat(200), "lines": 7}))?,
-        };
+        let said =
+            ChatMessage::new("assistant").text("I look at the next file and say what it is for.");
+        let asked = ToolCallRequested::new(id.clone(), "read_file")
+            .arguments(&json!({"path": format!("src/part-{}.rs", self.done)}))?;
+        let told =
+            ToolCallCompleted::new(id).result(&json!({"text": "x".repeat(200), "lines": 7}))?;
         let stream = self.run.id();
         self.run.append(NewEvent::typed(&said, stream)?).await?;
         self.run.append(NewEvent::typed(&asked, stream)?).await?;
@@ -251,8 +236,4 @@ impl Agent {
         done.await.map_err(|error| anyhow::anyhow!("{error}"))?;
         Ok(())
     }
-}
-
-fn raw(value: &serde_json::Value) -> Result<Box<RawValue>> {
-    Ok(serde_json::value::to_raw_value(value)?)
 }

@@ -34,10 +34,10 @@ pub(crate) enum AgentCommand {
     /// List agents
     List {
         /// Only those that stand so: running, idle, stopping or retired
-        #[arg(long, value_name = "STATUS", value_parser = parse_state)]
+        #[arg(long, value_name = "STATUS")]
         status: Option<AgentState>,
         /// Only those of this kind: persistent or helper
-        #[arg(long, value_name = "KIND", value_parser = parse_kind)]
+        #[arg(long, value_name = "KIND")]
         kind: Option<AgentKind>,
         /// Only helpers of this principal, such as agent:lead
         #[arg(long, value_name = "PRINCIPAL")]
@@ -128,20 +128,12 @@ pub(crate) enum Power {
     Stopped,
 }
 
-fn parse_state(word: &str) -> Result<AgentState, String> {
-    AgentState::from_word(word)
-        .ok_or_else(|| "one of running, idle, stopping and retired".to_owned())
-}
-
 const WHYS: &str = "Why: tray_drained, ttl_expired, max_tasks, claim_errors or parent_request";
-
-fn parse_kind(word: &str) -> Result<AgentKind, String> {
-    AgentKind::from_word(word).ok_or_else(|| "one of persistent and helper".to_owned())
-}
 
 /// What the log alone says is not for a helper to say.
 fn parse_why(word: &str) -> Result<RetireReason, String> {
-    RetireReason::from_word(word)
+    word.parse()
+        .ok()
         .filter(|why| *why != RetireReason::ParentStopped)
         .ok_or_else(|| {
             "one of tray_drained, ttl_expired, max_tasks, claim_errors and parent_request"

@@ -38,7 +38,7 @@ pub(crate) struct AskArgs {
     #[arg(long, value_name = "K")]
     pub(crate) key: String,
     /// Of a tool or of a task
-    #[arg(long, value_name = "tool|task", default_value = "tool", value_parser = super::effect::parse_kind)]
+    #[arg(long, value_name = "tool|task", default_value = "tool")]
     pub(crate) kind: Kind,
     /// Its arguments by name: what alone is approved
     #[arg(long, value_name = "JSON", value_parser = super::effect::parse_json)]
@@ -108,7 +108,7 @@ impl From<Timeout> for OnTimeout {
 #[derive(Debug, Args)]
 pub(crate) struct ApprovalsArgs {
     /// Only those that stand so: pending, approved or rejected [default: pending]
-    #[arg(long, value_name = "STATUS", value_parser = parse_state, conflicts_with = "all")]
+    #[arg(long, value_name = "STATUS", conflicts_with = "all")]
     pub(crate) status: Option<ApprovalState>,
     /// Decided ones too
     #[arg(long)]
@@ -127,9 +127,4 @@ pub(crate) struct VoteArgs {
     /// What else there is to say
     #[arg(long, value_name = "C")]
     pub(crate) comment: Option<String>,
-}
-
-fn parse_state(word: &str) -> Result<ApprovalState, String> {
-    ApprovalState::from_word(word)
-        .ok_or_else(|| "it is one of pending, approved, rejected".to_owned())
 }

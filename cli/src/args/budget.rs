@@ -161,9 +161,9 @@ fn fixed(text: &str, digits: usize) -> Option<u64> {
 
 fn parse_limit(text: &str) -> Result<(Window, Dimension, u64), String> {
     let (window, rest) = match text.split_once('.') {
-        Some((word, rest)) => match Window::from_word(word) {
-            Some(window) => (window, rest),
-            None => (Window::All, text),
+        Some((word, rest)) => match word.parse() {
+            Ok(window) => (window, rest),
+            Err(_) => (Window::All, text),
         },
         None => (Window::All, text),
     };

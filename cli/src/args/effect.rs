@@ -5,8 +5,9 @@ use super::values::{parse_lease, parse_whole};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{ArgGroup, Args, Subcommand};
 use runstone::budgets::Dimension;
+use runstone::events::ParseWordError;
 use runstone::projections::effects::Kind;
-use runstone::{Class, Executed, State};
+use runstone::{EffectClass, EffectState, Executed};
 use serde_json::value::RawValue;
 
 /// The stream of claims that name none.
@@ -56,11 +57,11 @@ pub(crate) struct ClaimArgs {
     #[arg(long, value_name = "K")]
     pub(crate) key: String,
     /// A call of a tool, or the execution of a task
-    #[arg(long, value_name = "tool|task", default_value = "tool", value_parser = parse_kind)]
+    #[arg(long, value_name = "tool|task", default_value = "tool")]
     pub(crate) kind: Kind,
     /// What it means to make it twice: read, idempotent, write or irreversible
-    #[arg(long, value_name = "CLASS", default_value = "write", value_parser = parse_class)]
-    pub(crate) class: Class,
+    #[arg(long, value_name = "CLASS", default_value = "write")]
+    pub(crate) class: EffectClass,
     /// Its arguments by name; who claims the key again must give the same
     #[arg(long, value_name = "JSON", value_parser = parse_json)]
     pub(crate) args: Option<String>,
@@ -97,7 +98,7 @@ pub(crate) struct Call {
     #[arg(long, value_name = "POSITION", value_parser = parse_whole::<u64>)]
     pub(crate) id: Option<u64>,
     /// Of a tool or of a task [default: either]
-    #[arg(long, value_name = "tool|task", value_parser = parse_kind, conflicts_with = "id")]
+    #[arg(long, value_name = "tool|task", conflicts_with = "id")]
     pub(crate) kind: Option<Kind>,
     /// A stream of the scope that the key is of
     #[arg(long, value_name = "S", default_value = SCRIPTS, conflicts_with = "id")]
@@ -139,7 +140,7 @@ pub(crate) struct FailArgs {
     pub(crate) holding: Holding,
     /// Whether it was executed all the same: no, unknown or yes [default: no for read and idempotent,
     /// else unknown]
-    #[arg(long, value_name = "WORD", value_parser = parse_executed)]
+    #[arg(long, value_name = "WORD")]
     pub(crate) executed: Option<Executed>,
     /// The kind of error
     #[arg(long, value_name = "TYPE")]
@@ -243,39 +244,18 @@ pub(crate) struct ShowEffectArgs {
 /// How a call stands, as listings say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stand {
-    State(State),
+    State(EffectState),
     /// In flight, and its lease is over.
     Expired,
-}
-
-fn one_of<T: Copy>(all: &[T], word: impl Fn(T) -> &'static str, text: &str) -> Result<T, String> {
-    let found = all.iter().copied().find(|one| word(*one) == text);
-    found.ok_or_else(|| {
-        let words: Vec<_> = all.iter().map(|one| word(*one)).collect();
-        format!("it is one of {}", words.join(", "))
-    })
-}
-
-pub(super) fn parse_kind(text: &str) -> Result<Kind, String> {
-    one_of(Kind::ALL, Kind::as_str, text)
-}
-
-fn parse_class(text: &str) -> Result<Class, String> {
-    one_of(Class::ALL, Class::as_str, text)
-}
-
-fn parse_executed(text: &str) -> Result<Executed, String> {
-    one_of(Executed::ALL, Executed::as_str, text)
 }
 
 fn parse_stand(text: &str) -> Result<Stand, String> {
     if text == "expired" {
         return Ok(Stand::Expired);
     }
-    let state = one_of(State::ALL, State::as_str, text);
-    state
+    text.parse()
         .map(Stand::State)
-        .map_err(|words| format!("{words}, expired"))
+        .map_err(|words: ParseWordError| format!("{words}, expired"))
 }
 
 /// One JSON value, as it is written.

@@ -74,7 +74,7 @@ pub(crate) struct AppendArgs {
     #[arg(long, value_name = "none|N", value_parser = parse_expected)]
     pub(crate) expect: Option<Expected>,
     /// No event may match; for lines that do not say
-    #[arg(long, value_name = "QUERY", value_parser = parse_query)]
+    #[arg(long, value_name = "QUERY")]
     pub(crate) if_none: Option<Query>,
     /// Only events after this position count for --if-none
     #[arg(long, value_name = "P", requires = "if_none", value_parser = parse_whole::<u64>)]
@@ -82,10 +82,6 @@ pub(crate) struct AppendArgs {
     /// Longer lines are skipped and answered with an error
     #[arg(long, value_name = "N", default_value_t = 64 << 20, value_parser = parse_whole::<usize>)]
     pub(crate) max_line_bytes: usize,
-}
-
-pub(super) fn parse_query(text: &str) -> Result<Query, String> {
-    Query::parse(text).map_err(|error| error.to_string())
 }
 
 const FORMATS: &str = "Formats:

@@ -1,6 +1,5 @@
 //! Arguments of proofs, erasure and succession.
 
-use super::events::parse_query;
 use super::values::{Which, parse_which, parse_whole};
 use clap::{ArgGroup, Args, Subcommand};
 use runstone::Query;
@@ -36,7 +35,7 @@ pub(crate) struct ReceiptArgs {
     #[arg(long, value_name = "S", conflicts_with = "query")]
     pub(crate) stream: Option<String>,
     /// Receipts of every event that matches
-    #[arg(long, value_name = "QUERY", value_parser = parse_query)]
+    #[arg(long, value_name = "QUERY")]
     pub(crate) query: Option<Query>,
     /// From this position on
     #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]

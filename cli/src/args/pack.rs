@@ -26,7 +26,7 @@ pub(crate) struct EvidenceArgs {
     #[arg(long, value_name = "S", conflicts_with = "query")]
     pub(crate) stream: Option<String>,
     /// Events that match
-    #[arg(long, value_name = "QUERY", value_parser = super::events::parse_query)]
+    #[arg(long, value_name = "QUERY")]
     pub(crate) query: Option<Query>,
     /// First position
     #[arg(long, value_name = "P", value_parser = parse_whole::<u64>)]
@@ -74,7 +74,6 @@ scope=S, causation=ID, correlation=ID joined by ;";
 #[command(after_long_help = EXPORT)]
 pub(crate) struct ExportArgs {
     /// Content of which events; without it of all
-    #[arg(value_parser = super::events::parse_query)]
     pub(crate) query: Option<Query>,
     /// Write to this file instead of stdout
     #[arg(short, long, value_name = "FILE")]

@@ -1,7 +1,6 @@
 //! Arguments of sinks.
 
 use super::command_line::{self, CommandLine};
-use super::events::parse_query;
 use super::values::parse_whole;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use runstone::Query;
@@ -238,7 +237,7 @@ pub(crate) struct How {
     #[arg(long, value_name = "WHERE")]
     pub(crate) from: Option<Start>,
     /// Which events it gets [default: all]
-    #[arg(long, value_name = "QUERY", value_parser = parse_query)]
+    #[arg(long, value_name = "QUERY")]
     pub(crate) query: Option<Query>,
     /// Let this member of content out; may be given more than once [default: none]
     #[arg(long = "field", value_name = "NAME")]

@@ -4,6 +4,7 @@ use super::values::{parse_lease, parse_whole};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use runstone::TaskState;
+use runstone::events::ParseWordError;
 use runstone::tasks::DEFAULT_STREAM;
 
 const STATES: &str = "States are backlog, todo, in_progress, in_review, blocked, done and cancelled; a task begins in \
@@ -70,7 +71,7 @@ pub(crate) struct CreateTaskArgs {
     #[arg(long, value_name = "FIELD=TEXT", value_parser = parse_field)]
     pub(crate) admission: Vec<(String, String)>,
     /// The state that it begins in: todo or backlog
-    #[arg(long, value_name = "STATE", default_value = "todo", value_parser = parse_state)]
+    #[arg(long, value_name = "STATE", default_value = "todo")]
     pub(crate) state: TaskState,
     #[command(flatten)]
     pub(crate) place: TaskPlace,
@@ -100,7 +101,6 @@ pub(crate) struct MoveTaskArgs {
     /// The task
     pub(crate) id: String,
     /// The state after
-    #[arg(value_parser = parse_state)]
     pub(crate) state: TaskState,
     /// By the holder of this claim; without it a task that is held is only blocked or cancelled
     #[arg(long, value_name = "F", value_parser = parse_whole::<u64>)]
@@ -240,20 +240,14 @@ pub(crate) enum TaskStand {
     Expired,
 }
 
-fn parse_state(text: &str) -> Result<TaskState, String> {
-    TaskState::from_word(text).ok_or_else(|| {
-        let words: Vec<_> = TaskState::ALL.iter().map(|state| state.as_str()).collect();
-        format!("it is one of {}", words.join(", "))
-    })
-}
-
 fn parse_stand(text: &str) -> Result<TaskStand, String> {
     match text {
         "open" => Ok(TaskStand::Open),
         "expired" => Ok(TaskStand::Expired),
-        _ => parse_state(text)
+        _ => text
+            .parse()
             .map(TaskStand::State)
-            .map_err(|words| format!("{words}, open, expired")),
+            .map_err(|words: ParseWordError| format!("{words}, open, expired")),
     }
 }
 

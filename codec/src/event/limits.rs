@@ -6,14 +6,14 @@ use crate::payload::MAX_PAYLOAD_BYTES;
 /// the format and holds besides.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Limits {
+pub struct EventLimits {
     /// Most bytes of a payload; default 16 MiB. More than [`MAX_PAYLOAD_BYTES`] counts as that.
     pub payload_bytes: usize,
     /// Most tags; default 64.
     pub tags: usize,
 }
 
-impl Default for Limits {
+impl Default for EventLimits {
     fn default() -> Self {
         Self {
             payload_bytes: 16 << 20,
@@ -22,7 +22,7 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl EventLimits {
     /// The bound on payloads that holds: the chosen one, at most the format's.
     pub fn max_payload_bytes(&self) -> usize {
         self.payload_bytes.min(MAX_PAYLOAD_BYTES)

@@ -13,7 +13,7 @@ use uuid::Uuid;
 pub use draft::{Draft, Keyed, KeyedTarget};
 pub use error::EventError;
 pub use json::MAX_JSON_DEPTH;
-pub use limits::Limits;
+pub use limits::EventLimits;
 
 use crate::authority::Authority;
 use crate::field::{Field, check_name, check_tag, check_type};
@@ -32,13 +32,13 @@ pub const DEFAULT_SOURCE: &str = "runstone";
 /// log's to add.
 ///
 /// ```
-/// use runstone_codec::event::{Limits, NewEvent};
+/// use runstone_codec::event::{EventLimits, NewEvent};
 ///
 /// let mut event = NewEvent::new("tool.call.requested", "run-7")
 ///     .source("planner")
 ///     .tag("tool:search")
 ///     .payload(br#"{"query":"tides"}"#.as_slice());
-/// event.check(&Limits::default())?;
+/// event.check(&EventLimits::default())?;
 /// # Ok::<(), runstone_codec::event::EventError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -193,7 +193,7 @@ impl NewEvent {
     ///
     /// # Errors
     /// The first rule that it breaks.
-    pub fn check(&mut self, limits: &Limits) -> Result<(), EventError> {
+    pub fn check(&mut self, limits: &EventLimits) -> Result<(), EventError> {
         check_type(&self.event_type)?;
         check_name(Field::Stream, &self.stream)?;
         check_name(Field::Source, &self.source)?;
@@ -280,13 +280,13 @@ mod tests {
     }
 
     fn check(mut event: NewEvent) -> Result<(), EventError> {
-        event.check(&Limits::default())
+        event.check(&EventLimits::default())
     }
 
     #[test]
     fn defaults_pass() {
         let mut one = event();
-        assert_eq!(one.check(&Limits::default()), Ok(()));
+        assert_eq!(one.check(&EventLimits::default()), Ok(()));
         assert_eq!(
             (
                 one.source.as_str(),
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn tags_are_sorted_and_unique() {
         let mut one = event().tags(["b:2", "a:1"]).tag("a:0");
-        one.check(&Limits::default()).unwrap();
+        one.check(&EventLimits::default()).unwrap();
         assert_eq!(one.tags, ["a:0", "a:1", "b:2"]);
         assert_eq!(
             check(event().tags(["b:2", "a:1", "b:2"])),
@@ -331,9 +331,9 @@ mod tests {
 
     #[test]
     fn the_bound_on_payloads_is_the_smaller_of_the_chosen_and_the_formats() {
-        let mut limits = Limits {
+        let mut limits = EventLimits {
             payload_bytes: 4,
-            ..Limits::default()
+            ..EventLimits::default()
         };
         assert_eq!(event().payload(b"true".as_slice()).check(&limits), Ok(()));
         assert_eq!(

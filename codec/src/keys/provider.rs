@@ -97,6 +97,12 @@ impl Destroyed {
     }
 }
 
+impl fmt::Display for Destroyed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
 /// Why a provider could not be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -108,6 +108,12 @@ impl KeyState {
     }
 }
 
+impl fmt::Display for KeyState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
 /// A wrapped key with everything its wrapping is bound to.
 #[expect(
     clippy::exhaustive_structs,

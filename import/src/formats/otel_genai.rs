@@ -235,11 +235,7 @@ impl OtelGenai {
                 occurred_at_us: span.begin_us,
                 ..*drafting
             };
-            let payload = ChatMessage {
-                role: message.required("role")?,
-                content: said(&message)?,
-                original: None,
-            };
+            let payload = ChatMessage::new(message.required("role")?).parts(said(&message)?);
             drafts.push(drafting.draft(PRIMARY, cause, &payload)?);
         }
         Ok(drafts)
@@ -360,26 +356,21 @@ fn model_call(
         ..drafting
     };
     let content = span.any(ANSWER).map(|given| answer(span, given));
-    let payload = ChatMessage {
-        role: "assistant".to_owned(),
-        content: content.transpose()?.unwrap_or_default(),
-        original: Some(original),
-    };
+    let payload = ChatMessage::new("assistant")
+        .parts(content.transpose()?.unwrap_or_default())
+        .original(original);
     let mut drafts = vec![drafting.draft(PRIMARY, cause, &payload)?];
     let count = |name| span.attributes.count(name).map(Option::unwrap_or_default);
     let prices = ["gen_ai.usage.input_cost", "gen_ai.usage.output_cost"];
     let prices = prices.map(|name| span.attributes.number(name));
     let known = prices.iter().any(Option::is_some);
-    let call = LlmCallCompleted {
-        call_id: span.id.clone(),
-        input_tokens: count("gen_ai.usage.input_tokens")?,
-        output_tokens: count("gen_ai.usage.output_tokens")?,
-        usd_micros: known
-            .then(|| usd_micros(prices.into_iter().flatten().sum()))
-            .flatten(),
-        model: model.clone(),
-        ..LlmCallCompleted::default()
-    };
+    let mut call = LlmCallCompleted::new(span.id.clone())
+        .input_tokens(count("gen_ai.usage.input_tokens")?)
+        .output_tokens(count("gen_ai.usage.output_tokens")?);
+    call.usd_micros = known
+        .then(|| usd_micros(prices.into_iter().flatten().sum()))
+        .flatten();
+    call.model.clone_from(&model);
     drafts.push(drafting.llm_call("usage", Some(drafting.id(PRIMARY)), &call)?);
     Ok(drafts)
 }
@@ -445,13 +436,10 @@ fn tool_call(span: &Span<'_>, drafting: Drafting<'_>) -> Result<Vec<Draft>, Reje
     });
     let call_id = span.text("gen_ai.tool.call.id");
     let call_id = call_id.unwrap_or_else(|| span.id.clone());
-    let requested = ToolCallRequested {
-        call_id: call_id.clone(),
-        name: name.clone(),
-        arguments: span
-            .any(ARGUMENTS)
-            .map_or_else(|| keep_or_null(None), unquoted),
-    };
+    let mut requested = ToolCallRequested::new(call_id.clone(), name.clone());
+    requested.arguments = span
+        .any(ARGUMENTS)
+        .map_or_else(|| keep_or_null(None), unquoted);
     let begin = Drafting {
         occurred_at_us: span.begin_us,
         ..drafting
@@ -461,18 +449,12 @@ fn tool_call(span: &Span<'_>, drafting: Drafting<'_>) -> Result<Vec<Draft>, Reje
     let result = if span.failed {
         let why = span.why.as_ref();
         let why = why.map(|why| raw(serde_json::Value::from(why.as_str()).to_string()));
-        let failed = ToolCallFailed {
-            call_id,
-            name: Some(name),
-            error: why.transpose()?.unwrap_or_else(|| keep_or_null(answer)),
-        };
+        let mut failed = ToolCallFailed::new(call_id).name(name);
+        failed.error = why.transpose()?.unwrap_or_else(|| keep_or_null(answer));
         drafting.draft("result", cause, &failed)?
     } else {
-        let completed = ToolCallCompleted {
-            call_id,
-            name: Some(name),
-            result: keep_or_null(answer),
-        };
+        let mut completed = ToolCallCompleted::new(call_id).name(name);
+        completed.result = keep_or_null(answer);
         drafting.draft("result", cause, &completed)?
     };
     Ok(vec![call, result])

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read};
 
 use proptest::prelude::*;
-use runstone_codec::event::{Draft, Limits};
+use runstone_codec::event::{Draft, EventLimits};
 use serde_json::Value;
 
 use crate::events::control;
@@ -364,7 +364,7 @@ fn bounds_hold() {
     let items = import_with(Format::ClaudeCode, &lines, Options::new().records(2));
     assert_eq!(rejections(&items), [(3, "import_too_many_records")]);
 
-    let mut limits = Limits::default();
+    let mut limits = EventLimits::default();
     limits.payload_bytes = 400;
     let items = import_with(Format::ClaudeCode, &lines, Options::new().limits(limits));
     assert_eq!(rejections(&items), [(2, "import_event_refused")]);
@@ -606,7 +606,7 @@ pub(super) fn sound(bytes: &[u8], format: Format) {
             Ok(imported) => {
                 assert!(imported.member.is_some() || (1..=last).contains(&imported.line));
                 for mut draft in imported.drafts {
-                    assert_eq!(draft.event.check(&Limits::default()), Ok(()));
+                    assert_eq!(draft.event.check(&EventLimits::default()), Ok(()));
                     assert_eq!(draft.event.stream, imported.stream);
                 }
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use runstone_codec::Uuid;
-use runstone_codec::event::{Draft, Limits};
+use runstone_codec::event::{Draft, EventLimits};
 use runstone_import::{Imported, Rejected};
 
 pub(crate) type Item = Result<Imported, Rejected>;
@@ -30,7 +30,7 @@ pub(crate) fn check(items: &[Item], bytes: &[u8]) {
                 for draft in &imported.drafts {
                     assert_eq!(draft.event.stream, imported.stream);
                     let mut event = draft.event.clone();
-                    assert_eq!(event.check(&Limits::default()), Ok(()));
+                    assert_eq!(event.check(&EventLimits::default()), Ok(()));
                     if let Some(before) = by_id.insert(draft.event.event_id.unwrap(), draft) {
                         assert!(same(before, draft), "{before:?}\n{draft:?}");
                     }

@@ -12,9 +12,9 @@ use crate::rows::{AgentRow, OrderRow};
 use crate::seen::is_imported;
 use crate::settings::{InForce, Settings};
 use crate::tasks::Tasks;
-use crate::{upcasters, view};
+use crate::{DecodeRecord as _, view};
 use runstone_codec::{Authority, Control, Draft, NewEvent, Position, TypedEvent as _};
-use runstone_store::{AppendError, Item, Payload, Query, Read, ReadError, Record};
+use runstone_store::{AppendError, Item, Query, Read, ReadError, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -358,10 +358,7 @@ fn looked(name: &str, looked: &Looked) -> Result<(), AgentError> {
 
 fn message(record: &Record) -> Message {
     let class = record.control.get_u64(field::CLASS);
-    let said = match &record.payload {
-        Payload::Open(payload) => upcasters().decode(&record.header, payload).ok(),
-        _ => None,
-    };
+    let said = record.decode().ok();
     Message {
         position: record.position,
         event_id: record.header.event_id,

@@ -12,9 +12,9 @@ use crate::events::{
 };
 use crate::rows::{self, AgentRow};
 use crate::settings::Settings;
-use crate::{upcasters, view};
+use crate::{DecodeRecord as _, view};
 use runstone_codec::{Control, NewEvent, Position, TypedEvent as _};
-use runstone_store::{AppendError, Log, Payload, ReadError};
+use runstone_store::{AppendError, Log, ReadError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -389,20 +389,15 @@ impl Agents {
     /// [`AgentError::Read`] if the log cannot be read.
     pub fn description(&self, agent: &Agent) -> Result<Description, AgentError> {
         let record = self.log.record(agent.registered)?;
-        let Payload::Open(payload) = &record.payload else {
-            return Ok(Description::default());
-        };
         if record.header.event_type == AgentHelperSpawned::TYPE {
-            let said = upcasters().decode::<AgentHelperSpawned>(&record.header, payload);
-            let said = said.unwrap_or_default();
+            let said = record.decode::<AgentHelperSpawned>().unwrap_or_default();
             return Ok(Description {
                 role: said.role,
                 labels: Vec::new(),
                 spawned_for: said.spawned_for,
             });
         }
-        let said = upcasters().decode::<AgentRegistered>(&record.header, payload);
-        let said = said.unwrap_or_default();
+        let said = record.decode::<AgentRegistered>().unwrap_or_default();
         Ok(Description {
             role: said.role,
             labels: said.labels,

@@ -5,9 +5,9 @@ use super::{Approval, ApprovalError, ApprovalState, Approvals};
 use crate::effects::{Claim, EffectId};
 use crate::events::{ApprovalDecided, ApprovalRequested};
 use crate::rows::ApprovalRow;
-use crate::{upcasters, view};
-use runstone_codec::{Position, TypedEvent as _, Uuid};
-use runstone_store::{Payload, ReadError};
+use crate::{DecodeRecord as _, view};
+use runstone_codec::{Position, Uuid};
+use runstone_store::ReadError;
 
 /// Which requests are meant: those for which everything that is set holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -149,11 +149,7 @@ impl Approvals {
     /// [`ReadError`] if the log cannot be read.
     pub fn said(&self, approval: &Approval) -> Result<Asked, ReadError> {
         let record = self.log.record(approval.position)?;
-        let Payload::Open(payload) = &record.payload else {
-            return Ok(Asked::Erased);
-        };
-        let said = upcasters().decode(&record.header, payload);
-        Ok(said.map_or(Asked::Erased, Asked::Said))
+        Ok(record.decode().map_or(Asked::Erased, Asked::Said))
     }
 
     /// What people decided; `None` as long as they did not.
@@ -166,13 +162,9 @@ impl Approvals {
             return Ok(None);
         };
         let record = self.log.record(decided)?;
-        let comment = match &record.payload {
-            Payload::Open(payload) if record.header.event_type == ApprovalDecided::TYPE => {
-                let said = upcasters().decode::<ApprovalDecided>(&record.header, payload);
-                said.ok().and_then(|said| said.comment)
-            }
-            _ => None,
-        };
+        // One that expired was decided by an event of another type.
+        let said = record.decode::<ApprovalDecided>();
+        let comment = said.ok().and_then(|said| said.comment);
         Ok(Some(Verdict {
             approved: approval.state == ApprovalState::Approved,
             decided_by: approval.decided_by.clone(),

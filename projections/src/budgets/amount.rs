@@ -143,10 +143,10 @@ impl TryFrom<BTreeMap<String, u64>> for BudgetLimits {
         let mut limits = Self::new();
         for (name, max) in map {
             let (window, code) = match name.split_once('.') {
-                Some((window, code)) => (Window::from_word(window), code),
-                None => (Some(Window::All), name.as_str()),
+                Some((window, code)) => (window.parse(), code),
+                None => (Ok(Window::All), name.as_str()),
             };
-            let window = window.ok_or_else(|| BudgetError::Dimension {
+            let window = window.map_err(|_| BudgetError::Dimension {
                 why: "a window is day, week, month or all".into(),
             })?;
             limits = limits.within(window, Dimension::from_code(code)?, max);

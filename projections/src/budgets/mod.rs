@@ -60,6 +60,7 @@ pub(crate) use list::{all_lapsed, is_within};
 pub use open::{Open, Opened};
 pub use owner::{Budget, Exceeded, MAX_NESTING, MAX_OWNER_LEN, Owner, OwnerId};
 
+use crate::DecodeRecord as _;
 use crate::asks::{
     ChargeBudget, OpenBudget, ReleaseBudget, ReserveBudget, SettleBudget, SpendBudget, SweepBudgets,
 };
@@ -67,10 +68,9 @@ use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::BudgetOpened;
 use crate::lease::{Hold, LENGTHS, MAX_HOLDER_LEN};
 use crate::settings::{InForce, Settings};
-use crate::upcasters;
 use decide::{Books, End, Ended, Ending, How, Took, Use};
 use runstone_codec::{Position, TypedEvent};
-use runstone_store::{AppendError, DecideContext, Decision, Log, Payload};
+use runstone_store::{AppendError, DecideContext, Decision, Log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -744,10 +744,7 @@ pub(crate) fn name_of(log: &Log, id: &OwnerId) -> Result<Option<String>, BudgetE
         return Ok(None);
     };
     let record = log.record(Position::new(row.opened))?;
-    let Payload::Open(payload) = &record.payload else {
-        return Ok(None);
-    };
-    let opened = upcasters().decode::<BudgetOpened>(&record.header, payload);
+    let opened = record.decode::<BudgetOpened>();
     Ok(opened.ok().map(|opened| opened.owner))
 }
 

@@ -50,6 +50,7 @@ pub use key::{KeySource, MAX_KEY_LEN};
 pub use list::{EffectFilter, list};
 pub use past::of_stream;
 
+use crate::DecodeRecord as _;
 use crate::approvals::{ApprovalError, Approvals, Blocked, NotApproved};
 use crate::asks::{ChangeEffect, ClaimEffect};
 use crate::budgets::decide::{End, Ending, How, Use, too_many_counters};
@@ -64,13 +65,12 @@ use crate::lease::Moment;
 use crate::rows::EffectRow;
 use crate::runs;
 use crate::settings::{InForce, Settings};
-use crate::upcasters;
 use claim::Spender;
 use decide::{Act, Done, Spending, Terms, Verdict, Why};
 use inherit::Inherited;
 use key::Key;
 use runstone_codec::{Draft, Keyed, NewEvent, Position};
-use runstone_store::{AppendError, DecideContext, Log, Payload};
+use runstone_store::{AppendError, ContentError, DecideContext, Log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -562,26 +562,20 @@ impl Effects {
     pub fn outcome(&self, effect: Effect) -> Result<Outcome, EffectError> {
         let position = effect.outcome.ok_or(EffectError::NotFound)?;
         let record = self.log.record(position)?;
-        let unreadable = |why: String| EffectError::Result { position, why };
-        let payload = match &record.payload {
-            Payload::Open(payload) => payload,
-            Payload::Erased => return Err(EffectError::ResultErased { position }),
-            Payload::Withheld => {
-                return Err(unreadable(
-                    "it is withheld from this copy of the log".to_owned(),
-                ));
-            }
-            other => return Err(unreadable(format!("{other:?}"))),
-        };
-        let upcasters = upcasters();
         let (result, rejected) = if record.header.event_type == "effect.reconciled" {
-            let found = upcasters.decode::<EffectReconciled>(&record.header, payload);
+            let found = record.decode::<EffectReconciled>();
             found.map(|found| (found.result, None))
         } else {
-            let done = upcasters.decode::<EffectCompleted>(&record.header, payload);
+            let done = record.decode::<EffectCompleted>();
             done.map(|done| (done.result, done.rejected))
         }
-        .map_err(|error| unreadable(error.to_string()))?;
+        .map_err(|error| match error {
+            ContentError::Erased => EffectError::ResultErased { position },
+            error => EffectError::Result {
+                position,
+                why: error.to_string(),
+            },
+        })?;
         Ok(Outcome {
             effect,
             position,

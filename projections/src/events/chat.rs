@@ -11,10 +11,7 @@ use super::part::{self, Part};
 /// A turn of a transcript, said by whoever `role` names. It is a record of what was said, never
 /// an order or a message to deliver.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "written out by whoever records a turn"
-)]
+#[non_exhaustive]
 pub struct ChatMessage {
     /// `system`, `user`, `assistant`, `tool`, or what the recording says.
     pub role: String,
@@ -27,6 +24,52 @@ pub struct ChatMessage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Value>")]
     pub original: Option<Box<RawValue>>,
+}
+
+impl ChatMessage {
+    /// A turn of this role, with nothing said yet.
+    ///
+    /// ```
+    /// use runstone_projections::events::{ChatMessage, Part};
+    ///
+    /// let said = ChatMessage::new("user")
+    ///     .text("what is this?")
+    ///     .part(Part::uri("https://example.com/lamp.png"));
+    /// assert_eq!(said.content.len(), 2);
+    /// ```
+    pub fn new(role: impl Into<String>) -> Self {
+        Self {
+            role: role.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Says this text besides.
+    #[must_use]
+    pub fn text(self, text: impl Into<String>) -> Self {
+        self.part(Part::Text { text: text.into() })
+    }
+
+    /// Says this part besides.
+    #[must_use]
+    pub fn part(mut self, part: Part) -> Self {
+        self.content.push(part);
+        self
+    }
+
+    /// Says these parts besides.
+    #[must_use]
+    pub fn parts(mut self, parts: impl IntoIterator<Item = Part>) -> Self {
+        self.content.extend(parts);
+        self
+    }
+
+    /// The record that it was imported from, kept byte for byte.
+    #[must_use]
+    pub fn original(mut self, record: Box<RawValue>) -> Self {
+        self.original = Some(record);
+        self
+    }
 }
 
 impl TypedEvent for ChatMessage {

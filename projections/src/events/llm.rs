@@ -9,10 +9,7 @@ use super::control;
 /// A model answered. A call may be reported several times, as streaming does: the last report
 /// counts, once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "written out by whoever records a call"
-)]
+#[non_exhaustive]
 pub struct LlmCallCompleted {
     /// Id of the call, unique within its stream.
     pub call_id: String,
@@ -35,6 +32,56 @@ pub struct LlmCallCompleted {
 }
 
 impl LlmCallCompleted {
+    /// The report of a call, by its id; nothing was used yet.
+    pub fn new(call_id: impl Into<String>) -> Self {
+        Self {
+            call_id: call_id.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Which model answered.
+    #[must_use]
+    pub fn model(mut self, model: impl Into<String>) -> Self {
+        self.model = Some(model.into());
+        self
+    }
+
+    /// Tokens read, those of the cache apart.
+    #[must_use]
+    pub fn input_tokens(mut self, input_tokens: u64) -> Self {
+        self.input_tokens = input_tokens;
+        self
+    }
+
+    /// Tokens written.
+    #[must_use]
+    pub fn output_tokens(mut self, output_tokens: u64) -> Self {
+        self.output_tokens = output_tokens;
+        self
+    }
+
+    /// Tokens read from the cache.
+    #[must_use]
+    pub fn cache_read_tokens(mut self, cache_read_tokens: u64) -> Self {
+        self.cache_read_tokens = cache_read_tokens;
+        self
+    }
+
+    /// Tokens written to the cache.
+    #[must_use]
+    pub fn cache_write_tokens(mut self, cache_write_tokens: u64) -> Self {
+        self.cache_write_tokens = cache_write_tokens;
+        self
+    }
+
+    /// Price in millionths of a dollar.
+    #[must_use]
+    pub fn usd_micros(mut self, usd_micros: u64) -> Self {
+        self.usd_micros = Some(usd_micros);
+        self
+    }
+
     /// The control of this event: its amounts. The digest of the call's id is the log's to make:
     /// see [`keyed`](Self::keyed).
     pub fn control(&self) -> Control {

@@ -69,7 +69,7 @@ pub use tray::{TrayClosed, TrayDeadLettered, TrayOpened};
 pub use verdict::VerdictGiven;
 pub use words::{
     AgentKind, AgentState, ApprovalState, Class, Executed, Kind, LoopType, MessageClass,
-    RetireReason, State, TaskState, Window,
+    ParseWordError, RetireReason, State, TaskState, Window,
 };
 
 use define::event;

@@ -119,7 +119,7 @@ pub fn upcasters() -> Upcasters {
 mod tests {
     use super::*;
     use runstone_codec::namespace::is_owned;
-    use runstone_codec::{EventError, Limits, NewEvent, Schema};
+    use runstone_codec::{EventError, EventLimits, NewEvent, Schema};
     use serde_json::value::RawValue;
     use serde_json::{Value, json};
     use std::collections::{BTreeMap, BTreeSet};
@@ -435,7 +435,7 @@ mod tests {
     #[test]
     fn schemas_name_the_members_of_the_payload() {
         for (known, mut event) in schemas().into_iter().zip(samples()) {
-            event.check(&Limits::default()).unwrap();
+            event.check(&EventLimits::default()).unwrap();
             assert_eq!(
                 (known.name, known.version),
                 (&*event.event_type, event.schema_version)

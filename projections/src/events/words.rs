@@ -1,6 +1,30 @@
 //! The words of the ledger, and their numbers in control.
 
 use std::fmt;
+use std::str::FromStr;
+
+/// Text is none of the words of a type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ParseWordError {
+    /// The words that there are.
+    pub known: &'static [&'static str],
+}
+
+impl ParseWordError {
+    /// Stable name of the error.
+    pub const fn code(&self) -> &'static str {
+        "bad_word"
+    }
+}
+
+impl fmt::Display for ParseWordError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "it is one of {}", self.known.join(", "))
+    }
+}
+
+impl std::error::Error for ParseWordError {}
 
 /// Defines an enum of words whose numbers are in control.
 macro_rules! words {
@@ -19,11 +43,6 @@ macro_rules! words {
                 match self { $(Self::$variant => $word,)* }
             }
 
-            /// The one that a word names.
-            pub fn from_word(word: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.as_str() == word)
-            }
-
             /// The number in control.
             pub fn number(self) -> u64 {
                 match self { $(Self::$variant => $number,)* }
@@ -32,6 +51,17 @@ macro_rules! words {
             /// The one that a number in control is.
             pub fn from_number(number: u64) -> Option<Self> {
                 Self::ALL.iter().copied().find(|one| one.number() == number)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = ParseWordError;
+
+            /// The one that a word names.
+            fn from_str(word: &str) -> Result<Self, ParseWordError> {
+                let known = &[$($word),*];
+                let named = Self::ALL.iter().copied().find(|one| one.as_str() == word);
+                named.ok_or(ParseWordError { known })
             }
         }
 
@@ -50,8 +80,8 @@ macro_rules! words {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let word = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-                Self::from_word(&word)
-                    .ok_or_else(|| serde::de::Error::unknown_variant(&word, &[$($word),*]))
+                word.parse()
+                    .map_err(|error: ParseWordError| serde::de::Error::unknown_variant(&word, error.known))
             }
         }
 
@@ -252,3 +282,20 @@ words!(
         Month = 3 "month",
     }
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_read_as_it_is_written_and_nothing_else_is() {
+        for state in TaskState::ALL.iter().copied() {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        for bad in ["", "Done", "done ", "7"] {
+            let error = bad.parse::<Window>().unwrap_err();
+            assert_eq!(error.to_string(), "it is one of all, day, week, month");
+            assert!(bad.parse::<TaskState>().is_err(), "{bad}");
+        }
+    }
+}

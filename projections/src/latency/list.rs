@@ -4,9 +4,9 @@ use super::Timed;
 use super::fold::{FOLD, GROUP_ROW};
 use crate::events::{RunStarted, StepStarted};
 use crate::rows::{self, LatencyRow};
-use crate::{upcasters, view};
+use crate::{DecodeRecord as _, view};
 use runstone_codec::Position;
-use runstone_store::{Log, Payload, ReadError};
+use runstone_store::{Log, ReadError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -128,15 +128,11 @@ fn group_of(log: &Log, timed: Timed, key: &[u8], row: &LatencyRow) -> Result<Gro
 
 fn name_at(log: &Log, timed: Timed, position: u64) -> Result<Option<String>, ReadError> {
     let record = log.record(Position::new(position))?;
-    let Payload::Open(payload) = &record.payload else {
-        return Ok(None);
-    };
-    let (upcasters, header) = (upcasters(), &record.header);
     Ok(if timed == Timed::Agent {
-        let started = upcasters.decode::<RunStarted>(header, payload).ok();
+        let started = record.decode::<RunStarted>().ok();
         started.map(|started| started.name)
     } else {
-        let started = upcasters.decode::<StepStarted>(header, payload).ok();
+        let started = record.decode::<StepStarted>().ok();
         started.map(|started| started.node)
     })
 }

@@ -3,14 +3,14 @@
 //! It is read from the log by its index, newest first, as far back as is asked for; nothing of it
 //! is kept in rows. Names and reasons are content: where they were erased, there are none.
 
+use crate::DecodeRecord as _;
 use crate::events::control::{self, effect as field};
 use crate::events::{
     EffectClaimed, EffectRefused, RunForked, RunPaused, RunRolledBack, StepBlocked,
 };
 use crate::seen::is_imported;
-use crate::upcasters;
 use runstone_codec::{Authority, Position, TypedEvent};
-use runstone_store::{Item, Log, Payload, Query, Read, ReadError, Record};
+use runstone_store::{Item, Log, Query, Read, ReadError, Record};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -301,25 +301,24 @@ fn name_of(
 }
 
 fn blocked(record: &Record) -> (Option<String>, Option<String>) {
-    let blocked = content::<StepBlocked>(record);
+    let blocked = record.decode::<StepBlocked>();
     blocked.map_or((None, None), |blocked| {
         (Some(blocked.node), Some(blocked.by))
     })
 }
 
 fn paused_at(record: &Record) -> Option<String> {
-    content::<RunPaused>(record).and_then(|paused| paused.node)
+    record
+        .decode::<RunPaused>()
+        .ok()
+        .and_then(|paused| paused.node)
 }
 
 fn refused(record: &Record) -> Option<String> {
-    content::<EffectRefused>(record).map(|refused| refused.name)
-}
-
-fn content<T: TypedEvent>(record: &Record) -> Option<T> {
-    let Payload::Open(payload) = &record.payload else {
-        return None;
-    };
-    upcasters().decode::<T>(&record.header, payload).ok()
+    record
+        .decode::<EffectRefused>()
+        .ok()
+        .map(|refused| refused.name)
 }
 
 fn at_us(record: &Record) -> u64 {

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use runstone_codec::{Position, TypedEvent as _, namespace};
-use runstone_store::{FoldRow, Log, Payload, ReadError};
+use runstone_store::{FoldRow, Log, ReadError};
 
 use super::fold::{FOLD, children_key, stream_key};
 use super::summary::{RunStatus, RunSummary, Totals};
+use crate::DecodeRecord as _;
 use crate::events::{RunForked, RunStarted};
 use crate::lease::Moment;
 use crate::rows::{self, RunRow};
-use crate::upcasters;
 use crate::view;
 
 /// Rows fetched at once.
@@ -279,14 +279,11 @@ pub fn name(log: &Log, run: &RunSummary) -> Result<Option<String>, ReadError> {
 /// The name that the beginning of a run gives it.
 pub(super) fn name_at(log: &Log, position: Position) -> Result<Option<String>, ReadError> {
     let record = log.record(position)?;
-    let Payload::Open(payload) = &record.payload else {
-        return Ok(None);
-    };
     if record.header.event_type == RunForked::TYPE {
-        let forked = upcasters().decode::<RunForked>(&record.header, payload);
+        let forked = record.decode::<RunForked>();
         return Ok(forked.ok().and_then(|forked| forked.name));
     }
-    let started = upcasters().decode::<RunStarted>(&record.header, payload);
+    let started = record.decode::<RunStarted>();
     Ok(started.ok().map(|started| started.name))
 }
 

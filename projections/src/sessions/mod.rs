@@ -33,11 +33,11 @@ pub use document::{Document, SessionError};
 pub(crate) use snapshot::drafted;
 pub use snapshot::{SNAPSHOT_BYTES, SNAPSHOT_CHANGES, Since, snapshot, snapshot_blocking};
 
+use crate::DecodeRecord as _;
 use crate::events::{SessionAppended, SessionPatched, StepCompleted, control};
 use crate::runs::Told;
-use crate::upcasters;
 use runstone_codec::{Position, TypedEvent};
-use runstone_store::{Item, Log, Payload, ReadError, Record};
+use runstone_store::{Item, Log, ReadError, Record};
 use serde_json::Value;
 
 /// The document of a run at a point, and what of it could not be read.
@@ -185,21 +185,17 @@ enum Change {
 }
 
 fn change_of(record: &Record) -> Option<Change> {
-    let Payload::Open(payload) = &record.payload else {
-        return None;
-    };
     if record.header.event_type == SessionPatched::TYPE {
-        let patched = upcasters().decode::<SessionPatched>(&record.header, payload);
+        let patched = record.decode::<SessionPatched>();
         Some(Change::Patched(patched.ok()?.patch))
     } else if record.header.event_type == StepCompleted::TYPE {
-        let completed = upcasters().decode::<StepCompleted>(&record.header, payload);
+        let completed = record.decode::<StepCompleted>();
         let structured = completed.ok()?.output?.structured?;
         Some(Change::Patched(
             serde_json::from_str(structured.get()).ok()?,
         ))
     } else {
-        let appended = upcasters().decode::<SessionAppended>(&record.header, payload);
-        let appended = appended.ok()?;
+        let appended = record.decode::<SessionAppended>().ok()?;
         Some(Change::Appended(appended.path, appended.items))
     }
 }

@@ -6,13 +6,13 @@
 //! [`SNAPSHOT_CHANGES`] changes.
 
 use super::{Document, Session, state};
+use crate::DecodeRecord as _;
 use crate::command::{Waiting, at_once};
 use crate::events::{SessionSnapshotted, control};
 use crate::runs::{self, RunError, RunHeld, Told};
 use crate::seen::is_imported;
-use crate::upcasters;
 use runstone_codec::{Draft, NewEvent, Position, TypedEvent};
-use runstone_store::{Item, Log, Payload, ReadError, Record};
+use runstone_store::{Item, Log, ReadError, Record};
 
 /// Bytes of changes below which there is no snapshot.
 pub const SNAPSHOT_BYTES: u64 = 1 << 20;
@@ -107,12 +107,9 @@ pub(super) fn newest(log: &Log, told: &Told) -> Result<Option<Session>, ReadErro
 }
 
 fn session_of(record: &Record) -> Option<Session> {
-    let Payload::Open(payload) = &record.payload else {
-        return None;
-    };
-    let taken = upcasters().decode::<SessionSnapshotted>(&record.header, payload);
+    let taken = record.decode::<SessionSnapshotted>();
     let mut since = Since::new();
-    since.taken(payload.len() as u64);
+    since.taken(record.payload.bytes()?.len() as u64);
     let number = |field| record.control.get_u64(field);
     let last = number(control::SNAPSHOT_LAST).filter(|last| *last < record.position.get())?;
     Some(Session {

@@ -2,12 +2,12 @@
 
 use super::fold::state_of;
 use super::{TaskError, TaskState, Tasks, machine};
+use crate::DecodeRecord as _;
 use crate::events::control::task as field;
 use crate::events::{TaskCreated, TaskMoved};
 use crate::seen::is_imported;
-use crate::upcasters;
 use runstone_codec::{Authority, Position, TypedEvent as _};
-use runstone_store::{Item, Payload, Query, Read, ReadError, Record, Records};
+use runstone_store::{Item, Query, Read, ReadError, Record, Records};
 
 /// A creation or a move.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +73,8 @@ fn entry(record: &Record) -> Option<HistoryEntry> {
         Some(from) => machine::reason(from, to).unwrap_or_default(),
         None => "Created",
     };
-    let payload = match &record.payload {
-        Payload::Open(payload) if is_move => Some(payload),
-        _ => None,
-    };
-    let moved = payload.and_then(|payload| upcasters().decode::<TaskMoved>(header, payload).ok());
+    // Any other event is of another type.
+    let moved = record.decode::<TaskMoved>().ok();
     let text = |field| control.get_text(field).map(str::to_owned);
     Some(HistoryEntry {
         position: record.position,

@@ -9,13 +9,13 @@ use super::fold::{
 use super::loops::{Judged, Look, Wanted, judge};
 use super::run::bounds;
 use super::{Order, Task, TaskError, TaskId, TaskState, Tasks, field};
+use crate::DecodeRecord as _;
 use crate::events::TaskCreated;
 use crate::lease::Moment;
 use crate::rows::{self, TaskRow};
 use crate::settings::Settings;
-use crate::upcasters;
 use bincode::Decode;
-use runstone_store::{FoldError, Log, Payload, ReadError};
+use runstone_store::{FoldError, Log, ReadError};
 
 /// Rows fetched at once.
 const PAGE: usize = 256;
@@ -154,11 +154,7 @@ impl Tasks {
     /// [`TaskError::Read`] if it cannot be read.
     pub fn content(&self, task: &Task) -> Result<Option<TaskCreated>, TaskError> {
         let record = self.log.record(task.created)?;
-        let Payload::Open(payload) = &record.payload else {
-            return Ok(None);
-        };
-        let said = upcasters().decode::<TaskCreated>(&record.header, payload);
-        Ok(said.ok())
+        Ok(record.decode().ok())
     }
 
     /// Tasks that are meant, of every scope unless names are given, in the order of their creation. It

@@ -53,13 +53,14 @@ pub fn is_terminal(state: TaskState) -> bool {
 ///
 /// Why it is not allowed: the current state is unknown, both are the same, there is no such move.
 pub fn validate(from: &str, to: &str) -> Result<&'static str, String> {
-    let Some(current) = TaskState::from_word(from) else {
+    let Ok(current) = from.parse() else {
         return Err(format!("Unknown current state: {from}"));
     };
     if from == to {
         return Err("Transition to same state is not allowed".to_owned());
     }
-    TaskState::from_word(to)
+    to.parse()
+        .ok()
         .and_then(|target| reason(current, target))
         .ok_or_else(|| format!("No valid transition from {from} to {to}"))
 }

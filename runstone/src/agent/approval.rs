@@ -4,14 +4,12 @@ use super::Runstone;
 use super::block::{block_on, within};
 use super::run::Run;
 use runstone_codec::{Draft, Position, TypedEvent as _};
-use runstone_projections::approvals::{
-    Approval, ApprovalError, ApprovalRequest, ApprovalState, Approvals,
-};
+use runstone_projections::DecodeRecord as _;
+use runstone_projections::approvals::{Approval, ApprovalError, ApprovalRequest, ApprovalState};
 use runstone_projections::effects::Claim;
 use runstone_projections::events::RunPaused;
 use runstone_projections::runs::{RunError, Told};
-use runstone_projections::upcasters;
-use runstone_store::{AppendError, Item, Payload, Query, Read};
+use runstone_store::{AppendError, Item, Query, Read};
 use serde_json::json;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,7 +26,7 @@ pub(super) async fn request(
 ) -> Result<Approval, ApprovalError> {
     let mut request = ApprovalRequest::new(claim, "");
     request.action = None;
-    let asked = Approvals::new(log).request(&ask(request)).await?;
+    let asked = log.approvals().request(&ask(request)).await?;
     tracing::info!(
         call = claim.name(),
         request = asked.position.get(),
@@ -39,7 +37,7 @@ pub(super) async fn request(
 
 /// Waits until a request is decided, or its time is over.
 pub(super) async fn decided(log: &Runstone, request: Position) -> Result<(), ApprovalError> {
-    let approvals = Approvals::new(log);
+    let approvals = log.approvals();
     let approval = approvals.get(request)?;
     let votes = Read::new(Query::tag(approval.effect.tag()))
         .from(Position::new(request.get().saturating_add(1)))
@@ -111,17 +109,14 @@ impl Run {
             return Ok(());
         };
         let record = log.record(newest.position)?;
-        let Payload::Open(payload) = &record.payload else {
-            return Ok(());
-        };
-        let paused = upcasters().decode::<RunPaused>(&record.header, payload);
+        let paused = record.decode::<RunPaused>();
         let Some(id) = paused.ok().and_then(|paused| paused.approval_id) else {
             return Ok(());
         };
         if self.session().document().await?.get("approval_id") == Some(&json!(id)) {
             return Ok(());
         }
-        let approvals = Approvals::new(log);
+        let approvals = log.approvals();
         let approval = id.parse().map(|id| approvals.by_id(id));
         // A request of another log, as in a copy of a run, says nothing here.
         let approval = match approval {

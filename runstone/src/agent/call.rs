@@ -2,11 +2,11 @@
 
 use super::again::{NotAnswered, args_of};
 use super::approval::{self, Ask};
-use super::block::{block_on, within};
+use super::block::block_on;
 use super::branch::{self, InStep};
 use super::guard::{Claiming, Guard};
-use super::handle::Runstone;
 use super::run::{Run, is_doubtful, new_id};
+use super::waiting::{self, Wait};
 use runstone_codec::{EntropyError, Position};
 use runstone_projections::approvals::{ApprovalError, ApprovalRequest, NotApproved};
 use runstone_projections::budgets::{Amounts, Owner};
@@ -15,15 +15,14 @@ use runstone_projections::effects::{
 };
 use runstone_projections::events::ErrorSaid;
 use runstone_replay::again::{Answer, Called, Turn};
-use runstone_store::{AppendError, ErrorKind, Query, Read};
+use runstone_store::ErrorKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, ready};
 use std::pin::Pin;
-use std::time::Duration;
-use tokio_stream::StreamExt as _;
+use std::time::{Duration, Instant};
 
 /// Why a call gives no result.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +34,14 @@ pub enum CallError<E: Debug + Display> {
     /// It was not called.
     #[error(transparent)]
     Effect(#[from] EffectError),
+    /// It was not called: what it was to wait for did not happen in time.
+    #[error("`{name}` waited as long as it was to, and is not called: {source}")]
+    TimedOut {
+        /// What is not called.
+        name: String,
+        /// What still stands in its way: a call in flight, or people who have not decided.
+        source: Box<EffectError>,
+    },
     /// It was called, and its result is stored, but is not of the type that is asked for.
     #[error("the stored result at position {position} is not what is asked for: {why}")]
     Replay {
@@ -86,6 +93,7 @@ impl<E: Debug + Display> CallError<E> {
         match self {
             Self::Tool(_) => "tool_failed",
             Self::Effect(error) => error.code(),
+            Self::TimedOut { .. } => "wait_timed_out",
             Self::Replay { .. } => "result_of_other_type",
             Self::Unrecorded { .. } => "outcome_unrecorded",
             Self::Result { .. } => "result_rejected",
@@ -104,6 +112,7 @@ impl<E: Debug + Display> CallError<E> {
             Self::Approval(error) => error.kind(),
             Self::Again(error) => error.kind(),
             Self::Replay { .. } => ErrorKind::Usage,
+            Self::TimedOut { source, .. } => source.kind(),
             Self::Unrecorded { source, .. } => source.kind(),
             Self::Entropy(_) => ErrorKind::Storage,
         }
@@ -120,7 +129,7 @@ impl<E: Debug + Display> CallError<E> {
             | Self::Again(_) => false,
             Self::Effect(error) => error.is_retryable(),
             Self::Approval(error) => error.is_retryable(),
-            Self::Reconcile { .. } => true,
+            Self::TimedOut { .. } | Self::Reconcile { .. } => true,
             Self::Entropy(error) => error.is_retryable(),
         }
     }
@@ -139,7 +148,7 @@ pub struct EffectCall {
     claim: Claim,
     /// Why the key or the arguments cannot be taken: told when it is called.
     refused: Option<EffectError>,
-    wait: bool,
+    wait: Wait,
     reconciler: Option<Reconciler>,
     check: Option<Check>,
     cost: Option<Cost>,
@@ -166,7 +175,7 @@ impl EffectCall {
             run: run.clone(),
             claim,
             refused: None,
-            wait: false,
+            wait: Wait::No,
             reconciler: None,
             check: None,
             cost: None,
@@ -272,9 +281,20 @@ impl EffectCall {
         self.with(|claim| claim.fresh(Fresh::For(micros)))
     }
 
-    /// Waits for a call in flight, and takes its result. Else that is an error at once.
-    pub fn wait(mut self) -> Self {
-        self.wait = true;
+    /// Waits for a call in flight, and takes its result; and for people who were asked. Else that is
+    /// an error at once.
+    pub fn wait(self) -> Self {
+        self.waits(Wait::Ever)
+    }
+
+    /// [`wait`](Self::wait), but no longer than this in all. When the time is over it is not called:
+    /// [`CallError::TimedOut`] says what was waited for.
+    pub fn wait_at_most(self, time: Duration) -> Self {
+        self.waits(Wait::AtMost(time))
+    }
+
+    pub(super) fn waits(mut self, wait: Wait) -> Self {
+        self.wait = wait;
         self
     }
 
@@ -439,6 +459,23 @@ impl EffectCall {
         block_on(self.call(|| ready(call())))
     }
 
+    /// [`call_classified`](Self::call_classified) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_classified_blocking<T, E>(
+        self,
+        call: impl FnOnce() -> Result<T, E>,
+        executed: impl FnOnce(&E) -> Option<Executed>,
+    ) -> Result<T, CallError<E>>
+    where
+        T: Serialize + DeserializeOwned,
+        E: Debug + Display,
+    {
+        block_on(self.call_classified(|| ready(call()), executed))
+    }
+
     /// It is made in the step in which its caller is. If that runs again: what it is told by.
     fn placed(&mut self, step: Option<&InStep>) -> Result<Option<Called>, EffectError> {
         if let Some(step) = step {
@@ -468,55 +505,83 @@ impl EffectCall {
         if let Some(error) = self.refused.take() {
             return Err(error.into());
         }
-        let mut ask = self.ask.take();
+        let deadline = self.wait.deadline();
         loop {
-            let error = match Self::claim_once(self.run.clone(), self.claim.clone()).await? {
+            match Self::claim_once(self.run.clone(), self.claim.clone()).await? {
                 Ok(begun) => return Ok(begun),
-                Err(error) => error,
-            };
-            let name = self.claim.name().to_owned();
-            match (error, self.reconciler.take()) {
-                (EffectError::InFlight(effect), reconciler) if self.wait => {
-                    self.reconciler = reconciler;
-                    let runstone = self.run.inner.runstone.clone();
-                    Self::wait_for(runstone, effect).await?;
-                }
-                (EffectError::NotApproved { why, request, .. }, reconciler)
-                    if ask.is_some() && why == NotApproved::NotAsked
-                        || self.wait && request.is_some() && why == NotApproved::Pending =>
-                {
-                    self.reconciler = reconciler;
-                    let runstone = self.run.inner.runstone.clone();
-                    match (ask.take(), request) {
-                        (_, Some(request)) => approval::decided(&runstone, request).await?,
-                        (Some(ask), None) => {
-                            let claim = self.claim.clone();
-                            approval::request(&runstone, &claim, ask).await?;
-                        }
-                        (None, None) => {}
-                    }
-                }
-                (EffectError::Unknown(effect), Some(ask)) => {
-                    let target = effect.target().fence(effect.fence);
-                    let target = target.of_run(self.run.inner.held.clone());
-                    let found = ask(*effect).await;
-                    let found = found.map_err(|why| CallError::Reconcile { name, why })?;
-                    let change = Change::Reconcile {
-                        found,
-                        evidence: None,
-                        by_program: true,
-                    };
-                    let effects = self.run.inner.runstone.effects();
-                    match effects.change(&target, &change).await {
-                        // Somebody else settled it meanwhile: look again.
-                        Ok(_)
-                        | Err(EffectError::NothingToSettle(_) | EffectError::StaleClaim { .. }) => {
-                        }
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                (error, _) => return Err(error.into()),
+                Err(error) => self.get_past(error, deadline).await?,
             }
+        }
+    }
+
+    /// Waits for what stands in the way of a claim, or does something about it; else that is an error.
+    async fn get_past<E: Debug + Display>(
+        &mut self,
+        error: EffectError,
+        deadline: Option<Instant>,
+    ) -> Result<(), CallError<E>> {
+        let runstone = self.run.inner.runstone.clone();
+        let is_past = match &error {
+            EffectError::InFlight(effect) if self.wait.is_any() => {
+                let ended = Box::pin(waiting::ended(&runstone, effect));
+                waiting::until(deadline, ended).await.transpose()?
+            }
+            EffectError::NotApproved {
+                why: NotApproved::Pending,
+                request: Some(request),
+                ..
+            } if self.wait.is_any() => {
+                let decided = Box::pin(approval::decided(&runstone, *request));
+                waiting::until(deadline, decided).await.transpose()?
+            }
+            EffectError::NotApproved {
+                why: NotApproved::NotAsked,
+                ..
+            } => match self.ask.take() {
+                Some(ask) => {
+                    approval::request(&runstone, &self.claim, ask).await?;
+                    Some(())
+                }
+                None => return Err(error.into()),
+            },
+            EffectError::Unknown(effect) => match self.reconciler.take() {
+                Some(ask) => {
+                    self.reconcile_unknown(effect, ask).await?;
+                    Some(())
+                }
+                None => return Err(error.into()),
+            },
+            _ => return Err(error.into()),
+        };
+        is_past.ok_or_else(|| CallError::TimedOut {
+            name: self.claim.name().to_owned(),
+            source: Box::new(error),
+        })
+    }
+
+    /// Records what the other side says of a call whose outcome is unknown.
+    async fn reconcile_unknown<E: Debug + Display>(
+        &mut self,
+        effect: &Effect,
+        ask: Reconciler,
+    ) -> Result<(), CallError<E>> {
+        let target = effect.target().fence(effect.fence);
+        let target = target.of_run(self.run.inner.held.clone());
+        let found = ask(effect.clone()).await;
+        let found = found.map_err(|why| CallError::Reconcile {
+            name: self.claim.name().to_owned(),
+            why,
+        })?;
+        let change = Change::Reconcile {
+            found,
+            evidence: None,
+            by_program: true,
+        };
+        let effects = self.run.inner.runstone.effects();
+        match effects.change(&target, &change).await {
+            // Somebody else settled it meanwhile: look again.
+            Ok(_) | Err(EffectError::NothingToSettle(_) | EffectError::StaleClaim { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -546,35 +611,6 @@ impl EffectCall {
                 Begun::Done(Box::new(outcome))
             }
         }))
-    }
-
-    /// Waits until something happens to a call in flight, or its lease ends.
-    async fn wait_for(runstone: Runstone, effect: Box<Effect>) -> Result<(), EffectError> {
-        let log = runstone.log();
-        let after = Read::new(Query::tag(effect.id.tag()))
-            .from(effect.fence.get() + 1)
-            .without_payloads();
-        let mut events = log.subscribe(after)?;
-        let ended = Box::pin(async {
-            while let Some(event) = events.next().await {
-                let is_end = !matches!(
-                    event?.header.event_type.as_str(),
-                    "effect.refused" | "effect.lease_renewed"
-                );
-                if is_end {
-                    return Ok(());
-                }
-            }
-            // The log is closed.
-            Err(EffectError::Append(AppendError::Closed))
-        });
-        match effect.lease_expires_at_us {
-            None => ended.await,
-            Some(at_us) => {
-                let left = Duration::from_micros(at_us.saturating_sub(log.steady_us()).max(1000));
-                within(ended, left).await.unwrap_or(Ok(()))
-            }
-        }
     }
 }
 

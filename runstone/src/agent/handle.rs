@@ -7,8 +7,12 @@ use super::run::RunBuilder;
 use crate::Options;
 use runstone_attach::{AttachError, Limits, Server, socket_of};
 use runstone_projections::Hold;
+use runstone_projections::agents::{Agents, Messages};
+use runstone_projections::approvals::Approvals;
 use runstone_projections::budgets::Budgets;
 use runstone_projections::effects::Effects;
+use runstone_projections::tasks::Tasks;
+use runstone_projections::trays::Trays;
 use runstone_sinks::{RunOptions, Runner, SinkError, Sinks, sinks_folder};
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, Log, OpenError};
@@ -19,6 +23,7 @@ use std::sync::Arc;
 /// A log with the [standard folds](crate::standard_folds) attached, and what an agent does with it.
 /// Clones share it. Everything of [`Log`] is there too.
 #[derive(Debug, Clone)]
+#[must_use = "it is another handle, and what it was made for ends with its last clone"]
 pub struct Runstone {
     inner: Arc<Inner>,
 }
@@ -91,6 +96,31 @@ impl Runstone {
         &self.inner.budgets
     }
 
+    /// The tasks of the log; see [`Tasks::stream`] for those of another stream.
+    pub fn tasks(&self) -> Tasks {
+        Tasks::new(&self.inner.log)
+    }
+
+    /// The trays of the log: queues of tasks that workers drain.
+    pub fn trays(&self) -> Trays {
+        Trays::new(&self.inner.log)
+    }
+
+    /// The requests for approval of the log, and votes on them.
+    pub fn approvals(&self) -> Approvals {
+        Approvals::new(&self.inner.log)
+    }
+
+    /// The agents of the log.
+    pub fn agents(&self) -> Agents {
+        Agents::new(&self.inner.log)
+    }
+
+    /// The messages of the log; [`inbox`](Self::inbox) waits for those to one agent.
+    pub fn messages(&self) -> Messages {
+        Messages::new(&self.inner.log)
+    }
+
     /// What serves the log to other processes; `None`: nobody, or another process holds it.
     pub fn server(&self) -> Option<&Server> {
         self.inner.server.as_deref()
@@ -123,13 +153,14 @@ impl Runstone {
         self.inner.runner.as_deref()
     }
 
-    /// The same handle, which runs the sinks of the log as long as somebody has it. If this one runs
-    /// them already, it stops.
+    /// This handle, which from now on runs the sinks of the log as long as somebody has it. If it
+    /// runs them already, that stops.
     ///
     /// # Errors
     ///
-    /// [`SinkError`] if the log has no file in this process, or cannot be read.
-    pub fn run_sinks(&self, options: RunOptions) -> Result<Self, SinkError> {
+    /// [`SinkError`] if the log has no file in this process, or cannot be read. The handle is gone
+    /// then; its clones are not.
+    pub fn run_sinks(self, options: RunOptions) -> Result<Self, SinkError> {
         let log = self.inner.log.clone();
         let folder = sinks_folder(log.path().ok_or(SinkError::NoFolder)?);
         if let Some(runner) = &self.inner.runner {

@@ -7,6 +7,7 @@ use runstone_projections::Hold;
 use runstone_projections::events::TaskCreated;
 use runstone_projections::tasks::{TaskError, TaskId};
 use runstone_projections::trays::{Claim, Claimed, TrayError, Trays};
+use serde::{Deserialize, Serialize};
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -153,7 +154,8 @@ impl HelperOptions {
 }
 
 /// Why a helper retires.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HelperExit {
     /// Every task of the tray has ended.
@@ -184,6 +186,12 @@ impl HelperExit {
             Self::Panicked => "panicked",
             Self::Dropped => "dropped",
         }
+    }
+}
+
+impl Display for HelperExit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
     }
 }
 
@@ -307,7 +315,7 @@ impl<'a, R, F: FnMut(HelperExit) -> R> Helper<'a, R, F> {
     fn new(runstone: &'a Runstone, tray: &'a str, options: &'a HelperOptions, retire: F) -> Self {
         Self {
             runstone,
-            trays: Trays::new(runstone.log()),
+            trays: runstone.trays(),
             tray,
             options,
             retire,
@@ -579,12 +587,11 @@ impl<R, F: FnMut(HelperExit) -> R> Drop for Helper<'_, R, F> {
 /// dropped, too. It should not wait for long.
 ///
 /// ```
-/// use runstone::trays::Trays;
 /// use runstone::tasks::NewTask;
 /// use runstone::{HelperExit, HelperOptions, Runstone, helper_loop_blocking};
 ///
 /// let log = Runstone::memory()?;
-/// let trays = Trays::new(&log);
+/// let trays = log.trays();
 /// trays.open_blocking("invoices")?;
 /// for id in ["a", "b"] {
 ///     trays.add_blocking("invoices", &NewTask::new(id).into())?;

@@ -3,7 +3,7 @@
 use super::Runstone;
 use super::block::{block_on, within};
 use runstone_codec::{Position, TypedEvent as _};
-use runstone_projections::agents::{AgentError, Agents, Heard, Messages};
+use runstone_projections::agents::{AgentError, Heard, Messages};
 use runstone_projections::events::MessageSent;
 use runstone_store::{AppendError, Item, Query, Read};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use tokio_stream::StreamExt as _;
 /// What an agent is told: messages, and orders to stop.
 ///
 /// ```
-/// use runstone::agents::{AgentChange, Agents, Messages, NewMessage};
+/// use runstone::agents::{AgentChange, NewMessage};
 /// use runstone::Runstone;
 /// use std::time::Duration;
 ///
 /// let log = Runstone::memory()?;
-/// Agents::new(&log).change_blocking("scout", &AgentChange::register())?;
-/// Messages::new(&log).send_blocking(&NewMessage::to("scout").text("look at the west gate"))?;
+/// log.agents().change_blocking("scout", &AgentChange::register())?;
+/// log.messages().send_blocking(&NewMessage::to("scout").text("look at the west gate"))?;
 ///
 /// let inbox = log.inbox("scout");
 /// let heard = inbox.wait_blocking(Some(Duration::from_secs(5)))?;
@@ -39,7 +39,7 @@ pub struct Inbox {
 impl Inbox {
     pub(super) fn new(log: &Runstone, agent: String) -> Self {
         Self {
-            messages: Messages::new(log),
+            messages: log.messages(),
             log: log.clone(),
             agent,
         }
@@ -127,7 +127,7 @@ impl Inbox {
 
     /// How long the agent lives, if it is a helper.
     fn left(&self) -> Result<Option<Duration>, AgentError> {
-        let agent = Agents::new(&self.log).find(&self.agent)?;
+        let agent = self.log.agents().find(&self.agent)?;
         let helper = agent.and_then(|agent| agent.helper);
         let left = helper.map(|helper| helper.expires_at_us.saturating_sub(self.log.steady_us()));
         Ok(left.map(Duration::from_micros))

@@ -25,8 +25,10 @@ mod renew;
 mod run;
 mod session;
 mod spawn;
+mod status;
 mod step;
 mod tool;
+mod waiting;
 
 pub use again::{NotAnswered, RunAgainError, run_again, run_again_blocking};
 pub use call::{CallError, EffectCall};
@@ -36,8 +38,9 @@ pub use helper::{
     helper_loop_blocking,
 };
 pub use inbox::Inbox;
-pub use run::{LetGo, Run, RunBuilder, Status};
+pub use run::{Run, RunBuilder};
 pub use session::Session;
 pub use spawn::{HelperError, Retired, run_helper, run_helper_blocking};
+pub use status::{LetGo, Status};
 pub use step::{Step, StepError, StepReport};
 pub use tool::Tool;

@@ -177,12 +177,12 @@ impl Renewals {
     clippy::disallowed_methods,
     reason = "when to ask again is this machine's time; the log measures leases by its own"
 )]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
 /// So much later; a time that cannot be told is a day.
-fn later(after: Duration) -> Instant {
+pub(super) fn later(after: Duration) -> Instant {
     let now = now();
     now.checked_add(after).unwrap_or_else(|| now + DAY)
 }

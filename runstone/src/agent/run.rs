@@ -5,6 +5,7 @@ use super::call::EffectCall;
 use super::handle::Runstone;
 use super::renew::{Kept, What, hold_of};
 use super::session::Session;
+use super::status::{LetGo, Status};
 use super::step::Step;
 use super::tool::Tool;
 use runstone_codec::{
@@ -25,76 +26,6 @@ use std::sync::{Arc, Mutex};
 
 /// How often a log that opens again is asked for what was on its way.
 pub(super) const RETRIES: usize = 1000;
-
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Status {
-    /// It did what it was to do.
-    Success,
-    /// It failed.
-    Error,
-    /// Somebody stopped it.
-    Cancelled,
-    /// It stopped at something that it could not get past.
-    Terminal,
-    /// It was handed to somebody else.
-    Escalated,
-}
-
-impl Status {
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Error => "error",
-            Self::Cancelled => "cancelled",
-            Self::Terminal => "terminal",
-            Self::Escalated => "escalated",
-        }
-    }
-
-    /// How the session ends with it: status and reason.
-    fn of_session(self) -> SessionEnded {
-        match self {
-            Self::Success | Self::Terminal | Self::Escalated => {
-                session_ended("completed", "completed")
-            }
-            Self::Cancelled => LetGo::Cancelled.of_session(),
-            Self::Error => LetGo::Failed.of_session(),
-        }
-    }
-}
-
-/// Why a run is let go of before its end. It can be resumed, whichever it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LetGo {
-    /// Somebody stopped it: `aborted/cancel`.
-    Cancelled,
-    /// Whoever it works for is gone: `aborted/disconnect`.
-    Disconnected,
-    /// It failed: `error/error`.
-    Failed,
-}
-
-impl LetGo {
-    /// How the session ends: status and reason.
-    fn of_session(self) -> SessionEnded {
-        match self {
-            Self::Cancelled => session_ended("aborted", "cancel"),
-            Self::Disconnected => session_ended("aborted", "disconnect"),
-            Self::Failed => session_ended("error", "error"),
-        }
-    }
-}
-
-fn session_ended(status: &str, reason: &str) -> SessionEnded {
-    SessionEnded {
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-    }
-}
 
 /// A run, to be started or resumed.
 #[derive(Debug, Clone)]
@@ -206,6 +137,24 @@ impl RunBuilder {
     pub async fn resume(mut self, id: impl Into<String>) -> Result<Run, RunError> {
         self.begin.may_reopen = true;
         self.begin(id.into(), false, true).await
+    }
+
+    /// [`start`](Self::start) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn start_blocking(self, id: impl Into<String>) -> Result<Run, RunError> {
+        block_on(self.start(id))
+    }
+
+    /// [`resume`](Self::resume) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`resume`](Self::resume).
+    pub fn resume_blocking(self, id: impl Into<String>) -> Result<Run, RunError> {
+        block_on(self.resume(id))
     }
 
     /// [`resume_or_start`](Self::resume_or_start) for callers without a runtime.
@@ -508,6 +457,15 @@ impl Run {
         self.record(draft).await
     }
 
+    /// [`llm_call`](Self::llm_call) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`llm_call`](Self::llm_call).
+    pub fn llm_call_blocking(&self, usage: LlmCallCompleted) -> Result<Position, RunError> {
+        block_on(self.llm_call(usage))
+    }
+
     /// Appends an event of a free namespace to the run; its stream is the run's.
     ///
     /// # Errors
@@ -521,6 +479,15 @@ impl Run {
         }
         self.id().clone_into(&mut event.stream);
         self.record(Draft::new(event)).await
+    }
+
+    /// [`append`](Self::append) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`append`](Self::append).
+    pub fn append_blocking(&self, event: NewEvent) -> Result<Position, RunError> {
+        block_on(self.append(event))
     }
 
     /// Takes its session and its steps back to how they stood after a position of the log. What was
@@ -538,6 +505,15 @@ impl Run {
         runs::roll_back(&inner.runstone, &back).await
     }
 
+    /// [`roll_back`](Self::roll_back) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`roll_back`](Self::roll_back).
+    pub fn roll_back_blocking(&self, to: Position) -> Result<Position, RunError> {
+        block_on(self.roll_back(to))
+    }
+
     /// Lets go of it until somebody decides; [`RunBuilder::resume`] goes on.
     ///
     /// # Errors
@@ -551,6 +527,15 @@ impl Run {
         let at = self.record(Draft::new(self.event(&paused)?)).await?;
         self.inner.has_ended.store(true, Ordering::Relaxed);
         Ok(at)
+    }
+
+    /// [`pause`](Self::pause) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause`](Self::pause).
+    pub fn pause_blocking(self, node: Option<String>) -> Result<Position, RunError> {
+        block_on(self.pause(node))
     }
 
     /// Lets go of it before its end, and says why; [`RunBuilder::resume`] goes on. Dropped without a
@@ -606,6 +591,20 @@ impl Run {
     /// As [`finish`](Self::finish).
     pub fn finish_blocking(self, status: Status) -> Result<Position, RunError> {
         block_on(self.finish(status))
+    }
+
+    /// [`finish_with`](Self::finish_with) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish_with`](Self::finish_with).
+    pub fn finish_with_blocking<T: Serialize + ?Sized>(
+        self,
+        status: Status,
+        value: Option<&T>,
+        reason: Option<String>,
+    ) -> Result<Position, RunError> {
+        block_on(self.finish_with(status, value, reason))
     }
 
     async fn end(

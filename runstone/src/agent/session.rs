@@ -98,6 +98,15 @@ impl<'a> Session<'a> {
     pub fn patch_blocking<T: Serialize + ?Sized>(&self, patch: &T) -> Result<Position, RunError> {
         block_on(self.patch(patch))
     }
+
+    /// [`document`](Self::document) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`document`](Self::document).
+    pub fn document_blocking(&self) -> Result<Value, RunError> {
+        block_on(self.document())
+    }
 }
 
 fn value<T: Serialize + ?Sized>(value: &T) -> Result<Value, RunError> {

@@ -6,10 +6,8 @@ use super::helper::{
     HelperEnd, HelperExit, HelperOptions, HelperTask, helper_loop, helper_loop_blocking,
 };
 use runstone_codec::Position;
-use runstone_projections::agents::{
-    AgentChange, AgentError, Agents, Messages, NewHelper, RetireReason, Spawned,
-};
-use runstone_projections::trays::{TrayError, Trays};
+use runstone_projections::agents::{AgentChange, AgentError, NewHelper, RetireReason, Spawned};
+use runstone_projections::trays::TrayError;
 use std::fmt::Display;
 use std::future::Future;
 
@@ -54,7 +52,7 @@ fn reason(exit: HelperExit) -> RetireReason {
 /// What a helper goes by: besides what it is given its name, its time, and whether it must exit.
 fn options(own: &Runstone, spawned: &Spawned, given: &HelperOptions) -> HelperOptions {
     let name = spawned.name.clone();
-    let messages = Messages::new(own.log());
+    let messages = own.messages();
     let must_exit = move || match messages.attend_blocking(&name, None) {
         Ok(heard) => heard.must_exit,
         // Whoever was revoked does nothing any more. Else it is asked again.
@@ -69,7 +67,7 @@ fn options(own: &Runstone, spawned: &Spawned, given: &HelperOptions) -> HelperOp
 
 /// Spawns it, and opens its tray if it is not open.
 async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, HelperError> {
-    let agents = Agents::new(parent.log());
+    let agents = parent.agents();
     let spawned = agents.spawn(helper).await?;
     if !spawned.is_running {
         // Room may have come meanwhile; else this says why it does not run.
@@ -79,14 +77,14 @@ async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, Helpe
         };
         agents.change(&spawned.name, &on).await?;
     }
-    match Trays::new(parent.log()).open(&spawned.tray).await {
+    match parent.trays().open(&spawned.tray).await {
         Ok(_) | Err(TrayError::Closed { .. }) => Ok(spawned),
         Err(error) => Err(error.into()),
     }
 }
 
 /// Spawns a helper, drains its tray, and retires it, whatever ends it: [`helper_loop`] in one call
-/// with [`Agents`].
+/// with [`Agents`](crate::Agents).
 ///
 /// The helper is one of whoever `parent` acts as; `own` is the handle by which it works, looks at its
 /// messages and retires: with its own credential, or that of a person, or without one. It stops when
@@ -99,11 +97,10 @@ async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, Helpe
 /// ```
 /// use runstone::agents::NewHelper;
 /// use runstone::tasks::NewTask;
-/// use runstone::trays::Trays;
 /// use runstone::{HelperExit, HelperOptions, Runstone, run_helper_blocking};
 ///
 /// let log = Runstone::memory()?;
-/// let trays = Trays::new(&log);
+/// let trays = log.trays();
 /// trays.open_blocking("invoices")?;
 /// trays.add_blocking("invoices", &NewTask::new("a").into())?;
 ///
@@ -175,6 +172,6 @@ where
 
 /// It is recorded that the helper is gone, and why.
 fn retire(own: &Runstone, spawned: &Spawned) -> impl FnMut(HelperExit) -> Retired + Send + use<> {
-    let (agents, name) = (Agents::new(own.log()), spawned.name.clone());
+    let (agents, name) = (own.agents(), spawned.name.clone());
     move |exit| agents.retire_blocking(&name, reason(exit))
 }

@@ -5,14 +5,14 @@ use super::block::block_on;
 use super::branch::{self, InStep};
 use super::run::{Run, new_id, raw};
 use runstone_codec::{Control, Draft, EntropyError, Keyed, NewEvent, Position, TypedEvent};
+use runstone_projections::DecodeRecord as _;
 use runstone_projections::events::{
     ErrorSaid, LlmCallCompleted, StepBlocked, StepCompleted, StepFailed, StepOutput, StepSkipped,
     StepStarted, control, step_keys,
 };
 use runstone_projections::runs::{RunError, Told};
-use runstone_projections::upcasters;
 use runstone_replay::again::{Branch, Divergence};
-use runstone_store::{ErrorKind, Item, Payload};
+use runstone_store::{ErrorKind, Item};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -188,6 +188,15 @@ impl Step {
         self.run.record(draft).await
     }
 
+    /// [`llm_call`](Self::llm_call) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`llm_call`](Self::llm_call).
+    pub fn llm_call_blocking(&self, usage: LlmCallCompleted) -> Result<Position, RunError> {
+        block_on(self.llm_call(usage))
+    }
+
     /// Records that it may not go on.
     ///
     /// # Errors
@@ -201,6 +210,15 @@ impl Step {
         self.record(&blocked, Control::new()).await
     }
 
+    /// [`block`](Self::block) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`block`](Self::block).
+    pub fn block_blocking(self, by: impl Into<String>) -> Result<Position, RunError> {
+        block_on(self.block(by))
+    }
+
     /// Records that it is not to be done.
     ///
     /// # Errors
@@ -212,6 +230,15 @@ impl Step {
             because: because.into(),
         };
         self.record(&skipped, Control::new()).await
+    }
+
+    /// [`skip`](Self::skip) for callers without a runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`skip`](Self::skip).
+    pub fn skip_blocking(self, because: impl Into<String>) -> Result<Position, RunError> {
+        block_on(self.skip(because))
     }
 
     /// Records that it begins, in the step in which its caller is. If the program runs again, the
@@ -334,10 +361,10 @@ impl Step {
         let told = Told::of(log, self.run.id(), None)?;
         for record in told.read(log, &events) {
             let record = record?;
-            match (record.header.event_type.as_str(), &record.payload) {
-                (StepStarted::TYPE, _) => known.attempts += 1,
-                (StepCompleted::TYPE, Payload::Open(payload)) => {
-                    let completed = upcasters().decode::<StepCompleted>(&record.header, payload);
+            match record.header.event_type.as_str() {
+                StepStarted::TYPE => known.attempts += 1,
+                StepCompleted::TYPE => {
+                    let completed = record.decode::<StepCompleted>();
                     let output = completed.ok().map(|completed| {
                         let content = completed.output.and_then(|output| output.content);
                         content.map_or_else(
@@ -347,7 +374,6 @@ impl Step {
                     });
                     known.output = Some((record.position, output));
                 }
-                (StepCompleted::TYPE, _) => known.output = Some((record.position, None)),
                 _ => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use super::call::{CallError, EffectCall};
 use super::run::Run;
+use super::waiting::Wait;
 use runstone_projections::effects::{Class, EffectError, KeySource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// A call of a wrapped function, under way.
 type Calling<'a, T, E> = Pin<Box<dyn Future<Output = Result<T, CallError<E>>> + Send + 'a>>;
@@ -21,7 +23,7 @@ pub struct Tool {
     name: String,
     class: Class,
     key_from: Vec<String>,
-    wait: bool,
+    wait: Wait,
 }
 
 impl Tool {
@@ -31,7 +33,7 @@ impl Tool {
             name,
             class: Class::Write,
             key_from: Vec::new(),
-            wait: false,
+            wait: Wait::No,
         }
     }
 
@@ -50,14 +52,21 @@ impl Tool {
 
     /// Waits for a call in flight instead of refusing the second one.
     pub fn wait(mut self) -> Self {
-        self.wait = true;
+        self.wait = Wait::Ever;
+        self
+    }
+
+    /// [`wait`](Self::wait), but no longer than this; see
+    /// [`EffectCall::wait_at_most`](crate::EffectCall::wait_at_most).
+    pub fn wait_at_most(mut self, time: Duration) -> Self {
+        self.wait = Wait::AtMost(time);
         self
     }
 
     /// The function, called once for each key. Its argument is the arguments by name.
     ///
     /// ```
-    /// # use runstone::{Class, Runstone, Status};
+    /// # use runstone::{EffectClass, Runstone, Status};
     /// # use serde_json::json;
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -66,7 +75,7 @@ impl Tool {
     /// }
     /// # let log = Runstone::memory()?;
     /// # let run = log.run("bot").resume_or_start("run-1").await?;
-    /// let charge = run.tool("charge").class(Class::Write).key_from(["invoice"]).wrap(charge);
+    /// let charge = run.tool("charge").class(EffectClass::Write).key_from(["invoice"]).wrap(charge);
     /// let args = json!({"invoice": "inv-42", "usd": 12});
     /// assert_eq!(charge(args.clone()).await?, "charged 12");
     /// assert_eq!(charge(args).await?, "charged 12");
@@ -88,13 +97,26 @@ impl Tool {
         }
     }
 
+    /// [`wrap`](Self::wrap) for callers without a runtime.
+    pub fn wrap_blocking<A, T, E>(
+        self,
+        function: impl Fn(A) -> Result<T, E>,
+    ) -> impl Fn(A) -> Result<T, CallError<E>>
+    where
+        A: Serialize,
+        T: Serialize + DeserializeOwned,
+        E: Debug + Display,
+    {
+        move |args| self.call_of(&args)?.call_blocking(|| function(args))
+    }
+
     fn call_of<A: Serialize>(&self, args: &A) -> Result<EffectCall, EffectError> {
         let call = self
             .run
             .effect(self.name.as_str())
             .class(self.class)
             .args(args);
-        let call = if self.wait { call.wait() } else { call };
+        let call = call.waits(self.wait);
         if self.key_from.is_empty() {
             return Ok(call);
         }

@@ -4,7 +4,9 @@ use super::{Outcome, begun, call, other, recorded, with};
 use anyhow::{Context as _, ensure};
 use runstone::budgets::Open;
 use runstone::replay::again::{DivergenceKind, Recording, Tape};
-use runstone::{Amounts, BudgetLimits, Class, Dimension, LetGo, Run, Runstone, Status, run_again};
+use runstone::{
+    Amounts, BudgetLimits, Dimension, EffectClass, LetGo, Run, Runstone, Status, run_again,
+};
 use serde_json::{Value, json};
 use std::future::pending;
 use std::io::Error as Failed;
@@ -29,7 +31,7 @@ fn forbidden(run: &Run, name: &str, args: &Value) -> impl Future<Output = Result
 #[tokio::test]
 async fn what_did_not_answer_in_time_does_not_again() -> Outcome {
     let slow = |run: Run| async move {
-        let slow = run.effect("slow").class(Class::Idempotent).args(&());
+        let slow = run.effect("slow").class(EffectClass::Idempotent).args(&());
         let slow = slow.call(|| async { Ok::<u32, Failed>(pending().await) });
         timeout(Duration::from_millis(20), slow).await.is_err()
     };
@@ -137,7 +139,7 @@ async fn steps_that_are_begun_again_are_the_same_steps() -> Outcome {
 async fn a_call_that_two_lives_made_is_one_call() -> Outcome {
     let program = |log: Runstone, dies: bool| async move {
         let run = begun(&log).await?;
-        let send = run.effect("send").class(Class::Idempotent).args(&());
+        let send = run.effect("send").class(EffectClass::Idempotent).args(&());
         let send = send.call(|| async {
             if dies {
                 pending::<()>().await;

@@ -5,8 +5,8 @@ use anyhow::{Context as _, bail};
 use runstone::events::LlmCallCompleted;
 use runstone::runs::RunStatus;
 use runstone::{
-    CallError, Class, EffectError, ErrorKind, LetGo, Query, Read, Run, RunError, Runstone, State,
-    Status, StepReport, effects, runs,
+    CallError, EffectClass, EffectError, EffectState, ErrorKind, LetGo, Query, Read, Run, RunError,
+    Runstone, Status, StepReport, effects, runs,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -46,7 +46,7 @@ async fn begun(log: &Runstone) -> anyhow::Result<Run> {
     Ok(log.run("invoice-bot").resume_or_start("run-1").await?)
 }
 
-fn states(log: &Runstone) -> anyhow::Result<Vec<State>> {
+fn states(log: &Runstone) -> anyhow::Result<Vec<EffectState>> {
     let all = effects::list(log, &effects::EffectFilter::new())?;
     Ok(all.iter().map(|effect| effect.state).collect())
 }
@@ -68,7 +68,7 @@ async fn a_call_happens_once_and_gives_the_stored_result() -> Outcome {
         let paid: Payment = run
             .effect("send_payment")
             .key(("invoice", "inv-42"))
-            .class(Class::Write)
+            .class(EffectClass::Write)
             .args(&args)
             .call(|| gateway.charge())
             .await?;
@@ -94,11 +94,7 @@ async fn a_run_is_held_by_one_and_ends_once() -> Outcome {
         .append("/messages", &json!({"role": "user", "text": "pay"}))
         .await?;
     run.session().patch(&json!({"topic": "invoices"})).await?;
-    let usage = LlmCallCompleted {
-        call_id: "c1".to_owned(),
-        input_tokens: 5,
-        ..LlmCallCompleted::default()
-    };
+    let usage = LlmCallCompleted::new("c1").input_tokens(5);
     run.llm_call(usage).await?;
     drop(run);
     // Whoever goes on has what was there.
@@ -143,8 +139,8 @@ async fn a_run_is_held_by_one_and_ends_once() -> Outcome {
 #[tokio::test]
 async fn a_dropped_call_is_given_up() -> Outcome {
     for (class, expected) in [
-        (Class::Write, State::Unknown),
-        (Class::Idempotent, State::Cancelled),
+        (EffectClass::Write, EffectState::Unknown),
+        (EffectClass::Idempotent, EffectState::Cancelled),
     ] {
         let log = place()?;
         let run = begun(&log).await?;
@@ -165,7 +161,7 @@ async fn a_dropped_call_is_given_up() -> Outcome {
         let again = run.effect("pay").request_id("1").class(class);
         let again = again.call(|| async { Ok::<_, Closed>(7) }).await;
         let is_as_expected = match class {
-            Class::Write => matches!(again, Err(CallError::Effect(EffectError::Unknown(_)))),
+            EffectClass::Write => matches!(again, Err(CallError::Effect(EffectError::Unknown(_)))),
             _ => matches!(again, Ok(7)),
         };
         assert!(is_as_expected, "{class}");
@@ -189,7 +185,11 @@ async fn a_claim_that_is_dropped_is_given_up() -> Outcome {
     });
     assert!(!once.await);
     drop(call);
-    assert!(states(&log)?.iter().all(|state| *state == State::Cancelled));
+    assert!(
+        states(&log)?
+            .iter()
+            .all(|state| *state == EffectState::Cancelled)
+    );
     let again = run
         .effect("pay")
         .request_id("1")
@@ -208,7 +208,7 @@ async fn a_panic_leaves_the_call_unknown_and_the_run_to_be_resumed() -> Outcome 
             .await
     });
     assert!(panicked.await.is_err());
-    assert_eq!(states(&log)?, [State::Unknown]);
+    assert_eq!(states(&log)?, [EffectState::Unknown]);
     assert_eq!(status(&log)?, RunStatus::Error);
     assert!(begun(&log).await?.is_resumed());
     Ok(())
@@ -223,7 +223,7 @@ async fn a_reconciler_settles_what_is_unknown() -> Outcome {
         let pay = || run.effect("pay").request_id("1");
         let failed = pay().call(|| async { Err::<Payment, _>(Closed) }).await;
         assert!(matches!(failed, Err(CallError::Tool(Closed))));
-        assert_eq!(states(&log)?, [State::Unknown]);
+        assert_eq!(states(&log)?, [EffectState::Unknown]);
         let asked = pay().reconcile(|_| async { Err::<Option<Payment>, _>(Closed) });
         let error = asked.call(|| async { Err::<Payment, _>(Closed) }).await;
         assert_eq!(error.unwrap_err().code(), "reconcile_failed");
@@ -233,7 +233,7 @@ async fn a_reconciler_settles_what_is_unknown() -> Outcome {
             .call(|| async { Ok::<_, Closed>(Payment { id: 8 }) })
             .await?;
         assert_eq!(paid.id, if was_made { 7 } else { 8 });
-        assert_eq!(states(&log)?, [State::Completed]);
+        assert_eq!(states(&log)?, [EffectState::Completed]);
     }
     Ok(())
 }
@@ -367,7 +367,7 @@ async fn a_function_is_wrapped_in_one_line() -> Outcome {
     ] {
         assert_eq!(pay(args).await.unwrap_err().code(), "bad_key");
     }
-    let look = run.tool("look").class(Class::Read).wrap(charge);
+    let look = run.tool("look").class(EffectClass::Read).wrap(charge);
     assert_eq!(look(json!({"a": 1, "b": 2})).await?, Payment { id: 3 });
     assert_eq!(look(json!({"b": 2, "a": 1})).await?, Payment { id: 3 });
     assert_eq!(gateway.count(), 3);
@@ -436,7 +436,7 @@ async fn a_result_that_is_too_long_ends_the_call_all_the_same() -> Outcome {
     let call = || run.effect("pay").request_id("1");
     let first = call().call(|| async { Ok::<_, Closed>(text) }).await;
     assert_eq!(first.unwrap_err().code(), "outcome_unrecorded");
-    assert_eq!(states(&log)?, [State::Completed]);
+    assert_eq!(states(&log)?, [EffectState::Completed]);
     let again = call()
         .wait()
         .call(|| async { Ok::<_, Closed>(String::new()) })
@@ -521,11 +521,10 @@ async fn a_step_changes_the_session_with_its_output() -> Outcome {
 async fn usage_of_a_step_and_of_its_calls_counts_once() -> Outcome {
     let log = place()?;
     let run = begun(&log).await?;
-    let call = |call_id: &str, output_tokens| LlmCallCompleted {
-        call_id: call_id.to_owned(),
-        output_tokens,
-        usd_micros: Some(output_tokens * 2),
-        ..LlmCallCompleted::default()
+    let call = |call_id: &str, output_tokens| {
+        LlmCallCompleted::new(call_id)
+            .output_tokens(output_tokens)
+            .usd_micros(output_tokens * 2)
     };
     let report = |tokens: u64| {
         StepReport::new(())

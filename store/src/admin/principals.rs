@@ -175,7 +175,6 @@ impl Log {
 
     /// A handle that acts as whoever holds the keyring and shows no credential; an attached one stays
     /// who it is.
-    #[must_use]
     pub fn as_keyring(&self) -> Self {
         match &self.backing {
             Backing::Here(here) => here.acting_as(Actor::keyring()).into(),

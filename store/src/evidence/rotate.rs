@@ -11,6 +11,7 @@ use runstone_codec::{NewEvent, Position};
 use runstone_receipt::note::Vkey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// What became of the former key-encryption keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +37,7 @@ pub struct SigningKey {
 }
 
 /// Whether a key signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SigningState {
@@ -56,6 +57,12 @@ impl SigningState {
             Self::Overlap => "overlap",
             Self::Retired => "retired",
         }
+    }
+}
+
+impl fmt::Display for SigningState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
     }
 }
 

@@ -28,6 +28,7 @@ use uuid::Uuid;
 /// It is held by this process, or by another one that [serves](crate::holder) it: then this handle
 /// asks that one, and answers alike.
 #[derive(Clone, Debug)]
+#[must_use = "it is another handle; the log closes when the last one is dropped"]
 pub struct Log {
     pub(crate) backing: Backing,
 }

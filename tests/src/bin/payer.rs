@@ -4,7 +4,7 @@
 //! payer LOG SOCKET idempotent|reconciled|plain
 //! ```
 
-use runstone::{CallError, Class, EffectError, Run, RunError, Runstone, Settings, Status};
+use runstone::{CallError, EffectClass, EffectError, Run, RunError, Runstone, Settings, Status};
 use runstone_tests::tamper::Outcome;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -55,9 +55,9 @@ async fn attempt(
 ) -> Option<Result<u64, CallError<Refused>>> {
     let late = Notify::new();
     let class = if mode == "idempotent" {
-        Class::Idempotent
+        EffectClass::Idempotent
     } else {
-        Class::Write
+        EffectClass::Write
     };
     let mut call = run
         .effect("send_payment")

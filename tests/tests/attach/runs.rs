@@ -9,7 +9,7 @@ use runstone::replay::{
 };
 use runstone::runs::{self, RunStatus};
 use runstone::tasks::NewTask;
-use runstone::{Class, NewEvent, Query, Read, Runstone, Status, effects};
+use runstone::{EffectClass, NewEvent, Query, Read, Runstone, Status, effects};
 use runstone_tests::clocked::{START_US, memory};
 use runstone_tests::held::{Site, post};
 use runstone_tests::tamper::Outcome;
@@ -31,7 +31,10 @@ fn a_run_whose_process_says_nothing_can_be_resumed_by_another() -> Outcome {
     let held = second.run("bot").resume_or_start_blocking("run-1");
     assert_eq!(held.unwrap_err().code(), "run_held");
     // A call in flight, whose process is gone.
-    let effect = run.effect("pay").request_id("1").class(Class::Irreversible);
+    let effect = run
+        .effect("pay")
+        .request_id("1")
+        .class(EffectClass::Irreversible);
     let told = effect.call_blocking(|| {
         clock.advance(LEASE_US);
         let found = effects::list(&here, &effects::EffectFilter::new());
@@ -46,7 +49,7 @@ fn a_run_whose_process_says_nothing_can_be_resumed_by_another() -> Outcome {
         let unknown = other
             .effect("pay")
             .request_id("1")
-            .class(Class::Irreversible);
+            .class(EffectClass::Irreversible);
         let unknown = unknown.call_blocking(|| Ok::<u64, std::io::Error>(2));
         assert_eq!(unknown.unwrap_err().code(), "effect_unknown");
         other.finish_blocking(Status::Success).unwrap();

@@ -46,10 +46,7 @@ fn the_shell_blocks_of_each_page_do_what_it_says() -> Outcome {
     let mut run = 0;
     let mut texts = vec![("README.md".to_owned(), readme()?)];
     for page in pages()? {
-        texts.push((
-            page.display().to_string(),
-            std::fs::read_to_string(&page)?,
-        ));
+        texts.push((page.display().to_string(), std::fs::read_to_string(&page)?));
     }
     for (page, text) in texts {
         let blocks = blocks(&text, "sh");

@@ -54,13 +54,12 @@ async fn site() -> Outcome<Site> {
         [("1", "a", 1), ("1", "a", 5), ("2", "b", 7), ("3", "a", 2)]
     {
         stopped
-            .llm_call(LlmCallCompleted {
-                call_id: call_id.to_owned(),
-                model: Some(model.to_owned()),
-                output_tokens,
-                usd_micros: Some(output_tokens * 10),
-                ..LlmCallCompleted::default()
-            })
+            .llm_call(
+                LlmCallCompleted::new(call_id)
+                    .model(model)
+                    .output_tokens(output_tokens)
+                    .usd_micros(output_tokens * 10),
+            )
             .await?;
     }
     drop(stopped);

@@ -68,7 +68,7 @@ fn held_by_another_handle() -> Outcome {
     assert_eq!((error.code(), error.kind()), ("busy", ErrorKind::Busy));
     assert!(error.is_retryable());
     drop(log);
-    site.open()?;
+    drop(site.open()?);
     Ok(())
 }
 
@@ -124,11 +124,11 @@ fn keys_missing_of_another_log_or_torn() -> Outcome {
     assert!(error.to_string().contains("log.keys"), "{error}");
 
     let other = Site::empty()?;
-    Log::create(
+    drop(Log::create(
         &other.path(),
         &CreateOptions::default(),
         OpenOptions::default(),
-    )?;
+    )?);
     std::fs::rename(default_keys_path(&other.path()), &folder)?;
     let error = refused(&site)?;
     assert!(

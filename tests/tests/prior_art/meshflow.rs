@@ -3,7 +3,7 @@
 
 use runstone::effects::{EffectFilter, list};
 use runstone::runs;
-use runstone::{Class, Log, RunError, Runstone, State, Status, sessions};
+use runstone::{EffectClass, EffectState, Log, RunError, Runstone, Status, sessions};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
 use std::cell::{Cell, RefCell};
@@ -243,18 +243,14 @@ async fn a_replay_counts_nothing_again() -> Outcome {
     let log = Runstone::memory()?;
     for _ in 0..3 {
         let run = log.run("bot").resume_or_start("run-1").await?;
-        let usage = runstone::events::LlmCallCompleted {
-            call_id: "call-1".to_owned(),
-            output_tokens: 100,
-            ..Default::default()
-        };
+        let usage = runstone::events::LlmCallCompleted::new("call-1").output_tokens(100);
         run.llm_call(usage).await?;
-        let look = run.effect("look").request_id("q").class(Class::Read);
+        let look = run.effect("look").request_id("q").class(EffectClass::Read);
         look.call(|| async { Ok::<_, Fault>(1) }).await?;
     }
     let run = runs::get(&log, "run-1")?.ok_or("there is one")?;
     assert_eq!((run.counts.llm_calls, run.usage.output_tokens), (1, 100));
-    let calls = list(&log, &EffectFilter::new().state(State::Completed))?;
+    let calls = list(&log, &EffectFilter::new().state(EffectState::Completed))?;
     assert_eq!(calls.len(), 1);
     Ok(())
 }

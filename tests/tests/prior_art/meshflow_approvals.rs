@@ -7,7 +7,7 @@ use runstone::projections::effects::EffectFilter;
 use runstone::runs::{self, RunFilter};
 use runstone::settings::{ApprovalMode, OnTimeout};
 use runstone::{
-    Authority, CallError, Class, EffectError, Log, Position, Run, Runstone, Settings, Status,
+    Authority, CallError, EffectClass, EffectError, Log, Position, Run, Runstone, Settings, Status,
 };
 use runstone_tests::clocked::Clocked;
 use runstone_tests::tamper::Outcome;
@@ -31,7 +31,7 @@ fn begin(log: &Runstone) -> Outcome<Run> {
 fn publish(run: &Run, times: &Cell<u32>) -> Result<String, CallError<Fault>> {
     run.effect("publish")
         .request_id("page-1")
-        .class(Class::Irreversible)
+        .class(EffectClass::Irreversible)
         .args(&json!({"page": 1}))
         .approval("publish the page")
         .call_blocking(|| {
@@ -252,7 +252,7 @@ fn the_rule_for_a_class_holds_for_every_run() -> Outcome {
         let call = run
             .effect("publish")
             .request_id(id)
-            .class(Class::Irreversible);
+            .class(EffectClass::Irreversible);
         let refused = call.call_blocking(|| Ok::<_, Fault>(1)).unwrap_err();
         assert_eq!(refused.code(), "not_approved");
     }

@@ -4,8 +4,8 @@
 use runstone::effects::{Change, Claim, Claimed, EffectFilter, list};
 use runstone::sessions;
 use runstone::{
-    CallError, Class, Durability, Effect, Effects, ErrorKind, Hold, KeySource, Log, NewEvent,
-    Options, ProblemKind, Query, Read, Run, Runstone, Settings, State, Status, VerifyLevel,
+    CallError, Durability, Effect, EffectClass, EffectState, Effects, ErrorKind, Hold, KeySource,
+    Log, NewEvent, Options, ProblemKind, Query, Read, Run, Runstone, Settings, Status, VerifyLevel,
     VerifyOptions,
 };
 use runstone_tests::clocked::Clocked;
@@ -58,7 +58,7 @@ fn refused() -> Fault {
 }
 
 /// Begins a call and is dropped after the tool was asked.
-fn time_out(run: &Run, id: &str, class: Class) {
+fn time_out(run: &Run, id: &str, class: EffectClass) {
     let call = run.effect("pay").request_id(id).class(class);
     let call = call.args(&json!({"usd": 12}));
     let has_begun = Cell::new(false);
@@ -112,11 +112,11 @@ fn m1_stuck_for_ever() -> Outcome {
     let log = open(&site)?;
     let run = begin(&log, "run-2")?;
     assert_eq!(code(pay(&run, "crashed", &times)), "effect_unknown");
-    time_out(&run, "late", Class::Write);
+    time_out(&run, "late", EffectClass::Write);
     assert_eq!(code(pay(&run, "late", &times)), "effect_unknown");
     assert_eq!(times.get(), 0);
     // They are listed, and a person lets them be made again.
-    let stuck = list(&log, &EffectFilter::new().state(State::Unknown))?;
+    let stuck = list(&log, &EffectFilter::new().state(EffectState::Unknown))?;
     assert_eq!(stuck.len(), 2);
     let person = person(&site, &log)?;
     for effect in stuck {
@@ -268,7 +268,9 @@ fn entry_bytes(log: &Log) -> Outcome<usize> {
 #[test]
 fn m6_an_outcome_is_not_overwritten() -> Outcome {
     let log = Runstone::memory()?;
-    let claim = Claim::tool("run-1", "look").request("q").class(Class::Read);
+    let claim = Claim::tool("run-1", "look")
+        .request("q")
+        .class(EffectClass::Read);
     let claim = claim.hold(Hold::For(0));
     let effects = log.effects();
     let Claimed::Held(loser) = effects.claim_blocking(&claim)? else {
@@ -309,7 +311,7 @@ fn m7_m8_of_racing_callers_one_wins() -> Outcome {
             let call = failing
                 .effect("pay")
                 .request_id(&id)
-                .class(Class::Idempotent);
+                .class(EffectClass::Idempotent);
             assert_eq!(
                 code(call.call_blocking(|| Err::<u32, _>(refused()))),
                 "tool_failed"
@@ -322,7 +324,7 @@ fn m7_m8_of_racing_callers_one_wins() -> Outcome {
                 std::thread::spawn(move || {
                     let claim = Claim::tool("run-0", "pay")
                         .request(id)
-                        .class(Class::Idempotent);
+                        .class(EffectClass::Idempotent);
                     barrier.wait();
                     matches!(log.effects().claim_blocking(&claim), Ok(Claimed::Held(_)))
                 })
@@ -450,7 +452,10 @@ fn m12_the_first_answer_is_the_stored_one() -> Outcome {
     for _ in 0..2 {
         assert_eq!(code(odd()), "result_rejected");
     }
-    assert_eq!(list(&log, &EffectFilter::new().state(State::InFlight))?, []);
+    assert_eq!(
+        list(&log, &EffectFilter::new().state(EffectState::InFlight))?,
+        []
+    );
     let spelled = |args: &str| Claim::tool("run-1", "look").args_json(args);
     let effects = log.effects();
     let Claimed::Held(held) = effects.claim_blocking(&spelled("{\"a\":1,\"b\":[2]}"))? else {
@@ -471,7 +476,7 @@ fn m13_every_attempt_stays_and_they_end() -> Outcome {
     settings.effects.max_attempts = 4;
     settings.record(&log)?;
     let call = || {
-        let call = run.effect("look").request_id("q").class(Class::Read);
+        let call = run.effect("look").request_id("q").class(EffectClass::Read);
         call.call_blocking(|| Err::<u32, _>(refused()))
     };
     for _ in 0..4 {
@@ -585,7 +590,7 @@ fn m20_what_is_not_known_is_kept() -> Outcome {
     log.append_blocking(newer)?;
     // What a newer program adds to a known event.
     let payload = b"{\"result\":1,\"new\":{\"field\":2}}";
-    let at = list(&log, &EffectFilter::new().state(State::Completed))?;
+    let at = list(&log, &EffectFilter::new().state(EffectState::Completed))?;
     let record = log.record(at[0].outcome.ok_or("it is completed")?)?;
     let decoded = runstone::projections::upcasters()
         .decode::<runstone::events::EffectCompleted>(&record.header, payload)?;

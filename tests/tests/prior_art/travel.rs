@@ -143,11 +143,7 @@ async fn meshflow_rewind_keeps_outputs_and_input() -> Outcome {
 async fn meshflow_replayed_steps_cost_nothing() -> Outcome {
     let log = Runstone::memory()?;
     let run = log.run("bot").start("run").await?;
-    let call = LlmCallCompleted {
-        call_id: "c1".to_owned(),
-        input_tokens: 50,
-        ..LlmCallCompleted::default()
-    };
+    let call = LlmCallCompleted::new("c1").input_tokens(50);
     run.llm_call(call).await?;
     step(&run, "plan", json!(1)).await?;
     let fork = log
@@ -200,11 +196,7 @@ async fn zu_a_rollback_gives_nothing_back() -> Outcome {
     let to = run.session().patch(&json!({"n": 1})).await?;
     step(&run, "one", json!(1)).await?;
     step(&run, "two", json!(2)).await?;
-    let call = LlmCallCompleted {
-        call_id: "c1".to_owned(),
-        input_tokens: 50_000,
-        ..LlmCallCompleted::default()
-    };
+    let call = LlmCallCompleted::new("c1").input_tokens(50_000);
     run.llm_call(call).await?;
     run.roll_back(to).await?;
     let refused = step(&run, "one", json!(1)).await.unwrap_err().to_string();

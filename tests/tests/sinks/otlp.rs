@@ -49,18 +49,16 @@ fn record_run(site: &Site) -> Outcome {
         .run("refund")
         .input(&json!({"secret": SECRET}))?
         .resume_or_start_blocking("run-7")?;
-    let usage = LlmCallCompleted {
-        call_id: "call-1".to_owned(),
-        model: Some("large-1".to_owned()),
-        input_tokens: 100,
-        output_tokens: 20,
-        cache_read_tokens: 30,
-        cache_write_tokens: 4,
-        usd_micros: Some(1_500),
-    };
+    let usage = LlmCallCompleted::new("call-1")
+        .model("large-1")
+        .input_tokens(100)
+        .output_tokens(20)
+        .cache_read_tokens(30)
+        .cache_write_tokens(4)
+        .usd_micros(1_500);
     let model = run.step("plan");
     run.step("plan").run_reported_blocking(|| {
-        pollster(model.llm_call(usage.clone())).unwrap();
+        model.llm_call_blocking(usage.clone()).unwrap();
         let args = json!({"order": "A-17", "secret": SECRET});
         let refund = run.effect("refund").args(&args);
         let paid: Result<String, String> = refund
@@ -86,11 +84,6 @@ fn record_run(site: &Site) -> Outcome {
         .finish_blocking(Status::Success)?;
     run.finish_blocking(Status::Success)?;
     Ok(())
-}
-
-fn pollster<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().build();
-    runtime.unwrap().block_on(future)
 }
 
 #[test]

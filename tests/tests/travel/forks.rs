@@ -7,7 +7,7 @@ use runstone::effects::{Change, Claim, Claimed, EffectError, Effects, Found};
 use runstone::replay::{Fork, Point, StepStatus, fork_blocking, state};
 use runstone::runs::{Begin, MAX_FORKS, RunError, RunStatus};
 use runstone::store::{Erase, Sealing};
-use runstone::{Class, Item, Query, Read, Run, Runstone, Status, runs};
+use runstone::{EffectClass, Item, Query, Read, Run, Runstone, Status, runs};
 use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::held::Site;
 use runstone_tests::tamper::{Outcome, RawRows, Table};
@@ -20,7 +20,7 @@ struct Tool(Cell<u32>);
 
 impl Tool {
     async fn call(&self, run: &Run, name: &str, id: &str) -> Outcome<u32> {
-        let call = run.effect(name).call_id(id).class(Class::Write);
+        let call = run.effect(name).call_id(id).class(EffectClass::Write);
         let called = call.call(|| async {
             self.0.set(self.0.get() + 1);
             Ok::<_, std::io::Error>(self.0.get())
@@ -149,9 +149,9 @@ fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -
         Ok(Claimed::Held(held)) => Ok(held),
         other => Err(format!("{other:?}")),
     };
-    let write = claimed(&claim("run", "w", Class::Write))?;
-    let read = claimed(&claim("run", "r", Class::Read))?;
-    let failed = claimed(&claim("run", "f", Class::Write))?;
+    let write = claimed(&claim("run", "w", EffectClass::Write))?;
+    let read = claimed(&claim("run", "r", EffectClass::Read))?;
+    let failed = claimed(&claim("run", "f", EffectClass::Write))?;
     let error = runstone::events::ErrorSaid::default();
     let executed = Some(runstone::effects::Executed::No);
     effects.change_blocking(&failed.target(), &Change::Fail { error, executed })?;
@@ -163,16 +163,25 @@ fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -
 
     // Whatever class it is claimed with, what was begun counts.
     let code = |claim: &Claim| effects.claim_blocking(claim).unwrap_err().code();
-    assert_eq!(code(&claim("fork", "w", Class::Read)), "effect_unknown");
-    assert_eq!(code(&claim("fork", "w", Class::Write)), "effect_unknown");
-    claimed(&claim("fork", "r", Class::Read))?;
-    assert_eq!(claimed(&claim("fork", "f", Class::Write))?.attempt, 1);
+    assert_eq!(
+        code(&claim("fork", "w", EffectClass::Read)),
+        "effect_unknown"
+    );
+    assert_eq!(
+        code(&claim("fork", "w", EffectClass::Write)),
+        "effect_unknown"
+    );
+    claimed(&claim("fork", "r", EffectClass::Read))?;
+    assert_eq!(claimed(&claim("fork", "f", EffectClass::Write))?.attempt, 1);
 
     // It is settled in the fork, for the fork.
     let open = effects
-        .find(&claim("fork", "w", Class::Write))?
+        .find(&claim("fork", "w", EffectClass::Write))?
         .ok_or("it is known")?;
-    assert_eq!((open.stream.as_str(), open.class), ("fork", Class::Write));
+    assert_eq!(
+        (open.stream.as_str(), open.class),
+        ("fork", EffectClass::Write)
+    );
     let found = Found::Completed(b"\"fork\"".to_vec());
     let reconcile = Change::Reconcile {
         found,
@@ -181,7 +190,7 @@ fn what_was_being_called_is_unknown_in_the_fork_if_it_must_not_be_made_twice() -
     };
     effects.change_blocking(&open.target().fence(open.fence), &reconcile)?;
     for (stream, result) in [("run", "\"run\""), ("fork", "\"fork\"")] {
-        match effects.claim_blocking(&claim(stream, "w", Class::Write))? {
+        match effects.claim_blocking(&claim(stream, "w", EffectClass::Write))? {
             Claimed::Completed(outcome) => {
                 assert_eq!(outcome.result.as_deref(), Some(result.as_bytes()));
             }
@@ -222,7 +231,9 @@ fn a_damaged_beginning_stops_no_call_of_a_run_that_is_no_fork() -> Outcome {
         assert_eq!(damage.position(), Some(position), "{damage}");
     }
     let claimed = |stream| {
-        let claim = Claim::tool(stream, "pay").call_id("c1").class(Class::Write);
+        let claim = Claim::tool(stream, "pay")
+            .call_id("c1")
+            .class(EffectClass::Write);
         Effects::new(&log).claim_blocking(&claim)
     };
     assert!(matches!(claimed("run")?, Claimed::Held(_)));

@@ -7,7 +7,7 @@ use runstone::effects::{Change, Claim, Claimed};
 use runstone::replay::{Fork, RollBack, fork_blocking, roll_back_blocking, state};
 use runstone::runs::RunStatus;
 use runstone::store::Decision;
-use runstone::{Class, Hold, Run, Runstone, Status, runs, sessions};
+use runstone::{EffectClass, Hold, Run, Runstone, Status, runs, sessions};
 use runstone_tests::clocked::enrolled;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ async fn step(run: &Run, node: &str, output: u32) -> Outcome<u32> {
 }
 
 async fn pay(run: &Run, id: &str, made: &Cell<u32>) -> Outcome<u32> {
-    let call = run.effect("pay").call_id(id).class(Class::Write);
+    let call = run.effect("pay").call_id(id).class(EffectClass::Write);
     let called = call.call(|| async {
         made.set(made.get() + 1);
         Ok::<_, std::io::Error>(made.get())
@@ -245,7 +245,11 @@ async fn no_claim_reservation_or_vote_is_taken_back() -> Outcome {
         .open_blocking(&Open::new("bot").limits(limits))?;
     let run = log.run("bot").start("run").await?;
     let to = run.session().patch(&json!({"n": 1})).await?;
-    let claim = |id: &str| Claim::tool("run", "pay").call_id(id).class(Class::Write);
+    let claim = |id: &str| {
+        Claim::tool("run", "pay")
+            .call_id(id)
+            .class(EffectClass::Write)
+    };
     let Claimed::Held(held) = log.effects().claim_blocking(&claim("held"))? else {
         return Err("nobody made it".into());
     };

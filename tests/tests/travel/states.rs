@@ -273,13 +273,10 @@ impl Someone {
                 of_step(Draft::new(event))
             }
             10 | 11 => {
-                let call = LlmCallCompleted {
-                    call_id: format!("call-{}", self.number(6)),
-                    input_tokens: self.number(90),
-                    output_tokens: self.number(9),
-                    usd_micros: Some(self.number(9)),
-                    ..LlmCallCompleted::default()
-                };
+                let call = LlmCallCompleted::new(format!("call-{}", self.number(6)))
+                    .input_tokens(self.number(90))
+                    .output_tokens(self.number(9))
+                    .usd_micros(self.number(9));
                 let draft = Draft::new(NewEvent::typed(&call, stream)?);
                 let draft = draft.control(call.control()).keyed(call.keyed());
                 match self.number(2) {
@@ -288,11 +285,7 @@ impl Someone {
                 }
             }
             _ => {
-                let called = ToolCallRequested {
-                    call_id: "t".to_owned(),
-                    name: "look".to_owned(),
-                    arguments: serde_json::value::to_raw_value(&json!({}))?,
-                };
+                let called = ToolCallRequested::new("t", "look").arguments(&json!({}))?;
                 NewEvent::typed(&called, stream)?.into()
             }
         })

@@ -14,7 +14,7 @@ use crate::session::{Access, Session};
 use answers::{Answer, Answers, told};
 use feed::{Feed, Found, each_line};
 use line::Checks;
-use runstone::codec::Limits;
+use runstone::codec::EventLimits;
 use runstone::{Append, Condition, Log, NewEvent};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal as _};
@@ -67,7 +67,7 @@ fn one(session: &Session, args: AppendArgs, checks: &Checks) -> Result<Exit, Fai
     event.correlation = args.correlation;
     event.schema_version = args.schema_version.unwrap_or(event.schema_version);
     event.source = args.source.unwrap_or(event.source);
-    event.check(&Limits::default())?;
+    event.check(&EventLimits::default())?;
     let mut append = Append::new([event.clone()]);
     append.conditions.extend(checks.condition.clone());
     if let Some(expected) = checks.expect {

@@ -4,9 +4,8 @@
 //! JSON on stdin.
 
 use crate::error::{Exit, Failure, Report};
-use runstone::store::holder::wait;
 use runstone::{
-    Amounts, CallError, Class, EffectError, Run, RunError, Runstone, Status, StepError, approvals,
+    Amounts, CallError, EffectClass, EffectError, Run, RunError, Runstone, Status, StepError,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -132,7 +131,7 @@ fn pay(run: &Run, invoice: &Invoice, is_charged: &Cell<bool>) -> Result<Payment,
     let mut call = run
         .effect("send_payment")
         .key(("invoice", id))
-        .class(Class::Write)
+        .class(EffectClass::Write)
         .args(invoice)
         .budget(NAME, Amounts::new().usd_micros(invoice.usd * 1_000_000))
         .reconcile(move |_| async move {
@@ -180,11 +179,11 @@ fn stop(log: &Runstone, run: Run, at: &Invoice, why: &EffectError) -> Result<Exi
     };
     match request {
         Some(request) => {
-            let request = approvals::Approvals::new(log).get(request)?;
+            let request = log.approvals().get(request)?;
             run.pause_for_blocking(node, &request)?;
         }
         None => {
-            wait(run.pause(node))?;
+            run.pause_blocking(node)?;
         }
     }
     said(say(

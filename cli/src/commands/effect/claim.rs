@@ -9,7 +9,7 @@ use crate::session::{Access, Pauses, Session};
 use runstone::budgets::BudgetError;
 use runstone::codec::Position;
 use runstone::effects::{Claim, Claimed, EffectError, Kind};
-use runstone::{Effect, Effects, Hold, KeySource, Log, State};
+use runstone::{Effect, EffectState, Effects, Hold, KeySource, Log};
 use std::time::Duration;
 
 const SECOND_US: u64 = 1_000_000;
@@ -213,7 +213,7 @@ fn wait(session: &Session, args: &ClaimArgs) -> Result<(), Failure> {
             Ok(Effects::new(log).find(&claim(args, holder(args, log)))?)
         });
         match found {
-            Ok(Some(effect)) if effect.state == State::InFlight && !effect.is_expired => {}
+            Ok(Some(effect)) if effect.state == EffectState::InFlight && !effect.is_expired => {}
             Ok(_) => return Ok(()),
             // Whoever holds the log may be the one that will end the call.
             Err(Failure::Report(report)) if report.exit == Exit::Busy => {}

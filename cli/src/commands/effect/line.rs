@@ -10,8 +10,7 @@ use runstone::events::{
     EffectCancelled, EffectClaimed, EffectFailed, EffectOutcomeUnknown, EffectReconciled,
     EffectReleased, ErrorSaid, control,
 };
-use runstone::projections::upcasters;
-use runstone::{Effect, Effects, Log, Payload, Record, State, TypedEvent};
+use runstone::{DecodeRecord as _, Effect, EffectState, Effects, Log, Record, TypedEvent};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -89,21 +88,33 @@ impl Line {
         if let Some(record) = &ended {
             let code = record.control.get_text(control::effect::WHY);
             match record.header.event_type.as_str() {
-                EffectFailed::TYPE => error = typed::<EffectFailed>(record).map(|it| it.error),
-                EffectCancelled::TYPE => why = typed::<EffectCancelled>(record).map(|it| it.reason),
-                EffectReleased::TYPE => why = typed::<EffectReleased>(record).map(|it| it.reason),
+                EffectFailed::TYPE => {
+                    error = record.decode::<EffectFailed>().ok().map(|it| it.error);
+                }
+                EffectCancelled::TYPE => {
+                    why = record.decode::<EffectCancelled>().ok().map(|it| it.reason);
+                }
+                EffectReleased::TYPE => {
+                    why = record.decode::<EffectReleased>().ok().map(|it| it.reason);
+                }
                 EffectReconciled::TYPE => {
-                    why = typed::<EffectReconciled>(record).and_then(|it| it.evidence);
+                    why = record
+                        .decode::<EffectReconciled>()
+                        .ok()
+                        .and_then(|it| it.evidence);
                 }
                 EffectOutcomeUnknown::TYPE => {
-                    why = typed::<EffectOutcomeUnknown>(record).and_then(|it| it.detail);
+                    why = record
+                        .decode::<EffectOutcomeUnknown>()
+                        .ok()
+                        .and_then(|it| it.detail);
                     why = why.or_else(|| code.map(str::to_owned));
                 }
                 _ => {}
             }
         }
         let mut result = None;
-        if effect.state == State::Completed {
+        if effect.state == EffectState::Completed {
             match Effects::new(log).outcome(effect.clone()) {
                 Ok(outcome) => {
                     result = outcome.result.as_deref().and_then(on_a_line);
@@ -116,7 +127,7 @@ impl Line {
             }
         }
         // Nobody holds what has ended.
-        let is_open = effect.state == State::InFlight;
+        let is_open = effect.state == EffectState::InFlight;
         let lease_expires_at_us = effect.lease_expires_at_us.filter(|_| is_open);
         Self {
             state: word(effect),
@@ -254,14 +265,7 @@ fn read(log: &Log, position: Position, output: &Output) -> Option<Record> {
 }
 
 fn content<T: TypedEvent>(log: &Log, position: Position, output: &Output) -> Option<T> {
-    typed(&read(log, position, output)?)
-}
-
-fn typed<T: TypedEvent>(record: &Record) -> Option<T> {
-    let Payload::Open(payload) = &record.payload else {
-        return None;
-    };
-    upcasters().decode::<T>(&record.header, payload).ok()
+    read(log, position, output)?.decode().ok()
 }
 
 /// What needs somebody stands out.

@@ -17,7 +17,7 @@ use runstone::budgets::Amounts;
 use runstone::codec::Position;
 use runstone::effects::{Change, Claim, EffectError, EffectFilter, Kind, Target, list};
 use runstone::events::ErrorSaid;
-use runstone::{Effect, Effects, Hold, KeySource, Limits, Log};
+use runstone::{Effect, Effects, EventLimits, Hold, KeySource, Log};
 use serde::Serialize;
 use std::io::Read as _;
 
@@ -110,7 +110,7 @@ fn value(given: String) -> Result<Vec<u8>, Failure> {
     }
     let mut text = String::new();
     // One byte more than the log takes is enough to be refused by it.
-    let limit = u64::try_from(Limits::default().max_payload_bytes()).unwrap_or(u64::MAX);
+    let limit = u64::try_from(EventLimits::default().max_payload_bytes()).unwrap_or(u64::MAX);
     std::io::stdin()
         .lock()
         .take(limit.saturating_add(1))

@@ -9,7 +9,7 @@ use crate::session::{Access, Session};
 use runstone::budgets::Amounts;
 use runstone::codec::Position;
 use runstone::effects::{Change, Found};
-use runstone::{Effect, State};
+use runstone::{Effect, EffectState};
 
 /// Longest result that is shown before it is recorded, in characters.
 const SHOWN: usize = 200;
@@ -17,7 +17,7 @@ const SHOWN: usize = 200;
 pub(super) fn release(session: &Session, args: ReleaseArgs) -> Result<Exit, Failure> {
     let (effect, fence, line) = look(session, &args.call, args.fence)?;
     let holder = match effect.state {
-        State::InFlight => {
+        EffectState::InFlight => {
             format!(
                 "{} holds it, and can no longer say what came of it",
                 effect.holder
@@ -100,8 +100,10 @@ fn settle(
 ) -> Result<Exit, Failure> {
     let output = &session.output;
     let is_open = match change {
-        Change::Release { .. } => matches!(effect.state, State::InFlight | State::Unknown),
-        _ => effect.state == State::Unknown || effect.is_expired,
+        Change::Release { .. } => {
+            matches!(effect.state, EffectState::InFlight | EffectState::Unknown)
+        }
+        _ => effect.state == EffectState::Unknown || effect.is_expired,
     };
     if is_open && !is_sure && confirm::is_attended(output) {
         confirm::ask(what, question, "nothing was changed")?;

@@ -101,11 +101,8 @@ impl<'a> Reader<'a> {
                 .push(drafting.llm_call("usage", Some(self.primary()), &call)?);
         }
         let original = Some(raw(line.text.to_owned())?);
-        let payload = ChatMessage {
-            role,
-            content: std::mem::take(&mut self.parts),
-            original,
-        };
+        let mut payload = ChatMessage::new(role).parts(std::mem::take(&mut self.parts));
+        payload.original = original;
         let mut drafts = vec![drafting.draft(PRIMARY, causation, &payload)?];
         drafts.append(&mut self.drafts);
         Ok(drafts)
@@ -170,11 +167,8 @@ impl<'a> Reader<'a> {
             }
         }
         let arguments = keep_or_null(block.get("input"));
-        let payload = ToolCallRequested {
-            call_id,
-            name,
-            arguments,
-        };
+        let mut payload = ToolCallRequested::new(call_id, name);
+        payload.arguments = arguments;
         self.drafts
             .push(drafting.draft(&part, Some(self.primary()), &payload)?);
         Ok(())
@@ -191,18 +185,12 @@ impl<'a> Reader<'a> {
         let answer = keep_or_null(block.get("content"));
         let failed = block.is_true("is_error");
         self.drafts.push(if failed {
-            let payload = ToolCallFailed {
-                call_id,
-                name: None,
-                error: answer,
-            };
+            let mut payload = ToolCallFailed::new(call_id);
+            payload.error = answer;
             drafting.draft(&part, causation, &payload)?
         } else {
-            let payload = ToolCallCompleted {
-                call_id,
-                name: None,
-                result: answer,
-            };
+            let mut payload = ToolCallCompleted::new(call_id);
+            payload.result = answer;
             drafting.draft(&part, causation, &payload)?
         });
         if let Some(call) = call {
@@ -249,13 +237,11 @@ fn usage_of(
     model: Option<String>,
 ) -> Result<LlmCallCompleted, RejectReason> {
     let count = |name| usage.count(name).map(|count| count.unwrap_or(0));
-    Ok(LlmCallCompleted {
-        call_id,
-        model,
-        input_tokens: count("input_tokens")?,
-        output_tokens: count("output_tokens")?,
-        cache_read_tokens: count("cache_read_input_tokens")?,
-        cache_write_tokens: count("cache_creation_input_tokens")?,
-        usd_micros: None,
-    })
+    let mut call = LlmCallCompleted::new(call_id)
+        .input_tokens(count("input_tokens")?)
+        .output_tokens(count("output_tokens")?)
+        .cache_read_tokens(count("cache_read_input_tokens")?)
+        .cache_write_tokens(count("cache_creation_input_tokens")?);
+    call.model = model;
+    Ok(call)
 }

@@ -48,15 +48,13 @@ pub(super) fn usage_of(
     } else {
         input.saturating_sub(cached)
     };
-    Ok(LlmCallCompleted {
-        call_id,
-        model,
-        input_tokens,
-        output_tokens: output,
-        cache_read_tokens,
-        cache_write_tokens,
-        usd_micros: None,
-    })
+    let mut call = LlmCallCompleted::new(call_id)
+        .input_tokens(input_tokens)
+        .output_tokens(output)
+        .cache_read_tokens(cache_read_tokens)
+        .cache_write_tokens(cache_write_tokens);
+    call.model = model;
+    Ok(call)
 }
 
 /// The call of a tool, and how it ended unless it is under way.
@@ -67,11 +65,8 @@ pub(super) fn tool_call(
     result: Option<&RawValue>,
 ) -> Result<Vec<Draft>, RejectReason> {
     let (call_id, name) = (event.required("id")?, event.required("function")?);
-    let requested = ToolCallRequested {
-        call_id: call_id.clone(),
-        name: name.clone(),
-        arguments: keep_or_null(event.get("arguments")),
-    };
+    let mut requested = ToolCallRequested::new(call_id.clone(), name.clone());
+    requested.arguments = keep_or_null(event.get("arguments"));
     let cause = asked_by.or_else(|| Some(drafting.id(PRIMARY)));
     let mut drafts = vec![drafting.draft("call", cause, &requested)?];
     if !event.is_true("pending") {
@@ -103,18 +98,14 @@ pub(super) fn tool_result(
     result: Option<&RawValue>,
 ) -> Result<Draft, RejectReason> {
     if let Some(error) = error {
-        let failed = ToolCallFailed {
-            call_id,
-            name,
-            error: keep(error),
-        };
+        let mut failed = ToolCallFailed::new(call_id);
+        failed.name = name;
+        failed.error = keep(error);
         return drafting.draft("result", cause, &failed);
     }
-    let completed = ToolCallCompleted {
-        call_id,
-        name,
-        result: keep_or_null(result),
-    };
+    let mut completed = ToolCallCompleted::new(call_id);
+    completed.name = name;
+    completed.result = keep_or_null(result);
     drafting.draft("result", cause, &completed)
 }
 

@@ -378,18 +378,13 @@ impl<'a> Sample<'a> {
             }
             let part = format!("tool/{nth}");
             self.calls.request(&call_id, drafting.id(&part));
-            let requested = ToolCallRequested {
-                call_id,
-                name,
-                arguments: keep_or_null(call.get("arguments")),
-            };
+            let mut requested = ToolCallRequested::new(call_id, name);
+            requested.arguments = keep_or_null(call.get("arguments"));
             drafts.push(drafting.draft(&part, Some(primary), &requested)?);
         }
-        let payload = ChatMessage {
-            role,
-            content,
-            original: Some(keep(message)),
-        };
+        let payload = ChatMessage::new(role)
+            .parts(content)
+            .original(keep(message));
         drafts.insert(0, drafting.draft(PRIMARY, Some(cause), &payload)?);
         Ok((primary, drafts))
     }

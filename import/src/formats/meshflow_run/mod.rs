@@ -305,12 +305,8 @@ fn drafts(
         drafts.push(of_step(drafting.draft(&part, cause, &completed)?, ended));
     }
     if step.tokens > 0 || step.usd.is_some_and(|usd| usd > 0.0) {
-        let call = LlmCallCompleted {
-            call_id: step.id.clone(),
-            input_tokens: step.tokens,
-            usd_micros,
-            ..LlmCallCompleted::default()
-        };
+        let mut call = LlmCallCompleted::new(step.id.clone()).input_tokens(step.tokens);
+        call.usd_micros = usd_micros;
         let part = format!("usage/{}", usd_micros.unwrap_or(0));
         drafts.push(drafting.llm_call(&part, cause, &call)?);
     }

@@ -245,11 +245,8 @@ impl Transcript {
                 .push(drafting.llm_call("usage", Some(turn.primary), &call)?);
         }
         let original = Some(keep(message));
-        let payload = ChatMessage {
-            role,
-            content: turn.parts,
-            original,
-        };
+        let mut payload = ChatMessage::new(role).parts(turn.parts);
+        payload.original = original;
         let mut drafts = vec![drafting.draft(PRIMARY, Some(self.previous), &payload)?];
         drafts.append(&mut turn.rest);
         Ok((turn.primary, drafts))
@@ -294,18 +291,14 @@ impl Turn<'_> {
         let answer = keep_or_null(content);
         let causation = calls.answer(&call_id).or(Some(self.primary));
         self.rest.push(if failed {
-            let failed = ToolCallFailed {
-                call_id,
-                name,
-                error: answer,
-            };
+            let mut failed = ToolCallFailed::new(call_id);
+            failed.name = name;
+            failed.error = answer;
             self.drafting.draft("result", causation, &failed)?
         } else {
-            let completed = ToolCallCompleted {
-                call_id,
-                name,
-                result: answer,
-            };
+            let mut completed = ToolCallCompleted::new(call_id);
+            completed.name = name;
+            completed.result = answer;
             self.drafting.draft("result", causation, &completed)?
         });
         Ok(())
@@ -354,11 +347,8 @@ impl Turn<'_> {
         });
         let given = function.get("arguments").or_else(|| function.get("input"));
         let arguments = given.map_or_else(|| keep_or_null(None), unquoted);
-        let payload = ToolCallRequested {
-            call_id,
-            name,
-            arguments,
-        };
+        let mut payload = ToolCallRequested::new(call_id, name);
+        payload.arguments = arguments;
         self.rest
             .push(self.drafting.draft(&part, Some(self.primary), &payload)?);
         Ok(())
@@ -400,15 +390,12 @@ impl Usage {
     }
 
     fn call(&self, call_id: &str, model: Option<String>) -> LlmCallCompleted {
-        LlmCallCompleted {
-            call_id: call_id.to_owned(),
-            model,
-            input_tokens: self.input,
-            output_tokens: self.output,
-            cache_read_tokens: self.cache_read,
-            cache_write_tokens: 0,
-            usd_micros: self.usd_micros,
-        }
+        let mut call = LlmCallCompleted::new(call_id)
+            .input_tokens(self.input)
+            .output_tokens(self.output)
+            .cache_read_tokens(self.cache_read);
+        (call.model, call.usd_micros) = (model, self.usd_micros);
+        call
     }
 }
 

@@ -267,11 +267,7 @@ impl OpenClaw {
             return Ok(None);
         }
         let text = prompt.into_owned();
-        let payload = ChatMessage {
-            role: "user".to_owned(),
-            content: vec![Part::Text { text }],
-            original: None,
-        };
+        let payload = ChatMessage::new("user").text(text);
         let primary = drafting.id(PRIMARY);
         drafting.draft("turn", Some(primary), &payload).map(Some)
     }
@@ -346,11 +342,8 @@ impl OpenClaw {
         if name == SPAWNING {
             self.ask(entry, call);
         }
-        let payload = ToolCallRequested {
-            call_id: id_of(entry, call),
-            name,
-            arguments: keep_or_null(entry.object.get("params")),
-        };
+        let mut payload = ToolCallRequested::new(id_of(entry, call), name);
+        payload.arguments = keep_or_null(entry.object.get("params"));
         drafting.draft("call", Some(drafting.id(PRIMARY)), &payload)
     }
 
@@ -363,18 +356,14 @@ impl OpenClaw {
         let part = format!("result/{causation}");
         let (call_id, name) = (id_of(entry, causation), Some(name));
         if has_failed(&entry.object) {
-            let failed = ToolCallFailed {
-                call_id,
-                name,
-                error: keep_or_null(entry.object.get("error")),
-            };
+            let mut failed = ToolCallFailed::new(call_id);
+            failed.name = name;
+            failed.error = keep_or_null(entry.object.get("error"));
             drafting.draft(&part, Some(causation), &failed)
         } else {
-            let completed = ToolCallCompleted {
-                call_id,
-                name,
-                result: keep_or_null(entry.object.get("result")),
-            };
+            let mut completed = ToolCallCompleted::new(call_id);
+            completed.name = name;
+            completed.result = keep_or_null(entry.object.get("result"));
             drafting.draft(&part, Some(causation), &completed)
         }
     }
@@ -414,11 +403,7 @@ fn said(entry: &Entry<'_>, record: &str) -> Result<Vec<Draft>, RejectReason> {
     };
     let content = entry.object.text("content").map(String::from);
     let draft = if let (Some(role), Some(text)) = (role, content) {
-        let payload = ChatMessage {
-            role: role.to_owned(),
-            content: vec![Part::Text { text }],
-            original: Some(original),
-        };
+        let payload = ChatMessage::new(role).text(text).original(original);
         drafting.draft(PRIMARY, None, &payload)?
     } else {
         let payload = HarnessRecord { original };
@@ -456,11 +441,7 @@ fn turn(
         ..entry.drafting(record)
     };
     let call = message.usage(record, &mut Prices::default())?;
-    let payload = ChatMessage {
-        role: message.speaker().to_owned(),
-        content: std::mem::take(&mut message.parts),
-        original: None,
-    };
+    let payload = ChatMessage::new(message.speaker()).parts(std::mem::take(&mut message.parts));
     let mut drafts = vec![drafting.draft(PRIMARY, None, &payload)?];
     if let Some(call) = call {
         drafts.push(drafting.llm_call("usage", Some(drafting.id(PRIMARY)), &call)?);

@@ -110,12 +110,9 @@ fn read(
             call_id: call_id.clone(),
             name: name.clone(),
         });
-        let arguments = keep_or_null(block.get("arguments"));
-        calls.push(ToolCallRequested {
-            call_id,
-            name,
-            arguments,
-        });
+        let mut call = ToolCallRequested::new(call_id, name);
+        call.arguments = keep_or_null(block.get("arguments"));
+        calls.push(call);
     }
     Ok(())
 }
@@ -131,15 +128,12 @@ pub(in crate::formats) fn usage(
     };
     let count = |name| usage.count(name).map(|count| count.unwrap_or(0));
     let call_id = holder.text("responseId").unwrap_or_else(|| call_id.into());
-    let mut call = LlmCallCompleted {
-        call_id: call_id.into_owned(),
-        model: holder.text("model").map(String::from),
-        input_tokens: count("input")?,
-        output_tokens: count("output")?,
-        cache_read_tokens: count("cacheRead")?,
-        cache_write_tokens: count("cacheWrite")?,
-        usd_micros: None,
-    };
+    let mut call = LlmCallCompleted::new(call_id.into_owned())
+        .input_tokens(count("input")?)
+        .output_tokens(count("output")?)
+        .cache_read_tokens(count("cacheRead")?)
+        .cache_write_tokens(count("cacheWrite")?);
+    call.model = holder.text("model").map(String::from);
     let cost = usage.object("cost")?.and_then(|cost| cost.number("total"));
     call.usd_micros = cost.and_then(|cost| prices.usd_micros(cost));
     Ok(Some(call))

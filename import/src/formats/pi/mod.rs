@@ -223,11 +223,9 @@ impl Session {
         };
         let answer = message.answer()?;
         let call = message.usage(drafting.record, &mut self.prices)?;
-        let payload = ChatMessage {
-            role: message.speaker().to_owned(),
-            content: std::mem::take(&mut message.parts),
-            original: Some(entry.original()?.original),
-        };
+        let payload = ChatMessage::new(message.speaker())
+            .parts(std::mem::take(&mut message.parts))
+            .original(entry.original()?.original);
         let primary = Some(drafting.id(PRIMARY));
         let mut drafts = vec![drafting.draft(PRIMARY, Some(causation), &payload)?];
         if let Some(call) = call {
@@ -267,18 +265,14 @@ fn answered(
 ) -> Result<runstone_codec::event::Draft, RejectReason> {
     let (call_id, name) = (answer.call_id, answer.name);
     if answer.failed {
-        let failed = ToolCallFailed {
-            call_id,
-            name,
-            error: answer.content,
-        };
+        let mut failed = ToolCallFailed::new(call_id);
+        failed.name = name;
+        failed.error = answer.content;
         drafting.draft("result", causation, &failed)
     } else {
-        let completed = ToolCallCompleted {
-            call_id,
-            name,
-            result: answer.content,
-        };
+        let mut completed = ToolCallCompleted::new(call_id);
+        completed.name = name;
+        completed.result = answer.content;
         drafting.draft("result", causation, &completed)
     }
 }

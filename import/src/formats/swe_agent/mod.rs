@@ -191,11 +191,7 @@ impl Run {
         parts.extend(answered.iter().map(|call_id| Part::ToolResult {
             call_id: call_id.clone(),
         }));
-        let payload = ChatMessage {
-            role,
-            content: parts,
-            original: Some(keep(message)),
-        };
+        let payload = ChatMessage::new(role).parts(parts).original(keep(message));
         let mut drafts = vec![drafting.draft(PRIMARY, Some(self.previous), &payload)?];
         if !self.has_steps && is_answer {
             let calls = if calls.is_empty() {
@@ -247,11 +243,7 @@ impl Run {
         )?];
         let said = object.get("response").or_else(|| object.get("thought"));
         if let (None, Some(said)) = (answer, said) {
-            let payload = ChatMessage {
-                role: "assistant".to_owned(),
-                content: content::parts(said)?,
-                original: None,
-            };
+            let payload = ChatMessage::new("assistant").parts(content::parts(said)?);
             drafts.push(drafting.draft("turn", Some(drafting.id(PRIMARY)), &payload)?);
         }
         let told = answer.map(|answer| &answer.calls);
@@ -281,14 +273,11 @@ impl Run {
         let info = object.object("info")?.unwrap_or_default();
         if let Some(stats) = info.object("model_stats")? {
             let count = |name| stats.count(name).map(|count| count.unwrap_or(0));
-            let call = LlmCallCompleted {
-                call_id: MODEL_CALLS.to_owned(),
-                model: self.model.clone(),
-                input_tokens: count("tokens_sent")?,
-                output_tokens: count("tokens_received")?,
-                usd_micros: stats.number("instance_cost").and_then(usd_micros),
-                ..LlmCallCompleted::default()
-            };
+            let mut call = LlmCallCompleted::new(MODEL_CALLS.to_owned())
+                .input_tokens(count("tokens_sent")?)
+                .output_tokens(count("tokens_received")?);
+            call.model.clone_from(&self.model);
+            call.usd_micros = stats.number("instance_cost").and_then(usd_micros);
             drafts.push(drafting.llm_call("usage", primary, &call)?);
         }
         if let Some(status) = info.text("exit_status") {

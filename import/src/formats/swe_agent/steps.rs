@@ -111,13 +111,12 @@ pub(super) fn calls(message: &Object<'_>, at: u64) -> Result<Vec<ToolCallRequest
         let call = Object::parse(call.get(), "tool_calls")?;
         let id = call.string("id")?.map(String::from);
         let function = call.object("function")?.unwrap_or(call);
-        Ok(ToolCallRequested {
-            call_id: id.unwrap_or_else(|| format!("{at}.{nth}")),
-            name: function.required("name")?,
-            arguments: function
-                .get("arguments")
-                .map_or_else(|| keep_or_null(None), unquoted),
-        })
+        let call_id = id.unwrap_or_else(|| format!("{at}.{nth}"));
+        let mut call = ToolCallRequested::new(call_id, function.required("name")?);
+        call.arguments = function
+            .get("arguments")
+            .map_or_else(|| keep_or_null(None), unquoted);
+        Ok(call)
     };
     listed.into_iter().enumerate().map(call).collect()
 }
@@ -133,11 +132,9 @@ pub(super) fn spelled(
     let Some(name) = text.split_whitespace().next() else {
         return Ok(None);
     };
-    Ok(Some(ToolCallRequested {
-        call_id: format!("step-{at}"),
-        name: name.to_owned(),
-        arguments: raw(format!("{{\"action\":{}}}", action.get()))?,
-    }))
+    let mut call = ToolCallRequested::new(format!("step-{at}"), name);
+    call.arguments = raw(format!("{{\"action\":{}}}", action.get()))?;
+    Ok(Some(call))
 }
 
 /// Adds calls.
@@ -167,11 +164,8 @@ pub(super) fn complete(
     drafts: &mut Vec<Draft>,
 ) -> Result<(), RejectReason> {
     for (nth, one) in waiting.iter().enumerate() {
-        let payload = ToolCallCompleted {
-            call_id: one.call_id.clone(),
-            name: Some(one.name.clone()),
-            result: keep_or_null(result),
-        };
+        let mut payload = ToolCallCompleted::new(one.call_id.clone()).name(one.name.clone());
+        payload.result = keep_or_null(result);
         drafts.push(drafting.draft(&format!("result/{nth}"), Some(one.call), &payload)?);
     }
     Ok(())

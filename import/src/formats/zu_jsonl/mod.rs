@@ -19,7 +19,7 @@ use super::{Reading, Record};
 use crate::calls::OpenCalls;
 use crate::drafting::{Drafting, PRIMARY, segment};
 use crate::events::{
-    ChatMessage, HarnessRecord, LlmCallCompleted, Part, RunFinished, RunStarted, ToolCallCompleted,
+    ChatMessage, HarnessRecord, LlmCallCompleted, RunFinished, RunStarted, ToolCallCompleted,
     ToolCallFailed, ToolCallRequested, VerdictGiven,
 };
 use crate::format::Format;
@@ -183,11 +183,11 @@ impl<'a> Event<'a> {
             "harness.turn.completed" => return self.turn(drafting, cause),
             "harness.tool.invoked" => {
                 calls.request(&self.call(), drafting.id(part));
-                let call = ToolCallRequested {
-                    call_id: drafting.id(part).to_string(),
-                    name: self.payload.required("tool")?,
-                    arguments: keep_or_null(self.payload.get("args")),
-                };
+                let mut call = ToolCallRequested::new(
+                    drafting.id(part).to_string(),
+                    self.payload.required("tool")?,
+                );
+                call.arguments = keep_or_null(self.payload.get("args"));
                 drafting.draft(part, cause, &call)?
             }
             "harness.tool.returned" => {
@@ -226,18 +226,14 @@ impl<'a> Event<'a> {
             .is_ok_and(|object| object.get("error").is_some());
         let (call_id, name) = (call.to_string(), self.text("tool"));
         if failed {
-            let payload = ToolCallFailed {
-                call_id,
-                name,
-                error: observed,
-            };
+            let mut payload = ToolCallFailed::new(call_id);
+            payload.name = name;
+            payload.error = observed;
             return drafting.draft(&part, Some(call), &payload);
         }
-        let payload = ToolCallCompleted {
-            call_id,
-            name,
-            result: observed,
-        };
+        let mut payload = ToolCallCompleted::new(call_id);
+        payload.name = name;
+        payload.result = observed;
         drafting.draft(&part, Some(call), &payload)
     }
 
@@ -249,20 +245,13 @@ impl<'a> Event<'a> {
     ) -> Result<Vec<Draft>, RejectReason> {
         let usage = self.payload.object("usage")?.unwrap_or_default();
         let count = |name| usage.count(name).map(Option::unwrap_or_default);
-        let call = LlmCallCompleted {
-            call_id: self.id.clone(),
-            model: self.text("model"),
-            input_tokens: count("input_tokens")?,
-            output_tokens: count("output_tokens")?,
-            ..LlmCallCompleted::default()
-        };
+        let mut call = LlmCallCompleted::new(self.id.clone())
+            .input_tokens(count("input_tokens")?)
+            .output_tokens(count("output_tokens")?);
+        call.model = self.text("model");
         let mut drafts = vec![drafting.llm_call("usage", cause, &call)?];
         if let Some(text) = self.text("text") {
-            let said = ChatMessage {
-                role: "assistant".to_owned(),
-                content: vec![Part::Text { text }],
-                original: None,
-            };
+            let said = ChatMessage::new("assistant").text(text);
             drafts.push(drafting.draft("event", cause, &said)?);
         }
         Ok(drafts)

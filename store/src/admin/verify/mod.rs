@@ -27,6 +27,7 @@ use runstone_codec::Digest32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
 
 /// Problems listed; further ones are counted.
@@ -70,6 +71,12 @@ impl ProblemKind {
             Self::Incomplete => "incomplete",
             Self::Unverifiable => "unverifiable",
         }
+    }
+}
+
+impl fmt::Display for ProblemKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
     }
 }
 

@@ -253,13 +253,10 @@ async fn tools_and_models_of_a_run_spend_from_its_budget() -> Outcome {
     let run = log.run("bot").budget("bot").start("run-1").await?;
     let spent = |dimension: Dimension| sums(log.budgets(), "bot", &dimension);
     for (input, output, usd) in [(10, 0, 1), (10, 7, 5), (10, 5, 5), (10, 5, 5)] {
-        let report = LlmCallCompleted {
-            call_id: "call-1".to_owned(),
-            input_tokens: input,
-            output_tokens: output,
-            usd_micros: Some(usd),
-            ..LlmCallCompleted::default()
-        };
+        let report = LlmCallCompleted::new("call-1")
+            .input_tokens(input)
+            .output_tokens(output)
+            .usd_micros(usd);
         run.llm_call(report).await?;
         assert_eq!(spent(Dimension::Tokens)?, (input + output, 0));
         assert_eq!(spent(Dimension::UsdMicros)?, (usd, 0));
@@ -314,11 +311,7 @@ fn nobody_ends_the_reservation_of_a_call_by_hand() -> Outcome {
 }
 
 fn report(tokens: u64) -> LlmCallCompleted {
-    LlmCallCompleted {
-        call_id: "call-1".to_owned(),
-        input_tokens: tokens,
-        ..LlmCallCompleted::default()
-    }
+    LlmCallCompleted::new("call-1").input_tokens(tokens)
 }
 
 fn reports(held: &RunHeld, reports: &[LlmCallCompleted]) -> Outcome<Vec<Draft>> {

@@ -3,7 +3,8 @@
 use super::{Fault, begin, code, one, open, pay, refused};
 use runstone::effects::{Claim, Claimed, EffectFilter};
 use runstone::{
-    CallError, Class, Executed, KeySource, Position, Runstone, State, Status, VerifyOptions,
+    CallError, EffectClass, EffectState, Executed, KeySource, Position, Runstone, Status,
+    VerifyOptions,
 };
 use runstone_tests::clocked::Clocked;
 use runstone_tests::tamper::Outcome;
@@ -16,7 +17,10 @@ fn contract_1_states_and_answers() -> Outcome {
     let log = Runstone::memory()?;
     let run = begin(&log, "run-1")?;
     let times = Cell::new(0);
-    let words: Vec<_> = State::ALL.iter().map(|state| state.as_str()).collect();
+    let words: Vec<_> = EffectState::ALL
+        .iter()
+        .map(|state| state.as_str())
+        .collect();
     for word in ["in-flight", "completed", "failed"] {
         assert!(words.contains(&word), "{word}");
     }
@@ -30,7 +34,7 @@ fn contract_1_states_and_answers() -> Outcome {
         let call = run
             .effect("post")
             .request_id("inv-2")
-            .class(Class::Idempotent);
+            .class(EffectClass::Idempotent);
         call.call_blocking(|| {
             times.set(times.get() + 1);
             if fails {
@@ -120,7 +124,7 @@ fn contract_3_times_and_errors() -> Outcome {
     let site = Clocked::new()?;
     let log = open(&site)?;
     let run = begin(&log, "run-1")?;
-    let call = run.effect("look").request_id("q").class(Class::Read);
+    let call = run.effect("look").request_id("q").class(EffectClass::Read);
     let failed = call.call_blocking(|| {
         site.clock.advance(5_000_000);
         Err::<u32, _>(Fault::new(std::io::ErrorKind::TimedOut, "no answer"))
@@ -132,7 +136,7 @@ fn contract_3_times_and_errors() -> Outcome {
     let effect = one(&log, &EffectFilter::new())?;
     assert_eq!(
         (effect.state, effect.executed),
-        (State::Failed, Some(Executed::No))
+        (EffectState::Failed, Some(Executed::No))
     );
     let record = log.record(effect.outcome.ok_or("it ended")?)?;
     assert_eq!(record.recorded_at_us - effect.claimed_at_us, 5_000_000);
