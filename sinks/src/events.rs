@@ -4,7 +4,8 @@
 //! ```text
 //!  sink.added --> running --sink.paused--> paused --sink.resumed--> running
 //!                    |--sink.stopped--> stopped --sink.resumed--> running
-//!                    |--sink.failed, sink.recovered, sink.parked      at most one each a minute
+//!                    |--sink.failed, sink.parked      at most one each a minute
+//!                    |--sink.recovered      at most one after each sink.failed
 //!                    +--sink.replay_asked      what was parked is tried again
 //!  sink.removed
 //! ```

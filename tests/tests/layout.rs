@@ -228,3 +228,87 @@ fn every_error_has_a_page() {
         "without a page in docs/errors: {missing:?}"
     );
 }
+
+/// The number of the invariant that a line of a page states.
+fn stated(line: &str) -> Option<u32> {
+    let (number, _) = line.strip_prefix("- **I")?.split_once("**")?;
+    let is_number = number.starts_with(|first: char| first.is_ascii_digit());
+    is_number.then(|| number.parse().unwrap())
+}
+
+/// Where each invariant is stated: page and section, as a link from `docs/` names them.
+fn invariants() -> BTreeMap<u32, String> {
+    let mut invariants = BTreeMap::new();
+    for path in files() {
+        let Ok(page) = path.strip_prefix(workspace().join("docs")) else {
+            continue;
+        };
+        if page.extension().is_none_or(|end| end != "md") {
+            continue;
+        }
+        let mut section = String::new();
+        for line in std::fs::read_to_string(&path).unwrap().lines() {
+            if let Some(heading) = line.strip_prefix('#') {
+                let heading = heading.trim_start_matches('#').trim().to_lowercase();
+                let is_kept = |one: &char| one.is_alphanumeric() || [' ', '-'].contains(one);
+                section = heading.chars().filter(is_kept).collect::<String>();
+                section = section.replace(' ', "-");
+            }
+            if let Some(number) = stated(line) {
+                let place = format!("{}#{section}", page.display());
+                let before = invariants.insert(number, place.clone());
+                assert_eq!(before, None, "I{number} is stated twice, also in {place}");
+            }
+        }
+    }
+    invariants
+}
+
+/// Whether there is a function as a page names it: `tests/log/x.rs::name`, of whose name the
+/// beginning or the end may be left out.
+fn is_there(guard: &str) -> bool {
+    let Some((file, name)) = guard.split_once("::") else {
+        return false;
+    };
+    let places = [workspace().join(file), workspace().join("tests").join(file)];
+    let text = places.iter().find_map(|p| std::fs::read_to_string(p).ok());
+    let text = text.unwrap_or_default();
+    let mut functions = text.split("fn ").skip(1).map(|rest| {
+        let end = rest.find(|one: char| !one.is_ascii_alphanumeric() && one != '_');
+        &rest[..end.unwrap_or(rest.len())]
+    });
+    match (name.strip_prefix('*'), name.strip_suffix('*')) {
+        (Some(end), _) => functions.any(|function| function.ends_with(end)),
+        (None, Some(beginning)) => functions.any(|function| function.starts_with(beginning)),
+        (None, None) => functions.any(|function| function == name),
+    }
+}
+
+#[test]
+fn every_invariant_names_its_guards() {
+    let stated = invariants();
+    assert!(stated.len() > 90, "{stated:?}");
+    let page = std::fs::read_to_string(workspace().join("docs/INVARIANTS.md")).unwrap();
+    let mut listed = BTreeMap::new();
+    for line in page.lines() {
+        let row = line.strip_prefix("| [I");
+        let Some((number, row)) = row.and_then(|row| row.split_once("](")) else {
+            continue;
+        };
+        let number: u32 = number.parse().unwrap();
+        let last = listed.last_key_value().map(|(last, _)| *last);
+        assert!(last < Some(number), "I{number} is not in its place");
+        let (place, row) = row.split_once(')').unwrap();
+        listed.insert(number, place.to_owned());
+        let guards: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        let guards: Vec<_> = guards.iter().filter(|it| it.contains("::")).collect();
+        assert!(!guards.is_empty(), "I{number} has no guard");
+        for guard in guards {
+            assert!(is_there(guard), "I{number}: there is no {guard}");
+        }
+    }
+    let of_both = listed.keys().chain(stated.keys());
+    for number in of_both {
+        assert_eq!(listed.get(number), stated.get(number), "I{number}");
+    }
+}

@@ -111,3 +111,95 @@ pub(super) fn next_ready(log: &Log, tray: &str, count: usize) -> Result<Vec<Dige
     let rows = log.fold_rows(FOLD, &prefix, &prefix, count)?;
     Ok(rows.into_iter().filter_map(digest).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryRows;
+    use crate::rows;
+    use crate::tasks::TaskState;
+    use runstone_store::{CreateOptions, FoldError, OpenOptions, Rows as _};
+    use std::cell::Cell;
+
+    /// Rows, and how often one was asked for.
+    struct Counted {
+        rows: MemoryRows,
+        moment: (Opening, u64),
+        read: Cell<usize>,
+    }
+
+    impl Look for Counted {
+        type Error = FoldError;
+
+        fn get<T: Decode<()>>(&self, key: &[u8]) -> Result<Option<T>, FoldError> {
+            self.read.set(self.read.get() + 1);
+            self.rows.get(key).map(rows::decode).transpose()
+        }
+
+        fn first(&self, prefix: &[u8], from: &[u8]) -> Result<Option<FoldRow>, FoldError> {
+            self.read.set(self.read.get() + 1);
+            let mut rows = self.rows.iter();
+            let found = rows.find(|(key, _)| *key >= from && key.starts_with(prefix));
+            Ok(found.map(|(key, row)| (key.to_vec(), row.to_vec())))
+        }
+
+        fn moment(&self) -> (Opening, u64) {
+            self.moment
+        }
+    }
+
+    /// A tray with so many tasks that can be claimed, and so many that are held for one of three times.
+    fn tray(count: u128) -> Counted {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let (opening, mut rows) = (log.opening(), MemoryRows::new());
+        for number in 0..count {
+            let key = [ready_prefix("in"), number.to_be_bytes().to_vec()].concat();
+            rows.put(&key, number.to_be_bytes().to_vec());
+            let since = u64::try_from(number).unwrap() + 1_000;
+            let lease = LeaseRow {
+                holder: "bot".to_owned(),
+                opening: None,
+                since,
+                lease_us: 1_000_000 + since % 3,
+                expires_at_us: opening.at_us + 1_000_000,
+            };
+            let task = (number | 1 << 127).to_be_bytes();
+            let key = [leases_prefix("in"), lease.place()].concat();
+            rows.put(&key, task.to_vec());
+            let row = TrayTaskRow {
+                tray: "in".to_owned(),
+                state: u8::try_from(TaskState::InProgress.number()).unwrap(),
+                created: since,
+                priority: 0,
+                depends_on: Vec::new(),
+                waits_for: 0,
+                dependents: 0,
+                lease: Some(lease),
+                dead: None,
+                has_left: false,
+            };
+            rows::put(&mut rows, &task_key(&task, "default"), &row).unwrap();
+        }
+        Counted {
+            rows,
+            moment: (opening, opening.at_us),
+            read: Cell::new(0),
+        }
+    }
+
+    #[test]
+    fn what_is_next_is_found_in_few_rows_however_full_the_tray_is() {
+        let mut counts = Vec::new();
+        for count in [10, 2_000] {
+            let mut tray = tray(count);
+            assert_eq!(ready(&tray, "in").unwrap(), Some(0_u128.to_be_bytes()));
+            assert_eq!(lease_over(&tray, "in", "default").unwrap(), None);
+            tray.moment.1 += 1_000_000;
+            let over = lease_over(&tray, "in", "default").unwrap();
+            assert!(over.is_some());
+            counts.push(tray.read.take());
+        }
+        assert_eq!(counts[0], counts[1]);
+        assert!(counts[0] < 30, "{counts:?}");
+    }
+}

@@ -92,6 +92,7 @@ fn number_of(record: &Record) -> usize {
 pub(super) fn standings(records: &[Record]) -> BTreeMap<String, Standing> {
     let mut all: BTreeMap<String, Standing> = BTreeMap::new();
     let mut told: BTreeMap<(String, &str), u64> = BTreeMap::new();
+    let mut failing: BTreeSet<String> = BTreeSet::new();
     for record in records {
         let (header, at) = (&record.header, record.position.get());
         if header.event_type == "log.epoch_started" {
@@ -116,6 +117,7 @@ pub(super) fn standings(records: &[Record]) -> BTreeMap<String, Standing> {
                     since: at,
                 };
                 told.retain(|(other, _), _| *other != name);
+                failing.remove(&name);
                 assert!(all.insert(name, standing).is_none(), "added twice at {at}");
                 continue;
             }
@@ -130,6 +132,13 @@ pub(super) fn standings(records: &[Record]) -> BTreeMap<String, Standing> {
                 let before = told.insert((name.clone(), event_type), record.recorded_at_us);
                 let is_rare = before.is_none_or(|at| record.recorded_at_us - at >= TOLD_US);
                 assert!(is_rare, "{event_type} of {name} at {at}, again");
+                if event_type == "sink.failed" {
+                    failing.insert(name);
+                }
+                continue;
+            }
+            "sink.recovered" => {
+                assert!(failing.remove(&name), "{name} recovered at {at}, again");
                 continue;
             }
             _ => continue,

@@ -555,6 +555,21 @@ fn an_erased_result_is_not_asked_for_again() -> Outcome {
     effects.change_blocking(&held.target(), &Change::completed(&"Ann")?)?;
     log.erase(&Erase::new("ann", "gdpr-17-1-b"), &|_, _| {})?;
     assert_eq!(code(effects.claim_blocking(&claim)), "result_erased");
+    assert_sound(&log)?;
+
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let effects = Effects::new(&log);
+    let Claimed::Held(first) = effects.claim_blocking(&claim)? else {
+        return Err("nobody made it".into());
+    };
+    effects.change_blocking(&first.target(), &Change::completed(&"Ann")?)?;
+    log.erase(&Erase::new("ann", "gdpr-17-1-b"), &|_, _| {})?;
+    let Claimed::Held(anew) = effects.claim_blocking(&claim)? else {
+        return Err("nobody finds it".into());
+    };
+    assert_eq!(anew.attempt, 1);
+    assert_ne!(anew.id, first.id);
     assert_sound(&log)
 }
 

@@ -7,15 +7,20 @@ mod segments;
 
 use proptest::prelude::*;
 use runstone::attach::{connect, socket_of};
+use runstone::budgets::{Budgets, Open, Owner};
+use runstone::effects::{Change, Claim, Claimed, Effects};
+use runstone::tasks::{NewTask, Tasks};
 use runstone::{
     EpochStart, Erase, EvidenceError, LoadError, LoadReport, Log, NewEvent, OpenOptions, Payload,
     ProblemKind, Query, Read, ReadError, Runstone, Sealing, VerifyLevel, VerifyOptions,
     VerifyReport, verify_file,
 };
 use runstone_receipt::policy::Policy;
-use runstone_store::{CreateOptions, ExportReport};
+use runstone_store::{CreateOptions, ExportReport, FoldRow};
+use runstone_tests::folds::Last;
 use runstone_tests::tamper::Outcome;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A folder with a log and its keys, and what was loaded beside it.
 struct Site(tempfile::TempDir);
@@ -185,6 +190,52 @@ fn what_is_left_out_reads_as_withheld_and_verifies_as_incomplete() -> Outcome {
         let report = site.verified("copy")?;
         let worst = report.worst().map(ProblemKind::as_str);
         assert_eq!((report.erased, worst), (4, Some("incomplete")));
+    }
+    Ok(())
+}
+
+/// The rows of every fold, by its name, but for what is kept of the stream of the log itself.
+fn rows(log: &Log) -> Outcome<Vec<(String, Vec<FoldRow>)>> {
+    let mut all = Vec::new();
+    for status in log.fold_status()? {
+        let mut rows = log.fold_rows(&status.name, b"", b"", usize::MAX)?;
+        rows.retain(|(key, _)| key != b"log");
+        all.push((status.name, rows));
+    }
+    Ok(all)
+}
+
+#[test]
+fn folds_take_what_is_withheld_as_what_is_erased() -> Outcome {
+    for sealing in [Sealing::Required, Sealing::Plain] {
+        let (site, log) = Site::new(sealing)?;
+        log.close_blocking()?;
+        drop(log);
+        let mut open = site.opening();
+        open.folds = runstone::standard_folds();
+        open.folds.push(Arc::new(Last));
+        let log = Log::open(&site.path("log"), open.clone())?;
+        let scope = |event: NewEvent| event.scope("ann");
+        log.append_blocking(scope(NewEvent::new("chat.message", "run-ann")).payload("[1]"))?;
+        let tasks = Tasks::new(&log).stream("run-ann").scope("ann");
+        tasks.create_blocking(&NewTask::new("t").title("Call Ann"))?;
+        let budgets = Budgets::new(&log);
+        budgets.open_blocking(&Open::new(Owner::new("ann").scope("ann")))?;
+        let claim = Claim::tool("run-ann", "pay").scope("ann").request("k");
+        let Claimed::Held(held) = Effects::new(&log).claim_blocking(&claim)? else {
+            return Err("nobody made it".into());
+        };
+        let done = Change::completed(&"Ann")?;
+        Effects::new(&log).change_blocking(&held.target(), &done)?;
+        let known = rows(&log)?;
+        site.load("copy", &exported(&log, &Query::stream("none"))?.0)?;
+        log.erase(&Erase::new("ann", "gdpr-17-1-b").force(), &|_, _| {})?;
+        let copy = Log::open(&site.path("copy"), open)?;
+        assert_eq!(contents(&copy, "run-ann")?[0], Payload::Withheld);
+        let (erased, withheld) = (rows(&log)?, rows(&copy)?);
+        assert!(erased.len() > 5);
+        assert_ne!(erased, known, "one of them keeps content");
+        assert_eq!(erased, withheld);
     }
     Ok(())
 }

@@ -11,5 +11,6 @@ mod keys_away;
 mod kill;
 mod model;
 mod recovery;
+mod sealing;
 mod succession;
 mod tamper;

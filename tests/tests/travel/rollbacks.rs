@@ -1,10 +1,14 @@
 //! A rollback is a fact: session and steps go back, what happened stays.
 
+use runstone::approvals::{ApprovalRequest, ApprovalState, Approvals};
+use runstone::budgets::{Amounts, BudgetLimits, Dimension, Open};
 use runstone::codec::{Authority, Position};
+use runstone::effects::{Change, Claim, Claimed};
 use runstone::replay::{Fork, RollBack, fork_blocking, roll_back_blocking, state};
 use runstone::runs::RunStatus;
 use runstone::store::Decision;
-use runstone::{EffectClass, Run, Runstone, Status, runs, sessions};
+use runstone::{EffectClass, Hold, Run, Runstone, Status, runs, sessions};
+use runstone_tests::clocked::enrolled;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -227,5 +231,51 @@ async fn who_holds_the_run_rolls_it_back_or_a_person() -> Outcome {
     let run = log.run("bot").resume_or_start("run").await?;
     assert_eq!(document(&run).await?, json!({"n": 1}));
     fork_blocking(&log, &Fork::new("fork", "run", to))?;
+    Ok(())
+}
+
+/// What others rely on stands, however far the run goes back.
+#[tokio::test]
+async fn no_claim_reservation_or_vote_is_taken_back() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let log = Runstone::memory()?;
+    let ann = enrolled(&log, folder.path(), "ann", Authority::Human)?;
+    let limits = BudgetLimits::new().of(Dimension::Tokens, 10);
+    log.budgets()
+        .open_blocking(&Open::new("bot").limits(limits))?;
+    let run = log.run("bot").start("run").await?;
+    let to = run.session().patch(&json!({"n": 1})).await?;
+    let claim = |id: &str| {
+        Claim::tool("run", "pay")
+            .call_id(id)
+            .class(EffectClass::Write)
+    };
+    let Claimed::Held(held) = log.effects().claim_blocking(&claim("held"))? else {
+        return Err("nobody made it".into());
+    };
+    let four = Amounts::new().tokens(4);
+    let reserved = log
+        .budgets()
+        .reserve_blocking("bot", &four, Hold::Opening)?;
+    let request = ApprovalRequest::new(&claim("asked"), "pay");
+    let asked = Approvals::new(&log).request_blocking(&request)?;
+    Approvals::new(&ann).vote_blocking(asked.position, true, None)?;
+    run.roll_back(to).await?;
+
+    let again = log.effects().claim_blocking(&claim("held"));
+    assert_eq!(again.unwrap_err().code(), "in_flight");
+    log.effects()
+        .change_blocking(&held.target(), &Change::completed(&1)?)?;
+    let budget = log.budgets().check("bot")?;
+    assert_eq!(budget.reserved, four);
+    log.budgets().settle_blocking(reserved.fence, &four)?;
+    assert_eq!(log.budgets().check("bot")?.spent, four);
+    let decided = Approvals::new(&log).get(asked.position)?;
+    assert_eq!(
+        (decided.state, decided.votes.len()),
+        (ApprovalState::Approved, 1)
+    );
+    let let_in = log.effects().claim_blocking(&claim("asked"))?;
+    assert!(matches!(let_in, Claimed::Held(_)));
     Ok(())
 }

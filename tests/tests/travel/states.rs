@@ -4,7 +4,7 @@
 //! `RUNSTONE_STATE_EVERY=1` every one.
 
 use runstone::replay::{Fork, RollBack, fork_blocking, roll_back_blocking, state};
-use runstone_codec::{Draft, NewEvent, Position};
+use runstone_codec::{Draft, Entry, NewEvent, Position};
 use runstone_projections::budgets::{Amounts, BudgetLimits, Budgets, Dimension, Open, Window};
 use runstone_projections::effects::{Change, Claim, Claimed, Effects, Executed, Held};
 use runstone_projections::events::{
@@ -15,11 +15,13 @@ use runstone_projections::events::{
 use runstone_projections::runs::{Begin, RunHeld, begin_blocking, record_blocking};
 use runstone_projections::tasks::{Move, NewTask, Tasks};
 use runstone_projections::{Hold, standard_folds};
-use runstone_store::{CreateOptions, Log, ManualClock, OpenOptions, Query, Read, Sealing};
-use runstone_tests::clocked::START_US;
+use runstone_store::{
+    CreateOptions, Log, ManualClock, OpenOptions, Query, Read, ReadError, Sealing,
+};
+use runstone_tests::clocked::{Clocked, START_US};
 use runstone_tests::command::{Runstone, recordings};
 use runstone_tests::states::{World, shown};
-use runstone_tests::tamper::{Outcome, Seeded};
+use runstone_tests::tamper::{ChunkParts, Outcome, RawRows, Seeded, Table};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -500,5 +502,72 @@ fn what_is_kept_in_memory_goes_with_what_is_erased() -> Outcome {
         &|_, _| {},
     )?;
     assert_eq!(document(&log)?, (json!({}), 1600));
+    Ok(())
+}
+
+/// The streams of which nothing is damaged: those of the runs that are asked for, and the log's own.
+const WHOLE: [&str; 3] = ["fork", "log", "run"];
+
+/// Every event of other streams is damaged, so that whoever meets one says so.
+#[test]
+fn a_state_is_read_from_its_run_alone() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let all: Result<Vec<_>, _> = ["run", "other"]
+        .iter()
+        .map(|stream| begin_blocking(&log, &Begin::new(*stream, "bot")))
+        .collect();
+    let all: Vec<RunHeld> = all?.into_iter().map(|begun| begun.into_held()).collect();
+    for n in 0..100 {
+        log.append_blocking(NewEvent::new("data.row", "rows"))?;
+        for held in &all {
+            let stream = held.stream.as_str();
+            let patch = json!({ "n": n });
+            let patched = NewEvent::typed(&SessionPatched { patch }, stream)?;
+            record_blocking(&log, held, vec![patched.into()])?;
+            if n % 30 == 0 {
+                let claim = Claim::tool(stream, "look").call_id(n.to_string());
+                Effects::new(&log).claim_blocking(&claim)?;
+                let tasks = Tasks::new(&log).stream(stream);
+                tasks.create_blocking(&NewTask::new(format!("{stream}-{n}")))?;
+            }
+        }
+    }
+    let of_run = |revision| Ok::<_, ReadError>(log.record_by_revision("run", revision)?.position);
+    let (middle, at) = (of_run(50)?, of_run(100)?);
+    fork_blocking(&log, &Fork::new("fork", "run", middle))?;
+    let forked = log.record_by_revision("fork", 0)?.position;
+    let points = [("run", middle), ("run", at), ("fork", forked)];
+    let told = |log: &Log| -> Outcome<Vec<Value>> {
+        let states = points.map(|(stream, at)| state(log, stream, at));
+        let mut told = Vec::new();
+        for state in states {
+            told.push(shown(&state?.ok_or("it is a run")?));
+        }
+        Ok(told)
+    };
+    let before = told(&log)?;
+    log.close_blocking()?;
+    drop(log);
+
+    let rows = RawRows::open(&site.path())?;
+    let mut damaged = 0;
+    for (key, chunk) in rows.all(Table::Chunks)? {
+        let mut chunk = ChunkParts::parse(&chunk)?;
+        for (entry, _) in &mut chunk.events {
+            let header = Entry::parse(entry)?.header().clone();
+            if !WHOLE.contains(&header.stream.as_str()) {
+                *entry.last_mut().ok_or("it is empty")? ^= 1;
+                damaged += 1;
+            }
+        }
+        rows.set(Table::Chunks, &key, Some(&chunk.encode()))?;
+    }
+    drop(rows);
+    let log = Log::open(&site.path(), site.opening())?;
+    let read = log.read(Read::new(Query::everything()))?;
+    assert_eq!(read.filter(Result::is_err).count(), damaged);
+    assert!(damaged > 200 && state(&log, "other", at).is_err());
+    assert_eq!(told(&log)?, before);
     Ok(())
 }

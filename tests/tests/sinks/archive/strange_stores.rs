@@ -100,6 +100,44 @@ fn a_store_that_knows_no_conditions_gets_nothing() {
     assert!(!bucket.ask("GET", "?list-type=2", "").contains("segments"));
 }
 
+/// It says that it took what it did not keep, or kept otherwise.
+#[test]
+fn what_a_store_did_not_keep_is_not_passed_over() {
+    for (kept, state) in [
+        (None, SinkState::Running),
+        (Some("something else"), SinkState::Stopped),
+    ] {
+        let site = Site::default();
+        let between = Between::start("http://127.0.0.1:9", move |lines| {
+            let first = lines.first().map(String::as_str).unwrap_or_default();
+            let is_probe = first.contains("created-once");
+            match (first.split(' ').next(), kept) {
+                _ if is_list(&lines) => {
+                    let page = "<ListBucketResult></ListBucketResult>";
+                    answer("200 OK", page.len() as u64, page)
+                }
+                (Some("PUT"), _) if is_probe => answer("412 Precondition Failed", 0, ""),
+                (Some("PUT"), _) => answer("200 OK\r\nETag: x", 0, ""),
+                (_, Some(kept)) => {
+                    let head = "200 OK\r\nETag: x\r\nLast-Modified: Thu, 01 Jan 2026 00:00:00 GMT";
+                    answer(head, kept.len() as u64, kept)
+                }
+                _ => answer("404 Not Found", 0, ""),
+            }
+        });
+        site.append(30);
+        site.add(&archive(&site, &between.endpoint));
+        let runner = site.run(&Kinds::new());
+        until(|| site.status("archive").is_failing, || {});
+        until(|| site.status("archive").state == state, || {});
+        runner.stop();
+        let seen = between.seen();
+        let is_put = |line: &&String| line.starts_with("PUT ") && line.contains("/segments/");
+        assert!(seen.iter().any(|line| is_put(&line)), "{seen:?}");
+        assert_eq!(site.status("archive").position, 0);
+    }
+}
+
 /// However long the archive is.
 #[test]
 fn what_is_long_known_is_not_listed_again() {
