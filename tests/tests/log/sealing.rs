@@ -19,6 +19,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Bytes of a nonce.
 const NONCE: usize = 12;
@@ -155,7 +156,10 @@ fn fill(log: &Log) -> Outcome {
     let limits = BudgetLimits::new().of(Dimension::Tokens, 9);
     Budgets::new(log).open_blocking(&Open::new(SECRET).limits(limits))?;
     Agents::new(log).change_blocking("scout", &AgentChange::register())?;
-    Agents::new(log).change_blocking("scout", &AgentChange::sleep(SECRET, 60))?;
+    Agents::new(log).change_blocking(
+        "scout",
+        &AgentChange::sleep(SECRET, Duration::from_secs(60)),
+    )?;
     Messages::new(log).send_blocking(&NewMessage::to("scout").text(SECRET).body(&told)?)?;
     Ok(())
 }

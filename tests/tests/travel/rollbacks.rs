@@ -1,6 +1,6 @@
 //! A rollback is a fact: session and steps go back, what happened stays.
 
-use runstone::approvals::{ApprovalRequest, ApprovalState, Approvals};
+use runstone::approvals::{ApprovalRequest, ApprovalState, Approvals, Vote};
 use runstone::budgets::{Amounts, BudgetLimits, Dimension, Open};
 use runstone::codec::{Authority, Position};
 use runstone::effects::{Change, Claim, Claimed};
@@ -259,7 +259,7 @@ async fn no_claim_reservation_or_vote_is_taken_back() -> Outcome {
         .reserve_blocking("bot", &four, Hold::Opening)?;
     let request = ApprovalRequest::new(&claim("asked"), "pay");
     let asked = Approvals::new(&log).request_blocking(&request)?;
-    Approvals::new(&ann).vote_blocking(asked.position, true, None)?;
+    Approvals::new(&ann).vote_blocking(asked.position, Vote::Approve, None)?;
     run.roll_back(to).await?;
 
     let again = log.effects().claim_blocking(&claim("held"));
