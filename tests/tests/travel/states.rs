@@ -517,7 +517,10 @@ fn a_state_is_read_from_its_run_alone() -> Outcome {
         .iter()
         .map(|stream| begin_blocking(&log, &Begin::new(*stream, "bot")))
         .collect();
-    let all: Vec<RunHeld> = all?.into_iter().map(|begun| begun.into_held()).collect();
+    let all: Vec<RunHeld> = all?
+        .into_iter()
+        .map(runstone::runs::Begun::into_held)
+        .collect();
     for n in 0..100 {
         log.append_blocking(NewEvent::new("data.row", "rows"))?;
         for held in &all {
