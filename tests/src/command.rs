@@ -15,19 +15,18 @@ pub fn binary() -> &'static Path {
     })
 }
 
-/// An example of the crates `runstone` and `runstone-receipt`, built likewise.
+/// An example of one of the crates, built likewise.
 pub fn example(name: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let of = ["runstone", "runstone-receipt"].map(|package| ["--package", package]);
-    let folder = BUILT.get_or_init(|| build(&[&["--examples"], of.concat().as_slice()].concat()));
+    let folder = BUILT.get_or_init(|| build(&["--examples"]));
     folder.join(format!("examples/{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// Builds something, and answers the folder that it is in.
 ///
-/// `cargo test` builds a binary only for tests of its own package. Packages are chosen, and one test
-/// with them, so that features resolve as in `cargo test --workspace`: after that, only what is asked
-/// for is left to build.
+/// `cargo test` builds a binary only for tests of its own package. The whole workspace is chosen, and one
+/// test of it, so that features resolve as in `cargo test --workspace`: after that, only what is asked for
+/// is left to build.
 fn build(what: &[&str]) -> PathBuf {
     let this = std::env::current_exe().unwrap();
     // TARGET/PROFILE/deps/TEST, or TARGET/TRIPLE/PROFILE/deps/TEST
@@ -39,8 +38,14 @@ fn build(what: &[&str]) -> PathBuf {
     let mut build = Command::new(env!("CARGO"));
     build
         .current_dir(workspace())
-        .args(["build", "--locked", "--quiet", "--test", "layout"])
-        .args(["--package", "runstone-cli", "--package", "runstone-tests"])
+        .args([
+            "build",
+            "--locked",
+            "--quiet",
+            "--workspace",
+            "--test",
+            "layout",
+        ])
         .args(what)
         .args([
             "--profile",
