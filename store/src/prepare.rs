@@ -28,7 +28,7 @@ const LOG_NAMESPACE: &str = "log";
 /// Random bytes for one event: the commitment's R, the nonce, the id.
 const RANDOM: usize = 32 + 12 + 10;
 
-/// Fewest events that a thread is begun for: sealing them takes ten times as long as beginning it.
+/// Fewest events that a thread is begun for. A guess, not tuned: beginning a thread has a price too.
 const SHARE: usize = 128;
 
 /// Who a handle acts as: stamped on every event, never taken from a payload.
