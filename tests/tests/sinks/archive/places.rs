@@ -21,7 +21,7 @@ fn a_segment_that_comes_late_is_gone_on_from() -> Outcome {
         .events(50)
         .wait(Duration::from_secs(300));
     let paced = ArchiveConfig::new(url(&folder)).segments(segments);
-    site.add(&config(paced).timeout(Duration::from_secs(600)));
+    site.add(&config(paced).timeout(Duration::from_secs(3_600)));
     site.append(10);
     let runner = site.run(&Kinds::new());
     site.pass_until(300, || !files(&folder).is_empty());
