@@ -9,6 +9,8 @@ use runstone_store::{FoldError, Rows};
 
 /// Most bytes that decoding a row may claim.
 const LIMIT: usize = 64 * 1024;
+/// Bytes that most rows fit into.
+const USUAL: usize = 96;
 
 const CONFIG: Configuration<LittleEndian, Varint, Limit<LIMIT>> = standard().with_limit::<LIMIT>();
 
@@ -440,7 +442,11 @@ pub(crate) struct ReservationRow {
 
 /// The bytes of a row.
 pub(crate) fn encode<T: Encode>(row: &T) -> Result<Vec<u8>, FoldError> {
-    bincode::encode_to_vec(row, CONFIG).map_err(|error| FoldError::Row(error.to_string()))
+    let mut bytes = Vec::with_capacity(USUAL);
+    match bincode::encode_into_std_write(row, &mut bytes, CONFIG) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(FoldError::Row(error.to_string())),
+    }
 }
 
 /// The row that these bytes are, all of them.

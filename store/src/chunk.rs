@@ -12,7 +12,8 @@
 use crate::error::Corruption;
 
 const MAGIC: &[u8; 4] = b"RC01";
-const FIXED: usize = 4 + 8 + 4 + 4;
+/// Bytes before the head.
+pub(crate) const FIXED: usize = 4 + 8 + 4 + 4;
 const HEAD_FIXED: usize = 8 + 32 + 8 + 32 + 1;
 /// A tree of 2^63 leaves has at most 63 peaks.
 const MAX_PEAKS: usize = 64;
@@ -92,6 +93,14 @@ impl ChunkBuilder {
             first,
             ..Self::default()
         }
+    }
+
+    /// With memory for this many bytes more, as far as they fit into a chunk.
+    pub(crate) fn with_room(first: u64, bytes: u64) -> Self {
+        let mut builder = Self::new(first);
+        let most = usize::try_from(bytes).unwrap_or(CHUNK_TARGET);
+        builder.body.reserve(most.min(CHUNK_TARGET));
+        builder
     }
 
     pub(crate) fn first(&self) -> u64 {

@@ -11,8 +11,8 @@ use crate::write::{Prepared, Request};
 use runstone_codec::event::{DEFAULT_SCOPE, LOG_SCOPE};
 use runstone_codec::keys::{DataKey, keyed_digest};
 use runstone_codec::{
-    Authority, Compression, ControlValue, Draft, EventLimits, Header, KeyedTarget, NewEvent,
-    PayloadSpec, Position, namespace, seal, uuid_v7,
+    Authority, Compression, Control, ControlValue, Draft, EventLimits, Header, Keyed, KeyedTarget,
+    NewEvent, PayloadSpec, Position, namespace, seal, uuid_v7,
 };
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -50,7 +50,7 @@ impl Actor {
 
 /// An event of the log itself goes in without the checks on owned names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
+enum Owner {
     Caller,
     Log,
 }
@@ -109,18 +109,28 @@ impl Here {
         )
     }
 
-    /// Checks and seals events for the queue.
-    pub(crate) fn prepare(
+    /// Checks and seals what a caller offers, for the queue.
+    pub(crate) fn prepare<'a>(
         &self,
-        drafts: Vec<Draft>,
+        offered: impl ExactSizeIterator<Item = Offered<'a>>,
         actor: &Actor,
     ) -> Result<Vec<Prepared>, AppendError> {
-        self.prepare_as(drafts, actor, Owner::Caller)
+        self.prepare_as(offered, actor, Owner::Caller)
     }
 
-    pub(crate) fn prepare_as(
+    /// Checks and seals an event of the log itself, for the queue.
+    pub(crate) fn prepare_own(
         &self,
-        drafts: Vec<Draft>,
+        mut events: Vec<NewEvent>,
+        actor: &Actor,
+    ) -> Result<Vec<Prepared>, AppendError> {
+        let offered = events.iter_mut().map(Offered::from);
+        self.prepare_as(offered, actor, Owner::Log)
+    }
+
+    fn prepare_as<'a>(
+        &self,
+        offered: impl ExactSizeIterator<Item = Offered<'a>>,
         actor: &Actor,
         owner: Owner,
     ) -> Result<Vec<Prepared>, AppendError> {
@@ -129,7 +139,7 @@ impl Here {
             return Err(AppendError::ReadOnly { why: why.clone() });
         }
         self.shared.check_appendable()?;
-        let mut random = vec![0; drafts.len() * RANDOM];
+        let mut random = vec![0; offered.len() * RANDOM];
         identity
             .options
             .entropy
@@ -140,29 +150,40 @@ impl Here {
             })?;
         let now_us = identity.options.clock.wall_us();
         let mut scopes = LocalScopes::default();
-        let checked: Vec<_> = drafts
-            .into_iter()
+        let mut before: Option<Checked<'_>> = None;
+        let checked: Vec<_> = offered
             .zip(random.as_chunks::<RANDOM>().0)
-            .map(|(mut draft, random)| {
+            .map(|(offered, random)| {
+                let event = offered.event;
                 if owner == Owner::Caller {
-                    draft.event.check(&identity.options.limits)?;
-                    check_names(&draft.event)?;
+                    event.check(&identity.options.limits)?;
+                    check_names(event)?;
                 } else {
                     // The limits of a process are for what callers bring.
-                    draft.event.check(&EventLimits::default())?;
+                    event.check(&EventLimits::default())?;
                 }
-                let scope = self.scope_of(&draft.event, &mut scopes)?;
-                let plain = owner == Owner::Log && namespace::is_evidence(&draft.event.event_type);
-                let key = match identity.sealing {
-                    Sealing::Required if !plain => Some(identity.keys.active(&scope, now_us)?),
+                let like = before.take().filter(|before| {
+                    before.event.stream == event.stream && before.event.scope == event.scope
+                });
+                let scope = match &like {
+                    Some(like) => Arc::clone(&like.scope),
+                    None => Arc::from(self.scope_of(event, &mut scopes)?),
+                };
+                let plain = owner == Owner::Log && namespace::is_evidence(&event.event_type);
+                let key = match (identity.sealing, like.and_then(|like| like.key)) {
+                    (Sealing::Required, Some(key)) if !plain => Some(key),
+                    (Sealing::Required, _) if !plain => Some(identity.keys.active(&scope, now_us)?),
                     _ => None,
                 };
-                Ok::<_, AppendError>(Checked {
-                    draft,
+                let checked = Checked {
+                    event,
+                    with: offered.with,
                     scope,
                     key,
                     random,
-                })
+                };
+                before = Some(checked.clone());
+                Ok::<_, AppendError>(checked)
             })
             .collect::<Result<_, _>>()?;
         self.seal_all(checked, actor, now_us)
@@ -256,7 +277,8 @@ impl Here {
     ) -> Result<Prepared, AppendError> {
         let identity = &self.shared.identity;
         let Checked {
-            draft,
+            event,
+            with,
             scope,
             key,
             random,
@@ -264,28 +286,8 @@ impl Here {
         let (blind, rest) = random.split_first_chunk::<32>().unwrap_or((&[0; 32], &[]));
         let (nonce, rest) = rest.split_first_chunk::<12>().unwrap_or((&[0; 12], &[]));
         let id_random = rest.first_chunk::<10>().unwrap_or(&[0; 10]);
-        let Draft {
-            event,
-            mut control,
-            keyed,
-        } = draft;
-        let mut tags = event.tags.clone();
-        if !keyed.is_empty() {
-            let lookup = identity.keys.lookup(&scope)?;
-            for digest in keyed {
-                let value = keyed_digest(&lookup, &digest.label, &digest.parts);
-                match digest.target {
-                    KeyedTarget::Tag(name) => tags.push(format!("{name}:{}", hex(&value))),
-                    KeyedTarget::Control(field) => {
-                        control.insert(field, ControlValue::Bytes(value.to_vec()));
-                    }
-                }
-            }
-            tags.sort_unstable();
-            tags.dedup();
-        }
-        // The writer must be able to record whatever it is given.
-        control.encode()?;
+        let (control, keyed) = with.unwrap_or((&NOTHING, &[]));
+        let mut control = control.clone();
         let mut header = event.header(
             event
                 .event_id
@@ -295,7 +297,22 @@ impl Here {
             actor.authority,
             key.as_ref().map(|key| *key.id()),
         );
-        header.tags = tags;
+        if !keyed.is_empty() {
+            let lookup = identity.keys.lookup(&scope)?;
+            for digest in keyed {
+                let value = keyed_digest(&lookup, &digest.label, &digest.parts);
+                match &digest.target {
+                    KeyedTarget::Tag(name) => header.tags.push(format!("{name}:{}", hex(&value))),
+                    KeyedTarget::Control(field) => {
+                        control.insert(*field, ControlValue::Bytes(value.to_vec()));
+                    }
+                }
+            }
+            header.tags.sort_unstable();
+            header.tags.dedup();
+        }
+        // The writer must be able to record whatever it is given.
+        control.encode()?;
         let spec = PayloadSpec {
             fields: event.fields || identity.fields,
             compress: Compression::Auto,
@@ -323,9 +340,9 @@ impl Here {
     pub(crate) fn reseal(
         &self,
         request: Request,
-        drafts: Vec<Draft>,
+        drafts: &mut [Draft],
     ) -> Result<Request, AppendError> {
-        let events = self.prepare(drafts, &self.actor)?;
+        let events = self.prepare(drafts.iter_mut().map(Offered::from), &self.actor)?;
         let mut again = Request::new(request.work, events, request.durability);
         again.expected = request.expected;
         again.conditions = request.conditions;
@@ -373,10 +390,37 @@ impl Here {
     }
 }
 
+/// An event that somebody wants to be recorded. Its tags are sorted when it is checked.
+pub(crate) struct Offered<'a> {
+    event: &'a mut NewEvent,
+    /// Control, and digests to be keyed.
+    with: Option<(&'a Control, &'a [Keyed])>,
+}
+
+impl<'a> From<&'a mut NewEvent> for Offered<'a> {
+    fn from(event: &'a mut NewEvent) -> Self {
+        Self { event, with: None }
+    }
+}
+
+impl<'a> From<&'a mut Draft> for Offered<'a> {
+    fn from(draft: &'a mut Draft) -> Self {
+        Self {
+            event: &mut draft.event,
+            with: Some((&draft.control, &draft.keyed)),
+        }
+    }
+}
+
+/// The control of an event that brings none.
+static NOTHING: Control = Control::new();
+
 /// An event that may be sealed.
+#[derive(Clone)]
 struct Checked<'a> {
-    draft: Draft,
-    scope: String,
+    event: &'a NewEvent,
+    with: Option<(&'a Control, &'a [Keyed])>,
+    scope: Arc<str>,
     key: Option<Arc<DataKey>>,
     random: &'a [u8; RANDOM],
 }
@@ -456,7 +500,6 @@ mod tests {
     use crate::write::Work;
     use crate::{CreateOptions, Decision, OpenOptions, Record};
     use runstone_codec::payload::Mode;
-    use runstone_codec::{Control, Keyed};
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
@@ -547,14 +590,14 @@ mod tests {
         let events = log
             .here()
             .unwrap()
-            .prepare(vec![draft("s")], &actor)
+            .prepare([&mut draft("s")].into_iter().map(Offered::from), &actor)
             .unwrap();
         let mut request = Request::new(Work::Append, events, Durability::Buffered);
         request.expected.push(("s".to_owned(), Expected::NoStream));
         let again = log
             .here()
             .unwrap()
-            .reseal(request, vec![draft("s")])
+            .reseal(request, &mut [draft("s")])
             .unwrap();
         assert_eq!(again.expected, [("s".to_owned(), Expected::NoStream)]);
         assert_eq!(again.durability, Durability::Buffered);

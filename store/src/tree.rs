@@ -7,9 +7,7 @@
 use crate::engine::{Change, NumberTable, RowTable, Snapshot, Value};
 use crate::error::{Corruption, StorageError};
 use runstone_codec::Digest32;
-use runstone_receipt::tree::{
-    Frontier, TILE_WIDTH, Tile, TileError, TileSink, frontier_from_tiles,
-};
+use runstone_receipt::tree::{TILE_WIDTH, Tile, TileError, TileSink};
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -32,6 +30,11 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
+    /// No leaf before this is here.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
     pub(crate) fn get(&self, position: u64) -> Option<Digest32> {
         let at = usize::try_from(position.checked_sub(self.start)?).ok()?;
         self.leaves.get(at).copied()
@@ -44,7 +47,6 @@ pub(crate) type SharedTail = Arc<RwLock<Tail>>;
 /// The tree at the writer.
 #[derive(Debug)]
 pub(crate) struct Tree {
-    frontier: Frontier,
     sink: TileSink,
     full: Vec<Tile>,
     tail: SharedTail,
@@ -55,7 +57,6 @@ impl Tree {
     /// The tree of the first `size` leaves, all of which are in stored tiles.
     pub(crate) fn load(snapshot: &Snapshot, size: u64) -> Result<Self, TreeError> {
         Ok(Self {
-            frontier: frontier_from_tiles(size, |level, index| tile(snapshot, level, index))?,
             sink: TileSink::resume(size, |level, index| tile(snapshot, level, index))?,
             full: Vec::new(),
             tail: Arc::new(RwLock::new(Tail {
@@ -68,15 +69,15 @@ impl Tree {
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.frontier.size()
+        self.sink.frontier().size()
     }
 
     pub(crate) fn root(&self) -> Digest32 {
-        self.frontier.root()
+        self.sink.frontier().root()
     }
 
     pub(crate) fn peaks(&self) -> Vec<Digest32> {
-        self.frontier.peaks().to_vec()
+        self.sink.frontier().peaks().to_vec()
     }
 
     pub(crate) fn tail(&self) -> SharedTail {
@@ -84,7 +85,6 @@ impl Tree {
     }
 
     pub(crate) fn push(&mut self, leaf: Digest32) {
-        self.frontier.push(leaf);
         self.full.extend(self.sink.push(leaf));
         self.tail
             .write()

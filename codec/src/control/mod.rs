@@ -75,8 +75,8 @@ impl ControlError {
 
 impl Control {
     /// Control without fields.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self(BTreeMap::new())
     }
 
     /// Sets a field to a number.

@@ -27,8 +27,19 @@ pub(super) fn check(payload: &[u8]) -> Result<(), EventError> {
     Ok(())
 }
 
-/// Depth of nesting of bytes that are known to be valid JSON.
+/// Depth of nesting of bytes that are known to be valid JSON; more than that, but at most
+/// [`MAX_JSON_DEPTH`], where so few begin anything that it cannot be deeper.
 fn depth(json: &[u8]) -> usize {
+    let opening = json.iter().filter(|byte| matches!(byte, b'{' | b'['));
+    let most = opening.count();
+    if most <= MAX_JSON_DEPTH {
+        most
+    } else {
+        exact_depth(json)
+    }
+}
+
+fn exact_depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0_usize);
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
@@ -117,6 +128,10 @@ mod tests {
         );
         assert!(serde_json::from_str::<serde_json::Value>(&deeper).is_err());
         assert!(check(nested(1_000_000).as_bytes()).is_err());
-        assert_eq!(depth(br#"{"[[[":"\"[[","a":[[]]}"#), 3);
+        assert_eq!(exact_depth(br#"{"[[[":"\"[[","a":[[]]}"#), 3);
+        let wide = format!("[{}]", vec!["[[]]"; 100].join(","));
+        assert_eq!(check(wide.as_bytes()), Ok(()));
+        let text = format!("\"{}\"", "[".repeat(1000));
+        assert_eq!(check(text.as_bytes()), Ok(()));
     }
 }

@@ -76,11 +76,17 @@ impl Frontier {
 
     /// Appends a leaf hash.
     pub fn push(&mut self, leaf: Digest32) {
+        self.push_with(leaf, |_, _| {});
+    }
+
+    /// Appends a leaf hash and tells the height and root of each subtree that it fills.
+    pub(super) fn push_with(&mut self, leaf: Digest32, mut filled: impl FnMut(u32, &Digest32)) {
         let mut root = leaf;
         // Each low bit set is a full subtree as large as the one just finished.
-        for _ in 0..self.size.trailing_ones() {
+        for height in 1..=self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 root = node_hash(&left, &root);
+                filled(height, &root);
             }
         }
         self.peaks.push(root);

@@ -71,10 +71,10 @@ pub fn tile_path(level: &str, index: u64, width: usize) -> String {
     }
 }
 
-/// Takes leaf hashes in order and gives back each tile when it is full.
+/// Takes leaf hashes in order, is their tree's frontier, and gives back each tile when it is full.
 #[derive(Debug, Clone, Default)]
 pub struct TileSink {
-    size: u64,
+    frontier: Frontier,
     /// Hashes of the last tile of each tile level, not yet full.
     open: Vec<Vec<Digest32>>,
 }
@@ -95,6 +95,7 @@ impl TileSink {
         size: u64,
         mut get: impl FnMut(u8, u64) -> Result<Option<Vec<u8>>, E>,
     ) -> Result<Self, TileError<E>> {
+        let frontier = frontier_from_tiles(size, &mut get)?;
         let mut open = Vec::new();
         let mut level = 0;
         let mut left = size;
@@ -110,20 +111,32 @@ impl TileSink {
             left /= TILE_WIDTH as u64;
             level += 1;
         }
-        Ok(Self { size, open })
+        Ok(Self { frontier, open })
     }
 
     /// Leaves taken so far.
     pub fn size(&self) -> u64 {
-        self.size
+        self.frontier.size()
+    }
+
+    /// The right edge of the tree of the leaves taken so far.
+    pub fn frontier(&self) -> &Frontier {
+        &self.frontier
     }
 
     /// Takes the next leaf hash; answers the tiles that it fills, lowest level first.
     pub fn push(&mut self, leaf: Digest32) -> Vec<Tile> {
-        self.size += 1;
+        // The root of a tile that becomes full is computed for the frontier anyway.
+        let mut roots = Vec::new();
+        self.frontier.push_with(leaf, |height, root| {
+            if height.is_multiple_of(u32::from(TILE_HEIGHT)) {
+                roots.push(*root);
+            }
+        });
+        let mut roots = roots.into_iter();
         let mut full = Vec::new();
         let mut hash = leaf;
-        let mut count = self.size;
+        let mut count = self.size();
         for level in 0.. {
             let at = usize::from(level);
             if self.open.len() == at {
@@ -137,13 +150,16 @@ impl TileSink {
                 break;
             }
             let hashes = core::mem::replace(open, Vec::with_capacity(TILE_WIDTH));
-            hash = mth(&hashes);
             count /= TILE_WIDTH as u64;
             full.push(Tile {
                 level,
                 index: count - 1,
                 hashes,
             });
+            let Some(root) = roots.next() else {
+                break;
+            };
+            hash = root;
         }
         full
     }
@@ -151,7 +167,7 @@ impl TileSink {
     /// The last tile of each level where it is not full, lowest level first.
     pub fn partial(&self) -> Vec<Tile> {
         let mut tiles = Vec::new();
-        let mut count = self.size;
+        let mut count = self.size();
         for (level, hashes) in (0..).zip(&self.open) {
             count /= TILE_WIDTH as u64;
             if !hashes.is_empty() {
@@ -299,11 +315,17 @@ mod tests {
         let mut tiles = Stored::new();
         let mut sink = TileSink::new();
         let mut frontier = Frontier::new();
+        let mut below = Vec::new();
         for n in 0..(256 * 256 + 700_u64) {
             let leaf = leaf_hash(&n.to_be_bytes());
             frontier.push(leaf);
             for tile in sink.push(leaf) {
                 assert!(tile.is_full());
+                if tile.level() == 0 {
+                    below.push(mth(tile.hashes()));
+                } else {
+                    assert_eq!(tile.hashes(), below);
+                }
                 tiles.insert((tile.level(), tile.index()), tile.bytes());
             }
             if n % 997 == 0 || n > 256 * 256 + 690 || (65_530..65_540).contains(&n) {
@@ -318,7 +340,8 @@ mod tests {
                     Ok(&frontier)
                 );
                 let resumed = TileSink::resume(size, get(&stored)).unwrap();
-                assert_eq!(resumed.size(), size);
+                assert_eq!(resumed.frontier(), &frontier);
+                assert_eq!(sink.frontier(), &frontier);
                 assert_eq!(resumed.partial(), sink.partial());
                 // An older tree reads from the tiles of a newer one.
                 let old = frontier_from_tiles(size / 2, get(&stored)).unwrap();

@@ -10,12 +10,12 @@ use crate::holder::{Base64, ConfigureBy, Enrol};
 use crate::keys::{Credential, challenge, verify_proof};
 use crate::log::{Backing, Here, Log};
 use crate::own::{CONFIGURED, PRINCIPAL_ADDED, PrincipalAdded};
-use crate::prepare::{Actor, LOG_STREAM, Owner};
+use crate::prepare::{Actor, LOG_STREAM};
 use crate::query::{Item, Query};
 use crate::read::Read;
 use crate::write::{Outcome, Request, Work};
 use runstone_codec::field::{Field, check_name};
-use runstone_codec::{Authority, Draft, EventError, NewEvent, Position};
+use runstone_codec::{Authority, EventError, NewEvent, Position};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 
@@ -267,9 +267,8 @@ impl Here {
         condition: Option<Condition>,
     ) -> Result<Position, AppendError> {
         let events = events.into_iter();
-        let drafts = events.map(|event| Draft::new(event.source("runstone")));
-        let drafts = drafts.collect();
-        let events = self.prepare_as(drafts, &self.actor, Owner::Log)?;
+        let events = events.map(|event| event.source("runstone")).collect();
+        let events = self.prepare_own(events, &self.actor)?;
         let mut request = Request::new(Work::Append, events, Durability::Synced);
         request.conditions.extend(condition);
         request

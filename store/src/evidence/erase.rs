@@ -22,12 +22,12 @@ use crate::own::{
     DESTROYED_PLAIN, ERASURE_COMPLETED, ERASURE_REQUESTED, ErasureCompleted, ErasureRequested,
     kek_digest,
 };
-use crate::prepare::{LOG_STREAM, Owner};
+use crate::prepare::LOG_STREAM;
 use crate::query::Item;
 use crate::read::Read;
-use crate::write::{Outcome, Prepared, Request, Work};
+use crate::write::{Outcome, Request, Work};
 use runstone_codec::keys::{Destroyed, ProviderError};
-use runstone_codec::{Draft, NewEvent, Position};
+use runstone_codec::{NewEvent, Position};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -348,8 +348,7 @@ impl Here {
         let event = NewEvent::new(event_type, LOG_STREAM)
             .source("runstone")
             .json(content)?;
-        let events: Vec<Prepared> =
-            self.prepare_as(vec![Draft::new(event)], &self.actor, Owner::Log)?;
+        let events = self.prepare_own(vec![event], &self.actor)?;
         Ok(Request::new(Work::Append, events, Durability::Synced))
     }
 

@@ -5,7 +5,7 @@ use super::{Fold, FoldError, FoldRecord, FoldRow, Payload, Rows};
 use crate::engine::{Change, Db, RowTable, Snapshot, panic_text};
 use crate::error::StorageError;
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -53,6 +53,14 @@ impl<'a> Look<'a> {
 /// A row as it is now; `None` if it was removed.
 type Slot = Option<Vec<u8>>;
 
+/// A row in memory.
+#[derive(Debug)]
+struct Cached {
+    slot: Slot,
+    /// It is not in the database as it is here; its key is among those to be written.
+    dirty: bool,
+}
+
 /// One fold and its rows.
 #[derive(Debug)]
 pub(crate) struct FoldState {
@@ -64,8 +72,9 @@ pub(crate) struct FoldState {
     pub(crate) stopped: Option<(u64, String)>,
     /// It stopped because a key could not be had: why.
     pub(crate) keys_away: Option<String>,
-    cache: BTreeMap<Vec<u8>, Slot>,
-    dirty: BTreeSet<Vec<u8>>,
+    cache: BTreeMap<Vec<u8>, Cached>,
+    /// Keys of dirty rows, each once, in the order in which they became so.
+    dirty: Vec<Vec<u8>>,
     /// Rows lie only in `cache`; the database is not asked.
     detached: bool,
 }
@@ -79,7 +88,7 @@ impl FoldState {
             stopped: None,
             keys_away: None,
             cache: BTreeMap::new(),
-            dirty: BTreeSet::new(),
+            dirty: Vec::new(),
             detached: false,
         }
     }
@@ -138,9 +147,8 @@ impl FoldState {
         }
         match outcome {
             Ok(Ok(())) => {
-                for (key, value) in changes {
-                    self.dirty.insert(key.clone());
-                    self.cache.insert(key, value);
+                for (key, slot) in changes {
+                    self.set(key, slot);
                 }
                 self.applied = position + 1;
             }
@@ -152,14 +160,26 @@ impl FoldState {
         }
     }
 
+    fn set(&mut self, key: Vec<u8>, slot: Slot) {
+        if let Some(cached) = self.cache.get_mut(&key) {
+            cached.slot = slot;
+            if !std::mem::replace(&mut cached.dirty, true) {
+                self.dirty.push(key);
+            }
+            return;
+        }
+        self.dirty.push(key.clone());
+        self.cache.insert(key, Cached { slot, dirty: true });
+    }
+
     pub(crate) fn get(
         &self,
         seal: &RowSeal,
         look: &Look<'_>,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, FoldError> {
-        if let Some(slot) = self.cache.get(key) {
-            return Ok(slot.clone());
+        if let Some(cached) = self.cache.get(key) {
+            return Ok(cached.slot.clone());
         }
         if self.detached {
             return Ok(None);
@@ -174,11 +194,13 @@ impl FoldState {
 
     /// Changes that bring the database to `applied`.
     pub(crate) fn flush(&self, seal: &RowSeal) -> Result<Vec<Change>, StorageError> {
-        let mut rows: Vec<(Vec<u8>, Option<&[u8]>)> = self
-            .dirty
-            .iter()
+        let mut dirty: Vec<_> = self.dirty.iter().collect();
+        dirty.sort_unstable();
+        let mut rows: Vec<(Vec<u8>, Option<&[u8]>)> = dirty
+            .into_iter()
             .map(|key| {
-                let value = self.cache.get(key).and_then(Option::as_deref);
+                let cached = self.cache.get(key);
+                let value = cached.and_then(|cached| cached.slot.as_deref());
                 (row_key(self.name(), key), value)
             })
             .collect();
@@ -192,9 +214,13 @@ impl FoldState {
         self.flushed = self.applied;
         self.detached &= self.dirty.is_empty();
         // A removed row is in the database no more: what remembers it would only be walked over.
-        for key in std::mem::take(&mut self.dirty) {
-            if self.cache.get(&key).is_some_and(Option::is_none) {
-                self.cache.remove(&key);
+        for key in self.dirty.drain(..) {
+            match self.cache.get_mut(&key) {
+                Some(Cached { slot: None, .. }) => {
+                    self.cache.remove(&key);
+                }
+                Some(cached) => cached.dirty = false,
+                None => {}
             }
         }
         if self.cache.len() > CACHED_ROWS {
@@ -226,7 +252,7 @@ impl FoldState {
                 (Some((key, _)), Some((stored, _))) => *key <= stored,
             };
             let go_on = if take_cached {
-                let Some((key, slot)) = cached.next() else {
+                let Some((key, Cached { slot, .. })) = cached.next() else {
                     return Ok(());
                 };
                 if next_stored

@@ -28,6 +28,13 @@ pub(crate) fn stream(name: &str) -> Vec<u8> {
     term(STREAM, name.as_bytes())
 }
 
+/// Puts the term of a stream into memory that there is.
+pub(crate) fn stream_into(name: &str, term: &mut Vec<u8>) {
+    term.clear();
+    term.push(STREAM);
+    term.extend_from_slice(name.as_bytes());
+}
+
 /// Term of a type, or of a namespace written as `a.b.*`.
 pub(crate) fn type_pattern(pattern: &str) -> Vec<u8> {
     pattern.strip_suffix(".*").map_or_else(

@@ -6,10 +6,9 @@ use crate::engine::panic_text;
 use crate::error::AppendError;
 use crate::holder::{AppendMany, AppendOne, ImportMany, SyncNow, Verdict};
 use crate::options::Durability;
-use crate::prepare::{Actor, check_imported};
+use crate::prepare::{Actor, Offered, check_imported};
 use crate::write::{
     Answer, AnyAnswer, DecideContext, Decision, Outcome, Prepared, Request, Turn, Waiting, Work,
-    drafts,
 };
 use runstone_codec::{Draft, Position, namespace};
 use std::any::Any;
@@ -131,10 +130,10 @@ impl Log {
 
 impl Here {
     pub(crate) async fn append(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
-        let append = append.into();
+        let mut append = append.into();
         self.check_append(&append)?;
         for _ in 0..RESEALS {
-            let request = self.append_request(&append)?;
+            let request = self.append_request(&mut append)?;
             let outcome = self.submit(request).await?;
             if let Some(answer) = self.appended(&append, outcome)? {
                 return Ok(answer);
@@ -147,10 +146,10 @@ impl Here {
         &self,
         append: impl Into<Append>,
     ) -> Result<Appended, AppendError> {
-        let append = append.into();
+        let mut append = append.into();
         self.check_append(&append)?;
         for _ in 0..RESEALS {
-            let request = self.append_request(&append)?;
+            let request = self.append_request(&mut append)?;
             let outcome = self.submit_blocking(request)?;
             if let Some(answer) = self.appended(&append, outcome)? {
                 return Ok(answer);
@@ -161,11 +160,11 @@ impl Here {
 
     pub(crate) fn append_many_blocking(
         &self,
-        appends: Vec<Append>,
+        mut appends: Vec<Append>,
     ) -> Vec<Result<Appended, AppendError>> {
         let mut tickets = Vec::with_capacity(appends.len());
         let mut requests = Vec::with_capacity(appends.len());
-        for append in &appends {
+        for append in &mut appends {
             let request = self
                 .check_append(append)
                 .and_then(|()| self.append_request(append));
@@ -190,8 +189,9 @@ impl Here {
             .collect()
     }
 
-    fn append_request(&self, append: &Append) -> Result<Request, AppendError> {
-        let events = self.prepare(drafts(append.events.clone()), &self.actor)?;
+    fn append_request(&self, append: &mut Append) -> Result<Request, AppendError> {
+        let offered = append.events.iter_mut().map(Offered::from);
+        let events = self.prepare(offered, &self.actor)?;
         let durability = append
             .durability
             .unwrap_or(self.shared.identity.options.durability);
@@ -207,10 +207,10 @@ impl Here {
             .durability
             .unwrap_or(self.shared.identity.options.durability);
         match outcome {
-            Outcome::Recorded { first, ids } => Ok(Some(Appended {
+            Outcome::Recorded { first, events } => Ok(Some(Appended {
                 first: Position::new(first),
-                last: Position::new(first + ids.len() as u64 - 1),
-                ids,
+                last: Position::new(first + events.len() as u64 - 1),
+                ids: events.iter().map(|event| event.header.event_id).collect(),
                 duplicate: false,
                 durability,
             })),
@@ -235,17 +235,17 @@ impl Here {
         records: Vec<Vec<Draft>>,
     ) -> Vec<Result<Imported, AppendError>> {
         let actor = Actor::keyring();
-        let records: Vec<Vec<Draft>> = records
+        let mut records: Vec<Vec<Draft>> = records
             .into_iter()
             .map(|drafts| drafts.into_iter().map(told_elsewhere).collect())
             .collect();
         let mut tickets = Vec::with_capacity(records.len());
         let mut requests = Vec::with_capacity(records.len());
-        for drafts in &records {
+        for drafts in &mut records {
             let request = self
                 .check_drafts(drafts)
                 .and_then(|()| drafts.iter().try_for_each(|it| check_imported(&it.event)))
-                .and_then(|()| self.prepare(drafts.clone(), &actor))
+                .and_then(|()| self.prepare(drafts.iter_mut().map(Offered::from), &actor))
                 .map(|events| Request::new(Work::Import, events, Durability::Synced));
             tickets.push(request.map(|request| {
                 let ticket = Arc::clone(&request.ticket);
@@ -257,14 +257,14 @@ impl Here {
         records
             .into_iter()
             .zip(tickets)
-            .map(|(drafts, ticket)| {
+            .map(|(mut drafts, ticket)| {
                 let ticket = ticket?;
                 let mut outcome = self.shared.drive(&ticket)?;
                 for _ in 0..RESEALS {
                     if let Outcome::Imported { positions } = outcome {
                         return self.imported(&drafts, &positions);
                     }
-                    let events = self.prepare(drafts.clone(), &actor)?;
+                    let events = self.prepare(drafts.iter_mut().map(Offered::from), &actor)?;
                     let request = Request::new(Work::Import, events, Durability::Synced);
                     outcome = self.submit_blocking(request)?;
                 }
@@ -293,16 +293,16 @@ impl Here {
 
     pub(crate) fn command_blocking<A: Send + 'static>(
         &self,
-        candidates: Vec<Draft>,
+        mut candidates: Vec<Draft>,
         decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
     ) -> Result<(A, Vec<Position>), AppendError> {
-        let drafts = candidates.clone();
-        let request = self.command_request(candidates, decide)?;
+        let request = self.command_request(&mut candidates, decide)?;
         let mut outcome = self.submit_blocking(request)?;
         for _ in 0..RESEALS {
             match outcome {
                 Outcome::Reseal(request) => {
-                    outcome = self.submit_blocking(self.reseal(*request, drafts.clone())?)?;
+                    let request = self.reseal(*request, &mut candidates)?;
+                    outcome = self.submit_blocking(request)?;
                 }
                 decided => return decision_of(decided),
             }
@@ -312,16 +312,16 @@ impl Here {
 
     pub(crate) async fn command<A: Send + 'static>(
         &self,
-        candidates: Vec<Draft>,
+        mut candidates: Vec<Draft>,
         decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError> + Send + 'static,
     ) -> Result<(A, Vec<Position>), AppendError> {
-        let drafts = candidates.clone();
-        let request = self.command_request(candidates, decide)?;
+        let request = self.command_request(&mut candidates, decide)?;
         let mut outcome = self.submit(request).await?;
         for _ in 0..RESEALS {
             match outcome {
                 Outcome::Reseal(request) => {
-                    outcome = self.submit(self.reseal(*request, drafts.clone())?).await?;
+                    let request = self.reseal(*request, &mut candidates)?;
+                    outcome = self.submit(request).await?;
                 }
                 decided => return decision_of(decided),
             }
@@ -331,12 +331,12 @@ impl Here {
 
     fn command_request<A: Send + 'static>(
         &self,
-        candidates: Vec<Draft>,
+        candidates: &mut [Draft],
         mut decide: impl FnMut(&mut DecideContext<'_>) -> Result<Decision<A>, AppendError>
         + Send
         + 'static,
     ) -> Result<Request, AppendError> {
-        let events = self.prepare(candidates, &self.actor)?;
+        let events = self.prepare(candidates.iter_mut().map(Offered::from), &self.actor)?;
         let decider = move |context: &mut DecideContext<'_>| {
             // It runs in the middle of a group, maybe on the thread of another caller.
             let outcome = catch_unwind(AssertUnwindSafe(|| decide(context)));

@@ -21,11 +21,11 @@ use crate::keys::{KeyStore, ProviderConfig};
 use crate::log::{Here, Loaded, Log};
 use crate::options::{LogOptions, Sealing};
 use crate::own::{GENESIS, Genesis};
-use crate::prepare::{Actor, LOG_STREAM, Owner};
+use crate::prepare::{Actor, LOG_STREAM};
 use crate::signing::Signing;
 use crate::tree::Tree;
 use crate::write::{Maintenance, ScopeCache, Work, Writer};
-use runstone_codec::{Draft, LogId, NewEvent};
+use runstone_codec::{LogId, NewEvent};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -178,7 +178,7 @@ impl Log {
             .json(&genesis)
             .map_err(|error| Corruption::table("chunks", "a genesis", error.to_string()))?;
         let events = log
-            .prepare_as(vec![Draft::new(event)], &Actor::keyring(), Owner::Log)
+            .prepare_own(vec![event], &Actor::keyring())
             .map_err(|error| failed(&error))?;
         log.submit_work(Work::Append, events)
             .map_err(|error| failed(&error))?;
@@ -341,6 +341,7 @@ fn empty(
         tree,
         index,
         terms: TermBuffer::default(),
+        stream_term: Vec::new(),
         scopes: ScopeCache::default(),
         signing: Arc::clone(signing),
         maintenance: Maintenance::default(),

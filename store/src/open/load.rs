@@ -124,6 +124,7 @@ pub(crate) fn load(
         tree,
         index,
         terms: TermBuffer::default(),
+        stream_term: Vec::new(),
         scopes: ScopeCache::default(),
         signing: Arc::clone(signing),
         maintenance: Maintenance::resume(merged),

@@ -33,6 +33,8 @@ pub(crate) struct Reader {
     chunk: Option<(u64, u64, Value)>,
     /// The tile in reach; it lies there too, unless it is of a later snapshot.
     tile: Option<(u64, Tile)>,
+    /// Leaves below this have left the tail.
+    tail_from: u64,
     pub(crate) snapshot: Snapshot,
     pub(crate) published: Arc<Published>,
     pub(crate) identity: Arc<Identity>,
@@ -62,6 +64,7 @@ impl Reader {
         Ok(Self {
             chunk: None,
             tile: None,
+            tail_from: 0,
             snapshot,
             published,
             identity,
@@ -128,14 +131,13 @@ impl Reader {
 
     /// The leaf hash that the tree holds at `position`.
     pub(crate) fn leaf(&mut self, position: u64) -> Result<Digest32, ReadError> {
-        let tail = self
-            .published
-            .tail
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(position);
-        if let Some(leaf) = tail {
-            return Ok(leaf);
+        if position >= self.tail_from {
+            let tail = &self.published.tail;
+            let tail = tail.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(leaf) = tail.get(position) {
+                return Ok(leaf);
+            }
+            self.tail_from = tail.start();
         }
         let (index, at) = (position / TILE, position % TILE);
         if let Some(leaf) = self.leaf_of_tile(index, at) {

@@ -2,7 +2,7 @@
 //! chunks, stored checkpoints.
 
 use super::writer::Writer;
-use crate::chunk::{CHUNK_TARGET, Chunk, ChunkBuilder, Head};
+use crate::chunk::{CHUNK_TARGET, Chunk, ChunkBuilder, FIXED, Head};
 use crate::engine::{Change, NumberTable, RowTable, Snapshot};
 use crate::error::StorageError;
 use crate::fold::FoldHost;
@@ -245,6 +245,9 @@ impl Merging {
     }
 }
 
+/// Left free in a merged chunk: the longest head.
+const ROOM: usize = 2200;
+
 /// Puts small neighbouring chunks from `from` on together into full ones; answers up to where
 /// that is done. A chunk that is not full yet is left for later.
 fn merge_chunks(
@@ -267,9 +270,14 @@ fn merge_chunks(
         next = chunk.end();
         let size = chunk.body_len() + chunk_offsets(&chunk);
         if let Some(full) = merging.take_if(|merging| {
-            merging.builder.encoded_len(0) + size + 2200 > CHUNK_TARGET || merging.end != key
+            merging.builder.encoded_len(0) + size + ROOM > CHUNK_TARGET || merging.end != key
         }) {
             done = full.emit(changes);
+        }
+        if merging.is_none() && FIXED + size + ROOM > CHUNK_TARGET {
+            // It is full: nothing can come to it.
+            done = next;
+            continue;
         }
         let Ok(events) = chunk.events().collect::<Result<Vec<_>, _>>() else {
             break;

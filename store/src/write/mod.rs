@@ -13,7 +13,7 @@ pub(crate) use queue::Queue;
 pub(crate) use request::{Answer, AnyAnswer, Outcome, Prepared, Request, Work};
 pub(crate) use scopes::ScopeCache;
 pub(crate) use ticket::{Ticket, Turn, Waiting};
-pub(crate) use writer::{CommitFailed, Committed, Writer, drafts};
+pub(crate) use writer::{CommitFailed, Committed, Writer};
 
 pub use decide::DecideContext;
 pub use request::Decision;

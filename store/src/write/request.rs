@@ -8,7 +8,6 @@ use crate::options::Durability;
 use runstone_codec::{Control, Header, Sealed};
 use std::any::Any;
 use std::sync::Arc;
-use uuid::Uuid;
 
 /// An event with everything but what the writer assigns.
 #[derive(Clone, Debug)]
@@ -102,8 +101,9 @@ impl std::fmt::Debug for Work {
 
 /// What became of a request.
 pub(crate) enum Outcome {
-    /// The events stand from `first` on.
-    Recorded { first: u64, ids: Vec<Uuid> },
+    /// The events stand from `first` on. The caller, who made them, drops them too: the writer has
+    /// no time for that.
+    Recorded { first: u64, events: Vec<Prepared> },
     /// Every id is known, at these positions; the caller compares.
     Known { positions: Vec<u64> },
     /// Positions of the events of an import; `known` where it was there before.
@@ -122,10 +122,10 @@ pub(crate) enum Outcome {
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Recorded { first, ids } => out
+            Self::Recorded { first, events } => out
                 .debug_struct("Recorded")
                 .field("first", first)
-                .field("ids", ids)
+                .field("events", &events.len())
                 .finish(),
             Self::Known { positions } => write!(out, "Known({positions:?})"),
             Self::Imported { positions } => write!(out, "Imported({positions:?})"),

@@ -10,7 +10,7 @@ use super::request::{Answer, AnyAnswer, Outcome, Prepared, Request, Work};
 use super::scopes::ScopeCache;
 use super::ticket::Ticket;
 use crate::append::Expected;
-use crate::chunk::{ChunkBuilder, Head};
+use crate::chunk::{CHUNK_TARGET, ChunkBuilder, Head};
 use crate::clock::micros;
 use crate::engine::{Change, Db, NumberTable, Snapshot};
 use crate::error::{AppendError, Corruption, StorageError};
@@ -23,7 +23,7 @@ use crate::read::stream_scope;
 use crate::signing::Signing;
 use crate::tree::Tree;
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Control, Draft, EntryParts, Position, Revision, control, encode_entry};
+use runstone_codec::{Control, EntryParts, Header, Position, Revision, control, encode_entry};
 use runstone_receipt::head::head_mac;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub(crate) struct Writer {
     pub(crate) tree: Tree,
     pub(crate) index: Index,
     pub(crate) terms: TermBuffer,
+    /// The term that was asked for last: memory for the next one.
+    pub(crate) stream_term: Vec<u8>,
     pub(crate) scopes: ScopeCache,
     pub(crate) signing: Arc<Signing>,
     pub(crate) maintenance: Maintenance,
@@ -72,6 +74,9 @@ struct Group {
     open: ChunkBuilder,
     recorded_at_us: u64,
     entry: Vec<u8>,
+    /// The stream of the last event, none has an empty name, and the revision that comes next there.
+    stream: String,
+    next_revision: u64,
     synced: bool,
     events: u64,
 }
@@ -144,11 +149,14 @@ impl Writer {
             tickets: tickets.clone(),
         };
         let snapshot = self.db.snapshot().map_err(&failed)?;
+        let bytes = requests.iter().map(Request::bytes).sum();
         let mut group = Group {
             closed: Vec::new(),
-            open: ChunkBuilder::new(self.tree.size()),
+            open: ChunkBuilder::with_room(self.tree.size(), bytes),
             recorded_at_us: self.identity.next_us(),
             entry: Vec::with_capacity(512),
+            stream: String::new(),
+            next_revision: 0,
             synced: false,
             events: 0,
         };
@@ -289,13 +297,13 @@ impl Writer {
                 }
                 self.check(&request, snapshot)?;
                 let first = self.tree.size();
-                let ids = ids_of(&request.events);
-                for event in request.events {
+                let events = request.events;
+                for event in &events {
                     self.record(group, folds, snapshot, event)?;
                 }
-                Ok(Outcome::Recorded { first, ids })
+                Ok(Outcome::Recorded { first, events })
             }
-            Work::Import => self.import(group, folds, snapshot, request.events),
+            Work::Import => self.import(group, folds, snapshot, &request.events),
             Work::Command(decider) => {
                 self.check_unknown(&request.events, snapshot)?;
                 let mut context = DecideContext {
@@ -310,7 +318,7 @@ impl Writer {
                 };
                 let decision = decider(&mut context)?;
                 let chosen = choose(request.events, decision.record)?;
-                self.decided(group, folds, snapshot, chosen, decision.answer)
+                self.decided(group, folds, snapshot, &chosen, decision.answer)
             }
         }
     }
@@ -320,7 +328,7 @@ impl Writer {
         group: &mut Group,
         folds: &mut FoldHost,
         snapshot: &Snapshot,
-        chosen: Vec<Prepared>,
+        chosen: &[Prepared],
         answer: AnyAnswer,
     ) -> Answer {
         let first = self.tree.size();
@@ -338,9 +346,9 @@ impl Writer {
         group: &mut Group,
         folds: &mut FoldHost,
         snapshot: &Snapshot,
-        events: Vec<Prepared>,
+        events: &[Prepared],
     ) -> Answer {
-        for event in &events {
+        for event in events {
             self.position_of(&event.header.event_id, snapshot)?;
         }
         let mut positions = Vec::with_capacity(events.len());
@@ -364,8 +372,17 @@ impl Writer {
         snapshot: &Snapshot,
     ) -> Result<bool, AppendError> {
         let mut new_streams: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut before: Option<&Header> = None;
         for event in &request.events {
             let header = &event.header;
+            // What was found out about the event before it holds for this one too.
+            if before.replace(header).is_some_and(|before| {
+                before.stream == header.stream
+                    && before.scope == header.scope
+                    && before.key_id == header.key_id
+            }) {
+                continue;
+            }
             if let Some(key_id) = &header.key_id
                 && !self.identity.keys.is_active(key_id)
             {
@@ -373,8 +390,10 @@ impl Writer {
             }
             // What recording looks up is looked up before anything is recorded: an index that is
             // damaged there fails this request alone.
-            let head = self.index.head(snapshot, &index::stream(&header.stream))?;
+            index::stream_into(&header.stream, &mut self.stream_term);
+            let head = self.index.head(snapshot, &self.stream_term)?;
             let scope = match self.scopes.get(&header.stream) {
+                Some(scope) if scope == header.scope => continue,
                 Some(scope) => Some(scope.to_owned()),
                 None if head.is_none() => None,
                 None => match self.stored_scope(&header.stream, snapshot)? {
@@ -496,7 +515,7 @@ impl Writer {
         group: &mut Group,
         folds: &mut FoldHost,
         snapshot: &Snapshot,
-        event: Prepared,
+        event: &Prepared,
     ) -> Result<(), AppendError> {
         let Prepared {
             header,
@@ -505,12 +524,15 @@ impl Writer {
             ..
         } = event;
         let position = self.tree.size();
-        let stream = index::stream(&header.stream);
-        let revision = self
-            .index
-            .head(snapshot, &stream)?
-            .map_or(0, |head| head.count);
-        let control = self.seal_control(&sealed.header, position, &fields)?;
+        let is_of_last_stream = group.stream == header.stream;
+        let revision = if is_of_last_stream {
+            group.next_revision
+        } else {
+            index::stream_into(&header.stream, &mut self.stream_term);
+            let head = self.index.head(snapshot, &self.stream_term)?;
+            head.map_or(0, |head| head.count)
+        };
+        let control = self.seal_control(&sealed.header, position, fields)?;
         group.entry.clear();
         let parts = EntryParts {
             header: &sealed.header,
@@ -528,23 +550,30 @@ impl Writer {
             .open
             .is_full_for(group.entry.len() + sealed.envelope.len())
         {
-            let full = std::mem::replace(&mut group.open, ChunkBuilder::new(position));
+            let full = std::mem::replace(
+                &mut group.open,
+                ChunkBuilder::with_room(position, CHUNK_TARGET as u64),
+            );
             group.closed.push((full.first(), full));
         }
         group.open.push(&group.entry, &sealed.envelope);
         group.events += 1;
         self.tree.push(leaf_hash(&group.entry));
-        terms_of(&header, &mut self.terms);
+        terms_of(header, &mut self.terms);
         self.index.insert(position, self.terms.iter())?;
-        self.scopes.set(&header.stream, &header.scope);
+        group.next_revision = revision + 1;
+        if !is_of_last_stream {
+            group.stream.clone_from(&header.stream);
+            self.scopes.set(&header.stream, &header.scope);
+        }
         if !folds.is_empty() {
-            let open = || self.open_payload(position, &header, &sealed);
+            let open = || self.open_payload(position, header, sealed);
             let record = FoldRecord {
                 position: Position::new(position),
                 revision: Revision::new(revision),
                 recorded_at_us: group.recorded_at_us,
-                header: &header,
-                control: &fields,
+                header,
+                control: fields,
                 open: &open,
             };
             folds.apply(&Look::At(snapshot), &record);
@@ -555,7 +584,7 @@ impl Writer {
     fn open_payload(
         &self,
         position: u64,
-        header: &runstone_codec::Header,
+        header: &Header,
         sealed: &runstone_codec::Sealed,
     ) -> Payload {
         crate::read::open_payload(
@@ -611,10 +640,6 @@ fn scope_mismatch(event: &Prepared, scope: String) -> AppendError {
     }
 }
 
-fn ids_of(events: &[Prepared]) -> Vec<Uuid> {
-    events.iter().map(|event| event.header.event_id).collect()
-}
-
 /// Takes the candidates that a decision chose, with the control fields it adds.
 fn choose(
     candidates: Vec<Prepared>,
@@ -636,9 +661,4 @@ fn choose(
             Ok(event)
         })
         .collect()
-}
-
-/// Drafts are events with control; plain events have none.
-pub(crate) fn drafts(events: Vec<runstone_codec::NewEvent>) -> Vec<Draft> {
-    events.into_iter().map(Draft::from).collect()
 }

@@ -15,7 +15,7 @@ use runstone_codec::hash::leaf_hash;
 use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, namespace, seal};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
-use runstone_receipt::tree::{Frontier, Tile, TileSink};
+use runstone_receipt::tree::{Tile, TileSink};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -72,7 +72,6 @@ pub(super) struct Pass<'a> {
     snapshot: &'a Snapshot,
     level: VerifyLevel,
     pub(super) report: VerifyReport,
-    frontier: Frontier,
     tiles: TileSink,
     /// Leaves that the stored tiles hold.
     covered: u64,
@@ -120,7 +119,6 @@ impl<'a> Pass<'a> {
             snapshot,
             level,
             report,
-            frontier: Frontier::new(),
             tiles: TileSink::new(),
             covered: 0,
             tile_rows: 0,
@@ -223,9 +221,9 @@ impl<'a> Pass<'a> {
                         &head.mac,
                     )
                 });
-                let fits = head.size == self.frontier.size()
-                    && head.root == self.frontier.root()
-                    && head.peaks == self.frontier.peaks()
+                let fits = head.size == self.tiles.frontier().size()
+                    && head.root == self.tiles.frontier().root()
+                    && head.peaks == self.tiles.frontier().peaks()
                     && head.recorded_at_us == self.newest_us;
                 if !mac_holds || !fits {
                     self.head_differences.push(chunk.end() - 1);
@@ -238,13 +236,12 @@ impl<'a> Pass<'a> {
     fn event(&mut self, raw: RawEvent<'_>) {
         self.report.events += 1;
         let leaf = leaf_hash(raw.entry);
-        self.frontier.push(leaf);
         for tile in self.tiles.push(leaf) {
             self.compare_tile(&tile);
         }
-        let size = self.frontier.size();
+        let size = self.tiles.frontier().size();
         if self.checkpoints.contains_key(&size) || self.witnessed == Some(size) {
-            self.roots.insert(size, self.frontier.root());
+            self.roots.insert(size, self.tiles.frontier().root());
         }
         match self.stored_leaf(raw.position) {
             Ok(Some(stored)) if stored != leaf => self.leaf_differences.push(raw.position),
@@ -493,10 +490,10 @@ impl<'a> Pass<'a> {
             self.compare_tile(&tile);
         }
         let covered = self.covered;
-        if covered > self.frontier.size() {
+        if covered > self.tiles.frontier().size() {
             self.report.tampered(Corruption::table(
                 "tiles",
-                format!("at most {} leaves", self.frontier.size()),
+                format!("at most {} leaves", self.tiles.frontier().size()),
                 format!("{covered} leaves"),
             ));
         }
@@ -578,15 +575,15 @@ impl<'a> Pass<'a> {
     /// Blames: if the root is the head's, entries are right and what differs is derived; else the
     /// entries that differ from their tiles are wrong.
     pub(super) fn conclude(&mut self, head: &Head) {
-        self.report.root = self.frontier.root();
-        let root_holds = self.frontier.size() == head.size && self.report.root == head.root;
+        self.report.root = self.tiles.frontier().root();
+        let root_holds = self.tiles.frontier().size() == head.size && self.report.root == head.root;
         let differences = std::mem::take(&mut self.leaf_differences);
         if !root_holds {
             if differences.is_empty() {
                 self.report.tampered(Corruption::table(
                     "chunks",
                     format!("the tree of {} events that the head names", head.size),
-                    format!("another tree of {} events", self.frontier.size()),
+                    format!("another tree of {} events", self.tiles.frontier().size()),
                 ));
             }
             for position in differences {
