@@ -1,6 +1,7 @@
 //! What was asked.
 
 use crate::contender::{CONTENDERS, Contender};
+use crate::growth::{Growth, Phase};
 use crate::recordings::DEFAULT_FOLDER;
 use crate::workload::{WORKLOADS, Workload};
 use anyhow::{Context as _, Result};
@@ -49,16 +50,29 @@ pub(crate) enum Command {
         folder: PathBuf,
         events: u64,
     },
+    Growth(Growth),
+    /// One phase of a growing log; `growth` starts this itself.
+    #[command(hide = true)]
+    Phase(Phase),
+    /// Fills many streams; a run starts this itself.
+    #[command(hide = true)]
+    Streams {
+        contender: String,
+        folder: PathBuf,
+        streams: u64,
+    },
     /// Follows a log that another process holds; a run starts this itself.
     #[command(hide = true)]
-    Follow { folder: PathBuf },
+    Follow {
+        folder: PathBuf,
+    },
 }
 
 fn workload_names() -> clap::builder::PossibleValuesParser {
     WORKLOADS.map(|workload| workload.name).into()
 }
 
-fn contender_names() -> clap::builder::PossibleValuesParser {
+pub(crate) fn contender_names() -> clap::builder::PossibleValuesParser {
     CONTENDERS.map(|contender| contender.name).into()
 }
 

@@ -60,13 +60,15 @@ impl Event {
     }
 }
 
-/// Fails a request if an event matches.
+/// Fails a request if it is so.
 #[derive(Clone, Debug)]
 pub(crate) enum Unless {
     /// Any event with this tag.
     Tag(String),
     /// An event of this type after this many events.
     TypeAfter { event_type: String, after: u64 },
+    /// The last event of a stream is not of this revision.
+    Moved { stream: String, revision: u64 },
 }
 
 /// Events that are recorded together or not at all.
@@ -164,6 +166,12 @@ impl Synthetic {
             type_of(number / RUNS_AT_ONCE)
         };
         self.event(number, run_name(run), event_type, format!("order:{number}"))
+    }
+
+    /// The event `number` of a log, in a stream of this name.
+    pub(crate) fn of_stream(&self, stream: &str, number: u64) -> Event {
+        let tag = format!("order:{number}");
+        self.event(number, stream.to_owned(), type_of(number), tag)
     }
 }
 

@@ -4,13 +4,14 @@
 //! same without encryption. Without folds: whole but for them, a call being two appends. All answer
 //! after one `fdatasync` (`Durability::Synced`); a key's first use syncs the key table besides.
 
-use super::{Reply, Seen, Store};
+use super::{Reply, Seen, Store, Wanted};
 use crate::event::{Event, Request, Unless, call_payload};
 use anyhow::{Result, anyhow};
 use runstone::codec::Draft;
 use runstone::effects::{Change, Claim, Claimed};
 use runstone::{
-    Append, AppendError, Appended, Condition, Hold, Log, NewEvent, Position, Query, Read, Runstone,
+    Append, AppendError, Appended, Condition, Expected, Hold, Log, NewEvent, Position, Query, Read,
+    Record, Runstone,
 };
 use std::path::{Path, PathBuf};
 
@@ -81,24 +82,33 @@ fn append(request: Request) -> Append {
             Query::of_type(event_type),
             Position::new(after),
         )),
+        Some(Unless::Moved { stream, revision }) => {
+            append.expect(stream, Expected::Exact(revision))
+        }
     }
 }
 
 fn answered(answer: Result<Appended, AppendError>) -> Result<bool> {
     match answer {
         Ok(_) => Ok(true),
-        Err(AppendError::ConditionFailed { .. }) => Ok(false),
+        Err(AppendError::ConditionFailed { .. } | AppendError::Conflict { .. }) => Ok(false),
         Err(error) => Err(anyhow!(error)),
     }
 }
 
+fn seen_of(seen: &mut Seen, record: &Record) -> Result<()> {
+    let bytes = record.payload.bytes();
+    seen.event(bytes.ok_or_else(|| anyhow!("a payload is not open"))?);
+    seen.revision = Some(record.revision.get());
+    Ok(())
+}
+
 impl Whole {
-    fn read(&self, query: Query) -> Result<Seen> {
+    fn read(&self, read: Read) -> Result<Seen> {
         let mut seen = Seen::default();
-        for record in self.log.read(Read::new(query))? {
+        for record in self.log.read(read)? {
             let record = record?;
-            let bytes = record.payload.bytes();
-            seen.event(bytes.ok_or_else(|| anyhow!("a payload is not open"))?);
+            seen_of(&mut seen, &record)?;
         }
         Ok(seen)
     }
@@ -120,11 +130,36 @@ impl Store for Whole {
 
     /// The log's own events count: they are read like any other.
     fn scan(&self) -> Result<Seen> {
-        self.read(Query::everything())
+        self.read(Read::new(Query::everything()))
     }
 
     fn read_run(&self, stream: &str) -> Result<Seen> {
-        self.read(Query::stream(stream))
+        self.read(Read::new(Query::stream(stream)))
+    }
+
+    fn find(&self, wanted: Wanted<'_>) -> Result<Seen> {
+        match wanted {
+            Wanted::Number(number) => {
+                let record = self.log.record(Position::new(number))?;
+                let mut seen = Seen::default();
+                seen_of(&mut seen, &record)?;
+                Ok(seen)
+            }
+            Wanted::Newest(stream) => {
+                self.read(Read::new(Query::stream(stream)).reverse().limit(1))
+            }
+            Wanted::Page {
+                stream,
+                revision,
+                events,
+            } => {
+                let first = self.log.record_by_revision(stream, revision)?.position;
+                let page = Read::new(Query::stream(stream))
+                    .from(first.get())
+                    .limit(events);
+                self.read(page)
+            }
+        }
     }
 
     /// As recorded elsewhere: with the ids, times and control fields of the recording.

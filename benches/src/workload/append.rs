@@ -3,12 +3,13 @@
 //! Up to [`MOST_THREADS`] clients are threads that block; more are tasks of a runtime with a worker
 //! a core. Every client asks again as soon as it is answered.
 
-use super::Workload;
-use crate::bench::{Bench, PAYLOAD_BYTES};
+use super::{Place, Workload};
+use crate::bench::{Bench, PAYLOAD_BYTES, copy};
 use crate::contender::{Contender, Store};
 use crate::event::{Request, Synthetic, Unless};
 use crate::sample::{Sample, micros, processor_time};
 use anyhow::{Context as _, Result, anyhow, ensure};
+use runstone::store::LogOptions;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 const MOST_THREADS: usize = 64;
 /// Distinct long payloads.
 const LONG_PAYLOADS: usize = 8;
+/// Flushes of the index in a round that is about them, at least.
+const FLUSHES: u64 = 2;
 
 /// What the clients ask for.
 #[derive(Clone, Debug)]
@@ -26,6 +29,15 @@ struct Asking {
 }
 
 impl Asking {
+    /// Payloads of the usual length, without a condition.
+    fn of(workload: &Workload) -> Self {
+        Self {
+            synthetic: Synthetic::new(PAYLOAD_BYTES),
+            batch: workload.batch,
+            conditional: false,
+        }
+    }
+
     fn request(&self, client: usize, round: u64) -> Request {
         let batch = self.batch as u64;
         let numbers = round * batch..(round + 1) * batch;
@@ -42,7 +54,8 @@ impl Asking {
 
 pub(super) fn on_disk(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
     let folder = bench.on_disk()?;
-    short(bench, workload, contender, folder.path(), false)
+    let asking = Asking::of(workload);
+    short(bench, workload, contender, folder.path(), asking)
 }
 
 pub(super) fn on_tmpfs(
@@ -51,7 +64,8 @@ pub(super) fn on_tmpfs(
     contender: &Contender,
 ) -> Result<Sample> {
     let folder = bench.on_tmpfs()?;
-    short(bench, workload, contender, folder.path(), false)
+    let asking = Asking::of(workload);
+    short(bench, workload, contender, folder.path(), asking)
 }
 
 /// Each request has a condition on a tag that no event has.
@@ -61,7 +75,17 @@ pub(super) fn conditional(
     contender: &Contender,
 ) -> Result<Sample> {
     let folder = bench.on_disk()?;
-    short(bench, workload, contender, folder.path(), true)
+    let mut asking = Asking::of(workload);
+    asking.conditional = true;
+    short(bench, workload, contender, folder.path(), asking)
+}
+
+/// Payloads of two bytes, an empty JSON object.
+pub(super) fn tiny(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
+    let folder = bench.on_disk()?;
+    let mut asking = Asking::of(workload);
+    asking.synthetic = Synthetic::of(vec![b"{}".to_vec()]);
+    short(bench, workload, contender, folder.path(), asking)
 }
 
 fn short(
@@ -69,17 +93,53 @@ fn short(
     workload: &Workload,
     contender: &Contender,
     folder: &Path,
-    conditional: bool,
+    asking: Asking,
 ) -> Result<Sample> {
-    let asking = Asking {
-        synthetic: Synthetic::new(PAYLOAD_BYTES),
-        batch: workload.batch,
-        conditional,
-    };
-    let measured = measure(bench, workload, contender, folder, asking)?;
+    let time = bench.sizes.round;
+    let measured = measure(time, workload, contender, folder, asking)?;
     let events = measured.latencies_us.len() * workload.batch;
     let cpu = measured.cpu;
     Ok(measured.rate(events).cpu(cpu, events as u64))
+}
+
+/// Latencies on a filled log, for long enough that its maintenance rides along.
+pub(super) fn latencies(
+    bench: &Bench,
+    workload: &Workload,
+    contender: &Contender,
+) -> Result<Sample> {
+    let images = bench.images(contender)?;
+    let folder = match workload.place {
+        Place::Tmpfs => bench.on_tmpfs()?,
+        Place::Disk | Place::Recordings => bench.on_disk()?,
+    };
+    copy(&images.clean, folder.path())?;
+    let asking = Asking::of(workload);
+    let measured = measure(
+        bench.sizes.latency,
+        workload,
+        contender,
+        folder.path(),
+        asking,
+    )?;
+    let (cpu, events) = (measured.cpu, measured.latencies_us.len());
+    let per_second = measured.per_second(events);
+    Ok(Sample {
+        per_second: Some(per_second),
+        ..Sample::latency(measured.latencies_us).cpu(cpu, events as u64)
+    })
+}
+
+/// The same, if the index was flushed meanwhile.
+pub(super) fn flushed(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
+    let sample = latencies(bench, workload, contender)?;
+    let events = sample.latencies_us.len() as u64;
+    let flush = LogOptions::default().index.freeze_events;
+    ensure!(
+        events >= FLUSHES * flush,
+        "{events} events are too few for {FLUSHES} flushes of the index"
+    );
+    Ok(sample)
 }
 
 pub(super) fn long_64k(
@@ -94,17 +154,23 @@ pub(super) fn long_1m(bench: &Bench, workload: &Workload, contender: &Contender)
     long(bench, workload, contender, 1 << 20)
 }
 
+pub(super) fn long_16m(
+    bench: &Bench,
+    workload: &Workload,
+    contender: &Contender,
+) -> Result<Sample> {
+    long(bench, workload, contender, 16_000_000)
+}
+
 fn long(bench: &Bench, workload: &Workload, contender: &Contender, bytes: usize) -> Result<Sample> {
     let recordings = bench.recordings.as_ref().context("no recordings")?;
     let payloads = recordings.long_payloads(bytes, LONG_PAYLOADS)?;
     let lengths: usize = payloads.iter().map(Vec::len).sum();
-    let asking = Asking {
-        synthetic: Synthetic::of(payloads),
-        batch: workload.batch,
-        conditional: false,
-    };
+    let mut asking = Asking::of(workload);
+    asking.synthetic = Synthetic::of(payloads);
     let folder = bench.on_disk()?;
-    let measured = measure(bench, workload, contender, folder.path(), asking)?;
+    let time = bench.sizes.round;
+    let measured = measure(time, workload, contender, folder.path(), asking)?;
     let events = measured.latencies_us.len();
     let written = events * (lengths / LONG_PAYLOADS);
     let cpu = measured.cpu;
@@ -122,13 +188,18 @@ struct Measured {
 
 impl Measured {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    fn per_second(&self, amount: usize) -> f64 {
+        amount as f64 / self.elapsed.as_secs_f64()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     fn rate(self, amount: usize) -> Sample {
         Sample::rate(amount as f64, self.elapsed, self.latencies_us)
     }
 }
 
 fn measure(
-    bench: &Bench,
+    time: Duration,
     workload: &Workload,
     contender: &Contender,
     folder: &Path,
@@ -140,11 +211,9 @@ fn measure(
     ensure!(store.append_alone(first)?, "the first append was refused");
     let before = processor_time();
     let (elapsed, latencies_us) = match workload.clients {
-        1 => alone(store.as_ref(), bench.sizes.round, &asking),
-        clients if clients <= MOST_THREADS => {
-            threads(store.as_ref(), clients, bench.sizes.round, &asking)
-        }
-        clients => tasks(&store, clients, bench.sizes.round, asking),
+        1 => alone(store.as_ref(), time, &asking),
+        clients if clients <= MOST_THREADS => threads(store.as_ref(), clients, time, &asking),
+        clients => tasks(&store, clients, time, asking),
     }?;
     Ok(Measured {
         elapsed,
