@@ -30,10 +30,13 @@ const fn measure(name: &'static str, unit: &'static str, kind: Kind) -> Measure 
 }
 
 pub(crate) const FILL: &str = "fill, 1,000 a commit";
+pub(crate) const FILL_CPU: &str = "fill, 1,000 a commit, processor";
 pub(crate) const FILL_MEMORY: &str = "memory while filled";
 pub(crate) const APPEND: &str = "append, 1 a commit";
+pub(crate) const APPEND_CPU: &str = "append, 1 a commit, processor";
 pub(crate) const APPEND_RATIO: &str = "append, 1 a commit, to the smallest";
 pub(crate) const BULK: &str = "append, 1,000 a commit";
+pub(crate) const BULK_CPU: &str = "append, 1,000 a commit, processor";
 pub(crate) const BULK_RATIO: &str = "append, 1,000 a commit, to the smallest";
 pub(crate) const OPEN_CRASHED: &str = "open after a crash";
 pub(crate) const OPEN: &str = "open";
@@ -50,12 +53,15 @@ pub(crate) const VERIFY_OPEN: &str = "verify, payloads opened";
 pub(crate) const VERIFY_MEMORY: &str = "memory while verifying";
 
 /// Every measure, in the order of the table.
-pub(crate) const MEASURES: [Measure; 19] = [
+pub(crate) const MEASURES: [Measure; 22] = [
     measure(FILL, "events/s", Kind::Rate),
+    measure(FILL_CPU, "us/event", Kind::Cost),
     measure(FILL_MEMORY, "MB", Kind::Peak),
     measure(APPEND, "events/s", Kind::Rate),
+    measure(APPEND_CPU, "us/event", Kind::Cost),
     measure(APPEND_RATIO, "x", Kind::Ratio),
     measure(BULK, "events/s", Kind::Rate),
+    measure(BULK_CPU, "us/event", Kind::Cost),
     measure(BULK_RATIO, "x", Kind::Ratio),
     measure(OPEN_CRASHED, "s", Kind::Cost),
     measure(OPEN, "s", Kind::Cost),

@@ -2,13 +2,14 @@
 //! time are those of a program that begins with a log of this size.
 
 use super::measure::{
-    APPEND, BULK, FILL, FILL_MEMORY, MEMORY, OPEN, OPEN_COLD, OPEN_CRASHED, OPEN_MEMORY, POINT,
-    REFOLD, REFOLD_MEMORY, RUN, VERIFY, VERIFY_MEMORY, VERIFY_OPEN,
+    APPEND, APPEND_CPU, BULK, BULK_CPU, FILL, FILL_CPU, FILL_MEMORY, MEMORY, OPEN, OPEN_COLD,
+    OPEN_CRASHED, OPEN_MEMORY, POINT, REFOLD, REFOLD_MEMORY, RUN, VERIFY, VERIFY_MEMORY,
+    VERIFY_OPEN,
 };
 use crate::bench::{LOAD_BATCH, PAYLOAD_BYTES, Told, files};
 use crate::contender::{Contender, Store, Wanted, runstone_log};
 use crate::event::{RUN_EVENTS, Random, Request, Synthetic, run_name, whole_runs};
-use crate::sample::{memory, quantile, rate, reads};
+use crate::sample::{memory, micros, processor_time, quantile, rate, reads};
 use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use runstone::store::VerifyLevel;
@@ -16,7 +17,7 @@ use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io::{Write as _, stderr};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Reads of each kind, and those before that do not count.
 const READS: u64 = 1000;
@@ -91,22 +92,27 @@ impl Phase {
     fn fill(&self, contender: &Contender) -> Result<Found> {
         let store = contender.open(&self.folder)?;
         let synthetic = Synthetic::new(PAYLOAD_BYTES);
-        let (start, mut next) = (Instant::now(), self.from);
+        let mut next = self.from;
         let portion = (self.to - self.from).div_ceil(TOLD).max(TOLD_EVENTS);
-        let mut told = self.from + portion;
+        let (whole, mut part) = (Stopwatch::start(), Stopwatch::start());
+        let mut told = next;
         while next < self.to {
             let end = self.to.min(next + LOAD_BATCH);
             bulk(store.as_ref(), &synthetic, next, end)?;
             next = end;
-            if next >= told && next < self.to {
-                told += portion;
-                let (name, rate) = (&self.contender, rate(next - self.from, start));
-                writeln!(stderr(), "{name}: {next} events, {rate:.0} events/s")?;
+            if next - told >= portion {
+                let (name, (rate, cpu)) = (&self.contender, part.read(next - told));
+                writeln!(
+                    stderr(),
+                    "{name}: {next} events, {rate:.0} events/s, processor {cpu:.1} us an event"
+                )?;
+                (told, part) = (next, Stopwatch::start());
             }
         }
-        let rate = rate(self.to - self.from, start);
+        let (rate, cpu) = whole.read(self.to - self.from);
         std::mem::forget(store);
-        Ok(vec![(FILL, rate), (FILL_MEMORY, memory("VmHWM")?)])
+        let most = memory("VmHWM")?;
+        Ok(vec![(FILL, rate), (FILL_CPU, cpu), (FILL_MEMORY, most)])
     }
 
     fn open(&self, contender: &Contender, name: &'static str) -> Result<Found> {
@@ -161,24 +167,23 @@ impl Phase {
         let store = contender.open_boxed(&self.folder)?;
         let synthetic = Synthetic::new(PAYLOAD_BYTES);
         let mut next = self.from;
-        // Keys and heads are looked for at the first append.
-        let mut begin = Instant::now();
-        for turn in 0..LONE_APPENDS {
-            if turn == 1 {
-                begin = Instant::now();
+        let mut append = |events: u64, batch: u64| {
+            let (end, watch) = (next + events, Stopwatch::start());
+            while next < end {
+                bulk(store.as_ref(), &synthetic, next, next + batch)?;
+                next += batch;
             }
-            bulk(store.as_ref(), &synthetic, next, next + 1)?;
-            next += 1;
-        }
-        let lone = rate(LONE_APPENDS - 1, begin);
-        let begin = Instant::now();
-        for _ in 0..BULK_APPENDS {
-            bulk(store.as_ref(), &synthetic, next, next + LOAD_BATCH)?;
-            next += LOAD_BATCH;
-        }
+            Ok::<_, anyhow::Error>(watch.read(events))
+        };
+        // Keys and heads are looked for at the first append.
+        append(1, 1)?;
+        let (lone, lone_cpu) = append(LONE_APPENDS - 1, 1)?;
+        let (many, many_cpu) = append(BULK_APPENDS * LOAD_BATCH, LOAD_BATCH)?;
         let found = vec![
             (APPEND, lone),
-            (BULK, rate(BULK_APPENDS * LOAD_BATCH, begin)),
+            (APPEND_CPU, lone_cpu),
+            (BULK, many),
+            (BULK_CPU, many_cpu),
             (MEMORY, memory("VmHWM")?),
         ];
         store.close()?;
@@ -209,6 +214,29 @@ impl Phase {
         }
         found.push((VERIFY_MEMORY, memory("VmHWM")?));
         Ok(found)
+    }
+}
+
+/// Time of this process, by the clock and of all its threads.
+struct Stopwatch {
+    start: Instant,
+    processor: Duration,
+}
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self {
+            start: Instant::now(),
+            processor: processor_time(),
+        }
+    }
+
+    /// So many events since then: how many a second, and what each cost the processor, in
+    /// microseconds.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    fn read(&self, events: u64) -> (f64, f64) {
+        let spent = processor_time().saturating_sub(self.processor);
+        (rate(events, self.start), micros(spent) / events as f64)
     }
 }
 

@@ -3,7 +3,7 @@
 //! Up to [`MOST_THREADS`] clients are threads that block; more are tasks of a runtime with a worker
 //! a core. Every client asks again as soon as it is answered.
 
-use super::{Place, Workload};
+use super::Workload;
 use crate::bench::{Bench, PAYLOAD_BYTES, copy};
 use crate::contender::{Contender, Store};
 use crate::event::{Request, Synthetic, Unless};
@@ -18,7 +18,7 @@ const MOST_THREADS: usize = 64;
 /// Distinct long payloads.
 const LONG_PAYLOADS: usize = 8;
 /// Flushes of the index in a round that is about them, at least.
-const FLUSHES: u64 = 2;
+const FLUSHES: u64 = 3;
 
 /// What the clients ask for.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ struct Asking {
     synthetic: Synthetic,
     batch: usize,
     conditional: bool,
+    /// Requests of each client, even if time is over.
+    at_least: u64,
 }
 
 impl Asking {
@@ -35,6 +37,7 @@ impl Asking {
             synthetic: Synthetic::new(PAYLOAD_BYTES),
             batch: workload.batch,
             conditional: false,
+            at_least: 0,
         }
     }
 
@@ -108,38 +111,34 @@ pub(super) fn latencies(
     workload: &Workload,
     contender: &Contender,
 ) -> Result<Sample> {
-    let images = bench.images(contender)?;
-    let folder = match workload.place {
-        Place::Tmpfs => bench.on_tmpfs()?,
-        Place::Disk | Place::Recordings => bench.on_disk()?,
-    };
-    copy(&images.clean, folder.path())?;
-    let asking = Asking::of(workload);
-    let measured = measure(
-        bench.sizes.latency,
-        workload,
-        contender,
-        folder.path(),
-        asking,
-    )?;
+    let folder = bench.on_disk()?;
+    on_filled(bench, workload, contender, folder.path(), 0)
+}
+
+/// The same in memory, and at least until the index was flushed.
+pub(super) fn flushed(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
+    let folder = bench.on_tmpfs()?;
+    let at_least = FLUSHES * LogOptions::default().index.freeze_events;
+    on_filled(bench, workload, contender, folder.path(), at_least)
+}
+
+fn on_filled(
+    bench: &Bench,
+    workload: &Workload,
+    contender: &Contender,
+    folder: &Path,
+    at_least: u64,
+) -> Result<Sample> {
+    copy(&bench.images(contender)?.clean, folder)?;
+    let mut asking = Asking::of(workload);
+    asking.at_least = at_least;
+    let measured = measure(bench.sizes.latency, workload, contender, folder, asking)?;
     let (cpu, events) = (measured.cpu, measured.latencies_us.len());
     let per_second = measured.per_second(events);
     Ok(Sample {
         per_second: Some(per_second),
         ..Sample::latency(measured.latencies_us).cpu(cpu, events as u64)
     })
-}
-
-/// The same, if the index was flushed meanwhile.
-pub(super) fn flushed(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
-    let sample = latencies(bench, workload, contender)?;
-    let events = sample.latencies_us.len() as u64;
-    let flush = LogOptions::default().index.freeze_events;
-    ensure!(
-        events >= FLUSHES * flush,
-        "{events} events are too few for {FLUSHES} flushes of the index"
-    );
-    Ok(sample)
 }
 
 pub(super) fn long_64k(
@@ -240,7 +239,7 @@ fn client(
     for round in 0.. {
         let request = asking.request(client, round);
         let asked = Instant::now();
-        if asked >= end {
+        if asked >= end && round >= asking.at_least {
             break;
         }
         ensure!(append(request)?, "a condition failed that holds");
@@ -284,7 +283,7 @@ fn tasks(store: &Arc<dyn Store>, clients: usize, time: Duration, asking: Asking)
             for round in 0.. {
                 let request = asking.request(client, round);
                 let asked = Instant::now();
-                if asked >= end {
+                if asked >= end && round >= asking.at_least {
                     break;
                 }
                 ensure!(

@@ -13,6 +13,8 @@ const FIRST: &str = "first";
 const AGAIN: &str = "again";
 const HEAD: &str = "head";
 const MEMORY: &str = "memory";
+/// After the name of a pass: its processor time for each event, in microseconds.
+const CPU: &str = " cpu";
 /// Streams in the order of the second pass are so far from one another: a prime that no number of
 /// streams here is a multiple of, so that each has its turn.
 const STRIDE: u64 = 1_000_003;
@@ -34,7 +36,7 @@ pub(crate) fn fill(contender: &Contender, folder: &Path, streams: u64) -> Result
     let synthetic = Synthetic::new(PAYLOAD_BYTES);
     let mut told = Told::new();
     for (pass, name) in [FIRST, AGAIN].into_iter().enumerate() {
-        let (pass, start) = (pass as u64, Instant::now());
+        let (pass, start, before) = (pass as u64, Instant::now(), processor_time());
         let mut next = 0;
         while next < streams {
             let end = streams.min(next + LOAD_BATCH);
@@ -47,6 +49,9 @@ pub(crate) fn fill(contender: &Contender, folder: &Path, streams: u64) -> Result
             next = end;
         }
         told.insert(name.to_owned(), rate(streams, start));
+        let cpu = micros(processor_time().saturating_sub(before));
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        told.insert(format!("{name}{CPU}"), cpu / streams as f64);
     }
     let mut random = Random::new(streams);
     let mut heads = reads(WARM, HEADS, || {
@@ -80,6 +85,7 @@ fn of_many(
     })?;
     Ok(Sample {
         value: *told.get(name).context("it was not told")?,
+        cpu_us: told.get(&format!("{name}{CPU}")).copied(),
         ..Sample::default()
     })
 }
