@@ -10,6 +10,7 @@
 mod args;
 mod bench;
 mod contender;
+mod count;
 mod event;
 mod recordings;
 mod report;
@@ -40,6 +41,19 @@ fn main() -> Result<()> {
             die();
         }
         Some(Command::Follow { folder }) => return contender::follow(folder),
+        Some(Command::Counts {
+            update,
+            only,
+            tolerance,
+        }) => return count::run(only, *tolerance, *update),
+        Some(Command::Counted {
+            path,
+            rounds,
+            folder,
+        }) => {
+            count::counted(path, *rounds, folder)?;
+            die();
+        }
         None => {}
     }
     let mut out = own_stdout()?;

@@ -9,6 +9,7 @@ mod read;
 mod receipt;
 mod size;
 mod travel;
+mod verify;
 
 use crate::bench::Bench;
 use crate::contender::{Contender, Need};
@@ -145,7 +146,7 @@ const LOOPS: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 30] = [
+pub(crate) const WORKLOADS: [Workload; 32] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -200,6 +201,7 @@ pub(crate) const WORKLOADS: [Workload; 30] = [
         name: "bulk-tmpfs",
         clients: 2,
         batch: 1000,
+        need: Need::Bulk,
         place: Place::Tmpfs,
         bars: &[
             whole(Demand::RatioAtLeast("umadb", 2.0)),
@@ -230,7 +232,7 @@ pub(crate) const WORKLOADS: [Workload; 30] = [
     },
     Workload {
         name: "scan",
-        need: Need::Read,
+        need: Need::Scan,
         bars: &[whole(Demand::AtLeast(900_000.0))],
         round: read::scan,
         ..APPEND
@@ -333,6 +335,20 @@ pub(crate) const WORKLOADS: [Workload; 30] = [
         need: Need::Receipt,
         bars: &[whole(Demand::AtLeast(500_000.0))],
         round: agent::refold,
+        ..APPEND
+    },
+    Workload {
+        name: "verify-1",
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtLeast(500_000.0))],
+        round: verify::payloads,
+        ..APPEND
+    },
+    Workload {
+        name: "verify-2",
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtLeast(300_000.0))],
+        round: verify::commitments,
         ..APPEND
     },
     Workload {
