@@ -126,7 +126,7 @@ impl Bench {
 
     /// Where what takes long to make is kept: for this run, or for others too.
     pub(crate) fn kept_path(&self) -> &Path {
-        self.keep.as_deref().unwrap_or(self.disk_path())
+        self.keep.as_deref().unwrap_or_else(|| self.disk_path())
     }
 
     pub(crate) fn has_tmpfs(&self) -> bool {

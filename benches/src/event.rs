@@ -210,6 +210,22 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    /// So many bytes of these numbers.
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn fill(&mut self, out: &mut [u8]) {
+        for part in out.chunks_mut(8) {
+            let number = self.next().to_le_bytes();
+            for (byte, number) in part.iter_mut().zip(number) {
+                *byte = number;
+            }
+        }
+    }
+
     fn letter(&mut self) -> u8 {
         const LETTERS: &[u8; 64] =
             b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -10,6 +10,7 @@
 mod args;
 mod bench;
 mod contender;
+mod count;
 mod event;
 mod growth;
 mod recordings;
@@ -52,6 +53,19 @@ fn main() -> Result<()> {
             streams,
         }) => {
             tell(|| workload::fill_streams(args::contender(contender)?, folder, *streams))?;
+            die();
+        }
+        Some(Command::Counts {
+            update,
+            only,
+            tolerance,
+        }) => return count::run(only, *tolerance, *update),
+        Some(Command::Counted {
+            path,
+            rounds,
+            folder,
+        }) => {
+            count::counted(path, *rounds, folder)?;
             die();
         }
         None => {}

@@ -1,5 +1,6 @@
 //! The stores that are compared: each in this process, durable, given the same events.
 
+mod crypto;
 mod fanned;
 mod fjall;
 mod followed;
@@ -13,8 +14,9 @@ mod sqlite;
 mod subscribed;
 mod umadb;
 
+pub(crate) use crypto::Sealer;
 pub(crate) use followed::follow;
-pub(crate) use runstone::log as runstone_log;
+pub(crate) use runstone::{log as runstone_log, of as runstone_of, repeatable};
 pub(crate) use subscribed::{SUBSCRIBERS, Subscribed};
 
 use crate::event::{Event, Request, Unless};
@@ -120,6 +122,8 @@ impl Seen {
 pub(crate) enum Need {
     /// Durable appends.
     Append,
+    /// Appends of many events: what can append, and what only computes.
+    Bulk,
     /// The same, with and without somebody who follows.
     Follow,
     /// The same, with and without sinks.
@@ -130,6 +134,8 @@ pub(crate) enum Need {
     TypeCondition,
     /// Reading runs and whole logs.
     Read,
+    /// Reading whole logs: what can read, and what only computes.
+    Scan,
     /// Receipts.
     Receipt,
     /// Runs as they stood at a point.
@@ -155,7 +161,12 @@ pub(crate) struct Contender {
 
 impl Contender {
     pub(crate) fn can(&self, need: Need) -> bool {
-        self.needs.contains(&need)
+        let wider = match need {
+            Need::Bulk => Need::Append,
+            Need::Scan => Need::Read,
+            other => other,
+        };
+        [need, wider].iter().any(|need| self.needs.contains(need))
     }
 
     /// Opens the store in a folder, or makes it there.
@@ -213,7 +224,7 @@ const WHOLE: &[Need] = &[
 ];
 
 /// Every contender, in the order of the table.
-pub(crate) const CONTENDERS: [Contender; 14] = [
+pub(crate) const CONTENDERS: [Contender; 15] = [
     Contender {
         name: "raw",
         needs: APPEND,
@@ -255,6 +266,12 @@ pub(crate) const CONTENDERS: [Contender; 14] = [
         needs: ALL_AND_STREAMS,
         open: umadb::open,
         compact: umadb::cut,
+    },
+    Contender {
+        name: "crypto-bare",
+        needs: &[Need::Bulk, Need::Scan],
+        open: crypto::open,
+        compact: |_| Ok(()),
     },
     Contender {
         name: "runstone-plain",

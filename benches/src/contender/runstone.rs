@@ -5,15 +5,17 @@
 //! after one `fdatasync` (`Durability::Synced`); a key's first use syncs the key table besides.
 
 use super::{Reply, Seen, Store, Wanted};
-use crate::event::{Event, Request, Unless, call_payload};
+use crate::event::{Event, Random, Request, Unless, call_payload};
 use anyhow::{Result, anyhow};
-use runstone::codec::Draft;
+use runstone::codec::{Draft, Entropy, EntropyError};
 use runstone::effects::{Change, Claim, Claimed};
 use runstone::{
-    Append, AppendError, Appended, Condition, Expected, Hold, Log, NewEvent, Position, Query, Read,
-    Record, Runstone,
+    Append, AppendError, Appended, Clock, Condition, Expected, Hold, Log, LogOptions, NewEvent,
+    Position, Query, Read, Record, Runstone,
 };
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 struct Whole {
     log: Runstone,
@@ -29,7 +31,7 @@ pub(crate) fn whole(folder: &Path) -> Result<Box<dyn Store>> {
 }
 
 /// Of an open log that has every fold.
-pub(super) fn of(log: Runstone) -> Box<dyn Store> {
+pub(crate) fn of(log: Runstone) -> Box<dyn Store> {
     let has_folds = true;
     Box::new(Whole { log, has_folds })
 }
@@ -52,6 +54,50 @@ pub(crate) fn plain(folder: &Path) -> Result<Box<dyn Store>> {
     Ok(of(options.open_or_create(path(folder))?))
 }
 
+/// A log that does the same in every run: no threads, and time and randomness that repeat. Two that
+/// open one file one after the other want different `seed`s.
+pub(crate) fn repeatable(folder: &Path, is_plain: bool, seed: u64) -> Result<Runstone> {
+    let mut storage = LogOptions::default();
+    storage.background = false;
+    storage.clock = Arc::new(Ticking::new(seed));
+    storage.entropy = Arc::new(Repeating(Mutex::new(Random::new(seed))));
+    let options = Runstone::options().storage(storage);
+    let options = options.without_serving().without_sinks();
+    let options = if is_plain { options.plain() } else { options };
+    Ok(options.open_or_create(path(folder))?)
+}
+
+/// A clock that shows 10 microseconds more at each look.
+#[derive(Debug)]
+struct Ticking(AtomicU64);
+
+impl Ticking {
+    fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(1_800_000_000_000_000 + seed * 3_600_000_000))
+    }
+}
+
+impl Clock for Ticking {
+    fn wall_us(&self) -> u64 {
+        self.0.fetch_add(10, Ordering::Relaxed)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.wall_us()
+    }
+}
+
+#[derive(Debug)]
+struct Repeating(Mutex<Random>);
+
+impl Entropy for Repeating {
+    fn fill(&self, out: &mut [u8]) -> Result<(), EntropyError> {
+        let mut random = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        random.fill(out);
+        Ok(())
+    }
+}
+
 /// The log itself, for what no other store has.
 pub(crate) fn log(folder: &Path) -> Result<Log> {
     Ok(Runstone::options().open(path(folder))?.log().clone())
@@ -63,7 +109,7 @@ pub(crate) fn compact(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn event(event: Event) -> NewEvent {
+pub(super) fn event(event: Event) -> NewEvent {
     let new = NewEvent::new(event.event_type, event.stream)
         .tags(event.tags)
         .payload(event.payload);

@@ -11,6 +11,7 @@ mod size;
 mod streams;
 mod subscribers;
 mod travel;
+mod verify;
 
 pub(crate) use streams::fill as fill_streams;
 
@@ -168,7 +169,7 @@ const LOOPS: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 48] = [
+pub(crate) const WORKLOADS: [Workload; 50] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -223,6 +224,7 @@ pub(crate) const WORKLOADS: [Workload; 48] = [
         name: "bulk-tmpfs",
         clients: 2,
         batch: 1000,
+        need: Need::Bulk,
         place: Place::Tmpfs,
         bars: &[
             whole(Demand::RatioAtLeast("umadb", 2.0)),
@@ -360,7 +362,7 @@ pub(crate) const WORKLOADS: [Workload; 48] = [
     },
     Workload {
         name: "scan",
-        need: Need::Read,
+        need: Need::Scan,
         bars: &[whole(Demand::AtLeast(900_000.0))],
         round: read::scan,
         ..APPEND
@@ -463,6 +465,20 @@ pub(crate) const WORKLOADS: [Workload; 48] = [
         need: Need::Receipt,
         bars: &[whole(Demand::AtLeast(500_000.0))],
         round: agent::refold,
+        ..APPEND
+    },
+    Workload {
+        name: "verify-1",
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtLeast(500_000.0))],
+        round: verify::payloads,
+        ..APPEND
+    },
+    Workload {
+        name: "verify-2",
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtLeast(300_000.0))],
+        round: verify::commitments,
         ..APPEND
     },
     Workload {
