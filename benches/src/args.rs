@@ -1,6 +1,8 @@
 //! What was asked.
 
 use crate::contender::{CONTENDERS, Contender};
+use crate::count::PATHS;
+use crate::growth::{Growth, Phase};
 use crate::recordings::DEFAULT_FOLDER;
 use crate::workload::{WORKLOADS, Workload};
 use anyhow::{Context as _, Result};
@@ -49,16 +51,52 @@ pub(crate) enum Command {
         folder: PathBuf,
         events: u64,
     },
+    Growth(Growth),
+    /// One phase of a growing log; `growth` starts this itself.
+    #[command(hide = true)]
+    Phase(Phase),
+    /// Fills many streams; a run starts this itself.
+    #[command(hide = true)]
+    Streams {
+        contender: String,
+        folder: PathBuf,
+        streams: u64,
+    },
     /// Follows a log that another process holds; a run starts this itself.
     #[command(hide = true)]
-    Follow { folder: PathBuf },
+    Follow {
+        folder: PathBuf,
+    },
+    /// Instructions of hot paths, beside those of the committed table.
+    Counts {
+        /// Writes the table.
+        #[arg(long)]
+        update: bool,
+        /// Only these paths.
+        #[arg(long, num_args = 1.., value_name = "NAME", value_parser = path_names())]
+        only: Vec<String>,
+        /// A path that takes more instructions than this much more is an error.
+        #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
+        tolerance: f64,
+    },
+    /// Does a path so many times; `counts` starts this itself.
+    #[command(hide = true)]
+    Counted {
+        path: String,
+        rounds: u64,
+        folder: PathBuf,
+    },
 }
 
 fn workload_names() -> clap::builder::PossibleValuesParser {
     WORKLOADS.map(|workload| workload.name).into()
 }
 
-fn contender_names() -> clap::builder::PossibleValuesParser {
+fn path_names() -> clap::builder::PossibleValuesParser {
+    PATHS.map(|path| path.name).into()
+}
+
+pub(crate) fn contender_names() -> clap::builder::PossibleValuesParser {
     CONTENDERS.map(|contender| contender.name).into()
 }
 

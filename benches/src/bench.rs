@@ -6,6 +6,7 @@ use crate::recordings::Recordings;
 use anyhow::{Context as _, Result, ensure};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,7 +19,7 @@ const TMPFS: &str = "/dev/shm";
 /// Length of synthetic payloads.
 pub(crate) const PAYLOAD_BYTES: usize = 256;
 /// Events of one commit while a store is filled.
-const LOAD_BATCH: u64 = 1000;
+pub(crate) const LOAD_BATCH: u64 = 1000;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,12 @@ pub(crate) struct Sizes {
     pub(crate) log_events: u64,
     /// Runs read in a round.
     pub(crate) reads: u64,
+    /// Of one round of latencies.
+    pub(crate) latency: Duration,
+    /// Streams of a log of many.
+    pub(crate) streams: u64,
+    /// Events of a stream that is long.
+    pub(crate) stream_events: u64,
     /// Times that the recordings are imported, each under another prefix.
     pub(crate) imports: u32,
 }
@@ -38,12 +45,18 @@ impl Sizes {
         round: Duration::from_secs(1),
         log_events: 1_000_000,
         reads: 2000,
+        latency: Duration::from_secs(10),
+        streams: 1_000_000,
+        stream_events: 10_000_000,
         imports: 10,
     };
     pub(crate) const QUICK: Self = Self {
         round: Duration::from_millis(400),
         log_events: 100_000,
         reads: 500,
+        latency: Duration::from_secs(2),
+        streams: 50_000,
+        stream_events: 100_000,
         imports: 1,
     };
 }
@@ -55,6 +68,17 @@ pub(crate) struct Images {
     pub(crate) crashed: PathBuf,
 }
 
+/// What a process of its own found: numbers by name.
+pub(crate) type Told = BTreeMap<String, f64>;
+
+/// Those that were found for several workloads.
+#[derive(Debug, Default)]
+struct Shared {
+    found: Vec<Told>,
+    /// Which one a workload takes next.
+    next: BTreeMap<&'static str, usize>,
+}
+
 /// A run under way.
 #[derive(Debug)]
 pub(crate) struct Bench {
@@ -63,6 +87,7 @@ pub(crate) struct Bench {
     disk: TempDir,
     tmpfs: Option<TempDir>,
     images: RefCell<BTreeMap<&'static str, Images>>,
+    shared: RefCell<BTreeMap<&'static str, Shared>>,
     /// Where what takes long to make is kept for other runs.
     keep: Option<PathBuf>,
 }
@@ -90,6 +115,7 @@ impl Bench {
             disk,
             tmpfs,
             images: RefCell::default(),
+            shared: RefCell::default(),
             keep,
         })
     }
@@ -100,7 +126,7 @@ impl Bench {
 
     /// Where what takes long to make is kept: for this run, or for others too.
     pub(crate) fn kept_path(&self) -> &Path {
-        self.keep.as_deref().unwrap_or(self.disk_path())
+        self.keep.as_deref().unwrap_or_else(|| self.disk_path())
     }
 
     pub(crate) fn has_tmpfs(&self) -> bool {
@@ -116,6 +142,25 @@ impl Bench {
     pub(crate) fn on_tmpfs(&self) -> Result<TempDir> {
         let tmpfs = self.tmpfs.as_ref().context("there is no tmpfs with room")?;
         Ok(tempfile::tempdir_in(tmpfs.path())?)
+    }
+
+    /// What workloads share that show several numbers of one process: the first of a contender that
+    /// this workload has not taken, made if there is none.
+    pub(crate) fn shared(
+        &self,
+        workload: &'static str,
+        contender: &'static str,
+        make: impl FnOnce() -> Result<Told>,
+    ) -> Result<Told> {
+        let mut shared = self.shared.borrow_mut();
+        let Shared { found, next } = shared.entry(contender).or_default();
+        let next = next.entry(workload).or_default();
+        if *next == found.len() {
+            found.push(make()?);
+        }
+        let told = found.get(*next).cloned().unwrap_or_default();
+        *next += 1;
+        Ok(told)
     }
 
     /// Images of the store filled with [`Sizes::log_events`] events, made at the first call.
@@ -151,6 +196,16 @@ impl Bench {
     }
 }
 
+/// Runs this program as a process of its own, and reads the numbers that it prints.
+pub(crate) fn child(args: &[&OsStr]) -> Result<Told> {
+    let output = Command::new(std::env::current_exe()?)
+        .args(args)
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "{args:?} failed");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
 /// Fills a store. Does not close it: the process is to end as it is.
 pub(crate) fn load(contender: &Contender, folder: &Path, events: u64) -> Result<()> {
     let store = contender.open(folder)?;
@@ -183,19 +238,28 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Every file of a folder and of those in it.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            files.append(&mut self::files(&entry.path())?);
+        } else if entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}
+
 /// Bytes that the files of a folder take on the disk.
 pub(crate) fn bytes_on_disk(folder: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt as _;
     let mut bytes = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        bytes += if entry.file_type()?.is_dir() {
-            bytes_on_disk(&entry.path())?
-        } else {
-            let meta = entry.metadata()?;
-            // Neither holes nor space reserved beyond the end.
-            meta.len().min(meta.blocks() * 512)
-        };
+    for file in files(folder)? {
+        let meta = fs::metadata(file)?;
+        // Neither holes nor space reserved beyond the end.
+        bytes += meta.len().min(meta.blocks() * 512);
     }
     Ok(bytes)
 }

@@ -60,13 +60,15 @@ impl Event {
     }
 }
 
-/// Fails a request if an event matches.
+/// Fails a request if it is so.
 #[derive(Clone, Debug)]
 pub(crate) enum Unless {
     /// Any event with this tag.
     Tag(String),
     /// An event of this type after this many events.
     TypeAfter { event_type: String, after: u64 },
+    /// The last event of a stream is not of this revision.
+    Moved { stream: String, revision: u64 },
 }
 
 /// Events that are recorded together or not at all.
@@ -165,6 +167,12 @@ impl Synthetic {
         };
         self.event(number, run_name(run), event_type, format!("order:{number}"))
     }
+
+    /// The event `number` of a log, in a stream of this name.
+    pub(crate) fn of_stream(&self, stream: &str, number: u64) -> Event {
+        let tag = format!("order:{number}");
+        self.event(number, stream.to_owned(), type_of(number), tag)
+    }
 }
 
 fn type_of(number: u64) -> &'static str {
@@ -200,6 +208,22 @@ impl Random {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    /// So many bytes of these numbers.
+    pub(crate) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    pub(crate) fn fill(&mut self, out: &mut [u8]) {
+        for part in out.chunks_mut(8) {
+            let number = self.next().to_le_bytes();
+            for (byte, number) in part.iter_mut().zip(number) {
+                *byte = number;
+            }
+        }
     }
 
     fn letter(&mut self) -> u8 {

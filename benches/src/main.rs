@@ -10,7 +10,9 @@
 mod args;
 mod bench;
 mod contender;
+mod count;
 mod event;
+mod growth;
 mod recordings;
 mod report;
 mod sample;
@@ -18,7 +20,7 @@ mod workload;
 
 use anyhow::{Context as _, Result};
 use args::{Args, Command};
-use bench::{Bench, Sizes};
+use bench::{Bench, Sizes, Told};
 use clap::Parser as _;
 use contender::Contender;
 use recordings::Recordings;
@@ -40,6 +42,32 @@ fn main() -> Result<()> {
             die();
         }
         Some(Command::Follow { folder }) => return contender::follow(folder),
+        Some(Command::Growth(growth)) => return growth.run(&mut own_stdout()?),
+        Some(Command::Phase(phase)) => {
+            tell(|| phase.run(args::contender(&phase.contender)?))?;
+            die();
+        }
+        Some(Command::Streams {
+            contender,
+            folder,
+            streams,
+        }) => {
+            tell(|| workload::fill_streams(args::contender(contender)?, folder, *streams))?;
+            die();
+        }
+        Some(Command::Counts {
+            update,
+            only,
+            tolerance,
+        }) => return count::run(only, *tolerance, *update),
+        Some(Command::Counted {
+            path,
+            rounds,
+            folder,
+        }) => {
+            count::counted(path, *rounds, folder)?;
+            die();
+        }
         None => {}
     }
     let mut out = own_stdout()?;
@@ -58,6 +86,9 @@ fn main() -> Result<()> {
     let report = Report { machine, rows };
     writeln!(out, "{}\n", report::machine_text(&report.machine))?;
     writeln!(out, "{}", report::table(&report))?;
+    if let Some(latencies) = report::latencies(&report) {
+        writeln!(out, "\n{latencies}")?;
+    }
     if let Some(path) = &args.json {
         report::write_json(&report, path)
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -119,6 +150,13 @@ fn progress(workload: &Workload, contender: &Contender, round: usize, value: f64
         stderr(),
         "{name} round {round} {contender}: {value:.3} {unit}"
     )?;
+    Ok(())
+}
+
+/// Prints numbers for the process that started this one.
+fn tell(find: impl FnOnce() -> Result<Told>) -> Result<()> {
+    let mut out = own_stdout()?;
+    serde_json::to_writer(&mut out, &find()?)?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! A batch is committed with `PersistMode::SyncData`: one `fdatasync` of the journal.
 
 use super::grouped::{Committer, Grouped};
-use super::{Seen, Store, row};
+use super::{Seen, Store, Wanted, row};
 use crate::event::{Request, Unless};
 use anyhow::{Context as _, Result, bail};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
@@ -53,7 +53,7 @@ pub(crate) fn compact(folder: &Path) -> Result<()> {
 impl Fjall {
     fn holds(&self, unless: &Unless, pending: &BTreeSet<String>) -> Result<bool> {
         let Unless::Tag(tag) = unless else {
-            bail!("types are not indexed");
+            bail!("only tags are asked for");
         };
         let range = row::posting(tag, 0)..=row::posting(tag, u64::MAX);
         Ok(!pending.contains(tag) && self.tags.range(range).next().is_none())
@@ -128,6 +128,22 @@ impl Committer for Fjall {
             let event = self.events.get(position.to_be_bytes())?;
             seen.event(&row::decode(&event.context("a posting has no event")?)?.payload);
         }
+        Ok(seen)
+    }
+
+    fn find(&self, _: &mut u64, wanted: Wanted<'_>) -> Result<Seen> {
+        let number = match wanted {
+            Wanted::Number(number) => number,
+            Wanted::Newest(stream) => {
+                let range = row::posting(stream, 0)..=row::posting(stream, u64::MAX);
+                let newest = self.tags.range(range).next_back();
+                row::position_of(&newest.context("no such stream")?.key()?)?
+            }
+            Wanted::Page { .. } => bail!("revisions are not indexed"),
+        };
+        let event = self.events.get(number.to_be_bytes())?;
+        let mut seen = Seen::default();
+        seen.event(&row::decode(&event.context("no such event")?)?.payload);
         Ok(seen)
     }
 }

@@ -8,9 +8,9 @@
 //! Without it such a store would sync once an event however many clients there are; whoever embeds
 //! one writes this first.
 
-use super::{Reply, Seen, Store};
+use super::{Reply, Seen, Store, Wanted};
 use crate::event::Request;
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +32,10 @@ pub(crate) trait Committer: Send + Sync + 'static {
     fn scan(&self, writer: &mut Self::Writer) -> Result<Seen>;
 
     fn read_run(&self, writer: &mut Self::Writer, stream: &str) -> Result<Seen>;
+
+    fn find(&self, _: &mut Self::Writer, _: Wanted<'_>) -> Result<Seen> {
+        bail!("nothing is found by its place")
+    }
 }
 
 struct Asked {
@@ -136,6 +140,10 @@ impl<C: Committer> Store for Grouped<C> {
 
     fn read_run(&self, stream: &str) -> Result<Seen> {
         self.store.read_run(&mut lock(&self.writer), stream)
+    }
+
+    fn find(&self, wanted: Wanted<'_>) -> Result<Seen> {
+        self.store.find(&mut lock(&self.writer), wanted)
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The stores that are compared: each in this process, durable, given the same events.
 
+mod crypto;
 mod fanned;
 mod fjall;
 mod followed;
@@ -10,14 +11,17 @@ mod redb_naive;
 mod row;
 mod runstone;
 mod sqlite;
+mod subscribed;
 mod umadb;
 
+pub(crate) use crypto::Sealer;
 pub(crate) use followed::follow;
-pub(crate) use runstone::log as runstone_log;
+pub(crate) use runstone::{log as runstone_log, of as runstone_of, repeatable};
+pub(crate) use subscribed::{SUBSCRIBERS, Subscribed};
 
 use crate::event::{Event, Request, Unless};
 use ::runstone::codec::Draft;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -44,6 +48,11 @@ pub(crate) trait Store: Send + Sync {
 
     /// Reads the events of a run, headers and payloads, in order.
     fn read_run(&self, stream: &str) -> Result<Seen>;
+
+    /// Reads what is found by its place, headers and payloads.
+    fn find(&self, _: Wanted<'_>) -> Result<Seen> {
+        bail!("nothing is found by its place")
+    }
 
     /// Takes records of a recording, each whole, in one commit.
     fn import(&self, records: Vec<Vec<Draft>>) -> Result<()> {
@@ -76,11 +85,28 @@ fn by_condition(append: &dyn Fn(Request) -> Result<bool>, key: &str) -> Result<(
     Ok(())
 }
 
+/// Events by their place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wanted<'a> {
+    /// The one before which so many were recorded. A log's own events count.
+    Number(u64),
+    /// The newest of a stream.
+    Newest(&'a str),
+    /// Those of a stream from a revision on.
+    Page {
+        stream: &'a str,
+        revision: u64,
+        events: u64,
+    },
+}
+
 /// What a read gave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) events: u64,
     pub(crate) payload_bytes: u64,
+    /// Of the last event in its stream, where the store has revisions.
+    pub(crate) revision: Option<u64>,
 }
 
 impl Seen {
@@ -96,6 +122,8 @@ impl Seen {
 pub(crate) enum Need {
     /// Durable appends.
     Append,
+    /// Appends of many events: what can append, and what only computes.
+    Bulk,
     /// The same, with and without somebody who follows.
     Follow,
     /// The same, with and without sinks.
@@ -106,10 +134,20 @@ pub(crate) enum Need {
     TypeCondition,
     /// Reading runs and whole logs.
     Read,
+    /// Reading whole logs: what can read, and what only computes.
+    Scan,
     /// Receipts.
     Receipt,
     /// Runs as they stood at a point.
     Travel,
+    /// Logs of many streams.
+    Streams,
+    /// Revisions of streams: appends that expect one, pages from one on.
+    Revisions,
+    /// Durable appends, with and without many who follow within the process.
+    Subscribers,
+    /// Those who follow within the process.
+    Subscribed,
 }
 
 /// A store that is compared.
@@ -123,7 +161,12 @@ pub(crate) struct Contender {
 
 impl Contender {
     pub(crate) fn can(&self, need: Need) -> bool {
-        self.needs.contains(&need)
+        let wider = match need {
+            Need::Bulk => Need::Append,
+            Need::Scan => Need::Read,
+            other => other,
+        };
+        [need, wider].iter().any(|need| self.needs.contains(need))
     }
 
     /// Opens the store in a folder, or makes it there.
@@ -143,11 +186,20 @@ impl Contender {
 
 const APPEND: &[Need] = &[Need::Append];
 const ONE_TAG: &[Need] = &[Need::Append, Need::Condition, Need::Read];
-const ALL: &[Need] = &[
+const ALL_AND_STREAMS: &[Need] = &[
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
     Need::Read,
+    Need::Streams,
+];
+const ALL_AND_REVISIONS: &[Need] = &[
+    Need::Append,
+    Need::Condition,
+    Need::TypeCondition,
+    Need::Read,
+    Need::Streams,
+    Need::Revisions,
 ];
 const ALL_AND_RECEIPTS: &[Need] = &[
     Need::Append,
@@ -155,6 +207,7 @@ const ALL_AND_RECEIPTS: &[Need] = &[
     Need::TypeCondition,
     Need::Read,
     Need::Receipt,
+    Need::Revisions,
 ];
 const WHOLE: &[Need] = &[
     Need::Append,
@@ -165,10 +218,13 @@ const WHOLE: &[Need] = &[
     Need::Follow,
     Need::Sinks,
     Need::Travel,
+    Need::Streams,
+    Need::Revisions,
+    Need::Subscribers,
 ];
 
 /// Every contender, in the order of the table.
-pub(crate) const CONTENDERS: [Contender; 13] = [
+pub(crate) const CONTENDERS: [Contender; 15] = [
     Contender {
         name: "raw",
         needs: APPEND,
@@ -201,15 +257,21 @@ pub(crate) const CONTENDERS: [Contender; 13] = [
     },
     Contender {
         name: "sqlite",
-        needs: ALL,
+        needs: ALL_AND_REVISIONS,
         open: sqlite::open,
         compact: sqlite::compact,
     },
     Contender {
         name: "umadb",
-        needs: ALL,
+        needs: ALL_AND_STREAMS,
         open: umadb::open,
         compact: umadb::cut,
+    },
+    Contender {
+        name: "crypto-bare",
+        needs: &[Need::Bulk, Need::Scan],
+        open: crypto::open,
+        compact: |_| Ok(()),
     },
     Contender {
         name: "runstone-plain",
@@ -233,6 +295,12 @@ pub(crate) const CONTENDERS: [Contender; 13] = [
         name: "runstone-followed",
         needs: &[Need::Follow],
         open: followed::open,
+        compact: runstone::compact,
+    },
+    Contender {
+        name: "runstone-subscribed",
+        needs: &[Need::Subscribers, Need::Subscribed],
+        open: subscribed::open,
         compact: runstone::compact,
     },
     Contender {

@@ -4,15 +4,18 @@
 //! same without encryption. Without folds: whole but for them, a call being two appends. All answer
 //! after one `fdatasync` (`Durability::Synced`); a key's first use syncs the key table besides.
 
-use super::{Reply, Seen, Store};
-use crate::event::{Event, Request, Unless, call_payload};
+use super::{Reply, Seen, Store, Wanted};
+use crate::event::{Event, Random, Request, Unless, call_payload};
 use anyhow::{Result, anyhow};
-use runstone::codec::Draft;
+use runstone::codec::{Draft, Entropy, EntropyError};
 use runstone::effects::{Change, Claim, Claimed};
 use runstone::{
-    Append, AppendError, Appended, Condition, Hold, Log, NewEvent, Position, Query, Read, Runstone,
+    Append, AppendError, Appended, Clock, Condition, Expected, Hold, Log, LogOptions, NewEvent,
+    Position, Query, Read, Record, Runstone,
 };
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 struct Whole {
     log: Runstone,
@@ -28,7 +31,7 @@ pub(crate) fn whole(folder: &Path) -> Result<Box<dyn Store>> {
 }
 
 /// Of an open log that has every fold.
-pub(super) fn of(log: Runstone) -> Box<dyn Store> {
+pub(crate) fn of(log: Runstone) -> Box<dyn Store> {
     let has_folds = true;
     Box::new(Whole { log, has_folds })
 }
@@ -51,6 +54,50 @@ pub(crate) fn plain(folder: &Path) -> Result<Box<dyn Store>> {
     Ok(of(options.open_or_create(path(folder))?))
 }
 
+/// A log that does the same in every run: no threads, and time and randomness that repeat. Two that
+/// open one file one after the other want different `seed`s.
+pub(crate) fn repeatable(folder: &Path, is_plain: bool, seed: u64) -> Result<Runstone> {
+    let mut storage = LogOptions::default();
+    storage.background = false;
+    storage.clock = Arc::new(Ticking::new(seed));
+    storage.entropy = Arc::new(Repeating(Mutex::new(Random::new(seed))));
+    let options = Runstone::options().storage(storage);
+    let options = options.without_serving().without_sinks();
+    let options = if is_plain { options.plain() } else { options };
+    Ok(options.open_or_create(path(folder))?)
+}
+
+/// A clock that shows 10 microseconds more at each look.
+#[derive(Debug)]
+struct Ticking(AtomicU64);
+
+impl Ticking {
+    fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(1_800_000_000_000_000 + seed * 3_600_000_000))
+    }
+}
+
+impl Clock for Ticking {
+    fn wall_us(&self) -> u64 {
+        self.0.fetch_add(10, Ordering::Relaxed)
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        self.wall_us()
+    }
+}
+
+#[derive(Debug)]
+struct Repeating(Mutex<Random>);
+
+impl Entropy for Repeating {
+    fn fill(&self, out: &mut [u8]) -> Result<(), EntropyError> {
+        let mut random = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        random.fill(out);
+        Ok(())
+    }
+}
+
 /// The log itself, for what no other store has.
 pub(crate) fn log(folder: &Path) -> Result<Log> {
     Ok(Runstone::options().open(path(folder))?.log().clone())
@@ -62,7 +109,7 @@ pub(crate) fn compact(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn event(event: Event) -> NewEvent {
+pub(super) fn event(event: Event) -> NewEvent {
     let new = NewEvent::new(event.event_type, event.stream)
         .tags(event.tags)
         .payload(event.payload);
@@ -81,24 +128,33 @@ fn append(request: Request) -> Append {
             Query::of_type(event_type),
             Position::new(after),
         )),
+        Some(Unless::Moved { stream, revision }) => {
+            append.expect(stream, Expected::Exact(revision))
+        }
     }
 }
 
 fn answered(answer: Result<Appended, AppendError>) -> Result<bool> {
     match answer {
         Ok(_) => Ok(true),
-        Err(AppendError::ConditionFailed { .. }) => Ok(false),
+        Err(AppendError::ConditionFailed { .. } | AppendError::Conflict { .. }) => Ok(false),
         Err(error) => Err(anyhow!(error)),
     }
 }
 
+fn seen_of(seen: &mut Seen, record: &Record) -> Result<()> {
+    let bytes = record.payload.bytes();
+    seen.event(bytes.ok_or_else(|| anyhow!("a payload is not open"))?);
+    seen.revision = Some(record.revision.get());
+    Ok(())
+}
+
 impl Whole {
-    fn read(&self, query: Query) -> Result<Seen> {
+    fn read(&self, read: Read) -> Result<Seen> {
         let mut seen = Seen::default();
-        for record in self.log.read(Read::new(query))? {
+        for record in self.log.read(read)? {
             let record = record?;
-            let bytes = record.payload.bytes();
-            seen.event(bytes.ok_or_else(|| anyhow!("a payload is not open"))?);
+            seen_of(&mut seen, &record)?;
         }
         Ok(seen)
     }
@@ -120,11 +176,36 @@ impl Store for Whole {
 
     /// The log's own events count: they are read like any other.
     fn scan(&self) -> Result<Seen> {
-        self.read(Query::everything())
+        self.read(Read::new(Query::everything()))
     }
 
     fn read_run(&self, stream: &str) -> Result<Seen> {
-        self.read(Query::stream(stream))
+        self.read(Read::new(Query::stream(stream)))
+    }
+
+    fn find(&self, wanted: Wanted<'_>) -> Result<Seen> {
+        match wanted {
+            Wanted::Number(number) => {
+                let record = self.log.record(Position::new(number))?;
+                let mut seen = Seen::default();
+                seen_of(&mut seen, &record)?;
+                Ok(seen)
+            }
+            Wanted::Newest(stream) => {
+                self.read(Read::new(Query::stream(stream)).reverse().limit(1))
+            }
+            Wanted::Page {
+                stream,
+                revision,
+                events,
+            } => {
+                let first = self.log.record_by_revision(stream, revision)?.position;
+                let page = Read::new(Query::stream(stream))
+                    .from(first.get())
+                    .limit(events);
+                self.read(page)
+            }
+        }
     }
 
     /// As recorded elsewhere: with the ids, times and control fields of the recording.

@@ -3,7 +3,7 @@
 //! WAL with `synchronous=FULL`: one `fsync` of the WAL a commit, and more at a checkpoint.
 
 use super::grouped::{Committer, Grouped};
-use super::{Seen, Store};
+use super::{Seen, Store, Wanted};
 use crate::event::{Event, Request, Unless};
 use anyhow::Result;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -60,17 +60,25 @@ fn holds(connection: &Connection, unless: &Unless) -> Result<bool> {
         Unless::TypeAfter { event_type, after } => connection
             .prepare_cached("SELECT 1 FROM event WHERE type=?1 AND position>?2 LIMIT 1")?
             .exists(params![event_type, after.cast_signed()])?,
+        Unless::Moved { stream, revision } => {
+            last_revision(connection, stream)? != Some(revision.cast_signed())
+        }
     };
     Ok(!found)
 }
 
-fn insert(connection: &Connection, event: &Event) -> Result<()> {
-    let last: Option<i64> = connection
+fn last_revision(connection: &Connection, stream: &str) -> Result<Option<i64>> {
+    let last = connection
         .prepare_cached(
             "SELECT revision FROM event WHERE stream=?1 ORDER BY revision DESC LIMIT 1",
         )?
-        .query_row(params![event.stream], |row| row.get(0))
+        .query_row(params![stream], |row| row.get(0))
         .optional()?;
+    Ok(last)
+}
+
+fn insert(connection: &Connection, event: &Event) -> Result<()> {
+    let last = last_revision(connection, &event.stream)?;
     let meta = if event.meta.is_empty() {
         None
     } else {
@@ -115,6 +123,7 @@ fn read(connection: &Connection, filter: &str, of: impl rusqlite::Params) -> Res
         };
         std::hint::black_box(&event);
         seen.event(&event.payload);
+        seen.revision = Some(row.get::<_, i64>(2)?.cast_unsigned());
     }
     Ok(seen)
 }
@@ -151,5 +160,30 @@ impl Committer for Sqlite {
             "WHERE stream=?1 ORDER BY revision",
             params![stream],
         )
+    }
+
+    fn find(&self, connection: &mut Connection, wanted: Wanted<'_>) -> Result<Seen> {
+        match wanted {
+            // The first position is 1.
+            Wanted::Number(number) => read(
+                connection,
+                "WHERE position=?1",
+                params![number.cast_signed() + 1],
+            ),
+            Wanted::Newest(stream) => read(
+                connection,
+                "WHERE stream=?1 ORDER BY revision DESC LIMIT 1",
+                params![stream],
+            ),
+            Wanted::Page {
+                stream,
+                revision,
+                events,
+            } => read(
+                connection,
+                "WHERE stream=?1 AND revision>=?2 ORDER BY revision LIMIT ?3",
+                params![stream, revision.cast_signed(), events.cast_signed()],
+            ),
+        }
     }
 }

@@ -5,9 +5,9 @@
 //! as the others: it reads a run in 178 us instead of 488 with it (measured, 100,000 events), and
 //! appends as fast as without. Reading by `mmap` instead of its default made no difference then.
 
-use super::{Reply, Seen, Store};
+use super::{Reply, Seen, Store, Wanted};
 use crate::event::{Event, Request, Unless};
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -79,26 +79,29 @@ fn event(event: Event) -> DcbEvent {
     }
 }
 
-fn condition(unless: Unless) -> DcbAppendCondition {
+fn condition(unless: Unless) -> Result<DcbAppendCondition> {
     let (item, after) = match unless {
         Unless::Tag(tag) => (DcbQueryItem::new().tags([tag]), None),
         Unless::TypeAfter { event_type, after } => {
             (DcbQueryItem::new().types([event_type]), Some(after))
         }
+        Unless::Moved { .. } => bail!("it has no revisions"),
     };
-    DcbAppendCondition::new(DcbQuery::with_items([item])).after(after)
+    Ok(DcbAppendCondition::new(DcbQuery::with_items([item])).after(after))
 }
 
-fn asked(request: Request) -> (WriterThreadRequest, oneshot::Receiver<DcbResult<u64>>) {
+type Answer = oneshot::Receiver<DcbResult<u64>>;
+
+fn asked(request: Request) -> Result<(WriterThreadRequest, Answer)> {
     let (response_tx, response) = oneshot::channel();
     let asked = WriterThreadRequest::Append {
         events: request.events.into_iter().map(event).collect(),
-        condition: request.unless.map(condition),
+        condition: request.unless.map(condition).transpose()?,
         tracking_info: None,
         response_tx,
         cancel: None,
     };
-    (asked, response)
+    Ok((asked, response))
 }
 
 fn answered(response: DcbResult<u64>) -> Result<bool> {
@@ -153,7 +156,7 @@ impl Store for Uma {
     }
 
     fn append_shared(&self, request: Request) -> Result<bool> {
-        let (asked, response) = asked(request);
+        let (asked, response) = asked(request)?;
         let sent = self.queue()?.blocking_send(asked);
         sent.map_err(|_| anyhow!("the writer is gone"))?;
         answered(response.blocking_recv()?)
@@ -162,7 +165,7 @@ impl Store for Uma {
     fn submit(&self, request: Request) -> Reply {
         let queue = self.queue();
         Box::pin(async move {
-            let (asked, response) = asked(request);
+            let (asked, response) = asked(request)?;
             let sent = queue?.send(asked).await;
             sent.map_err(|_| anyhow!("the writer is gone"))?;
             answered(response.await?)
@@ -176,6 +179,23 @@ impl Store for Uma {
     fn read_run(&self, stream: &str) -> Result<Seen> {
         let item = DcbQueryItem::new().tags([stream]);
         self.read(Some(&DcbQuery::with_items([item])))
+    }
+
+    fn find(&self, wanted: Wanted<'_>) -> Result<Seen> {
+        let (query, start, is_backwards) = match wanted {
+            // The first position is 1.
+            Wanted::Number(number) => (None, Some(number + 1), false),
+            Wanted::Newest(stream) => {
+                let item = DcbQueryItem::new().tags([stream]);
+                (Some(DcbQuery::with_items([item])), None, true)
+            }
+            Wanted::Page { .. } => bail!("it has no revisions"),
+        };
+        let mut seen = Seen::default();
+        for found in self.database.read(query, start, is_backwards, Some(1))? {
+            seen.event(&found?.event.data);
+        }
+        Ok(seen)
     }
 
     fn close(self: Box<Self>) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The table as JSON.
 
 use super::{Report, Row};
+use crate::sample::Quantiles;
 use anyhow::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -21,6 +22,10 @@ struct JsonRow {
     median: f64,
     /// Of the latency of a request, in microseconds.
     p99: Option<f64>,
+    /// The other quantiles, likewise.
+    latency_us: Option<Quantiles>,
+    /// Requests answered in a second, where `median` is a latency.
+    per_second: Option<f64>,
     unit: &'static str,
     ratio_to_raw: Option<f64>,
     ratio_to: BTreeMap<&'static str, f64>,
@@ -66,7 +71,9 @@ fn json_row(report: &Report, row: &Row) -> JsonRow {
         clients: row.workload.clients,
         batch: row.workload.batch,
         median: row.summary.median,
-        p99: row.summary.p99_us,
+        p99: row.summary.latency.map(|latency| latency.p99),
+        latency_us: row.summary.latency,
+        per_second: row.summary.per_second,
         unit: row.workload.unit.as_str(),
         ratio_to_raw: report.ratio(row, "raw"),
         ratio_to,

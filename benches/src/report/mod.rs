@@ -6,7 +6,7 @@ mod table;
 
 pub(crate) use json::write as write_json;
 pub(crate) use machine::Machine;
-pub(crate) use table::{machine as machine_text, table};
+pub(crate) use table::{latencies, machine as machine_text, number, table};
 
 use crate::contender::Contender;
 use crate::sample::Summary;
@@ -61,7 +61,13 @@ impl Report {
             Demand::AtMost(limit) => (format!("<= {limit} {unit}"), Some(value <= limit)),
             Demand::P99AtMost(limit) => (
                 format!("p99 <= {limit} us"),
-                row.summary.p99_us.map(|p99| p99 <= limit),
+                row.summary.latency.map(|latency| latency.p99 <= limit),
+            ),
+            Demand::P99AtMostP50(limit) => (
+                format!("p99 <= {limit} x p50"),
+                row.summary
+                    .latency
+                    .map(|latency| latency.p99 <= limit * latency.p50),
             ),
             Demand::RatioAtLeast(other, limit) => (
                 format!(">= {limit} x {other}"),

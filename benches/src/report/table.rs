@@ -46,12 +46,19 @@ fn cells(report: &Report, row: &Row) -> Vec<String> {
         row.workload.batch.to_string(),
         number(summary.median),
         format!("{}..{}", number(summary.low), number(summary.high)),
-        summary.p99_us.map_or_else(String::new, number),
+        summary
+            .latency
+            .map_or_else(String::new, |latency| number(latency.p99)),
         summary.cpu_us.map_or_else(String::new, number),
         row.workload.unit.as_str().to_owned(),
     ];
     let ratios = COMPARED.iter().map(|other| report.ratio(row, other));
     cells.extend(ratios.map(|ratio| ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}"))));
+    cells.push(verdicts(report, row));
+    cells
+}
+
+fn verdicts(report: &Report, row: &Row) -> String {
     let verdicts = report.verdicts(row).into_iter().map(|verdict| {
         let met = match verdict.met {
             Some(true) => "met",
@@ -60,12 +67,48 @@ fn cells(report: &Report, row: &Row) -> Vec<String> {
         };
         format!("{}: {met}", verdict.text)
     });
-    cells.push(verdicts.collect::<Vec<_>>().join(", "));
-    cells
+    verdicts.collect::<Vec<_>>().join(", ")
+}
+
+/// Quantiles of the workloads that are about them, if there are any.
+pub(crate) fn latencies(report: &Report) -> Option<String> {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header([
+        "workload",
+        "contender",
+        "clients",
+        "events/s",
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
+        "worst us",
+        "bar",
+    ]);
+    let rows = report.rows.iter();
+    for row in rows {
+        let (Some(rate), Some(latency)) = (row.summary.per_second, row.summary.latency) else {
+            continue;
+        };
+        let numbers = [rate, latency.p50, latency.p99, latency.p999, latency.worst];
+        let mut cells = vec![
+            row.workload.name.to_owned(),
+            row.contender.name.to_owned(),
+            row.workload.clients.to_string(),
+        ];
+        cells.extend(numbers.map(number));
+        cells.push(verdicts(report, row));
+        table.add_row(cells);
+    }
+    for column in table.column_iter_mut().skip(2).take(6) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    (!table.is_empty()).then(|| table.to_string())
 }
 
 /// Three digits that matter, or whole numbers.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),

@@ -4,11 +4,12 @@
 //! a core. Every client asks again as soon as it is answered.
 
 use super::Workload;
-use crate::bench::{Bench, PAYLOAD_BYTES};
+use crate::bench::{Bench, PAYLOAD_BYTES, copy};
 use crate::contender::{Contender, Store};
 use crate::event::{Request, Synthetic, Unless};
 use crate::sample::{Sample, micros, processor_time};
 use anyhow::{Context as _, Result, anyhow, ensure};
+use runstone::store::LogOptions;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 const MOST_THREADS: usize = 64;
 /// Distinct long payloads.
 const LONG_PAYLOADS: usize = 8;
+/// Flushes of the index in a round that is about them, at least.
+const FLUSHES: u64 = 3;
 
 /// What the clients ask for.
 #[derive(Clone, Debug)]
@@ -23,9 +26,21 @@ struct Asking {
     synthetic: Synthetic,
     batch: usize,
     conditional: bool,
+    /// Requests of each client, even if time is over.
+    at_least: u64,
 }
 
 impl Asking {
+    /// Payloads of the usual length, without a condition.
+    fn of(workload: &Workload) -> Self {
+        Self {
+            synthetic: Synthetic::new(PAYLOAD_BYTES),
+            batch: workload.batch,
+            conditional: false,
+            at_least: 0,
+        }
+    }
+
     fn request(&self, client: usize, round: u64) -> Request {
         let batch = self.batch as u64;
         let numbers = round * batch..(round + 1) * batch;
@@ -42,7 +57,8 @@ impl Asking {
 
 pub(super) fn on_disk(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
     let folder = bench.on_disk()?;
-    short(bench, workload, contender, folder.path(), false)
+    let asking = Asking::of(workload);
+    short(bench, workload, contender, folder.path(), asking)
 }
 
 pub(super) fn on_tmpfs(
@@ -51,7 +67,8 @@ pub(super) fn on_tmpfs(
     contender: &Contender,
 ) -> Result<Sample> {
     let folder = bench.on_tmpfs()?;
-    short(bench, workload, contender, folder.path(), false)
+    let asking = Asking::of(workload);
+    short(bench, workload, contender, folder.path(), asking)
 }
 
 /// Each request has a condition on a tag that no event has.
@@ -61,7 +78,17 @@ pub(super) fn conditional(
     contender: &Contender,
 ) -> Result<Sample> {
     let folder = bench.on_disk()?;
-    short(bench, workload, contender, folder.path(), true)
+    let mut asking = Asking::of(workload);
+    asking.conditional = true;
+    short(bench, workload, contender, folder.path(), asking)
+}
+
+/// Payloads of two bytes, an empty JSON object.
+pub(super) fn tiny(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
+    let folder = bench.on_disk()?;
+    let mut asking = Asking::of(workload);
+    asking.synthetic = Synthetic::of(vec![b"{}".to_vec()]);
+    short(bench, workload, contender, folder.path(), asking)
 }
 
 fn short(
@@ -69,17 +96,49 @@ fn short(
     workload: &Workload,
     contender: &Contender,
     folder: &Path,
-    conditional: bool,
+    asking: Asking,
 ) -> Result<Sample> {
-    let asking = Asking {
-        synthetic: Synthetic::new(PAYLOAD_BYTES),
-        batch: workload.batch,
-        conditional,
-    };
-    let measured = measure(bench, workload, contender, folder, asking)?;
+    let time = bench.sizes.round;
+    let measured = measure(time, workload, contender, folder, asking)?;
     let events = measured.latencies_us.len() * workload.batch;
     let cpu = measured.cpu;
     Ok(measured.rate(events).cpu(cpu, events as u64))
+}
+
+/// Latencies on a filled log, for long enough that its maintenance rides along.
+pub(super) fn latencies(
+    bench: &Bench,
+    workload: &Workload,
+    contender: &Contender,
+) -> Result<Sample> {
+    let folder = bench.on_disk()?;
+    on_filled(bench, workload, contender, folder.path(), 0)
+}
+
+/// The same in memory, and at least until the index was flushed.
+pub(super) fn flushed(bench: &Bench, workload: &Workload, contender: &Contender) -> Result<Sample> {
+    let folder = bench.on_tmpfs()?;
+    let at_least = FLUSHES * LogOptions::default().index.freeze_events;
+    on_filled(bench, workload, contender, folder.path(), at_least)
+}
+
+fn on_filled(
+    bench: &Bench,
+    workload: &Workload,
+    contender: &Contender,
+    folder: &Path,
+    at_least: u64,
+) -> Result<Sample> {
+    copy(&bench.images(contender)?.clean, folder)?;
+    let mut asking = Asking::of(workload);
+    asking.at_least = at_least;
+    let measured = measure(bench.sizes.latency, workload, contender, folder, asking)?;
+    let (cpu, events) = (measured.cpu, measured.latencies_us.len());
+    let per_second = measured.per_second(events);
+    Ok(Sample {
+        per_second: Some(per_second),
+        ..Sample::latency(measured.latencies_us).cpu(cpu, events as u64)
+    })
 }
 
 pub(super) fn long_64k(
@@ -94,17 +153,23 @@ pub(super) fn long_1m(bench: &Bench, workload: &Workload, contender: &Contender)
     long(bench, workload, contender, 1 << 20)
 }
 
+pub(super) fn long_16m(
+    bench: &Bench,
+    workload: &Workload,
+    contender: &Contender,
+) -> Result<Sample> {
+    long(bench, workload, contender, 16_000_000)
+}
+
 fn long(bench: &Bench, workload: &Workload, contender: &Contender, bytes: usize) -> Result<Sample> {
     let recordings = bench.recordings.as_ref().context("no recordings")?;
     let payloads = recordings.long_payloads(bytes, LONG_PAYLOADS)?;
     let lengths: usize = payloads.iter().map(Vec::len).sum();
-    let asking = Asking {
-        synthetic: Synthetic::of(payloads),
-        batch: workload.batch,
-        conditional: false,
-    };
+    let mut asking = Asking::of(workload);
+    asking.synthetic = Synthetic::of(payloads);
     let folder = bench.on_disk()?;
-    let measured = measure(bench, workload, contender, folder.path(), asking)?;
+    let time = bench.sizes.round;
+    let measured = measure(time, workload, contender, folder.path(), asking)?;
     let events = measured.latencies_us.len();
     let written = events * (lengths / LONG_PAYLOADS);
     let cpu = measured.cpu;
@@ -122,13 +187,18 @@ struct Measured {
 
 impl Measured {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    fn per_second(&self, amount: usize) -> f64 {
+        amount as f64 / self.elapsed.as_secs_f64()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     fn rate(self, amount: usize) -> Sample {
         Sample::rate(amount as f64, self.elapsed, self.latencies_us)
     }
 }
 
 fn measure(
-    bench: &Bench,
+    time: Duration,
     workload: &Workload,
     contender: &Contender,
     folder: &Path,
@@ -140,11 +210,9 @@ fn measure(
     ensure!(store.append_alone(first)?, "the first append was refused");
     let before = processor_time();
     let (elapsed, latencies_us) = match workload.clients {
-        1 => alone(store.as_ref(), bench.sizes.round, &asking),
-        clients if clients <= MOST_THREADS => {
-            threads(store.as_ref(), clients, bench.sizes.round, &asking)
-        }
-        clients => tasks(&store, clients, bench.sizes.round, asking),
+        1 => alone(store.as_ref(), time, &asking),
+        clients if clients <= MOST_THREADS => threads(store.as_ref(), clients, time, &asking),
+        clients => tasks(&store, clients, time, asking),
     }?;
     Ok(Measured {
         elapsed,
@@ -171,7 +239,7 @@ fn client(
     for round in 0.. {
         let request = asking.request(client, round);
         let asked = Instant::now();
-        if asked >= end {
+        if asked >= end && round >= asking.at_least {
             break;
         }
         ensure!(append(request)?, "a condition failed that holds");
@@ -215,7 +283,7 @@ fn tasks(store: &Arc<dyn Store>, clients: usize, time: Duration, asking: Asking)
             for round in 0.. {
                 let request = asking.request(client, round);
                 let asked = Instant::now();
-                if asked >= end {
+                if asked >= end && round >= asking.at_least {
                     break;
                 }
                 ensure!(

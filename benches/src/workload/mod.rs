@@ -8,7 +8,12 @@ mod open;
 mod read;
 mod receipt;
 mod size;
+mod streams;
+mod subscribers;
 mod travel;
+mod verify;
+
+pub(crate) use streams::fill as fill_streams;
 
 use crate::bench::Bench;
 use crate::contender::{Contender, Need};
@@ -39,6 +44,7 @@ pub(crate) enum Unit {
     Seconds,
     BytesPerEvent,
     Bytes,
+    Megabytes,
 }
 
 impl Unit {
@@ -51,6 +57,7 @@ impl Unit {
             Self::Seconds => "s",
             Self::BytesPerEvent => "bytes/event",
             Self::Bytes => "bytes",
+            Self::Megabytes => "MB",
         }
     }
 }
@@ -81,6 +88,8 @@ pub(crate) enum Demand {
     RatioAtMost(&'static str, f64),
     /// Of the latencies, in microseconds.
     P99AtMost(f64),
+    /// Likewise, so many times their median.
+    P99AtMostP50(f64),
     /// Of the value, for each gigabyte of the files.
     AtMostPerGigabyte(f64),
 }
@@ -133,6 +142,21 @@ const APPEND: Workload = Workload {
     round: append::on_disk,
 };
 
+/// How long durable appends take, beside flushes of the index, merges and folds.
+const LATENCY: Workload = Workload {
+    unit: Unit::Microseconds,
+    need: Need::Read,
+    round: append::latencies,
+    ..APPEND
+};
+
+/// A log of many streams, filled by a process of its own.
+const STREAMS: Workload = Workload {
+    batch: 1000,
+    need: Need::Streams,
+    ..APPEND
+};
+
 /// One child more for a hostile graph of tasks.
 const LOOPS: Workload = Workload {
     unit: Unit::Microseconds,
@@ -145,7 +169,7 @@ const LOOPS: Workload = Workload {
 };
 
 /// Every workload, in the order of the table.
-pub(crate) const WORKLOADS: [Workload; 30] = [
+pub(crate) const WORKLOADS: [Workload; 50] = [
     Workload {
         name: "append-1",
         bars: &[
@@ -200,6 +224,7 @@ pub(crate) const WORKLOADS: [Workload; 30] = [
         name: "bulk-tmpfs",
         clients: 2,
         batch: 1000,
+        need: Need::Bulk,
         place: Place::Tmpfs,
         bars: &[
             whole(Demand::RatioAtLeast("umadb", 2.0)),
@@ -229,8 +254,115 @@ pub(crate) const WORKLOADS: [Workload; 30] = [
         ..APPEND
     },
     Workload {
+        name: "long-16m",
+        unit: Unit::MebibytesPerSecond,
+        place: Place::Recordings,
+        round: append::long_16m,
+        ..APPEND
+    },
+    Workload {
+        name: "tiny-64",
+        clients: 64,
+        round: append::tiny,
+        ..APPEND
+    },
+    Workload {
+        name: "tiny-bulk",
+        clients: 2,
+        batch: 1000,
+        round: append::tiny,
+        ..APPEND
+    },
+    Workload {
+        name: "latency-1",
+        ..LATENCY
+    },
+    Workload {
+        name: "latency-16",
+        clients: 16,
+        ..LATENCY
+    },
+    Workload {
+        name: "latency-64",
+        clients: 64,
+        ..LATENCY
+    },
+    Workload {
+        name: "latency-256",
+        clients: 256,
+        ..LATENCY
+    },
+    Workload {
+        name: "latency-1024",
+        clients: 1024,
+        ..LATENCY
+    },
+    Workload {
+        name: "flush-tmpfs",
+        need: Need::Receipt,
+        place: Place::Tmpfs,
+        bars: &[whole(Demand::P99AtMostP50(3.0))],
+        round: append::flushed,
+        ..LATENCY
+    },
+    Workload {
+        name: "streams-first",
+        round: streams::first,
+        ..STREAMS
+    },
+    Workload {
+        name: "streams-again",
+        round: streams::again,
+        ..STREAMS
+    },
+    Workload {
+        name: "streams-head",
+        unit: Unit::Microseconds,
+        round: streams::head,
+        ..STREAMS
+    },
+    Workload {
+        name: "streams-memory",
+        unit: Unit::Megabytes,
+        round: streams::most_memory,
+        ..STREAMS
+    },
+    Workload {
+        name: "stream-append",
+        need: Need::Revisions,
+        round: streams::long_append,
+        ..APPEND
+    },
+    Workload {
+        name: "stream-page",
+        unit: Unit::Microseconds,
+        need: Need::Revisions,
+        round: streams::long_page,
+        ..APPEND
+    },
+    Workload {
+        name: "append-subscribed",
+        clients: 64,
+        need: Need::Subscribers,
+        ..APPEND
+    },
+    Workload {
+        name: "subscribed-lag",
+        unit: Unit::Microseconds,
+        need: Need::Subscribed,
+        round: subscribers::lag,
+        ..APPEND
+    },
+    Workload {
+        name: "subscribed-delivery",
+        batch: 1000,
+        need: Need::Subscribed,
+        round: subscribers::delivery,
+        ..APPEND
+    },
+    Workload {
         name: "scan",
-        need: Need::Read,
+        need: Need::Scan,
         bars: &[whole(Demand::AtLeast(900_000.0))],
         round: read::scan,
         ..APPEND
@@ -333,6 +465,20 @@ pub(crate) const WORKLOADS: [Workload; 30] = [
         need: Need::Receipt,
         bars: &[whole(Demand::AtLeast(500_000.0))],
         round: agent::refold,
+        ..APPEND
+    },
+    Workload {
+        name: "verify-1",
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtLeast(500_000.0))],
+        round: verify::payloads,
+        ..APPEND
+    },
+    Workload {
+        name: "verify-2",
+        need: Need::Receipt,
+        bars: &[whole(Demand::AtLeast(300_000.0))],
+        round: verify::commitments,
         ..APPEND
     },
     Workload {

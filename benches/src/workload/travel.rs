@@ -24,8 +24,9 @@ use std::time::Instant;
 use tokio::runtime::{Builder, Runtime};
 
 const LONG: &str = "long";
-/// Turns of a short run, with and without a budget: events of budgets count too.
-const TURNS: [u64; 2] = [7, 10];
+/// Turns of a short run, without and with a budget: events of budgets count too.
+const TURNS: u64 = 10;
+const TURNS_OF_BUDGET: u64 = 7;
 /// Every so many turns are a step, in which something is called that must happen once.
 const TURNS_OF_STEP: u64 = 5;
 const STEP_NODES: [&str; 5] = ["plan", "search", "read", "write", "review"];
@@ -120,7 +121,7 @@ fn fill(folder: &Path, events: u64) -> Result<()> {
         let open = Open::new(agent_name(agent)).parent("office");
         budgets.open_blocking(&open.limits(limits(1 << 50)))?;
     }
-    let begin = |name: &str, budget: Option<u64>| {
+    let started = |name: &str, budget: Option<u64>| {
         let run = log.run("bench");
         let run = match budget {
             Some(agent) => run.budget(agent_name(agent)),
@@ -128,21 +129,25 @@ fn fill(folder: &Path, events: u64) -> Result<()> {
         };
         run.resume_or_start_blocking(name)
     };
-    let mut long = Some(Agent::new(begin(LONG, Some(0))?, u64::MAX));
+    let mut longest = Some(Agent::new(started(LONG, Some(0))?, u64::MAX));
     let (mut short, mut begun) = (Vec::new(), 0);
     let mut turn = 0_usize;
     while log.size() < events {
         // So that at any time a tenth of what there is is of the long one.
-        let of_long = long.as_ref().map_or(u64::MAX, |agent| agent.events);
+        let of_long = longest.as_ref().map_or(u64::MAX, |agent| agent.events);
         if of_long.saturating_mul(10) < log.size()
-            && let Some(agent) = &mut long
+            && let Some(agent) = &mut longest
         {
             agent.turn(&runtime, &log)?;
         }
         if short.len() < AT_ONCE {
             let budget = (begun % 4 == 0).then_some(begun % AGENTS);
-            let turns = TURNS[usize::from(budget.is_none())];
-            short.push(Agent::new(begin(&short_name(begun), budget)?, turns));
+            let turns = if budget.is_none() {
+                TURNS
+            } else {
+                TURNS_OF_BUDGET
+            };
+            short.push(Agent::new(started(&short_name(begun), budget)?, turns));
             begun += 1;
         }
         turn = (turn + 1) % AT_ONCE;
@@ -154,7 +159,7 @@ fn fill(folder: &Path, events: u64) -> Result<()> {
             }
         }
     }
-    drop(long.take());
+    drop(longest.take());
     drop(short);
     log.close_blocking()?;
     Ok(())
@@ -189,7 +194,7 @@ impl Agent {
     fn turn(&mut self, runtime: &Runtime, log: &Runstone) -> Result<()> {
         let before = log.size();
         runtime.block_on(self.asked())?;
-        if self.done % TURNS_OF_STEP == 0 {
+        if self.done.is_multiple_of(TURNS_OF_STEP) {
             runtime.block_on(self.step())?;
         }
         self.turns -= 1;
