@@ -316,3 +316,53 @@ pub(crate) const CONTENDERS: [Contender; 15] = [
         compact: runstone::compact,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Synthetic;
+
+    #[test]
+    fn events_are_found_by_their_place() {
+        let synthetic = Synthetic::new(256);
+        let request = |number| Request::new(vec![synthetic.of_stream("run-1", number)]);
+        for contender in CONTENDERS.iter().filter(|store| store.can(Need::Read)) {
+            let (name, folder) = (contender.name, tempfile::tempdir().unwrap());
+            let store = contender.open(folder.path()).unwrap();
+            for number in 0..10 {
+                assert!(store.append_alone(request(number)).unwrap(), "{name}");
+            }
+            let newest = store.find(Wanted::Newest("run-1")).unwrap();
+            let found = store.find(Wanted::Number(9)).unwrap();
+            assert_eq!((newest.events, found.events), (1, 1), "{name}");
+            if !contender.can(Need::Revisions) {
+                continue;
+            }
+            assert_eq!(newest.revision, Some(9), "{name}");
+            let (stream, revision, events) = ("run-1", 4, 3);
+            let page = Wanted::Page {
+                stream,
+                revision,
+                events,
+            };
+            let page = store.find(page).unwrap();
+            assert_eq!((page.events, page.revision), (3, Some(6)), "{name}");
+            for (revision, held) in [(8, false), (9, true), (9, false)] {
+                let stream = "run-1".to_owned();
+                let asked = request(10 + revision).unless(Unless::Moved { stream, revision });
+                assert_eq!(store.append_alone(asked).unwrap(), held, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let subscribed = Subscribed::open(folder.path()).unwrap();
+        let event = ::runstone::NewEvent::new("chat.message", "run-1").payload(b"{}");
+        let last = subscribed.log.append_blocking(event).unwrap().last.get();
+        subscribed.wait_for(last + 1).unwrap();
+        assert_eq!(subscribed.behind(last + 1), 0);
+        assert_eq!(subscribed.behind(last + 2) as u64, SUBSCRIBERS);
+    }
+}
