@@ -88,6 +88,14 @@ impl ConnectError {
             Self::Told(error) => error.kind(),
         }
     }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Attach(error) => error.is_retryable(),
+            Self::Told(error) => error.is_retryable(),
+        }
+    }
 }
 
 /// A way to the holder, as one principal.

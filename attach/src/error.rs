@@ -65,4 +65,9 @@ impl AttachError {
             Self::Io { .. } => ErrorKind::Storage,
         }
     }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::NotServed { .. })
+    }
 }

@@ -92,7 +92,11 @@ fn own(code: &str) -> Hints {
 /// Errors of the log as a whole.
 fn of_the_log(code: &str) -> Hints {
     Some(match code {
-        "log_not_found" => &["name another log with --log PATH or RUNSTONE_LOG"],
+        "log_not_found" => &[
+            "runstone init makes one",
+            "name another log with --log PATH or RUNSTONE_LOG",
+        ],
+        "log_differs" => &["name another log with --log PATH"],
         "log_exists" => &["choose another path with --log PATH"],
         "head_of_another" => {
             &["choose another path with --log PATH, or move that file to where its log is"]
@@ -191,7 +195,10 @@ fn of_events(code: &str) -> Hints {
         "scope_mismatch" => &["leave scope away, or use another stream for another scope"],
         "empty" => &["an array holds at least one event"],
         "limit" => &["split it: fewer events, or smaller ones"],
-        "bad_query" => &["a query reads like type=tool.*;tag=user:7 or stream=run-7"],
+        "bad_query" => &[
+            "a query reads like type=tool.*;tag=user:7 or stream=run-7",
+            "--all takes the whole log",
+        ],
         "bad_event_type" => &["a type reads like tool.call.requested"],
         "bad_tag" => &["a tag reads like user:7"],
         "duplicate_tag" | "too_many_tags" => &["tags say what is searched for; leave some away"],
@@ -395,9 +402,17 @@ fn of_trays(code: &str) -> Hints {
 /// Errors of keys and principals.
 fn of_keys(code: &str) -> Hints {
     Some(match code {
-        "keyring_not_found" | "keyring_mismatch" | "wrong_keys" => {
+        "keyring_not_found" => &[
+            "the folder is LOG.keys by default; --keys PATH or RUNSTONE_KEYS names another",
+            "bring back what runstone keys backup wrote",
+        ],
+        "keyring_mismatch" | "wrong_keys" => {
             &["the folder is LOG.keys by default; --keys PATH or RUNSTONE_KEYS names another"]
         }
+        "key_table_checksum" | "key_table_corrupt" | "key_table_format" | "key_table_too_long" => {
+            &["bring back the copy that runstone keys backup made"]
+        }
+        "principal_unknown" => &["runstone keys principal add enrols somebody"],
         "keyring_io" => &["check that the folder exists and that you may read and write it"],
         "key_provider_unavailable" => {
             &["the file ring in the keyring folder names the variable or the command"]
@@ -419,7 +434,11 @@ fn of_erasure(code: &str) -> Hints {
         "scope_unknown" => &["scopes stand in runstone show POSITION and in runstone keys list"],
         "scope_not_held" => &["runstone hold --list shows what is held"],
         "scope_retained" => &["runstone config show shows the minimum; changing it is recorded"],
-        "erasure_pending" => &["the content reads as erased already"],
+        "erasure_pending" => &[
+            "the content reads as erased already",
+            "runstone erase --resume goes on with it",
+        ],
+        "scope_held" => &["runstone hold SCOPE --release, by a person or a commander"],
         "not_confirmed" => &["answer y, or give --yes"],
         "kek_remains" => &["runstone keys rotate asks the provider again"],
         "no_signing_overlap" => &["runstone keys rotate-signing begins one"],

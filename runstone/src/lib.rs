@@ -55,8 +55,10 @@
 //! made elsewhere).
 
 mod agent;
+mod coded;
 mod options;
 pub mod pack;
+mod serving;
 
 pub use agent::{
     CallError, EffectCall, HelperEnd, HelperError, HelperExit, HelperOptions, HelperTask, Inbox,
@@ -64,6 +66,7 @@ pub use agent::{
     Status, Step, StepError, StepReport, Tool, helper_loop, helper_loop_blocking, run_again,
     run_again_blocking, run_helper, run_helper_blocking,
 };
+pub use coded::Coded;
 pub use options::Options;
 
 /// Everything that can be asked of a log that another process holds.
@@ -107,8 +110,10 @@ pub fn schemas() -> Vec<projections::EventSchema> {
     known
 }
 
+#[cfg(feature = "attach")]
 pub use runstone_attach as attach;
 pub use runstone_codec as codec;
+#[cfg(feature = "import")]
 pub use runstone_import as import;
 pub use runstone_projections as projections;
 pub use runstone_receipt as receipt;

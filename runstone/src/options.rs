@@ -1,8 +1,11 @@
 //! Opening a log with everything attached.
 
+use crate::serving::{Serving, attached, served};
 use crate::{Runstone, standard_folds};
-use runstone_attach::{Limits, socket_of};
+#[cfg(feature = "attach")]
+use runstone_attach::Limits;
 use runstone_sinks::RunOptions;
+use runstone_store::holder::Refusal as _;
 use runstone_store::keys::{ProviderConfig, ProviderSources};
 use runstone_store::{
     CreateOptions, Durability, Fold, Log, LogOptions, OpenError, OpenOptions, Sealing,
@@ -25,11 +28,11 @@ use std::sync::Arc;
 pub struct Options {
     open: OpenOptions,
     create: CreateOptions,
-    /// What others may take of it; `None`: it is not served.
-    serve: Option<Limits>,
+    /// Folds of the program's own.
+    own_folds: Vec<Arc<dyn Fold>>,
+    serving: Serving,
     /// How its sinks are run; `None`: they are not.
     sinks: Option<RunOptions>,
-    attach: bool,
 }
 
 impl Default for Options {
@@ -39,9 +42,9 @@ impl Default for Options {
         Self {
             open,
             create: CreateOptions::default(),
-            serve: Some(Limits::default()),
+            own_folds: Vec::new(),
+            serving: Serving::default(),
             sinks: Some(RunOptions::default()),
-            attach: true,
         }
     }
 }
@@ -61,20 +64,25 @@ impl Options {
         self
     }
 
-    /// Durability of appends that do not say. Default [`Durability::Synced`].
+    /// Durability of appends that do not say. Default [`Durability::Synced`], and always that where
+    /// another process holds the log.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.open.options.durability = durability;
         self
     }
 
-    /// Storage and limits, all of them; call it before [`durability`](Self::durability).
+    /// Storage and limits, all of them; call it before [`durability`](Self::durability). Where another
+    /// process holds the log, those of that process hold, and an append that does not say is synced.
     pub fn storage(mut self, options: LogOptions) -> Self {
         self.open.options = options;
         self
     }
 
-    /// Attaches a fold besides those that are attached; of two of one name the first counts.
+    /// Attaches a fold besides those that are attached; of two of one name the first counts. A process
+    /// that holds the log must have it, too, with this version: else it is not attached to
+    /// ([`OpenError::FoldElsewhere`]).
     pub fn fold(mut self, fold: Arc<dyn Fold>) -> Self {
+        self.own_folds.push(Arc::clone(&fold));
         self.open.folds.push(fold);
         self
     }
@@ -82,6 +90,7 @@ impl Options {
     /// Attaches no folds but those that are added after this.
     pub fn without_folds(mut self) -> Self {
         self.open.folds.clear();
+        self.own_folds.clear();
         self
     }
 
@@ -115,7 +124,8 @@ impl Options {
         self
     }
 
-    /// Who holds the key-encryption key of a new log. Default: a file in its keys.
+    /// Who holds the key-encryption key of a new log. Default: a file in its keys. A log that is there
+    /// has its own, which may have been [rotated](Log::rotate_kek) since.
     pub fn provider(mut self, provider: ProviderConfig) -> Self {
         self.create.provider = provider;
         self
@@ -123,19 +133,23 @@ impl Options {
 
     /// What other processes may take of this one, which serves the log to them on the socket
     /// `PATH.sock` as long as it is open. Default: [`Limits::default`].
+    ///
+    /// Only with the feature `attach`.
+    #[cfg(feature = "attach")]
     pub fn serve(mut self, limits: Limits) -> Self {
-        self.serve = Some(limits);
+        self.serving = self.serving.within(limits);
         self
     }
 
-    /// Serves the log to nobody: others find it busy.
+    /// Serves the log to nobody: others find it busy. So it is without the feature `attach`.
     pub fn without_serving(mut self) -> Self {
-        self.serve = None;
+        self.serving = self.serving.unserved();
         self
     }
 
     /// Runs the sinks that are recorded in the log so, as long as it is open; see
-    /// [`RunOptions`]. Default: with the kinds that are here.
+    /// [`RunOptions`]. Default: with the kinds that are here. Sinks are run by the process that holds
+    /// the log, as it was told to: by none that is attached.
     pub fn sinks(mut self, options: RunOptions) -> Self {
         self.sinks = Some(options);
         self
@@ -148,40 +162,56 @@ impl Options {
     }
 
     /// A log that another process holds is an error ([`OpenError::Busy`]), even if that one serves
-    /// it. Without this, the handle attaches and asks that process for everything.
+    /// it. Without this, the handle attaches and asks that process for everything. So it is without the
+    /// feature `attach`.
     pub fn without_attaching(mut self) -> Self {
-        self.attach = false;
+        self.serving = self.serving.unattached();
         self
     }
 
-    /// Opens a log; if another process holds it and serves it, attaches to that one.
+    /// Opens a log; if another process holds it and serves it, attaches to that one. What is chosen for
+    /// a new log ([`plain`](Self::plain), [`origin`](Self::origin), [`fields`](Self::fields),
+    /// [`provider`](Self::provider)) does not count.
     ///
     /// # Errors
     ///
-    /// As [`Runstone::open`].
+    /// As [`Runstone::open`]; [`OpenError::FoldElsewhere`] if the process that holds it has not a
+    /// [`fold`](Self::fold) that is asked for.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
-        let path = path.as_ref();
+        self.open_if(path.as_ref(), |_| Ok(()))
+    }
+
+    /// Opens a log that passes a check.
+    fn open_if(
+        self,
+        path: &Path,
+        check: impl FnOnce(&Log) -> Result<(), OpenError>,
+    ) -> Result<Runstone, OpenError> {
         let Self {
             open,
-            serve,
+            own_folds,
+            serving,
             sinks,
-            attach,
             ..
         } = self;
         let is_read_only = open.read_only;
-        let serve = serve.filter(|_| !is_read_only);
+        let serving = if is_read_only {
+            serving.unserved()
+        } else {
+            serving
+        };
         let sinks = sinks.filter(|_| !is_read_only && open.options.background);
         match Log::open(path, open) {
-            Ok(log) => Ok(held(log, path, serve, sinks)),
+            Ok(log) => {
+                check(&log)?;
+                Ok(held(log, path, serving, sinks))
+            }
             // An attached handle writes; who asks never to write does not get one.
-            Err(OpenError::Busy { path: busy }) if attach && !is_read_only => {
-                match runstone_attach::connect(&socket_of(path)) {
-                    Ok(log) => Ok(log.into()),
-                    Err(error) => {
-                        tracing::debug!(%error, "the log is busy, and cannot be attached to");
-                        Err(OpenError::Busy { path: busy })
-                    }
-                }
+            Err(OpenError::Busy { path: busy }) if !is_read_only => {
+                let log = attached(&serving, path).ok_or(OpenError::Busy { path: busy })?;
+                check(&log)?;
+                check_folds(&log, &own_folds)?;
+                Ok(log.into())
             }
             Err(error) => Err(error),
         }
@@ -196,18 +226,25 @@ impl Options {
         let path = path.as_ref();
         let sinks = self.sinks.filter(|_| self.open.options.background);
         let log = Log::create(path, &self.create, self.open)?;
-        Ok(held(log, path, self.serve, sinks))
+        Ok(held(log, path, self.serving, sinks))
     }
 
-    /// Opens a log, or makes it if there is none.
+    /// Opens a log, or makes it if there is none. One that is there must be as one that would be made:
+    /// encrypted or [`plain`](Self::plain), with this [`origin`](Self::origin) if one is given, and with
+    /// [`fields`](Self::fields) if they are asked for. [`provider`](Self::provider) counts when it is
+    /// made.
     ///
     /// # Errors
     ///
-    /// As [`Runstone::open`] and [`Runstone::create`]; [`OpenError::AlreadyExists`] if somebody else
-    /// makes it at the same time.
+    /// As [`open`](Self::open) and [`create`](Self::create); [`OpenError::Differs`] if it is not as was
+    /// asked for; [`OpenError::AlreadyExists`] if somebody else makes it at the same time.
     pub fn open_or_create(self, path: impl AsRef<Path>) -> Result<Runstone, OpenError> {
         let path = path.as_ref();
-        match self.clone().open(path) {
+        let asked = &self.create;
+        match self
+            .clone()
+            .open_if(path, |log| check_made(log, path, asked))
+        {
             Err(OpenError::NotFound { .. }) => self.create(path),
             opened => opened,
         }
@@ -228,16 +265,61 @@ impl Options {
     }
 }
 
-/// One that cannot be served is used alone, and one whose sinks cannot be run without them.
-fn held(log: Log, path: &Path, limits: Option<Limits>, sinks: Option<RunOptions>) -> Runstone {
-    let held = match limits.map(|limits| Runstone::serve(log.clone(), path, limits)) {
-        None => log.into(),
-        Some(Ok(served)) => served,
-        Some(Err(error)) => {
-            tracing::warn!(%error, "the log is not served to other processes");
-            log.into()
-        }
+/// Whether a log is as one that would be made so.
+fn check_made(log: &Log, path: &Path, asked: &CreateOptions) -> Result<(), OpenError> {
+    let found = log.info();
+    let differs = |asked: String, found: String| {
+        let path = path.to_owned();
+        Err(OpenError::Differs { path, asked, found })
     };
+    let sealing = |sealing| match sealing {
+        Sealing::Plain => "content that is not encrypted".to_owned(),
+        _ => "encrypted content".to_owned(),
+    };
+    if found.sealing != asked.sealing {
+        return differs(sealing(asked.sealing), sealing(found.sealing));
+    }
+    if let Some(origin) = asked
+        .origin
+        .as_ref()
+        .filter(|asked| **asked != found.origin)
+    {
+        let named = |origin: &str| format!("the origin `{origin}`");
+        return differs(named(origin), named(&found.origin));
+    }
+    if asked.fields && !found.fields {
+        let (one, whole) = ("member by member", "as a whole alone");
+        let disclosed = |how: &str| format!("content that is disclosed {how}");
+        return differs(disclosed(one), disclosed(whole));
+    }
+    Ok(())
+}
+
+/// Whether the process that holds a log has the folds that this one asks for.
+fn check_folds(log: &Log, asked: &[Arc<dyn Fold>]) -> Result<(), OpenError> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let there = log
+        .fold_status()
+        .map_err(|error| OpenError::Told(Box::new(error.told())))?;
+    let is_there = |fold: &Arc<dyn Fold>| {
+        there.iter().any(|known| {
+            known.known && known.name == fold.name() && known.version == fold.version()
+        })
+    };
+    match asked.iter().find(|fold| !is_there(fold)) {
+        None => Ok(()),
+        Some(fold) => Err(OpenError::FoldElsewhere {
+            fold: fold.name().to_owned(),
+            version: fold.version(),
+        }),
+    }
+}
+
+/// One whose sinks cannot be run is used without them.
+fn held(log: Log, path: &Path, serving: Serving, sinks: Option<RunOptions>) -> Runstone {
+    let held = served(serving, log, path);
     let Some(sinks) = sinks.filter(|_| held.info().read_only.is_none()) else {
         return held;
     };
@@ -275,6 +357,84 @@ mod tests {
         let log = options.open_or_create(&path).unwrap();
         let run = crate::runs::get(&log, "run-1").unwrap().unwrap();
         assert_eq!((run.counts.turns, log.size()), (1, 2));
+    }
+
+    #[test]
+    fn a_log_that_is_there_must_be_as_one_that_would_be_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sealed, plain) = (folder.path().join("sealed"), folder.path().join("plain"));
+        let named = Runstone::options().origin("example.com/log");
+        drop(named.clone().create(&sealed).unwrap());
+        drop(Runstone::options().plain().fields().create(&plain).unwrap());
+        let told = |options: Options, path: &Path| {
+            let refused = options.open_or_create(path).unwrap_err();
+            assert_eq!(
+                (refused.code(), refused.is_retryable()),
+                ("log_differs", false)
+            );
+            refused.to_string()
+        };
+        assert!(told(Runstone::options().plain(), &sealed).contains("has encrypted content"));
+        assert!(told(Runstone::options(), &plain).contains("has content that is not encrypted"));
+        let other = Runstone::options().origin("example.com/other");
+        assert!(told(other, &sealed).contains("has the origin `example.com/log`"));
+        assert!(told(Runstone::options().fields(), &sealed).contains("as a whole alone"));
+
+        // What it has besides does not matter, and `open` takes it as it is.
+        drop(Runstone::options().open_or_create(&sealed).unwrap());
+        drop(named.open_or_create(&sealed).unwrap());
+        drop(Runstone::options().plain().open_or_create(&plain).unwrap());
+        drop(Runstone::options().plain().fields().open(&sealed).unwrap());
+    }
+
+    #[cfg(feature = "attach")]
+    #[test]
+    fn what_is_asked_of_a_held_log_is_had_or_refused() {
+        #[derive(Debug)]
+        struct Own(u32);
+        impl Fold for Own {
+            fn name(&self) -> &'static str {
+                "own"
+            }
+            fn version(&self) -> u32 {
+                self.0
+            }
+            fn apply(
+                &self,
+                _: &mut dyn runstone_store::Rows,
+                _: &runstone_store::FoldRecord<'_>,
+            ) -> Result<(), runstone_store::FoldError> {
+                Ok(())
+            }
+        }
+        let with = |version| Runstone::options().fold(Arc::new(Own(version)));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+
+        let holder = Runstone::create(&path).unwrap();
+        let refused = with(1).open(&path).unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.is_retryable()),
+            ("held_elsewhere", true)
+        );
+        assert!(with(1).without_folds().open(&path).unwrap().is_attached());
+        let refused = Runstone::options()
+            .plain()
+            .open_or_create(&path)
+            .unwrap_err();
+        assert_eq!(refused.code(), "log_differs");
+        holder.close_blocking().unwrap();
+
+        let _holder = with(1)
+            .durability(Durability::Buffered)
+            .open(&path)
+            .unwrap();
+        let there = with(1).open(&path).unwrap();
+        assert!(there.is_attached());
+        assert_eq!(with(2).open(&path).unwrap_err().code(), "held_elsewhere");
+        // Nobody there asked for less than fsync.
+        let appended = there.append_blocking(NewEvent::new("chat.message", "run-1"));
+        assert_eq!(appended.unwrap().durability, Durability::Synced);
     }
 
     #[test]

@@ -76,6 +76,7 @@ mod here {
     }
 }
 
+#[cfg(feature = "attach")]
 #[path = "agent"]
 mod afar {
     use super::Place;

@@ -2,7 +2,7 @@
 
 use crate::config::S3Config;
 use crate::error::SinkError;
-use crate::place::Place;
+use crate::place::{Blocking, Place};
 use crate::sink::Rejection;
 use object_store::path::Path;
 use runstone_codec::LogId;
@@ -11,7 +11,6 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Cursor, Seek as _};
-use tokio::runtime::{Builder, Runtime};
 
 /// Folder of the segments of a log.
 pub(crate) const SEGMENTS: &str = "segments";
@@ -42,11 +41,12 @@ pub(crate) fn number_of(path: &Path, ending: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| is_number)
 }
 
-/// The segments of a log in a folder or an object store, to be loaded.
+/// The segments of a log in a folder or an object store, to be loaded. Each call blocks until it is
+/// answered: within a runtime, make it and load from it on a thread for what blocks.
 #[derive(Debug)]
 pub struct ArchivedLog {
     place: Place,
-    runtime: Runtime,
+    blocking: Blocking,
     /// Where the segments are.
     folder: Path,
     /// Their first positions, and those of the segments that were read.
@@ -55,17 +55,17 @@ pub struct ArchivedLog {
 }
 
 impl ArchivedLog {
-    /// The segments under a URL: of the only log that has any there, or of the one that is named.
+    /// The segments under a URL: of the only log that has any there, or of the one that is named. What
+    /// `s3` does not say of a bucket, the environment says, as for a sink.
     ///
     /// # Errors
     ///
     /// [`LoadError::Input`] if it cannot be read or has no segments; and if it has those of several
     /// logs, of which it names two.
-    pub fn open(url: &str, log: Option<LogId>) -> Result<Self, LoadError> {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| unread(error.to_string()))?;
+    pub fn open(url: &str, s3: &S3Config, log: Option<LogId>) -> Result<Self, LoadError> {
         let rejected = |error: Rejection| unread(error.to_string());
-        let place = Place::open(url, &S3Config::default(), false).map_err(rejected)?;
+        let blocking = Blocking::new().map_err(rejected)?;
+        let place = Place::open(url, s3, false).map_err(rejected)?;
         let log = log.map(|log| log.to_string());
         let (mut folder, mut first) = (None::<Path>, BTreeSet::new());
         let under = place.path(&[]);
@@ -86,7 +86,7 @@ impl ArchivedLog {
             first.insert(from);
             Ok(())
         });
-        runtime.block_on(listed).map_err(rejected)?;
+        blocking.wait(listed).map_err(rejected)?;
         let Some(folder) = folder else {
             return Err(unread(format!(
                 "{}: there are no segments",
@@ -95,7 +95,7 @@ impl ArchivedLog {
         };
         Ok(Self {
             place,
-            runtime,
+            blocking,
             folder,
             first,
             read: BTreeSet::new(),
@@ -119,13 +119,15 @@ pub struct ArchivedExport {
 
 impl ArchivedExport {
     /// Puts an export of a stream where nothing is overwritten, and reads it back. Its name has its
-    /// digest, so one that is there already is the same.
+    /// digest, so one that is there already is the same. What `s3` does not say of a bucket, the
+    /// environment says, as for a sink. It blocks until it is there.
     ///
     /// # Errors
     ///
     /// [`SinkError::Archive`] if it cannot be put there, or is not what was put.
     pub fn put(
         url: &str,
+        s3: &S3Config,
         log: LogId,
         (stream, events): (&str, u64),
         file: &mut File,
@@ -135,12 +137,11 @@ impl ArchivedExport {
         let rejected = |error: Rejection| why(error.to_string());
         file.rewind().map_err(io)?;
         let sha256 = sha256_of(&mut *file).map_err(io)?;
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(io)?;
-        let place = Place::open(url, &S3Config::default(), true).map_err(rejected)?;
+        let blocking = Blocking::new().map_err(rejected)?;
+        let place = Place::open(url, s3, true).map_err(rejected)?;
         let name = format!("{}-{sha256}{ENDING}", size_name(events));
         let path = place.path(&[&log.to_string(), EXPORTS, stream, &name]);
-        let found = runtime.block_on(place.put_file(&path, file));
+        let found = blocking.wait(place.put_file(&path, file));
         let found = found.map_err(rejected)?;
         let url = place.shown(&path);
         if found == sha256 {
@@ -204,7 +205,7 @@ impl SegmentSource for ArchivedLog {
         self.read.insert(from);
         let path = self.name(from);
         let name = self.place.shown(&path);
-        let bytes = self.runtime.block_on(self.place.get(&path));
+        let bytes = self.blocking.wait(self.place.get(&path));
         let bytes = bytes.map_err(|error: Rejection| unread(error.to_string()))?;
         Ok(Some(SegmentInput::new(name, Box::new(Cursor::new(bytes)))))
     }

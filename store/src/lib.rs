@@ -62,9 +62,6 @@ pub use admin::{
 pub use append::{Append, Appended, Condition, Expected, Imported};
 pub use clock::{Clock, ManualClock, SystemClock, micros, whole_seconds};
 pub use content::ContentError;
-pub use engine::{
-    Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained, sync_folder, write_whole,
-};
 pub use error::{AppendError, Corruption, ErrorKind, OpenError, ReadError, StorageError};
 pub use evidence::{
     Disclose, EpochStart, Erase, EraseError, Erasure, EvidenceError, KekRotation, Prover,
@@ -82,11 +79,19 @@ pub use fold::{
 pub use identity::Opening;
 pub use index::{IndexError, IndexOptions, IndexRow};
 pub use log::Log;
-pub use open::{CreateOptions, Disks, OpenOptions, default_keys_path};
+pub use open::{CreateOptions, OpenOptions, default_keys_path};
 pub use options::{Durability, LogOptions, Sealing};
 pub use query::{IdFilter, Item, Query, QueryError};
 pub use read::{Read, Record, Records, Subscription};
 pub use write::{DecideContext, Decision};
+
+/// What the other crates and the tests of crashes use of the engine; no part of the API.
+#[doc(hidden)]
+pub use engine::{
+    Disk, FileDisk, MemoryDisk, OverlayDisk, Place, panic_is_contained, sync_folder, write_whole,
+};
+#[doc(hidden)]
+pub use open::Disks;
 
 #[cfg(test)]
 mod smoke;

@@ -118,7 +118,7 @@ pub enum QueryError {
         why: &'static str,
     },
     /// Nothing was asked for.
-    #[error("the query is empty; use --all for the whole log")]
+    #[error("the query is empty; everything is asked for in so many words")]
     Empty,
 }
 

@@ -7,7 +7,7 @@ use crate::files;
 use crate::output::{Output, Progress, base64, bytes, count, counted, write_record};
 use crate::session::{Access, Session};
 use runstone::replay::again::Recording;
-use runstone::sinks::ArchivedLog;
+use runstone::sinks::{ArchivedLog, S3Config};
 use runstone::{ExportReport, Log, Query, ReadError, Record, UnsignedTail};
 use serde::Serialize;
 use std::fs::File;
@@ -224,7 +224,12 @@ pub(crate) fn load(session: &Session, file: &Path, unsigned: bool) -> Result<Exi
         } else {
             UnsignedTail::Refused
         };
-        Log::load_segments(&mut ArchivedLog::open(&url, None)?, log, tail, &progress)?
+        Log::load_segments(
+            &mut ArchivedLog::open(&url, &S3Config::default(), None)?,
+            log,
+            tail,
+            &progress,
+        )?
     } else {
         let input = File::open(file).map_err(|error| Report::file(file, &error))?;
         Log::load(BufReader::with_capacity(1 << 20, input), log, &progress)?

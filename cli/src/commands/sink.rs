@@ -395,7 +395,7 @@ fn archive_run(session: &Session, args: &ArchiveRunArgs) -> Result<Exit, Failure
     drop(bar);
     let (log_id, report) = written?;
     let of = (args.stream.as_str(), report.events);
-    let archived = ArchivedExport::put(&args.url, log_id, of, &mut file)?;
+    let archived = ArchivedExport::put(&args.url, &S3Config::default(), log_id, of, &mut file)?;
     let answer = ArchivedRun {
         url: archived.url,
         sha256: archived.sha256,

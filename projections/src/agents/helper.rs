@@ -157,6 +157,10 @@ impl Agents {
     /// [`AgentError`]: `bad_name`, `bad_tray`, `bad_ttl`, `helper_chain_forbidden`, `name_taken`,
     /// `tier_limit`, or `not_allowed` if the caller must exit; then there is no such helper.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the helper may be there until its time is over.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -199,6 +203,10 @@ impl Agents {
     /// # Errors
     ///
     /// [`AgentError`]: `not_a_helper`, `auto_retire_disabled`, or `not_allowed` for another agent.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be retired; a sweep gives back what it held.
     ///
     /// # Durability
     ///
@@ -252,6 +260,10 @@ impl Agents {
     ///
     /// [`AgentError`] if the log cannot be read or does not record it; those before it are recorded.
     /// After [`AgentError::Tasks`] all are gone, and a sweep gives back what they still hold.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, some of them may be gone; the others go the next time.
     ///
     /// # Durability
     ///

@@ -67,6 +67,10 @@ impl Messages {
     ///
     /// [`AgentError`]: no such agent, or the caller is another agent.
     ///
+    /// # Cancel safety
+    ///
+    /// An order that was taken is recorded, and so are helpers that were let go; nothing else changes.
+    ///
     /// # Durability
     ///
     /// That an order was taken survives power loss.
@@ -123,6 +127,10 @@ impl Messages {
     /// # Errors
     ///
     /// [`AgentError`]; then nothing changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded; doing so again changes nothing.
     ///
     /// # Durability
     ///

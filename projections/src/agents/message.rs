@@ -182,6 +182,10 @@ impl Messages {
     ///
     /// [`AgentError`]; then nothing is sent.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the message may be sent.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.

@@ -239,6 +239,10 @@ impl Agents {
     ///
     /// [`AgentError`]; then nothing changed.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.

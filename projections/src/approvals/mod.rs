@@ -206,6 +206,10 @@ impl Approvals {
     /// [`ApprovalError`]: it was decided already, or the caller may not vote. Nothing is counted
     /// then.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -262,6 +266,10 @@ impl Approvals {
     ///
     /// [`ApprovalError`] if it is not recorded.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -301,6 +309,10 @@ impl Approvals {
     /// # Errors
     ///
     /// [`ApprovalError`]: it was decided already, or is not the caller's to take back.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
     ///
     /// # Durability
     ///

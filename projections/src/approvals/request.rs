@@ -116,6 +116,10 @@ impl Approvals {
     ///
     /// [`ApprovalError`]; then nothing is asked.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, people may be asked.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.

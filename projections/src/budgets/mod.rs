@@ -146,6 +146,10 @@ impl Budgets {
     /// [`BudgetError::NotAllowed`] if a limit is to be raised by who is no person or commander;
     /// [`BudgetError::UnknownOwner`] if nobody opened the parent; [`BudgetError::OtherParent`].
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -235,6 +239,10 @@ impl Budgets {
     ///
     /// As [`reserve`](Self::reserve).
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be spent.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -283,6 +291,10 @@ impl Budgets {
     /// # Errors
     ///
     /// [`BudgetError::UnknownOwner`], or what cannot be recorded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be charged.
     ///
     /// # Durability
     ///
@@ -333,6 +345,10 @@ impl Budgets {
     ///
     /// [`BudgetError::ReservationEnded`] if it was settled with other amounts, or released.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -377,6 +393,10 @@ impl Budgets {
     /// # Errors
     ///
     /// [`BudgetError::ReservationEnded`] if it was settled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
     ///
     /// # Durability
     ///

@@ -275,6 +275,10 @@ impl Effects {
     ///
     /// [`EffectError`]; then nothing changed.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded; what was completed is not recorded again.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.

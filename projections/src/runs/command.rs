@@ -169,6 +169,10 @@ const RESUMED: usize = 1;
 ///
 /// [`RunError`]; then nothing is recorded.
 ///
+/// # Cancel safety
+///
+/// Dropped after its first poll, the run may be begun, and is held until its lease or opening ends.
+///
 /// # Durability
 ///
 /// What is answered survives power loss.
@@ -201,6 +205,10 @@ async fn begin_by(log: &Log, begin: &Begin, waiting: Waiting) -> Result<Begun, R
 /// # Errors
 ///
 /// [`RunError::Stale`] if somebody else holds it meanwhile, or it ended.
+///
+/// # Cancel safety
+///
+/// Dropped after its first poll, the command may be recorded.
 ///
 /// # Durability
 ///

@@ -121,6 +121,10 @@ enum Verdict {
 /// fork, and spends another budget than the one that is named; [`RunError::NoPoint`] if the run has
 /// nothing at that position.
 ///
+/// # Cancel safety
+///
+/// Dropped after its first poll, the fork may be there; asking for it again answers it.
+///
 /// # Durability
 ///
 /// What is answered survives power loss.
@@ -143,6 +147,10 @@ pub fn fork_blocking(log: &Log, fork: &Fork) -> Result<Forked, RunError> {
 ///
 /// [`RunError::Stale`] if the caller does not hold the run; [`RunError::NotAllowed`] if he says that he
 /// does not, and is no person or commander; [`RunError::NoPoint`] if the run has nothing at that position.
+///
+/// # Cancel safety
+///
+/// Dropped after its first poll, the command may be recorded.
 ///
 /// # Durability
 ///

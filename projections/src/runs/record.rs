@@ -38,6 +38,10 @@ const REDECIDED: usize = 32;
 /// step does not fit into its budget; [`RunError::NotOfRun`] for an event of another stream, or one
 /// that only other commands write.
 ///
+/// # Cancel safety
+///
+/// Dropped after its first poll, all of it or nothing is recorded.
+///
 /// # Durability
 ///
 /// What is answered survives power loss.

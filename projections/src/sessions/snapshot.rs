@@ -61,6 +61,10 @@ impl Since {
 /// [`RunError::Stale`] if somebody else holds the run meanwhile; [`RunError::Read`] if the stream
 /// cannot be read; [`RunError::Event`] if the document cannot be the content of an event.
 ///
+/// # Cancel safety
+///
+/// Dropped after its first poll, it may be recorded, and changes nothing.
+///
 /// # Durability
 ///
 /// What is answered survives power loss.

@@ -268,6 +268,10 @@ impl Tasks {
     /// [`TaskError::Refused`] if the table does not allow it, which is recorded;
     /// [`TaskError::Held`] and [`TaskError::StaleClaim`] if the move is not this caller's.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -290,6 +294,10 @@ impl Tasks {
     /// # Errors
     ///
     /// [`TaskError::Held`] if somebody holds it; [`TaskError::NotClaimable`] if it is not todo.
+    ///
+    /// # Cancel safety
+    ///
+    /// A claim whose future is dropped may be recorded, and holds until its lease or opening ends.
     ///
     /// # Durability
     ///
@@ -318,6 +326,10 @@ impl Tasks {
     ///
     /// [`TaskError::StaleClaim`] if the claim is not in force.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -340,6 +352,10 @@ impl Tasks {
     /// # Errors
     ///
     /// [`TaskError::StaleClaim`] if the claim is not in force: then nothing changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
     ///
     /// # Durability
     ///
@@ -374,6 +390,10 @@ impl Tasks {
     ///
     /// [`TaskError::StaleClaim`] if the claim is not in force: then nothing changed.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -397,6 +417,10 @@ impl Tasks {
     /// # Errors
     ///
     /// As [`release`](Self::release).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
     ///
     /// # Durability
     ///

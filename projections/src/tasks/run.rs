@@ -208,6 +208,10 @@ impl Tasks {
     ///
     /// [`TaskError`] if the log cannot be read or does not record it; those before it are recorded.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped, some of them may be recorded; the others are the next time.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.

@@ -202,6 +202,10 @@ impl Trays {
     ///
     /// [`TrayError::NotFound`] if there is none.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -237,6 +241,10 @@ impl Trays {
     ///
     /// [`TrayError`]; then it was not created. A refusal by the rules of tasks, and a cycle, are
     /// recorded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the task may be there.
     ///
     /// # Durability
     ///
@@ -285,6 +293,10 @@ impl Trays {
     /// # Errors
     ///
     /// [`TrayError::NotFound`] if there is no such tray. That nothing can be claimed is no error.
+    ///
+    /// # Cancel safety
+    ///
+    /// A claim whose future is dropped may be recorded, and holds until its lease or opening ends.
     ///
     /// # Durability
     ///
@@ -338,6 +350,10 @@ impl Trays {
     ///
     /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -386,6 +402,10 @@ impl Trays {
     ///
     /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force:
     /// then nothing changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
     ///
     /// # Durability
     ///
@@ -443,6 +463,10 @@ impl Trays {
     /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force:
     /// then nothing changed.
     ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
+    ///
     /// # Durability
     ///
     /// What is answered survives power loss.
@@ -484,6 +508,10 @@ impl Trays {
     /// # Errors
     ///
     /// As [`release`](Self::release).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the command may be recorded.
     ///
     /// # Durability
     ///
@@ -572,6 +600,10 @@ impl Trays {
     /// # Errors
     ///
     /// [`TrayError`] if the log cannot be read or does not record it; those before it are recorded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, some of them may be recorded; the others are the next time.
     ///
     /// # Durability
     ///

@@ -89,6 +89,11 @@ impl RecordingError {
             Self::Io(_) => ErrorKind::Storage,
         }
     }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_retryable())
+    }
 }
 
 #[derive(Serialize, Deserialize)]

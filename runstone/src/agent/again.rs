@@ -201,6 +201,11 @@ impl NotAnswered {
             Self::Diverged(_) => ErrorKind::Conflict,
         }
     }
+
+    /// Whether the same call may be answered later: never, the recording stays as it is.
+    pub fn is_retryable(&self) -> bool {
+        false
+    }
 }
 
 /// The code of the error that a call was refused with.
@@ -241,6 +246,20 @@ impl RunAgainError {
             Self::Open(error) => error.code(),
             Self::Settings(error) => error.code(),
         }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Diverged(_) => ErrorKind::Conflict,
+            Self::Open(error) => error.kind(),
+            Self::Settings(error) => error.kind(),
+        }
+    }
+
+    /// Whether the same program may run again later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_retryable())
     }
 }
 
@@ -312,6 +331,10 @@ impl Runstone {
 /// # Errors
 ///
 /// [`RunAgainError::Diverged`] if it did something else, or not all, whatever it returned.
+///
+/// # Cancel safety
+///
+/// Dropped, it drops the program where it waits. What it recorded was in memory.
 pub async fn run_again<T, F, C>(recording: impl Into<Tape>, program: F) -> Result<T, RunAgainError>
 where
     F: FnOnce(Runstone) -> C,

@@ -73,6 +73,10 @@ impl Run {
     /// # Errors
     ///
     /// As [`llm_call`](Self::llm_call).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`pause`](Self::pause).
     pub async fn pause_for(
         self,
         node: Option<String>,

@@ -19,6 +19,7 @@ use runstone_store::ErrorKind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::error::Error;
 use std::fmt::{self, Debug, Display};
 use std::future::{Future, ready};
 use std::pin::Pin;
@@ -131,6 +132,35 @@ impl<E: Debug + Display> CallError<E> {
             Self::Approval(error) => error.is_retryable(),
             Self::TimedOut { .. } | Self::Reconcile { .. } => true,
             Self::Entropy(error) => error.is_retryable(),
+        }
+    }
+}
+
+impl<E> CallError<E>
+where
+    E: Debug + Display + Into<Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
+{
+    /// The error of the tool itself, if it is one, with all its causes; else this one. What a tool answers
+    /// need not be an error ([`String`], [`anyhow`](https://docs.rs/anyhow)), so this one names none as
+    /// its source.
+    ///
+    /// ```
+    /// # use runstone::Runstone;
+    /// # use std::io::Error;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let log = Runstone::memory()?;
+    /// # let run = log.run("bot").resume_or_start("run-1").await?;
+    /// let failed = run.effect("pay").call(|| async { Err::<(), _>(Error::other("no route")) }).await;
+    /// let error = failed.map_err(runstone::CallError::into_error).unwrap_err();
+    /// assert!(error.downcast_ref::<Error>().is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn into_error(self) -> Box<dyn Error + Send + Sync> {
+        match self {
+            Self::Tool(error) => error.into(),
+            other => Box::new(other),
         }
     }
 }
@@ -378,6 +408,10 @@ impl EffectCall {
     /// class says.
     ///
     /// # Errors
+    ///
+    /// As [`call`](Self::call).
+    ///
+    /// # Cancel safety
     ///
     /// As [`call`](Self::call).
     pub async fn call_classified<T, E, F, C>(

@@ -5,7 +5,9 @@ use super::inbox::Inbox;
 use super::renew::{Kept, Renewals, What};
 use super::run::RunBuilder;
 use crate::Options;
-use runstone_attach::{AttachError, Limits, Server, socket_of};
+use crate::serving::Server;
+#[cfg(feature = "attach")]
+use runstone_attach::{AttachError, Limits, socket_of};
 use runstone_projections::Hold;
 use runstone_projections::agents::{Agents, Messages};
 use runstone_projections::approvals::Approvals;
@@ -21,7 +23,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A log with the [standard folds](crate::standard_folds) attached, and what an agent does with it.
-/// Clones share it. Everything of [`Log`] is there too.
+/// Clones share it. Everything of [`Log`] is there too: whichever handle [closes](Log::close) the log,
+/// serving it and running its sinks end first.
 #[derive(Debug, Clone)]
 #[must_use = "it is another handle, and what it was made for ends with its last clone"]
 pub struct Runstone {
@@ -122,6 +125,9 @@ impl Runstone {
     }
 
     /// What serves the log to other processes; `None`: nobody, or another process holds it.
+    ///
+    /// Only with the feature `attach`.
+    #[cfg(feature = "attach")]
     pub fn server(&self) -> Option<&Server> {
         self.inner.server.as_deref()
     }
@@ -166,53 +172,28 @@ impl Runstone {
         if let Some(runner) = &self.inner.runner {
             runner.stop();
         }
-        let runner = Runner::start(&log, &folder, options)?;
+        let runner = Arc::new(Runner::start(&log, &folder, options)?);
+        log.before_close(&runner, Runner::stop);
         let server = self.inner.server.clone();
         let again = self.inner.again.clone();
-        Ok(Self::new(log, server, Some(Arc::new(runner)), again))
-    }
-
-    /// Stops serving the log and running its sinks, drains what waits, signs and closes it; see [`Log::close_blocking`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::close_blocking`].
-    pub fn close_blocking(&self) -> Result<(), AppendError> {
-        if let Some(server) = &self.inner.server {
-            server.stop();
-        }
-        if let Some(runner) = &self.inner.runner {
-            runner.stop();
-        }
-        self.inner.log.close_blocking()
-    }
-
-    /// [`close_blocking`](Self::close_blocking) as a future. Whoever is being answered meanwhile has
-    /// the time that [`Limits::stop_time`](runstone_attach::Limits) gives, on this thread.
-    ///
-    /// # Errors
-    ///
-    /// As [`Log::close`].
-    pub async fn close(&self) -> Result<(), AppendError> {
-        if let Some(server) = &self.inner.server {
-            server.stop();
-        }
-        if let Some(runner) = &self.inner.runner {
-            runner.stop();
-        }
-        self.inner.log.close().await
+        Ok(Self::new(log, server, Some(runner), again))
     }
 
     /// A log of this process, served to others on the socket `PATH.sock` as long as somebody has a
     /// handle.
     ///
+    /// Only with the feature `attach`.
+    ///
     /// # Errors
     ///
     /// [`AttachError`] if the socket cannot be made.
+    #[cfg(feature = "attach")]
     pub fn serve(log: Log, path: impl AsRef<Path>, limits: Limits) -> Result<Self, AttachError> {
         let endpoints = crate::endpoints();
         let server = Server::start(&log, &socket_of(path.as_ref()), endpoints, limits)?;
-        Ok(Self::new(log, Some(Arc::new(server)), None, None))
+        let server = Arc::new(server);
+        log.before_close(&server, Server::stop);
+        Ok(Self::new(log, Some(server), None, None))
     }
 
     /// Keeps what it holds by a lease, which a thread renews; see [`Renewals`].

@@ -109,6 +109,10 @@ impl Inbox {
     /// # Errors
     ///
     /// [`AgentError`] if it is not recorded.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded; doing so again changes nothing.
     pub async fn mark_read(&self, heard: &Heard) -> Result<(), AgentError> {
         match heard.cursor {
             Some(cursor) => self.messages.mark_read(&self.agent, cursor).await,

@@ -116,6 +116,10 @@ impl RunBuilder {
     /// # Errors
     ///
     /// [`RunError::Held`] if somebody is at it; [`RunError::Finished`] if it ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is answered, it lets go of the run as soon as that is begun.
     pub async fn resume_or_start(self, id: impl Into<String>) -> Result<Run, RunError> {
         self.begin(id.into(), true, true).await
     }
@@ -125,6 +129,10 @@ impl RunBuilder {
     /// # Errors
     ///
     /// [`RunError::Exists`] if there is one already.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`resume_or_start`](Self::resume_or_start).
     pub async fn start(self, id: impl Into<String>) -> Result<Run, RunError> {
         self.begin(id.into(), true, false).await
     }
@@ -134,6 +142,10 @@ impl RunBuilder {
     /// # Errors
     ///
     /// [`RunError::NotFound`]; [`RunError::Held`] if somebody is at it.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`resume_or_start`](Self::resume_or_start).
     pub async fn resume(mut self, id: impl Into<String>) -> Result<Run, RunError> {
         self.begin.may_reopen = true;
         self.begin(id.into(), false, true).await
@@ -450,6 +462,10 @@ impl Run {
     /// # Errors
     ///
     /// [`RunError::Stale`] if somebody else holds the run meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded; reported again under its id it counts once.
     pub async fn llm_call(&self, usage: LlmCallCompleted) -> Result<Position, RunError> {
         let draft = Draft::new(self.event(&usage)?)
             .control(usage.control())
@@ -472,6 +488,10 @@ impl Run {
     ///
     /// [`RunError::Stale`] if somebody else holds the run meanwhile, or it ended;
     /// [`AppendError::OwnedNamespace`] for a type that commands write.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the event may be recorded.
     pub async fn append(&self, mut event: NewEvent) -> Result<Position, RunError> {
         if namespace::is_owned(&event.event_type) {
             let event_type = event.event_type;
@@ -497,6 +517,10 @@ impl Run {
     ///
     /// [`RunError::NoPoint`] if the run had not begun; [`RunError::Stale`] if somebody else holds it
     /// meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded. The session is as the log has it, either way.
     pub async fn roll_back(&self, to: Position) -> Result<Position, RunError> {
         let inner = &self.inner;
         let mut cached = inner.document.lock().await;
@@ -519,6 +543,10 @@ impl Run {
     /// # Errors
     ///
     /// As [`llm_call`](Self::llm_call).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the run is paused, or let go of as one that was dropped without a word.
     pub async fn pause(self, node: Option<String>) -> Result<Position, RunError> {
         let paused = RunPaused {
             node,
@@ -544,6 +572,11 @@ impl Run {
     /// # Errors
     ///
     /// As [`llm_call`](Self::llm_call).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it is let go of, for this reason or as one that was dropped without a
+    /// word.
     pub async fn let_go(self, why: LetGo) -> Result<Position, RunError> {
         let at = self.record(ending(self.id(), &why.of_session())?).await?;
         self.inner.has_ended.store(true, Ordering::Relaxed);
@@ -565,6 +598,11 @@ impl Run {
     /// # Errors
     ///
     /// As [`llm_call`](Self::llm_call).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, the run has ended, or is let go of as one that was dropped without a
+    /// word.
     pub async fn finish(self, status: Status) -> Result<Position, RunError> {
         self.end(status, None, None).await
     }
@@ -574,6 +612,10 @@ impl Run {
     /// # Errors
     ///
     /// As [`llm_call`](Self::llm_call); [`RunError::Event`] if the value does not serialise.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`finish`](Self::finish).
     pub async fn finish_with<T: Serialize + ?Sized>(
         self,
         status: Status,

@@ -26,6 +26,10 @@ impl<'a> Session<'a> {
     ///
     /// [`RunError::Session`] if something else stands there; [`RunError::Stale`] if somebody else
     /// holds the run meanwhile. Then nothing changed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded. The document is as the log has it, either way.
     pub async fn append<T: Serialize + ?Sized>(
         &self,
         path: &str,
@@ -52,6 +56,10 @@ impl<'a> Session<'a> {
     /// # Errors
     ///
     /// As [`append`](Self::append).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`append`](Self::append).
     pub async fn patch<T: Serialize + ?Sized>(&self, patch: &T) -> Result<Position, RunError> {
         let patched = SessionPatched {
             patch: value(patch)?,
@@ -72,6 +80,10 @@ impl<'a> Session<'a> {
     /// # Errors
     ///
     /// [`RunError::Read`] if it has to be read from the log, and cannot be.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is recorded.
     pub async fn document(&self) -> Result<Value, RunError> {
         let mut cached = self.run.inner.document.lock().await;
         Ok(cached.fresh(self.run)?.to_value())

@@ -8,6 +8,7 @@ use super::helper::{
 use runstone_codec::Position;
 use runstone_projections::agents::{AgentChange, AgentError, NewHelper, RetireReason, Spawned};
 use runstone_projections::trays::TrayError;
+use runstone_store::ErrorKind;
 use std::fmt::Display;
 use std::future::Future;
 
@@ -32,6 +33,22 @@ impl HelperError {
         match self {
             Self::Agent(error) => error.code(),
             Self::Tray(error) => error.code(),
+        }
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Agent(error) => error.kind(),
+            Self::Tray(error) => error.kind(),
+        }
+    }
+
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Agent(error) => error.is_retryable(),
+            Self::Tray(error) => error.is_retryable(),
         }
     }
 }

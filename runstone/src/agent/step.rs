@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::future::{Future, ready};
 use std::sync::{Arc, PoisonError};
@@ -58,6 +59,11 @@ impl Step {
     /// # Errors
     ///
     /// [`StepError::Work`] if it failed; it can be done again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before its work has ended, it is done again the next time; after that, it may be recorded as
+    /// done.
     pub async fn run<T, E, F, C>(self, work: F) -> Result<T, StepError<E>>
     where
         T: Serialize + DeserializeOwned,
@@ -91,6 +97,10 @@ impl Step {
     /// ```
     ///
     /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
     ///
     /// As [`run`](Self::run).
     pub async fn run_reported<T, E, F, C>(self, work: F) -> Result<T, StepError<E>>
@@ -180,6 +190,10 @@ impl Step {
     /// # Errors
     ///
     /// [`RunError::Stale`] if somebody else holds the run meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded; reported again under its id it counts once.
     pub async fn llm_call(&self, usage: LlmCallCompleted) -> Result<Position, RunError> {
         let draft = Draft::new(self.run.event(&usage)?)
             .control(usage.control())
@@ -202,6 +216,10 @@ impl Step {
     /// # Errors
     ///
     /// [`RunError::Stale`] if somebody else holds the run meanwhile.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped after its first poll, it may be recorded.
     pub async fn block(self, by: impl Into<String>) -> Result<Position, RunError> {
         let blocked = StepBlocked {
             node: self.node.clone(),
@@ -222,6 +240,10 @@ impl Step {
     /// Records that it is not to be done.
     ///
     /// # Errors
+    ///
+    /// As [`block`](Self::block).
+    ///
+    /// # Cancel safety
     ///
     /// As [`block`](Self::block).
     pub async fn skip(self, because: impl Into<String>) -> Result<Position, RunError> {
@@ -541,6 +563,20 @@ impl<E: Debug + Display> StepError<E> {
             Self::Run(error) => error.is_retryable(),
             Self::Entropy(error) => error.is_retryable(),
             Self::Work(_) | Self::Erased { .. } | Self::Replay { .. } | Self::Diverged(_) => false,
+        }
+    }
+}
+
+impl<E> StepError<E>
+where
+    E: Debug + Display + Into<Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
+{
+    /// The error of the work itself, if it is one, with all its causes; else this one. See
+    /// [`CallError::into_error`](crate::CallError::into_error).
+    pub fn into_error(self) -> Box<dyn Error + Send + Sync> {
+        match self {
+            Self::Work(error) => error.into(),
+            other => Box::new(other),
         }
     }
 }

@@ -82,6 +82,15 @@ impl PackError {
             Self::Evidence(error) => error.kind(),
         }
     }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Busy { .. } => true,
+            Self::Evidence(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
 }
 
 /// Errors of the log reach a caller as what they are.

@@ -1,10 +1,12 @@
 //! A folder or an object store, in which nothing is ever overwritten.
 
+mod blocking;
 mod limited;
 mod s3;
 
 use crate::config::S3Config;
 use crate::sink::Rejection;
+pub(crate) use blocking::Blocking;
 use limited::MaxBytes;
 use object_store::aws::AmazonS3;
 use object_store::client::HttpError;

@@ -198,6 +198,10 @@ impl Runner {
     }
 
     /// [`caught_up_blocking`](Self::caught_up_blocking) as a future.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is recorded; dropped, it only stops waiting.
     pub async fn caught_up(&self, size: u64) -> usize {
         let mut progress = self.progress.clone();
         // One that was just added may not be begun yet.
@@ -214,6 +218,12 @@ impl Runner {
     /// How many sinks run.
     pub fn running(&self) -> usize {
         self.progress.borrow().sinks.len()
+    }
+
+    /// Whether it was not stopped.
+    pub fn is_running(&self) -> bool {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        thread.is_some()
     }
 
     /// Ends every sink: each may finish what it was given, in the time that the options give. Stopping

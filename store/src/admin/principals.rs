@@ -335,9 +335,7 @@ impl Here {
         let principal = known.iter().find(|principal| principal.id == id);
         let principal = principal.ok_or_else(|| AppendError::Keys {
             code: "principal_unknown",
-            message: format!(
-                "nobody is enrolled as `{id}`; enrol with `runstone keys principal add`"
-            ),
+            message: format!("nobody is enrolled as `{id}`"),
         })?;
         verify_proof(&principal.public_key, challenge, signature)?;
         Ok(self.acting_as(Actor {

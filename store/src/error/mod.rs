@@ -562,6 +562,9 @@ pub enum ReadError {
         #[serde(with = "word")]
         option: Word,
     },
+    /// What is still to come was asked for newest first.
+    #[error("what comes cannot be followed in reverse; read in reverse, or follow without it")]
+    Reversed,
     /// The process that holds the log met it.
     #[error(transparent)]
     #[serde(skip)]
@@ -584,6 +587,7 @@ impl ReadError {
             Self::Keys { code, .. } => code,
             Self::Fold { .. } => "fold_stopped",
             Self::Limit { .. } => "limit",
+            Self::Reversed => "bad_query",
             Self::Told(told) => told.code(),
             Self::Reopening => "reopening",
             Self::Closed => "closed",
@@ -599,6 +603,7 @@ impl ReadError {
             Self::Told(told) => told.kind,
             Self::Keys { .. } => ErrorKind::Keys,
             Self::Fold { .. } | Self::Limit { .. } => ErrorKind::Refused,
+            Self::Reversed => ErrorKind::Usage,
             Self::Reopening | Self::Closed => ErrorKind::Storage,
         }
     }

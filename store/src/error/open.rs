@@ -11,7 +11,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no such log.
-    #[error("there is no log at {path}; create one with `runstone init`", path = .path.display())]
+    #[error("there is no log at {path}", path = .path.display())]
     NotFound {
         /// Where it was looked for.
         path: PathBuf,
@@ -47,12 +47,30 @@ pub enum OpenError {
         supported: &'static str,
     },
     /// Another process holds the file.
-    #[error(
-        "another process holds {path}; wait for it with --wait SECONDS, or stop it", path = .path.display()
-    )]
+    #[error("another process holds {path}; wait for it, or stop it", path = .path.display())]
     Busy {
         /// The file.
         path: PathBuf,
+    },
+    /// Another process holds the file, and has not the fold that is asked for.
+    #[error(
+        "another process holds the log, and not with version {version} of fold `{fold}`; open it when that process has let go of it, or leave the fold away"
+    )]
+    FoldElsewhere {
+        /// The fold.
+        fold: String,
+        /// Its version that is asked for.
+        version: u32,
+    },
+    /// The log is there, and is not one as was asked for.
+    #[error("the log at {path} has {found}, not {asked}; ask for it as it is, or choose another path", path = .path.display())]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        asked: String,
+        /// What it has.
+        found: String,
     },
     /// The log ends before a head that is known to have been reached.
     #[error(
@@ -88,7 +106,7 @@ pub enum OpenError {
     Keys(#[from] KeyError),
     /// The keys belong to another log.
     #[error(
-        "these are the keys of log {keys}, not of log {log}; give the folder that belongs to it with --keys"
+        "these are the keys of log {keys}, not of log {log}; give the folder that belongs to it"
     )]
     WrongKeys {
         /// The log.
@@ -98,7 +116,7 @@ pub enum OpenError {
     },
     /// The keys sign for another copy of the log.
     #[error(
-        "the keyring signs as {vkey}, which this log does not know: another copy of it began an epoch with these keys; give the keys of this copy with --keys"
+        "the keyring signs as {vkey}, which this log does not know: another copy of it began an epoch with these keys; give the keys of this copy"
     )]
     ForeignSigner {
         /// The public key of the keyring.
@@ -133,6 +151,8 @@ impl OpenError {
             Self::NotALog { .. } => "not_a_log",
             Self::NewerFormat { .. } => "newer_format",
             Self::Busy { .. } => "busy",
+            Self::FoldElsewhere { .. } => "held_elsewhere",
+            Self::Differs { .. } => "log_differs",
             Self::Behind { .. } => "log_behind",
             Self::Diverged { .. } => "log_diverged",
             Self::Corrupt(_) | Self::Index(_) => "corrupt",
@@ -152,7 +172,8 @@ impl OpenError {
             | Self::HeadOfAnother { .. }
             | Self::NotALog { .. }
             | Self::NewerFormat { .. } => ErrorKind::Usage,
-            Self::Busy { .. } => ErrorKind::Busy,
+            Self::Busy { .. } | Self::FoldElsewhere { .. } => ErrorKind::Busy,
+            Self::Differs { .. } => ErrorKind::Conflict,
             Self::Behind { .. } | Self::Diverged { .. } | Self::Corrupt(_) | Self::Index(_) => {
                 ErrorKind::Corrupt
             }
@@ -166,6 +187,6 @@ impl OpenError {
 
     /// Whether the same call may succeed later without any change.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Busy { .. })
+        matches!(self, Self::Busy { .. } | Self::FoldElsewhere { .. })
     }
 }

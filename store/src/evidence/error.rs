@@ -148,7 +148,7 @@ pub enum EraseError {
     },
     /// It is under legal hold.
     #[error(
-        "scope `{scope}` is under legal hold since position {position}; a person or a commander releases it with `runstone hold {scope} --release`"
+        "scope `{scope}` is under legal hold since position {position}; a person or a commander releases it"
     )]
     Held {
         /// The scope.
@@ -181,9 +181,7 @@ pub enum EraseError {
     #[error("the file of this log cannot be rewritten here; defer it")]
     NoPlace,
     /// Somebody else has to provide or destroy a key-encryption key.
-    #[error(
-        "the erasure requested at position {requested} is pending: {why}, then run `runstone erase --resume`"
-    )]
+    #[error("the erasure requested at position {requested} is pending: {why}, then resume it")]
     Pending {
         /// Position of the request.
         requested: Position,

@@ -230,13 +230,11 @@ impl Here {
             message: message.to_owned(),
         };
         if keys.signers().len() < 2 {
-            return Err(refused(
-                "one key signs; draw the next one with `runstone keys rotate-signing`",
-            ));
+            return Err(refused("one key signs; draw the next one first"));
         }
         if self.unrecorded_signer().is_some() {
             return Err(refused(
-                "the new signing key is not recorded yet; run `runstone keys rotate-signing` again",
+                "the new signing key is not recorded yet; rotate again",
             ));
         }
         Ok(keys.end_signing_overlap()?)

@@ -137,6 +137,15 @@ impl LoadError {
             Self::Log(error) => error.kind(),
         }
     }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Segment { error, .. } => error.is_retryable(),
+            Self::Log(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
 }
 
 impl From<Corruption> for LoadError {

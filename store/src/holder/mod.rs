@@ -17,6 +17,8 @@ mod wire;
 
 pub use asks::{Facts, endpoints};
 pub use told::{Refusal, Told};
+/// As it travels; its form is that of the socket.
+#[doc(hidden)]
 pub use wire::{Base64, Page, WireDraft, WireEvent, WireItem, WireRecord};
 
 pub(crate) use asks::{
@@ -222,6 +224,10 @@ impl Log {
     }
 
     /// Asks whoever else holds the log, without blocking; `None` if it is held here.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped, it may have been asked, and done there.
     pub async fn ask_there<A: Ask + Sync>(&self, ask: &A) -> Option<Result<A::Answer, A::Error>> {
         match &self.backing {
             Backing::Here(_) => None,

@@ -13,6 +13,7 @@ use crate::fold::FoldRow;
 use crate::hex::unhex;
 use crate::identity::Opening;
 use crate::keys::Credential;
+use crate::log::BeforeClose;
 use crate::options::Sealing;
 use crate::read::Record;
 use runstone_codec::{Authority, LogId, Position};
@@ -34,6 +35,7 @@ pub(crate) struct There {
     /// As they were told last.
     last: Mutex<Facts>,
     is_closed: AtomicBool,
+    pub(crate) before_close: BeforeClose,
 }
 
 /// What was told is not what it should be.
@@ -61,6 +63,7 @@ impl There {
             vkey: vkey(&facts.vkey)?,
             last: Mutex::new(facts),
             is_closed: AtomicBool::new(false),
+            before_close: BeforeClose::default(),
         })
     }
 

@@ -24,7 +24,7 @@ pub enum KeyError {
     Told(Box<Told>),
     /// There is no keyring.
     #[error(
-        "there is no keyring in {path}; name its folder with --keys, or bring back what `runstone keys backup` wrote",
+        "there is no keyring in {path}; name its folder, or bring back a backup of it",
         path = .path.display()
     )]
     NotFound {
@@ -76,7 +76,7 @@ pub enum KeyError {
         what: Cow<'static, str>,
     },
     /// The key table cannot be read or written.
-    #[error("the key table in {path}: {source}; bring back the copy that `runstone keys backup` made", path = .path.display())]
+    #[error("the key table in {path}: {source}; bring back a backup of it", path = .path.display())]
     #[serde(skip)]
     Table {
         /// The key folder.

@@ -108,6 +108,10 @@ impl Log {
     /// # Errors
     ///
     /// As [`command_blocking`](Self::command_blocking).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`append`](Self::append).
     pub async fn command<A: Send + 'static>(
         &self,
         candidates: Vec<Draft>,

@@ -1,9 +1,11 @@
 //! The handle: append, read, follow, close.
 
 mod append;
+mod before_close;
 mod kept;
 mod shared;
 
+pub(crate) use before_close::BeforeClose;
 pub(crate) use shared::{CLOSED, Exclusive, Held, Loaded};
 
 use shared::Health;
@@ -192,13 +194,16 @@ impl Log {
         }
     }
 
-    /// Follows the log, up to the last position of the read if it has one; see [`Subscription`].
-    /// `limit` and `reverse` of the read do not count.
+    /// Follows the log, up to the last position and the limit of the read if it has them; see
+    /// [`Subscription`].
     ///
     /// # Errors
     ///
-    /// [`ReadError::Closed`], or too many subscribers.
+    /// [`ReadError::Closed`], too many subscribers, or [`ReadError::Reversed`].
     pub fn subscribe(&self, read: Read) -> Result<Subscription, ReadError> {
+        if read.reverse {
+            return Err(ReadError::Reversed);
+        }
         match &self.backing {
             Backing::Here(here) => here.subscribe(read),
             Backing::There(there) => Ok(Subscription::there(Arc::clone(there), read)),
@@ -250,7 +255,8 @@ impl Log {
         }
     }
 
-    /// Drains what waits, flushes, signs and closes. Later calls of any handle answer `Closed`;
+    /// Stops what works for the log ([`before_close`](Self::before_close)), drains what waits, flushes,
+    /// signs and closes. Later calls of any handle answer `Closed`;
     /// closing again does nothing. Returns when done; a drop does the least instead: the next
     /// open then replays the tail. One that is attached waits for the answers that are on their way
     /// and lets go of the process that holds the log, which goes on.
@@ -262,6 +268,7 @@ impl Log {
         match &self.backing {
             Backing::Here(here) => here.close_blocking(),
             Backing::There(there) => {
+                there.before_close.stop();
                 crate::holder::wait(there.close());
                 Ok(())
             }
@@ -274,10 +281,16 @@ impl Log {
     /// # Errors
     ///
     /// As [`close_blocking`](Self::close_blocking).
+    ///
+    /// # Cancel safety
+    ///
+    /// The log is closed by the first poll, whatever becomes of the future. One that is attached takes
+    /// no more requests from then on; whether those on their way were answered is not learned.
     pub async fn close(&self) -> Result<(), AppendError> {
         match &self.backing {
             Backing::Here(here) => here.close().await,
             Backing::There(there) => {
+                there.before_close.stop();
                 there.close().await;
                 Ok(())
             }

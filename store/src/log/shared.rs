@@ -1,7 +1,7 @@
 //! What all handles of an open log share: the queue, the one writer, what readers see.
 
-use super::Here;
 use super::kept::Kept;
+use super::{BeforeClose, Here};
 use crate::engine::{Db, Disk, panic_text};
 use crate::error::{AppendError, OpenError, ReadError, StorageError};
 use crate::fold::{Fold, FoldHost};
@@ -60,6 +60,7 @@ pub(crate) struct Shared {
     scopes: RwLock<ScopeCache>,
     /// What code above keeps in memory with the log.
     pub(super) kept: Kept,
+    pub(super) before_close: BeforeClose,
     /// Nobody outside holds the log any more.
     abandoned: AtomicBool,
     /// Held by whoever erases or rotates keys, also while a provider is asked. Taken before the
@@ -191,6 +192,7 @@ impl Here {
             subscribers: AtomicUsize::new(0),
             scopes: RwLock::default(),
             kept: Kept::default(),
+            before_close: BeforeClose::default(),
             abandoned: AtomicBool::new(false),
             custody: Mutex::new(()),
         });
@@ -533,6 +535,7 @@ impl Shared {
     }
 
     pub(crate) fn close(&self) -> Result<(), AppendError> {
+        self.before_close.stop();
         self.queue.close();
         let mut slot = self.writer();
         let visible = self.current().head.size;

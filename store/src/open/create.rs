@@ -115,11 +115,12 @@ impl Log {
         Self::create_on(Disks::memory(), keys, create, open)
     }
 
-    /// Makes a log on given disks with given keys.
+    /// Makes a log on given disks with given keys: for tests of crashes.
     ///
     /// # Errors
     ///
     /// [`OpenError`] if the disks fail.
+    #[doc(hidden)]
     pub fn create_on(
         disks: Disks,
         keys: KeyStore,

@@ -170,6 +170,7 @@ impl Log {
     /// # Errors
     ///
     /// As [`open`](Self::open).
+    #[doc(hidden)]
     pub fn open_on(
         disks: Disks,
         open: OpenOptions,

@@ -95,9 +95,7 @@ impl Debug for Followed {
 }
 
 impl Followed {
-    pub(super) fn new(there: Arc<There>, mut read: Read) -> Self {
-        read.limit = None;
-        read.reverse = false;
+    pub(super) fn new(there: Arc<There>, read: Read) -> Self {
         Self {
             there,
             read,

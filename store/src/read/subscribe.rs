@@ -17,14 +17,17 @@ use tokio::sync::watch;
 /// position, so nothing is seen that a crash could take back. A slow reader never slows the
 /// writer and loses nothing.
 ///
-/// Of the [`Read`], `from` says where it begins and `to` what is the last position: once everything
-/// up to there was given, the subscription ends. Without `to` it goes on until the log is closed.
-/// `limit` and `reverse` do not count.
+/// Of the [`Read`], `from` says where it begins, `to` what is the last position, and `limit` how many
+/// events it gives: once everything up to there was given, the subscription ends. Without them it goes on
+/// until the log is closed. What comes cannot be read in reverse.
 ///
-/// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime.
+/// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime. A wait that
+/// is given up loses no event.
 #[derive(Debug)]
 pub struct Subscription {
     source: Source,
+    /// Events that are still given, of those that were asked for.
+    left: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -34,15 +37,33 @@ enum Source {
 }
 
 impl Subscription {
-    pub(crate) fn new(shared: Arc<Held>, read: Read) -> Self {
+    pub(crate) fn new(shared: Arc<Held>, mut read: Read) -> Self {
         Self {
+            left: read.limit.take(),
             source: Source::Here(Box::new(Following::new(shared, read))),
         }
     }
 
-    pub(crate) fn there(there: Arc<There>, read: Read) -> Self {
+    pub(crate) fn there(there: Arc<There>, mut read: Read) -> Self {
         Self {
+            left: read.limit.take(),
             source: Source::There(Followed::new(there, read)),
+        }
+    }
+
+    /// Whether as many events as were asked for were given.
+    fn is_spent(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// A damaged event counts, too.
+    fn count(&mut self, item: Option<&Result<Record, ReadError>>) {
+        let is_event = item.is_some_and(|item| match item {
+            Ok(_) => true,
+            Err(error) => error.position().is_some(),
+        });
+        if is_event {
+            self.left = self.left.map(|left| left.saturating_sub(1));
         }
     }
 
@@ -62,10 +83,15 @@ impl Subscription {
     /// Each item may be a damaged event; the next call goes on after it. After
     /// [`ReadError::Reopening`] the next call tries the same again.
     pub fn next_blocking(&mut self) -> Option<Result<Record, ReadError>> {
-        match &mut self.source {
+        if self.is_spent() {
+            return None;
+        }
+        let item = match &mut self.source {
             Source::Here(following) => following.next_blocking(),
             Source::There(followed) => followed.next_blocking(),
-        }
+        };
+        self.count(item.as_ref());
+        item
     }
 }
 
@@ -73,10 +99,17 @@ impl Stream for Subscription {
     type Item = Result<Record, ReadError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        match &mut self.source {
+        if self.is_spent() {
+            return Poll::Ready(None);
+        }
+        let polled = match &mut self.source {
             Source::Here(following) => following.poll_next(context),
             Source::There(followed) => followed.poll_next(context),
+        };
+        if let Poll::Ready(item) = &polled {
+            self.count(item.as_ref());
         }
+        polled
     }
 }
 
@@ -164,8 +197,6 @@ impl Following {
             let read = Read {
                 from: Some(self.next),
                 to: Some(end - 1),
-                reverse: false,
-                limit: None,
                 ..self.read.clone()
             };
             match Records::new(Arc::clone(&self.shared), read, durable) {

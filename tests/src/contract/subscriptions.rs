@@ -100,6 +100,37 @@ pub fn a_subscription_goes_on_from_its_cursor(make: Make<'_>) {
     assert_eq!(next(&mut ahead), 2002);
 }
 
+/// A subscription ends after as many events as were asked for, also of those that come later; it goes
+/// forwards alone.
+pub fn a_subscription_ends_at_its_limit(make: Make<'_>) {
+    let log = make(plainly());
+    for n in 1..=2 {
+        log.append_blocking(numbered("s", n)).unwrap();
+    }
+    let limited = || Read::new(Query::stream("s")).limit(3);
+    let mut blocking = log.subscribe(limited()).unwrap();
+    let mut polled = log.subscribe(limited()).unwrap();
+    let mut none = log.subscribe(limited().limit(0)).unwrap();
+    assert!(none.next_blocking().is_none());
+    for n in 3..=4 {
+        log.append_blocking(numbered("s", n)).unwrap();
+    }
+    assert_eq!([1, 2, 3].map(|_| next(&mut blocking)), [1, 2, 3]);
+    assert!(blocking.next_blocking().is_none());
+    assert_eq!(blocking.cursor(), Position::new(4));
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let given = runtime.unwrap().block_on(async {
+        let mut given = Vec::new();
+        while let Some(record) = polled.next().await {
+            given.push(record.unwrap().position.get());
+        }
+        given
+    });
+    assert_eq!(given, [1, 2, 3]);
+    let refused = log.subscribe(limited().reverse()).unwrap_err();
+    assert_eq!(refused.code(), "bad_query");
+}
+
 /// Buffered events are visible at once, and followed only when they survive a crash.
 pub fn buffered_events_are_followed_when_durable(make: Make<'_>) {
     let log = make(plainly());

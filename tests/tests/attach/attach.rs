@@ -6,6 +6,7 @@ mod http;
 mod strangers;
 
 use runstone::attach::{Limits, connect};
+use runstone::sinks::Runner;
 use runstone::store::keys::{Credential, verify_proof};
 use runstone::{
     Amounts, Append, AppendError, Authority, Budgets, Effects, Expected, Hold, Item, Log, NewEvent,
@@ -348,6 +349,14 @@ fn the_socket_is_its_owners_and_a_stale_one_is_replaced() -> Outcome {
     here.close_blocking()?;
     assert!(!site.socket().exists());
     assert!(connect(&site.socket()).is_err());
+    drop(here);
+
+    // Nor does it stay when the log alone is closed, by another of its handles.
+    let here = Runstone::open(&site.log)?;
+    assert!(here.runner().is_some_and(Runner::is_running));
+    here.log().as_keyring().close_blocking()?;
+    assert!(!site.socket().exists());
+    assert!(here.runner().is_some_and(|runner| !runner.is_running()));
     drop(here);
 
     // Somebody was killed and left his.

@@ -141,6 +141,7 @@ properties! {
     subscriptions:
         a_subscription_catches_up_and_follows
         a_subscription_is_a_stream
+        a_subscription_ends_at_its_limit
         a_subscription_goes_on_from_its_cursor
         buffered_events_are_followed_when_durable
         a_slow_subscriber_loses_nothing

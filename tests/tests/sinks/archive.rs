@@ -5,8 +5,8 @@ mod s3;
 mod strange_stores;
 
 use runstone::sinks::{
-    ArchiveConfig, ArchivedLog, CheckpointsConfig, Destination, Kinds, Payloads, SegmentsConfig,
-    SinkChange, SinkState,
+    ArchiveConfig, ArchivedLog, CheckpointsConfig, Destination, Kinds, Payloads, S3Config,
+    SegmentsConfig, SinkChange, SinkState,
 };
 use runstone::{
     EpochStart, Erase, LoadReport, Log, OpenOptions, Query, SinkConfig, UnsignedTail, VerifyLevel,
@@ -56,7 +56,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn load(folder: &Path, path: &Path) -> Outcome<LoadReport> {
-    let mut archived = ArchivedLog::open(&url(folder), None)?;
+    let mut archived = ArchivedLog::open(&url(folder), &S3Config::default(), None)?;
     Ok(Log::load_segments(
         &mut archived,
         path,
@@ -467,6 +467,24 @@ fn an_archive_that_is_killed_has_every_event_once() -> Outcome {
         let verified = copy.value(["verify", "--level", "2", "--keys", &keys]);
         assert_eq!(verified["valid"], true, "{verified}");
     }
+    Ok(())
+}
+
+#[test]
+fn it_is_loaded_within_a_runtime_and_as_it_is_configured() -> Outcome {
+    let site = Site::default();
+    let folder = site.path("out");
+    site.append(10);
+    site.add(&config(archive(&folder)));
+    run(&site);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let loaded = runtime.block_on(async { load(&folder, &site.path("copy")) })?;
+    assert_eq!(loaded.root, site.log().root());
+
+    // Nobody is asked: it would lead off this machine in the clear.
+    let s3 = S3Config::default().endpoint(Some("http://store.example".to_owned()));
+    let refused = ArchivedLog::open("s3://bucket/log", &s3, None).unwrap_err();
+    assert!(refused.to_string().contains("http:"), "{refused}");
     Ok(())
 }
 

@@ -126,6 +126,11 @@ impl SegmentError {
             Self::Read(error) => error.kind(),
         }
     }
+
+    /// Whether the same call may succeed later without any change.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_retryable())
+    }
 }
 
 impl Log {
