@@ -76,7 +76,7 @@ pub(crate) enum Command {
         #[arg(long, num_args = 1.., value_name = "NAME", value_parser = path_names())]
         only: Vec<String>,
         /// A path that takes more instructions than this much more is an error.
-        #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
+        #[arg(long, value_name = "PERCENT", default_value_t = 0.5)]
         tolerance: f64,
     },
     /// Does a path so many times; `counts` starts this itself.
@@ -97,7 +97,8 @@ fn path_names() -> clap::builder::PossibleValuesParser {
 }
 
 pub(crate) fn contender_names() -> clap::builder::PossibleValuesParser {
-    CONTENDERS.map(|contender| contender.name).into()
+    let names = CONTENDERS.iter().map(|contender| contender.name);
+    names.collect::<Vec<_>>().into()
 }
 
 impl Args {

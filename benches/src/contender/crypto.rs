@@ -25,8 +25,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Events that a scan goes through: as many as those of a filled log, whatever was appended.
 const SCANNED: u64 = 1_000_000;
-/// Distinct events among them: more than the caches of a processor hold.
-const DISTINCT: u64 = 1 << 16;
+/// Distinct events among them: few enough for the caches of a processor.
+const DISTINCT: u64 = 512;
 /// Unix milliseconds in the ids, microseconds in the entries.
 const TIME_MS: u64 = 1_800_000_000_000;
 

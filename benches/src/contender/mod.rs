@@ -2,6 +2,7 @@
 
 mod crypto;
 mod fanned;
+#[cfg(feature = "contenders")]
 mod fjall;
 mod followed;
 mod grouped;
@@ -10,8 +11,12 @@ mod redb_bare;
 mod redb_naive;
 mod row;
 mod runstone;
+#[cfg(feature = "contenders")]
+mod sierra;
+#[cfg(feature = "contenders")]
 mod sqlite;
 mod subscribed;
+#[cfg(feature = "contenders")]
 mod umadb;
 
 pub(crate) use crypto::Sealer;
@@ -140,6 +145,8 @@ pub(crate) enum Need {
     Receipt,
     /// Runs as they stood at a point.
     Travel,
+    /// Finding events by their place.
+    Place,
     /// Logs of many streams.
     Streams,
     /// Revisions of streams: appends that expect one, pages from one on.
@@ -185,15 +192,19 @@ impl Contender {
 }
 
 const APPEND: &[Need] = &[Need::Append];
-const ONE_TAG: &[Need] = &[Need::Append, Need::Condition, Need::Read];
+const ONE_TAG: &[Need] = &[Need::Place, Need::Append, Need::Condition, Need::Read];
+#[cfg(feature = "contenders")]
 const ALL_AND_STREAMS: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
     Need::Read,
     Need::Streams,
 ];
+#[cfg(feature = "contenders")]
 const ALL_AND_REVISIONS: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
@@ -202,6 +213,7 @@ const ALL_AND_REVISIONS: &[Need] = &[
     Need::Revisions,
 ];
 const ALL_AND_RECEIPTS: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
@@ -210,6 +222,7 @@ const ALL_AND_RECEIPTS: &[Need] = &[
     Need::Revisions,
 ];
 const WHOLE: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
@@ -223,8 +236,8 @@ const WHOLE: &[Need] = &[
     Need::Subscribers,
 ];
 
-/// Every contender, in the order of the table.
-pub(crate) const CONTENDERS: [Contender; 15] = [
+/// Every contender that this program was built with, in the order of the table.
+pub(crate) const CONTENDERS: &[Contender] = &[
     Contender {
         name: "raw",
         needs: APPEND,
@@ -249,23 +262,33 @@ pub(crate) const CONTENDERS: [Contender; 15] = [
         open: redb_naive::open,
         compact: redb_naive::compact,
     },
+    #[cfg(feature = "contenders")]
     Contender {
         name: "fjall",
         needs: ONE_TAG,
         open: fjall::open,
         compact: fjall::compact,
     },
+    #[cfg(feature = "contenders")]
     Contender {
         name: "sqlite",
         needs: ALL_AND_REVISIONS,
         open: sqlite::open,
         compact: sqlite::compact,
     },
+    #[cfg(feature = "contenders")]
     Contender {
         name: "umadb",
         needs: ALL_AND_STREAMS,
         open: umadb::open,
         compact: umadb::cut,
+    },
+    #[cfg(feature = "contenders")]
+    Contender {
+        name: "sierradb",
+        needs: &[Need::Append, Need::Read],
+        open: sierra::open,
+        compact: |_| Ok(()),
     },
     Contender {
         name: "crypto-bare",
@@ -320,13 +343,13 @@ pub(crate) const CONTENDERS: [Contender; 15] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Synthetic;
+    use crate::event::{RUN_EVENTS, Synthetic, run_name};
 
     #[test]
     fn events_are_found_by_their_place() {
         let synthetic = Synthetic::new(256);
         let request = |number| Request::new(vec![synthetic.of_stream("run-1", number)]);
-        for contender in CONTENDERS.iter().filter(|store| store.can(Need::Read)) {
+        for contender in CONTENDERS.iter().filter(|store| store.can(Need::Place)) {
             let (name, folder) = (contender.name, tempfile::tempdir().unwrap());
             let store = contender.open(folder.path()).unwrap();
             for number in 0..10 {
@@ -364,5 +387,32 @@ mod tests {
         subscribed.wait_for(last + 1).unwrap();
         assert_eq!(subscribed.behind(last + 1), 0);
         assert_eq!(subscribed.behind(last + 2) as u64, SUBSCRIBERS);
+    }
+
+    #[test]
+    fn what_is_appended_is_read_also_after_closing() {
+        let synthetic = Synthetic::new(64);
+        for contender in CONTENDERS.iter().filter(|it| it.can(Need::Read)) {
+            let name = contender.name;
+            let folder = tempfile::tempdir().unwrap();
+            let store = contender.open_boxed(folder.path()).unwrap();
+            // Alone, and all those of many runs at once.
+            let first = Request::new(vec![synthetic.of_log(0)]);
+            assert!(store.append_alone(first).unwrap(), "{name}");
+            let rest = (1..RUN_EVENTS * 64).map(|number| synthetic.of_log(number));
+            let rest = Request::new(rest.collect());
+            assert!(store.append_shared(rest).unwrap(), "{name}");
+            store.close().unwrap();
+
+            let store = contender.open_boxed(folder.path()).unwrap();
+            let run = store.read_run(&run_name(0)).unwrap();
+            assert_eq!(run.events, RUN_EVENTS, "{name}");
+            assert_eq!(run.payload_bytes, RUN_EVENTS * 64, "{name}");
+            let all = store.scan().unwrap().events;
+            assert!(all >= RUN_EVENTS * 64, "{name}: {all}");
+            let is_own = name.starts_with("runstone");
+            assert!(is_own || all == RUN_EVENTS * 64, "{name}: {all}");
+            store.close().unwrap();
+        }
     }
 }
