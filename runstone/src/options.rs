@@ -387,6 +387,14 @@ mod tests {
         drop(Runstone::options().plain().fields().open(&sealed).unwrap());
     }
 
+    #[test]
+    fn a_handle_is_shown_in_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Runstone::create(folder.path().join("orders")).unwrap();
+        let shown = format!("{log:?}");
+        assert!(shown.len() < 1000 && shown.contains("orders"), "{shown}");
+    }
+
     #[cfg(feature = "attach")]
     #[test]
     fn what_is_asked_of_a_held_log_is_had_or_refused() {

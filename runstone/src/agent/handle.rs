@@ -18,6 +18,7 @@ use runstone_projections::trays::Trays;
 use runstone_sinks::{RunOptions, Runner, SinkError, Sinks, sinks_folder};
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, Log, OpenError};
+use std::fmt::{self, Debug, Formatter};
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,13 +26,22 @@ use std::sync::Arc;
 /// A log with the [standard folds](crate::standard_folds) attached, and what an agent does with it.
 /// Clones share it. Everything of [`Log`] is there too: whichever handle [closes](Log::close) the log,
 /// serving it and running its sinks end first.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "it is another handle, and what it was made for ends with its last clone"]
 pub struct Runstone {
     inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
+impl Debug for Runstone {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Runstone")
+            .field("log", &self.inner.log)
+            .field("is_served", &self.inner.server.is_some())
+            .field("runs_sinks", &self.inner.runner.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     log: Log,
     effects: Effects,

@@ -70,8 +70,18 @@ pub(crate) struct Shared {
 
 /// The log as long as somebody outside holds it: handles, reads, subscriptions. When the last
 /// one lets go the files are let go too, though the background writer may still be on its way.
-#[derive(Debug)]
 pub(crate) struct Held(Arc<Shared>);
+
+/// Which log it is, and not all that is in memory of it.
+impl std::fmt::Debug for Held {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Held")
+            .field("log_id", &self.identity.log_id)
+            .field("path", &self.identity.path.get())
+            .field("size", &self.visible())
+            .finish_non_exhaustive()
+    }
+}
 
 impl Deref for Held {
     type Target = Shared;
