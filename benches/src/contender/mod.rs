@@ -145,6 +145,8 @@ pub(crate) enum Need {
     Receipt,
     /// Runs as they stood at a point.
     Travel,
+    /// Finding events by their place.
+    Place,
     /// Logs of many streams.
     Streams,
     /// Revisions of streams: appends that expect one, pages from one on.
@@ -190,9 +192,10 @@ impl Contender {
 }
 
 const APPEND: &[Need] = &[Need::Append];
-const ONE_TAG: &[Need] = &[Need::Append, Need::Condition, Need::Read];
+const ONE_TAG: &[Need] = &[Need::Place, Need::Append, Need::Condition, Need::Read];
 #[cfg(feature = "contenders")]
 const ALL_AND_STREAMS: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
@@ -201,6 +204,7 @@ const ALL_AND_STREAMS: &[Need] = &[
 ];
 #[cfg(feature = "contenders")]
 const ALL_AND_REVISIONS: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
@@ -209,6 +213,7 @@ const ALL_AND_REVISIONS: &[Need] = &[
     Need::Revisions,
 ];
 const ALL_AND_RECEIPTS: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
@@ -217,6 +222,7 @@ const ALL_AND_RECEIPTS: &[Need] = &[
     Need::Revisions,
 ];
 const WHOLE: &[Need] = &[
+    Need::Place,
     Need::Append,
     Need::Condition,
     Need::TypeCondition,
@@ -338,6 +344,50 @@ pub(crate) const CONTENDERS: &[Contender] = &[
 mod tests {
     use super::*;
     use crate::event::{RUN_EVENTS, Synthetic, run_name};
+
+    #[test]
+    fn events_are_found_by_their_place() {
+        let synthetic = Synthetic::new(256);
+        let request = |number| Request::new(vec![synthetic.of_stream("run-1", number)]);
+        for contender in CONTENDERS.iter().filter(|store| store.can(Need::Place)) {
+            let (name, folder) = (contender.name, tempfile::tempdir().unwrap());
+            let store = contender.open(folder.path()).unwrap();
+            for number in 0..10 {
+                assert!(store.append_alone(request(number)).unwrap(), "{name}");
+            }
+            let newest = store.find(Wanted::Newest("run-1")).unwrap();
+            let found = store.find(Wanted::Number(9)).unwrap();
+            assert_eq!((newest.events, found.events), (1, 1), "{name}");
+            if !contender.can(Need::Revisions) {
+                continue;
+            }
+            assert_eq!(newest.revision, Some(9), "{name}");
+            let (stream, revision, events) = ("run-1", 4, 3);
+            let page = Wanted::Page {
+                stream,
+                revision,
+                events,
+            };
+            let page = store.find(page).unwrap();
+            assert_eq!((page.events, page.revision), (3, Some(6)), "{name}");
+            for (revision, held) in [(8, false), (9, true), (9, false)] {
+                let stream = "run-1".to_owned();
+                let asked = request(10 + revision).unless(Unless::Moved { stream, revision });
+                assert_eq!(store.append_alone(asked).unwrap(), held, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn everybody_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let subscribed = Subscribed::open(folder.path()).unwrap();
+        let event = ::runstone::NewEvent::new("chat.message", "run-1").payload(b"{}");
+        let last = subscribed.log.append_blocking(event).unwrap().last.get();
+        subscribed.wait_for(last + 1).unwrap();
+        assert_eq!(subscribed.behind(last + 1), 0);
+        assert_eq!(subscribed.behind(last + 2) as u64, SUBSCRIBERS);
+    }
 
     #[test]
     fn what_is_appended_is_read_also_after_closing() {

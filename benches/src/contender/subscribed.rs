@@ -69,14 +69,20 @@ impl Subscribed {
         Ok(subscribed)
     }
 
+    /// How many have not seen so many events of the log yet.
+    pub(crate) fn behind(&self, events: u64) -> usize {
+        let seen = self.progress.seen.iter();
+        let seen = seen.map(|seen| seen.load(Ordering::SeqCst));
+        seen.filter(|seen| *seen < events).count()
+    }
+
     /// Returns when everybody has seen so many events of the log; fails if somebody has stopped.
     pub(crate) fn wait_for(&self, events: u64) -> Result<()> {
         let progress = &self.progress;
         progress.wanted.store(events, Ordering::SeqCst);
         let lock = progress.lock.lock();
         let mut lock = lock.unwrap_or_else(PoisonError::into_inner);
-        let is_behind = |seen: &AtomicU64| seen.load(Ordering::SeqCst) < events;
-        while progress.seen.iter().any(is_behind) {
+        while self.behind(events) > 0 {
             let woken = progress.reached.wait(lock);
             lock = woken.unwrap_or_else(PoisonError::into_inner);
         }

@@ -28,6 +28,7 @@ use std::io::{Write as _, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+const USUAL: [&str; 3] = ["runstone", "umadb", "sqlite"];
 /// The first size.
 const SMALLEST: u64 = 10_000;
 /// Logs up to here are copied for a round of appends. Larger ones grow by what that adds, which is
@@ -42,8 +43,8 @@ pub(crate) struct Growth {
     /// Events of the largest log.
     #[arg(long, value_name = "EVENTS", default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(SMALLEST..))]
     to: u64,
-    /// Only these contenders.
-    #[arg(long, num_args = 1.., value_name = "C", value_parser = args::contender_names(), default_values = ["runstone", "umadb", "sqlite"])]
+    /// Only these contenders [default: runstone umadb sqlite].
+    #[arg(long, num_args = 1.., value_name = "C", value_parser = args::contender_names())]
     contender: Vec<String>,
     /// Rounds of appends at each size.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -72,9 +73,9 @@ impl Growth {
             folder.display()
         );
         let mut grown = Vec::new();
-        for name in &self.contender {
-            let contender = args::contender(name)?;
-            ensure!(contender.can(Need::Read), "{name} cannot be read");
+        for contender in self.contenders()? {
+            let name = contender.name;
+            ensure!(contender.can(Need::Place), "{name} finds no single events");
             grown.push(self.grow(contender, &folder)?);
         }
         let machine = Machine::of(&folder, self.rounds, false);
@@ -89,6 +90,16 @@ impl Growth {
                 .with_context(|| format!("cannot write {}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// Those that were named, or of the usual ones those that are built in.
+    fn contenders(&self) -> Result<Vec<&'static Contender>> {
+        if self.contender.is_empty() {
+            let usual = USUAL.iter().filter_map(|name| args::contender(name).ok());
+            return Ok(usual.collect());
+        }
+        let named = self.contender.iter().map(|name| args::contender(name));
+        named.collect()
     }
 
     /// The powers of ten, and the largest.
