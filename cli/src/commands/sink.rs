@@ -21,13 +21,17 @@ use runstone::{Query, Runstone, Sealing, SinkConfig, Sinks};
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// Most bytes of a file of sinks.
 const MAX_CONFIG_BYTES: usize = 1 << 20;
 const SECOND_US: u64 = 1_000_000;
+/// How often it is looked at what sinks that are waited for do.
+const LOOK: Duration = Duration::from_millis(200);
 
 pub(crate) fn run(session: &Session, command: SinkCommand) -> Result<Exit, Failure> {
     match command {
@@ -553,16 +557,8 @@ fn work(session: &Session, args: &RunSinksArgs) -> Result<Exit, Failure> {
     let log = session.open_file(Access::Write)?;
     let log = Runstone::serve(log, &session.log, Limits::default())?;
     let log = log.run_sinks(RunOptions::default().at_once(args.until_caught_up))?;
-    let size = log.durable_size();
-    let handle = signals.handle();
     if args.until_caught_up {
-        let (log, handle) = (log.clone(), handle.clone());
-        std::thread::spawn(move || {
-            if let Some(runner) = log.runner() {
-                runner.caught_up_blocking(size);
-            }
-            handle.close();
-        });
+        wait(&log, &mut signals, &session.output)?;
     } else {
         let working = Working {
             log: &session.log,
@@ -574,8 +570,8 @@ fn work(session: &Session, args: &RunSinksArgs) -> Result<Exit, Failure> {
                 session.log.display()
             )
         })?;
+        signals.forever().next();
     }
-    signals.forever().next();
     let sinks = log.sinks().list()?;
     log.close_blocking()?;
     let is_stopped = sinks.iter().any(|sink| sink.state == SinkState::Stopped);
@@ -587,4 +583,35 @@ fn work(session: &Session, args: &RunSinksArgs) -> Result<Exit, Failure> {
         })?;
     }
     Ok(if is_stopped { Exit::No } else { Exit::Done })
+}
+
+/// Waits until every sink has what the log holds now, or somebody ends it, and says meanwhile what is tried
+/// again and why: a place that is not there may be waited for for ever.
+fn wait(log: &Runstone, signals: &mut Signals, output: &Output) -> Result<(), Failure> {
+    let size = log.durable_size();
+    let (tell, caught_up) = mpsc::channel();
+    let of = log.clone();
+    std::thread::spawn(move || {
+        if let Some(runner) = of.runner() {
+            runner.caught_up_blocking(size);
+        }
+        // Whoever waited may be gone.
+        let _ = tell.send(());
+    });
+    let mut told = BTreeSet::new();
+    while signals.pending().next().is_none()
+        && caught_up.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+    {
+        for sink in log.sinks().list()? {
+            let failure = sink.last_failure.filter(|_| sink.is_failing);
+            if let Some(failure) = failure
+                && told.insert((sink.config.name.clone(), failure.code.clone()))
+            {
+                let (name, why) = (&sink.config.name, &failure.why);
+                let text = format!("sink `{name}` is tried again: {why}; ctrl-c ends the wait");
+                output.warn(&failure.code, &text);
+            }
+        }
+    }
+    Ok(())
 }

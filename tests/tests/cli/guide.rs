@@ -1,5 +1,5 @@
-//! The README and the guide, as their readers follow them: the shell blocks of each page in order, in an
-//! empty folder.
+//! The README, the guide and the pages on commands, as their readers follow them: the shell blocks of each
+//! page in order, in an empty folder. `docs/EVIDENCE.md` is followed where its verifiers are.
 //! Its Rust is run as documentation tests of the crate `runstone`.
 
 use runstone_tests::command::{binary, workspace};
@@ -16,6 +16,21 @@ fn pages() -> Outcome<Vec<PathBuf>> {
     pages.sort();
     Ok(pages)
 }
+
+/// Pages that speak of a log that there is, and of its run `run-7`.
+const OF_A_LOG: [&str; 5] = ["ARCHIVE", "EXPORT", "REEXECUTION", "REPLAY", "SINKS"];
+/// Makes it.
+const THE_LOG: &str = r#"
+runstone init
+runstone import examples/refund-run.json
+run=$(runstone runs --json | head -n 1 | sed 's/.*"stream":"\([^"]*\)".*/\1/')
+at=$(runstone log --stream "$run" --json | tail -n 1 | sed 's/.*"position":\([0-9]*\).*/\1/')
+runstone fork "$run" --at "$at" --as-stream run-7
+for usd in 1 2 3 4; do
+    runstone append --type order.placed --stream run-7 --data "{\"status\":\"new\",\"usd\":$usd}"
+done
+mkdir -p tests/recordings
+"#;
 
 /// The README without its two commands that build and test everything: one of them is this.
 fn readme() -> Outcome<String> {
@@ -44,11 +59,17 @@ fn blocks(page: &str, kind: &str) -> Vec<String> {
 #[test]
 fn the_shell_blocks_of_each_page_do_what_it_says() -> Outcome {
     let mut run = 0;
-    let mut texts = vec![("README.md".to_owned(), readme()?)];
+    let mut texts = vec![("README.md".to_owned(), "", readme()?)];
     for page in pages()? {
-        texts.push((page.display().to_string(), std::fs::read_to_string(&page)?));
+        let text = std::fs::read_to_string(&page)?;
+        texts.push((page.display().to_string(), "", text));
     }
-    for (page, text) in texts {
+    for name in OF_A_LOG {
+        let page = workspace().join(format!("docs/{name}.md"));
+        let text = std::fs::read_to_string(&page)?;
+        texts.push((page.display().to_string(), THE_LOG, text));
+    }
+    for (page, before, text) in texts {
         let blocks = blocks(&text, "sh");
         if blocks.is_empty() {
             continue;
@@ -57,7 +78,7 @@ fn the_shell_blocks_of_each_page_do_what_it_says() -> Outcome {
         // As in the root of the repository.
         std::os::unix::fs::symlink(workspace().join("examples"), folder.path().join("examples"))?;
         let script = format!(
-            "set -eu\nrunstone() {{ \"$0\" \"$@\"; }}\n{}",
+            "set -eu\nrunstone() {{ \"$0\" \"$@\"; }}\n{before}{}",
             blocks.concat()
         );
         let mut shell = Command::new("sh");
@@ -71,7 +92,7 @@ fn the_shell_blocks_of_each_page_do_what_it_says() -> Outcome {
         assert!(output.status.success(), "{page}: {told}");
         run += blocks.len();
     }
-    assert!(run >= 21, "{run}");
+    assert!(run >= 29, "{run}");
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! Sinks as operators use them: `runstone sink ...`, with the file and beside whoever holds it.
 
-use runstone_tests::command::{Runstone, ended_in_one};
+use runstone_tests::command::{Runstone, binary, ended_in_one};
 use runstone_tests::held::Site as Held;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 struct Site {
     folder: tempfile::TempDir,
@@ -405,4 +407,28 @@ fn otlp_goes_where_the_environment_says_and_its_headers_are_named() {
     }
     let (exit, _, code) = add(&["four", "--otlp"], &[("ENDPOINT", "http://example.com")]);
     assert_eq!((exit, code.as_str()), (2, "sink_config"));
+}
+
+/// Whoever waits for a place that is not there is told so, and waits no longer when it is.
+#[test]
+fn what_is_waited_for_is_said() -> Outcome {
+    let site = Site::new();
+    let mirror = site.text("elsewhere/log.redb");
+    site.line(&["add", "copy", "--mirror", &mirror], 0);
+    let mut command = Command::new(binary());
+    let path = site.path("log.redb");
+    command.arg("--log").arg(path).env_remove("RUNSTONE_KEYS");
+    command.args(["sink", "run", "--until-caught-up"]);
+    let mut waiting = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    let mut said = String::new();
+    let mut told = BufReader::new(waiting.stderr.take().ok_or("a pipe")?);
+    told.read_line(&mut said)?;
+    assert!(said.contains("sink `copy` is tried again"), "{said}");
+    fs::create_dir(site.path("elsewhere"))?;
+    assert!(waiting.wait()?.success());
+    assert!(fs::exists(mirror)?);
+    Ok(())
 }
