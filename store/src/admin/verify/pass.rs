@@ -437,7 +437,7 @@ impl<'a> Pass<'a> {
             let pending = Corruption::at(
                 at,
                 "the completion of the erasure that is requested here",
-                "an erasure that is pending; to resume it finishes it",
+                "an erasure that is pending; `runstone erase --resume` finishes it",
             );
             self.report.problem(ProblemKind::Incomplete, pending);
         }
