@@ -19,7 +19,7 @@ pub(super) fn check(payload: &[u8]) -> Result<(), EventError> {
         line: error.line(),
         column: error.column(),
     })?;
-    if depth(payload) > MAX_JSON_DEPTH {
+    if is_too_deep(payload) {
         return Err(EventError::PayloadTooDeep {
             max: MAX_JSON_DEPTH,
         });
@@ -27,19 +27,15 @@ pub(super) fn check(payload: &[u8]) -> Result<(), EventError> {
     Ok(())
 }
 
-/// Depth of nesting of bytes that are known to be valid JSON; more than that, but at most
-/// [`MAX_JSON_DEPTH`], where so few begin anything that it cannot be deeper.
-fn depth(json: &[u8]) -> usize {
+/// Whether bytes that are known to be valid JSON are nested too deep. Most payloads begin too few
+/// arrays and objects for that, wherever these stand.
+fn is_too_deep(json: &[u8]) -> bool {
     let opening = json.iter().filter(|byte| matches!(byte, b'{' | b'['));
-    let most = opening.count();
-    if most <= MAX_JSON_DEPTH {
-        most
-    } else {
-        exact_depth(json)
-    }
+    opening.count() > MAX_JSON_DEPTH && depth(json) > MAX_JSON_DEPTH
 }
 
-fn exact_depth(json: &[u8]) -> usize {
+/// Depth of nesting of bytes that are known to be valid JSON.
+fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0_usize);
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
@@ -128,7 +124,7 @@ mod tests {
         );
         assert!(serde_json::from_str::<serde_json::Value>(&deeper).is_err());
         assert!(check(nested(1_000_000).as_bytes()).is_err());
-        assert_eq!(exact_depth(br#"{"[[[":"\"[[","a":[[]]}"#), 3);
+        assert_eq!(depth(br#"{"[[[":"\"[[","a":[[]]}"#), 3);
         let wide = format!("[{}]", vec!["[[]]"; 100].join(","));
         assert_eq!(check(wide.as_bytes()), Ok(()));
         let text = format!("\"{}\"", "[".repeat(1000));

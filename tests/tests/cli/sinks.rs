@@ -1,13 +1,14 @@
 //! Sinks as operators use them: `runstone sink ...`, with the file and beside whoever holds it.
 
 use runstone_tests::command::{Runstone, binary, ended_in_one};
-use runstone_tests::held::Site as Held;
+use runstone_tests::held::{PATIENCE, Site as Held};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
 struct Site {
     folder: tempfile::TempDir,
@@ -423,9 +424,15 @@ fn what_is_waited_for_is_said() -> Outcome {
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()?;
-    let mut said = String::new();
-    let mut told = BufReader::new(waiting.stderr.take().ok_or("a pipe")?);
-    told.read_line(&mut said)?;
+    let told = BufReader::new(waiting.stderr.take().ok_or("a pipe")?);
+    let (tell, said) = mpsc::channel();
+    // All of it is read, so that nobody writes to a closed pipe.
+    std::thread::spawn(move || told.lines().try_for_each(|line| tell.send(line)));
+    let Ok(said) = said.recv_timeout(PATIENCE) else {
+        waiting.kill()?;
+        return Err("nothing is said".into());
+    };
+    let said = said?;
     assert!(said.contains("sink `copy` is tried again"), "{said}");
     fs::create_dir(site.path("elsewhere"))?;
     assert!(waiting.wait()?.success());
