@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::authority::Authority;
 use crate::field::{Field, FieldError, check_name, check_tag, check_type};
 use crate::ids::KeyId;
+use crate::text::Text;
 
 /// Most bytes of an encoded header.
 pub const MAX_HEADER_BYTES: usize = 4096;
@@ -36,17 +37,17 @@ pub struct Header {
     /// The event's id.
     pub event_id: Uuid,
     /// The stream that it belongs to.
-    pub stream: String,
+    pub stream: Text,
     /// Its type.
-    pub event_type: String,
+    pub event_type: Text,
     /// The version of the payload's schema.
     pub schema_version: u32,
     /// When it occurred by the producer's clock, in Unix microseconds.
     pub occurred_at_us: Option<u64>,
     /// The producer's word for itself.
-    pub source: String,
+    pub source: Text,
     /// Who stands behind it, stamped by the log.
-    pub principal: String,
+    pub principal: Text,
     /// As what, stamped by the log.
     pub authority: Authority,
     /// The event that caused it.
@@ -54,9 +55,9 @@ pub struct Header {
     /// The event that it belongs together with.
     pub correlation: Option<Uuid>,
     /// What one erasure removes.
-    pub scope: String,
+    pub scope: Text,
     /// Tags, sorted by their bytes, each once.
-    pub tags: Vec<String>,
+    pub tags: Vec<Text>,
     /// Codec of the envelope: [`CODEC_PLAIN`] or [`CODEC_AES_256_GCM`].
     pub codec: u8,
     /// The key that seals the payload; present exactly where the codec has one.
@@ -186,6 +187,13 @@ impl Header {
         })?;
         header.check()?;
         Ok((header, decoder.position()))
+    }
+
+    /// Whether it has this tag.
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags
+            .binary_search_by(|own| own.as_str().cmp(tag))
+            .is_ok()
     }
 
     fn check(&self) -> Result<(), HeaderError> {
@@ -324,11 +332,11 @@ fn number<'b, T: Copy + Into<u64>>(
     Ok(number)
 }
 
-fn text(d: &mut Decoder<'_>) -> Result<String, HeaderError> {
+fn text(d: &mut Decoder<'_>) -> Result<Text, HeaderError> {
     let at = d.position();
     let text = item(d, Decoder::str)?;
     shortest(d, at, text.len() as u64, text.len())?;
-    Ok(text.to_owned())
+    Ok(text.into())
 }
 
 fn id(d: &mut Decoder<'_>) -> Result<[u8; 16], HeaderError> {
@@ -368,7 +376,7 @@ fn optional<'b, T>(
     read(d).map(Some)
 }
 
-fn tags(d: &mut Decoder<'_>) -> Result<Vec<String>, HeaderError> {
+fn tags(d: &mut Decoder<'_>) -> Result<Vec<Text>, HeaderError> {
     let at = d.position();
     let length = length(d)?.ok_or(HeaderError::Malformed { at })?;
     // The declared length is not trusted with memory: every tag read must be there.
@@ -566,10 +574,10 @@ mod tests {
         };
         assert_eq!(patched("6572756e2d37", "60"), empty.clone().into());
         let mut header = header_1();
-        header.stream.clear();
+        header.stream = Text::default();
         assert_eq!(header.encode(), Err(empty.into()));
         header = header_1();
-        header.tags = vec!["b:".to_owned(), "a:".to_owned()];
+        header.tags = vec!["b:".into(), "a:".into()];
         assert_eq!(header.encode(), Err(HeaderError::TagOrder));
     }
 
@@ -579,7 +587,7 @@ mod tests {
         let mut header = header_1();
         let mut largest = None;
         for tag in (0..30).map(|n| format!("k{n:04}:{}", "v".repeat(200))) {
-            header.tags.push(tag);
+            header.tags.push(tag.into());
             match header.encode() {
                 Ok(bytes) => largest = Some(bytes.len()),
                 Err(error) => {
@@ -591,10 +599,10 @@ mod tests {
         let spare = 4096 - largest.unwrap();
         header.tags.pop();
         let padding = |bytes: usize| format!("l:{}", "v".repeat(bytes));
-        header.tags.push(padding(spare - 4));
+        header.tags.push(padding(spare - 4).into());
         assert_eq!(header.encode().map(|bytes| bytes.len()), Ok(4096));
         header.tags.pop();
-        header.tags.push(padding(spare - 3));
+        header.tags.push(padding(spare - 3).into());
         assert_eq!(header.encode(), Err(too_long.clone()));
         let mut bytes = Vec::new();
         header.write(&mut bytes).unwrap();

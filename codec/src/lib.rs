@@ -69,6 +69,7 @@ pub mod row;
 pub mod schema;
 #[cfg(feature = "seal")]
 pub mod seal;
+mod text;
 #[cfg(test)]
 mod vectors;
 
@@ -90,4 +91,5 @@ pub use schema::{Schema, SchemaError, TypedEvent, UpcastError, Upcasters};
 pub use schemars;
 #[cfg(feature = "seal")]
 pub use seal::{OpenError, SealError, Sealed, Tampering};
+pub use text::Text;
 pub use uuid::Uuid;

@@ -204,7 +204,7 @@ impl Upcasters {
         if header.event_type != T::TYPE {
             return Err(SchemaError::WrongType {
                 expected: T::TYPE,
-                found: header.event_type.clone(),
+                found: header.event_type.to_string(),
             });
         }
         let wrong_shape = |source| SchemaError::Shape {
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(code(decode_as(1, "{}")), "schema_upcast_failed");
         assert_eq!(code(decode_as(0, "{}")), "schema_no_upcaster");
         let mut header = header_1();
-        header.event_type = "chat.other".to_owned();
+        header.event_type = "chat.other".into();
         assert_eq!(code(decode(&header, b"{}")), "schema_wrong_type");
         let twice = upcasters()
             .register("chat.message", 2, count_words)

@@ -66,7 +66,10 @@ pub fn list(log: &Log, by: By) -> Result<Vec<Cost>, ReadError> {
         // A report that names no call is a call of its own.
         let call = record.control.get_bytes(control::CALL);
         let own = record.position.get().to_be_bytes();
-        let key = (record.header.stream.clone(), call.unwrap_or(&own).to_vec());
+        let key = (
+            record.header.stream.to_string(),
+            call.unwrap_or(&own).to_vec(),
+        );
         calls.insert(key, (group(&record, by), report_of(&record.control)));
     }
     let mut sums: BTreeMap<Group, (u64, UsageSum)> = BTreeMap::new();
@@ -87,8 +90,10 @@ fn group(record: &Record, by: By) -> Group {
     let header = &record.header;
     match by {
         By::Model => Group::Name(model(record)),
-        By::Agent => Group::Name(Some(header.source.clone()).filter(|source| !source.is_empty())),
-        By::Scope => Group::Name(Some(header.scope.clone())),
+        By::Agent => {
+            Group::Name(Some(header.source.to_string()).filter(|source| !source.is_empty()))
+        }
+        By::Scope => Group::Name(Some(header.scope.to_string())),
         By::Day => {
             let occurred = header.occurred_at_us.filter(|_| is_imported(header));
             let at_us = occurred.unwrap_or(record.recorded_at_us);

@@ -172,14 +172,14 @@ fn steps(log: &Log, held: &BTreeMap<String, Option<String>>) -> Result<Vec<Orpha
             continue;
         }
         let stream = &record.header.stream;
-        let told = match told.entry(stream.clone()) {
+        let told = match told.entry(stream.to_string()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => new.insert(Told::of(log, stream, None)?),
         };
         if !told.has(record.position.get()) {
             continue;
         }
-        let key = (stream.clone(), node.to_vec());
+        let key = (stream.to_string(), node.to_vec());
         if record.header.event_type == StepStarted::TYPE {
             open.insert(key, (record.position, record.recorded_at_us));
         } else {

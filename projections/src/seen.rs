@@ -49,7 +49,7 @@ pub(crate) fn is_imported(header: &Header) -> bool {
 }
 
 /// Whether one of these tags says so.
-pub(crate) fn says_imported(tags: &[String]) -> bool {
-    let mut keys = tags.iter().filter_map(|tag| tag.split_once(':'));
+pub(crate) fn says_imported(tags: &[impl AsRef<str>]) -> bool {
+    let mut keys = tags.iter().filter_map(|tag| tag.as_ref().split_once(':'));
     keys.any(|(key, _)| key == IMPORTED)
 }

@@ -212,7 +212,7 @@ pub(crate) fn content(record: &Record) -> Option<Value> {
         return None;
     };
     let (name, version) = (
-        record.header.event_type.clone(),
+        record.header.event_type.to_string(),
         record.header.schema_version,
     );
     let payload = serde_json::from_slice(payload).ok()?;

@@ -82,7 +82,7 @@ fn what_import_writes_is_what_the_typed_events_read() {
             header.event_type,
             record.position
         );
-        met.insert(header.event_type.clone());
+        met.insert(header.event_type.to_string());
     }
     let known = schemas().into_iter().map(|schema| schema.name.to_owned());
     // The log's own and those of commands are in no recording.

@@ -114,7 +114,7 @@ impl Origins {
     /// Whether the stream of an event is a run that began before it, or with it.
     fn is_run(&mut self, look: &Look<'_>) -> Result<bool, ReadError> {
         let (stream, position) = (&look.record.header.stream, look.record.position.get());
-        if let Some(begins) = self.runs.get(stream) {
+        if let Some(begins) = self.runs.get(stream.as_str()) {
             return Ok(*begins <= position);
         }
         let Some(run) = look.run()? else {
@@ -123,7 +123,7 @@ impl Origins {
         if self.runs.len() >= MAX_RUNS {
             self.runs.clear();
         }
-        self.runs.insert(stream.clone(), run.position.get());
+        self.runs.insert(stream.to_string(), run.position.get());
         Ok(true)
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{Payload, Record};
 use jiff::Timestamp;
-use runstone_codec::{Header, Position, Revision};
+use runstone_codec::{Header, Position, Revision, Text};
 use serde::{Serialize, Serializer};
 
 /// RFC 3339 with microseconds, in UTC. `None` for times after the year 9999, which RFC 3339 cannot
@@ -50,7 +50,7 @@ pub struct Head<'a> {
     causation: Option<String>,
     correlation: Option<String>,
     scope: &'a str,
-    tags: &'a [String],
+    tags: &'a [Text],
 }
 
 impl<'a> Head<'a> {

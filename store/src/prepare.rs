@@ -302,7 +302,9 @@ impl Here {
             for digest in keyed {
                 let value = keyed_digest(&lookup, &digest.label, &digest.parts);
                 match &digest.target {
-                    KeyedTarget::Tag(name) => header.tags.push(format!("{name}:{}", hex(&value))),
+                    KeyedTarget::Tag(name) => {
+                        header.tags.push(format!("{name}:{}", hex(&value)).into());
+                    }
                     KeyedTarget::Control(field) => {
                         control.insert(*field, ControlValue::Bytes(value.to_vec()));
                     }
@@ -474,10 +476,7 @@ fn check_names(event: &NewEvent) -> Result<(), AppendError> {
 /// The header less what the log stamps and the seal.
 fn same_header(event: &NewEvent, header: &Header, keyed_tags: bool) -> bool {
     let tags_match = (keyed_tags || event.tags.len() == header.tags.len())
-        && event
-            .tags
-            .iter()
-            .all(|tag| header.tags.binary_search(tag).is_ok());
+        && event.tags.iter().all(|tag| header.has_tag(tag));
     event.event_id == Some(header.event_id)
         && event.stream == header.stream
         && event.event_type == header.event_type
@@ -499,6 +498,7 @@ mod tests {
     use crate::options::Durability;
     use crate::write::Work;
     use crate::{CreateOptions, Decision, OpenOptions, Record};
+    use runstone_codec::Text;
     use runstone_codec::payload::Mode;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
@@ -520,7 +520,7 @@ mod tests {
             .keyed(Keyed::control(1, "test", ["ann"]))
     }
 
-    fn only(record: &Record) -> (&[String], &Control, Option<&[u8]>) {
+    fn only(record: &Record) -> (&[Text], &Control, Option<&[u8]>) {
         let header = &record.header;
         (&header.tags, &record.control, record.payload.bytes())
     }

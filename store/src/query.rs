@@ -305,10 +305,7 @@ impl Item {
                 .types
                 .iter()
                 .any(|pattern| type_matches(pattern, &header.event_type)))
-            && self
-                .tags
-                .iter()
-                .all(|tag| header.tags.binary_search(tag).is_ok())
+            && self.tags.iter().all(|tag| header.has_tag(tag))
             && is(&self.stream, &header.stream)
             && is(&self.source, &header.source)
             && is(&self.principal, &header.principal)

@@ -86,7 +86,7 @@ fn content(record: &Record) -> Option<Value> {
 fn tag_of(record: &Record, label: &str) -> Option<String> {
     let mut tags = record.header.tags.iter();
     tags.find(|tag| tag.split_once(':').is_some_and(|(known, _)| known == label))
-        .cloned()
+        .map(ToString::to_string)
 }
 
 impl World {
@@ -163,7 +163,7 @@ impl World {
         let Some(tag) = tag_of(record, effect::KEY_LABEL) else {
             return;
         };
-        let scope = record.header.scope.clone();
+        let scope = record.header.scope.to_string();
         let (position, at_us) = (record.position.get(), record.recorded_at_us);
         let stood = self.calls.entry((tag.clone(), scope.clone())).or_default();
         let text = |field| record.control.get_text(field).unwrap_or_default();
@@ -242,7 +242,7 @@ impl World {
         let number = |field| record.control.get_u64(field);
         let tag = tag_of(record, task::LABEL).unwrap();
         let (position, at_us) = (record.position.get(), record.recorded_at_us);
-        let key = (record.header.stream.clone(), tag);
+        let key = (record.header.stream.to_string(), tag);
         let state = || {
             let state = number(task::TO).and_then(TaskState::from_number);
             json!(state.unwrap().as_str())

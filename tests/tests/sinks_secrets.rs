@@ -120,7 +120,7 @@ fn planted(log: &Log) -> Outcome<BTreeSet<String>> {
         let record = record?;
         let content = record.payload.bytes().unwrap_or_default();
         if has_secret(content) {
-            types.insert(record.header.event_type);
+            types.insert(record.header.event_type.into());
         }
     }
     Ok(types)

@@ -20,6 +20,7 @@ use crate::field::{Field, check_name, check_tag, check_type};
 use crate::header::{CODEC_AES_256_GCM, CODEC_PLAIN, Header};
 use crate::ids::KeyId;
 use crate::schema::TypedEvent;
+use crate::text::Text;
 
 /// The scope of an event that names none, in a stream that has none.
 pub const DEFAULT_SCOPE: &str = "default";
@@ -229,17 +230,17 @@ impl NewEvent {
     ) -> Header {
         Header {
             event_id,
-            stream: self.stream.clone(),
-            event_type: self.event_type.clone(),
+            stream: self.stream.as_str().into(),
+            event_type: self.event_type.as_str().into(),
             schema_version: self.schema_version,
             occurred_at_us: self.occurred_at_us,
-            source: self.source.clone(),
-            principal: principal.to_owned(),
+            source: self.source.as_str().into(),
+            principal: principal.into(),
             authority,
             causation: self.causation,
             correlation: self.correlation,
-            scope: scope.to_owned(),
-            tags: self.tags.clone(),
+            scope: scope.into(),
+            tags: self.tags.iter().map(Text::from).collect(),
             codec: if key_id.is_some() {
                 CODEC_AES_256_GCM
             } else {

@@ -190,7 +190,7 @@ fn refused(rows: &mut dyn Rows, to: &str, seen: &Seen<'_>) -> Result<(), FoldErr
     if known.len() >= MAX_REFUSED {
         known.remove(0);
     }
-    known.push((principal.clone(), seen.recorded_at_us));
+    known.push((principal.to_string(), seen.recorded_at_us));
     rows::put(rows, &key, &known)
 }
 
@@ -208,7 +208,7 @@ fn spawned(seen: &Seen<'_>) -> AgentRow {
         AgentState::Running
     };
     let helper = HelperRow {
-        parent: seen.header.principal.clone(),
+        parent: seen.header.principal.to_string(),
         tray: text(field::TRAY),
         expires_at_us: seen
             .control

@@ -371,9 +371,9 @@ fn message(record: &Record) -> Message {
         position: record.position,
         event_id: record.header.event_id,
         sent_at_us: record.recorded_at_us,
-        principal: record.header.principal.clone(),
+        principal: record.header.principal.to_string(),
         authority: record.header.authority,
-        source: record.header.source.clone(),
+        source: record.header.source.to_string(),
         class: class
             .and_then(MessageClass::from_number)
             .unwrap_or(MessageClass::Plain),

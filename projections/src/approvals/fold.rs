@@ -146,14 +146,14 @@ impl ApprovalRow {
         Self {
             event_id: seen.header.event_id.into_bytes(),
             effect: bytes(field::KEY),
-            scope: seen.header.scope.clone(),
-            stream: seen.header.stream.clone(),
+            scope: seen.header.scope.to_string(),
+            stream: seen.header.stream.to_string(),
             what: bytes(field::WHAT),
             state: 0,
             mode: u8::try_from(number(field::MODE)).unwrap_or_default(),
             reviewers: reviewers_of(text(field::REVIEWERS)),
             votes: Vec::new(),
-            requester: seen.header.principal.clone(),
+            requester: seen.header.principal.to_string(),
             requested_at_us: seen.recorded_at_us,
             expires_at_us: seen.control.get_u64(field::EXPIRES_AT_US),
             lasts_us: seen.control.get_u64(field::LASTS_US),
@@ -172,7 +172,7 @@ impl ApprovalRow {
         let follows = seen.control.get_u64(field::ON_TIMEOUT);
         let state = match (change, follows) {
             ("voted", _) => {
-                self.votes.push((seen.header.principal.clone(), is_yes));
+                self.votes.push((seen.header.principal.to_string(), is_yes));
                 return;
             }
             ("expired", Some(ESCALATE)) => {
@@ -191,7 +191,7 @@ impl ApprovalRow {
         };
         self.state = u8::try_from(state.number()).unwrap_or_default();
         self.decided = Some(seen.position);
-        self.decided_by.clone_from(&seen.header.principal);
+        self.decided_by = seen.header.principal.to_string();
     }
 
     pub(super) fn state(&self) -> ApprovalState {

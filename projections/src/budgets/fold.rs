@@ -192,7 +192,7 @@ fn opened(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
     let mut row = OwnerRow {
         opened: seen.position,
         opened_at_us: seen.recorded_at_us,
-        stream: seen.header.stream.clone(),
+        stream: seen.header.stream.to_string(),
         level,
         parent: parent.as_ref().map(OwnerId::key),
         limits: Vec::new(),
@@ -237,7 +237,7 @@ fn reserved(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
     })?;
     let row = ReservationRow {
         owner: id.key(),
-        stream: seen.header.stream.clone(),
+        stream: seen.header.stream.to_string(),
         amounts: amounts.to_row(),
         at_us: seen.recorded_at_us,
         windows: window::of(seen.recorded_at_us),

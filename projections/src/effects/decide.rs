@@ -125,7 +125,7 @@ fn claimed_id(context: &DecideContext<'_>) -> Result<(EffectId, Vec<u8>), Append
     let digest = control.get_bytes(field::KEY).unwrap_or_default();
     let id = EffectId {
         digest: digest.try_into().map_err(|_| AppendError::Empty)?,
-        scope: header.scope.clone(),
+        scope: header.scope.to_string(),
     };
     let binding = control.get_bytes(field::BINDING).unwrap_or_default();
     Ok((id, binding.to_vec()))

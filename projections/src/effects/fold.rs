@@ -274,7 +274,7 @@ fn claimed(seen: &Seen<'_>, before: Option<EffectRow>) -> EffectRow {
             .to_vec(),
         attempt: seen.control.get_u64(field::ATTEMPT).unwrap_or(1),
         fence: seen.position,
-        stream: seen.header.stream.clone(),
+        stream: seen.header.stream.to_string(),
         claimed_at_us: seen.recorded_at_us,
         lease: LEASE.read(seen.control, seen.position),
         outcome: None,

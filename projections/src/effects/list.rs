@@ -155,7 +155,7 @@ impl Effects {
         let digest = digest.and_then(|digest| digest.try_into().ok());
         let is_effect = record.header.event_type.starts_with("effect.");
         let digest = digest.filter(|_| is_effect).ok_or(EffectError::NotFound)?;
-        let scope = record.header.scope;
+        let scope = record.header.scope.into();
         self.get(&EffectId { digest, scope })?
             .ok_or(EffectError::NotFound)
     }

@@ -67,7 +67,11 @@ fn claimed_in(log: &Log, stream: &str, at: Position) -> Result<Vec<Arc<Effect>>,
         let mut all = BTreeSet::new();
         for record in log.read(Read::new(Query::from(claims)).to(at).without_payloads())? {
             let tags = record?.header.tags;
-            all.extend(tags.into_iter().filter(|tag| is_call(tag)));
+            all.extend(
+                tags.into_iter()
+                    .filter(|tag| is_call(tag))
+                    .map(String::from),
+            );
         }
         all
     };

@@ -34,7 +34,7 @@ fn event(event_type: &str, at_us: u64, control: Control) -> Event {
 
 /// It was recorded elsewhere, at a time of its own.
 fn imported(mut event: Event, occurred_at_us: Option<u64>) -> Event {
-    event.header.tags = vec!["imported:pi".to_owned()];
+    event.header.tags = vec!["imported:pi".into()];
     event.header.occurred_at_us = occurred_at_us;
     event
 }

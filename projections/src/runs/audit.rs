@@ -47,8 +47,8 @@ pub fn recent(log: &Log, stream: &str) -> Result<Newest<Recent>, ReadError> {
         position: record.position,
         revision: record.revision.get(),
         at_us: at_us(&record),
-        event_type: record.header.event_type,
-        source: record.header.source,
+        event_type: record.header.event_type.into(),
+        source: record.header.source.into(),
     });
     Ok(Newest {
         items: told.collect(),
@@ -211,8 +211,8 @@ fn act(
     let mut act = Act {
         position: record.position,
         at_us: at_us(record),
-        act: header.event_type.clone(),
-        principal: header.principal.clone(),
+        act: header.event_type.to_string(),
+        principal: header.principal.to_string(),
         authority: header.authority,
         holder: None,
         what: None,

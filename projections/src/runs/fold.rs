@@ -204,7 +204,7 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
     let header = seen.header;
     let imported = seen.is_imported();
     RunRow {
-        scope: header.scope.clone(),
+        scope: header.scope.to_string(),
         imported,
         started: None,
         parent: None,

@@ -40,7 +40,7 @@ impl Growing {
     pub fn take(&mut self, record: &Record) -> Result<(), ReadError> {
         take(&mut self.rows, &Seen::from(record)).map_err(|error| view::failed(FOLD, error))?;
         self.last = Some(Last {
-            stream: record.header.stream.clone(),
+            stream: record.header.stream.to_string(),
             position: record.position,
             recorded_at_us: record.recorded_at_us,
         });

@@ -72,7 +72,9 @@ type Placed<'a> = (u64, &'a Event);
 #[test]
 fn a_run_that_begins_is_let_go_of_by_nobody() {
     let mut said = event("run-1", "chat.message");
-    said.header.tags.push(format!("{}:x", control::IMPORTED));
+    said.header
+        .tags
+        .push(format!("{}:x", control::IMPORTED).into());
     let back = event("run-1", "run.rolled_back");
     let mut started = event("run-1", RunStarted::TYPE);
     started.control = Control::new()
@@ -204,7 +206,7 @@ fn model(events: &[Event], stream: &str) -> Option<RunSummary> {
     usage.usd_micros = sum(6);
     Some(RunSummary {
         stream: stream.to_owned(),
-        scope: first.1.header.scope.clone(),
+        scope: first.1.header.scope.to_string(),
         imported,
         forked_from: None,
         parent: started
@@ -371,8 +373,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             move |(stream, occurred, tag, control, later)| {
                 let mut event = event(stream, event_type);
                 event.header.occurred_at_us = occurred;
-                event.header.tags = vec![tag.to_owned()];
-                event.header.scope = format!("scope-{stream}");
+                event.header.tags = vec![tag.into()];
+                event.header.scope = format!("scope-{stream}").into();
                 event.control = control;
                 event.recorded_at_us = later;
                 event
@@ -591,10 +593,10 @@ fn a_log_that_was_opened_without_the_fold_says_so() {
 #[test]
 fn imported_runs_are_timed_by_the_recording() {
     let mut end = event("a", "run.finished");
-    end.header.tags = vec!["imported:pi".to_owned()];
+    end.header.tags = vec!["imported:pi".into()];
     end.recorded_at_us = 900;
     let mut said = end.clone();
-    said.header.event_type = "chat.message".to_owned();
+    said.header.event_type = "chat.message".into();
     said.header.occurred_at_us = Some(50);
     let mut earlier = said.clone();
     earlier.header.occurred_at_us = Some(20);

@@ -336,7 +336,7 @@ pub(crate) fn refuse_creation<T>(
     let (header, control) = context.candidate(candidate).ok_or(AppendError::Empty)?;
     let id = TaskId {
         digest: digest(control, field::TASK).ok_or(AppendError::Empty)?,
-        scope: header.scope.clone(),
+        scope: header.scope.to_string(),
     };
     let mut steps = Steps::new(place);
     steps.refuse(context, &id, (None, TaskState::Todo), why)?;
@@ -358,7 +358,7 @@ fn create(
     let (header, control) = context.candidate(candidate).ok_or(AppendError::Empty)?;
     let id = TaskId {
         digest: digest(control, field::TASK).ok_or(AppendError::Empty)?,
-        scope: header.scope.clone(),
+        scope: header.scope.to_string(),
     };
     let to = super::fold::state_of(control, field::TO).unwrap_or(TaskState::Todo);
     let wanted = Wanted {

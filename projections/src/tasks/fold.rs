@@ -239,7 +239,7 @@ fn created(
         state: byte(state),
         depth: seen.control.get_u64(field::DEPTH).unwrap_or_default(),
         attempt: 1,
-        stream: seen.header.stream.clone(),
+        stream: seen.header.stream.to_string(),
         created: seen.position,
         created_at_us: seen.recorded_at_us,
         moved: seen.position,

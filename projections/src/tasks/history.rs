@@ -83,7 +83,7 @@ fn entry(record: &Record) -> Option<HistoryEntry> {
         to,
         reason,
         actor: text(field::ACTOR).unwrap_or_default(),
-        principal: header.principal.clone(),
+        principal: header.principal.to_string(),
         authority: header.authority,
         attempt: control.get_u64(field::ATTEMPT),
         why: text(field::WHY),

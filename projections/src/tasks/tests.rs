@@ -518,7 +518,7 @@ fn behind_too_many_tasks_a_cycle_is_not_ruled_out() {
 fn a_recording_is_no_work_of_this_log() {
     let mut world = World::new();
     let mut header = world.headers["task.created"].clone();
-    header.tags = vec!["imported:zu".to_owned()];
+    header.tags = vec!["imported:zu".into()];
     world.headers.insert("task.created", header);
     world.record(0, child(1), 1);
     assert_eq!(world.rows, MemoryRows::new());

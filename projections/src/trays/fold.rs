@@ -176,7 +176,7 @@ fn of_the_tray(
     match (change, before) {
         ("opened", None) => {
             let row = TrayRow {
-                scope: seen.header.scope.clone(),
+                scope: seen.header.scope.to_string(),
                 opened: seen.position,
                 opened_at_us: seen.recorded_at_us,
                 closed: None,

@@ -51,17 +51,17 @@ pub(crate) fn event(position: u64) -> Event {
     };
     let header = Header {
         event_id: Uuid::from_u128(u128::from(position)),
-        stream: "run-7".to_owned(),
-        event_type: "effect.completed".to_owned(),
+        stream: "run-7".into(),
+        event_type: "effect.completed".into(),
         schema_version: 1,
         occurred_at_us: None,
-        source: "planner".to_owned(),
-        principal: "agent:a1".to_owned(),
+        source: "planner".into(),
+        principal: "agent:a1".into(),
         authority: Authority::Agent,
         causation: None,
         correlation: None,
-        scope: "customer-17".to_owned(),
-        tags: vec!["tool:search".to_owned()],
+        scope: "customer-17".into(),
+        tags: vec!["tool:search".into()],
         codec: u8::from(key_id.is_some()),
         key_id,
     };

@@ -414,7 +414,7 @@ impl Erasures {
 
     /// The erasure that took the content of an event: the first one of its scope after it.
     fn covering(&self, record: &Record) -> Option<&Erasure> {
-        let erasures = self.of_scope.get(&record.header.scope)?.iter();
+        let erasures = self.of_scope.get(record.header.scope.as_str())?.iter();
         erasures
             .filter_map(|at| self.all.get(*at))
             .find(|erasure| erasure.requested > record.position)

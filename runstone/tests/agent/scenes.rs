@@ -751,7 +751,7 @@ async fn a_long_session_is_snapshotted_and_stays_what_it_is() -> Outcome {
         short.session().patch(&json!({"n": n})).await?;
     }
     let types = log.read(Read::new(Query::stream("run-2")))?;
-    let types = types.map(|record| Ok(record?.header.event_type));
+    let types = types.map(|record| Ok(String::from(record?.header.event_type)));
     let types: Vec<String> = types.collect::<anyhow::Result<_>>()?;
     assert!(!types.contains(&"session.snapshotted".to_owned()));
     Ok(())

@@ -140,7 +140,7 @@ impl Here {
         let read = Read::new(Query::everything()).without_payloads();
         for record in self.read(read)? {
             let header = record?.header;
-            *types.entry(header.event_type).or_insert(0) += 1;
+            *types.entry(header.event_type.into()).or_insert(0) += 1;
             if streams.len() < COUNTED_STREAMS {
                 streams.insert(header.stream);
             }

@@ -25,11 +25,11 @@ impl Mark {
     fn add(&mut self, position: u64, header: &Header) {
         if let Some(key) = header.key_id {
             self.keys.insert(key);
-        } else if let Some((_, last)) = self.scopes.get_mut(&header.scope) {
+        } else if let Some((_, last)) = self.scopes.get_mut(header.scope.as_str()) {
             *last = position;
         } else {
             let only = (position, position);
-            self.scopes.insert(header.scope.clone(), only);
+            self.scopes.insert(header.scope.to_string(), only);
         }
     }
 

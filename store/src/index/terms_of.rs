@@ -1,7 +1,7 @@
 //! What an event's header says that it can be found by.
 
 use super::term::TermBuffer;
-use runstone_codec::Header;
+use runstone_codec::{Header, Text};
 
 /// Fills `terms` with the terms of an event.
 pub(crate) fn terms_of(header: &Header, terms: &mut TermBuffer) {
@@ -9,6 +9,6 @@ pub(crate) fn terms_of(header: &Header, terms: &mut TermBuffer) {
         header.event_id.as_bytes(),
         &header.stream,
         &header.event_type,
-        header.tags.iter().map(String::as_str),
+        header.tags.iter().map(Text::as_str),
     );
 }

@@ -341,7 +341,7 @@ impl History {
             Some(key_id) => self.erased_keys.contains_key(key_id),
             None => self
                 .erased_scopes
-                .get(&header.scope)
+                .get(header.scope.as_str())
                 .is_some_and(|before| position < *before),
         }
     }

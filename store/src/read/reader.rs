@@ -307,7 +307,7 @@ pub(crate) fn stream_scope(
         return Ok(None);
     }
     let entry = parse_entry(chunk.event(position)?)?;
-    Ok(Some(entry.header().scope.clone()))
+    Ok(Some(entry.header().scope.to_string()))
 }
 
 #[cfg(test)]

@@ -23,7 +23,9 @@ use crate::read::stream_scope;
 use crate::signing::Signing;
 use crate::tree::Tree;
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Control, EntryParts, Header, Position, Revision, control, encode_entry};
+use runstone_codec::{
+    Control, EntryParts, Header, Position, Revision, Text, control, encode_entry,
+};
 use runstone_receipt::head::head_mac;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -75,7 +77,7 @@ struct Group {
     recorded_at_us: u64,
     entry: Vec<u8>,
     /// The stream of the last event, none has an empty name, and the revision that comes next there.
-    stream: String,
+    stream: Text,
     next_revision: u64,
     synced: bool,
     events: u64,
@@ -155,7 +157,7 @@ impl Writer {
             open: ChunkBuilder::with_room(self.tree.size(), bytes),
             recorded_at_us: self.identity.next_us(),
             entry: Vec::with_capacity(512),
-            stream: String::new(),
+            stream: Text::default(),
             next_revision: 0,
             synced: false,
             events: 0,
@@ -634,9 +636,9 @@ impl Writer {
 
 fn scope_mismatch(event: &Prepared, scope: String) -> AppendError {
     AppendError::ScopeMismatch {
-        stream: event.header.stream.clone(),
+        stream: event.header.stream.to_string(),
         scope,
-        asked: event.header.scope.clone(),
+        asked: event.header.scope.to_string(),
     }
 }
 

@@ -127,7 +127,7 @@ fn scopes(make: Make<'_>, appends: Vec<Append>) -> (Vec<Option<&'static str>>, V
         .collect();
     let scopes = read(&log, Read::new(Query::everything()).from(1_u64))
         .into_iter()
-        .map(|record| record.header.scope)
+        .map(|record| record.header.scope.into())
         .collect();
     (answers, scopes)
 }

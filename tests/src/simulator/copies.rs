@@ -42,7 +42,7 @@ impl Filter {
             Self::Everything => true,
             Self::Type(event_type) => header.event_type == *event_type,
             Self::Stream(stream) => header.stream == *stream,
-            Self::Tag(tag) => header.tags.contains(tag),
+            Self::Tag(tag) => header.has_tag(tag),
         };
         // Of sinks none is told.
         is_asked_for && !header.event_type.starts_with("sink.")

@@ -176,7 +176,7 @@ impl Simulation {
                     return true;
                 };
                 let tag = format!("sink:{name}");
-                assert!(record.header.tags.contains(&tag), "{record:?}");
+                assert!(record.header.has_tag(&tag), "{record:?}");
                 let is_so = record.header.event_type == event_type;
                 // What stands so already is told, and not recorded again.
                 let runs = event_type == "sink.resumed" && record.header.event_type == "sink.added";

@@ -461,7 +461,7 @@ impl Simulation {
         let stream = format!("run-{}", self.numbers.below(SCOPES.len()));
         let tag = format!("t:{}", self.numbers.below(4));
         let of_stream = |record: &&runstone_store::Record| record.header.stream == stream;
-        let of_tag = |record: &&runstone_store::Record| record.header.tags.contains(&tag);
+        let of_tag = |record: &&runstone_store::Record| record.header.has_tag(&tag);
         let expected: [Vec<Position>; 2] = [
             all.iter()
                 .filter(of_stream)

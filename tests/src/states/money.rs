@@ -80,7 +80,7 @@ impl Purse {
                 ("usd_micros".to_owned(), amount(control::USD_MICROS)),
             ];
             self.reports
-                .insert(record.header.stream.clone(), said.into());
+                .insert(record.header.stream.to_string(), said.into());
             return;
         }
         let owner = tag_of(record, budget::OWNER_LABEL).unwrap();
@@ -131,7 +131,7 @@ impl Purse {
                 let call = facts.get_bytes(budget::CALL).map(<[u8]>::to_vec);
                 let amounts = match &call {
                     // All that it used, whatever was charged for it before.
-                    Some(_) => self.reports[&record.header.stream].clone(),
+                    Some(_) => self.reports[record.header.stream.as_str()].clone(),
                     None => amounts(record),
                 };
                 self.spend(&owner, at_us, (amounts, call));

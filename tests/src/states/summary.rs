@@ -84,7 +84,7 @@ impl Summary {
         let (kind, position) = (&*record.header.event_type, record.position.get());
         let at_us = record.recorded_at_us;
         if self.events == 0 {
-            self.scope.clone_from(&record.header.scope);
+            self.scope = record.header.scope.to_string();
             self.imported = imported;
         }
         self.events += 1;

@@ -62,7 +62,7 @@ impl Answers {
             let by_id = log.record_by_id(record.header.event_id)?;
             let ids = found.entry("id".to_owned()).or_default();
             ids.push(by_id.position.get());
-            let revision = streams.entry(record.header.stream.clone()).or_default();
+            let revision = streams.entry(record.header.stream.to_string()).or_default();
             let by_revision = log.record_by_revision(&record.header.stream, *revision)?;
             *revision += 1;
             let revisions = found.entry("revision".to_owned()).or_default();

@@ -31,7 +31,7 @@ impl Fold for Tally {
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
-        let key = record.header.stream.clone().into_bytes();
+        let key = record.header.stream.to_string().into_bytes();
         let row = rows.get(&key)?.unwrap_or_default();
         let count = row.first_chunk::<8>().map_or(0, |n| u64::from_be_bytes(*n));
         let bytes = match record.payload() {

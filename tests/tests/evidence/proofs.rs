@@ -35,7 +35,10 @@ fn policy(log: &Log) -> Outcome<Policy> {
 fn verified(file: &[u8], policy: &Policy) -> Outcome<(u64, String)> {
     let receipt = Receipt::parse(file)?;
     let verified = receipt.verify(policy, &VerifyOptions::new())?;
-    Ok((verified.position(), verified.header().event_type.clone()))
+    Ok((
+        verified.position(),
+        verified.header().event_type.to_string(),
+    ))
 }
 
 /// Across the boundaries of tiles, of what is stored and of what is only in memory.

@@ -518,7 +518,7 @@ fn content(
     let content = |record: &Record| {
         let header = &record.header;
         let payload = record.payload.bytes().unwrap().to_vec();
-        let names = (header.stream.clone(), header.event_type.clone());
+        let names = (header.stream.to_string(), header.event_type.to_string());
         (
             header.event_id,
             (names.0, names.1, header.causation, payload),

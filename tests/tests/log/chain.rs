@@ -154,13 +154,19 @@ fn an_overwritten_field_is_found() -> Outcome {
     type Change = fn(&mut Header, &mut EntryParts<'_>);
     const FIELDS: [(&str, Change); 15] = [
         ("event id", |header, _| header.event_id = Uuid::from_u128(5)),
-        ("stream", |header, _| header.stream.push('0')),
-        ("type", |header, _| header.event_type.push('s')),
+        ("stream", |header, _| {
+            header.stream = format!("{}0", header.stream).into();
+        }),
+        ("type", |header, _| {
+            header.event_type = format!("{}s", header.event_type).into();
+        }),
         ("schema version", |header, _| header.schema_version += 1),
         ("occurred at", |header, _| header.occurred_at_us = Some(1)),
-        ("source", |header, _| header.source.push('s')),
+        ("source", |header, _| {
+            header.source = format!("{}s", header.source).into();
+        }),
         ("principal", |header, _| {
-            header.principal = "human:ada".to_owned();
+            header.principal = "human:ada".into();
         }),
         ("authority", |header, _| header.authority = Authority::Human),
         ("causation", |header, _| {
@@ -169,8 +175,10 @@ fn an_overwritten_field_is_found() -> Outcome {
         ("correlation", |header, _| {
             header.correlation = Some(Uuid::from_u128(5));
         }),
-        ("scope", |header, _| header.scope.push('s')),
-        ("tags", |header, _| header.tags.push("z:z".to_owned())),
+        ("scope", |header, _| {
+            header.scope = format!("{}s", header.scope).into();
+        }),
+        ("tags", |header, _| header.tags.push("z:z".into())),
         ("revision", |_, parts| parts.revision = Revision::new(99)),
         ("time", |_, parts| parts.recorded_at_us += 1),
         ("control", |_, parts| parts.control = &[]),
@@ -441,7 +449,7 @@ fn a_copy_of_a_run_is_valid_and_so_is_the_run() -> Outcome {
         let run = records(&log, RUN)?;
         let copies = run.iter().take(3).map(|record| {
             let payload = record.payload.bytes().unwrap_or_default().to_vec();
-            NewEvent::new(record.header.event_type.clone(), "run-1/fork-1")
+            NewEvent::new(record.header.event_type.to_string(), "run-1/fork-1")
                 .tags(record.header.tags.iter().cloned())
                 .causation(record.header.event_id)
                 .payload(payload)

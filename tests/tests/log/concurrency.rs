@@ -87,7 +87,7 @@ fn check(log: &Log, callers: u64, rounds: &BTreeMap<u64, Round>) {
         let claims: Vec<_> = log.read(claims).unwrap().map(Result::unwrap).collect();
         assert_eq!(claims.len(), 1);
         let winner = format!("by:{}", round.winners[0]);
-        assert!(claims[0].header.tags.contains(&winner));
+        assert!(claims[0].header.has_tag(&winner));
     }
     let count = rounds.len() as u64;
     for caller in 0..callers {

@@ -182,23 +182,24 @@ fn header(vector: &Vector) -> bool {
     };
     let header = Header {
         event_id: id("event_id").unwrap(),
-        stream: vector.text("stream"),
-        event_type: vector.text("type"),
+        stream: vector.text("stream").into(),
+        event_type: vector.text("type").into(),
         schema_version: vector.number("schema_version").try_into().unwrap(),
         occurred_at_us: vector
             .has("occurred_at_us")
             .then(|| vector.number("occurred_at_us")),
-        source: vector.text("source"),
-        principal: vector.text("principal"),
+        source: vector.text("source").into(),
+        principal: vector.text("principal").into(),
         authority: Authority::from_byte(vector.small("authority")).unwrap(),
         causation: id("causation"),
         correlation: id("correlation"),
-        scope: vector.text("scope"),
+        scope: vector.text("scope").into(),
         tags: vector
             .list("tags")
             .into_iter()
             .map(|tag| String::from_utf8(tag).unwrap())
             .filter(|tag| !tag.is_empty())
+            .map(Into::into)
             .collect(),
         codec: vector.small("codec"),
         key_id: vector

@@ -250,15 +250,10 @@ impl Pair {
         let event = self.model.at(record.position.get());
         let header = &record.header;
         assert_eq!(record.revision.get(), event.revision);
-        assert_eq!(
-            (
-                &header.stream,
-                &header.event_type,
-                &header.tags,
-                &header.scope
-            ),
-            (&event.stream, &event.kind, &event.tags, &event.scope)
-        );
+        assert_eq!(header.stream, event.stream);
+        assert_eq!(header.event_type, event.kind);
+        assert_eq!(header.tags, event.tags);
+        assert_eq!(header.scope, event.scope);
         assert!(event.id.is_none_or(|id| id == header.event_id));
         assert_eq!(
             record.payload,

@@ -334,7 +334,7 @@ fn an_entry_altered() -> Outcome {
             let old = &chunk.events[at].0;
             let parsed = Entry::parse(old).unwrap();
             let mut header = parsed.header().clone();
-            header.principal = "human:ann".to_owned();
+            header.principal = "human:ann".into();
             let altered = entry_with(old, &header, parsed.digest()).unwrap();
             assert_ne!(altered, *old);
             chunk.events[at].0 = altered;

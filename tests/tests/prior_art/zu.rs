@@ -225,7 +225,7 @@ fn fault_10_the_log_changes_with_the_callers_value() -> Outcome {
         mine.payload.clear();
         mine.tags.push("later:1".to_owned());
         let mut record = log.record(at)?;
-        record.header.event_type = "data.other".to_owned();
+        record.header.event_type = "data.other".into();
         record.payload = Payload::Erased;
         let again = log.record(at)?;
         assert_eq!(again.payload.bytes(), Some(&b"{\"n\":1}"[..]));
@@ -554,7 +554,7 @@ fn fault_20_versions_are_ignored_and_unknown_fields_dropped() -> Outcome {
         assert!(matches!(error, SchemaError::Newer { .. }), "{error}");
         // Sent on to another log it is still whole.
         let other = Log::memory(&CreateOptions::default(), OpenOptions::default())?;
-        let again = NewEvent::new(record.header.event_type.clone(), "s")
+        let again = NewEvent::new(record.header.event_type.to_string(), "s")
             .schema_version(record.header.schema_version)
             .payload(bytes);
         let at = other.append_blocking(again)?.first;

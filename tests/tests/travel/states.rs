@@ -70,7 +70,7 @@ fn compare(log: &Log, chosen: &mut Chosen) -> Outcome<usize> {
     let mut all = Vec::new();
     for record in log.read(Read::new(Query::everything()))? {
         let record = record?;
-        newest.insert(record.header.stream.clone(), record.position);
+        newest.insert(record.header.stream.to_string(), record.position);
         all.push(record);
     }
     for record in &all {

@@ -83,7 +83,7 @@ impl Page<'_> {
         };
         let happened = super::happened_us(record);
         let mut lines = vec![
-            record.header.event_type.clone(),
+            record.header.event_type.to_string(),
             format!(
                 "{} by {}",
                 rfc3339(happened).unwrap_or_default(),

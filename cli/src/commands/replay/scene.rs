@@ -243,7 +243,8 @@ const EFFECT_LABEL: &str = "effect:";
 /// Which call an event of the ledger is about: the digest of its key.
 fn effect_of(record: &Record) -> Option<String> {
     let mut tags = record.header.tags.iter();
-    tags.find(|tag| tag.starts_with(EFFECT_LABEL)).cloned()
+    tags.find(|tag| tag.starts_with(EFFECT_LABEL))
+        .map(ToString::to_string)
 }
 
 /// What the content of a call or of its answer says of it.

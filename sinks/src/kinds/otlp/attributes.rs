@@ -2,6 +2,7 @@
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+use runstone_codec::Text;
 use runstone_store::{Payload, Record};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -45,9 +46,9 @@ impl Attributes {
         self.put(key, Value::BoolValue(true));
     }
 
-    pub(super) fn texts(&mut self, key: &str, values: &[String]) {
+    pub(super) fn texts(&mut self, key: &str, values: &[Text]) {
         let values = values.iter().map(|value| AnyValue {
-            value: Some(Value::StringValue(value.clone())),
+            value: Some(Value::StringValue(value.to_string())),
         });
         let values = values.collect();
         self.put(key, Value::ArrayValue(ArrayValue { values }));

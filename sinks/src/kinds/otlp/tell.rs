@@ -181,7 +181,7 @@ impl Telling<'_> {
             observed_time_unix_nano: nanos(record.recorded_at_us),
             severity_number: SeverityNumber::Info.into(),
             severity_text: "INFO".to_owned(),
-            event_name: header.event_type.clone(),
+            event_name: header.event_type.to_string(),
             attributes: self.attributes.into_inner(),
             flags: SAMPLED,
             trace_id: self.ids.trace(&header.stream),

@@ -278,16 +278,16 @@ impl<'a> Pass<'a> {
         let header = entry.header();
         let revision = entry.revision().get();
         let follows = revision.saturating_add(1);
-        let expected = match self.streams.get_mut(&header.stream) {
+        let expected = match self.streams.get_mut(header.stream.as_str()) {
             None => {
-                let first = (follows, header.scope.clone());
-                self.streams.insert(header.stream.clone(), first);
+                let first = (follows, header.scope.to_string());
+                self.streams.insert(header.stream.to_string(), first);
                 0
             }
             Some((next, scope)) => {
                 if *scope != header.scope {
                     let expected = format!("scope `{scope}` of the stream");
-                    return Err(Corruption::at(position, expected, header.scope.clone()).into());
+                    return Err(Corruption::at(position, expected, header.scope.to_string()).into());
                 }
                 std::mem::replace(next, follows)
             }
@@ -386,8 +386,9 @@ impl<'a> Pass<'a> {
     fn is_present(&mut self, position: u64, header: &Header) {
         if let Some(key_id) = header.key_id {
             self.present_keys.entry(key_id).or_insert(position);
-        } else if !self.present_scopes.contains_key(&header.scope) {
-            self.present_scopes.insert(header.scope.clone(), position);
+        } else if !self.present_scopes.contains_key(header.scope.as_str()) {
+            self.present_scopes
+                .insert(header.scope.to_string(), position);
         }
     }
 
@@ -395,7 +396,7 @@ impl<'a> Pass<'a> {
         self.report.erased += 1;
         let erased = match header.key_id {
             Some(key_id) => Erased::Key(key_id),
-            None => Erased::Scope(header.scope.clone()),
+            None => Erased::Scope(header.scope.to_string()),
         };
         let absent = self.absent.entry(erased).or_insert(Absent {
             first: position,
