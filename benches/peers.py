@@ -1,20 +1,47 @@
 """Ledgers of other packages, in the way that their users call them: durable calls a second.
 
-    python3 -m venv target/peers && target/peers/bin/pip install mycelium-runtime dbos \
-        langgraph langgraph-checkpoint-sqlite
-    target/peers/bin/python benches/peers.py [SECONDS]
+    python3 benches/peers.py [SECONDS]
 
-Each line: package, entries that the ledger had at the end, calls a second. What is not installed is
-passed over. The rates stand beside those of `--workload calls` of the same machine; Python is part of them, as
-it is of what these packages offer.
+Installs the packages, at the versions below, into the virtual environment `target/peers`, and runs itself there. Each line:
+package, what a call leaves, entries that the ledger had at the end, calls a second. The rates stand beside those
+of `--workload calls` of the same machine; Python is part of them, as it is of what these packages offer.
 """
 
+import asyncio
 import os
+import subprocess
 import sys
 import tempfile
 import time
+import venv
 
+PACKAGES = [
+    "cryptography==50.0.2",  # without it meshflow cannot be imported
+    "dbos==3.4.0",
+    "langgraph==1.2.22",
+    "langgraph-checkpoint-sqlite==3.1.2",
+    "meshflow==1.3.0",
+    "mycelium-runtime==1.38.5",
+    "zu-backends==0.2.0",
+    "zu-core==0.2.0",
+]
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 5.0
+
+
+def prepared():
+    """Runs this file in the environment, which is made if it is not there or has other versions."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    folder = os.path.join(root, "target", "peers")
+    if os.path.realpath(sys.prefix) == os.path.realpath(folder):
+        return
+    python, installed = os.path.join(folder, "bin", "python"), os.path.join(folder, "installed")
+    wanted = "\n".join(PACKAGES)
+    if not os.path.exists(installed) or open(installed).read() != wanted:
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", *PACKAGES], check=True)
+        with open(installed, "w") as file:
+            file.write(wanted)
+    os.execv(python, [python, *sys.argv])
 
 
 def rate(call, fill=0):
@@ -92,20 +119,70 @@ def dbos(folder, _):
         DBOS.destroy()
 
 
+def meshflow(folder, _):
+    import dataclasses
+
+    from meshflow.core.ledger import ReplayLedger
+    from meshflow.core.runtime import StepRecord
+
+    ledger = ReplayLedger(os.path.join(folder, "runs.db"))
+    given = {
+        "run_id": "run-1",
+        "node_id": "pay",
+        "node_kind": "native",
+        "input_task": "pay 12",
+        "output_content": "x" * 200,
+        "verdict": "commit",
+        "timestamp": "2026-01-01T00:00:00+00:00",
+    }
+    empty = {"str": "", "bool": False, "float": 0.0, "int": 0}
+    fields = [field for field in dataclasses.fields(StepRecord) if field.init]
+    rest = {field.name: empty[field.type] for field in fields if field.type in empty}
+    last = [""]
+
+    async def write(number):
+        record = StepRecord(
+            **{**rest, **given, "step_id": f"step-{number}", "prev_hash": last[0]}
+        )
+        last[0] = record.entry_hash
+        await ledger.write(record)
+
+    with asyncio.Runner() as runner:
+        return rate(lambda number: runner.run(write(number)))
+
+
+def zu(folder, _):
+    from uuid import uuid4
+
+    from zu_backends.sqlite_sink import SqliteSink
+    from zu_core.contracts import Event
+
+    sink, run = SqliteSink(os.path.join(folder, "zu.db")), uuid4()
+
+    async def call(number):
+        about = {"trace_id": run, "task_id": run, "source": "tool:pay"}
+        request = {"tool": "pay", "args": {"amount": 12, "number": number}}
+        await sink.append(Event(type="harness.tool.invoked", payload=request, **about))
+        answer = {"tool": "pay", "observation": {"d": "x" * 200}}
+        await sink.append(Event(type="harness.tool.returned", payload=answer, **about))
+
+    with asyncio.Runner() as runner:
+        return rate(lambda number: runner.run(call(number)))
+
+
 def main():
+    prepared()
     for name, run, fill in [
-        ("mycelium-runtime, file", mycelium, 0),
-        ("mycelium-runtime, file", mycelium, 500),
-        ("langgraph, SqliteSaver", langgraph, 0),
-        ("dbos, SQLite", dbos, 0),
+        ("mycelium-runtime, file: claimed and completed", mycelium, 0),
+        ("mycelium-runtime, file: claimed and completed", mycelium, 200),
+        ("langgraph, SqliteSaver: checkpoints and writes of one node", langgraph, 0),
+        ("dbos, SQLite: a workflow of one step", dbos, 0),
+        ("meshflow, ReplayLedger: one record after the call", meshflow, 0),
+        ("zu, SQLite sink: two events", zu, 0),
     ]:
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                entries, found = run(folder, fill)
-            except ImportError as error:
-                print(f"{name}: not installed ({error})")
-                continue
-            print(f"{name}: {entries} entries, {found:.1f} calls/s")
+            entries, found = run(folder, fill)
+            print(f"{name}: {entries} entries, {found:.1f} calls/s", flush=True)
 
 
 main()

@@ -1,16 +1,21 @@
-//! AES-256-GCM in place (NIST SP 800-38D), hardware-accelerated where the processor has it.
+//! AES-256-GCM in place (NIST SP 800-38D), by AWS-LC, which takes the widest instructions that the
+//! processor has.
 
-use aes_gcm::aead::{AeadInOut, KeyInit};
-use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::envelope::{NONCE_BYTES, TAG_BYTES};
 
-/// A key as the cipher uses it: what is computed of it once. It is overwritten when dropped.
-pub(crate) struct Cipher(Aes256Gcm);
+/// A key as the cipher uses it: what is computed of it once. AWS-LC keeps that on its heap, and
+/// overwrites it when it is freed.
+pub(crate) struct Cipher(Option<LessSafeKey>);
 
 impl Cipher {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(Aes256Gcm::new(key.into()))
+        Self(
+            UnboundKey::new(&AES_256_GCM, key)
+                .ok()
+                .map(LessSafeKey::new),
+        )
     }
 
     /// As [`encrypt`].
@@ -20,9 +25,12 @@ impl Cipher {
         aad: &[u8],
         buffer: &mut [u8],
     ) -> Option<[u8; TAG_BYTES]> {
-        let nonce: &Nonce<_> = nonce.into();
-        let tag = self.0.encrypt_inout_detached(nonce, aad, buffer.into());
-        tag.ok().map(Into::into)
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let tag = self
+            .0
+            .as_ref()?
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), buffer);
+        tag.ok()?.as_ref().try_into().ok()
     }
 
     /// As [`decrypt`].
@@ -33,15 +41,16 @@ impl Cipher {
         buffer: &mut [u8],
         tag: &[u8; TAG_BYTES],
     ) -> Option<()> {
-        let (nonce, tag): (&Nonce<_>, &Tag<_>) = (nonce.into(), tag.into());
-        let opened = self
-            .0
-            .decrypt_inout_detached(nonce, aad, buffer.into(), tag);
-        opened.ok()
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened =
+            self.0
+                .as_ref()?
+                .open_in_place_separate_tag(nonce, Aad::from(aad), tag, buffer);
+        opened.ok().map(|_| ())
     }
 }
 
-/// Encrypts `buffer` and gives the tag; `None` only above 64 GiB.
+/// Encrypts `buffer` and gives the tag; `None` only above 64 GiB, or without memory for the key.
 pub(crate) fn encrypt(
     key: &[u8; 32],
     nonce: &[u8; NONCE_BYTES],

@@ -134,10 +134,10 @@ pub struct DataKey {
     #[zeroize(skip)]
     id: KeyId,
     key: Secret32,
-    /// On the heap, as the key is; it overwrites itself.
+    /// It overwrites itself.
     #[cfg(feature = "seal")]
     #[zeroize(skip)]
-    cipher: OnceLock<Box<Cipher>>,
+    cipher: OnceLock<Cipher>,
 }
 
 impl DataKey {
@@ -175,8 +175,7 @@ impl DataKey {
 
     #[cfg(feature = "seal")]
     pub(crate) fn cipher(&self) -> &Cipher {
-        self.cipher
-            .get_or_init(|| Box::new(Cipher::new(self.as_bytes())))
+        self.cipher.get_or_init(|| Cipher::new(self.as_bytes()))
     }
 
     /// The id that envelopes and headers name.

@@ -1,7 +1,8 @@
 //! AES-256-GCM key wrapping for providers that hold the key-encryption key in memory.
 
-use aes_gcm::{AeadInOut, Aes256Gcm, KeyInit};
 use zeroize::Zeroizing;
+
+use crate::aead;
 
 use super::{KEY_LEN, KeyEncryptionKey, NONCE_LEN, SecretBytes};
 
@@ -46,9 +47,8 @@ pub fn wrap(
     // Full capacity at once: growing would leave an unwiped copy of the key behind.
     let mut buffer = Zeroizing::new(Vec::with_capacity(KEY_LEN + TAG_LEN));
     buffer.extend_from_slice(plain);
-    Aes256Gcm::new(kek.as_bytes().into())
-        .encrypt_in_place(nonce.into(), aad, &mut *buffer)
-        .map_err(|_| WrapError::Rejected)?;
+    let tag = aead::encrypt(kek.as_bytes(), nonce, aad, &mut buffer).ok_or(WrapError::Rejected)?;
+    buffer.extend_from_slice(&tag);
     Ok(core::mem::take(&mut *buffer))
 }
 
@@ -63,15 +63,16 @@ pub fn unwrap(
     nonce: &[u8; NONCE_LEN],
     wrapped: &[u8],
 ) -> Result<SecretBytes, WrapError> {
-    if wrapped.len() != KEY_LEN + TAG_LEN {
+    let Some((sealed, tag)) = wrapped
+        .split_last_chunk::<TAG_LEN>()
+        .filter(|(sealed, _)| sealed.len() == KEY_LEN)
+    else {
         return Err(WrapError::Length {
             found: wrapped.len(),
         });
-    }
-    let mut buffer = Zeroizing::new(wrapped.to_vec());
-    Aes256Gcm::new(kek.as_bytes().into())
-        .decrypt_in_place(nonce.into(), aad, &mut *buffer)
-        .map_err(|_| WrapError::Rejected)?;
+    };
+    let mut buffer = Zeroizing::new(sealed.to_vec());
+    aead::decrypt(kek.as_bytes(), nonce, aad, &mut buffer, tag).ok_or(WrapError::Rejected)?;
     Ok(SecretBytes::new(core::mem::take(&mut *buffer)))
 }
 

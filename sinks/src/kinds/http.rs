@@ -11,7 +11,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode, Url};
 use rustls::ClientConfig;
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls_platform_verifier::Verifier;
@@ -242,7 +242,7 @@ fn cause(error: &dyn Error) -> String {
 
 /// TLS with the certificates that the system trusts, and those of a file.
 fn tls(ca: Option<&Path>) -> Result<ClientConfig, Rejection> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let more = ca.map(certificates).transpose()?.unwrap_or_default();
     let wrong = |error: rustls::Error| Rejection::Unavailable(format!("TLS: {error}"));
     let verifier = Verifier::new_with_extra_roots(more, Arc::clone(&provider)).map_err(wrong)?;
