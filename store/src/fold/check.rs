@@ -195,6 +195,8 @@ mod tests {
     use super::*;
 
     type Row = (&'static str, &'static str);
+    /// Live rows, and the key of the difference with what stands there again and live.
+    type Case<'a> = (&'a [Row], &'a str, Option<&'a str>, Option<&'a str>);
 
     fn compared(again: &[Row], live: &[Row]) -> FoldCheck {
         let rows = again
@@ -220,7 +222,7 @@ mod tests {
         let rows = [("a", "1"), ("c", "3"), ("e", "5")];
         let same = compared(&rows, &rows);
         assert!(same.is_equal());
-        let cases: [(&[Row], &str, Option<&str>, Option<&str>); 6] = [
+        let cases: [Case<'_>; 6] = [
             (&[], "a", Some("1"), None),
             (&[("a", "1"), ("c", "3")], "e", Some("5"), None),
             (&[("a", "1"), ("e", "5")], "c", Some("3"), None),
