@@ -14,10 +14,15 @@ use serde::Deserialize;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
+
+/// As many new events are no coincidence.
+const MANY: u64 = 8;
+/// How long whoever follows then waits for more.
+const LINGER: Duration = Duration::from_millis(5);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,7 +64,12 @@ async fn next_page(
         }
     };
     let mut ended = std::pin::pin!(ended);
+    let asked = Instant::now();
     loop {
+        let lingers = lingers(log, &read).saturating_sub(asked.elapsed());
+        if !lingers.is_zero() {
+            sleep(lingers).await;
+        }
         let (log_of_page, wanted) = (log.clone(), read.clone());
         let permit = turn(shared, FOLLOW).await;
         let page = blocking(move || {
@@ -72,12 +82,9 @@ async fn next_page(
             return Ok(page);
         };
         read.from = Some(next);
-        let anything = Read::new(runstone_store::Query::everything());
-        let anything = anything.from(next).to(next).without_payloads();
-        let mut anything = log.subscribe(anything).map_err(|error| error.told())?;
         tokio::select! {
-            found = anything.next() => {
-                if found.is_none() {
+            size = log.durable_beyond(next) => {
+                if size.map_err(|error| error.told())?.is_none() {
                     // The log was closed.
                     page.next = None;
                     return Ok(page);
@@ -86,6 +93,18 @@ async fn next_page(
             () = ended.as_mut() => return Ok(page),
         }
     }
+}
+
+/// How long after it was asked for a page is filled: where many events are new and they fill none, more
+/// are coming, and a page costs as much as tens of events.
+fn lingers(log: &Log, read: &Read) -> Duration {
+    let size = log.durable_size();
+    let new = size.saturating_sub(read.from.unwrap_or(0));
+    let is_bounded = read.to.is_some_and(|to| to < size);
+    if is_bounded || !(MANY..Page::EVENTS as u64).contains(&new) {
+        return Duration::ZERO;
+    }
+    LINGER
 }
 
 /// What is followed, in an address.

@@ -128,7 +128,8 @@ pub(crate) enum Power {
     Stopped,
 }
 
-const WHYS: &str = "Why: tray_drained, ttl_expired, max_tasks, claim_errors or parent_request";
+const WHYS: &str =
+    "Why: tray_drained, ttl_expired, max_tasks, claim_errors, parent_request or failed";
 
 /// What the log alone says is not for a helper to say.
 fn parse_why(word: &str) -> Result<RetireReason, String> {
@@ -136,7 +137,7 @@ fn parse_why(word: &str) -> Result<RetireReason, String> {
         .ok()
         .filter(|why| *why != RetireReason::ParentStopped)
         .ok_or_else(|| {
-            "one of tray_drained, ttl_expired, max_tasks, claim_errors and parent_request"
+            "one of tray_drained, ttl_expired, max_tasks, claim_errors, parent_request and failed"
                 .to_owned()
         })
 }

@@ -64,9 +64,6 @@ pub(crate) struct CreateTaskArgs {
     /// The agent through which it is created, by name; refused while that one sleeps
     #[arg(long = "by", value_name = "AGENT")]
     pub(crate) created_by: Option<String>,
-    /// Whose budget it is in; refused where that does not let tasks be so deep
-    #[arg(long, value_name = "OWNER")]
-    pub(crate) budget: Option<String>,
     /// A field that it says to be admitted; may be given more than once
     #[arg(long, value_name = "FIELD=TEXT", value_parser = parse_field)]
     pub(crate) admission: Vec<(String, String)>,
@@ -77,7 +74,7 @@ pub(crate) struct CreateTaskArgs {
     pub(crate) place: TaskPlace,
 }
 
-/// What kind of work, by whom, and where it comes from.
+/// What kind of work, by whom, where it comes from, and who pays for it.
 #[derive(Debug, Args)]
 pub(crate) struct Work {
     /// What kind of work it is
@@ -92,6 +89,9 @@ pub(crate) struct Work {
     /// The task in which it was thought of
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) creator: Option<String>,
+    /// Whose budget it is in; refused where that does not let tasks be so deep
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) budget: Option<String>,
 }
 
 /// Move a task to another state

@@ -4,7 +4,9 @@ use super::books::{Look, Rules, rounded_s};
 use super::fold::{
     FOLD, OWNER_ROW, fence_of, leases_prefix, open_prefix, owner_key, reservation_key, state,
 };
-use super::{Amounts, Budget, BudgetError, Budgets, MAX_NESTING, OwnerId, decide, past, window};
+use super::{
+    Amounts, Budget, BudgetError, Budgets, Exceeded, MAX_NESTING, OwnerId, decide, past, window,
+};
 use crate::events::Window;
 use crate::lease::{self, LENGTHS, LeaseIndex, Moment};
 use crate::rows::{self, LeaseRow, OwnerRow, ReservationRow};
@@ -80,18 +82,44 @@ pub(super) fn owner_row(log: &Log, id: &OwnerId) -> Result<Option<OwnerRow>, Rea
     view::stored(log, FOLD, &owner_key(id))
 }
 
+/// An owner and those above it that somebody opened.
+fn chain(log: &Log, id: &OwnerId) -> Result<Vec<(OwnerId, OwnerRow)>, ReadError> {
+    let (mut chain, mut next) = (Vec::new(), Some(id.clone()));
+    while let Some(id) = next.take() {
+        let Some(row) = owner_row(log, &id)? else {
+            break;
+        };
+        if chain.len() <= MAX_NESTING {
+            next = row.parent.as_ref().map(OwnerId::from);
+        }
+        chain.push((id, row));
+    }
+    Ok(chain)
+}
+
+/// Whether somebody opened it.
+pub(crate) fn is_known(log: &Log, id: &OwnerId) -> Result<bool, ReadError> {
+    Ok(owner_row(log, id)?.is_some())
+}
+
 /// Whether what an owner spends counts for another one. That never changes.
 pub(crate) fn is_within(log: &Log, id: &OwnerId, above: &OwnerId) -> Result<bool, ReadError> {
-    let mut next = Some(id.clone());
-    for _ in 0..=MAX_NESTING {
-        let Some(id) = next else { break };
-        if id == *above {
-            return Ok(true);
-        }
-        let row = owner_row(log, &id)?;
-        next = row.and_then(|row| row.parent.as_ref().map(OwnerId::from));
-    }
-    Ok(false)
+    Ok(chain(log, id)?.iter().any(|(id, _)| id == above))
+}
+
+/// The limit that asking for so much now would exceed, or that an owner is over already.
+pub(crate) fn refuses(
+    log: &Log,
+    id: &OwnerId,
+    rules: &Rules,
+    asked: &Amounts,
+) -> Result<Option<Exceeded>, ReadError> {
+    let now_us = log.now_us();
+    let over = |(id, mut row): (OwnerId, OwnerRow)| {
+        row.roll(window::of(now_us));
+        row.exceeded(&id, rules, asked, (Look::Ahead, now_us))
+    };
+    Ok(chain(log, id)?.into_iter().find_map(over))
 }
 
 fn now(log: &Log) -> Moment {

@@ -56,7 +56,7 @@ pub use error::BudgetError;
 pub use fold::BudgetsFold;
 pub(crate) use lapse::{expire, may_have_room};
 pub use list::{Reservation, list, reservations, state_at};
-pub(crate) use list::{all_lapsed, is_within};
+pub(crate) use list::{all_lapsed, is_known, is_within, refuses};
 pub use open::{Open, Opened};
 pub use owner::{Budget, Exceeded, MAX_NESTING, MAX_OWNER_LEN, Owner, OwnerId};
 

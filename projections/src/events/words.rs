@@ -238,6 +238,8 @@ words!(
         ParentRequest = 4 "parent_request",
         /// Its parent must exit, so the log let it go.
         ParentStopped = 5 "parent_stopped",
+        /// Its work failed: it panicked.
+        Failed = 6 "failed",
     }
 );
 

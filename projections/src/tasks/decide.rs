@@ -10,10 +10,10 @@ use super::fold::{
 use super::loops::{Bounds, Judged, Look, Loop, Wanted, judge};
 use super::machine::{self, is_terminal};
 use super::run::bounds;
+use super::spending::{Deciding, spending};
 use super::{LoopType, NewTask, Task, TaskId, TaskState};
 use crate::agents;
-use crate::budgets::decide::Books;
-use crate::budgets::{self, Amounts, BudgetError, Exceeded, OwnerId, Rules};
+use crate::budgets::{self, BudgetError, Exceeded, OwnerId, Rules};
 use crate::events::control::task as field;
 use crate::lease::{Hold, Moment};
 use crate::rows::TaskRow;
@@ -377,16 +377,21 @@ fn create(
         (Verdict::Idle, IDLE)
     } else {
         match judge(&mut Rows(context), &wanted, &terms.bounds)? {
-            Judged::Allowed { depth } => match spending(context, &wanted, terms, depth)? {
-                Ok(control) => {
-                    let mut steps = Steps::new(place);
-                    let verdict = Verdict::Created(id.clone(), steps.next(context), depth);
-                    steps.add(CREATED, control.u64(field::DEPTH, depth));
-                    return Ok(steps.into_decision(verdict));
+            Judged::Allowed { depth } => {
+                let looked = (&mut Rows(context), &mut Deciding::new(context));
+                let named = (terms.budget.as_ref(), &terms.rules);
+                match spending(looked, &wanted, named, depth)? {
+                    Ok(owner) => {
+                        let mut steps = Steps::new(place);
+                        let verdict = Verdict::Created(id.clone(), steps.next(context), depth);
+                        let control = owner.as_ref().map(in_budget).unwrap_or_default();
+                        steps.add(CREATED, control.u64(field::DEPTH, depth));
+                        return Ok(steps.into_decision(verdict));
+                    }
+                    Err(over @ Verdict::Exceeded(_)) => (over, EXCEEDED),
+                    Err(verdict) => return Ok(Decision::nothing(verdict)),
                 }
-                Err(over @ Verdict::Exceeded(_)) => (over, EXCEEDED),
-                Err(verdict) => return Ok(Decision::nothing(verdict)),
-            },
+            }
             Judged::ParentUnknown => return Ok(Decision::nothing(Verdict::ParentUnknown)),
             Judged::Found(found) => (Verdict::Loop(found), found.loop_type().as_str()),
             Judged::Exists(row) => (Verdict::Exists(view(context, &id, &row)), EXISTS),
@@ -398,39 +403,11 @@ fn create(
     Ok(steps.into_decision(verdict))
 }
 
-/// What control says of the budget of a task: the one that it names, else that of the task that it is
-/// a part of. A task that is too deep for it is not created.
-fn spending(
-    context: &DecideContext<'_>,
-    wanted: &Wanted<'_>,
-    terms: &Creation,
-    depth: u64,
-) -> Result<Result<Control, Verdict>, AppendError> {
-    let parent = match wanted.parent {
-        Some(parent) => Rows(context).get::<TaskRow>(&task_key(&parent, wanted.scope))?,
-        None => None,
-    };
-    let above = parent.and_then(|parent| parent.budget);
-    let above = above.as_ref().map(OwnerId::from);
-    let Some(owner) = terms.budget.as_ref().or(above.as_ref()) else {
-        return Ok(Ok(Control::new()));
-    };
-    let mut books = Books::default();
-    if !books.is_known(context, owner)? {
-        return Ok(Err(Verdict::UnknownBudget));
-    }
-    if let Some(above) = &above
-        && !books.is_within(context, owner, above)?
-    {
-        return Ok(Err(Verdict::OutsideOfParent));
-    }
-    let asked = Amounts::new().depth(depth);
-    if let Some(over) = books.refuses(context, (owner, &terms.rules), &asked)? {
-        return Ok(Err(Verdict::Exceeded(Box::new(over))));
-    }
-    Ok(Ok(Control::new()
+/// What control says of the budget of a task.
+fn in_budget(owner: &OwnerId) -> Control {
+    Control::new()
         .bytes(field::BUDGET, owner.digest)
-        .text(field::BUDGET_SCOPE, owner.scope.as_str())))
+        .text(field::BUDGET_SCOPE, owner.scope.as_str())
 }
 
 /// Whether a task is made by an agent that sleeps: the caller itself, whom it acts for, or whom the

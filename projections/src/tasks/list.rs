@@ -8,8 +8,10 @@ use super::fold::{
 };
 use super::loops::{Judged, Look, Wanted, judge};
 use super::run::bounds;
+use super::spending::{Seen, spending};
 use super::{Order, Task, TaskError, TaskId, TaskState, Tasks, field};
 use crate::DecodeRecord as _;
+use crate::budgets;
 use crate::events::TaskCreated;
 use crate::lease::Moment;
 use crate::rows::{self, TaskRow};
@@ -237,8 +239,12 @@ impl Tasks {
     pub fn check(&self, new: &NewTask, max_depth: Option<u64>) -> Result<u64, TaskError> {
         new.check()?;
         check(&self.log)?;
-        let mut bounds = bounds(&Settings::in_force(&self.log)?.settings);
+        let settings = Settings::in_force(&self.log)?.settings;
+        let mut bounds = bounds(&settings);
         bounds.max_depth = max_depth.unwrap_or(bounds.max_depth);
+        let named = new.budget.as_ref();
+        let named = named.map(|owner| budgets::id_of(&self.log, owner));
+        let named = named.transpose()?;
         let scope = self.scope_now()?;
         let digest = |number, label, name: Option<&String>| -> Result<Option<Digest>, TaskError> {
             let Some(name) = name else { return Ok(None) };
@@ -255,7 +261,14 @@ impl Tasks {
             creator: digest(field::CREATOR, field::LABEL, new.creator.as_ref())?,
         };
         let verdict = match judge(&mut Rows(&self.log), &wanted, &bounds)? {
-            Judged::Allowed { depth } => return Ok(depth),
+            Judged::Allowed { depth } => {
+                let named = (named.as_ref(), &budgets::Rules::of(&settings));
+                let looked = (&mut Rows(&self.log), &mut Seen(&self.log));
+                match spending(looked, &wanted, named, depth)? {
+                    Ok(_) => return Ok(depth),
+                    Err(verdict) => verdict,
+                }
+            }
             Judged::ParentUnknown => Verdict::ParentUnknown,
             Judged::Found(found) => Verdict::Loop(found),
             Judged::Exists(row) => {

@@ -47,6 +47,7 @@ pub mod machine;
 mod past;
 mod refusal;
 pub(crate) mod run;
+mod spending;
 
 pub use crate::events::{LoopType, TaskState};
 pub use ask::{MAX_ID_LEN, MAX_NAME_LEN, Move, NewTask};

@@ -53,16 +53,15 @@ impl HelperError {
     }
 }
 
-/// The word that is recorded. It has none for what broke off: whoever ran it ended it.
+/// The word that is recorded. It has none for a future that was dropped: whoever ran it ended it.
 fn reason(exit: HelperExit) -> RetireReason {
     match exit {
         HelperExit::TrayDrained => RetireReason::TrayDrained,
         HelperExit::TtlExpired => RetireReason::TtlExpired,
         HelperExit::MaxTasks => RetireReason::MaxTasks,
         HelperExit::ClaimErrors => RetireReason::ClaimErrors,
-        HelperExit::ParentRequest | HelperExit::Panicked | HelperExit::Dropped => {
-            RetireReason::ParentRequest
-        }
+        HelperExit::Panicked => RetireReason::Failed,
+        HelperExit::ParentRequest | HelperExit::Dropped => RetireReason::ParentRequest,
     }
 }
 
@@ -108,8 +107,8 @@ async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, Helpe
 /// its time is over, or when it must exit: by an order, because its parent let it go or must exit
 /// itself, or because it was revoked. That is looked at between tasks and whenever a lease is renewed,
 /// which records what is to be recorded of an order. What it held when it was let go its tray gives to
-/// others at once. A panic of the work, and a future that is dropped, are recorded as its parent's
-/// request.
+/// others at once. After a panic of the work it is recorded that it failed; a future that is dropped is
+/// recorded as its parent's request.
 ///
 /// ```
 /// use runstone::agents::NewHelper;

@@ -16,7 +16,7 @@ use crate::keys::{KeyError, KeyInfo};
 use crate::log::Log;
 use crate::options::Durability;
 use crate::query::Query;
-use crate::read::Read;
+use crate::read::{Read, Records};
 use runstone_codec::{Authority, Draft, NewEvent, Position};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -540,7 +540,10 @@ pub(super) fn followed(log: &Log, mut read: Read) -> Result<Page, ReadError> {
     };
     let end = to.map_or(last, |to| to.min(last));
     read.to = Some(end);
-    let mut page = page(log, read)?;
+    let mut page = match log.here() {
+        Ok(here) => filled(here.follow(read)?, (None, false), Some(end)),
+        Err(_) => page(log, read)?,
+    };
     let next = page.next.or_else(|| end.checked_add(1));
     page.next = next.filter(|next| !is_past(*next));
     Ok(page)
@@ -550,11 +553,15 @@ pub(super) fn followed(log: &Log, mut read: Read) -> Result<Page, ReadError> {
 fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
     let last = log.size().checked_sub(1);
     read.to = last.map(|last| read.to.map_or(last, |to| to.min(last)));
+    let (left, reverse, end) = (read.limit, read.reverse, read.to);
+    Ok(filled(log.read(read)?, (left, reverse), end))
+}
+
+/// A page of events, of a read with such a limit that ends at a position.
+fn filled(records: Records, (mut left, reverse): (Option<u64>, bool), end: Option<u64>) -> Page {
     let mut page = Page::default();
-    page.end = read.to;
-    let reverse = read.reverse;
-    let mut left = read.limit;
-    for item in log.read(read)? {
+    page.end = end;
+    for item in records {
         let at = match &item {
             Ok(record) => Some(record.position.get()),
             Err(error) => error.position(),
@@ -566,7 +573,7 @@ fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
             break;
         }
     }
-    Ok(page)
+    page
 }
 
 fn beyond(at: u64, reverse: bool) -> Option<u64> {

@@ -35,7 +35,7 @@ pub(crate) use wire::hex32;
 
 use crate::error::AppendError;
 use crate::keys::Credential;
-use crate::log::{Backing, Here, Log};
+use crate::log::{Backing, CLOSED, Here, Log};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -201,6 +201,25 @@ impl Log {
     /// As [`read`](Self::read).
     pub fn followed(&self, read: crate::read::Read) -> Result<Page, crate::error::ReadError> {
         asks::followed(self, read)
+    }
+
+    /// Waits until there is an event at a position that survives a crash, and answers how many such events
+    /// there are; `None` once the log is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`](crate::error::ReadError) `held_elsewhere` if another process holds the file.
+    ///
+    /// # Cancel safety
+    ///
+    /// It changes nothing.
+    pub async fn durable_beyond(
+        &self,
+        position: u64,
+    ) -> Result<Option<u64>, crate::error::ReadError> {
+        let mut durable = self.here()?.shared.watch_durable();
+        let size = durable.wait_for(|durable| *durable > position).await;
+        Ok(size.ok().map(|size| *size).filter(|size| *size != CLOSED))
     }
 
     /// The process that holds the file, if it is another one.

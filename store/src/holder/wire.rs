@@ -13,8 +13,6 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use uuid::Uuid;
 
-/// Events of one page, at most.
-const PAGE: usize = 512;
 /// Bytes of content after which a page ends.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -407,6 +405,9 @@ pub struct Page {
 }
 
 impl Page {
+    /// Events of one page, at most.
+    pub const EVENTS: usize = 512;
+
     /// Adds an event, or what is wrong with it.
     pub fn push(&mut self, item: Result<Record, ReadError>) {
         if let Ok(record) = &item {
@@ -417,7 +418,7 @@ impl Page {
 
     /// Whether it has as much as a page has.
     pub fn is_full(&self) -> bool {
-        self.items.len() >= PAGE || self.bytes >= PAGE_BYTES
+        self.items.len() >= Self::EVENTS || self.bytes >= PAGE_BYTES
     }
 }
 

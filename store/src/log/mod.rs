@@ -333,6 +333,11 @@ impl Here {
         Records::new(Arc::clone(&self.shared), read, self.shared.visible())
     }
 
+    /// As [`read`](Self::read), for somebody who follows.
+    pub(crate) fn follow(&self, read: Read) -> Result<Records, ReadError> {
+        Records::followed(Arc::clone(&self.shared), read, self.durable_size())
+    }
+
     pub(crate) fn record(&self, position: Position) -> Result<Record, ReadError> {
         let mut reader = self.shared.reader()?;
         if position.get() >= reader.size() {

@@ -9,7 +9,7 @@ use crate::identity::{Identity, Opening};
 use crate::open::{Contents, Disks, Witness, drop_erased_keys, load};
 use crate::options::Durability;
 use crate::prepare::Actor;
-use crate::read::{Published, Reader, stream_scope};
+use crate::read::{Published, Reader, Recent, stream_scope};
 use crate::signing::Signing;
 use crate::write::{
     Answer, CommitFailed, Committed, Prepared, Queue, Request, ScopeCache, Ticket, Work, Writer,
@@ -60,6 +60,8 @@ pub(crate) struct Shared {
     scopes: RwLock<ScopeCache>,
     /// What code above keeps in memory with the log.
     pub(super) kept: Kept,
+    /// The newest events, for all who follow.
+    pub(crate) recent: Recent,
     pub(super) before_close: BeforeClose,
     /// Nobody outside holds the log any more.
     abandoned: AtomicBool,
@@ -202,6 +204,7 @@ impl Here {
             subscribers: AtomicUsize::new(0),
             scopes: RwLock::default(),
             kept: Kept::default(),
+            recent: Recent::default(),
             before_close: BeforeClose::default(),
             abandoned: AtomicBool::new(false),
             custody: Mutex::new(()),
@@ -498,6 +501,7 @@ impl Shared {
         // Events that were only buffered may be gone, and keys of what was erased are, whether or not
         // the log is open again. Until then nothing of it is read.
         self.kept.forget();
+        self.recent.forget();
         match reloaded {
             Ok(loaded) => {
                 let head = loaded.published.head.clone();
@@ -635,6 +639,7 @@ impl Shared {
     fn let_go(&self) {
         self.set_health(Health::Closed);
         self.kept.forget();
+        self.recent.forget();
         self.current().db.close();
         self.disks().log.unlock();
         self.durable.send_replace(CLOSED);

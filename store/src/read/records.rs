@@ -7,6 +7,7 @@ use crate::log::Held;
 use crate::query::Query;
 use crate::read::pages::Pages;
 use crate::read::reader::Reader;
+use crate::read::recent::as_read;
 use crate::read::select::{Candidates, positions};
 use runstone_codec::{Control, Header, Position, Revision};
 use schemars::JsonSchema;
@@ -161,6 +162,15 @@ impl Records {
         })
     }
 
+    /// Of a log that is followed, oldest first: what others who follow it have opened is not opened again.
+    pub(crate) fn followed(shared: Arc<Held>, read: Read, durable: u64) -> Result<Self, ReadError> {
+        let mut found = Found::new(shared, read, durable)?;
+        found.is_followed = true;
+        Ok(Self {
+            source: Source::Here(found),
+        })
+    }
+
     pub(crate) fn there(there: Arc<There>, read: Read) -> Result<Self, ReadError> {
         Ok(Self {
             source: Source::There(Pages::begin(there, read)?),
@@ -189,6 +199,8 @@ struct Found {
     /// Positions still to look at, both inclusive; `None` when done.
     range: Option<(u64, u64)>,
     left: u64,
+    /// The newest events are looked for among those that are kept.
+    is_followed: bool,
     batch: VecDeque<Result<Record, ReadError>>,
 }
 
@@ -232,6 +244,7 @@ impl Found {
                 && read.occurred_until_us.is_none(),
             range: range.filter(|(from, to)| from <= to),
             read,
+            is_followed: false,
             batch: VecDeque::new(),
         })
     }
@@ -248,6 +261,9 @@ impl Found {
             let Some((from, to)) = self.range else {
                 return Ok(());
             };
+            if self.is_followed && self.take_recent(&mut reader, (from, to)) {
+                continue;
+            }
             // Candidates that may turn out not to match are fetched by the batch.
             let enough = if self.exact { self.left } else { u64::MAX };
             let wanted = usize::try_from(enough.min(BATCH as u64)).unwrap_or(BATCH);
@@ -275,6 +291,28 @@ impl Found {
         Ok(())
     }
 
+    /// Puts the newest events that are opened for all into the batch; answers whether there were any.
+    fn take_recent(&mut self, reader: &mut Reader, range: (u64, u64)) -> bool {
+        let recent = &self.shared.recent;
+        let opens = self.read.payloads && matches!(self.candidates, Candidates::All);
+        let found = if opens {
+            recent.or_open(range, BATCH, || open_all(reader, range))
+        } else {
+            recent.range(range, BATCH)
+        };
+        let Some(last) = found.last() else {
+            return false;
+        };
+        self.range = after(last.position.get(), range, false);
+        for record in found {
+            if self.read.matches(&record) {
+                let record = as_read(record, self.read.payloads);
+                self.batch.push_back(Ok(record));
+            }
+        }
+        true
+    }
+
     /// Puts the events at these positions into the batch until it is large enough; answers how
     /// many were looked at.
     fn take(&mut self, reader: &mut Reader, found: &[u64]) -> usize {
@@ -294,6 +332,25 @@ impl Found {
         }
         found.len()
     }
+}
+
+/// A batch of events whose content is there, up to the first one that reads otherwise.
+fn open_all(reader: &mut Reader, (from, to): (u64, u64)) -> Vec<Record> {
+    let (mut bytes, mut opened) = (0, Vec::new());
+    for position in (from..=to).take(BATCH) {
+        let Ok(record) = reader.record(position, true) else {
+            break;
+        };
+        let Payload::Open(content) = &record.payload else {
+            break;
+        };
+        bytes += content.len();
+        opened.push(record);
+        if bytes > BATCH_BYTES {
+            break;
+        }
+    }
+    opened
 }
 
 /// What is left of a range after `position`.

@@ -199,7 +199,7 @@ impl Following {
                 to: Some(end - 1),
                 ..self.read.clone()
             };
-            match Records::new(Arc::clone(&self.shared), read, durable) {
+            match Records::followed(Arc::clone(&self.shared), read, durable) {
                 Ok(records) => self.batch = Some((records, end)),
                 Err(error) => {
                     self.ended = !error.is_retryable();

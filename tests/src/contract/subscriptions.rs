@@ -1,8 +1,10 @@
 //! Following the log, and what is visible before it is durable.
 
-use super::{Make, everything, numbered, plainly};
+use super::{Make, everything, numbered, plainly, read};
 use runstone_codec::Position;
-use runstone_store::{Append, Durability, Log, Query, Read, Subscription};
+use runstone_store::{
+    Append, Durability, Erase, Log, Payload, Query, Read, Record, Sealing, Subscription,
+};
 use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
@@ -225,6 +227,77 @@ pub fn subscriptions_end_at_their_last_position(make: Make<'_>) {
     let mut context = Context::from_waker(Waker::noop());
     let ended = Pin::new(&mut ahead).poll_next(&mut context);
     assert!(matches!(ended, Poll::Ready(None)));
+}
+
+/// Several who follow see what a read sees, whoever of them reads it first: whole events, those of a
+/// query, or headers alone.
+pub fn those_who_follow_see_what_a_read_sees(make: Make<'_>) {
+    let log = make(plainly());
+    let of = |query: &str| Read::new(Query::parse(query).unwrap());
+    let wanted = [
+        Read::new(Query::everything()),
+        of("stream=s0"),
+        Read::new(Query::everything()).without_payloads(),
+        of("stream=s0|tag=n:7").without_payloads(),
+        Read::new(Query::everything()).from(100_u64),
+        Read::new(Query::everything()),
+    ];
+    let all = wanted.clone().map(|wanted| log.subscribe(wanted).unwrap());
+    let mut following = all.map(|subscription| (subscription, Vec::new()));
+    for group in 0..40_u64 {
+        let events = (0..1 + group * 3 % 17).map(|n| numbered(&format!("s{}", n % 3), n + group));
+        log.append_blocking(Append::new(events)).unwrap();
+        // Some are ahead of the others, each in its turn.
+        for (number, (subscription, seen)) in (0..).zip(&mut following) {
+            while (group + number) % 4 > 0 && !is_there(subscription, seen) {}
+        }
+    }
+    for ((subscription, seen), wanted) in following.iter_mut().zip(wanted) {
+        while !is_there(subscription, seen) {}
+        let read = read(&log, wanted);
+        assert_eq!(format!("{seen:?}"), format!("{read:?}"));
+    }
+}
+
+/// Takes the next event; answers whether everything is there.
+fn is_there(subscription: &mut Subscription, seen: &mut Vec<Record>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(subscription).poll_next(&mut context) {
+        Poll::Ready(record) => seen.push(record.unwrap().unwrap()),
+        Poll::Pending => return true,
+    }
+    false
+}
+
+/// What was erased is erased for whoever follows, however many have read it before.
+pub fn what_is_erased_is_followed_as_erased(make: Make<'_>) {
+    let log = make(plainly());
+    let mut first = follow(&log, Query::everything());
+    let mut second = follow(&log, Query::everything());
+    for n in 0..20 {
+        log.append_blocking(numbered("s", n).scope("ann")).unwrap();
+        while !is_waiting(&mut first) {}
+        while !is_waiting(&mut second) {}
+    }
+    if log.info().sealing == Sealing::Plain {
+        // Without a key nothing can be erased and stay where it is.
+        return;
+    }
+    let erase = Erase::new("ann", "asked").defer_rewrite();
+    log.erase(&erase, &|_, _| {}).unwrap();
+    let mut third = log
+        .subscribe(Read::new(Query::stream("s")).limit(20))
+        .unwrap();
+    while let Some(record) = third.next_blocking() {
+        let payload = record.unwrap().payload;
+        assert!(matches!(payload, Payload::Erased), "{payload:?}");
+    }
+    let from = Read::new(Query::everything()).from(10_u64).limit(5);
+    let mut fourth = log.subscribe(from).unwrap();
+    while let Some(record) = fourth.next_blocking() {
+        let payload = record.unwrap().payload;
+        assert!(matches!(payload, Payload::Erased), "{payload:?}");
+    }
 }
 
 /// Closing ends every subscription, also those that wait.

@@ -196,6 +196,25 @@ fn refusals_have_codes_and_say_what_to_do() -> Outcome {
     Ok(())
 }
 
+/// A task of a tray is in the budget that it names, as others are.
+#[test]
+fn a_budget_limits_how_deep_tasks_of_a_tray_lie() -> Outcome {
+    let site = Site::new()?;
+    let budget = ["budget", "open", "job", "--limit", "depth=0"];
+    assert_eq!(site.runstone.ended(&budget).0, 0);
+    site.line(&["open", "in"], 0);
+    site.line(&["add", "in", "a", "--budget", "job"], 0);
+    let refused = |words: &[&str]| site.refused(words);
+    let below = ["add", "in", "b", "--parent", "a"];
+    assert_eq!(refused(&below), (1, "budget_exceeded".to_owned()));
+    let other = ["add", "in", "c", "--budget", "other"];
+    assert_eq!(refused(&other), (5, "budget_not_found".to_owned()));
+    let looked = ["task", "check", "b", "--parent", "a", "--stream", "tray:in"];
+    let looked = site.runstone.ended(&looked);
+    assert_eq!((looked.0, looked.2.as_str()), (1, "budget_exceeded"));
+    Ok(())
+}
+
 #[test]
 fn dead_letters_are_listed() -> Outcome {
     let site = Site::new()?;

@@ -146,7 +146,9 @@ properties! {
         buffered_events_are_followed_when_durable
         a_slow_subscriber_loses_nothing
         subscriptions_end_at_their_last_position
-        subscriptions_end_when_the_log_closes;
+        subscriptions_end_when_the_log_closes
+        those_who_follow_see_what_a_read_sees
+        what_is_erased_is_followed_as_erased;
 }
 
 properties_of_files! {

@@ -84,6 +84,9 @@ pub(super) fn wanted(id: &str, work: &Work) -> NewTask {
     if let Some(creator) = &work.creator {
         new = new.creator(creator);
     }
+    if let Some(owner) = &work.budget {
+        new = new.budget(owner.as_str());
+    }
     new
 }
 
@@ -91,9 +94,6 @@ fn create(session: &Session, args: &CreateTaskArgs) -> Result<Exit, Failure> {
     let mut new = wanted(&args.id, &args.work).state(args.state);
     if let Some(title) = &args.title {
         new = new.title(title);
-    }
-    if let Some(owner) = &args.budget {
-        new = new.budget(owner.as_str());
     }
     if let Some(description) = &args.description {
         new = new.description(description);

@@ -92,7 +92,7 @@ fn a_helper_is_spawned_works_and_retires_in_one_call() -> Outcome {
         run_helper_blocking(&log, &log, &helper("h3"), &options, panics)
     }));
     assert!(told.is_err());
-    assert_eq!(retired(log.log(), "h3")?, Some(RetireReason::ParentRequest));
+    assert_eq!(retired(log.log(), "h3")?, Some(RetireReason::Failed));
     let trays = Trays::new(log.log());
     assert_eq!(state(&trays, "c")?, TaskState::Todo);
     assert_sound(log.log())

@@ -198,6 +198,24 @@ fn a_budget_limits_how_deep_tasks_lie() -> Outcome {
     tasks.create_blocking(&NewTask::new("t0").budget("job"))?;
     tasks.create_blocking(&NewTask::new("t1").parent("t0"))?;
     let too_deep = NewTask::new("t2").parent("t1");
+    // A look says the same, and records nothing.
+    let told = tasks.check(&too_deep, None).unwrap_err();
+    assert_eq!(
+        told.to_string(),
+        "Task job exceeded depth budget: proposed depth 2, max 1"
+    );
+    let looks = [
+        ("part", "budget_exceeded"),
+        ("other", "budget_parent"),
+        ("nobody's", "budget_not_found"),
+    ];
+    for (owner, why) in looks {
+        assert_eq!(
+            code(tasks.check(&too_deep.clone().budget(owner), None)),
+            why
+        );
+    }
+    assert!(recorded(&log, TaskRefused::TYPE)?.is_empty());
     let told = tasks.create_blocking(&too_deep).unwrap_err();
     assert_eq!(
         (told.code(), told.kind()),
@@ -242,15 +260,17 @@ fn a_budget_limits_how_deep_tasks_lie() -> Outcome {
     // A raised limit lets it be, and an owner that is over another limit lets nothing be.
     let person = site.person(&log)?;
     Budgets::new(&person).open_blocking(&Open::new("job").limits(depth(2)))?;
+    assert_eq!(tasks.check(&too_deep, None)?, 2);
     tasks.create_blocking(&too_deep)?;
     let spent = depth(9).of(Dimension::Steps, 1);
     let budgets = Budgets::new(&log);
     budgets.open_blocking(&Open::new("short").limits(spent))?;
     budgets.charge_blocking("short", &Amounts::new().steps(2))?;
-    let told = tasks.create_blocking(&NewTask::new("late").budget("short"));
-    assert_eq!(
-        told.unwrap_err().to_string(),
-        "Task short exceeded step budget: 2 steps taken, max 1"
-    );
+    let late = NewTask::new("late").budget("short");
+    let over = "Task short exceeded step budget: 2 steps taken, max 1";
+    let looked = tasks.check(&late, None).unwrap_err();
+    assert_eq!(looked.to_string(), over);
+    let told = tasks.create_blocking(&late).unwrap_err();
+    assert_eq!(told.to_string(), over);
     assert_sound(&log)
 }

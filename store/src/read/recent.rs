@@ -1,0 +1,262 @@
+//! The newest events, opened once for all who follow.
+//!
+//! What is kept is what a read has answered: durable, checked, with its content open. An event that
+//! reads otherwise is never kept, so that everybody reads it himself. Where one follows alone nothing is
+//! kept, since he would only copy it.
+
+use super::records::Record;
+use crate::fold::Payload;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Most events that are kept.
+const EVENTS: usize = 4096;
+/// Bytes of content after which the oldest go.
+const BYTES: usize = 8 << 20;
+
+/// The newest events that more than one reads.
+#[derive(Debug, Default)]
+pub(crate) struct Recent {
+    kept: Mutex<Kept>,
+    /// Held while events are opened for all: whoever else wants them waits, and finds them.
+    opening: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Without gaps.
+    records: VecDeque<Arc<Record>>,
+    bytes: usize,
+    /// What was opened before this changed is not kept any more.
+    generation: u64,
+    /// Everything below was read by somebody.
+    read: u64,
+    /// Events below are kept: more than one read what came shortly before.
+    wanted: u64,
+}
+
+impl std::fmt::Debug for Kept {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Kept")
+            .field("records", &self.records.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kept {
+    /// The position after the last one.
+    fn end(&self) -> Option<u64> {
+        self.records.back().map(|last| last.position.get() + 1)
+    }
+
+    /// Those from a position to another one, both inclusive.
+    fn range(&mut self, (from, to): (u64, u64), most: usize) -> Vec<Arc<Record>> {
+        let Some(first) = self.records.front().map(|first| first.position.get()) else {
+            return Vec::new();
+        };
+        let Some(skip) = from
+            .checked_sub(first)
+            .and_then(|skip| skip.try_into().ok())
+        else {
+            return Vec::new();
+        };
+        let found: Vec<_> = self
+            .records
+            .iter()
+            .skip(skip)
+            .take_while(|record| record.position.get() <= to)
+            .take(most)
+            .cloned()
+            .collect();
+        if let Some(last) = found.last() {
+            self.want(last.position.get());
+        }
+        found
+    }
+
+    /// Whether these are to be kept, now that somebody reads them: somebody else read events of theirs
+    /// before, or shortly before them more than one did. What is long past is not.
+    fn is_wanted(&mut self, (from, to): (u64, u64), most: usize) -> bool {
+        let read_before = self.read.saturating_sub(from);
+        if (1..=EVENTS as u64).contains(&read_before) {
+            self.want(from);
+        }
+        let end = from.saturating_add(most as u64);
+        self.read = self.read.max(end.min(to.saturating_add(1)));
+        from < self.wanted && self.end().is_none_or(|end| from >= end)
+    }
+
+    /// What comes after this is wanted by more than one.
+    fn want(&mut self, position: u64) {
+        self.wanted = self.wanted.max(position.saturating_add(EVENTS as u64));
+    }
+
+    fn push(&mut self, record: Arc<Record>) {
+        let position = record.position.get();
+        match self.end() {
+            Some(end) if position < end => return,
+            Some(end) if position > end => self.clear(),
+            _ => {}
+        }
+        self.bytes += weight(&record);
+        self.records.push_back(record);
+        while self.records.len() > EVENTS || self.bytes > BYTES {
+            let Some(oldest) = self.records.pop_front() else {
+                break;
+            };
+            self.bytes -= weight(&oldest);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.records.clear();
+        self.bytes = 0;
+    }
+}
+
+fn weight(record: &Record) -> usize {
+    record.payload.bytes().map_or(0, <[u8]>::len)
+}
+
+/// An event as a read answers it that wants its content, or does not.
+pub(super) fn as_read(record: Arc<Record>, payloads: bool) -> Record {
+    if payloads {
+        return Arc::unwrap_or_clone(record);
+    }
+    Record {
+        position: record.position,
+        revision: record.revision,
+        recorded_at_us: record.recorded_at_us,
+        header: record.header.clone(),
+        control: record.control.clone(),
+        payload: Payload::Skipped,
+    }
+}
+
+impl Recent {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that are kept from a position to another one, both inclusive.
+    pub(super) fn range(&self, range: (u64, u64), most: usize) -> Vec<Arc<Record>> {
+        self.kept().range(range, most)
+    }
+
+    /// Events from a position to another one, both inclusive: those that are kept, or what is opened now
+    /// and kept from then on. None if they are to be read for one alone.
+    pub(super) fn or_open(
+        &self,
+        range: (u64, u64),
+        most: usize,
+        open: impl FnOnce() -> Vec<Record>,
+    ) -> Vec<Arc<Record>> {
+        let mut kept = self.kept();
+        let found = kept.range(range, most);
+        if !found.is_empty() || !kept.is_wanted(range, most) {
+            return found;
+        }
+        drop(kept);
+        let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept();
+        let found = kept.range(range, most);
+        if !found.is_empty() {
+            return found;
+        }
+        let generation = kept.generation;
+        drop(kept);
+        let opened: Vec<_> = open().into_iter().map(Arc::new).collect();
+        let mut kept = self.kept();
+        if kept.generation == generation {
+            opened.iter().cloned().for_each(|record| kept.push(record));
+        }
+        opened
+    }
+
+    /// Lets go of all of it: something may be erased, or be read in another way from now on.
+    pub(crate) fn forget(&self) {
+        let mut kept = self.kept();
+        kept.generation += 1;
+        kept.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CreateOptions, Log, OpenOptions};
+    use runstone_codec::{NewEvent, Position};
+
+    /// So many events, of which each has so many bytes of content.
+    fn records(count: u64, bytes: usize) -> Vec<Record> {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let event = NewEvent::new("a.b", "s").payload(format!("\"{}\"", "x".repeat(bytes - 2)));
+        log.append_blocking(event).unwrap();
+        let record = log.record(Position::new(1)).unwrap();
+        let at = |position| Record {
+            position: Position::new(position),
+            ..record.clone()
+        };
+        (0..count).map(at).collect()
+    }
+
+    fn places(found: &[Arc<Record>]) -> Vec<u64> {
+        found.iter().map(|record| record.position.get()).collect()
+    }
+
+    #[test]
+    fn nothing_is_kept_for_one_alone() {
+        let (recent, all) = (Recent::default(), records(40, 9));
+        let open =
+            |from: usize| recent.or_open((from as u64, 39), 10, || all[from..from + 10].to_vec());
+        for from in [0, 10, 20] {
+            assert_eq!(places(&open(from)), [0; 0]);
+        }
+        // Another one comes, and what both are about to read is kept for the second.
+        assert_eq!(places(&open(20)), (20..30).collect::<Vec<_>>());
+        assert_eq!(places(&open(30)), (30..40).collect::<Vec<_>>());
+        let never = || unreachable!("it is kept");
+        assert_eq!(recent.or_open((30, 39), 10, never).len(), 10);
+        assert_eq!(places(&recent.range((38, 50), 10)), [38, 39]);
+        assert_eq!(places(&recent.range((10, 39), 10)), [0; 0]);
+    }
+
+    #[test]
+    fn what_is_forgotten_while_it_is_opened_is_not_kept() {
+        let (recent, all) = (Recent::default(), records(10, 9));
+        assert!(recent.or_open((0, 9), 10, Vec::new).is_empty());
+        let opened = recent.or_open((0, 9), 10, || {
+            recent.forget();
+            all.clone()
+        });
+        assert_eq!((opened.len(), recent.range((0, 9), 10).len()), (10, 0));
+        assert_eq!(recent.or_open((0, 9), 10, || all.clone()).len(), 10);
+        assert_eq!(recent.range((0, 9), 10).len(), 10);
+        recent.forget();
+        assert_eq!(recent.range((0, 9), 10).len(), 0);
+    }
+
+    #[test]
+    fn the_oldest_go_first() {
+        let mut kept = Kept::default();
+        let push = |kept: &mut Kept, record: &Record| kept.push(Arc::new(record.clone()));
+        for record in &records(EVENTS as u64 + 5, 9) {
+            push(&mut kept, record);
+        }
+        assert_eq!((kept.records.len(), kept.bytes), (EVENTS, EVENTS * 9));
+        assert_eq!(places(&kept.range((5, 6), 10)), [5, 6]);
+        assert!(kept.range((4, 6), 10).is_empty());
+        // After a gap it begins anew, and by bytes as by events.
+        let large = records(3, BYTES / 2);
+        let at = |position, record: &Record| Record {
+            position: Position::new(position),
+            ..record.clone()
+        };
+        for (position, record) in (9000..).zip(&large) {
+            push(&mut kept, &at(position, record));
+        }
+        assert_eq!(places(&kept.range((9001, 9009), 10)), [9001, 9002]);
+        assert!(kept.range((9000, 9009), 10).is_empty());
+        assert_eq!(kept.bytes, BYTES);
+    }
+}
