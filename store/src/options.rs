@@ -80,9 +80,10 @@ pub struct LogOptions {
     pub copy_grace: Duration,
     /// Subscriptions open at once. Default 10,000.
     pub subscribers: usize,
-    /// Whether the log has threads of its own: one that commits for callers that await, and one
-    /// that signs while the disk works. Without them callers do both themselves, so that a
-    /// simulation with its own clock, randomness and disk repeats exactly. Default true.
+    /// Whether the log has threads of its own: one that commits for callers that await, one that
+    /// signs while the disk works, and one that folds again while a log is verified. Without them
+    /// callers do all that themselves, so that a simulation with its own clock, randomness and
+    /// disk repeats exactly. Default true.
     pub background: bool,
     /// Time.
     pub clock: Arc<dyn Clock>,

@@ -15,7 +15,7 @@ use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -204,6 +204,7 @@ pub(crate) struct Db {
     database: RwLock<Option<Database>>,
     panicked: Panicked,
     disk: Arc<dyn Disk>,
+    chunk_events: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Db {
@@ -234,6 +235,7 @@ impl Db {
             database: RwLock::new(Some(database)),
             panicked: Panicked::default(),
             disk,
+            chunk_events: Arc::default(),
         })
     }
 
@@ -277,6 +279,7 @@ impl Db {
             tiles: OnceLock::new(),
             index: OnceLock::new(),
             folds: OnceLock::new(),
+            chunk_events: Arc::clone(&self.chunk_events),
         })
     }
 
@@ -494,6 +497,8 @@ pub(crate) struct Snapshot {
     tiles: OnceLock<ReadOnlyTable<u64, &'static [u8]>>,
     index: OnceLock<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     folds: OnceLock<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    /// Of all snapshots of the database.
+    chunk_events: Arc<AtomicU64>,
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -608,6 +613,15 @@ impl Snapshot {
                 }
             }
         })
+    }
+
+    /// Events of the chunk that was read last: a guess at the next one.
+    pub(crate) fn chunk_events(&self) -> u64 {
+        self.chunk_events.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_chunk_events(&self, events: u64) {
+        self.chunk_events.store(events, Ordering::Relaxed);
     }
 
     /// How many rows a table has.

@@ -105,17 +105,12 @@ impl Rebuild {
         let row = |error: StorageError| FoldError::Row(error.to_string());
         let snapshot = db.snapshot().map_err(row)?;
         let name = self.state.name();
-        let mut live = Vec::new();
+        let mut comparison = Comparison::with(self.state.rows_in_memory());
         host.walk(&snapshot, name, &mut |key, value| {
-            live.push((key.to_vec(), value.to_vec()));
+            comparison.live_row(key, value);
             true
         })?;
-        let mut again = Vec::new();
-        self.state
-            .each_row(&host.seal, &snapshot, b"", b"", &mut |key, value| {
-                again.push((key.to_vec(), value.to_vec()));
-                true
-            })?;
+        let (digest, live_digest, difference) = comparison.conclude();
         let stopped = self.state.stopped.clone().or_else(|| {
             host.state(name)
                 .and_then(|live_state| live_state.stopped.clone())
@@ -123,46 +118,145 @@ impl Rebuild {
         Ok(FoldCheck {
             fold: name.to_owned(),
             position: Position::new(self.state.applied),
-            digest: digest(&again),
-            live_digest: digest(&live),
-            difference: first_difference(&again, &live),
+            digest,
+            live_digest,
+            difference,
             stopped: stopped.map(|(position, why)| (Position::new(position), why)),
         })
     }
 }
 
-type Pair = (Vec<u8>, Vec<u8>);
-
-fn digest(rows: &[Pair]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for (key, value) in rows {
-        for part in [key, value] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-    }
-    hash.finalize().into()
+/// Rows folded again beside live ones, both in the order of their keys: none of them is kept.
+struct Comparison<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>> {
+    again: I,
+    digest: Sha256,
+    live_digest: Sha256,
+    difference: Option<RowDifference>,
 }
 
-fn first_difference(again: &[Pair], live: &[Pair]) -> Option<RowDifference> {
-    let at = again
-        .iter()
-        .zip(live)
-        .position(|(rebuilt, live)| rebuilt != live)
-        .unwrap_or_else(|| again.len().min(live.len()));
-    let (rebuilt, live) = (again.get(at), live.get(at));
-    let key = match (rebuilt, live) {
-        (None, None) => return None,
-        (Some((key, _)), None) | (None, Some((key, _))) => key.clone(),
-        (Some((one, _)), Some((other, _))) => one.min(other).clone(),
-    };
-    let value = |pair: Option<&Pair>| {
-        pair.filter(|(found, _)| *found == key)
-            .map(|(_, value)| value.clone())
-    };
-    Some(RowDifference {
-        rebuilt: value(rebuilt),
-        live: value(live),
-        key,
-    })
+impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>> Comparison<'a, I> {
+    fn with(again: I) -> Self {
+        Self {
+            again,
+            digest: Sha256::new(),
+            live_digest: Sha256::new(),
+            difference: None,
+        }
+    }
+
+    fn live_row(&mut self, key: &[u8], value: &[u8]) {
+        take_row(&mut self.live_digest, key, value);
+        let again = self.again.next();
+        if let Some((key, value)) = again {
+            take_row(&mut self.digest, key, value);
+        }
+        if again != Some((key, value)) {
+            self.differs(again, Some((key, value)));
+        }
+    }
+
+    /// Both digests and the first difference, once every live row was taken.
+    fn conclude(mut self) -> ([u8; 32], [u8; 32], Option<RowDifference>) {
+        while let Some((key, value)) = self.again.next() {
+            take_row(&mut self.digest, key, value);
+            self.differs(Some((key, value)), None);
+        }
+        let (digest, live_digest) = (self.digest.finalize(), self.live_digest.finalize());
+        (digest.into(), live_digest.into(), self.difference)
+    }
+
+    /// Notes the first row that is not the same in both; of two keys the one that comes first.
+    fn differs(&mut self, again: Option<(&[u8], &[u8])>, live: Option<(&[u8], &[u8])>) {
+        let keys = again.into_iter().chain(live).map(|(key, _)| key);
+        let Some(key) = keys.min().filter(|_| self.difference.is_none()) else {
+            return;
+        };
+        let value = |row: Option<(&[u8], &[u8])>| {
+            row.filter(|(found, _)| *found == key)
+                .map(|(_, value)| value.to_vec())
+        };
+        self.difference = Some(RowDifference {
+            key: key.to_vec(),
+            rebuilt: value(again),
+            live: value(live),
+        });
+    }
+}
+
+fn take_row(digest: &mut Sha256, key: &[u8], value: &[u8]) {
+    for part in [key, value] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Row = (&'static str, &'static str);
+    /// Live rows, and the key of the difference with what stands there again and live.
+    type Case<'a> = (&'a [Row], &'a str, Option<&'a str>, Option<&'a str>);
+
+    fn compared(again: &[Row], live: &[Row]) -> FoldCheck {
+        let rows = again
+            .iter()
+            .map(|(key, value)| (key.as_bytes(), value.as_bytes()));
+        let mut comparison = Comparison::with(rows);
+        for (key, value) in live {
+            comparison.live_row(key.as_bytes(), value.as_bytes());
+        }
+        let (digest, live_digest, difference) = comparison.conclude();
+        FoldCheck {
+            fold: "a".to_owned(),
+            position: Position::new(0),
+            digest,
+            live_digest,
+            difference,
+            stopped: None,
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let rows = [("a", "1"), ("c", "3"), ("e", "5")];
+        let same = compared(&rows, &rows);
+        assert!(same.is_equal());
+        let cases: [Case<'_>; 6] = [
+            (&[], "a", Some("1"), None),
+            (&[("a", "1"), ("c", "3")], "e", Some("5"), None),
+            (&[("a", "1"), ("e", "5")], "c", Some("3"), None),
+            (
+                &[("a", "1"), ("b", "2"), ("c", "3"), ("e", "5")],
+                "b",
+                None,
+                Some("2"),
+            ),
+            (
+                &[("a", "1"), ("c", "3"), ("e", "5"), ("g", "7")],
+                "g",
+                None,
+                Some("7"),
+            ),
+            (
+                &[("a", "1"), ("c", "4"), ("e", "6")],
+                "c",
+                Some("3"),
+                Some("4"),
+            ),
+        ];
+        for (live, key, rebuilt, found) in cases {
+            let check = compared(&rows, live);
+            assert_eq!(check.digest, same.digest, "{key}");
+            assert_eq!(check.live_digest, compared(live, live).digest, "{key}");
+            assert_ne!(check.digest, check.live_digest, "{key}");
+            let bytes = |text: &str| text.as_bytes().to_vec();
+            let expected = RowDifference {
+                key: bytes(key),
+                rebuilt: rebuilt.map(bytes),
+                live: found.map(bytes),
+            };
+            assert_eq!(check.difference, Some(expected));
+        }
+    }
 }

@@ -228,6 +228,12 @@ impl FoldState {
         }
     }
 
+    /// The rows that lie in memory, in key order: of a detached fold all.
+    pub(crate) fn rows_in_memory(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let rows = self.cache.iter();
+        rows.filter_map(|(key, cached)| Some((key.as_slice(), cached.slot.as_deref()?)))
+    }
+
     /// Visits every row in key order until `visit` says stop.
     pub(crate) fn each_row(
         &self,

@@ -7,8 +7,10 @@
 use super::error::{AtRow, Fault, IndexError, IndexRow};
 use super::manifest::RunMeta;
 use super::row::{CHECKSUM_BYTES, RowRead};
+use super::section::shared_bytes;
 use super::term::MAX_TERM_BYTES;
 use super::varint::{self, Reader};
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// Most bytes of a block's row. A row of 4,096 bytes would take two pages of 4 KiB in redb.
@@ -54,6 +56,8 @@ impl Entry {
 pub(super) struct Walk {
     at: usize,
     term: Vec<u8>,
+    /// Bytes of the term that the one before has.
+    shared: usize,
 }
 
 impl Walk {
@@ -124,6 +128,7 @@ impl Walk {
         if !follows {
             return Err(UNSORTED);
         }
+        self.shared = shared;
         self.term.truncate(shared);
         self.term.extend_from_slice(suffix);
         if self.term.len() > MAX_TERM_BYTES {
@@ -156,11 +161,22 @@ impl Block {
     /// The entry of a term. Entries behind it are not looked at.
     pub(super) fn find(&self, term: &[u8]) -> Result<Option<Entry>, IndexError> {
         let mut walk = Walk::default();
+        // Bytes in which the entry before, which sorts before the term, agrees with it.
+        let mut agreed = 0;
         while let Some(entry) = walk.next(self)? {
-            match walk.term().cmp(term) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Ok(Some(entry)),
-                std::cmp::Ordering::Greater => break,
+            match walk.shared.cmp(&agreed) {
+                // It has the byte by which the entry before sorts before the term.
+                Ordering::Greater => continue,
+                // It sorts behind the entry before where that agrees with the term.
+                Ordering::Less => break,
+                Ordering::Equal => {}
+            }
+            let own = walk.term().get(agreed..).unwrap_or_default();
+            let wanted = term.get(agreed..).unwrap_or_default();
+            match own.cmp(wanted) {
+                Ordering::Less => agreed += shared_bytes(own, wanted),
+                Ordering::Equal => return Ok(Some(entry)),
+                Ordering::Greater => break,
             }
         }
         Ok(None)

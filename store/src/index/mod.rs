@@ -90,7 +90,7 @@ impl Default for IndexOptions {
             freeze_events: 8_192,
             freeze_bytes: 4 << 20,
             fan_in: 8,
-            cached_heads: 65_536,
+            cached_heads: 131_072,
         }
     }
 }

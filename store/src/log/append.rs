@@ -211,13 +211,18 @@ impl Here {
             .durability
             .unwrap_or(self.shared.identity.options.durability);
         match outcome {
-            Outcome::Recorded { first, events } => Ok(Some(Appended {
-                first: Position::new(first),
-                last: Position::new(first + events.len() as u64 - 1),
-                ids: events.iter().map(|event| event.header.event_id).collect(),
-                duplicate: false,
-                durability,
-            })),
+            Outcome::Recorded { first, events } => {
+                if durability == Durability::Synced {
+                    self.shared.remember_scopes(&events);
+                }
+                Ok(Some(Appended {
+                    first: Position::new(first),
+                    last: Position::new(first + events.len() as u64 - 1),
+                    ids: events.iter().map(|event| event.header.event_id).collect(),
+                    duplicate: false,
+                    durability,
+                }))
+            }
             Outcome::Known { positions } => {
                 let ids = self.compare_known(&append.events, &positions, false)?;
                 let first = positions.first().copied().unwrap_or_default();

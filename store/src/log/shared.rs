@@ -12,7 +12,7 @@ use crate::prepare::Actor;
 use crate::read::{Published, Reader, Recent, stream_scope};
 use crate::signing::Signing;
 use crate::write::{
-    Answer, CommitFailed, Committed, Queue, Request, ScopeCache, Ticket, Work, Writer,
+    Answer, CommitFailed, Committed, Prepared, Queue, Request, ScopeCache, Ticket, Work, Writer,
 };
 use runstone_codec::Position;
 use std::cell::Cell;
@@ -317,6 +317,19 @@ impl Shared {
             known.set(stream, scope);
         }
         Ok(scope)
+    }
+
+    /// Notes the scopes of the streams of durable events: who appends to them next need not look them up.
+    pub(super) fn remember_scopes(&self, events: &[Prepared]) {
+        let mut known = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
+        let mut last = "";
+        for event in events {
+            let header = &event.header;
+            if header.stream != last {
+                known.set(&header.stream, &header.scope);
+            }
+            last = &header.stream;
+        }
     }
 
     pub(crate) fn watch_durable(&self) -> watch::Receiver<u64> {

@@ -1,5 +1,6 @@
 //! Reading: single events, ranges, queries, subscriptions.
 
+mod chunks;
 mod pages;
 mod payload;
 mod reader;
@@ -8,7 +9,7 @@ mod records;
 mod select;
 mod subscribe;
 
-pub(crate) use payload::{PayloadFailure, open_payload, try_open, with_fold_record};
+pub(crate) use payload::{PayloadFailure, check_content, open_payload, with_fold_record};
 pub(crate) use reader::{Published, Reader, check_digest, open_control, parse_entry, stream_scope};
 pub(crate) use recent::Recent;
 pub(crate) use select::{Candidates, any_match, positions};

@@ -64,10 +64,7 @@ pub(crate) fn try_open(
     if let Some(absent) = absent(identity, position, header, envelope) {
         return Ok(absent);
     }
-    let key = key_of(identity, header).map_err(|error| PayloadFailure::Key {
-        code: error.code(),
-        message: error.to_string(),
-    })?;
+    let key = key_of(identity, header)?;
     seal::open(
         &identity.log_id,
         header_bytes,
@@ -80,10 +77,42 @@ pub(crate) fn try_open(
     .map_err(PayloadFailure::Open)
 }
 
+/// Opens the content of one event and checks that the commitment is to it. False if it reads as absent.
+pub(crate) fn check_content(
+    identity: &Identity,
+    entry: &Entry<'_>,
+    raw: RawEvent<'_>,
+) -> Result<bool, PayloadFailure> {
+    let header = entry.header();
+    if absent(identity, raw.position, header, raw.envelope).is_some() {
+        return Ok(false);
+    }
+    let key = key_of(identity, header)?;
+    seal::check_commitment(
+        &identity.log_id,
+        entry.header_bytes(),
+        header,
+        raw.envelope,
+        entry.commit(),
+        key.as_deref(),
+    )
+    .map(|()| true)
+    .map_err(PayloadFailure::Open)
+}
+
 /// The key that the header names, if it names one.
 fn key_of(identity: &Identity, header: &Header) -> Result<Option<Arc<DataKey>>, KeyError> {
     let key_id = header.key_id.as_ref();
     key_id.map(|id| identity.keys.data_key(id)).transpose()
+}
+
+impl From<KeyError> for PayloadFailure {
+    fn from(error: KeyError) -> Self {
+        Self::Key {
+            code: error.code(),
+            message: error.to_string(),
+        }
+    }
 }
 
 /// Why content cannot be opened.

@@ -1,11 +1,12 @@
 //! A consistent view for one batch of reads.
 
 use crate::chunk::{Chunk, Head, RawEvent};
-use crate::engine::{Db, NumberTable, Snapshot, Value};
+use crate::engine::{Db, Snapshot, Value};
 use crate::error::{Corruption, ReadError, StorageError};
 use crate::fold::Payload;
 use crate::identity::{Identity, is_downgraded};
 use crate::index::{self, IndexView};
+use crate::read::chunks::chunk_at;
 use crate::read::payload::{PayloadFailure, try_open};
 use crate::read::records::Record;
 use crate::tree::{self, SharedTail, TILE};
@@ -82,15 +83,8 @@ impl Reader {
         if self.chunk.as_ref().is_some_and(held) {
             return Ok(());
         }
-        let (key, value) = self
-            .snapshot
-            .number_at_or_below(NumberTable::Chunks, position)?
-            .ok_or_else(|| lost(position))?;
-        let chunk = Chunk::parse(key, value.bytes())?;
-        if !chunk.contains(position) {
-            return Err(lost(position).into());
-        }
-        let (first, end) = (chunk.first(), chunk.end());
+        let (first, value) = chunk_at(&self.snapshot, position)?.ok_or_else(|| lost(position))?;
+        let end = Chunk::parse(first, value.bytes())?.end();
         self.chunk = Some((first, end, value));
         Ok(())
     }
@@ -299,13 +293,10 @@ pub(crate) fn stream_scope(
     let Some(position) = index.posting_at(snapshot, &index::stream(stream), 0)? else {
         return Ok(None);
     };
-    let Some((key, value)) = snapshot.number_at_or_below(NumberTable::Chunks, position)? else {
+    let Some((key, value)) = chunk_at(snapshot, position)? else {
         return Ok(None);
     };
     let chunk = Chunk::parse(key, value.bytes())?;
-    if !chunk.contains(position) {
-        return Ok(None);
-    }
     let entry = parse_entry(chunk.event(position)?)?;
     Ok(Some(entry.header().scope.clone()))
 }

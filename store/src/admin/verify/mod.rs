@@ -17,6 +17,7 @@ mod pass;
 
 use super::foreign::foreign_rows;
 use crate::error::{Corruption, ErrorKind, OpenError, ReadError, StorageError};
+use crate::fold::FoldCheck;
 use crate::holder::{VerifyAll, hex32};
 use crate::keys::KeyError;
 use crate::log::{Backing, Here, Log};
@@ -28,6 +29,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::resume_unwind;
 use std::path::Path;
 
 /// Problems listed; further ones are counted.
@@ -181,6 +183,30 @@ impl VerifyReport {
         }
     }
 
+    fn folds(&mut self, checks: Result<Vec<FoldCheck>, ReadError>) {
+        match checks {
+            Ok(checks) => {
+                for check in checks.iter().filter(|check| !check.is_equal()) {
+                    let row = check
+                        .difference
+                        .as_ref()
+                        .map(|row| String::from_utf8_lossy(&row.key).into_owned());
+                    self.tampered(Corruption::table(
+                        "folds",
+                        format!("the rows of fold `{}` folded again", check.fold),
+                        format!("another row {:?}", row.unwrap_or_default()),
+                    ));
+                }
+            }
+            Err(ReadError::Fold { fold, why }) => self.tampered(Corruption::table(
+                "folds",
+                format!("readable rows of fold `{fold}`"),
+                why,
+            )),
+            Err(error) => self.failed(&error),
+        }
+    }
+
     /// The worst kind of problem, if there is one.
     pub fn worst(&self) -> Option<ProblemKind> {
         self.problems.iter().map(|problem| problem.kind).min()
@@ -256,18 +282,48 @@ impl Log {
 }
 
 impl Here {
+    /// Folds are folded again beside the walk, where threads are allowed: neither knows of the other.
     fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
+        std::thread::scope(|scope| {
+            let folded = if self.shared.identity.options.background {
+                let name = "runstone-verify".to_owned();
+                let folding = move || self.check_folds(None, &|_, _| {});
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn_scoped(scope, folding)
+                    .ok()
+            } else {
+                None
+            };
+            let mut report = match self.verify_log(level, progress) {
+                Ok(report) => report,
+                Err(refused) => return refused,
+            };
+            report.folds(match folded {
+                Some(folded) => folded.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                None => self.check_folds(None, &|_, _| {}),
+            });
+            report
+        })
+    }
+
+    /// Everything but the rows of folds; an error if there is nothing that can be walked over.
+    fn verify_log(
+        &self,
+        level: VerifyLevel,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<VerifyReport, VerifyReport> {
         let mut report = VerifyReport::new(level);
         let reader = match self.shared.reader() {
             Ok(reader) => reader,
             Err(error) => {
                 report.failed(&error);
-                return report;
+                return Err(report);
             }
         };
         let head = match last_head(&reader.snapshot) {
             Ok(head) => head,
-            Err(error) => return refused(level, &error),
+            Err(error) => return Err(refused(level, &error)),
         };
         report.size = head.size;
         let facts = Facts::with_keys(&reader.identity);
@@ -290,32 +346,6 @@ impl Here {
                 "damaged pages",
             ));
         }
-        drop(reader);
-        self.verify_folds(&mut report);
-        report
-    }
-
-    fn verify_folds(&self, report: &mut VerifyReport) {
-        match self.check_folds(None, &|_, _| {}) {
-            Ok(checks) => {
-                for check in checks.iter().filter(|check| !check.is_equal()) {
-                    let row = check
-                        .difference
-                        .as_ref()
-                        .map(|row| String::from_utf8_lossy(&row.key).into_owned());
-                    report.tampered(Corruption::table(
-                        "folds",
-                        format!("the rows of fold `{}` folded again", check.fold),
-                        format!("another row {:?}", row.unwrap_or_default()),
-                    ));
-                }
-            }
-            Err(ReadError::Fold { fold, why }) => report.tampered(Corruption::table(
-                "folds",
-                format!("readable rows of fold `{fold}`"),
-                why,
-            )),
-            Err(error) => report.failed(&error),
-        }
+        Ok(report)
     }
 }

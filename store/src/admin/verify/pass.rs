@@ -4,15 +4,14 @@ use super::{ProblemKind, VerifyLevel, VerifyReport};
 use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{NumberTable, Snapshot};
 use crate::error::{Corruption, ReadError};
-use crate::fold::Payload;
 use crate::identity::{Identity, is_downgraded};
-use crate::index::{TermBuffer, terms_of, verify_runs};
+use crate::index::{IndexError, TermBuffer, terms_of, verify_runs};
 use crate::options::Sealing;
 use crate::own::{Genesis, History};
-use crate::read::{PayloadFailure, check_digest, open_control, parse_entry, try_open};
+use crate::read::{PayloadFailure, check_content, check_digest, open_control, parse_entry};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, namespace, seal};
+use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, namespace};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
 use runstone_receipt::tree::{Tile, TileSink};
@@ -105,6 +104,8 @@ pub(super) struct Pass<'a> {
     /// since nobody knows the hasher's keys beforehand.
     index_end: u64,
     expected_postings: u128,
+    /// The same sum over what the index holds.
+    stored_postings: Result<u128, IndexError>,
 }
 
 impl<'a> Pass<'a> {
@@ -140,6 +141,7 @@ impl<'a> Pass<'a> {
             terms: TermBuffer::default(),
             index_end: u64::MAX,
             expected_postings: 0,
+            stored_postings: Ok(0),
         }
     }
 
@@ -148,11 +150,9 @@ impl<'a> Pass<'a> {
         head: &Head,
         progress: &dyn Fn(u64, u64),
     ) -> Result<(), ReadError> {
+        self.read_index();
         self.read_checkpoints()?;
         self.covered = crate::tree::covered(self.snapshot)?;
-        // The stored runs say how far they go; a manifest that cannot be read is named later.
-        self.index_end =
-            verify_runs(self.snapshot, &mut |_, _| {}).map_or(0, |verified| verified.covered);
         let (mut next, mut told) = (0, 0);
         let mut row = Some(0);
         while let Some(from) = row {
@@ -343,44 +343,19 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let header = entry.header();
-        let opened = try_open(
-            identity,
-            position,
-            entry.header_bytes(),
-            header,
-            raw.envelope,
-            entry.commit(),
-        );
-        match opened {
-            Ok(Payload::Open(_)) => {}
-            Ok(_) => {
+        match check_content(identity, entry, raw) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 self.is_absent(position, header);
-                return Ok(());
+                Ok(())
             }
-            Err(PayloadFailure::Key { code, message }) => {
-                return Err(ReadError::Keys {
-                    position,
-                    code,
-                    message,
-                });
-            }
-            Err(PayloadFailure::Open(error)) => {
-                return Err(ReadError::payload(position, &error));
-            }
+            Err(PayloadFailure::Key { code, message }) => Err(ReadError::Keys {
+                position,
+                code,
+                message,
+            }),
+            Err(PayloadFailure::Open(error)) => Err(ReadError::payload(position, &error)),
         }
-        let key = header
-            .key_id
-            .as_ref()
-            .and_then(|id| identity.keys.data_key(id).ok());
-        seal::check_commitment(
-            &identity.log_id,
-            entry.header_bytes(),
-            header,
-            raw.envelope,
-            entry.commit(),
-            key.as_deref(),
-        )
-        .map_err(|error| ReadError::payload(position, &error))
     }
 
     fn is_present(&mut self, position: u64, header: &Header) {
@@ -611,21 +586,27 @@ impl<'a> Pass<'a> {
         }
     }
 
-    pub(super) fn check_index(&mut self) {
-        let mut found: u128 = 0;
+    /// Adds up what the index holds, and notes how far it goes. What is wrong with it is named later.
+    fn read_index(&mut self) {
+        let mut sum: u128 = 0;
         let hasher = &self.hasher;
         let verified = verify_runs(self.snapshot, &mut |term, position| {
             let posting = hasher.hash_one((term, position));
-            found = found.wrapping_add(u128::from(posting));
+            sum = sum.wrapping_add(u128::from(posting));
         });
-        match verified {
-            Ok(_) if found == self.expected_postings => {}
+        self.index_end = verified.as_ref().map_or(0, |verified| verified.covered);
+        self.stored_postings = verified.map(|_| sum);
+    }
+
+    pub(super) fn check_index(&mut self) {
+        match &self.stored_postings {
+            Ok(sum) if *sum == self.expected_postings => {}
             Ok(_) => self.report.tampered(Corruption::table(
                 "index",
                 "the terms of the events",
                 "other terms",
             )),
-            Err(error) => self.report.tampered(error.into()),
+            Err(error) => self.report.tampered(error.clone().into()),
         }
     }
 }
