@@ -14,9 +14,9 @@ use serde::Deserialize;
 use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 
 /// As many new events are no coincidence.
