@@ -79,6 +79,9 @@ struct State {
     refusals: BTreeMap<u64, u64>,
     /// How often in a row it said that it is of no use to ask again, as long as nobody resumed the sink.
     stops: u32,
+    /// Faults of the machine by then. After one it may be that nobody recorded that the sink stopped, and
+    /// then it is run again.
+    struck: u64,
     /// How many deliveries may still come, once it was paused or removed.
     left: Option<u32>,
     /// What should not have come.
@@ -95,6 +98,7 @@ impl Shelf {
             offered: BTreeSet::new(),
             refusals: BTreeMap::new(),
             stops: 0,
+            struck: 0,
             left: None,
             wrong: Vec::new(),
         };
@@ -172,7 +176,8 @@ impl Shelf {
     }
 
     /// What is offered now, and what becomes of it: how many it takes, and how that ends.
-    fn meets(&self, batch: &Batch, durable: u64) -> (usize, End) {
+    fn meets(&self, batch: &Batch, around: &Around) -> (usize, End) {
+        let (durable, struck) = (around.log.durable_size(), around.machine.struck());
         let mut state = self.lock();
         let events = batch.events();
         for event in events {
@@ -196,6 +201,9 @@ impl Shelf {
             Mood::Broken => 1,
             _ => 0,
         };
+        if state.struck != struck {
+            (state.struck, state.stops) = (struck, 0);
+        }
         state.stops += u32::from(most > 0);
         if state.stops > most {
             state.wrong.push("asked again".to_owned());
@@ -335,7 +343,7 @@ impl Sink for Shelved {
         Box::pin(async move {
             self.around.unless_down().await;
             self.around.deliveries.fetch_add(1, Ordering::SeqCst);
-            let (takes, end) = self.shelf.meets(batch, self.around.log.durable_size());
+            let (takes, end) = self.shelf.meets(batch, &self.around);
             if takes > 0 {
                 if let Some(lines) = &mut self.lines {
                     lines.deliver(batch).await?;
