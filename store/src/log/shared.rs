@@ -309,12 +309,13 @@ impl Shared {
         if let Some(scope) = known.get(stream) {
             return Ok(Some(scope.to_owned()));
         }
+        let generation = known.generation();
         drop(known);
         let reader = self.reader()?;
         let scope = stream_scope(&reader.published.index, &reader.snapshot, stream)?;
         if let Some(scope) = &scope {
             let mut known = self.scopes.write().unwrap_or_else(PoisonError::into_inner);
-            known.set(stream, scope);
+            known.set_as_of(generation, stream, scope);
         }
         Ok(scope)
     }
@@ -491,7 +492,10 @@ impl Shared {
         self.set_health(Health::Reopening);
         self.signing.discard();
         // Streams that were only buffered may be gone.
-        *self.scopes.write().unwrap_or_else(PoisonError::into_inner) = ScopeCache::default();
+        self.scopes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget();
         let durable_before = slot.as_ref().map(|writer| writer.durable);
         *slot = None;
         self.current().db.close();

@@ -2,7 +2,7 @@
 
 use crate::chunk::Chunk;
 use crate::engine::{NumberTable, Snapshot, Value};
-use crate::error::ReadError;
+use crate::error::{ReadError, StorageError};
 
 /// The key and the bytes of the chunk that holds `position`, if there is one.
 ///
@@ -14,7 +14,7 @@ pub(super) fn chunk_at(
     snapshot: &Snapshot,
     position: u64,
 ) -> Result<Option<(u64, Value)>, ReadError> {
-    if let Some(found) = guessed(snapshot, position) {
+    if let Some(found) = guessed(snapshot, position)? {
         return Ok(Some(found));
     }
     let Some((key, value)) = snapshot.number_at_or_below(NumberTable::Chunks, position)? else {
@@ -28,29 +28,49 @@ pub(super) fn chunk_at(
     Ok(Some((key, value)))
 }
 
-/// What goes wrong with another chunk than the one that is looked for is of no account.
-fn guessed(snapshot: &Snapshot, position: u64) -> Option<(u64, Value)> {
+/// What is wrong with another chunk than the one that is looked for is of no account, but that it cannot
+/// be read is: the database reads nothing more after that, and would not say why.
+fn guessed(snapshot: &Snapshot, position: u64) -> Result<Option<(u64, Value)>, StorageError> {
     let before = snapshot.chunk_events().saturating_sub(1);
     let near = position.saturating_sub(before);
-    let found = snapshot.number_at_or_above(NumberTable::Chunks, near);
-    let (key, value) = found.ok()??;
-    let chunk = Chunk::parse(key, value.bytes()).ok()?;
-    let (end, events) = (chunk.end(), chunk.end() - key);
-    if chunk.contains(position) {
-        snapshot.note_chunk_events(events);
-        return Some((key, value));
+    let found = readable(snapshot.number_at_or_above(NumberTable::Chunks, near))?;
+    let Some((key, value, end)) = found.and_then(|(key, value)| parsed(key, value)) else {
+        return Ok(None);
+    };
+    if (key..end).contains(&position) {
+        snapshot.note_chunk_events(end - key);
+        return Ok(Some((key, value)));
     }
     // It may lie in the next one, unless the number led much too far back.
-    if position.checked_sub(end)? >= events {
-        return None;
+    if position
+        .checked_sub(end)
+        .is_none_or(|past| past >= end - key)
+    {
+        return Ok(None);
     }
-    let value = snapshot.number(NumberTable::Chunks, end).ok()??;
-    let chunk = Chunk::parse(end, value.bytes()).ok()?;
-    let (holds, events) = (chunk.contains(position), chunk.end() - end);
-    holds.then(|| {
-        snapshot.note_chunk_events(events);
-        (end, value)
-    })
+    let next = readable(snapshot.number(NumberTable::Chunks, end))?;
+    let found = next.and_then(|value| parsed(end, value));
+    Ok(found
+        .filter(|(first, _, end)| (*first..*end).contains(&position))
+        .map(|(first, value, end)| {
+            snapshot.note_chunk_events(end - first);
+            (first, value)
+        }))
+}
+
+/// What was found, unless the disk failed.
+fn readable<T>(found: Result<Option<T>, StorageError>) -> Result<Option<T>, StorageError> {
+    match found {
+        Err(error @ StorageError::Io { .. }) => Err(error),
+        Err(_) => Ok(None),
+        Ok(found) => Ok(found),
+    }
+}
+
+/// A chunk and the position after it, if it is one.
+fn parsed(first: u64, value: Value) -> Option<(u64, Value, u64)> {
+    let end = Chunk::parse(first, value.bytes()).ok()?.end();
+    Some((first, value, end))
 }
 
 #[cfg(test)]

@@ -83,7 +83,9 @@ impl Kept {
         }
         let end = from.saturating_add(most as u64);
         self.read = self.read.max(end.min(to.saturating_add(1)));
-        from < self.wanted && self.end().is_none_or(|end| from >= end)
+        read_before <= EVENTS as u64
+            && from < self.wanted
+            && self.end().is_none_or(|end| from >= end)
     }
 
     /// What comes after this is wanted by more than one.

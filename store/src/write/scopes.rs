@@ -15,12 +15,34 @@ pub(crate) struct ScopeCache {
     old: HashMap<Box<str>, Arc<str>>,
     /// The scope that was set last: many streams in a row have the same.
     last: Option<Arc<str>>,
+    /// What was looked up before this changed may be wrong.
+    generation: u64,
 }
 
 impl ScopeCache {
     pub(crate) fn get(&self, stream: &str) -> Option<&str> {
         let known = self.young.get(stream).or_else(|| self.old.get(stream));
         known.map(AsRef::as_ref)
+    }
+
+    /// How often it was emptied.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Forgets everything: streams may be gone, or begin anew with another scope.
+    pub(crate) fn forget(&mut self) {
+        *self = Self {
+            generation: self.generation + 1,
+            ..Self::default()
+        };
+    }
+
+    /// As [`Self::set`], of what was looked up when the cache had this generation.
+    pub(crate) fn set_as_of(&mut self, generation: u64, stream: &str, scope: &str) {
+        if self.generation == generation {
+            self.set(stream, scope);
+        }
     }
 
     pub(crate) fn set(&mut self, stream: &str, scope: &str) {
@@ -58,8 +80,15 @@ mod tests {
             assert_eq!(cache.get("used"), Some("ann"), "{n}");
             assert!(cache.young.len() + cache.old.len() <= GENERATION * 2);
         }
+        // What was looked up before it was emptied may be wrong.
+        let before = cache.generation();
+        cache.set_as_of(before, "late", "ann");
+        assert_eq!(cache.get("late"), Some("ann"));
         assert_eq!(cache.get("0"), None);
         let lately = (GENERATION * 3 + 1).to_string();
         assert_eq!(cache.get(&lately), Some("bob"));
+        cache.forget();
+        cache.set_as_of(before, "late", "ann");
+        assert_eq!((cache.get("late"), cache.get(&lately)), (None, None));
     }
 }

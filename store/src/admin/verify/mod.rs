@@ -31,6 +31,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Problems listed; further ones are counted.
 const LISTED: usize = 1000;
@@ -282,8 +283,10 @@ impl Log {
 }
 
 impl Here {
-    /// Folds are folded again beside the walk, where threads are allowed: neither knows of the other.
+    /// Folds are folded again beside the walk, where threads are allowed: neither knows of the other. An
+    /// erasure meanwhile takes from rows what was folded before it, so that it is done again.
     fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
+        let history = self.shared.identity.history();
         std::thread::scope(|scope| {
             let folded = if self.shared.identity.options.background {
                 let name = "runstone-verify".to_owned();
@@ -299,8 +302,11 @@ impl Here {
                 Ok(report) => report,
                 Err(refused) => return refused,
             };
-            report.folds(match folded {
-                Some(folded) => folded.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            let folded =
+                folded.map(|folded| folded.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            let is_same = Arc::ptr_eq(&history, &self.shared.identity.history());
+            report.folds(match folded.filter(|_| is_same) {
+                Some(folds) => folds,
                 None => self.check_folds(None, &|_, _| {}),
             });
             report
