@@ -1,21 +1,22 @@
 //! AES-256-GCM in place (NIST SP 800-38D), by AWS-LC, which takes the widest instructions that the
 //! processor has.
 
+use std::alloc::{Layout, handle_alloc_error};
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
 use crate::envelope::{NONCE_BYTES, TAG_BYTES};
 
 /// A key as the cipher uses it: what is computed of it once. AWS-LC keeps that on its heap, and
 /// overwrites it when it is freed.
-pub(crate) struct Cipher(Option<LessSafeKey>);
+pub(crate) struct Cipher(LessSafeKey);
 
 impl Cipher {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(
-            UnboundKey::new(&AES_256_GCM, key)
-                .ok()
-                .map(LessSafeKey::new),
-        )
+        // The length is right, so that only memory can be wanting.
+        let key = UnboundKey::new(&AES_256_GCM, key)
+            .unwrap_or_else(|_| handle_alloc_error(Layout::new::<LessSafeKey>()));
+        Self(LessSafeKey::new(key))
     }
 
     /// As [`encrypt`].
@@ -28,7 +29,6 @@ impl Cipher {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let tag = self
             .0
-            .as_ref()?
             .seal_in_place_separate_tag(nonce, Aad::from(aad), buffer);
         tag.ok()?.as_ref().try_into().ok()
     }
@@ -42,15 +42,14 @@ impl Cipher {
         tag: &[u8; TAG_BYTES],
     ) -> Option<()> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened =
-            self.0
-                .as_ref()?
-                .open_in_place_separate_tag(nonce, Aad::from(aad), tag, buffer);
+        let opened = self
+            .0
+            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, buffer);
         opened.ok().map(|_| ())
     }
 }
 
-/// Encrypts `buffer` and gives the tag; `None` only above 64 GiB, or without memory for the key.
+/// Encrypts `buffer` and gives the tag; `None` only above 64 GiB.
 pub(crate) fn encrypt(
     key: &[u8; 32],
     nonce: &[u8; NONCE_BYTES],
