@@ -32,6 +32,7 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 /// Problems listed; further ones are counted.
 const LISTED: usize = 1000;
@@ -298,15 +299,15 @@ impl Here {
             } else {
                 None
             };
-            let mut report = match self.verify_log(level, progress) {
+            let report = self.verify_log(level, progress);
+            let folded = folded.map(ScopedJoinHandle::join);
+            let mut report = match report {
                 Ok(report) => report,
                 Err(refused) => return refused,
             };
-            let folded =
-                folded.map(|folded| folded.join().unwrap_or_else(|panic| resume_unwind(panic)));
             let is_same = Arc::ptr_eq(&history, &self.shared.identity.history());
             report.folds(match folded.filter(|_| is_same) {
-                Some(folds) => folds,
+                Some(folds) => folds.unwrap_or_else(|panic| resume_unwind(panic)),
                 None => self.check_folds(None, &|_, _| {}),
             });
             report
