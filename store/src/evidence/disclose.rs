@@ -9,7 +9,7 @@ use crate::identity::Identity;
 use crate::log::{Backing, Here, Log};
 use crate::own::{DISCLOSED, Disclosed};
 use crate::prepare::LOG_STREAM;
-use crate::read::{check_digest, parse_entry};
+use crate::read::{PayloadFailure, check_digest, key_of, parse_entry};
 use runstone_codec::payload::Plain;
 use runstone_codec::{Entry, NewEvent, Position, namespace, seal};
 use runstone_receipt::Disclosure;
@@ -246,12 +246,8 @@ impl Here {
         let at = disclose.position.get();
         let plain = self.stored(disclose.position, |identity, entry, raw| {
             let header = entry.header();
-            let key = header.key_id.as_ref().map(|id| identity.keys.data_key(id));
-            let key = key.transpose().map_err(|error| ReadError::Keys {
-                position: at,
-                code: error.code(),
-                message: error.to_string(),
-            })?;
+            let key =
+                key_of(identity, header).map_err(|error| PayloadFailure::from(error).at(at))?;
             let opened = seal::open_plain(
                 &identity.log_id,
                 entry.header_bytes(),

@@ -9,7 +9,7 @@ mod records;
 mod select;
 mod subscribe;
 
-pub(crate) use payload::{PayloadFailure, check_content, open_payload, with_fold_record};
+pub(crate) use payload::{PayloadFailure, check_content, key_of, open_payload, with_fold_record};
 pub(crate) use reader::{Published, Reader, check_digest, open_control, parse_entry, stream_scope};
 pub(crate) use recent::Recent;
 pub(crate) use select::{Candidates, any_match, positions};

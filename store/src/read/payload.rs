@@ -101,9 +101,26 @@ pub(crate) fn check_content(
 }
 
 /// The key that the header names, if it names one.
-fn key_of(identity: &Identity, header: &Header) -> Result<Option<Arc<DataKey>>, KeyError> {
+pub(crate) fn key_of(
+    identity: &Identity,
+    header: &Header,
+) -> Result<Option<Arc<DataKey>>, KeyError> {
     let key_id = header.key_id.as_ref();
     key_id.map(|id| identity.keys.data_key(id)).transpose()
+}
+
+impl PayloadFailure {
+    /// What a read says of it.
+    pub(crate) fn at(self, position: u64) -> ReadError {
+        match self {
+            Self::Key { code, message } => ReadError::Keys {
+                position,
+                code,
+                message,
+            },
+            Self::Open(error) => ReadError::payload(position, &error),
+        }
+    }
 }
 
 impl From<KeyError> for PayloadFailure {

@@ -7,7 +7,7 @@ use crate::fold::Payload;
 use crate::identity::{Identity, is_downgraded};
 use crate::index::{self, IndexView};
 use crate::read::chunks::chunk_at;
-use crate::read::payload::{PayloadFailure, try_open};
+use crate::read::payload::try_open;
 use crate::read::records::Record;
 use crate::tree::{self, SharedTail, TILE};
 use runstone_codec::hash::leaf_hash;
@@ -173,26 +173,15 @@ impl Reader {
         }
         let control = open_control(identity, &entry)?;
         let payload = if payloads || raw.envelope.is_empty() {
-            match try_open(
+            try_open(
                 identity,
                 position,
                 entry.header_bytes(),
                 header,
                 raw.envelope,
                 entry.commit(),
-            ) {
-                Ok(payload) => payload,
-                Err(PayloadFailure::Key { code, message }) => {
-                    return Err(ReadError::Keys {
-                        position,
-                        code,
-                        message,
-                    });
-                }
-                Err(PayloadFailure::Open(error)) => {
-                    return Err(ReadError::payload(position, &error));
-                }
-            }
+            )
+            .map_err(|error| error.at(position))?
         } else {
             Payload::Skipped
         };

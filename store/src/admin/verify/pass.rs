@@ -8,7 +8,7 @@ use crate::identity::{Identity, is_downgraded};
 use crate::index::{IndexError, TermBuffer, terms_of, verify_runs};
 use crate::options::Sealing;
 use crate::own::{Genesis, History};
-use crate::read::{PayloadFailure, check_content, check_digest, open_control, parse_entry};
+use crate::read::{check_content, check_digest, open_control, parse_entry};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
 use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, namespace};
@@ -343,19 +343,10 @@ impl<'a> Pass<'a> {
             return Ok(());
         }
         let header = entry.header();
-        match check_content(identity, entry, raw) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                self.is_absent(position, header);
-                Ok(())
-            }
-            Err(PayloadFailure::Key { code, message }) => Err(ReadError::Keys {
-                position,
-                code,
-                message,
-            }),
-            Err(PayloadFailure::Open(error)) => Err(ReadError::payload(position, &error)),
+        if !check_content(identity, entry, raw).map_err(|error| error.at(position))? {
+            self.is_absent(position, header);
         }
+        Ok(())
     }
 
     fn is_present(&mut self, position: u64, header: &Header) {
