@@ -10,7 +10,7 @@ use super::fold::{
 use super::loops::{Bounds, Judged, Look, Loop, Wanted, judge};
 use super::machine::{self, is_terminal};
 use super::run::bounds;
-use super::spending::{Deciding, spending};
+use super::spending::{AtWriter, spending};
 use super::{LoopType, NewTask, Task, TaskId, TaskState};
 use crate::agents;
 use crate::budgets::{self, BudgetError, Exceeded, OwnerId, Rules};
@@ -378,7 +378,7 @@ fn create(
     } else {
         match judge(&mut Rows(context), &wanted, &terms.bounds)? {
             Judged::Allowed { depth } => {
-                let looked = (&mut Rows(context), &mut Deciding::new(context));
+                let looked = (&mut Rows(context), &mut AtWriter::new(context));
                 let named = (terms.budget.as_ref(), &terms.rules);
                 match spending(looked, &wanted, named, depth)? {
                     Ok(owner) => {

@@ -8,7 +8,7 @@ use super::fold::{
 };
 use super::loops::{Judged, Look, Wanted, judge};
 use super::run::bounds;
-use super::spending::{Seen, spending};
+use super::spending::{AtReader, spending};
 use super::{Order, Task, TaskError, TaskId, TaskState, Tasks, field};
 use crate::DecodeRecord as _;
 use crate::budgets;
@@ -263,7 +263,7 @@ impl Tasks {
         let verdict = match judge(&mut Rows(&self.log), &wanted, &bounds)? {
             Judged::Allowed { depth } => {
                 let named = (named.as_ref(), &budgets::Rules::of(&settings));
-                let looked = (&mut Rows(&self.log), &mut Seen(&self.log));
+                let looked = (&mut Rows(&self.log), &mut AtReader(&self.log));
                 match spending(looked, &wanted, named, depth)? {
                     Ok(_) => return Ok(depth),
                     Err(verdict) => verdict,

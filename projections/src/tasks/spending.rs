@@ -8,8 +8,8 @@ use crate::budgets::{self, Amounts, Exceeded, OwnerId, Rules};
 use crate::rows::TaskRow;
 use runstone_store::{AppendError, DecideContext, Log, ReadError};
 
-/// Budgets, wherever they are.
-pub(super) trait Purses {
+/// Budgets as they are where they are looked at.
+pub(super) trait BudgetView {
     type Error;
 
     /// Whether somebody opened it.
@@ -28,12 +28,12 @@ pub(super) trait Purses {
 }
 
 /// As they are at the writer.
-pub(super) struct Deciding<'a, 'b> {
+pub(super) struct AtWriter<'a, 'b> {
     context: &'a DecideContext<'b>,
     books: Books,
 }
 
-impl<'a, 'b> Deciding<'a, 'b> {
+impl<'a, 'b> AtWriter<'a, 'b> {
     pub(super) fn new(context: &'a DecideContext<'b>) -> Self {
         Self {
             context,
@@ -42,7 +42,7 @@ impl<'a, 'b> Deciding<'a, 'b> {
     }
 }
 
-impl Purses for Deciding<'_, '_> {
+impl BudgetView for AtWriter<'_, '_> {
     type Error = AppendError;
 
     fn is_known(&mut self, id: &OwnerId) -> Result<bool, AppendError> {
@@ -64,9 +64,9 @@ impl Purses for Deciding<'_, '_> {
 }
 
 /// As readers see them.
-pub(super) struct Seen<'a>(pub(super) &'a Log);
+pub(super) struct AtReader<'a>(pub(super) &'a Log);
 
-impl Purses for Seen<'_> {
+impl BudgetView for AtReader<'_> {
     type Error = ReadError;
 
     fn is_known(&mut self, id: &OwnerId) -> Result<bool, ReadError> {
@@ -89,8 +89,8 @@ impl Purses for Seen<'_> {
 
 /// Whose budget a task is in: the one that is named, else that of the task that it is a part of. A
 /// task that is too deep for it is not created.
-pub(super) fn spending<L: Look, P: Purses<Error = L::Error>>(
-    (rows, purses): (&mut L, &mut P),
+pub(super) fn spending<L: Look, P: BudgetView<Error = L::Error>>(
+    (rows, budgets_now): (&mut L, &mut P),
     wanted: &Wanted<'_>,
     (named, rules): (Option<&OwnerId>, &Rules),
     depth: u64,
@@ -104,16 +104,16 @@ pub(super) fn spending<L: Look, P: Purses<Error = L::Error>>(
     let Some(owner) = named.or(above.as_ref()) else {
         return Ok(Ok(None));
     };
-    if !purses.is_known(owner)? {
+    if !budgets_now.is_known(owner)? {
         return Ok(Err(Verdict::UnknownBudget));
     }
     if let Some(above) = &above
-        && !purses.is_within(owner, above)?
+        && !budgets_now.is_within(owner, above)?
     {
         return Ok(Err(Verdict::OutsideOfParent));
     }
     let asked = Amounts::new().depth(depth);
-    Ok(match purses.refuses(owner, rules, &asked)? {
+    Ok(match budgets_now.refuses(owner, rules, &asked)? {
         Some(over) => Err(Verdict::Exceeded(Box::new(over))),
         None => Ok(Some(owner.clone())),
     })
