@@ -189,7 +189,7 @@ impl Header {
         Ok((header, decoder.position()))
     }
 
-    /// Whether it has this tag.
+    /// Whether it has this tag. Its tags are taken to be sorted, as those of a checked header are.
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags
             .binary_search_by(|own| own.as_str().cmp(tag))

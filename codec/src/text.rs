@@ -8,8 +8,8 @@ use compact_str::CompactString;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-/// A text that is read far more often than changed. Up to 24 bytes stand in place, longer ones on the
-/// heap. It reads as `str`, which it hashes, compares and sorts as.
+/// A text that is read far more often than changed. Up to 24 bytes (12 on platforms of 32 bits) stand in
+/// place, longer ones on the heap. It reads as `str`, which it hashes, compares and sorts as.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Text(CompactString);
