@@ -58,6 +58,10 @@ impl Report {
         let value = row.summary.median;
         let (text, met) = match demand {
             Demand::AtLeast(limit) => (format!(">= {limit} {unit}"), Some(value >= limit)),
+            Demand::AtLeastACore(limit) => (
+                format!(">= {limit} {unit} a core"),
+                row.summary.cpu_us.map(|us| 1e6 / us >= limit),
+            ),
             Demand::AtMost(limit) => (format!("<= {limit} {unit}"), Some(value <= limit)),
             Demand::P99AtMost(limit) => (
                 format!("p99 <= {limit} us"),
