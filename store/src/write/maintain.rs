@@ -1,5 +1,12 @@
 //! Work that rides along with commits in bounded slices: index, tiles, fold rows, merging small
 //! chunks, stored checkpoints.
+//!
+//! ```text
+//! commit 8, 16, .. 56: a light slice    index, small chunks gathered into middling ones
+//! commit 64:           a whole slice    index, middling chunks merged into full ones, fold rows, tiles, checkpoint
+//! ```
+//!
+//! Light slices keep the whole ones short: whoever waits for a commit waits for its slice too.
 
 use super::writer::Writer;
 use crate::chunk::{CHUNK_TARGET, Chunk, ChunkBuilder, FIXED, Head};
@@ -8,16 +15,21 @@ use crate::error::StorageError;
 use crate::fold::FoldHost;
 use crate::index::{IndexError, RowOp};
 
+/// Slices for each whole one; the others are light.
+const LIGHT_PER_WHOLE: u64 = 8;
 /// Bytes of index work in one slice.
-const SLICE_BYTES: u64 = 64 << 10;
+const SLICE_BYTES: u64 = (64 << 10) / LIGHT_PER_WHOLE;
 /// Bytes of index work for each event since the last slice, so that it keeps up in bulk.
 const SLICE_BYTES_PER_EVENT: u64 = 256;
-/// Events that make a slice due whatever the number of commits.
+/// Events that make a whole slice due whatever the number of commits.
 const SLICE_EVENTS: u64 = 4096;
 /// Bytes that a slice of the index may take on the disk, when a flush is overdue.
 const INDEX_ROOM: u64 = 16 << 20;
-/// Chunks looked at in one slice of merging.
+/// Chunks looked at in one slice of merging, and after which even what does not fill a chunk is merged:
+/// reading them again and again would cost more than writing them.
 const MERGE_CHUNKS: usize = 256;
+/// Chunks that are gathered, full or not.
+const GATHER_CHUNKS: usize = 2;
 /// Checkpoints kept besides the last one of each day.
 const KEPT_CHECKPOINTS: usize = 64;
 const DAY_US: u64 = 86_400_000_000;
@@ -27,20 +39,37 @@ pub(crate) const MERGE_ROW: &[u8] = b"merged";
 /// When the next slice is due.
 #[derive(Debug, Default)]
 pub(crate) struct Maintenance {
-    commits: u64,
-    events: u64,
+    since_slice: Since,
+    since_whole: Since,
     /// Chunks below this are full or merged.
     pub(crate) merged: u64,
+    /// Chunks below this are gathered at least.
+    gathered: u64,
     /// Why the index is not written any more: it is damaged. Events are recorded all the same, and
     /// the next open indexes them again.
     pub(crate) index_stopped: Option<String>,
     slice: Option<Slice>,
 }
 
+/// What came since a slice.
+#[derive(Clone, Copy, Debug, Default)]
+struct Since {
+    commits: u64,
+    events: u64,
+}
+
+impl Since {
+    fn add(&mut self, events: u64) {
+        self.commits += 1;
+        self.events += events;
+    }
+}
+
 /// A slice that is part of the transaction under way.
 #[derive(Debug)]
-struct Slice {
-    merged: u64,
+enum Slice {
+    Light { gathered: u64 },
+    Whole { merged: u64 },
 }
 
 impl Maintenance {
@@ -62,17 +91,24 @@ impl Writer {
         events: u64,
     ) -> Result<Vec<Change>, StorageError> {
         let every = self.identity.options.maintenance_commits;
-        self.maintenance.commits += 1;
-        self.maintenance.events += events;
-        let due = self.maintenance.commits >= every
-            || self.maintenance.events >= SLICE_EVENTS
-            || folds.is_flush_due();
-        if due {
-            let more = self
-                .maintenance
-                .events
-                .saturating_mul(SLICE_BYTES_PER_EVENT);
-            self.slice(folds, snapshot, Some(SLICE_BYTES.saturating_add(more)))
+        let Maintenance {
+            since_slice,
+            since_whole,
+            ..
+        } = &mut self.maintenance;
+        since_slice.add(events);
+        since_whole.add(events);
+        let more = since_slice.events.saturating_mul(SLICE_BYTES_PER_EVENT);
+        let index_budget = SLICE_BYTES.saturating_add(more);
+        if since_whole.commits >= every
+            || since_whole.events >= SLICE_EVENTS
+            || folds.is_flush_due()
+        {
+            self.whole_slice(folds, snapshot, Some(index_budget))
+        } else if since_slice.commits >= every / LIGHT_PER_WHOLE
+            || since_slice.events >= SLICE_EVENTS / LIGHT_PER_WHOLE
+        {
+            self.light_slice(snapshot, index_budget)
         } else {
             Ok(Vec::new())
         }
@@ -80,7 +116,7 @@ impl Writer {
 
     /// One slice, or nothing if the disk has no room for it; without a budget the index is brought
     /// to rest.
-    fn slice(
+    fn whole_slice(
         &mut self,
         folds: &FoldHost,
         snapshot: &Snapshot,
@@ -88,8 +124,9 @@ impl Writer {
     ) -> Result<Vec<Change>, StorageError> {
         let mut changes = folds.flush()?;
         changes.extend(self.tree.changes());
-        let merged = merge_chunks(snapshot, self.maintenance.merged, &mut changes)?;
-        if merged != self.maintenance.merged {
+        let before = self.maintenance.merged;
+        let merged = merge_chunks(snapshot, before, MERGE_CHUNKS, &mut changes)?;
+        if merged != before {
             changes.push(Change::PutRow(
                 RowTable::Meta,
                 MERGE_ROW.to_vec(),
@@ -97,12 +134,36 @@ impl Writer {
             ));
         }
         changes.extend(self.checkpoint_changes(snapshot)?);
+        self.with_index(Slice::Whole { merged }, changes, snapshot, index_budget)
+    }
+
+    /// A part of what would make the next whole slice long, or nothing if the disk has no room for it.
+    fn light_slice(
+        &mut self,
+        snapshot: &Snapshot,
+        index_budget: u64,
+    ) -> Result<Vec<Change>, StorageError> {
+        let mut changes = Vec::new();
+        let before = self.maintenance.gathered.max(self.maintenance.merged);
+        let gathered = merge_chunks(snapshot, before, GATHER_CHUNKS, &mut changes)?;
+        let slice = Slice::Light { gathered };
+        self.with_index(slice, changes, snapshot, Some(index_budget))
+    }
+
+    /// The changes of a slice and those of the index, if the disk has room.
+    fn with_index(
+        &mut self,
+        slice: Slice,
+        mut changes: Vec<Change>,
+        snapshot: &Snapshot,
+        index_budget: Option<u64>,
+    ) -> Result<Vec<Change>, StorageError> {
         let bytes: usize = changes.iter().map(Change::bytes).sum();
         if !self.has_room(bytes as u64)? {
             return Ok(Vec::new());
         }
         changes.extend(self.index_changes(snapshot, index_budget)?);
-        self.maintenance.slice = Some(Slice { merged });
+        self.maintenance.slice = Some(slice);
         Ok(changes)
     }
 
@@ -139,20 +200,26 @@ impl Writer {
 
     /// The transaction that carried the slice is committed.
     pub(crate) fn maintained(&mut self, folds: &mut FoldHost) {
-        if let Some(slice) = self.maintenance.slice.take() {
-            self.index.committed();
-            self.tree.stored();
-            folds.flushed();
-            self.maintenance.merged = slice.merged;
-            self.maintenance.commits = 0;
-            self.maintenance.events = 0;
+        let Some(slice) = self.maintenance.slice.take() else {
+            return;
+        };
+        self.index.committed();
+        self.maintenance.since_slice = Since::default();
+        match slice {
+            Slice::Light { gathered } => self.maintenance.gathered = gathered,
+            Slice::Whole { merged } => {
+                self.tree.stored();
+                folds.flushed();
+                self.maintenance.merged = merged;
+                self.maintenance.since_whole = Since::default();
+            }
         }
     }
 
     /// Everything that is still due, for close: rows, tiles, the signed head, `LOG.head`.
     pub(crate) fn finish(&mut self, folds: &mut FoldHost, head: &Head) -> Result<(), StorageError> {
         let snapshot = self.db.snapshot()?;
-        let changes = self.slice(folds, &snapshot, None)?;
+        let changes = self.whole_slice(folds, &snapshot, None)?;
         self.db.commit(&changes, true)?;
         self.maintained(folds);
         self.durable = head.size;
@@ -249,10 +316,11 @@ impl Merging {
 const ROOM: usize = 2200;
 
 /// Puts small neighbouring chunks from `from` on together into full ones; answers up to where
-/// that is done. A chunk that is not full yet is left for later.
+/// that is done. The last ones, if they do not fill a chunk, are left for later unless there are `enough`.
 fn merge_chunks(
     snapshot: &Snapshot,
     from: u64,
+    enough: usize,
     changes: &mut Vec<Change>,
 ) -> Result<u64, StorageError> {
     let mut done = from;
@@ -290,9 +358,7 @@ fn merge_chunks(
         target.head = head;
         target.end = chunk.end();
     }
-    // The last, unfull one is merged too if it is long enough that reading it again and again
-    // would cost more than writing it.
-    if let Some(rest) = merging.filter(|merging| merging.firsts.len() >= MERGE_CHUNKS) {
+    if let Some(rest) = merging.filter(|merging| merging.firsts.len() >= enough) {
         done = rest.emit(changes);
     }
     Ok(done)
