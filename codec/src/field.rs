@@ -125,18 +125,19 @@ pub fn check_type(value: &str) -> Result<(), FieldError> {
             max: MAX_TYPE_BYTES,
         });
     }
-    let mut segments = 0;
-    for segment in value.as_bytes().split(|byte| *byte == b'.') {
-        let Some((first, rest)) = segment.split_first() else {
-            return Err(FieldError::TypeGrammar);
-        };
-        let tail = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
-        if !first.is_ascii_lowercase() || !rest.iter().all(tail) {
-            return Err(FieldError::TypeGrammar);
+    let (mut segments, mut begins) = (1, true);
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' => begins = false,
+            b'0'..=b'9' | b'_' if !begins => {}
+            b'.' if !begins => {
+                segments += 1;
+                begins = true;
+            }
+            _ => return Err(FieldError::TypeGrammar),
         }
-        segments += 1;
     }
-    if segments < 2 {
+    if segments < 2 || begins {
         Err(FieldError::TypeGrammar)
     } else {
         Ok(())
@@ -148,14 +149,17 @@ pub fn check_type(value: &str) -> Result<(), FieldError> {
 /// # Errors
 /// The rule that it breaks.
 pub fn check_tag(value: &str) -> Result<(), FieldError> {
-    let (key, rest) = value.split_once(':').ok_or(FieldError::TagKey)?;
-    if key.is_empty()
-        || key.len() > MAX_TAG_KEY_BYTES
-        || !key.bytes().all(|byte| byte.is_ascii_graphic())
-    {
-        return Err(FieldError::TagKey);
+    let end = value
+        .bytes()
+        .position(|byte| byte == b':' || !byte.is_ascii_graphic());
+    let split = end.and_then(|end| value.split_at_checked(end));
+    match split {
+        Some((key, rest)) if (1..=MAX_TAG_KEY_BYTES).contains(&key.len()) => {
+            let rest = rest.strip_prefix(':').ok_or(FieldError::TagKey)?;
+            check_text(Field::Tag, rest, MAX_TAG_VALUE_BYTES)
+        }
+        _ => Err(FieldError::TagKey),
     }
-    check_text(Field::Tag, rest, MAX_TAG_VALUE_BYTES)
 }
 
 fn check_text(field: Field, value: &str, max: usize) -> Result<(), FieldError> {
@@ -163,7 +167,7 @@ fn check_text(field: Field, value: &str, max: usize) -> Result<(), FieldError> {
     if bytes > max {
         return Err(FieldError::TooLong { field, bytes, max });
     }
-    if value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+    if is_printable_ascii(value.as_bytes()) {
         return Ok(());
     }
     match value.char_indices().find(|(_, one)| one.is_control()) {
@@ -172,9 +176,46 @@ fn check_text(field: Field, value: &str, max: usize) -> Result<(), FieldError> {
     }
 }
 
+/// Whether all bytes are from space to tilde, eight at a time: names are checked for every event that is
+/// recorded or read.
+fn is_printable_ascii(bytes: &[u8]) -> bool {
+    /// A one in each byte.
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    for (padded, byte) in last.iter_mut().zip(rest) {
+        *padded = *byte;
+    }
+    let mut seen = 0;
+    for word in words.iter().chain([&last]) {
+        let word = u64::from_le_bytes(*word);
+        // The high bit of some byte: one is above 0x7f; one is 0x7f, or carries from one that is above;
+        // one is below 0x20, or borrows from one that is.
+        seen |= word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * 0x20);
+    }
+    seen & (ONES * 0x80) == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn printable_bytes_are_told_apart_wherever_they_stand() {
+        for length in 0..20 {
+            assert!(is_printable_ascii(&vec![b'a'; length]));
+            for at in 0..length {
+                for byte in 0..=u8::MAX {
+                    for others in [b' ', b'a', b'~'] {
+                        let mut bytes = vec![others; length];
+                        bytes[at] = byte;
+                        let expected = (b' '..=b'~').contains(&byte);
+                        assert_eq!(is_printable_ascii(&bytes), expected, "{bytes:?}");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn names_are_bounded_and_free_of_control_characters() {

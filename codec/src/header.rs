@@ -5,14 +5,15 @@
 //!   causation | null, correlation | null, scope, [tag, ...], [codec, key_id | null] ]
 //! ```
 
+use minicbor::Encoder;
 use minicbor::encode::Write;
-use minicbor::{Decoder, Encoder};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::authority::Authority;
 use crate::field::{Field, FieldError, check_name, check_tag, check_type};
 use crate::ids::KeyId;
+use crate::items::Items;
 use crate::text::Text;
 
 /// Most bytes of an encoded header.
@@ -25,6 +26,8 @@ pub const CODEC_PLAIN: u8 = 0;
 pub const CODEC_AES_256_GCM: u8 = 1;
 
 const ITEMS: u64 = 14;
+/// Tags that memory is set aside for before they are read.
+const EXPECTED_TAGS: usize = 8;
 
 /// What is known of an event before it is queued, and stays after an erasure. Ids in it are
 /// pseudonyms, keys are keyed digests.
@@ -178,15 +181,15 @@ impl Header {
     /// The slice does not begin with exactly what [`Header::encode`] makes of a header.
     pub fn decode_prefix(bytes: &[u8]) -> Result<(Self, usize), HeaderError> {
         let window = bytes.get(..MAX_HEADER_BYTES).unwrap_or(bytes);
-        let mut decoder = Decoder::new(window);
-        let header = read(&mut decoder).map_err(|error| match error {
+        let mut items = Items::new(window);
+        let header = read(&mut items).map_err(|error| match error {
             HeaderError::Truncated if window.len() < bytes.len() => HeaderError::TooLong {
                 max: MAX_HEADER_BYTES,
             },
             other => other,
         })?;
         header.check()?;
-        Ok((header, decoder.position()))
+        Ok((header, items.position()))
     }
 
     /// Whether it has this tag. Its tags are taken to be sorted, as those of a checked header are.
@@ -249,29 +252,29 @@ fn write_id<W: Write>(
     Ok(())
 }
 
-fn read(d: &mut Decoder<'_>) -> Result<Header, HeaderError> {
-    array(d, ITEMS)?;
-    let version = number(d, Decoder::u8)?;
+fn read(items: &mut Items<'_>) -> Result<Header, HeaderError> {
+    items.array_of(ITEMS)?;
+    let version = items.unsigned()?;
     if version != HEADER_VERSION {
         return Err(HeaderError::UnknownVersion { found: version });
     }
-    let event_id = Uuid::from_bytes(id(d)?);
-    let stream = text(d)?;
-    let event_type = text(d)?;
-    let schema_version = number(d, Decoder::u32)?;
-    let occurred_at_us = optional(d, |d| number(d, Decoder::u64))?;
-    let source = text(d)?;
-    let principal = text(d)?;
-    let authority = number(d, Decoder::u8)?;
+    let event_id = Uuid::from_bytes(items.id()?);
+    let stream = items.text()?;
+    let event_type = items.text()?;
+    let schema_version = items.unsigned()?;
+    let occurred_at_us = items.optional(Items::unsigned)?;
+    let source = items.text()?;
+    let principal = items.text()?;
+    let authority = items.unsigned()?;
     let authority = Authority::from_byte(authority)
         .ok_or(HeaderError::UnknownAuthority { found: authority })?;
-    let causation = optional(d, id)?.map(Uuid::from_bytes);
-    let correlation = optional(d, id)?.map(Uuid::from_bytes);
-    let scope = text(d)?;
-    let tags = tags(d)?;
-    array(d, 2)?;
-    let codec = number(d, Decoder::u8)?;
-    let key_id = optional(d, id)?.map(KeyId::new);
+    let causation = items.optional(Items::id)?.map(Uuid::from_bytes);
+    let correlation = items.optional(Items::id)?.map(Uuid::from_bytes);
+    let scope = items.text()?;
+    let tags = tags(items)?;
+    items.array_of(2)?;
+    let codec = items.unsigned()?;
+    let key_id = items.optional(Items::id)?.map(KeyId::new);
     Ok(Header {
         event_id,
         stream,
@@ -290,99 +293,13 @@ fn read(d: &mut Decoder<'_>) -> Result<Header, HeaderError> {
     })
 }
 
-fn item<'b, T>(
-    d: &mut Decoder<'b>,
-    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, minicbor::decode::Error>,
-) -> Result<T, HeaderError> {
-    let at = d.position();
-    read(d).map_err(|error| {
-        if error.is_end_of_input() {
-            HeaderError::Truncated
-        } else {
-            HeaderError::Malformed { at }
-        }
-    })
-}
-
-fn array(d: &mut Decoder<'_>, expected: u64) -> Result<(), HeaderError> {
-    let at = d.position();
-    match length(d)? {
-        Some(length) if length == expected => Ok(()),
-        _ => Err(HeaderError::Malformed { at }),
-    }
-}
-
-/// How many items an array says that it has; `None`: it does not say.
-fn length(d: &mut Decoder<'_>) -> Result<Option<u64>, HeaderError> {
-    let at = d.position();
-    let Some(length) = item(d, Decoder::array)? else {
-        return Ok(None);
-    };
-    shortest(d, at, length, 0)?;
-    Ok(Some(length))
-}
-
-fn number<'b, T: Copy + Into<u64>>(
-    d: &mut Decoder<'b>,
-    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, minicbor::decode::Error>,
-) -> Result<T, HeaderError> {
-    let at = d.position();
-    let number = item(d, read)?;
-    shortest(d, at, number.into(), 0)?;
-    Ok(number)
-}
-
-fn text(d: &mut Decoder<'_>) -> Result<Text, HeaderError> {
-    let at = d.position();
-    let text = item(d, Decoder::str)?;
-    shortest(d, at, text.len() as u64, text.len())?;
-    Ok(text.into())
-}
-
-fn id(d: &mut Decoder<'_>) -> Result<[u8; 16], HeaderError> {
-    let at = d.position();
-    let id = item(d, Decoder::bytes)?;
-    let id: [u8; 16] = id.try_into().map_err(|_| HeaderError::Malformed { at })?;
-    shortest(d, at, id.len() as u64, id.len())?;
-    Ok(id)
-}
-
-/// Whether an item that began at `at` has the shortest head for its argument, and so many bytes behind
-/// it (RFC 8949 section 4.2.1). With that, and without indefinite lengths, which nothing here reads, a
-/// header has one encoding.
-fn shortest(d: &Decoder<'_>, at: usize, argument: u64, content: usize) -> Result<(), HeaderError> {
-    let head = match argument {
-        0..=0x17 => 1,
-        0x18..=0xff => 2,
-        0x100..=0xffff => 3,
-        0x1_0000..=0xffff_ffff => 5,
-        _ => 9,
-    };
-    if d.position().checked_sub(at) == Some(head + content) {
-        Ok(())
-    } else {
-        Err(HeaderError::NotCanonical)
-    }
-}
-
-fn optional<'b, T>(
-    d: &mut Decoder<'b>,
-    read: impl FnOnce(&mut Decoder<'b>) -> Result<T, HeaderError>,
-) -> Result<Option<T>, HeaderError> {
-    if item(d, |d| d.datatype())? == minicbor::data::Type::Null {
-        item(d, Decoder::null)?;
-        return Ok(None);
-    }
-    read(d).map(Some)
-}
-
-fn tags(d: &mut Decoder<'_>) -> Result<Vec<Text>, HeaderError> {
-    let at = d.position();
-    let length = length(d)?.ok_or(HeaderError::Malformed { at })?;
-    // The declared length is not trusted with memory: every tag read must be there.
-    let mut tags = Vec::new();
+fn tags(items: &mut Items<'_>) -> Result<Vec<Text>, HeaderError> {
+    let length = items.array()?;
+    // The declared length is not trusted with much memory: every tag read must be there.
+    let expected = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut tags = Vec::with_capacity(expected.min(EXPECTED_TAGS));
     for _ in 0..length {
-        tags.push(text(d)?);
+        tags.push(items.text()?);
     }
     Ok(tags)
 }

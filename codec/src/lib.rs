@@ -61,6 +61,7 @@ pub mod field;
 pub mod hash;
 mod header;
 mod ids;
+mod items;
 pub mod keys;
 pub mod namespace;
 pub mod payload;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::io::Write;
 
 use crate::envelope::{NONCE_BYTES, SEALED_PREFIX_BYTES, TAG_BYTES, envelope_digest};
 use crate::hash::Digest32;
@@ -212,9 +213,10 @@ pub fn seal(
         &mut envelope,
     );
     if let Some(key) = key {
-        let aad = aad(log_id, &header, &commit);
         let plain = envelope.get_mut(SEALED_PREFIX_BYTES..).unwrap_or_default();
-        let tag = key.cipher().encrypt(&nonce, &aad, plain);
+        let tag = with_aad(log_id, &header, &commit, |aad| {
+            key.cipher().encrypt(&nonce, aad, plain)
+        });
         let tag = tag.ok_or(SealError::Cipher)?;
         envelope.extend_from_slice(&tag);
     }
@@ -327,21 +329,37 @@ pub fn open_plain(
         });
     }
     let mut plain = ciphertext.to_vec();
-    let aad = aad(log_id, header_bytes, commit);
-    key.cipher()
-        .decrypt(nonce, &aad, &mut plain, tag)
-        .ok_or(OpenError::Tampered(Tampering::Authentication))?;
+    let opened = with_aad(log_id, header_bytes, commit, |aad| {
+        key.cipher().decrypt(nonce, aad, &mut plain, tag)
+    });
+    opened.ok_or(OpenError::Tampered(Tampering::Authentication))?;
     Ok(plain)
 }
 
-fn aad(log_id: &LogId, header_bytes: &[u8], commit: &Digest32) -> Vec<u8> {
-    [
+/// Bytes of associated data that are put together on the stack: those of nearly every event.
+const SHORT_AAD_BYTES: usize = 512;
+
+/// Does `action` with the associated data.
+fn with_aad<T>(
+    log_id: &LogId,
+    header_bytes: &[u8],
+    commit: &Digest32,
+    action: impl FnOnce(&[u8]) -> T,
+) -> T {
+    let parts = [
         b"runstone/aad/v1\0".as_slice(),
         log_id.as_bytes(),
         header_bytes,
         commit,
-    ]
-    .concat()
+    ];
+    let mut short = [0; SHORT_AAD_BYTES];
+    let mut free = short.as_mut_slice();
+    let fits = parts.iter().all(|part| free.write_all(part).is_ok());
+    let length = SHORT_AAD_BYTES - free.len();
+    match short.get(..length).filter(|_| fits) {
+        Some(aad) => action(aad),
+        None => action(&parts.concat()),
+    }
 }
 
 #[cfg(test)]
@@ -374,6 +392,22 @@ mod tests {
 
     fn key() -> DataKey {
         DataKey::new(KEY_ID, counting(0))
+    }
+
+    #[test]
+    fn associated_data_is_the_same_however_long() {
+        for length in [0, 1, 446, 447, 448, 449, 4096] {
+            let header = vec![7; length];
+            let expected = [
+                b"runstone/aad/v1\0".as_slice(),
+                LOG_ID.as_bytes(),
+                &header,
+                &[9; 32],
+            ];
+            with_aad(&LOG_ID, &header, &[9; 32], |aad| {
+                assert_eq!(aad, expected.concat(), "{length}");
+            });
+        }
     }
 
     fn sealed(header: &Header, payload: &[u8], spec: PayloadSpec) -> Sealed {
@@ -576,7 +610,7 @@ mod tests {
     }
 
     fn under_key(mut plain: Vec<u8>, header: &[u8], commit: &Digest32) -> Vec<u8> {
-        let aad = aad(&LOG_ID, header, commit);
+        let aad = with_aad(&LOG_ID, header, commit, <[u8]>::to_vec);
         let tag = aead::encrypt(&counting(0), &nonce(0), &aad, &mut plain).unwrap();
         [&[1][..], KEY_ID.as_bytes(), &nonce(0), &plain, &tag].concat()
     }

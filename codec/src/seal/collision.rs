@@ -107,7 +107,7 @@ fn an_envelope_that_opens_under_two_keys_fails_its_commitment_under_one() {
         \"paid for by the one who agreed to it, and by nobody else, as it was recorded then\"}";
     let (mut plain, free) = plaintext(&payload);
     let commit = Plain::parse(&plain).unwrap().commitment();
-    let aad = aad(&LOG_ID, &bytes, &commit);
+    let aad = with_aad(&LOG_ID, &bytes, &commit, <[u8]>::to_vec);
     let stream = keystream(&KEYS[0], &nonce, plain.len());
     let with = |at: usize| {
         let mut changed = xor(&plain, &stream);

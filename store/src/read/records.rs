@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// Events fetched under one snapshot. A pinned snapshot makes the file grow, so a long read takes
 /// a fresh one for each batch.
 const BATCH: usize = 512;
+/// The same where all events are read: as many as stay in the processor's first caches until they are
+/// given out. There the next batch is found at once; else the index is asked again.
+const BATCH_OF_ALL: usize = 64;
 /// Payload bytes after which a batch ends early.
 const BATCH_BYTES: usize = 4 << 20;
 
@@ -266,7 +269,11 @@ impl Found {
             }
             // Candidates that may turn out not to match are fetched by the batch.
             let enough = if self.exact { self.left } else { u64::MAX };
-            let wanted = usize::try_from(enough.min(BATCH as u64)).unwrap_or(BATCH);
+            let batch = match &self.candidates {
+                Candidates::All => BATCH_OF_ALL,
+                Candidates::Indexed(_) => BATCH,
+            };
+            let wanted = usize::try_from(enough).map_or(batch, |enough| enough.min(batch));
             let found = match &self.candidates {
                 Candidates::All => next_positions(from, to, self.read.reverse, wanted),
                 Candidates::Indexed(items) => positions(
