@@ -181,19 +181,20 @@ fn check_text(field: Field, value: &str, max: usize) -> Result<(), FieldError> {
 fn is_printable_ascii(bytes: &[u8]) -> bool {
     /// A one in each byte.
     const ONES: u64 = u64::MAX / 255;
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    for (padded, byte) in last.iter_mut().zip(rest) {
-        *padded = *byte;
-    }
-    let mut seen = 0;
-    for word in words.iter().chain([&last]) {
+    // The high bit of some byte: one is above 0x7f; one is 0x7f, or carries from one that is above; one is
+    // below 0x20, or borrows from one that is.
+    let others = |word: &[u8; 8]| {
         let word = u64::from_le_bytes(*word);
-        // The high bit of some byte: one is above 0x7f; one is 0x7f, or carries from one that is above;
-        // one is below 0x20, or borrows from one that is.
-        seen |= word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * 0x20);
-    }
-    seen & (ONES * 0x80) == 0
+        (word | word.wrapping_add(ONES) | word.wrapping_sub(ONES * 0x20)) & (ONES * 0x80)
+    };
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+    };
+    let (words, _) = bytes.as_chunks();
+    words
+        .iter()
+        .fold(others(last), |seen, word| seen | others(word))
+        == 0
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub struct LogOptions {
     pub check_pages_bytes: u64,
     /// Sizes of the index in memory.
     pub index: IndexOptions,
-    /// Commits between two slices of maintenance. Default 64.
+    /// Commits between two whole slices of maintenance; light ones come eight times as often. Default 64.
     pub maintenance_commits: u64,
     /// Free bytes on the file system that are never used up. Default 8 MiB.
     pub disk_margin_bytes: u64,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  append: commitment, seal, digest of the envelope, leaf and node of the tree
-//!  scan:   leaf, digest of the envelope, open
+//!  scan:   leaf, digest of the envelope, open; read-run the same
+//!  verify: leaf and node of the tree, digest of the envelope; at level 2 open, commitment
 //! ```
 //!
 //! By the functions that Runstone does it by, on events of the same lengths, in memory: what is left of
@@ -10,15 +11,15 @@
 
 use super::{Reply, Seen, Store, runstone};
 use crate::bench::PAYLOAD_BYTES;
-use crate::event::{Event, Random, Request, Synthetic};
+use crate::event::{Event, RUN_EVENTS, Random, Request, Synthetic};
 use ::runstone::codec::hash::{Digest32, leaf_hash, node_hash};
 use ::runstone::codec::keys::DataKey;
 use ::runstone::codec::seal::{self, Sealed};
 use ::runstone::codec::{
     EntryParts, Header, KeyId, PayloadSpec, encode_entry, envelope_digest, uuid_v7,
 };
-use ::runstone::{Authority, LogId, Position, Revision};
-use anyhow::{Context as _, Result, bail, ensure};
+use ::runstone::{Authority, LogId, Position, Revision, VerifyLevel};
+use anyhow::{Context as _, Result, ensure};
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -91,13 +92,32 @@ impl Sealer {
         })
     }
 
-    /// What reading an event must compute.
-    pub(crate) fn open(&self, header: &Header, kept: &Kept) -> Result<Vec<u8>> {
+    fn check_hashes(&self, kept: &Kept) -> Result<()> {
         let sealed = &kept.sealed;
         ensure!(leaf_hash(&kept.entry) == kept.leaf, "another entry");
-        let (log, bytes, envelope) = (&self.log_id, &sealed.header, &sealed.envelope);
-        let digest = envelope_digest(log, bytes, envelope)?;
+        let digest = envelope_digest(&self.log_id, &sealed.header, &sealed.envelope)?;
         ensure!(digest == sealed.digest, "another envelope");
+        Ok(())
+    }
+
+    /// What verifying an event must compute.
+    fn verify(&self, level: VerifyLevel, header: &Header, kept: &Kept) -> Result<()> {
+        self.check_hashes(kept)?;
+        let sealed = &kept.sealed;
+        black_box(node_hash(&kept.leaf, &sealed.digest));
+        if level == VerifyLevel::Commitments {
+            let (bytes, envelope, commit) = (&sealed.header, &sealed.envelope, &sealed.commit);
+            let key = Some(&self.key);
+            seal::check_commitment(&self.log_id, bytes, header, envelope, commit, key)?;
+        }
+        Ok(())
+    }
+
+    /// What reading an event must compute.
+    pub(crate) fn open(&self, header: &Header, kept: &Kept) -> Result<Vec<u8>> {
+        self.check_hashes(kept)?;
+        let sealed = &kept.sealed;
+        let (log, bytes, envelope) = (&self.log_id, &sealed.header, &sealed.envelope);
         let key = Some(&self.key);
         Ok(seal::open(
             log,
@@ -164,6 +184,26 @@ impl Bare {
     }
 }
 
+impl Bare {
+    /// So many sealed events, over and over the same.
+    fn sealed(&self, events: u64) -> Result<impl Iterator<Item = &(Header, Kept)>> {
+        if self.log.get().is_none() {
+            let sealed = self.sealer.log(DISTINCT)?;
+            self.log.get_or_init(|| sealed);
+        }
+        let log = self.log.get().map_or(&[][..], Vec::as_slice);
+        Ok(log.iter().cycle().take(usize::try_from(events)?))
+    }
+
+    fn open_all(&self, events: u64) -> Result<Seen> {
+        let mut seen = Seen::default();
+        for (header, kept) in self.sealed(events)? {
+            seen.event(&self.sealer.open(header, kept)?);
+        }
+        Ok(seen)
+    }
+}
+
 impl Store for Bare {
     fn append_alone(&self, request: Request) -> Result<bool> {
         self.append(&request)
@@ -179,20 +219,18 @@ impl Store for Bare {
     }
 
     fn scan(&self) -> Result<Seen> {
-        if self.log.get().is_none() {
-            let sealed = self.sealer.log(DISTINCT)?;
-            self.log.get_or_init(|| sealed);
-        }
-        let log = self.log.get().map_or(&[][..], Vec::as_slice);
-        let mut seen = Seen::default();
-        for (header, kept) in log.iter().cycle().take(usize::try_from(SCANNED)?) {
-            seen.event(&self.sealer.open(header, kept)?);
-        }
-        Ok(seen)
+        self.open_all(SCANNED)
     }
 
     fn read_run(&self, _: &str) -> Result<Seen> {
-        bail!("there are no runs")
+        self.open_all(RUN_EVENTS)
+    }
+
+    fn verify(&self, level: VerifyLevel) -> Result<u64> {
+        for (header, kept) in self.sealed(SCANNED)? {
+            self.sealer.verify(level, header, kept)?;
+        }
+        Ok(SCANNED)
     }
 
     fn close(self: Box<Self>) -> Result<()> {

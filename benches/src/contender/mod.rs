@@ -25,6 +25,7 @@ pub(crate) use runstone::{log as runstone_log, of as runstone_of, repeatable};
 pub(crate) use subscribed::{SUBSCRIBERS, Subscribed};
 
 use crate::event::{Event, Request, Unless};
+use ::runstone::VerifyLevel;
 use ::runstone::codec::Draft;
 use anyhow::{Result, bail, ensure};
 use std::path::Path;
@@ -53,6 +54,11 @@ pub(crate) trait Store: Send + Sync {
 
     /// Reads the events of a run, headers and payloads, in order.
     fn read_run(&self, stream: &str) -> Result<Seen>;
+
+    /// Verifies every event; answers how many there are.
+    fn verify(&self, _: VerifyLevel) -> Result<u64> {
+        bail!("nothing is verified")
+    }
 
     /// Reads what is found by its place, headers and payloads.
     fn find(&self, _: Wanted<'_>) -> Result<Seen> {
@@ -141,8 +147,12 @@ pub(crate) enum Need {
     Read,
     /// Reading whole logs: what can read, and what only computes.
     Scan,
+    /// Reading runs: what can read, and what only computes.
+    Run,
     /// Receipts.
     Receipt,
+    /// Verification: what has receipts, and what only computes.
+    Verify,
     /// Runs as they stood at a point.
     Travel,
     /// Finding events by their place.
@@ -170,7 +180,8 @@ impl Contender {
     pub(crate) fn can(&self, need: Need) -> bool {
         let wider = match need {
             Need::Bulk => Need::Append,
-            Need::Scan => Need::Read,
+            Need::Scan | Need::Run => Need::Read,
+            Need::Verify => Need::Receipt,
             other => other,
         };
         [need, wider].iter().any(|need| self.needs.contains(need))
@@ -292,7 +303,7 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     },
     Contender {
         name: "crypto-bare",
-        needs: &[Need::Bulk, Need::Scan],
+        needs: &[Need::Bulk, Need::Scan, Need::Run, Need::Verify],
         open: crypto::open,
         compact: |_| Ok(()),
     },

@@ -6,12 +6,12 @@
 
 use super::{Reply, Seen, Store, Wanted};
 use crate::event::{Event, Random, Request, Unless, call_payload};
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use runstone::codec::{Draft, Entropy, EntropyError};
 use runstone::effects::{Change, Claim, Claimed};
 use runstone::{
     Append, AppendError, Appended, Clock, Condition, Expected, Hold, Log, LogOptions, NewEvent,
-    Position, Query, Read, Record, Runstone,
+    Position, Query, Read, Record, Runstone, VerifyLevel,
 };
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -177,6 +177,12 @@ impl Store for Whole {
     /// The log's own events count: they are read like any other.
     fn scan(&self) -> Result<Seen> {
         self.read(Read::new(Query::everything()))
+    }
+
+    fn verify(&self, level: VerifyLevel) -> Result<u64> {
+        let report = self.log.log().verify(level, &|_, _| {});
+        ensure!(report.valid, "{:?}", report.problems);
+        Ok(report.events)
     }
 
     fn read_run(&self, stream: &str) -> Result<Seen> {

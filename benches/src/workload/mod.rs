@@ -380,7 +380,7 @@ pub(crate) const WORKLOADS: [Workload; 50] = [
     Workload {
         name: "read-run",
         unit: Unit::Microseconds,
-        need: Need::Read,
+        need: Need::Run,
         bars: &[plain(Demand::AtMost(60.0))],
         round: read::runs,
         ..APPEND
@@ -471,14 +471,14 @@ pub(crate) const WORKLOADS: [Workload; 50] = [
     },
     Workload {
         name: "verify-1",
-        need: Need::Receipt,
+        need: Need::Verify,
         bars: &[whole(Demand::AtLeastACore(500_000.0))],
         round: verify::payloads,
         ..APPEND
     },
     Workload {
         name: "verify-2",
-        need: Need::Receipt,
+        need: Need::Verify,
         bars: &[whole(Demand::AtLeastACore(300_000.0))],
         round: verify::commitments,
         ..APPEND

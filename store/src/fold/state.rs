@@ -119,9 +119,9 @@ impl FoldState {
         if self.stopped.is_some() || position != self.applied {
             return;
         }
-        let fold = Arc::clone(&self.fold);
+        let state = &*self;
         let mut rows = Overlay {
-            state: self,
+            state,
             seal,
             look,
             changes: BTreeMap::new(),
@@ -138,7 +138,7 @@ impl FoldState {
             open: &open,
             ..*record
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| fold.apply(&mut rows, &watched)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| state.fold.apply(&mut rows, &watched)));
         let changes = rows.changes;
         if let Some(why) = away.into_inner() {
             self.stopped = Some((position, FoldError::Unavailable(why.clone()).to_string()));

@@ -1,11 +1,11 @@
 //! Heads of terms for the writer: O(1) for what was asked recently, in bounded memory.
 
 use super::error::IndexError;
+use super::key::TermMap;
 use super::memtable::Memtable;
 use super::row::RowRead;
 use super::run::{Head, Meter, Needle, Run};
 use super::term;
-use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use std::sync::Arc;
 /// what is asked again moves back.
 #[derive(Debug)]
 pub(super) struct Heads {
-    young: HashMap<Box<[u8]>, Option<Head>>,
-    old: HashMap<Box<[u8]>, Option<Head>>,
+    young: TermMap<Box<[u8]>, Option<Head>>,
+    old: TermMap<Box<[u8]>, Option<Head>>,
     generation_terms: usize,
 }
 
 impl Heads {
     pub(super) fn new(terms: usize) -> Self {
         Self {
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: TermMap::default(),
+            old: TermMap::default(),
             generation_terms: (terms / 2).max(1),
         }
     }

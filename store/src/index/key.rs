@@ -1,9 +1,15 @@
 //! Terms as keys in memory: short ones, which most are, without an allocation.
 
+use foldhash::fast::RandomState;
 use std::borrow::Borrow;
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+/// A map by terms. Five of an event are looked up when it is recorded. The hash is seeded in each process,
+/// so that whoever chooses terms does not choose where they stand.
+pub(super) type TermMap<K, V> = HashMap<K, V, RandomState>;
 
 /// As many as fit into the size of the other variant with its tag.
 const INLINE_BYTES: usize = 22;

@@ -4,9 +4,9 @@
 //! below the position that their view may see.
 
 use super::error::IndexError;
-use super::key::{TermKey, prefix};
+use super::key::{TermKey, TermMap, prefix};
 use super::term;
-use std::collections::HashMap;
+use foldhash::fast::RandomState;
 use std::slice;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -25,7 +25,7 @@ pub(super) struct Memtable {
 #[derive(Debug)]
 struct Inner {
     /// Where the entry of a term stands.
-    terms: HashMap<TermKey, usize>,
+    terms: TermMap<TermKey, usize>,
     entries: Vec<Entry>,
     next: u64,
     bytes: usize,
@@ -140,7 +140,7 @@ impl Memtable {
         Self {
             from,
             inner: RwLock::new(Inner {
-                terms: HashMap::with_capacity(terms),
+                terms: TermMap::with_capacity_and_hasher(terms, RandomState::default()),
                 entries: Vec::with_capacity(terms),
                 next: from,
                 bytes: 0,

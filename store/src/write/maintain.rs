@@ -367,3 +367,58 @@ fn merge_chunks(
 fn chunk_offsets(chunk: &Chunk<'_>) -> usize {
     usize::try_from(chunk.end() - chunk.first()).unwrap_or(usize::MAX) * 8
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::chunk::Chunk;
+    use crate::engine::NumberTable;
+    use crate::{Append, CreateOptions, Log, OpenOptions, Sealing};
+    use runstone_codec::NewEvent;
+
+    /// Where the chunks of a log begin, and behind them its size.
+    fn bounds(log: &Log) -> Vec<u64> {
+        let reader = log.here().unwrap().shared.reader().unwrap();
+        let mut bounds = vec![0];
+        while let Some(next) = bounds.last().copied().filter(|next| *next < reader.size()) {
+            let value = reader.snapshot.number(NumberTable::Chunks, next);
+            let value = value.unwrap().unwrap();
+            bounds.push(Chunk::parse(next, value.bytes()).unwrap().end());
+        }
+        bounds
+    }
+
+    #[test]
+    fn small_chunks_are_gathered_by_light_slices_and_merged_by_whole_ones() {
+        let create = CreateOptions {
+            sealing: Sealing::Plain,
+            ..CreateOptions::default()
+        };
+        let log = Log::memory(&create, OpenOptions::default()).unwrap();
+        let payload = format!("\"{}\"", "x".repeat(1500)).into_bytes();
+        let append = |commits: u64| {
+            for _ in 0..commits {
+                let event = NewEvent::new("data.noted", "s").payload(payload.clone());
+                log.append_blocking(Append::new([event])).unwrap();
+            }
+        };
+        append(7);
+        assert_eq!(bounds(&log), [0, 1, 2, 3, 4, 5, 6, 7]);
+        // What the eighth commit carries was there before it.
+        append(1);
+        assert_eq!(bounds(&log), [0, 7, 8]);
+        append(8);
+        assert_eq!(bounds(&log), [0, 7, 15, 16]);
+        append(47);
+        let before = [0, 7, 15, 23, 31, 39, 47, 55];
+        assert!(bounds(&log).starts_with(&before), "{:?}", bounds(&log));
+        append(1);
+        // As many of them as fit into one chunk of 64 KiB.
+        assert!(bounds(&log).starts_with(&[0, 31]), "{:?}", bounds(&log));
+        append(448);
+        // Of 512 events few chunks are left that are not full.
+        let (all, full) = (bounds(&log), 31);
+        let is_full = |pair: &&[u64]| pair[1] - pair[0] >= full;
+        assert!(all.windows(2).filter(is_full).count() >= 13, "{all:?}");
+        assert!(all.len() < 24, "{all:?}");
+    }
+}
