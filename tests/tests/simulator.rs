@@ -69,6 +69,10 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.taken += tally.taken;
     total.drained += tally.drained;
     total.dead += tally.dead;
+    total.helped += tally.helped;
+    for (why, count) in &tally.retired {
+        *total.retired.entry(why).or_default() += count;
+    }
     total.copied += tally.copied;
     total.copied_again += tally.copied_again;
     total.cut += tally.cut;

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use runstone_codec::Position;
-use runstone_projections::Settings;
 use runstone_projections::tasks::{TaskFilter, TaskState, Tasks};
+use runstone_projections::{Hold, Settings};
 use runstone_store::{Clock as _, CreateOptions, Log, Sealing};
 use runstone_tests::calls::{Plain as _, Said, Time};
 use runstone_tests::clocked::{Clocked, model_cases, now};
@@ -14,6 +14,7 @@ use runstone_tests::tasks::{
     Board, COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk, ask, new_task,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 const IDS: usize = 5;
@@ -22,7 +23,7 @@ const IDS: usize = 5;
 #[derive(Clone, Debug)]
 enum Do {
     Create(usize, Links, bool),
-    Claim(usize, Option<u64>),
+    Claim(usize, Hold),
     /// A task, and which of its claims: the newest, the one before, or none.
     Act(usize, Option<usize>, TaskAct),
     Sweep,
@@ -33,8 +34,13 @@ enum Do {
     Reopen(bool),
 }
 
-fn hold() -> impl Strategy<Value = Option<u64>> {
-    prop::option::of(prop_oneof![Just(30 * SECOND), Just(600 * SECOND)])
+fn hold() -> impl Strategy<Value = Hold> {
+    let lease = || prop_oneof![Just(30), Just(600)].prop_map(Duration::from_secs);
+    prop_oneof![
+        1 => Just(Hold::Opening),
+        2 => lease().prop_map(Hold::For),
+        1 => lease().prop_map(Hold::ByClock),
+    ]
 }
 
 fn anything() -> impl Strategy<Value = Do> {
