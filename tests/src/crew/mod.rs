@@ -15,7 +15,7 @@ pub use ask::{Handles, ask};
 
 use crate::calls::{Plain, Said, Time};
 use crate::staff::{By, Doing, Staff, StaffAsk, Staffed, gone};
-use crate::tasks::{Board, Caller, TaskAsk};
+use crate::tasks::{Board, Caller, Links, TaskAsk};
 use crate::trays::{TrayAsk, Trays};
 use std::collections::BTreeMap;
 
@@ -96,7 +96,7 @@ impl Crew {
     fn caller(&self, by: By, ask: &TrayAsk) -> Caller {
         let links = match ask {
             TrayAsk::Add(_, _, links, ..) | TrayAsk::Task(TaskAsk::Create(_, links, _)) => *links,
-            _ => Default::default(),
+            _ => Links::default(),
         };
         let made_by = links
             .made_by

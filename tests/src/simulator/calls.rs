@@ -50,6 +50,8 @@ pub(super) struct Agents {
     pub(super) sent_from: u64,
     /// Those of agents.
     pub(super) proven: BTreeMap<usize, Credential>,
+    /// Helpers that are known to be gone.
+    pub(super) gone: BTreeSet<String>,
     /// Nothing of an earlier round is in the way.
     pub(super) is_alone: bool,
     people: Vec<Option<Credential>>,

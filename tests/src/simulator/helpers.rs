@@ -180,33 +180,24 @@ impl Simulation {
         let mut tasks = Vec::new();
         let mut retired = Vec::new();
         let end = {
-            let mut looping = Some(Box::pin(run_helper(
-                &parent, &own, &helper, &options, working,
-            )));
+            let looping = run_helper(&parent, &own, &helper, &options, working);
+            let mut looping = Box::pin(looping);
             let mut context = Context::from_waker(Waker::noop());
             let mut turns = 0;
             loop {
-                let Some(running) = &mut looping else {
-                    break End::By(HelperExit::Dropped);
-                };
-                let polled = catch_unwind(AssertUnwindSafe(|| running.as_mut().poll(&mut context)));
-                let end = match polled {
-                    Ok(Poll::Pending) => None,
-                    Ok(Poll::Ready(ended)) => Some(ended_by(&ended)),
-                    Err(_) => Some(End::By(HelperExit::Panicked)),
-                };
+                let polled = catch_unwind(AssertUnwindSafe(|| looping.as_mut().poll(&mut context)));
                 self.take_in(&job, &told, &mut tasks, &mut retired);
-                if let Some(end) = end {
-                    break end;
+                match polled {
+                    Ok(Poll::Pending) => {}
+                    Ok(Poll::Ready(ended)) => break ended_by(&ended),
+                    Err(_) => break End::By(HelperExit::Panicked),
                 }
                 turns += 1;
                 let is_over = turns > MOST_TURNS || self.numbers.below(30) == 0;
                 if is_over || self.failed || self.machine.is_down() {
-                    looping = None;
-                    self.take_in(&job, &told, &mut tasks, &mut retired);
-                } else {
-                    self.others_at_work()?;
+                    break End::By(HelperExit::Dropped);
                 }
+                self.others_at_work()?;
             }
         };
         self.take_in(&job, &told, &mut tasks, &mut retired);
@@ -218,7 +209,6 @@ impl Simulation {
             End::By(HelperExit::MaxTasks) => vec![RetireReason::MaxTasks],
             End::By(HelperExit::ClaimErrors) => vec![RetireReason::ClaimErrors],
             End::By(HelperExit::Panicked) => vec![RetireReason::Failed],
-            End::By(HelperExit::Dropped) if retired.is_empty() => Vec::new(),
             End::By(_) => vec![RetireReason::ParentRequest],
             End::Not => Vec::new(),
         };
@@ -284,7 +274,7 @@ fn ended_by(ended: &Ended) -> End {
 }
 
 /// What came back, as its type has it.
-fn told<A: DeserializeOwned, E: Refusal>(
+fn reply<A: DeserializeOwned, E: Refusal>(
     exchange: &Exchange,
     answer: impl FnOnce(A) -> Told,
     refusal: impl FnOnce(&E) -> Told,
@@ -312,7 +302,7 @@ fn read(
     let body: Value = serde_json::from_slice(&exchange.body).ok()?;
     let staff = |by: By, ask: StaffAsk| CrewAsk::Staff(Staffed { by, ask });
     let of_tray = |exchange: &Exchange, answer: fn(Value) -> Told| {
-        told::<Value, TrayError>(exchange, answer, trays::of_tray)
+        reply::<Value, TrayError>(exchange, answer, trays::of_tray)
     };
     Some(match exchange.name {
         "agent/spawn" => {
@@ -321,24 +311,24 @@ fn read(
                 |spawned: Spawned| Ok((staff::of_spawned(&spawned), Some(spawned.position.get())));
             (
                 ask,
-                told::<_, AgentError>(exchange, answer, staff::of_agent),
+                reply::<_, AgentError>(exchange, answer, staff::of_agent),
             )
         }
         "agent/change" => {
             let ask = StaffAsk::Change(job.name, Change::Power(true));
             let answer = |at: Value| Ok(trays::at(at.as_u64()));
-            let told = told::<_, AgentError>(exchange, answer, staff::of_agent);
+            let told = reply::<_, AgentError>(exchange, answer, staff::of_agent);
             (staff(job.parent, ask), told)
         }
         "agent/retire" => {
             let why = serde_json::from_value(body.get("why")?.clone()).ok()?;
             let answer = |at: Value| Ok(trays::at(at.as_u64()));
-            let told = told::<_, AgentError>(exchange, answer, staff::of_agent);
+            let told = reply::<_, AgentError>(exchange, answer, staff::of_agent);
             (staff(job.own, StaffAsk::Retire(job.name, why)), told)
         }
         "message/attend" => {
             let answer = |heard: Heard| Ok((staff::heard(&heard), None));
-            let told = told::<_, AgentError>(exchange, answer, staff::of_agent);
+            let told = reply::<_, AgentError>(exchange, answer, staff::of_agent);
             (staff(job.own, StaffAsk::Attend(job.name)), told)
         }
         "tray/open" => {
@@ -361,7 +351,7 @@ fn read(
                 }
                 Ok(trays::of_claim(&claim, number))
             };
-            let told = told::<_, TrayError>(exchange, answer, trays::of_tray);
+            let told = reply::<_, TrayError>(exchange, answer, trays::of_tray);
             let ask = TrayAsk::Take(job.tray, hold);
             (CrewAsk::Work(job.own, ask, Some(job.name)), told)
         }

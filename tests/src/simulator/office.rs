@@ -234,15 +234,22 @@ impl Simulation {
     /// Something that people are asked, or say.
     fn any_approval(&mut self) -> OfficeAsk {
         let requests = self.agents.office.all()[0].requests.values().flatten();
-        let known: Vec<(u64, Option<usize>)> = requests
-            .filter_map(|request| Some((request.at?, request.next_reviewer())))
+        let known: Vec<(u64, [Option<usize>; 2])> = requests
+            .filter_map(|request| {
+                let last = request.reviewers.last().copied();
+                Some((request.at?, [request.next_reviewer(), last]))
+            })
             .collect();
         let asked = known.get(self.numbers.below(known.len().max(1)));
         match (asked, self.numbers.below(4)) {
-            (Some((at, next)), 0..=2) => {
+            (Some((at, [next, last])), 0..=2) => {
                 // Two more than there are people: somebody without a credential, and an agent.
                 let any = self.numbers.below(PEOPLE.len() + 2);
-                let by = next.filter(|_| self.numbers.below(2) == 0).unwrap_or(any);
+                let by = match self.numbers.below(4) {
+                    0..=1 => next.unwrap_or(any),
+                    2 => last.unwrap_or(any),
+                    _ => any,
+                };
                 OfficeAsk::Vote(*at, by, self.numbers.below(4) > 0)
             }
             _ => OfficeAsk::Request(self.numbers.below(KEYS), self.any_question()),

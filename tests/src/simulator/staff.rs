@@ -312,12 +312,13 @@ impl Simulation {
                 })
         };
         self.agents.crew.see(&seen, agrees);
-        let helpers = seen.agents.iter().filter_map(|(agent, _)| {
-            let helper = agent.as_ref()?.helper.as_ref()?;
-            Some(helper.retired?.as_str())
-        });
-        for why in helpers {
-            *self.tally.retired.entry(why).or_default() += 1;
+        for (agent, _) in seen.agents {
+            let retired = agent.and_then(|agent| Some((agent.name, agent.helper?.retired?)));
+            if let Some((name, why)) = retired
+                && self.agents.gone.insert(name)
+            {
+                *self.tally.retired.entry(why.as_str()).or_default() += 1;
+            }
         }
         None
     }

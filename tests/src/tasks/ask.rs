@@ -56,15 +56,14 @@ pub fn new_task(
     Some(new)
 }
 
-/// Asks something of the tasks of a log that have these names; what is claimed is for this holder.
+/// Asks something of the tasks of a log, which have these names, as agents do; what is claimed is for this holder.
 ///
 /// # Errors
 ///
 /// [`Lost`] if there is no answer.
 pub async fn ask(
     tasks: &Tasks,
-    name: impl Fn(usize) -> String,
-    agent_name: impl Fn(usize) -> String,
+    (name, agent_name): (impl Fn(usize) -> String, impl Fn(usize) -> String),
     holder: &str,
     ask: &TaskAsk,
 ) -> Told {

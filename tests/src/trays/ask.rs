@@ -74,7 +74,7 @@ pub async fn ask(
     let name = |id| (names.task)(names.round, id);
     let agent_name = |agent| (names.agent)(names.round, agent);
     let told = match ask {
-        TrayAsk::Task(ask) => return tasks::ask(tasks, name, agent_name, holder, ask).await,
+        TrayAsk::Task(ask) => return tasks::ask(tasks, (name, agent_name), holder, ask).await,
         TrayAsk::Open(tray) => trays.open(&tray_name(*tray)).await.map(done),
         TrayAsk::Close(tray) => trays.close(&tray_name(*tray)).await.map(done),
         TrayAsk::Add(tray, id, links, wants, is_todo) => {

@@ -57,6 +57,7 @@ fn anything() -> impl Strategy<Value = Do> {
         creator,
         agent,
         task_type,
+        ..Links::default()
     });
     let fence = prop_oneof![5 => Just(None), 5 => Just(Some(0)), 1 => Just(Some(1))];
     let to = prop::sample::select(TaskState::ALL);
@@ -133,7 +134,7 @@ impl Site {
     fn ask(&mut self, what: &TaskAsk) -> Outcome {
         let (tasks, time) = (Tasks::new(self.log()), self.time());
         let (expected, _) = self.board.ask(what, &time, None);
-        if let Some(new) = new_task(name, what) {
+        if let Some(new) = new_task(name, name, what) {
             let looked = tasks.check(&new, None).err().map(|error| error.code());
             let code = match expected {
                 Said::Refused(code) => Some(code),
@@ -141,7 +142,8 @@ impl Site {
             };
             assert_eq!(looked, code, "a look says the same");
         }
-        let (said, at) = now(ask(&tasks, name, what)).map_err(|lost| format!("{lost:?}"))?;
+        let (said, at) =
+            now(ask(&tasks, (name, name), "model", what)).map_err(|lost| format!("{lost:?}"))?;
         let agrees = matches!((&expected, &said), (Said::At(None), Said::At(_)));
         assert!(
             agrees || expected == said,
@@ -274,7 +276,7 @@ fn every_answer_is_given() -> Outcome {
     let mut runner = TestRunner::deterministic();
     let walks = prop::collection::vec(anything(), 60);
     let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
-    for _ in 0..60 {
+    for _ in 0..120 {
         let mut site = Site::new(Sealing::Plain)?;
         let walk = walks.new_tree(&mut runner).map_err(|why| why.to_string())?;
         for what in &walk.current() {
