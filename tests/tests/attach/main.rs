@@ -3,6 +3,7 @@
 mod attach;
 mod foreign_http;
 mod runs;
+mod tools;
 mod workers;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
