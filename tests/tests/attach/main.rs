@@ -2,6 +2,7 @@
 
 mod attach;
 mod foreign_http;
+mod progress;
 mod runs;
 mod tools;
 mod workers;
