@@ -30,6 +30,7 @@ pub mod calls;
 pub mod clocked;
 pub mod command;
 pub mod contract;
+pub mod crew;
 pub mod folds;
 pub mod held;
 pub mod model;

@@ -4,6 +4,7 @@
 //! default a fixed slice runs, and a few seeds that nobody has run before, which are printed.
 
 use runstone_codec::{Entropy as _, OsEntropy};
+use runstone_projections::agents::RetireReason;
 use runstone_tests::simulator::{Tally, run, run_guided};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,19 +14,29 @@ const FIXED: std::ops::Range<u64> = 400..476;
 const FRESH: u64 = 12;
 
 /// What agents and people are refused in those that always run, among others.
-const ANSWERS: [&str; 29] = [
+const ANSWERS: [&str; 42] = [
+    "admission_incomplete",
+    "agent_idle",
     "agent_not_found",
+    "agent_retired",
+    "agent_revoked",
     "already_decided",
     "approval_expired",
+    "auto_retire_disabled",
+    "bad_ttl",
     "budget_exceeded",
     "budget_not_found",
     "call_unknown",
     "cycle_detected",
     "dependency_cycle",
     "dependency_not_found",
+    "helper_cap_reached",
+    "helper_chain_forbidden",
     "identity_loop",
     "in_flight",
     "key_conflict",
+    "name_taken",
+    "not_a_helper",
     "not_allowed",
     "not_asked",
     "not_your_turn",
@@ -33,6 +44,7 @@ const ANSWERS: [&str; 29] = [
     "own_request",
     "pending",
     "rejected",
+    "reprocess_detected",
     "reservation_ended",
     "run_held",
     "stale_claim",
@@ -40,7 +52,9 @@ const ANSWERS: [&str; 29] = [
     "task_held",
     "task_in_tray",
     "task_move_refused",
+    "task_not_claimable",
     "task_not_in_tray",
+    "tier_limit",
     "tray_closed",
     "tray_not_found",
 ];
@@ -69,6 +83,10 @@ fn add(total: &mut Tally, tally: &Tally) {
     total.taken += tally.taken;
     total.drained += tally.drained;
     total.dead += tally.dead;
+    total.helped += tally.helped;
+    for (why, count) in &tally.retired {
+        *total.retired.entry(why).or_default() += count;
+    }
     total.copied += tally.copied;
     total.copied_again += tally.copied_again;
     total.cut += tally.cut;
@@ -115,6 +133,9 @@ fn a_fixed_slice_of_seeds() {
     ];
     let is_met = total.crashes > 100 && !met.contains(&0);
     assert!(asked().is_some() || is_met, "{total:?}");
+    let is_gone = |why: &RetireReason| total.retired.contains_key(why.as_str());
+    let gone = RetireReason::ALL.iter().all(is_gone) && total.helped > 0;
+    assert!(asked().is_some() || gone, "{total:?}");
     // A walk that never comes to an answer proves nothing about it.
     for code in ANSWERS {
         let is_given = total.refused.contains_key(code);

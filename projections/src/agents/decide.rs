@@ -195,8 +195,9 @@ pub(super) fn change(
         (Act::Power { runs: true, .. }, Some(row)) => {
             !row.is_stopped && matches!(row.state(), AgentState::Running | AgentState::Idle)
         }
+        // That a person says it is recorded, whoever stopped it before.
         (Act::Power { runs: false, .. }, Some(row)) => {
-            row.is_stopped || state == Some(AgentState::Retired)
+            state == Some(AgentState::Retired) || row.is_stopped && (needs_person || !is_entitled)
         }
         (Act::Revoke, Some(row)) => row.is_revoked,
     };

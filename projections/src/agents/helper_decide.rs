@@ -49,12 +49,14 @@ pub(super) fn spawn(
     }
     let (header, _) = context.candidate(0).ok_or(AppendError::Empty)?;
     let caller = name_of(&header.principal);
+    // Its first command makes the caller known, so nobody is a helper of himself.
+    let is_caller = caller == Some(name);
     let caller = caller.map(|caller| row_of(context, caller)).transpose()?;
     let helpers = helpers_of(context, &header.principal)?;
     let refusal = match caller.flatten() {
         Some(row) if row.helper.is_some() => Some(Spawning::Chain),
         Some(row) if row.must_exit() => Some(Spawning::MustExit),
-        _ if row_of(context, name)?.is_some() => Some(Spawning::Taken),
+        _ if is_caller || row_of(context, name)?.is_some() => Some(Spawning::Taken),
         _ if helpers.registered >= terms.most_registered => Some(Spawning::TierLimit),
         _ => None,
     };

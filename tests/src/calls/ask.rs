@@ -4,7 +4,6 @@ use super::call::Who;
 use super::{Act, CallAsk, RunAsk, Said, What};
 use crate::simulator::wire::was_cut;
 use runstone_codec::{Draft, NewEvent, Position};
-use runstone_projections::Hold;
 use runstone_projections::budgets::BudgetError;
 use runstone_projections::effects::{
     Change, Claim, Claimed, EffectError, Effects, Found, Fresh, Held, Target,
@@ -35,17 +34,13 @@ pub enum Lost {
 /// What is answered and where that is recorded.
 pub type Told = Result<(Said, Option<u64>), Lost>;
 
-pub(crate) fn hold(hold_us: Option<u64>) -> Hold {
-    hold_us.map_or(Hold::Opening, |us| Hold::For(Duration::from_micros(us)))
-}
-
 /// The claim that is asked for.
 pub fn claim((stream, scope): (&str, &str), key: &str, ask: &CallAsk) -> Claim {
     let claim = Claim::tool(stream, "pay").scope(scope).request(key);
     let CallAsk::Claim {
         class,
         args,
-        hold_us,
+        hold,
         fresh_us,
     } = ask
     else {
@@ -54,7 +49,7 @@ pub fn claim((stream, scope): (&str, &str), key: &str, ask: &CallAsk) -> Claim {
     claim
         .class(*class)
         .args_json(format!("{{\"args\":{args}}}"))
-        .hold(hold(*hold_us))
+        .hold(*hold)
         .fresh(fresh_us.map_or(Fresh::Forever, |us| Fresh::For(Duration::from_micros(us))))
         .holder("model")
 }
@@ -79,6 +74,14 @@ pub(crate) fn of_append(error: &AppendError) -> Lost {
     match error {
         AppendError::OutcomeUnknown { .. } => Lost::Unknown(error.to_string()),
         _ => Lost::Failed(error.to_string()),
+    }
+}
+
+/// What a command of an agent comes to that was not recorded.
+pub(crate) fn of_command(error: &AppendError) -> Told {
+    match error.code() {
+        "agent_revoked" => Ok((Said::Refused("agent_revoked"), None)),
+        _ => Err(of_append(error)),
     }
 }
 
@@ -139,7 +142,7 @@ fn change(act: &Act) -> Change {
             why: "modelled".into(),
             detail: None,
         },
-        Act::Renew(hold_us) => Change::Renew(hold(*hold_us)),
+        Act::Renew(hold) => Change::Renew(*hold),
         Act::Reconcile(answer, who) => Change::Reconcile {
             found: match answer {
                 Some(answer) => Found::Completed(result(answer)),
@@ -189,14 +192,14 @@ pub fn begin(log: &Log, (stream, scope): (&str, &str), ask: &RunAsk) -> (Told, O
     let RunAsk::Begin {
         may_start,
         may_resume,
-        hold_us,
+        hold,
     } = ask
     else {
         panic!("it is no beginning: {ask:?}")
     };
     let mut begin = Begin::new(stream, "model");
     begin.scope = Some(scope.to_owned());
-    begin.hold = hold(*hold_us);
+    begin.hold = *hold;
     (begin.may_start, begin.may_resume) = (*may_start, *may_resume);
     match runs::begin_blocking(log, &begin) {
         Ok(begun) => {

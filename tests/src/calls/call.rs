@@ -1,6 +1,7 @@
 //! One call that happens once.
 
 use super::{Held, Plain, Said, Time};
+use runstone_projections::Hold;
 use runstone_projections::effects::{Class, Executed};
 
 /// Attempts that the settings allow by default.
@@ -15,8 +16,8 @@ pub enum CallAsk {
         class: Class,
         /// Which arguments.
         args: u8,
-        /// How long it is held; `None`: as long as the opening lasts.
-        hold_us: Option<u64>,
+        /// How long it is held.
+        hold: Hold,
         /// How long the result of a read is given again; `None`: for ever.
         fresh_us: Option<u64>,
     },
@@ -36,7 +37,7 @@ pub enum Act {
     /// Nobody knows.
     Unknown,
     /// Its holder goes on.
-    Renew(Option<u64>),
+    Renew(Hold),
     /// Somebody found out: what it answered, or that it was not made.
     Reconcile(Option<u8>, Who),
     /// It may be made again.
@@ -128,7 +129,7 @@ impl Call {
         let CallAsk::Claim {
             class,
             args,
-            hold_us,
+            hold,
             fresh_us,
         } = ask
         else {
@@ -136,7 +137,7 @@ impl Call {
         };
         let granted = |attempt| {
             let next = Self {
-                standing: Standing::InFlight(Held::from(time, *hold_us)),
+                standing: Standing::InFlight(Held::from(time, *hold)),
                 attempt,
                 class: *class,
                 fence: at,
@@ -235,9 +236,9 @@ impl Call {
             Act::Cancel(true) if !may_repeat(self.class) => done(Standing::Unknown),
             Act::Cancel(_) => done(Standing::Cancelled),
             Act::Unknown => done(Standing::Unknown),
-            Act::Renew(hold_us) => {
+            Act::Renew(hold) => {
                 let next = Self {
-                    standing: Standing::InFlight(Held::from(time, *hold_us)),
+                    standing: Standing::InFlight(Held::from(time, *hold)),
                     ..self.clone()
                 };
                 (Said::At(None), next)

@@ -14,11 +14,13 @@ mod call;
 mod run;
 
 pub use ask::{Lost, Told, act, begin, call, claim, fork, record, roll_back};
-pub(crate) use ask::{hold, of_append};
+pub(crate) use ask::{of_append, of_command};
 pub(crate) use call::may_repeat;
 pub use call::{Act, Call, CallAsk, Standing, Who};
 pub use run::{Run, RunAsk, What};
 
+use runstone_projections::Hold;
+use runstone_store::micros;
 use std::fmt::Debug;
 
 /// When something is asked.
@@ -34,44 +36,49 @@ pub struct Time {
     pub passed_us: u64,
 }
 
+impl Time {
+    /// The clock that leases and helpers go by.
+    pub fn steady_us(&self) -> u64 {
+        self.opened_at_us + self.passed_us
+    }
+}
+
 /// How long something is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// For so long, or as long as the opening lasts.
-    pub for_us: Option<u64>,
+    /// How.
+    pub hold: Hold,
     /// The opening in which it was taken or renewed.
     pub opening: [u8; 16],
     /// How long that had lasted.
     pub since_us: u64,
+    /// When that was, by the clock that leases go by.
+    pub from_us: u64,
 }
 
 impl Held {
     /// From now on.
-    pub fn from(time: &Time, for_us: Option<u64>) -> Self {
+    pub fn from(time: &Time, hold: Hold) -> Self {
         Self {
-            for_us,
+            hold,
             opening: time.opening,
             since_us: time.passed_us,
+            from_us: time.steady_us(),
         }
     }
 
-    /// Whether it ended. One that is found at open has its full length again.
+    /// Whether it ended. One that is found at open has its full length again, unless it goes by the
+    /// clock.
     pub fn is_over(&self, time: &Time) -> bool {
         let is_here = self.opening == time.opening;
-        match self.for_us {
-            None => !is_here,
-            Some(for_us) => {
+        match self.hold {
+            Hold::For(lease) => {
                 let since_us = if is_here { self.since_us } else { 0 };
-                time.passed_us >= since_us + for_us
+                time.passed_us >= since_us + micros(lease)
             }
+            Hold::ByClock(lease) => time.steady_us() >= self.from_us + micros(lease),
+            _ => !is_here,
         }
-    }
-}
-
-impl Time {
-    /// The clock of leases.
-    pub fn steady_us(&self) -> u64 {
-        self.opened_at_us + self.passed_us
     }
 }
 

@@ -1,6 +1,7 @@
 //! One run and its session.
 
 use super::{Held, Plain, Said, Time};
+use runstone_projections::Hold;
 use serde_json::{Map, Value, json};
 
 /// What is asked of a run.
@@ -12,8 +13,8 @@ pub enum RunAsk {
         may_start: bool,
         /// Whether one that is there is resumed.
         may_resume: bool,
-        /// How long it is held; `None`: as long as the opening lasts.
-        hold_us: Option<u64>,
+        /// How long it is held.
+        hold: Hold,
     },
     /// To record something in it, by who began or resumed it there.
     Record(u64, What),
@@ -138,7 +139,7 @@ impl Plain for Run {
             RunAsk::Begin {
                 may_start,
                 may_resume,
-                hold_us,
+                hold,
             } => {
                 let is_held = self.held.is_some_and(|held| !held.is_over(time));
                 match (self.is_there, may_start, may_resume) {
@@ -150,7 +151,7 @@ impl Plain for Run {
                 }
                 let next = Self {
                     is_there: true,
-                    held: Some(Held::from(time, *hold_us)),
+                    held: Some(Held::from(time, *hold)),
                     is_paused: false,
                     let_go: None,
                     fence: at,

@@ -1,7 +1,7 @@
 //! The same questions, put to a real log.
 
 use super::{LIMITS, OWNERS, OfficeAsk, PEOPLE, Question};
-use crate::calls::{Lost, Said, Told, hold, of_append};
+use crate::calls::{Lost, Said, Told, of_append};
 use runstone_codec::Position;
 use runstone_projections::approvals::{ApprovalError, ApprovalRequest, Approvals, Vote};
 use runstone_projections::budgets::{
@@ -91,9 +91,9 @@ pub async fn spend(budgets: &Budgets, names: &Names, ask: &OfficeAsk) -> Told {
             let opened = budgets.open(&names.opening(owner, variant)).await;
             opened.map(|opened| at(opened.position))
         }
-        OfficeAsk::Reserve(owner, amount, hold_us) => {
+        OfficeAsk::Reserve(owner, amount, hold) => {
             let (owner, amount) = (names.owner(owner), tokens(amount));
-            let reserved = budgets.reserve(owner, &amount, hold(hold_us)).await;
+            let reserved = budgets.reserve(owner, &amount, hold).await;
             reserved.map(|reserved| at(reserved.fence))
         }
         OfficeAsk::Spend(owner, amount) => {

@@ -1,6 +1,7 @@
 //! What was spent, and what is held back.
 
 use crate::calls::{Held, Said, Time};
+use runstone_projections::Hold;
 use runstone_projections::budgets;
 
 const DAY_US: u64 = 86_400_000_000;
@@ -295,7 +296,7 @@ impl Books {
     pub(super) fn reserve(
         &mut self,
         (owner, tokens): (usize, u64),
-        hold_us: Option<u64>,
+        hold: Hold,
         time: &Time,
         at: Option<u64>,
     ) -> Said {
@@ -307,7 +308,7 @@ impl Books {
             owner,
             amount,
             day: today(time),
-            held: Some(Held::from(time, hold_us)),
+            held: Some(Held::from(time, hold)),
             call: None,
             stand: Stand::Open,
             fence: at,

@@ -17,6 +17,7 @@ pub use books::{Amount, Books, Cost, Fact, LIMITS, OWNERS, Stand};
 pub use request::{PEOPLE, Request, Stands};
 
 use crate::calls::{Act, Call, CallAsk, Plain, Said, Standing, Time, may_repeat};
+use runstone_projections::Hold;
 use runstone_projections::settings::{ApprovalMode, OnTimeout};
 use std::collections::BTreeMap;
 
@@ -30,7 +31,7 @@ pub enum OfficeAsk {
     /// To open a budget with these limits, or to change them; whether a person does.
     Open(usize, usize, bool),
     /// To hold tokens back; for how long.
-    Reserve(usize, u64, Option<u64>),
+    Reserve(usize, u64, Hold),
     /// To spend them at once, if they fit.
     Spend(usize, u64),
     /// To record what was spent.
@@ -279,8 +280,8 @@ impl Plain for Office {
             OfficeAsk::Open(owner, variant, by_person) => {
                 next.books.open(*owner, *variant, *by_person)
             }
-            OfficeAsk::Reserve(owner, tokens, hold_us) => {
-                next.books.reserve((*owner, *tokens), *hold_us, time, at)
+            OfficeAsk::Reserve(owner, tokens, hold) => {
+                next.books.reserve((*owner, *tokens), *hold, time, at)
             }
             OfficeAsk::Spend(owner, tokens) => next.books.spend(*owner, *tokens, time),
             OfficeAsk::Charge(owner, tokens) => next.books.charge(*owner, *tokens, time),

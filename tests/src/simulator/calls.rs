@@ -5,15 +5,16 @@
 use super::Simulation;
 use super::model::Fate;
 use crate::calls::{Heard, Lost, Run, Said, Time, Told, Worlds};
+use crate::crew::Crew;
 use crate::office::{Names, Office, PEOPLE};
-use crate::staff::Staff;
 use crate::tamper::{Outcome, SeededEntropy};
-use crate::trays::Trays;
+use runstone_projections::Hold;
 use runstone_projections::effects::Held;
 use runstone_projections::runs::RunHeld;
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, Log};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// How the streams of agents begin.
 pub(super) const STREAMS: &str = "agent-";
@@ -39,17 +40,20 @@ pub(super) struct Agents {
     pub(super) runs: BTreeMap<usize, (Worlds<Run>, Vec<RunHeld>)>,
     /// These agents do little else than what lies in trays.
     pub(super) at_trays: bool,
-    pub(super) board: Worlds<Trays>,
+    pub(super) crew: Worlds<Crew>,
     /// The claims of each task, oldest first.
     pub(super) fences: BTreeMap<usize, Vec<u64>>,
-    pub(super) staff: Worlds<Staff>,
     /// Messages that were sent, by number, and where those are that were told of.
     pub(super) letters: u64,
     pub(super) sent: Vec<u64>,
     /// Messages before are of another round.
     pub(super) sent_from: u64,
-    /// The agent that has one.
-    pub(super) scout: Option<Credential>,
+    /// Those of agents.
+    pub(super) proven: BTreeMap<usize, Credential>,
+    /// Helpers that are known to be gone.
+    pub(super) gone: BTreeSet<String>,
+    /// Nothing of an earlier round is in the way.
+    pub(super) is_alone: bool,
     people: Vec<Option<Credential>>,
 }
 
@@ -71,11 +75,7 @@ impl Simulation {
         let most = if at_trays { 40 } else { 14 };
         for _ in 0..1 + self.numbers.below(most) {
             self.note_opening();
-            let many = [
-                self.agents.office.all().len(),
-                self.agents.board.all().len(),
-                self.agents.staff.all().len(),
-            ];
+            let many = [self.agents.office.all().len(), self.agents.crew.all().len()];
             let is_many = many.into_iter().any(|many| many > MOST_WORLDS);
             if (self.agents.is_unsure || is_many) && !self.see_agents() {
                 break;
@@ -83,10 +83,13 @@ impl Simulation {
             let any = self.numbers.below(24);
             self.is_afar = self.numbers.below(3) == 0;
             match any {
-                0..=19 if at_trays => self.ask_tasks(),
+                0..=16 if at_trays => self.ask_tasks()?,
+                17..=18 if at_trays => self.help()?,
+                11 if self.numbers.below(3) == 0 => self.help()?,
+                20 if self.numbers.below(2) == 0 => self.ask_in_vain()?,
                 0..=11 => self.ask_office()?,
                 12..=14 => self.ask_staff()?,
-                15..=19 => self.ask_tasks(),
+                15..=19 => self.ask_tasks()?,
                 20..=21 => self.ask_runs()?,
                 22 => self.pass_time(),
                 _ => drop(self.see_agents()),
@@ -102,8 +105,19 @@ impl Simulation {
         Ok(())
     }
 
-    /// As work does: leases run out, and days go by.
-    fn pass_time(&mut self) {
+    /// As work does: leases run out, and days go by. Now and then somebody sets the wall clock, which is
+    /// nothing to leases.
+    pub(super) fn pass_time(&mut self) {
+        if self.numbers.below(4) == 0 {
+            let wall_us = runstone_store::Clock::wall_us(self.clock.as_ref());
+            let jump_us = [1_800, 7_200, 86_400][self.numbers.below(3)] * SECOND_US;
+            let is_ahead = self.numbers.below(2) == 0;
+            self.clock.set_wall(if is_ahead {
+                wall_us + jump_us
+            } else {
+                wall_us - jump_us
+            });
+        }
         let seconds = [1, 31, 600, 3_600, 25_000][self.numbers.below(5)];
         self.clock.advance(seconds * SECOND_US);
     }
@@ -128,6 +142,11 @@ impl Simulation {
             self.agents.opened_monotonic_us = self.monotonic_us();
             self.agents.is_unsure = true;
         }
+    }
+
+    /// When that was, by the monotonic clock.
+    pub(super) fn opened_monotonic_us(&self) -> u64 {
+        self.agents.opened_monotonic_us
     }
 
     fn monotonic_us(&self) -> u64 {
@@ -178,12 +197,13 @@ impl Simulation {
         Ok(acting)
     }
 
-    pub(super) fn hold_us(&mut self) -> Option<u64> {
-        match self.numbers.below(3) {
+    pub(super) fn any_hold(&mut self) -> Hold {
+        let lease = [30, 3_600].map(Duration::from_secs)[self.numbers.below(2)];
+        match self.numbers.below(4) {
             // Nobody elsewhere holds anything as long as an opening lasts.
-            0 if !self.is_afar => None,
-            1 => Some(30 * SECOND_US),
-            _ => Some(3_600 * SECOND_US),
+            0 if !self.is_afar => Hold::Opening,
+            1 => Hold::ByClock(lease),
+            _ => Hold::For(lease),
         }
     }
 

@@ -8,10 +8,12 @@
 //!
 //! A later part of the project adds what its clients ask in `work`, and what must hold in `model`.
 
+mod authority;
 mod calls;
 mod copies;
 mod drive;
 mod evidence;
+mod helpers;
 mod machine;
 mod model;
 mod office;
@@ -79,6 +81,10 @@ pub struct Tally {
     pub drained: u64,
     /// Most dead letters that were seen at once.
     pub dead: u64,
+    /// Helpers that worked until something ended them.
+    pub helped: u64,
+    /// Why helpers are gone, by word.
+    pub retired: BTreeMap<&'static str, u64>,
     /// Events that the copies of the log have at the end.
     pub copied: u64,
     /// Those of them that came marked as duplicates.

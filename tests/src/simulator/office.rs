@@ -1,6 +1,7 @@
 //! What agents and people ask of the calls, budgets and requests of a simulated log.
 
 use super::Simulation;
+use super::authority::STRANGER;
 use super::calls::{SCOPE, STREAMS};
 use crate::calls::{
     Act, CallAsk, Heard, Lost, Said, Time, Told, Who, act, call, claim, may_repeat,
@@ -9,7 +10,9 @@ use crate::office::{
     OWNERS, OfficeAsk, PEOPLE, Question, Stand, needs_approval, paid, request, spend,
     sweep_approvals, vote,
 };
+use crate::staff::By;
 use crate::tamper::Outcome;
+use runstone_projections::Hold;
 use runstone_projections::approvals::Approvals;
 use runstone_projections::budgets::{Amounts, Budgets};
 use runstone_projections::effects::{Claim, Class, Effects, Executed, Held, Target};
@@ -41,6 +44,8 @@ struct Desks {
     approvals: Approvals,
     /// As many as there are people; none of those whom the disk did not let in.
     people: Vec<Option<(Effects, Budgets, Approvals)>>,
+    /// That of an agent, as seldom as it is asked.
+    stranger: Option<Approvals>,
 }
 
 fn desk(log: &Log) -> (Effects, Budgets, Approvals) {
@@ -59,11 +64,17 @@ impl Simulation {
             people.push(self.person(log, number)?.map(|log| desk(&log)));
         }
         let (effects, budgets, approvals) = desk(log);
+        let stranger = match self.numbers.below(4) {
+            0 => self.acting(log, By::Agent(STRANGER))?,
+            _ => None,
+        };
+        let stranger = stranger.as_ref().map(Approvals::new);
         Ok(Desks {
             effects,
             budgets,
             approvals,
             people,
+            stranger,
         })
     }
 
@@ -71,7 +82,7 @@ impl Simulation {
         CallAsk::Claim {
             class: class_of(key),
             args: u8::from(self.numbers.below(12) == 0),
-            hold_us: self.hold_us(),
+            hold: self.any_hold(),
             fresh_us: [None, Some(0)][usize::from(self.numbers.below(4) == 0)],
         }
     }
@@ -106,7 +117,7 @@ impl Simulation {
         let was_called = self.agents.calls[&key].called.contains(&fence);
         let result = u8::from(self.numbers.below(2) == 0);
         let act = match (self.numbers.below(8), was_called) {
-            (0, _) => Act::Renew(self.hold_us()),
+            (0, _) => Act::Renew(self.any_hold()),
             (1, _) => Act::Unknown,
             (2, true) => Act::Fail(Some(Executed::Unknown)),
             (3, true) => Act::Fail(Some(Executed::Yes)),
@@ -183,7 +194,7 @@ impl Simulation {
             return OfficeAsk::Open(owner, variant, self.numbers.below(2) == 0);
         }
         match (self.numbers.below(10), fence) {
-            (0..=3, _) if open < MOST_OPEN => OfficeAsk::Reserve(owner, tokens, self.hold_us()),
+            (0..=3, _) if open < MOST_OPEN => OfficeAsk::Reserve(owner, tokens, self.any_hold()),
             (4, _) => OfficeAsk::Spend(owner, tokens),
             (5, _) => OfficeAsk::Charge(owner, tokens / 2),
             (0..=7, Some(fence)) => {
@@ -223,15 +234,22 @@ impl Simulation {
     /// Something that people are asked, or say.
     fn any_approval(&mut self) -> OfficeAsk {
         let requests = self.agents.office.all()[0].requests.values().flatten();
-        let known: Vec<(u64, Option<usize>)> = requests
-            .filter_map(|request| Some((request.at?, request.next_reviewer())))
+        let known: Vec<(u64, [Option<usize>; 2])> = requests
+            .filter_map(|request| {
+                let last = request.reviewers.last().copied();
+                Some((request.at?, [request.next_reviewer(), last]))
+            })
             .collect();
         let asked = known.get(self.numbers.below(known.len().max(1)));
         match (asked, self.numbers.below(4)) {
-            (Some((at, next)), 0..=2) => {
-                // One more than there are people: somebody without a credential.
-                let any = self.numbers.below(PEOPLE.len() + 1);
-                let by = next.filter(|_| self.numbers.below(2) == 0).unwrap_or(any);
+            (Some((at, [next, last])), 0..=2) => {
+                // Two more than there are people: somebody without a credential, and an agent.
+                let any = self.numbers.below(PEOPLE.len() + 2);
+                let by = match self.numbers.below(4) {
+                    0..=1 => next.unwrap_or(any),
+                    2 => last.unwrap_or(any),
+                    _ => any,
+                };
                 OfficeAsk::Vote(*at, by, self.numbers.below(4) > 0)
             }
             _ => OfficeAsk::Request(self.numbers.below(KEYS), self.any_question()),
@@ -301,16 +319,17 @@ impl Simulation {
             OfficeAsk::Vote(_, by, _) => Some(*by),
             _ => None,
         };
-        let approvals = match by.filter(|by| *by < PEOPLE.len()) {
-            Some(by) => &desks.people[by].as_ref()?.2,
-            None => &desks.approvals,
+        let approvals = match by {
+            Some(by) if by < PEOPLE.len() => &desks.people[by].as_ref()?.2,
+            Some(by) if by > PEOPLE.len() => desks.stranger.as_ref()?,
+            _ => &desks.approvals,
         };
         let client: Client<'_> = match ask.clone() {
             OfficeAsk::Request(key, question) => {
                 let of_args = CallAsk::Claim {
                     class: class_of(key),
                     args: question.args,
-                    hold_us: None,
+                    hold: Hold::Opening,
                     fresh_us: None,
                 };
                 let claim = self.claim_of(key, &of_args, None);
@@ -388,6 +407,14 @@ impl Simulation {
             self.say(|| format!("  {ask:?} {told:?}"));
             let heard = self.heard(told);
             self.agents.office.take(&[(ask, heard)], &time);
+        }
+    }
+
+    /// Everything that is over was recorded, or some of it.
+    pub(super) fn swept_office(&mut self, is_done: bool, time: &Time) {
+        for ask in [OfficeAsk::SweepApprovals, OfficeAsk::SweepBudgets] {
+            let heard = is_done.then_some((Said::At(None), None));
+            self.agents.office.take(&[(ask, heard)], time);
         }
     }
 

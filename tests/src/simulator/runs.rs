@@ -108,7 +108,7 @@ impl Simulation {
                     let ask = RunAsk::Begin {
                         may_start: any != 1,
                         may_resume: any != 0,
-                        hold_us: self.hold_us(),
+                        hold: self.any_hold(),
                     };
                     let (told, held) = begin(&log, (&stream, SCOPE), &ask);
                     (ask, told, held)

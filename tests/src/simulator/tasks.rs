@@ -2,10 +2,14 @@
 
 use super::Simulation;
 use super::calls::{SCOPE, STREAMS};
-use crate::calls::{Lost, Said, Told};
-use crate::staff::{MARKER, WINDOW_S};
+use super::staff::agent_name;
+use crate::calls::{Heard, Lost, Said, Told};
+use crate::crew::{self, CrewAsk};
+use crate::office::PEOPLE;
+use crate::staff::{By, MARKER, REGISTERED, RUNNING, WINDOW_S};
+use crate::tamper::Outcome;
 use crate::tasks::{COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk};
-use crate::trays::{self, ATTEMPTS, DRAINED, TrayAct, TrayAsk, Wants};
+use crate::trays::{ATTEMPTS, DRAINED, Names, TrayAct, TrayAsk, Wants};
 use runstone_projections::Settings;
 use runstone_projections::tasks::{TaskState, Tasks};
 use runstone_projections::trays::Trays;
@@ -26,6 +30,9 @@ pub(super) fn settings() -> Settings {
     settings.trays.max_attempts = ATTEMPTS;
     settings.orders.text_markers = vec![MARKER.to_owned()];
     settings.orders.window_s = WINDOW_S;
+    settings.admission.enabled = true;
+    settings.helpers.max_registered = REGISTERED;
+    settings.helpers.max_running = RUNNING;
     settings
 }
 
@@ -42,6 +49,16 @@ pub(super) fn tray_name(round: u64, tray: usize) -> String {
 }
 
 impl Simulation {
+    /// What agents, tasks and trays of this round are called.
+    pub(super) fn crew_names(&self) -> Names {
+        Names {
+            tray: tray_name,
+            task: name,
+            agent: agent_name,
+            round: self.agents.round,
+        }
+    }
+
     pub(super) fn tasks_of(&self, log: &Log) -> Tasks {
         let stream = format!("{STREAMS}tasks-{}", self.agents.round);
         Tasks::new(log).stream(stream).scope(SCOPE)
@@ -67,7 +84,7 @@ impl Simulation {
 
     /// Those that are there, as far as anybody knows.
     fn known_tasks(&self) -> Vec<usize> {
-        let board = &self.agents.board.all()[0].board;
+        let board = &self.agents.crew.all()[0].trays.board;
         board.tasks.keys().copied().collect()
     }
 
@@ -77,6 +94,8 @@ impl Simulation {
             creator: self.any_link(known),
             agent: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
             task_type: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
+            made_by: (self.numbers.below(3) == 0).then(|| self.any_agent()),
+            is_vague: self.numbers.below(12) == 0,
         }
     }
 
@@ -105,7 +124,7 @@ impl Simulation {
                 let links = self.any_links(&known);
                 TaskAsk::Create(id, links, self.numbers.below(3) > 0)
             }
-            5..=9 => TaskAsk::Claim(id, self.hold_us()),
+            5..=9 => TaskAsk::Claim(id, self.any_hold()),
             10 => TaskAsk::Sweep,
             _ => {
                 let by_holder = self.numbers.below(4) > 0;
@@ -113,7 +132,7 @@ impl Simulation {
                 let act = match (self.numbers.below(8), fence) {
                     (0, Some(_)) => TaskAct::Release,
                     (1, Some(_)) => TaskAct::Fail,
-                    (2, Some(_)) => TaskAct::Renew(self.hold_us()),
+                    (2, Some(_)) => TaskAct::Renew(self.any_hold()),
                     (3..=5, Some(_)) => TaskAct::Move(TaskState::Done),
                     _ => TaskAct::Move(TaskState::ALL[self.numbers.below(TaskState::ALL.len())]),
                 };
@@ -125,13 +144,13 @@ impl Simulation {
     /// Something that is asked of trays.
     fn any_of_trays(&mut self) -> TrayAsk {
         let mut tray = self.numbers.below(TRAYS);
-        let world = &self.agents.board.all()[0];
+        let world = &self.agents.crew.all()[0].trays;
         // Mostly one that is open.
         let opened = (0..TRAYS).find(|tray| world.trays.get(tray) == Some(&false));
         if world.trays.get(&tray) == Some(&true) && self.numbers.below(4) > 0 {
             tray = opened.unwrap_or(tray);
         }
-        let world = &self.agents.board.all()[0];
+        let world = &self.agents.crew.all()[0].trays;
         let is_open = world.trays.get(&tray) == Some(&false);
         let is_empty = is_open && world.open(tray) == 0;
         if !is_open && self.numbers.below(2) == 0 {
@@ -142,7 +161,7 @@ impl Simulation {
         }
         match self.numbers.below(32) {
             0..=7 => self.any_addition(tray),
-            8..=17 => TrayAsk::Take(tray, self.hold_us()),
+            8..=17 => TrayAsk::Take(tray, self.any_hold()),
             18..=27 => self.any_holder(tray),
             28..=30 => TrayAsk::Sweep,
             _ if self.numbers.below(8) == 0 => TrayAsk::Close(tray),
@@ -152,7 +171,7 @@ impl Simulation {
 
     /// A task for a tray, mostly one that lies nowhere and waits for others that are there.
     fn any_addition(&mut self, tray: usize) -> TrayAsk {
-        let world = &self.agents.board.all()[0];
+        let world = &self.agents.crew.all()[0].trays;
         let there = world.of_tray(tray);
         let free: Vec<usize> = (0..IDS).filter(|id| world.is_free(*id)).collect();
         let free = free.get(self.numbers.below(free.len().max(1))).copied();
@@ -180,47 +199,78 @@ impl Simulation {
 
     /// Something that a worker does to what it holds, or held; one that holds nothing takes something.
     fn any_holder(&mut self, tray: usize) -> TrayAsk {
-        let there = self.agents.board.all()[0].of_tray(tray);
+        let there = self.agents.crew.all()[0].trays.of_tray(tray);
         let known = self.known_tasks();
         let of_all = [&there, &there, &there, &known][self.numbers.below(4)];
         let id = of_all.get(self.numbers.below(of_all.len().max(1)));
         let found = id.and_then(|id| Some((*id, self.any_fence(*id)?)));
         let Some((id, fence)) = found else {
-            return TrayAsk::Take(tray, self.hold_us());
+            return TrayAsk::Take(tray, self.any_hold());
         };
         let act = match self.numbers.below(8) {
             0..=1 => TrayAct::Release,
             2 => TrayAct::Fail,
-            3 => TrayAct::Renew(self.hold_us()),
+            3 => TrayAct::Renew(self.any_hold()),
             _ => TrayAct::Complete,
         };
         TrayAsk::Act(id, fence, act)
     }
 
+    /// Who asks, and for which agent something is claimed; mostly nobody whom anybody knows.
+    fn any_worker(&mut self) -> (By, Option<usize>) {
+        let by = match self.numbers.below(8) {
+            0 => By::Person(self.numbers.below(PEOPLE.len())),
+            1..=2 => By::Agent(self.any_proven()),
+            _ => By::Program,
+        };
+        let holder = match by {
+            By::Agent(name) => Some(name),
+            _ => (self.numbers.below(2) == 0).then(|| self.any_agent()),
+        };
+        (by, holder)
+    }
+
+    fn any_work(&mut self) -> CrewAsk {
+        let (by, holder) = self.any_worker();
+        let ask = match self.numbers.below(4) {
+            0..=1 if !self.agents.at_trays => TrayAsk::Task(self.any_task()),
+            0 => TrayAsk::Task(self.any_task()),
+            _ => self.any_of_trays(),
+        };
+        CrewAsk::Work(by, ask, holder)
+    }
+
     /// A few clients at once.
-    pub(super) fn ask_tasks(&mut self) {
+    pub(super) fn ask_tasks(&mut self) -> Outcome {
         let log = self.asked_log();
-        let (tasks, round) = (self.tasks_of(&log), self.agents.round);
-        let handles = (Self::trays_of(&log), tasks);
-        let mut asking: Vec<(TrayAsk, Option<Client<'_>>, Option<Told>)> = Vec::new();
+        if !self.stand_alone(&log) {
+            return Ok(());
+        }
+        let names = self.crew_names();
+        let stream = self.messages_stream();
+        let mut handles = Vec::new();
         for _ in 0..1 + self.numbers.below(3) {
-            let ask = match self.numbers.below(4) {
-                0..=1 if !self.agents.at_trays => TrayAsk::Task(self.any_task()),
-                0 => TrayAsk::Task(self.any_task()),
-                _ => self.any_of_trays(),
+            let ask = self.any_work();
+            let CrewAsk::Work(by, what, _) = &ask else {
+                continue;
             };
-            let (what, handles) = (ask.clone(), &handles);
-            let client: Client<'_> = Box::pin(async move {
-                let (of_tray, of_task) = (|tray| tray_name(round, tray), |id| name(round, id));
-                trays::ask((&handles.0, &handles.1), of_tray, of_task, &what).await
-            });
-            let is_sweep = ask == TrayAsk::Task(TaskAsk::Sweep);
-            asking.push((ask, Some(client), None));
+            let is_sweep = *what == TrayAsk::Task(TaskAsk::Sweep);
+            if let Some(handle) = self.handles(&log, *by)? {
+                handles.push((ask, handle));
+            }
             // One that takes several steps goes alone.
             if is_sweep {
-                asking.drain(..asking.len() - 1);
+                let last = handles.len().saturating_sub(1);
+                handles.drain(..last);
                 break;
             }
+        }
+        let mut asking: Vec<(CrewAsk, Option<Client<'_>>, Option<Told>)> = Vec::new();
+        for (ask, handle) in &handles {
+            let (what, stream) = (ask.clone(), stream.as_str());
+            let client: Client<'_> =
+                Box::pin(async move { crew::ask(handle, names, (stream, SCOPE), &what).await });
+            asking.push((ask.clone(), Some(client), None));
         }
         let time = self.asked_at();
         let struck = self.machine.struck();
@@ -253,28 +303,35 @@ impl Simulation {
             self.tally.requests += 1;
             self.say(|| format!("  {ask:?} {told:?}"));
             let heard = self.heard(told);
-            match &heard {
-                Some((Said::Taken(..), _)) => self.tally.taken += 1,
-                Some((Said::Heard(text), _)) if text.starts_with(DRAINED) => {
-                    self.tally.drained += 1;
-                }
-                _ => {}
-            }
-            let held = match (&ask, &heard) {
-                (TrayAsk::Task(TaskAsk::Claim(id, _)), Some((Said::Held(_), Some(fence)))) => {
-                    Some((*id, *fence))
-                }
-                (_, Some((Said::Taken(id, _), Some(fence)))) => Some((*id, *fence)),
-                _ => None,
-            };
-            if let Some((id, fence)) = held {
-                let fences = self.agents.fences.entry(id).or_default();
-                let is_newer = fences.last().is_none_or(|last| *last < fence);
-                assert!(is_newer, "the fence {fence} of task {id} is an older one");
-                fences.push(fence);
-            }
+            self.note_work(&ask, &heard);
             asked.push((ask, heard));
         }
-        self.agents.board.take(&asked, &time);
+        self.agents.crew.take(&asked, &time);
+        Ok(())
+    }
+
+    /// What a worker was told is counted, and what it holds is kept.
+    pub(super) fn note_work(&mut self, ask: &CrewAsk, heard: &Heard) {
+        let CrewAsk::Work(_, ask, _) = ask else {
+            return;
+        };
+        match heard {
+            Some((Said::Taken(..), _)) => self.tally.taken += 1,
+            Some((Said::Heard(text), _)) if text.starts_with(DRAINED) => {
+                self.tally.drained += 1;
+            }
+            _ => {}
+        }
+        let held = match (ask, heard) {
+            (TrayAsk::Task(TaskAsk::Claim(id, _)), Some((Said::Held(_), Some(fence))))
+            | (_, Some((Said::Taken(id, _), Some(fence)))) => Some((*id, *fence)),
+            _ => None,
+        };
+        if let Some((id, fence)) = held {
+            let fences = self.agents.fences.entry(id).or_default();
+            let is_newer = fences.last().is_none_or(|last| *last < fence);
+            assert!(is_newer, "the fence {fence} of task {id} is an older one");
+            fences.push(fence);
+        }
     }
 }

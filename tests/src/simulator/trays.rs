@@ -3,8 +3,9 @@
 use super::Simulation;
 use super::tasks::{IDS, TRAYS, name, tray_name};
 use crate::calls::Time;
+use crate::crew::{Crew, is_called};
 use crate::tamper::Outcome;
-use crate::trays::Trays;
+use crate::trays::{Names, Trays};
 use runstone_codec::Position;
 use runstone_projections::tasks::{Task, TaskId, TaskState};
 use runstone_projections::trays::{Tray, TrayTask};
@@ -29,11 +30,15 @@ impl Simulation {
             Ok(seen) => seen,
             Err(error) => return Some(error.to_string()),
         };
-        let agrees = |world: &mut Trays| {
-            (0..IDS).all(|id| is_task(world, &seen, id, &time) && lies(world, &seen, id))
-                && (0..TRAYS).all(|tray| is_tray(world, &seen, tray))
+        let names = self.crew_names();
+        let agrees = |world: &mut Crew| {
+            (0..IDS).all(|id| {
+                is_task(world, &seen, id, &time)
+                    && lies(&world.trays, &seen, id)
+                    && is_holder(world, names, &seen, id)
+            }) && (0..TRAYS).all(|tray| is_tray(&world.trays, &seen, tray))
         };
-        self.agents.board.see(&seen, agrees);
+        self.agents.crew.see(&seen, agrees);
         let dead = seen.trays.iter().flatten().map(|tray| tray.dead_letters);
         self.tally.dead = self.tally.dead.max(dead.sum());
         None
@@ -81,9 +86,17 @@ impl Seen {
     }
 }
 
-fn is_task(world: &mut Trays, seen: &Seen, id: usize, time: &Time) -> bool {
-    let (Some(task), Some(found)) = (world.board.tasks.get_mut(&id), &seen.tasks[id]) else {
-        return seen.tasks[id].is_none() && !world.board.tasks.contains_key(&id);
+/// Whether who holds it is who claimed it, and is not gone: what an agent held that is was given back.
+fn is_holder(world: &Crew, names: Names, seen: &Seen, id: usize) -> bool {
+    let held = seen.tasks[id].as_ref().filter(|found| found.is_held);
+    let holder = world.holders.get(&id).copied();
+    held.is_none_or(|found| is_called(&found.holder, names, holder))
+}
+
+fn is_task(world: &mut Crew, seen: &Seen, id: usize, time: &Time) -> bool {
+    let board = &mut world.trays.board;
+    let (Some(task), Some(found)) = (board.tasks.get_mut(&id), &seen.tasks[id]) else {
+        return seen.tasks[id].is_none() && !board.tasks.contains_key(&id);
     };
     let fence = found.fence.map(Position::get);
     if task.is_claimed && task.fence.is_none() {

@@ -11,7 +11,7 @@ use super::Simulation;
 use crate::tamper::Seeded;
 use runstone_store::holder::{Endpoint, Holder, Lost, Refusal as _, Reply, Replying, Told};
 use runstone_store::keys::Credential;
-use runstone_store::{AppendError, Log};
+use runstone_store::{AppendError, Clock as _, Log, ManualClock};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -33,11 +33,26 @@ const CHANGES: [&str; 10] = [
     "message/",
 ];
 
-/// A wire to a log, as somebody.
+/// What was asked by a wire, when there was so much of the log, and what came back.
 #[derive(Debug)]
+pub(super) struct Exchange {
+    pub(super) name: &'static str,
+    pub(super) body: Vec<u8>,
+    pub(super) now_us: u64,
+    pub(super) monotonic_us: u64,
+    pub(super) reply: Result<Reply, Lost>,
+}
+
+/// Everything that was asked by a wire, oldest first.
+pub(super) type Exchanges = Arc<Mutex<Vec<Exchange>>>;
+
+/// A wire to a log, as somebody.
+#[derive(Clone, Debug)]
 struct Wire {
     log: Log,
+    clock: Arc<ManualClock>,
     numbers: Arc<Mutex<Seeded>>,
+    told: Exchanges,
 }
 
 /// Everything that can be asked, by its name.
@@ -48,6 +63,15 @@ fn endpoints() -> &'static BTreeMap<&'static str, Endpoint> {
         let all = of_store.chain(runstone_projections::endpoints());
         all.map(|endpoint| (endpoint.name, endpoint)).collect()
     })
+}
+
+fn copy(reply: &Result<Reply, Lost>) -> Result<Reply, Lost> {
+    match reply {
+        Ok(Reply::Answer(body)) => Ok(Reply::Answer(body.clone())),
+        Ok(Reply::Refusal(body)) => Ok(Reply::Refusal(body.clone())),
+        Ok(other) => panic!("nobody answers so: {other:?}"),
+        Err(lost) => Err(lost.clone()),
+    }
 }
 
 fn cut(is_sent: bool) -> Lost {
@@ -68,8 +92,11 @@ fn answer(log: &Log, name: &str, body: &[u8]) -> Reply {
 
 impl Holder for Wire {
     fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying {
-        let (log, numbers) = (self.log.clone(), Arc::clone(&self.numbers));
+        let wire = self.clone();
         Box::pin(async move {
+            let (log, numbers) = (&wire.log, &wire.numbers);
+            let (now_us, monotonic_us) = (log.now_us(), wire.clock.monotonic_us());
+            let sent = body.clone();
             let changes = CHANGES.iter().any(|change| name.starts_with(change));
             let chance = if changes {
                 let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,15 +104,25 @@ impl Holder for Wire {
             } else {
                 usize::MAX
             };
-            match chance {
+            let reply = match chance {
                 0 => Err(cut(false)),
                 1 => Err(cut(true)),
                 2 | 3 => {
-                    drop(answer(&log, name, &body));
+                    drop(answer(log, name, &body));
                     Err(cut(true))
                 }
-                _ => Ok(answer(&log, name, &body)),
-            }
+                _ => Ok(answer(log, name, &body)),
+            };
+            let exchange = Exchange {
+                name,
+                body: sent,
+                now_us,
+                monotonic_us,
+                reply: copy(&reply),
+            };
+            let mut told = wire.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.push(exchange);
+            reply
         })
     }
 
@@ -100,7 +137,7 @@ impl Holder for Wire {
         let log = self.log.proven(credential.id(), &challenge, &proof)?;
         Ok(Arc::new(Self {
             log,
-            numbers: Arc::clone(&self.numbers),
+            ..self.clone()
         }))
     }
 }
@@ -112,16 +149,29 @@ impl Simulation {
         if !self.is_afar {
             return log;
         }
-        let wire = Wire {
-            log: log.as_keyring(),
-            numbers: Arc::new(Mutex::new(Seeded::new(self.numbers.next_u64()))),
-        };
-        match Log::attached(Arc::new(wire)) {
-            Ok(there) => there,
-            Err(error) => {
-                assert!(self.is_excused(), "{error}");
+        match self.attached() {
+            Some((there, _)) => there,
+            None => {
                 self.is_afar = false;
                 log
+            }
+        }
+    }
+
+    /// The log from afar, and what is asked of it from now on.
+    pub(super) fn attached(&mut self) -> Option<(Log, Exchanges)> {
+        let told = Exchanges::default();
+        let wire = Wire {
+            log: self.log().as_keyring(),
+            clock: Arc::clone(&self.clock),
+            numbers: Arc::new(Mutex::new(Seeded::new(self.numbers.next_u64()))),
+            told: Arc::clone(&told),
+        };
+        match Log::attached(Arc::new(wire)) {
+            Ok(there) => Some((there, told)),
+            Err(error) => {
+                assert!(self.is_excused(), "{error}");
+                None
             }
         }
     }

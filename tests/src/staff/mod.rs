@@ -1,18 +1,29 @@
-//! A plain model of agents and what they are told, written from the description and not from the
-//! code that decides them.
+//! A plain model of agents, their helpers and what they are told, written from the description and not
+//! from the code that decides them.
 
 mod ask;
+mod helper;
 
 pub use ask::ask;
+pub(crate) use ask::{heard, new_helper, of_agent, of_spawned};
+pub(crate) use helper::gone;
+pub use helper::{Helper, Spawn};
 
-use crate::calls::{Plain, Said, Time};
+use crate::calls::{Said, Time};
 use crate::office::PEOPLE;
 use runstone_codec::Authority;
+use runstone_projections::agents::{RetireReason, TTL_S};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Agents by number; the last one has a credential of its own.
+/// Agents by number; behind them are those that may be spawned as helpers.
 pub const AGENTS: usize = 3;
+/// Names of agents and helpers.
+pub const NAMES: usize = 11;
+/// Helpers of one parent that may be there, and those of them that may run, in the settings.
+pub const REGISTERED: u64 = 3;
+/// See [`REGISTERED`].
+pub const RUNNING: u64 = 2;
 /// Seconds for which an order is valid, in the settings.
 pub const WINDOW_S: u64 = 600;
 /// What a person's sentence begins with that is an order, in the settings.
@@ -25,9 +36,12 @@ pub enum By {
     Program,
     /// One of [`PEOPLE`].
     Person(usize),
-    /// The agent that has a credential: the last one.
-    Agent,
+    /// An agent with its credential: one of [`PROVEN`].
+    Agent(usize),
 }
+
+/// Agents and helpers that have a credential of their own.
+pub const PROVEN: [usize; 4] = [2, 3, 5, 7];
 
 /// What is asked of agents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +54,12 @@ pub enum StaffAsk {
     Attend(usize),
     /// An agent has read up to the message at this position.
     Mark(usize, u64),
+    /// To spawn a helper of this name.
+    Spawn(usize, Spawn),
+    /// A helper goes, for this reason.
+    Retire(usize, RetireReason),
+    /// Helpers go whose time is over, or whose parent must exit.
+    Reap,
 }
 
 /// What is done to an agent.
@@ -94,6 +114,8 @@ pub enum Doing {
     Sleeps,
     /// It must exit.
     Stops,
+    /// It is gone for good.
+    Retired,
 }
 
 /// An agent, as it may stand.
@@ -105,6 +127,10 @@ pub struct Agent {
     pub is_stopped: bool,
     /// Its commands are refused.
     pub is_revoked: bool,
+    /// What it is besides, if it is a helper.
+    pub helper: Option<Helper>,
+    /// A person or a commander stopped it: its parent does not let it run.
+    needs_person: bool,
     /// How many messages there were when it became known.
     since: usize,
     /// Orders up to this message are settled.
@@ -137,7 +163,7 @@ fn authority(by: By) -> Authority {
     match by {
         By::Program => Authority::System,
         By::Person(number) => PEOPLE[number].1,
-        By::Agent => Authority::Agent,
+        By::Agent(_) => Authority::Agent,
     }
 }
 
@@ -146,8 +172,37 @@ fn is_entitled(by: By) -> bool {
 }
 
 /// Another agent may not act for one.
-fn acts_for(by: By, agent: usize) -> bool {
-    by != By::Agent || agent == AGENTS - 1
+fn acts_for(by: By, name: usize) -> bool {
+    match by {
+        By::Agent(agent) => agent == name,
+        _ => true,
+    }
+}
+
+impl Agent {
+    fn new(letters: usize) -> Self {
+        Self {
+            doing: Doing::Runs,
+            is_stopped: false,
+            is_revoked: false,
+            helper: None,
+            needs_person: false,
+            since: letters,
+            seen: letters,
+        }
+    }
+
+    /// Whether it must exit.
+    pub fn must_exit(&self) -> bool {
+        self.is_revoked || matches!(self.doing, Doing::Stops | Doing::Retired)
+    }
+
+    /// It stops, unless it is gone.
+    fn stop(&mut self) {
+        if self.doing != Doing::Retired {
+            self.doing = Doing::Stops;
+        }
+    }
 }
 
 impl Letter {
@@ -187,35 +242,36 @@ impl Staff {
     }
 
     /// An agent that has a credential is known by its first command.
-    fn enter(&mut self, by: By) {
-        if by == By::Agent {
-            self.register(AGENTS - 1);
+    pub fn enter(&mut self, by: By) {
+        if let By::Agent(name) = by {
+            self.register(name);
         }
     }
 
-    fn register(&mut self, agent: usize) {
+    fn register(&mut self, name: usize) {
         let letters = self.letters.len();
-        self.agents.entry(agent).or_insert(Agent {
-            doing: Doing::Runs,
-            is_stopped: false,
-            is_revoked: false,
-            since: letters,
-            seen: letters,
-        });
+        let agent = self.agents.entry(name);
+        agent.or_insert_with(|| Agent::new(letters));
     }
 
-    fn is_barred(&self, by: By) -> bool {
-        by == By::Agent
-            && self
-                .agents
-                .get(&(AGENTS - 1))
-                .is_some_and(|agent| agent.is_revoked)
+    /// The agent that asks, if one does.
+    pub fn caller(&self, by: By) -> Option<&Agent> {
+        match by {
+            By::Agent(name) => self.agents.get(&name),
+            _ => None,
+        }
+    }
+
+    /// Whether the commands of who asks are refused.
+    pub fn is_barred(&self, by: By) -> bool {
+        self.caller(by).is_some_and(|agent| agent.is_revoked)
     }
 
     fn change(&mut self, by: By, name: usize, change: Change) -> Said {
         let is_allowed = match change {
             Change::Register | Change::Sleep | Change::Wake => acts_for(by, name),
-            Change::Power(_) | Change::Revoke => is_entitled(by),
+            Change::Power(runs) => self.may_power(by, name, runs),
+            Change::Revoke => is_entitled(by),
         };
         if !is_allowed {
             self.enter(by);
@@ -230,6 +286,11 @@ impl Staff {
         if !is_known {
             return Said::Refused("agent_not_found");
         }
+        if change == Change::Power(true)
+            && let Some(why) = self.keeps_off(name)
+        {
+            return Said::Refused(why);
+        }
         let letters = self.letters.len();
         let Some(agent) = self.agents.get_mut(&name) else {
             return Said::Refused("agent_not_found");
@@ -240,12 +301,17 @@ impl Staff {
             Change::Wake if agent.doing == Doing::Sleeps => agent.doing = Doing::Runs,
             Change::Power(true) if agent.is_stopped || agent.doing == Doing::Stops => {
                 (agent.is_stopped, agent.doing) = (false, Doing::Runs);
+                agent.needs_person = false;
                 // Whoever says that it should run says that later than any order before.
                 agent.seen = letters;
             }
-            Change::Power(false) => (agent.is_stopped, agent.doing) = (true, Doing::Stops),
+            Change::Power(false) if agent.doing != Doing::Retired => {
+                (agent.is_stopped, agent.doing) = (true, Doing::Stops);
+                agent.needs_person |= is_entitled(by);
+            }
             Change::Revoke if !agent.is_revoked => {
-                (agent.is_revoked, agent.doing) = (true, Doing::Stops);
+                (agent.is_revoked, agent.needs_person) = (true, true);
+                agent.stop();
             }
             _ => {}
         }
@@ -276,19 +342,36 @@ impl Staff {
         if let Some((number, order)) = orders.next_back() {
             agent.seen = number + 1;
             if order.is_fresh(time) {
-                agent.doing = Doing::Stops;
+                agent.needs_person = true;
+                agent.stop();
             }
         }
     }
 
-    fn attend(&mut self, by: By, name: usize, time: &Time) -> Said {
+    /// Looks for orders, and lets helpers go; whether it can.
+    fn look(&mut self, by: By, name: usize, time: &Time) -> Result<Vec<usize>, Said> {
         if !acts_for(by, name) {
-            return Said::Refused("not_allowed");
+            return Err(Said::Refused("not_allowed"));
         }
         if !self.agents.contains_key(&name) {
-            return Said::Refused("agent_not_found");
+            return Err(Said::Refused("agent_not_found"));
         }
+        let is_barred = self.is_barred(by);
+        let before = self.clone();
         self.settle(name, time);
+        // It gives a command only if there is an order to settle.
+        if is_barred && *self != before {
+            *self = before;
+            return Err(Said::Refused("agent_revoked"));
+        }
+        Ok(if is_barred {
+            Vec::new()
+        } else {
+            self.reap(time)
+        })
+    }
+
+    fn hear(&self, name: usize, time: &Time) -> Said {
         let agent = &self.agents[&name];
         let after = agent.since.max(self.marks.get(&name).copied().unwrap_or(0));
         let mut heard = [String::new(), String::new(), String::new()];
@@ -299,7 +382,7 @@ impl Staff {
             .filter(|one| one.is_to(name))
         {
             // What it said to all it does not hear itself.
-            let is_own = letter.by == By::Agent && name == AGENTS - 1;
+            let is_own = letter.by == By::Agent(name);
             let place = match letter.order() {
                 Some(true) if letter.is_fresh(time) => 2,
                 Some(_) => continue,
@@ -309,8 +392,7 @@ impl Staff {
             };
             let _ = write!(heard[place], " {}", letter.number);
         }
-        let must_exit = agent.doing == Doing::Stops || agent.is_revoked;
-        Said::Heard(told(&heard, must_exit))
+        Said::Heard(told(&heard, agent.must_exit()))
     }
 
     fn read(&mut self, by: By, name: usize, up_to: u64) -> Said {
@@ -334,14 +416,28 @@ fn told([messages, acks, orders]: &[String; 3], must_exit: bool) -> String {
     format!("messages{messages}, acks{acks}, orders{orders}, exit {must_exit}")
 }
 
-impl Plain for Staff {
-    type Ask = Staffed;
-
-    fn ask(&self, Staffed { by, ask }: &Staffed, time: &Time, at: Option<u64>) -> (Said, Self) {
+impl Staff {
+    /// What is answered, how they stand then, and which helpers were let go meanwhile.
+    pub fn ask(
+        &self,
+        Staffed { by, ask }: &Staffed,
+        time: &Time,
+        at: Option<u64>,
+    ) -> (Said, Self, Vec<usize>) {
         let mut next = self.clone();
-        let is_command = !matches!(ask, StaffAsk::Attend(_));
-        if is_command && self.is_barred(*by) {
-            return (Said::Refused("agent_revoked"), next);
+        let mut gone = Vec::new();
+        if let StaffAsk::Spawn(_, spawn) = ask
+            && !TTL_S.contains(&spawn.ttl_s)
+        {
+            return (Said::Refused("bad_ttl"), next, gone);
+        }
+        let gives_command = match ask {
+            StaffAsk::Attend(_) => false,
+            StaffAsk::Reap => !self.due(time).is_empty(),
+            _ => true,
+        };
+        if gives_command && self.is_barred(*by) {
+            return (Said::Refused("agent_revoked"), next, gone);
         }
         let said = match *ask {
             StaffAsk::Change(name, change) => next.change(*by, name, change),
@@ -353,16 +449,72 @@ impl Plain for Staff {
                 at_us: time.now_us,
                 at,
             }),
-            StaffAsk::Attend(name) => {
-                let said = next.attend(*by, name, time);
-                // It gives a command only if there is an order to settle.
-                if *by == By::Agent && next != *self && self.is_barred(*by) {
-                    return (Said::Refused("agent_revoked"), self.clone());
+            StaffAsk::Attend(name) => match next.look(*by, name, time) {
+                Ok(reaped) => {
+                    if !reaped.is_empty() {
+                        next.enter(*by);
+                    }
+                    gone = reaped;
+                    next.hear(name, time)
+                }
+                Err(said) => said,
+            },
+            StaffAsk::Mark(name, up_to) => next.read(*by, name, up_to),
+            StaffAsk::Spawn(name, spawn) => {
+                gone = next.reap(time);
+                next.spawn(*by, name, spawn, time)
+            }
+            StaffAsk::Retire(name, why) => {
+                let said = next.retire(*by, name, why);
+                if matches!(said, Said::At(_)) {
+                    gone.push(name);
                 }
                 said
             }
-            StaffAsk::Mark(name, up_to) => next.read(*by, name, up_to),
+            StaffAsk::Reap => {
+                gone = next.reap(time);
+                if !gone.is_empty() {
+                    next.enter(*by);
+                }
+                Said::At(None)
+            }
         };
-        (said, next)
+        (said, next, gone)
+    }
+
+    /// How they may stand before all of that is done.
+    pub fn partly(&self, Staffed { by, ask }: &Staffed, time: &Time) -> Vec<Self> {
+        let mut next = self.clone();
+        let looks = match *ask {
+            StaffAsk::Attend(name) => {
+                let (acts, is_known) = (acts_for(*by, name), self.agents.contains_key(&name));
+                if acts && is_known {
+                    next.settle(name, time);
+                }
+                acts && is_known
+            }
+            StaffAsk::Spawn(_, spawn) => TTL_S.contains(&spawn.ttl_s),
+            StaffAsk::Reap => true,
+            StaffAsk::Retire(name, why) => {
+                next.retire(*by, name, why);
+                false
+            }
+            _ => return Vec::new(),
+        };
+        if self.is_barred(*by) {
+            return Vec::new();
+        }
+        let due = if looks { next.due(time) } else { Vec::new() };
+        let mut all = vec![next];
+        for name in due {
+            let gone = all.iter().cloned().map(|mut world| {
+                world.enter(*by);
+                world.let_go(name, time);
+                world
+            });
+            let gone: Vec<Self> = gone.collect();
+            all.extend(gone);
+        }
+        all
     }
 }

@@ -6,6 +6,7 @@ pub(crate) use ask::of_task;
 pub use ask::{ask, new_task};
 
 use crate::calls::{Held, Plain, Said, Time};
+use runstone_projections::Hold;
 use runstone_projections::tasks::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,7 +23,7 @@ pub enum TaskAsk {
     /// To create one, in todo or in the backlog.
     Create(usize, Links, bool),
     /// To hold it; for how long.
-    Claim(usize, Option<u64>),
+    Claim(usize, Hold),
     /// Something is done to it, by the holder of the claim at this position or by nobody.
     Act(usize, Option<u64>, TaskAct),
     /// To record every lease that is over.
@@ -40,6 +41,19 @@ pub struct Links {
     pub agent: Option<usize>,
     /// What kind of work it is.
     pub task_type: Option<usize>,
+    /// The agent that made it, as it says.
+    pub made_by: Option<usize>,
+    /// It does not say all that the settings may ask for.
+    pub is_vague: bool,
+}
+
+/// What counts of who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// It has nothing to do, and makes no work for itself.
+    pub sleeps: bool,
+    /// It is gone for good, and claims nothing.
+    pub is_retired: bool,
 }
 
 /// What is done to a task.
@@ -52,7 +66,7 @@ pub enum TaskAct {
     /// Its holder failed.
     Fail,
     /// Its holder goes on.
-    Renew(Option<u64>),
+    Renew(Hold),
 }
 
 /// A task, as it may stand.
@@ -81,6 +95,10 @@ pub struct Task {
 pub struct Board {
     /// Each that was ever created.
     pub tasks: BTreeMap<usize, Task>,
+    /// Who asks now.
+    pub caller: Caller,
+    /// What tasks must say is asked.
+    pub admits: bool,
     completed: u64,
 }
 
@@ -162,6 +180,12 @@ impl Board {
 
     /// Why a task is not created, in the order in which that is told; how deep it is otherwise.
     fn judge(&self, id: usize, links: Links) -> Result<u64, &'static str> {
+        if self.admits && links.is_vague {
+            return Err("admission_incomplete");
+        }
+        if self.caller.sleeps {
+            return Err("agent_idle");
+        }
         let parent = match links.parent {
             Some(parent) if parent == id && !self.tasks.contains_key(&id) => {
                 return Err("cycle_detected");
@@ -219,7 +243,10 @@ impl Board {
         Said::At(None)
     }
 
-    fn claim(&mut self, id: usize, hold_us: Option<u64>, time: &Time, at: Option<u64>) -> Said {
+    fn claim(&mut self, id: usize, hold: Hold, time: &Time, at: Option<u64>) -> Said {
+        if self.caller.is_retired && self.tasks.contains_key(&id) {
+            return Said::Refused("agent_retired");
+        }
         if self.tasks.get(&id).is_some_and(|task| task.is_over(time)) {
             self.back(id);
         }
@@ -232,7 +259,7 @@ impl Board {
         if task.state != TaskState::Todo {
             return Said::Refused("task_not_claimable");
         }
-        task.held = Some(Held::from(time, hold_us));
+        task.held = Some(Held::from(time, hold));
         task.fence = at;
         task.is_claimed = true;
         let attempt = task.attempt;
@@ -278,9 +305,9 @@ impl Board {
                 }
             }
             TaskAct::Release | TaskAct::Fail => self.back(id),
-            TaskAct::Renew(hold_us) => {
+            TaskAct::Renew(hold) => {
                 if let Some(task) = self.tasks.get_mut(&id) {
-                    task.held = Some(Held::from(time, hold_us));
+                    task.held = Some(Held::from(time, hold));
                 }
             }
         }
@@ -308,7 +335,7 @@ impl Plain for Board {
                 };
                 next.create(*id, *links, state)
             }
-            TaskAsk::Claim(id, hold_us) => next.claim(*id, *hold_us, time, at),
+            TaskAsk::Claim(id, hold) => next.claim(*id, *hold, time, at),
             TaskAsk::Act(id, fence, act) => next.act(*id, *fence, *act, time),
             TaskAsk::Sweep => {
                 for id in self.over(time) {

@@ -9,10 +9,12 @@
 
 mod ask;
 
-pub use ask::ask;
+pub use ask::{Names, ask};
+pub(crate) use ask::{at, of_claim, of_tray};
 
 use crate::calls::{Plain, Said, Time};
 use crate::tasks::{Board, Links, TaskAct, TaskAsk};
+use runstone_projections::Hold;
 use runstone_projections::tasks::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,7 +36,7 @@ pub enum TrayAsk {
     /// To put a task into a tray, in todo or in the backlog.
     Add(usize, usize, Links, Wants, bool),
     /// To hold what is next in a tray; for how long.
-    Take(usize, Option<u64>),
+    Take(usize, Hold),
     /// Something that the holder of the claim at this position does to a task.
     Act(usize, u64, TrayAct),
     /// To record of every task in a tray that its lease is over.
@@ -60,7 +62,7 @@ pub enum TrayAct {
     /// It failed.
     Fail,
     /// Its holder goes on.
-    Renew(Option<u64>),
+    Renew(Hold),
 }
 
 /// A task that lies in a tray.
@@ -238,7 +240,7 @@ impl Trays {
     }
 
     /// The attempt of a task ended and it was not done: it is to be done again, or is a dead letter.
-    fn back(&mut self, id: usize) {
+    pub(crate) fn back(&mut self, id: usize) {
         if !self.lying.contains_key(&id) {
             self.board.back(id);
             return;
@@ -290,7 +292,7 @@ impl Trays {
         true
     }
 
-    fn take(&mut self, tray: usize, hold_us: Option<u64>, time: &Time, at: Option<u64>) -> Said {
+    fn take(&mut self, tray: usize, hold: Hold, time: &Time, at: Option<u64>) -> Said {
         let Some(is_closed) = self.trays.get(&tray).copied() else {
             return Said::Refused("tray_not_found");
         };
@@ -303,7 +305,7 @@ impl Trays {
             let in_progress = self.count(tray, &[TaskState::InProgress]);
             return nothing(open == 0, is_closed, (open, in_progress));
         };
-        match self.by_task(&TaskAsk::Claim(id, hold_us), time, at) {
+        match self.by_task(&TaskAsk::Claim(id, hold), time, at) {
             Said::Held(attempt) => Said::Taken(id, attempt),
             said => said,
         }
@@ -324,7 +326,7 @@ impl Trays {
                 self.back(id);
                 return Said::At(None);
             }
-            TrayAct::Renew(hold_us) => TaskAct::Renew(hold_us),
+            TrayAct::Renew(hold) => TaskAct::Renew(hold),
         };
         self.by_task(&TaskAsk::Act(id, Some(fence), by_task), time, None)
     }
@@ -334,7 +336,7 @@ impl Trays {
 pub const DRAINED: &str = "drained true";
 
 /// That nothing is to be had in a tray.
-fn nothing(drained: bool, is_closed: bool, (open, in_progress): (u64, u64)) -> Said {
+pub(crate) fn nothing(drained: bool, is_closed: bool, (open, in_progress): (u64, u64)) -> Said {
     Said::Heard(format!(
         "drained {drained}, closed {is_closed}, {open} open, {in_progress} in progress"
     ))
@@ -366,7 +368,7 @@ impl Plain for Trays {
                 let create = TaskAsk::Create(*id, *links, *is_todo);
                 next.add(*tray, wants, &create, time)
             }
-            TrayAsk::Take(tray, hold_us) => next.take(*tray, *hold_us, time, at),
+            TrayAsk::Take(tray, hold) => next.take(*tray, *hold, time, at),
             TrayAsk::Act(id, fence, act) => next.act(*id, *fence, *act, time),
             TrayAsk::Sweep => {
                 for id in next.over(None, time) {

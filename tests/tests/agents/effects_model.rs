@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use runstone_codec::{Authority, OsEntropy};
+use runstone_projections::Hold;
 use runstone_projections::effects::{Class, Effects, Executed, Held, State};
 use runstone_projections::runs::{self, RunHeld};
 use runstone_projections::sessions;
@@ -15,6 +16,7 @@ use runstone_tests::calls::{
 };
 use runstone_tests::clocked::{Clocked, START_US, model_cases, now};
 use runstone_tests::tamper::Outcome;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 const KEYS: usize = 4;
@@ -36,18 +38,23 @@ enum Do {
     Reopen(bool),
 }
 
-fn held_for() -> impl Strategy<Value = Option<u64>> {
-    prop::option::of(prop_oneof![Just(30 * SECOND), Just(600 * SECOND)])
+fn held_for() -> impl Strategy<Value = Hold> {
+    let lease = || prop_oneof![Just(30), Just(600)].prop_map(Duration::from_secs);
+    prop_oneof![
+        1 => Just(Hold::Opening),
+        2 => lease().prop_map(Hold::For),
+        1 => lease().prop_map(Hold::ByClock),
+    ]
 }
 
 fn asked() -> impl Strategy<Value = CallAsk> {
     let class = prop::sample::select(Class::ALL);
     let args = prop_oneof![9 => Just(0_u8), 1 => Just(1)];
     let fresh = prop::option::of(Just(60 * SECOND));
-    (class, args, held_for(), fresh).prop_map(|(class, args, hold_us, fresh_us)| CallAsk::Claim {
+    (class, args, held_for(), fresh).prop_map(|(class, args, hold, fresh_us)| CallAsk::Claim {
         class,
         args,
-        hold_us,
+        hold,
         fresh_us,
     })
 }
@@ -83,10 +90,10 @@ fn what() -> impl Strategy<Value = What> {
 
 fn anything() -> impl Strategy<Value = Do> {
     let beginning = (any::<bool>(), prop::bool::weighted(0.8), held_for());
-    let beginning = beginning.prop_map(|(may_start, may_resume, hold_us)| RunAsk::Begin {
+    let beginning = beginning.prop_map(|(may_start, may_resume, hold)| RunAsk::Begin {
         may_start,
         may_resume,
-        hold_us,
+        hold,
     });
     let who = prop_oneof![6 => Just(Some(0)), 2 => Just(Some(1)), 3 => Just(None)];
     prop_oneof![
@@ -291,7 +298,7 @@ fn the_model_refuses_what_must_not_be() {
     let ask = CallAsk::Claim {
         class: Class::Write,
         args: 0,
-        hold_us: None,
+        hold: Hold::Opening,
         fresh_us: None,
     };
     let mut worlds = Worlds::<Call>::default();

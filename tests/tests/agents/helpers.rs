@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod run;
+mod whose;
 
 const SECOND: u64 = 1_000_000;
 

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use runstone_codec::Position;
-use runstone_projections::Settings;
 use runstone_projections::tasks::{TaskFilter, TaskState, Tasks};
+use runstone_projections::{Hold, Settings};
 use runstone_store::{Clock as _, CreateOptions, Log, Sealing};
 use runstone_tests::calls::{Plain as _, Said, Time};
 use runstone_tests::clocked::{Clocked, model_cases, now};
@@ -14,6 +14,7 @@ use runstone_tests::tasks::{
     Board, COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk, ask, new_task,
 };
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const SECOND: u64 = 1_000_000;
 const IDS: usize = 5;
@@ -22,7 +23,7 @@ const IDS: usize = 5;
 #[derive(Clone, Debug)]
 enum Do {
     Create(usize, Links, bool),
-    Claim(usize, Option<u64>),
+    Claim(usize, Hold),
     /// A task, and which of its claims: the newest, the one before, or none.
     Act(usize, Option<usize>, TaskAct),
     Sweep,
@@ -33,8 +34,13 @@ enum Do {
     Reopen(bool),
 }
 
-fn hold() -> impl Strategy<Value = Option<u64>> {
-    prop::option::of(prop_oneof![Just(30 * SECOND), Just(600 * SECOND)])
+fn hold() -> impl Strategy<Value = Hold> {
+    let lease = || prop_oneof![Just(30), Just(600)].prop_map(Duration::from_secs);
+    prop_oneof![
+        1 => Just(Hold::Opening),
+        2 => lease().prop_map(Hold::For),
+        1 => lease().prop_map(Hold::ByClock),
+    ]
 }
 
 fn anything() -> impl Strategy<Value = Do> {
@@ -51,6 +57,7 @@ fn anything() -> impl Strategy<Value = Do> {
         creator,
         agent,
         task_type,
+        ..Links::default()
     });
     let fence = prop_oneof![5 => Just(None), 5 => Just(Some(0)), 1 => Just(Some(1))];
     let to = prop::sample::select(TaskState::ALL);
@@ -127,7 +134,7 @@ impl Site {
     fn ask(&mut self, what: &TaskAsk) -> Outcome {
         let (tasks, time) = (Tasks::new(self.log()), self.time());
         let (expected, _) = self.board.ask(what, &time, None);
-        if let Some(new) = new_task(name, what) {
+        if let Some(new) = new_task(name, name, what) {
             let looked = tasks.check(&new, None).err().map(|error| error.code());
             let code = match expected {
                 Said::Refused(code) => Some(code),
@@ -135,7 +142,8 @@ impl Site {
             };
             assert_eq!(looked, code, "a look says the same");
         }
-        let (said, at) = now(ask(&tasks, name, what)).map_err(|lost| format!("{lost:?}"))?;
+        let (said, at) =
+            now(ask(&tasks, (name, name), "model", what)).map_err(|lost| format!("{lost:?}"))?;
         let agrees = matches!((&expected, &said), (Said::At(None), Said::At(_)));
         assert!(
             agrees || expected == said,
@@ -268,7 +276,7 @@ fn every_answer_is_given() -> Outcome {
     let mut runner = TestRunner::deterministic();
     let walks = prop::collection::vec(anything(), 60);
     let mut answers: BTreeMap<&str, usize> = BTreeMap::new();
-    for _ in 0..60 {
+    for _ in 0..120 {
         let mut site = Site::new(Sealing::Plain)?;
         let walk = walks.new_tree(&mut runner).map_err(|why| why.to_string())?;
         for what in &walk.current() {

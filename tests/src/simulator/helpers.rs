@@ -1,0 +1,378 @@
+//! Helpers at work in a simulated log, from their birth to their end: each claims, works, is late, fails,
+//! panics or is dropped, with others at work meanwhile.
+//!
+//! They ask from afar. What a wire carries of each is told to the model, one after the other, as if
+//! somebody had asked it by hand.
+
+use super::Simulation;
+use super::tasks::{IDS, TRAYS};
+use super::wire::Exchange;
+use crate::calls::{Lost, Time, Told};
+use crate::crew::CrewAsk;
+use crate::staff::{self, AGENTS, By, Change, NAMES, PROVEN, Spawn, StaffAsk, Staffed};
+use crate::tamper::Outcome;
+use crate::trays::{self, Names, TrayAct, TrayAsk};
+use runstone::{HelperEnd, HelperError, HelperExit, HelperOptions, HelperTask, Pause, Runstone};
+use runstone::{Sleeper, run_helper};
+use runstone_projections::Hold;
+use runstone_projections::agents::{AgentError, Heard, RetireReason, Spawned};
+use runstone_projections::tasks::TaskId;
+use runstone_projections::trays::{Claim, TrayError};
+use runstone_store::holder::{Refusal, Reply};
+use runstone_store::{ManualClock, micros};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+/// More turns than any helper is given.
+const MOST_TURNS: usize = 60;
+
+type Ended = Result<HelperEnd<Result<Option<runstone_codec::Position>, AgentError>>, HelperError>;
+
+/// Time passes when somebody waits, and others are asked in between.
+#[derive(Debug)]
+struct Hasty(Arc<ManualClock>);
+
+impl Sleeper for Hasty {
+    fn sleep(&self, time: Duration) -> Pause<'_> {
+        Box::pin(async move {
+            self.0.advance(micros(time));
+            others_turn().await;
+        })
+    }
+}
+
+async fn others_turn() {
+    let mut has_waited = false;
+    let turn = poll_fn(|_| {
+        if std::mem::replace(&mut has_waited, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    turn.await;
+}
+
+/// What becomes of a task that is worked on.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Done,
+    Failed,
+    Panics,
+}
+
+/// A task takes so many turns, and comes to this.
+async fn work((turns, deed): (usize, Deed)) -> Result<String, String> {
+    for _ in 0..turns {
+        others_turn().await;
+    }
+    match deed {
+        Deed::Done => Ok("modelled".to_owned()),
+        Deed::Failed => Err("modelled".to_owned()),
+        Deed::Panics => resume_unwind(Box::new("modelled")),
+    }
+}
+
+/// Who works, where, and for whom.
+#[derive(Clone, Copy, Debug)]
+struct Job {
+    parent: By,
+    own: By,
+    name: usize,
+    spawn: Spawn,
+    tray: usize,
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It was never begun.
+    Not,
+    By(HelperExit),
+}
+
+impl Simulation {
+    fn any_job(&mut self) -> Option<Job> {
+        let worlds = self.agents.crew.all();
+        let is_there = |tray: &usize| {
+            let mut worlds = worlds.iter();
+            worlds.all(|world| world.trays.trays.contains_key(tray))
+        };
+        let trays: Vec<usize> = (0..TRAYS).filter(is_there).collect();
+        let known = &worlds[0].staff.agents;
+        let free: Vec<usize> = (AGENTS..NAMES)
+            .filter(|name| !known.contains_key(name))
+            .collect();
+        let tray = *trays.get(self.numbers.below(trays.len().max(1)))?;
+        let name = *free.get(self.numbers.below(free.len().max(1)))?;
+        let parent = match self.numbers.below(4) {
+            0 => By::Person(0),
+            1 => By::Agent(PROVEN[0]),
+            _ => By::Program,
+        };
+        let is_proven = PROVEN.contains(&name) && self.numbers.below(2) == 0;
+        let own = if is_proven {
+            By::Agent(name)
+        } else {
+            By::Program
+        };
+        let spawn = Spawn {
+            tray: Some(tray),
+            ttl_s: [60, 600, 3_600][self.numbers.below(3)],
+            auto_retire: self.numbers.below(8) > 0,
+        };
+        Some(Job {
+            parent,
+            own,
+            name,
+            spawn,
+            tray,
+        })
+    }
+
+    fn any_deed(&mut self) -> (usize, Deed) {
+        let deed = match self.numbers.below(12) {
+            0 => Deed::Panics,
+            1..=3 => Deed::Failed,
+            _ => Deed::Done,
+        };
+        (self.numbers.below(4), deed)
+    }
+
+    /// A helper works until something ends it.
+    pub(super) fn help(&mut self) -> Outcome {
+        let here = self.log().clone();
+        if !self.stand_alone(&here) {
+            return Ok(());
+        }
+        let Some(job) = self.any_job() else {
+            return Ok(());
+        };
+        let Some((log, told)) = self.attached() else {
+            return Ok(());
+        };
+        let (parent, own) = (self.acting(&log, job.parent)?, self.acting(&log, job.own)?);
+        let (Some(parent), Some(own)) = (parent, own) else {
+            return Ok(());
+        };
+        let (parent, own) = (Runstone::from(parent), Runstone::from(own));
+        let lease = Duration::from_secs([30, 600][self.numbers.below(2)]);
+        let mut options = HelperOptions::new()
+            .lease(lease)
+            .sleeper(Arc::new(Hasty(Arc::clone(&self.clock))));
+        if self.numbers.below(3) == 0 {
+            options = options.max_tasks(1 + self.numbers.below(2) as u64);
+        }
+        let deeds: VecDeque<_> = (0..IDS * 3).map(|_| self.any_deed()).collect();
+        let deeds = Mutex::new(deeds);
+        let working = |_: HelperTask| {
+            let mut deeds = deeds.lock().unwrap_or_else(PoisonError::into_inner);
+            work(deeds.pop_front().unwrap_or((0, Deed::Done)))
+        };
+        let helper = staff::new_helper(self.crew_names(), job.name, job.spawn);
+        self.say(|| format!("  {job:?} {options:?}"));
+        let mut tasks = Vec::new();
+        let mut retired = Vec::new();
+        let end = {
+            let looping = run_helper(&parent, &own, &helper, &options, working);
+            let mut looping = Box::pin(looping);
+            let mut context = Context::from_waker(Waker::noop());
+            let mut turns = 0;
+            loop {
+                let polled = catch_unwind(AssertUnwindSafe(|| looping.as_mut().poll(&mut context)));
+                self.take_in(&job, &told, &mut tasks, &mut retired);
+                match polled {
+                    Ok(Poll::Pending) => {}
+                    Ok(Poll::Ready(ended)) => break ended_by(&ended),
+                    Err(_) => break End::By(HelperExit::Panicked),
+                }
+                turns += 1;
+                let is_over = turns > MOST_TURNS || self.numbers.below(30) == 0;
+                if is_over || self.failed || self.machine.is_down() {
+                    break End::By(HelperExit::Dropped);
+                }
+                self.others_at_work()?;
+            }
+        };
+        self.take_in(&job, &told, &mut tasks, &mut retired);
+        self.say(|| format!("  {job:?} {end:?} {retired:?}"));
+        // Whatever ends it, it says once that it is gone, and why.
+        let expected = match end {
+            End::By(HelperExit::TrayDrained) => vec![RetireReason::TrayDrained],
+            End::By(HelperExit::TtlExpired) => vec![RetireReason::TtlExpired],
+            End::By(HelperExit::MaxTasks) => vec![RetireReason::MaxTasks],
+            End::By(HelperExit::ClaimErrors) => vec![RetireReason::ClaimErrors],
+            End::By(HelperExit::Panicked) => vec![RetireReason::Failed],
+            End::By(_) => vec![RetireReason::ParentRequest],
+            End::Not => Vec::new(),
+        };
+        assert_eq!(retired, expected, "{job:?} {end:?}");
+        self.tally.helped += u64::from(end != End::Not);
+        Ok(())
+    }
+
+    /// While a helper waits.
+    fn others_at_work(&mut self) -> Outcome {
+        self.is_afar = false;
+        match self.numbers.below(8) {
+            0..=1 => self.ask_tasks()?,
+            2 => self.ask_staff()?,
+            3 => self.pass_time(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The model is told what went over the wire.
+    fn take_in(
+        &mut self,
+        job: &Job,
+        told: &super::wire::Exchanges,
+        tasks: &mut Vec<(TaskId, usize)>,
+        retired: &mut Vec<RetireReason>,
+    ) {
+        let exchanges = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
+        let names = self.crew_names();
+        for exchange in exchanges {
+            let Some((ask, told)) = read(job, names, &exchange, tasks) else {
+                continue;
+            };
+            if let CrewAsk::Staff(Staffed {
+                ask: StaffAsk::Retire(_, why),
+                ..
+            }) = &ask
+            {
+                retired.push(*why);
+            }
+            let opening = self.log().opening();
+            let time = Time {
+                now_us: exchange.now_us,
+                opening: opening.id,
+                opened_at_us: opening.at_us,
+                passed_us: exchange.monotonic_us - self.opened_monotonic_us(),
+            };
+            self.tally.requests += 1;
+            self.say(|| format!("    {ask:?} {told:?}"));
+            let heard = self.heard(Some(told));
+            self.note_work(&ask, &heard);
+            self.agents.crew.take(&[(ask, heard)], &time);
+        }
+    }
+}
+
+fn ended_by(ended: &Ended) -> End {
+    match ended {
+        Ok(end) => End::By(end.retired_reason),
+        Err(_) => End::Not,
+    }
+}
+
+/// What came back, as its type has it.
+fn reply<A: DeserializeOwned, E: Refusal>(
+    exchange: &Exchange,
+    answer: impl FnOnce(A) -> Told,
+    refusal: impl FnOnce(&E) -> Told,
+) -> Told {
+    match &exchange.reply {
+        Ok(Reply::Answer(body)) => answer(serde_json::from_slice(body).expect("it is an answer")),
+        Ok(Reply::Refusal(body)) => {
+            let told = serde_json::from_slice(body).expect("it is a refusal");
+            refusal(&E::of(told))
+        }
+        Ok(other) => panic!("nobody answers so: {other:?}"),
+        Err(lost) => Err(Lost::Cut {
+            is_sent: lost.is_sent,
+        }),
+    }
+}
+
+/// What a helper asked, as somebody would by hand; `None`: nothing that the model knows of.
+fn read(
+    job: &Job,
+    names: Names,
+    exchange: &Exchange,
+    tasks: &mut Vec<(TaskId, usize)>,
+) -> Option<(CrewAsk, Told)> {
+    let body: Value = serde_json::from_slice(&exchange.body).ok()?;
+    let staff = |by: By, ask: StaffAsk| CrewAsk::Staff(Staffed { by, ask });
+    let of_tray = |exchange: &Exchange, answer: fn(Value) -> Told| {
+        reply::<Value, TrayError>(exchange, answer, trays::of_tray)
+    };
+    Some(match exchange.name {
+        "agent/spawn" => {
+            let ask = staff(job.parent, StaffAsk::Spawn(job.name, job.spawn));
+            let answer =
+                |spawned: Spawned| Ok((staff::of_spawned(&spawned), Some(spawned.position.get())));
+            (
+                ask,
+                reply::<_, AgentError>(exchange, answer, staff::of_agent),
+            )
+        }
+        "agent/change" => {
+            let ask = StaffAsk::Change(job.name, Change::Power(true));
+            let answer = |at: Value| Ok(trays::at(at.as_u64()));
+            let told = reply::<_, AgentError>(exchange, answer, staff::of_agent);
+            (staff(job.parent, ask), told)
+        }
+        "agent/retire" => {
+            let why = serde_json::from_value(body.get("why")?.clone()).ok()?;
+            let answer = |at: Value| Ok(trays::at(at.as_u64()));
+            let told = reply::<_, AgentError>(exchange, answer, staff::of_agent);
+            (staff(job.own, StaffAsk::Retire(job.name, why)), told)
+        }
+        "message/attend" => {
+            let answer = |heard: Heard| Ok((staff::heard(&heard), None));
+            let told = reply::<_, AgentError>(exchange, answer, staff::of_agent);
+            (staff(job.own, StaffAsk::Attend(job.name)), told)
+        }
+        "tray/open" => {
+            let told = of_tray(exchange, |at| Ok(trays::at(at.as_u64())));
+            (
+                CrewAsk::Work(job.parent, TrayAsk::Open(job.tray), None),
+                told,
+            )
+        }
+        "tray/claim" => {
+            let hold: Hold = serde_json::from_value(body.get("hold")?.clone()).ok()?;
+            let number = |text: &str| {
+                let number = (0..IDS).find(|id| (names.task)(names.round, *id) == text);
+                number.expect("it is one of them")
+            };
+            let answer = |claim: Claim| {
+                if let Claim::Claimed(held) = &claim {
+                    let said = held.said.as_ref().expect("nobody erases it");
+                    tasks.push((held.task.clone(), number(&said.id)));
+                }
+                Ok(trays::of_claim(&claim, number))
+            };
+            let told = reply::<_, TrayError>(exchange, answer, trays::of_tray);
+            let ask = TrayAsk::Take(job.tray, hold);
+            (CrewAsk::Work(job.own, ask, Some(job.name)), told)
+        }
+        "tray/renew" | "tray/complete" | "tray/release" => {
+            let task: TaskId = serde_json::from_value(body.get("task")?.clone()).ok()?;
+            let fence = body.get("fence")?.as_u64()?;
+            let (_, id) = tasks.iter().find(|(known, _)| *known == task)?;
+            let act = match exchange.name {
+                "tray/renew" => {
+                    TrayAct::Renew(serde_json::from_value(body.get("hold")?.clone()).ok()?)
+                }
+                "tray/complete" => TrayAct::Complete,
+                _ if body.get("failed").is_some_and(Value::is_string) => TrayAct::Fail,
+                _ => TrayAct::Release,
+            };
+            let told = of_tray(exchange, |at| Ok(trays::at(at.as_u64())));
+            (
+                CrewAsk::Work(job.own, TrayAsk::Act(*id, fence, act), None),
+                told,
+            )
+        }
+        _ => return None,
+    })
+}
