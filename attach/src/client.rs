@@ -2,14 +2,17 @@
 
 use crate::AttachError;
 use crate::path::Address;
+use crate::progress::{EVENT_STREAM, Waiting};
 use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, FOLLOW, LOG, PROVE, Proof};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::HeaderValue;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use runstone_store::holder::{Base64, Closing, Holder, Lost, Refusal as _, Reply, Replying, Told};
+use runstone_store::holder::{
+    Base64, Closing, Holder, Lost, Refusal as _, Reply, Replying, Telling, Told,
+};
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, ErrorKind, Log};
 use std::io;
@@ -19,7 +22,8 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long an answer may take: a holder that is stopped and not ended answers nobody.
+/// How long an answer may take, or how far it is stay the same: a holder that is stopped and not ended
+/// answers nobody.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 /// How long a holder may take to be reached, to take a proof, and to say how the log stands.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -118,6 +122,8 @@ struct Call {
     reply: oneshot::Sender<Result<Reply, Lost>>,
     /// As long as somebody waits for the reply.
     asker: Weak<()>,
+    /// Wants to know meanwhile how far it is.
+    telling: Option<Telling>,
 }
 
 /// A call under way.
@@ -178,10 +184,8 @@ impl Client {
         is_connected.recv().map_err(|_| gone())??;
         Ok(Self { line, orders })
     }
-}
 
-impl Holder for Client {
-    fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying {
+    fn call(&self, name: &'static str, body: Vec<u8>, telling: Option<Telling>) -> Replying {
         let (reply, replied) = oneshot::channel();
         let waiting = Arc::new(());
         let call = Call {
@@ -189,6 +193,7 @@ impl Holder for Client {
             body,
             reply,
             asker: Arc::downgrade(&waiting),
+            telling,
         };
         let is_taken = self.orders.send(Order::Ask(call)).is_ok();
         Box::pin(async move {
@@ -201,6 +206,16 @@ impl Holder for Client {
             drop(waiting);
             replied
         })
+    }
+}
+
+impl Holder for Client {
+    fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying {
+        self.call(name, body, None)
+    }
+
+    fn ask_telling(&self, name: &'static str, body: Vec<u8>, telling: Telling) -> Replying {
+        self.call(name, body, Some(telling))
     }
 
     fn close(&self) -> Closing {
@@ -292,6 +307,7 @@ async fn carry_one(
         name,
         body,
         mut reply,
+        telling,
         ..
     } = call;
     let limit = if name == FACTS {
@@ -299,23 +315,24 @@ async fn carry_one(
     } else {
         ANSWER_TIME
     };
-    let replied = tokio::time::timeout(limit, line.ask(sender, name, body));
+    let waiting = Waiting::of(telling);
+    let asked = line.ask(sender, name, body, &waiting);
     let replied = tokio::select! {
-        replied = replied => replied,
+        replied = waiting.answer(limit, asked) => replied,
         // Nobody waits for what follows any more: the connection goes with it. What may change
         // something is asked to its end.
         () = reply.closed(), if name == FOLLOW => return,
         Err(_) = following.changed(), if name == FOLLOW => return,
     };
     let told = match replied {
-        Ok((told, sender)) => {
+        Some((told, sender)) => {
             if let Some(sender) = sender {
                 // Whoever takes it back may be gone.
                 let _ = free.send(sender);
             }
             told
         }
-        Err(_) => Err(sent(format!("no answer in {} s", limit.as_secs()))),
+        None => Err(sent(format!("no answer in {} s", limit.as_secs()))),
     };
     // Whoever asked may not want to know any more.
     let _ = reply.send(told);
@@ -381,10 +398,11 @@ impl Line {
         kept: Option<Sender>,
         name: &str,
         body: Vec<u8>,
+        waiting: &Waiting,
     ) -> (Result<Reply, Lost>, Option<Sender>) {
         let body = Bytes::from(body);
         if let Some(mut sender) = kept.filter(|sender| !sender.is_closed()) {
-            match self.send(&mut sender, name, body.clone()).await {
+            match self.send(&mut sender, name, body.clone(), waiting).await {
                 Err(Lost { is_sent: false, .. }) => {}
                 Err(lost) => return (Err(lost), None),
                 reply => return (reply, Some(sender)),
@@ -398,13 +416,19 @@ impl Line {
             }
             Err(ConnectError::Attach(error)) => return (Err(not_sent(error.to_string())), None),
         };
-        match self.send(&mut sender, name, body).await {
+        match self.send(&mut sender, name, body, waiting).await {
             Err(lost) => (Err(lost), None),
             reply => (reply, Some(sender)),
         }
     }
 
-    async fn send(&self, sender: &mut Sender, name: &str, body: Bytes) -> Result<Reply, Lost> {
+    async fn send(
+        &self,
+        sender: &mut Sender,
+        name: &str,
+        body: Bytes,
+        waiting: &Waiting,
+    ) -> Result<Reply, Lost> {
         if let Err(error) = sender.ready().await {
             return Err(not_sent(error.to_string()));
         }
@@ -417,6 +441,10 @@ impl Line {
             .map_err(|error| not_sent(error.to_string()))?;
         if let Some(log) = self.log.get() {
             request.headers_mut().insert(LOG, log.clone());
+        }
+        if waiting.telling.is_some() {
+            let stream = HeaderValue::from_static(EVENT_STREAM);
+            request.headers_mut().insert(ACCEPT, stream);
         }
         let response = match sender.try_send_request(request).await {
             Ok(response) => response,
@@ -432,6 +460,10 @@ impl Line {
             // The first one stays.
             let _ = self.log.set(log.clone());
         }
+        let kind = response.headers().get(CONTENT_TYPE);
+        if status == StatusCode::OK && kind.is_some_and(|kind| kind == EVENT_STREAM) {
+            return waiting.hear(response.into_body()).await;
+        }
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| sent(error.to_string()))?.to_bytes();
         match status {
@@ -444,13 +476,15 @@ impl Line {
 
     /// Signs the challenge of a connection.
     async fn prove(&self, sender: &mut Sender, credential: &Credential) -> Result<(), AppendError> {
-        let challenge: Challenge = told(self.send(sender, CHALLENGE, Bytes::new()).await)?;
+        let waiting = Waiting::default();
+        let challenge = self.send(sender, CHALLENGE, Bytes::new(), &waiting).await;
+        let challenge: Challenge = told(challenge)?;
         let proof = Proof {
             id: credential.id().to_owned(),
             signature: Base64(credential.prove(&challenge.challenge.0).to_vec()),
         };
         let body = serde_json::to_vec(&proof).map_err(|error| unreadable(&error))?;
-        told::<serde_json::Value>(self.send(sender, PROVE, body.into()).await)?;
+        told::<serde_json::Value>(self.send(sender, PROVE, body.into(), &waiting).await)?;
         Ok(())
     }
 }

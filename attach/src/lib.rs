@@ -13,6 +13,7 @@ mod error;
 mod limits;
 mod openapi;
 mod path;
+mod progress;
 mod server;
 
 pub use client::{ConnectError, attached, connect};

@@ -1,7 +1,8 @@
 //! What can be asked, as an `OpenAPI` document.
 
+use crate::progress::{ANSWER, EVENT_STREAM, PROGRESS, REFUSAL};
 use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, EVENTS, PROVE, Proof, Proven};
-use runstone_store::holder::{Endpoint, Told};
+use runstone_store::holder::{Endpoint, Progress, Told};
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -14,6 +15,7 @@ pub fn openapi(endpoints: &[Endpoint]) -> Value {
     settings.meta_schema = None;
     let mut generator = settings.into_generator();
     let refusal = generator.subschema_for::<Told>();
+    let progress = generator.subschema_for::<Progress>();
     let mut paths = Map::new();
     let mut put = |name: &str, method: &str, operation: Value| {
         paths.insert(format!("{BASE}{name}"), json!({ method: operation }));
@@ -21,7 +23,13 @@ pub fn openapi(endpoints: &[Endpoint]) -> Value {
     for endpoint in endpoints {
         let request = (endpoint.request)(&mut generator);
         let response = (endpoint.response)(&mut generator);
-        let operation = operation(endpoint.name, Some(&request), &response, &refusal);
+        let answer = if endpoint.is_long {
+            let events = json!({ PROGRESS: progress, ANSWER: response, REFUSAL: refusal });
+            long(&response, &events)
+        } else {
+            short(&response)
+        };
+        let operation = operation(endpoint.name, Some(&request), &answer, &refusal);
         put(endpoint.name, "post", operation);
     }
     let of = |generator: &mut SchemaGenerator, name: &str| -> Value {
@@ -31,7 +39,7 @@ pub fn openapi(endpoints: &[Endpoint]) -> Value {
             _ => generator.subschema_for::<Vec<Attached>>(),
         };
         let request = (name == PROVE).then(|| generator.subschema_for::<Proof>());
-        operation(name, request.as_ref(), &response, &refusal)
+        operation(name, request.as_ref(), &short(&response), &refusal)
     };
     for (name, method) in [(CHALLENGE, "post"), (PROVE, "post"), (ATTACHED, "get")] {
         let operation = of(&mut generator, name);
@@ -55,11 +63,11 @@ fn content(schema: &Schema) -> Value {
     json!({ "application/json": { "schema": schema } })
 }
 
-fn operation(name: &str, request: Option<&Schema>, response: &Schema, refusal: &Schema) -> Value {
+fn operation(name: &str, request: Option<&Schema>, answer: &Value, refusal: &Schema) -> Value {
     let mut operation = json!({
         "operationId": name.replace('/', "_"),
         "responses": {
-            "200": { "description": "The answer.", "content": content(response) },
+            "200": answer,
             "default": { "description": "Why not.", "content": content(refusal) },
         },
     });
@@ -68,6 +76,21 @@ fn operation(name: &str, request: Option<&Schema>, response: &Schema, refusal: &
         operation.insert("requestBody".to_owned(), body);
     }
     operation
+}
+
+fn short(response: &Schema) -> Value {
+    json!({ "description": "The answer.", "content": content(response) })
+}
+
+/// The answer to what may take long. `OpenAPI` 3.1 has no words of its own for events of a stream.
+fn long(response: &Schema, events: &Value) -> Value {
+    json!({
+        "description": "The answer; to whoever accepts them, server-sent events: how far it is now and then, and last the answer or why not.",
+        "content": {
+            "application/json": { "schema": response },
+            EVENT_STREAM: { "schema": { "type": "string" }, "x-events": events },
+        },
+    })
 }
 
 fn events(refusal: &Schema) -> Value {
@@ -84,7 +107,7 @@ fn events(refusal: &Schema) -> Value {
         "responses": {
             "200": {
                 "description": "Events, as they come.",
-                "content": { "text/event-stream": { "schema": { "type": "string" } } },
+                "content": { EVENT_STREAM: { "schema": { "type": "string" } } },
             },
             "default": { "description": "Why not.", "content": content(refusal) },
         },

@@ -1,8 +1,9 @@
 //! What is answered, and how.
 
 use super::Shared;
-use super::connection::Connection;
+use super::connection::{Busy, Connection};
 use super::follow::{events, follow};
+use super::long;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -14,6 +15,7 @@ use runstone_store::ErrorKind;
 use runstone_store::holder::{Base64, Endpoint, Refusal as _, Told};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -151,6 +153,9 @@ pub(super) async fn body_of(shared: &Shared, request: Request) -> Result<Bytes, 
 }
 
 async fn ask(State(shared): State<Arc<Shared>>, endpoint: Endpoint, request: Request) -> Response {
+    if endpoint.is_long && long::is_wanted(&request) {
+        return long::told(&shared, endpoint, request).await;
+    }
     match answered(&shared, endpoint, request).await {
         Ok(body) => json(StatusCode::OK, body),
         Err(told) => refusal(&told),
@@ -158,16 +163,27 @@ async fn ask(State(shared): State<Arc<Shared>>, endpoint: Endpoint, request: Req
 }
 
 async fn answered(shared: &Shared, endpoint: Endpoint, request: Request) -> Result<Vec<u8>, Told> {
+    let (_busy, work) = begun(shared, endpoint, request, |_, _| {}).await?;
+    work.await
+}
+
+/// What was asked for, when it is its turn.
+pub(super) async fn begun<P: Fn(u64, u64) + Send + 'static>(
+    shared: &Shared,
+    endpoint: Endpoint,
+    request: Request,
+    progress: P,
+) -> Result<(Busy, impl Future<Output = Result<Vec<u8>, Told>> + use<P>), Told> {
     let connection = connection_of(&request)?;
     let busy = connection.busy();
     let body = body_of(shared, request).await?;
     let log = connection.log();
-    let held = (busy, turn(shared, endpoint.name).await);
-    let answered = blocking(move || {
-        let _held = held;
-        (endpoint.answer)(&log, &body)
+    let permit = turn(shared, endpoint.name).await;
+    let work = blocking(move || {
+        let _permit = permit;
+        (endpoint.answer)(&log, &body, &progress)
     });
-    answered.await
+    Ok((busy, work))
 }
 
 /// Waits for a turn: a client that goes away meanwhile gives it up. How the log stands is always

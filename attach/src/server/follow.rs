@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::answer::{FOLLOW, blocking, body_of, connection_of, refusal, turn, unreadable};
+use crate::progress::EVENT_STREAM;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
@@ -157,10 +158,6 @@ pub(super) async fn events(
 /// Pages of events as frames, until the log is closed or the holder stops. The connection counts as
 /// idle: a client that is sent away comes back with the id of its last event.
 fn stream(shared: Arc<Shared>, log: Log, read: Read) -> Response {
-    let kind = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
     // One page at a time: whoever takes nothing holds nothing.
     let (frames, taken) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -169,16 +166,23 @@ fn stream(shared: Arc<Shared>, log: Log, read: Read) -> Response {
             () = frames.closed() => {}
         }
     });
+    event_stream(taken)
+}
+
+/// Some of a stream, as it is sent.
+pub(super) type Frame = Result<Bytes, Infallible>;
+
+/// Server-sent events as they come.
+pub(super) fn event_stream(taken: mpsc::Receiver<Frame>) -> Response {
+    let kind = [
+        (header::CONTENT_TYPE, EVENT_STREAM),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     let body = Body::from_stream(ReceiverStream::new(taken));
     (StatusCode::OK, kind, body).into_response()
 }
 
-async fn send_pages(
-    shared: &Shared,
-    log: &Log,
-    mut read: Read,
-    frames: &mpsc::Sender<Result<Bytes, Infallible>>,
-) {
+async fn send_pages(shared: &Shared, log: &Log, mut read: Read, frames: &mpsc::Sender<Frame>) {
     let stopping = || *shared.stopping.borrow();
     while !stopping() {
         let (bytes, next) = match next_page(shared, log, read.clone(), pending()).await {

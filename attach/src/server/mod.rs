@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod follow;
+mod long;
 mod stall;
 
 use crate::path::Address;

@@ -47,9 +47,10 @@ impl Log {
     ) -> Result<BackupReport, ReadError> {
         match &self.backing {
             Backing::Here(here) => here.backup(path, progress),
-            Backing::There(there) => there.ask_blocking(&BackupTo {
-                path: path.to_owned(),
-            }),
+            Backing::There(there) => {
+                let path = path.to_owned();
+                there.ask_telling(&BackupTo { path }, progress)
+            }
         }
     }
 

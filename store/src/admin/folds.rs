@@ -74,9 +74,10 @@ impl Log {
     ) -> Result<Vec<FoldCheck>, ReadError> {
         match &self.backing {
             Backing::Here(here) => here.check_folds(fold, progress),
-            Backing::There(there) => there.ask_blocking(&CheckFolds {
-                fold: fold.map(str::to_owned),
-            }),
+            Backing::There(there) => {
+                let fold = fold.map(str::to_owned);
+                there.ask_telling(&CheckFolds { fold }, progress)
+            }
         }
     }
 
@@ -92,9 +93,10 @@ impl Log {
     ) -> Result<Vec<FoldCheck>, AppendError> {
         match &self.backing {
             Backing::Here(here) => here.rebuild_folds(fold, progress),
-            Backing::There(there) => there.ask_blocking(&RebuildFolds {
-                fold: fold.map(str::to_owned),
-            }),
+            Backing::There(there) => {
+                let fold = fold.map(str::to_owned);
+                there.ask_telling(&RebuildFolds { fold }, progress)
+            }
         }
     }
 }

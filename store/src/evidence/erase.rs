@@ -139,9 +139,10 @@ impl Log {
     pub fn erase(&self, erase: &Erase, progress: &dyn Fn(u64, u64)) -> Result<Erasure, EraseError> {
         match &self.backing {
             Backing::Here(here) => here.erase(erase, progress),
-            Backing::There(there) => there.ask_blocking(&EraseScopes {
-                erase: erase.clone(),
-            }),
+            Backing::There(there) => {
+                let erase = erase.clone();
+                there.ask_telling(&EraseScopes { erase }, progress)
+            }
         }
     }
 
@@ -154,7 +155,7 @@ impl Log {
     pub fn resume_erasures(&self, progress: &dyn Fn(u64, u64)) -> Result<Vec<Erasure>, EraseError> {
         match &self.backing {
             Backing::Here(here) => here.resume_erasures(progress),
-            Backing::There(there) => there.ask_blocking(&ResumeErasures {}),
+            Backing::There(there) => there.ask_telling(&ResumeErasures {}, progress),
         }
     }
 

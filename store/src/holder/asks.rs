@@ -305,7 +305,7 @@ asks! {
 
     /// Folds again from position 0 and compares.
     "check_folds" CheckFolds { #[serde(default)] fold: Option<String> } -> Vec<FoldCheck>, ReadError:
-        |self, log| log.check_folds(self.fold.as_deref(), &|_, _| {});
+        |self, log, progress| log.check_folds(self.fold.as_deref(), progress);
 
     /// The settings in force.
     "settings" SettingsOf {} -> Option<InForce>, ReadError: |self, log| {
@@ -338,15 +338,15 @@ asks! {
 
     /// Verifies everything up to now.
     "verify" VerifyAll { #[serde(default)] level: VerifyLevel } -> VerifyReport, ReadError:
-        |self, log| Ok(log.verify(self.level, &|_, _| {}));
+        |self, log, progress| Ok(log.verify(self.level, progress));
 
     /// A consistent copy, written by the holder to an absolute path.
     "backup" BackupTo { #[serde(default)] path: PathBuf } -> BackupReport, ReadError:
-        |self, log| {
+        |self, log, progress| {
             if !self.path.is_absolute() {
                 return Err(ReadError::of(no_place()));
             }
-            log.backup(&self.path, &|_, _| {})
+            log.backup(&self.path, progress)
         };
 
     /// How an export of everything that is durable now begins.
@@ -416,11 +416,11 @@ asks! {
 
     /// Erases scopes.
     "erase" EraseScopes { erase: Erase } -> Erasure, EraseError:
-        |self, log| log.erase(&self.erase, &|_, _| {});
+        |self, log, progress| log.erase(&self.erase, progress);
 
     /// Finishes erasures that were cut short.
     "erase/resume" ResumeErasures {} -> Vec<Erasure>, EraseError:
-        |self, log| log.resume_erasures(&|_, _| {});
+        |self, log, progress| log.resume_erasures(progress);
 
     /// Every erasure that was requested.
     "erasures" ErasuresOf {} -> Vec<Erasure>, ReadError: |self, log| log.erasures();
@@ -480,7 +480,7 @@ asks! {
     /// Replaces the rows of folds by what the log says.
     "rebuild_folds" RebuildFolds { #[serde(default)] fold: Option<String> }
         -> Vec<FoldCheck>, AppendError:
-        |self, log| log.rebuild_folds(self.fold.as_deref(), &|_, _| {});
+        |self, log, progress| log.rebuild_folds(self.fold.as_deref(), progress);
 
     /// Scopes under hold, and where each hold was placed.
     "holds" HoldsOf {} -> BTreeMap<String, Position>, ReadError: |self, log| log.holds();

@@ -1,11 +1,16 @@
 //! How asks are declared.
 
 /// Declares what can be asked: a name, a type with its fields, the answer, the error, and how it is
-/// answered where the file is. Makes a function `endpoints` of all of them.
+/// answered where the file is; what may take long tells a third argument how far it is. Makes a function
+/// `endpoints` of all of them.
 #[macro_export]
 macro_rules! asks {
+    (@is_long) => { false };
+    (@is_long $progress:ident) => { true };
+    (@name) => { _ };
+    (@name $progress:ident) => { $progress };
     ($($(#[$doc:meta])* $name:literal $ask:ident { $($(#[$attr:meta])* $field:ident: $type:ty),* $(,)? }
-        -> $answer:ty, $error:ty: |$self:ident, $log:ident| $body:expr;)+) => {
+        -> $answer:ty, $error:ty: |$self:ident, $log:ident $(, $progress:ident)?| $body:expr;)+) => {
         $(
             $(#[$doc])*
             #[derive(Debug, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -18,8 +23,13 @@ macro_rules! asks {
                 const NAME: &'static str = $name;
                 type Answer = $answer;
                 type Error = $error;
+                const IS_LONG: bool = $crate::asks!(@is_long $($progress)?);
 
-                fn answer($self, $log: &$crate::Log) -> Result<$answer, $error> {
+                fn answer(
+                    $self,
+                    $log: &$crate::Log,
+                    $crate::asks!(@name $($progress)?): &dyn Fn(u64, u64),
+                ) -> Result<$answer, $error> {
                     $body
                 }
             }

@@ -11,11 +11,13 @@
 
 mod asks;
 mod declare;
+mod progress;
 mod there;
 mod told;
 mod wire;
 
 pub use asks::{Facts, endpoints};
+pub use progress::{Progress, Telling};
 pub use told::{Refusal, Told};
 /// As it travels; its form is that of the socket.
 #[doc(hidden)]
@@ -54,13 +56,16 @@ pub trait Ask: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     type Answer: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
     /// Why it is not.
     type Error: Refusal;
+    /// Whether it may take long: then it is told meanwhile how far it is.
+    const IS_LONG: bool;
 
-    /// Answers it, on the thread of the caller, who may have to wait.
+    /// Answers it, on the thread of the caller, who may have to wait; `progress` is told how many are done,
+    /// of how many, if it may take long.
     ///
     /// # Errors
     ///
     /// What is wrong with it, or with the log.
-    fn answer(self, log: &Log) -> Result<Self::Answer, Self::Error>;
+    fn answer(self, log: &Log, progress: &dyn Fn(u64, u64)) -> Result<Self::Answer, Self::Error>;
 }
 
 /// A reply, as it travels.
@@ -97,6 +102,12 @@ pub trait Holder: Debug + Send + Sync {
     /// Sends what is asked, JSON; the reply comes in the order of who answers.
     fn ask(&self, name: &'static str, body: Vec<u8>) -> Replying;
 
+    /// The same for what may take long: how far it is is told meanwhile, by a holder that says so.
+    fn ask_telling(&self, name: &'static str, body: Vec<u8>, telling: Telling) -> Replying {
+        drop(telling);
+        self.ask(name, body)
+    }
+
     /// Takes no more requests, waits for the replies that are on their way, and lets go of the holder.
     /// Whoever follows is not waited for.
     fn close(&self) -> Closing;
@@ -109,14 +120,20 @@ pub trait Holder: Debug + Send + Sync {
     fn acting_as(&self, credential: &Credential) -> Result<Arc<dyn Holder>, AppendError>;
 }
 
+/// Answers what is asked, JSON, with JSON; tells meanwhile how many are done, of how many, if it may take
+/// long.
+pub type Answering = fn(&Log, &[u8], &dyn Fn(u64, u64)) -> Result<Vec<u8>, Told>;
+
 /// How an [`Ask`] is answered and described, whatever its type.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Endpoint {
     /// Its name.
     pub name: &'static str,
-    /// Answers what is asked, JSON, with JSON.
-    pub answer: fn(&Log, &[u8]) -> Result<Vec<u8>, Told>,
+    /// Answers it.
+    pub answer: Answering,
+    /// Whether it may take long.
+    pub is_long: bool,
     /// JSON Schema of what is asked.
     pub request: fn(&mut SchemaGenerator) -> Schema,
     /// JSON Schema of the answer.
@@ -136,20 +153,24 @@ impl Endpoint {
     pub fn of<A: Ask>() -> Self {
         Self {
             name: A::NAME,
-            answer: |log, body| {
+            answer: |log, body, progress| {
                 let ask: A = serde_json::from_slice(body).map_err(|error| Told::usage(&error))?;
-                let answer = ask.answer(log).map_err(|error| error.told())?;
+                let answer = ask.answer(log, progress).map_err(|error| error.told())?;
                 serde_json::to_vec(&answer).map_err(|error| Told::internal(&error))
             },
+            is_long: A::IS_LONG,
             request: SchemaGenerator::subschema_for::<A>,
             response: SchemaGenerator::subschema_for::<A::Answer>,
         }
     }
 }
 
+fn body_of<A: Ask>(ask: &A) -> Result<Vec<u8>, A::Error> {
+    serde_json::to_vec(ask).map_err(|error| A::Error::of(Told::internal(&error)))
+}
+
 fn send<A: Ask>(holder: &dyn Holder, ask: &A) -> Result<Replying, A::Error> {
-    let body = serde_json::to_vec(ask).map_err(|error| A::Error::of(Told::internal(&error)))?;
-    Ok(holder.ask(A::NAME, body))
+    Ok(holder.ask(A::NAME, body_of(ask)?))
 }
 
 /// What a reply says.
@@ -237,7 +258,7 @@ impl Log {
     /// Those of the question.
     pub fn ask_blocking<A: Ask>(&self, ask: A) -> Result<A::Answer, A::Error> {
         match &self.backing {
-            Backing::Here(_) => ask.answer(self),
+            Backing::Here(_) => ask.answer(self, &|_, _| {}),
             Backing::There(there) => there.ask_blocking(&ask),
         }
     }

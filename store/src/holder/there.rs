@@ -4,8 +4,11 @@ use super::asks::{
     CheckpointOf, FactsOf, FoldRowsOf, KeptCheckpoint, PrincipalsOf, ProvingUnder, RecordOf,
     RotateSigning, SettingsOf, SigningKeysOf, VkeysOf, Which,
 };
+use super::progress::wait_telling;
 use super::wire::Base64;
-use super::{Ask, Closing, Facts, Holder, Refusal as _, Replying, Told, answer_of, send, wait};
+use super::{
+    Ask, Closing, Facts, Holder, Refusal as _, Replying, Told, answer_of, body_of, send, wait,
+};
 use crate::admin::{LogInfo, Principal, RecordedSettings};
 use crate::error::{AppendError, ErrorKind, ReadError};
 use crate::evidence::SigningKey;
@@ -95,15 +98,32 @@ impl There {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn replying<A: Ask>(&self, ask: &A) -> Result<Replying, A::Error> {
+    fn check_open<A: Ask>(&self) -> Result<(), A::Error> {
         if self.is_closed() {
             return Err(A::Error::of(AppendError::Closed.told()));
         }
+        Ok(())
+    }
+
+    pub(crate) fn replying<A: Ask>(&self, ask: &A) -> Result<Replying, A::Error> {
+        self.check_open::<A>()?;
         send(self.holder.as_ref(), ask)
     }
 
     pub(crate) fn ask_blocking<A: Ask>(&self, ask: &A) -> Result<A::Answer, A::Error> {
         answer_of::<A>(wait(self.replying(ask)?))
+    }
+
+    /// The same for what may take long: `progress` is told events done and all, if the holder says so.
+    pub(crate) fn ask_telling<A: Ask>(
+        &self,
+        ask: &A,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<A::Answer, A::Error> {
+        self.check_open::<A>()?;
+        let body = body_of(ask)?;
+        let ask = |telling| self.holder.ask_telling(A::NAME, body, telling);
+        answer_of::<A>(wait_telling(ask, progress))
     }
 
     pub(crate) async fn ask<A: Ask>(&self, ask: &A) -> Result<A::Answer, A::Error> {

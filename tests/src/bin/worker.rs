@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker LOG WORLD NAME FIRST CALLS handle|command RUNSTONE
-//! output  did call-N, did task-N, lost, twice WHAT, done      input   a line after each did and lost
+//! output  did call-N, did task-N, lost, passed, twice WHAT, done      input   a line after each did and lost
 //! ```
 //!
 //! What it does is a file in the folder WORLD that must not be there yet. It begins with the call FIRST
@@ -290,6 +290,9 @@ fn work(way: &mut dyn Way, world: &World, (first, calls): (usize, usize)) -> Out
             world.act(&key)?;
             until_told(|| way.complete_call(&key, fence))?;
             say(&format!("did {key}"))?;
+        } else {
+            // Another one has it; whoever watches hears that this one goes on.
+            println!("passed");
         }
     }
     let mut own = BTreeSet::new();

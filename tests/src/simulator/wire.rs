@@ -83,7 +83,7 @@ fn cut(is_sent: bool) -> Lost {
 
 fn answer(log: &Log, name: &str, body: &[u8]) -> Reply {
     let endpoint = endpoints().get(name);
-    let answer = endpoint.map(|endpoint| (endpoint.answer)(log, body));
+    let answer = endpoint.map(|endpoint| (endpoint.answer)(log, body, &|_, _| {}));
     match answer.unwrap_or_else(|| panic!("nobody answers {name}")) {
         Ok(answer) => Reply::Answer(answer),
         Err(told) => Reply::Refusal(serde_json::to_vec(&told).unwrap()),

@@ -2,7 +2,9 @@
 
 mod attach;
 mod foreign_http;
+mod progress;
 mod runs;
+mod tools;
 mod workers;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

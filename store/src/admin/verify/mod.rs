@@ -271,13 +271,12 @@ impl Log {
         match &self.backing {
             Backing::Here(here) => here.verify(level, progress),
             Backing::There(there) => {
-                there
-                    .ask_blocking(&VerifyAll { level })
-                    .unwrap_or_else(|error| {
-                        let mut report = VerifyReport::new(level);
-                        report.failed(&error);
-                        report
-                    })
+                let told = there.ask_telling(&VerifyAll { level }, progress);
+                told.unwrap_or_else(|error| {
+                    let mut report = VerifyReport::new(level);
+                    report.failed(&error);
+                    report
+                })
             }
         }
     }

@@ -245,7 +245,7 @@ fn what_the_documentation_says_to_curl_works() -> Outcome {
         .lines()
         .filter(|line| line.starts_with("curl "))
         .collect();
-    assert!(commands.len() >= 6);
+    assert!(commands.len() >= 7);
     for command in commands {
         let ended = std::process::Command::new("sh")
             .args(["-c", command])
@@ -257,6 +257,10 @@ fn what_the_documentation_says_to_curl_works() -> Outcome {
             // It follows until its time is over.
             assert_eq!(ended.status.code(), Some(28), "{command}");
             assert!(said.starts_with("id: 1\ndata: {\"position\":1,"), "{said}");
+        } else if command.contains("text/event-stream") {
+            let is_answered =
+                said.starts_with("event: ") && said.contains("event: answer\ndata: {");
+            assert!(ended.status.success() && is_answered, "{command} {said}");
         } else {
             let answer: Value = serde_json::from_str(&said)?;
             assert!(
