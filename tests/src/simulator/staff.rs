@@ -143,7 +143,7 @@ impl Simulation {
         let any = helpers.get(self.numbers.below(helpers.len().max(1)));
         holding
             .filter(|_| self.numbers.below(2) == 0)
-            .or(any.copied())
+            .or_else(|| any.copied())
     }
 
     /// Something that is done with helpers, mostly by the one whom it is about.
