@@ -23,9 +23,15 @@ pub(super) fn is_wanted(request: &Request) -> bool {
     let accepted = request.headers().get_all(ACCEPT).iter();
     let mut ranges = accepted
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|range| range.split(';').next());
-    ranges.any(|range| range.trim().eq_ignore_ascii_case(EVENT_STREAM))
+        .flat_map(|value| value.split(','));
+    ranges.any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        // A weight of 0 says that it is not accepted.
+        let is_nothing = |weight: &str| weight.trim_matches(['0', '.']).is_empty();
+        let is_refused = |part: &str| part.strip_prefix("q=").is_some_and(is_nothing);
+        kind.eq_ignore_ascii_case(EVENT_STREAM) && !parts.any(is_refused)
+    })
 }
 
 /// How far it is, and then the answer.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! worker LOG WORLD NAME FIRST CALLS handle|command RUNSTONE
-//! output  did call-N, did task-N, lost, passed, twice WHAT, done      input   a line after each did and lost
+//! output  did call-N, did task-N, lost, nothing, passed, twice WHAT, done
+//! input   a line after each did, lost and nothing
 //! ```
 //!
 //! What it does is a file in the folder WORLD that must not be there yet. It begins with the call FIRST
@@ -300,8 +301,9 @@ fn work(way: &mut dyn Way, world: &World, (first, calls): (usize, usize)) -> Out
         let (id, fence) = match way.claim_task()? {
             Told::Answer(Next::Task(id, fence)) => (id, fence),
             Told::Answer(Next::Drained) => return Ok(()),
+            // Whoever asked again and again would keep those from theirs who look up what they hold.
             Told::Answer(Next::Nothing) => {
-                std::thread::yield_now();
+                say("nothing")?;
                 continue;
             }
             // A claim from a tray has no key: whether it got something is looked up.

@@ -83,7 +83,8 @@ impl Simulation {
             let any = self.numbers.below(24);
             self.is_afar = self.numbers.below(3) == 0;
             match any {
-                0..=16 if at_trays => self.ask_tasks()?,
+                0..=14 if at_trays => self.ask_tasks()?,
+                16 if at_trays => self.ask_staff()?,
                 17..=18 if at_trays => self.help()?,
                 11 if self.numbers.below(3) == 0 => self.help()?,
                 20 if self.numbers.below(2) == 0 => self.ask_in_vain()?,

@@ -19,7 +19,7 @@ use runstone_projections::agents::{AgentError, Heard, RetireReason, Spawned};
 use runstone_projections::tasks::TaskId;
 use runstone_projections::trays::{Claim, TrayError};
 use runstone_store::holder::{Refusal, Reply};
-use runstone_store::{ManualClock, micros};
+use runstone_store::{Log, ManualClock, micros};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -109,7 +109,11 @@ impl Simulation {
         let free: Vec<usize> = (AGENTS..NAMES)
             .filter(|name| !known.contains_key(name))
             .collect();
-        let tray = *trays.get(self.numbers.below(trays.len().max(1)))?;
+        // Mostly one in which there is something to do.
+        let world = &worlds[0].trays;
+        let busy = trays.iter().max_by_key(|tray| world.open(**tray));
+        let any = trays.get(self.numbers.below(trays.len().max(1)));
+        let tray = *busy.filter(|_| self.numbers.below(4) > 0).or(any)?;
         let name = *free.get(self.numbers.below(free.len().max(1)))?;
         let parent = match self.numbers.below(4) {
             0 => By::Person(0),
@@ -136,6 +140,19 @@ impl Simulation {
         })
     }
 
+    /// Puts a few tasks into a tray.
+    fn fill(&mut self, log: &Log, tray: usize) -> Outcome {
+        self.is_afar = false;
+        for _ in 0..self.numbers.below(5) {
+            let ask = CrewAsk::Work(By::Program, self.any_addition(tray), None);
+            self.ask_one(log, &ask)?;
+            if self.failed || self.machine.is_down() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn any_deed(&mut self) -> (usize, Deed) {
         let deed = match self.numbers.below(12) {
             0 => Deed::Panics,
@@ -154,6 +171,10 @@ impl Simulation {
         let Some(job) = self.any_job() else {
             return Ok(());
         };
+        self.fill(&here, job.tray)?;
+        if self.failed || self.machine.is_down() {
+            return Ok(());
+        }
         let Some((log, told)) = self.attached() else {
             return Ok(());
         };

@@ -3,6 +3,7 @@
 use super::Simulation;
 use super::calls::{SCOPE, STREAMS};
 use super::tasks::{TRAYS, tray_name};
+use crate::clocked::now;
 use crate::crew::{self, Crew, CrewAsk, Handles};
 use crate::office::PEOPLE;
 use crate::staff::{
@@ -17,8 +18,6 @@ use runstone_projections::agents::{
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, Log};
 use std::collections::BTreeMap;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 /// Longer than any helper lives and anything is held.
 const LONGEST_US: u64 = 4_000_000_000;
@@ -127,32 +126,43 @@ impl Simulation {
     fn any_spawn(&mut self) -> Spawn {
         Spawn {
             tray: (self.numbers.below(4) > 0).then(|| self.numbers.below(TRAYS)),
-            ttl_s: [59, 60, 600, 3_600, 3_600][self.numbers.below(5)],
+            ttl_s: [59, 60, 600, 3_600, 30_000][self.numbers.below(5)],
             auto_retire: self.numbers.below(5) > 0,
         }
+    }
+
+    /// A helper that was spawned, and who did; mostly one that holds something.
+    pub(super) fn any_helper(&mut self) -> Option<(usize, By)> {
+        let world = &self.agents.crew.all()[0];
+        let of_all = world.staff.agents.iter();
+        let helpers: Vec<(usize, By)> = of_all
+            .filter_map(|(name, agent)| Some((*name, agent.helper.as_ref()?.parent)))
+            .collect();
+        let holds = |(name, _): &&(usize, By)| world.holders.values().any(|held| held == name);
+        let holding = helpers.iter().find(holds).copied();
+        let any = helpers.get(self.numbers.below(helpers.len().max(1)));
+        holding
+            .filter(|_| self.numbers.below(2) == 0)
+            .or_else(|| any.copied())
     }
 
     /// Something that is done with helpers, mostly by the one whom it is about.
     fn any_helping(&mut self) -> Staffed {
         let known = &self.agents.crew.all()[0].staff.agents;
         let free = (AGENTS..NAMES).find(|name| !known.contains_key(name));
-        let helpers: Vec<(usize, By)> = known
-            .iter()
-            .filter_map(|(name, agent)| Some((*name, agent.helper.as_ref()?.parent)))
-            .collect();
-        let helper = helpers.get(self.numbers.below(helpers.len().max(1)));
-        let helper = helper.copied();
+        let helper = self.any_helper();
         let any = self.any_agent();
         let by = self.any_by();
         let (ask, by) = match (self.numbers.below(12), helper) {
             (0..=4, _) | (_, None) => {
                 let name = free.filter(|_| self.numbers.below(8) > 0).unwrap_or(any);
+                let by = [By::Program, by][self.numbers.below(2)];
                 (StaffAsk::Spawn(name, self.any_spawn()), by)
             }
             (5..=6, _) => (StaffAsk::Reap, by),
             (7..=8, Some((name, parent))) => {
                 let runs = self.numbers.below(2) == 0;
-                let by = [parent, parent, by][self.numbers.below(3)];
+                let by = [parent, parent, By::Person(0), by][self.numbers.below(4)];
                 (StaffAsk::Change(name, Change::Power(runs)), by)
             }
             (_, Some((name, _))) => {
@@ -257,10 +267,8 @@ impl Simulation {
         Ok(())
     }
 
-    fn ask_one(&mut self, log: &Log, ask: &CrewAsk) -> Outcome {
-        let (CrewAsk::Staff(Staffed { by, .. }) | CrewAsk::Sweep(by)) = ask else {
-            return Ok(());
-        };
+    pub(super) fn ask_one(&mut self, log: &Log, ask: &CrewAsk) -> Outcome {
+        let (CrewAsk::Work(by, ..) | CrewAsk::Staff(Staffed { by, .. }) | CrewAsk::Sweep(by)) = ask;
         let Some(handles) = self.handles(log, *by)? else {
             return Ok(());
         };
@@ -268,10 +276,7 @@ impl Simulation {
         let time = self.asked_at();
         let struck = self.machine.struck();
         let asking = crew::ask(&handles, names, (&stream, SCOPE), ask);
-        let told = pin!(asking).poll(&mut Context::from_waker(Waker::noop()));
-        let Poll::Ready(told) = told else {
-            panic!("{ask:?} waits");
-        };
+        let told = now(asking);
         self.tally.requests += 1;
         self.say(|| format!("  {ask:?} {told:?}"));
         if self.machine.struck() > struck {

@@ -6,7 +6,7 @@ use super::staff::agent_name;
 use crate::calls::{Heard, Lost, Said, Told};
 use crate::crew::{self, CrewAsk};
 use crate::office::PEOPLE;
-use crate::staff::{By, MARKER, REGISTERED, RUNNING, WINDOW_S};
+use crate::staff::{By, MARKER, PROVEN, REGISTERED, RUNNING, WINDOW_S};
 use crate::tamper::Outcome;
 use crate::tasks::{COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk};
 use crate::trays::{ATTEMPTS, DRAINED, Names, TrayAct, TrayAsk, Wants};
@@ -92,8 +92,8 @@ impl Simulation {
         Links {
             parent: self.any_link(known),
             creator: self.any_link(known),
-            agent: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
-            task_type: (self.numbers.below(2) == 0).then(|| self.numbers.below(2)),
+            agent: [None, Some(0), Some(0), Some(1)][self.numbers.below(4)],
+            task_type: [None, Some(0), Some(0), Some(1)][self.numbers.below(4)],
             made_by: (self.numbers.below(3) == 0).then(|| self.any_agent()),
             is_vague: self.numbers.below(12) == 0,
         }
@@ -170,7 +170,7 @@ impl Simulation {
     }
 
     /// A task for a tray, mostly one that lies nowhere and waits for others that are there.
-    fn any_addition(&mut self, tray: usize) -> TrayAsk {
+    pub(super) fn any_addition(&mut self, tray: usize) -> TrayAsk {
         let world = &self.agents.crew.all()[0].trays;
         let there = world.of_tray(tray);
         let free: Vec<usize> = (0..IDS).filter(|id| world.is_free(*id)).collect();
@@ -220,12 +220,17 @@ impl Simulation {
     fn any_worker(&mut self) -> (By, Option<usize>) {
         let by = match self.numbers.below(8) {
             0 => By::Person(self.numbers.below(PEOPLE.len())),
-            1..=2 => By::Agent(self.any_proven()),
+            1..=2 => {
+                let helper = self.any_helper().map(|(name, _)| name);
+                let proven = helper.filter(|name| PROVEN.contains(name));
+                By::Agent(proven.unwrap_or_else(|| self.any_proven()))
+            }
             _ => By::Program,
         };
         let holder = match by {
             By::Agent(name) => Some(name),
-            _ => (self.numbers.below(2) == 0).then(|| self.any_agent()),
+            _ if self.numbers.below(3) == 0 => self.any_helper().map(|(name, _)| name),
+            _ => (self.numbers.below(3) == 0).then(|| self.any_agent()),
         };
         (by, holder)
     }

@@ -21,9 +21,9 @@ pub const AGENTS: usize = 3;
 /// Names of agents and helpers.
 pub const NAMES: usize = 11;
 /// Helpers of one parent that may be there, and those of them that may run, in the settings.
-pub const REGISTERED: u64 = 3;
+pub const REGISTERED: u64 = 2;
 /// See [`REGISTERED`].
-pub const RUNNING: u64 = 2;
+pub const RUNNING: u64 = 1;
 /// Seconds for which an order is valid, in the settings.
 pub const WINDOW_S: u64 = 600;
 /// What a person's sentence begins with that is an order, in the settings.

@@ -132,11 +132,17 @@ fn whoever_accepts_events_is_told_and_everybody_else_answered() -> Outcome {
             ("refusal", &json!("bad_request"))
         );
     }
-    // What does not take long is answered as it is.
+    // What does not take long is answered as it is, and so is who wants no events.
     let request =
         "POST /v1/count HTTP/1.0\r\naccept: text/event-stream\r\ncontent-length: 2\r\n\r\n{}";
     let answer = raw(&site.socket(), request.as_bytes())?;
     assert!(answer.ends_with(&format!("\r\n\r\n{size}")), "{answer}");
+
+    let refusing = request
+        .replace("count", "verify")
+        .replace("stream", "stream; q=0.0");
+    let answer = raw(&site.socket(), refusing.as_bytes())?;
+    assert!(answer.contains("\r\n\r\n{\"valid\":true"), "{answer}");
 
     // Whoever takes nothing, or goes, keeps nobody from a turn.
     let request = request.replace("count", "verify");

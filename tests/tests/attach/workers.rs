@@ -90,11 +90,19 @@ fn watch(site: &Site, calls: usize, tasks: usize) -> Outcome<Done> {
     let mut workers = workers?;
     drop(said);
     let mut done = Done::default();
-    let (mut kills, mut waiting) = (0, Vec::new());
+    let (mut kills, mut waiting, mut idle) = (0, Vec::new(), Vec::new());
     let mut working: BTreeSet<usize> = (0..WORKERS).collect();
     while !working.is_empty() {
         let Ok((number, line)) = hear.recv_timeout(PATIENCE) else {
-            return Err(format!("{working:?} hang").into());
+            let left = Command::on(&site.log).values(["tray", "list", "in"]);
+            let left: Vec<_> = left.iter().filter(|task| task["state"] != "done").collect();
+            // Who asks nothing any more is told from who asks again and again.
+            let processes: Vec<_> = workers.iter().map(|one| one.process.0.id()).collect();
+            let asking = [(); 2].map(|()| Command::on(&site.log).value(["attach"]).to_string());
+            return Err(format!(
+                "{working:?} hang, {waiting:?} of them wait; left: {left:?}; of {processes:?} {asking:#?}"
+            )
+            .into());
         };
         match line.as_deref().map(|line| line.split_once(' ')) {
             None => {
@@ -109,9 +117,12 @@ fn watch(site: &Site, calls: usize, tasks: usize) -> Outcome<Done> {
                 waiting.push(number);
             }
             Some(None) if line.as_deref() == Some("lost") => {
-                done.lost[usize::from(workers[number].by_handle)] += 1;
-                waiting.push(number);
+                // It may hold something that others wait for.
+                let worker = &mut workers[number];
+                done.lost[usize::from(worker.by_handle)] += 1;
+                worker.input.write_all(b"go\n")?;
             }
+            Some(None) if line.as_deref() == Some("nothing") => idle.push(number),
             Some(None) if line.as_deref() == Some("passed") => {}
             Some(_) => assert_eq!(line.as_deref(), Some("done")),
         }
@@ -127,7 +138,11 @@ fn watch(site: &Site, calls: usize, tasks: usize) -> Outcome<Done> {
             .into_iter()
             .partition::<Vec<_>, _>(|number| is_over || !is_ahead || !workers[*number].by_handle);
         waiting = stay;
-        for number in go {
+        // Who found nothing looks again when somebody else has gone on, or when nobody does.
+        let is_still = idle.len() + waiting.len() >= working.len();
+        let looks = is_still || line.as_deref() != Some("nothing");
+        let again = looks.then(|| std::mem::take(&mut idle));
+        for number in go.into_iter().chain(again.into_iter().flatten()) {
             workers[number].input.write_all(b"go\n")?;
         }
     }
