@@ -197,6 +197,11 @@ impl Machine {
         self.lock().struck
     }
 
+    /// Whether the medium may have no room for what is to be written.
+    pub fn is_short_of_room(&self) -> bool {
+        self.lock().room.is_some()
+    }
+
     /// Leaves this much room beyond what the files take, or any; the file system may not tell.
     pub fn set_room(&self, more: Option<u64>, tells: bool) {
         let mut state = self.lock();

@@ -79,8 +79,8 @@ struct State {
     refusals: BTreeMap<u64, u64>,
     /// How often in a row it said that it is of no use to ask again, as long as nobody resumed the sink.
     stops: u32,
-    /// Faults of the machine by then. After one it may be that nobody recorded that the sink stopped, and
-    /// then it is run again.
+    /// Faults of the machine by then. After one, or where the disk has no room, it may be that nobody
+    /// recorded that the sink stopped, and then it is run again.
     struck: u64,
     /// How many deliveries may still come, once it was paused or removed.
     left: Option<u32>,
@@ -201,7 +201,7 @@ impl Shelf {
             Mood::Broken => 1,
             _ => 0,
         };
-        if state.struck != struck {
+        if state.struck != struck || around.machine.is_short_of_room() {
             (state.struck, state.stops) = (struck, 0);
         }
         state.stops += u32::from(most > 0);
