@@ -128,13 +128,13 @@ impl Waiting {
     pub(crate) async fn hear(&self, mut body: Incoming) -> Result<Reply, Lost> {
         use http_body_util::BodyExt as _;
         let lost = |why: String| Lost { is_sent: true, why };
-        let (mut hearing, mut newest, mut reply) = (Hearing::default(), None, None);
+        let (mut hearing, mut newest) = (Hearing::default(), None);
         while let Some(frame) = body.frame().await {
             let bytes: Option<Bytes> = frame
                 .map_err(|error| lost(error.to_string()))?
                 .into_data()
                 .ok();
-            let Some(bytes) = bytes.filter(|_| reply.is_none()) else {
+            let Some(bytes) = bytes else {
                 continue;
             };
             let heard = hearing.hear(&bytes);
@@ -148,9 +148,12 @@ impl Waiting {
                     telling.tell(now).await;
                 }
             }
-            reply = heard.reply;
+            // Whatever becomes of the connection then, this was the whole of it.
+            if let Some(reply) = heard.reply {
+                return Ok(reply);
+            }
         }
-        reply.ok_or_else(|| lost("the answer ended early".to_owned()))
+        Err(lost("the answer ended early".to_owned()))
     }
 }
 

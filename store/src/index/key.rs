@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-/// A map by terms. Five of an event are looked up when it is recorded. The hash is seeded in each process,
-/// so that whoever chooses terms does not choose where they stand.
+/// A map by terms. Five of an event are looked up when it is recorded, so the hash is a fast one. It is seeded
+/// in each process, which is a hurdle to whoever would choose terms that collide, and no proof against him;
+/// what is in these maps is bounded.
 pub(super) type TermMap<K, V> = HashMap<K, V, RandomState>;
 
 /// As many as fit into the size of the other variant with its tag.

@@ -2,8 +2,9 @@
 //! chunks, stored checkpoints.
 //!
 //! ```text
-//! commit 8, 16, .. 56: a light slice    index, small chunks gathered into middling ones
-//! commit 64:           a whole slice    index, middling chunks merged into full ones, fold rows, tiles, checkpoint
+//! commit  8, 16, 24, 40, 48, 56   a light slice   index, small chunks gathered into middling ones
+//! commit 32                       a light slice   index, middling chunks merged into full ones
+//! commit 64                       a whole slice   index, fold rows, tiles, checkpoint
 //! ```
 //!
 //! Light slices keep the whole ones short: whoever waits for a commit waits for its slice too.
@@ -28,8 +29,11 @@ const INDEX_ROOM: u64 = 16 << 20;
 /// Chunks looked at in one slice of merging, and after which even what does not fill a chunk is merged:
 /// reading them again and again would cost more than writing them.
 const MERGE_CHUNKS: usize = 256;
-/// Chunks that are gathered, full or not.
-const GATHER_CHUNKS: usize = 2;
+/// Chunks looked at in a light slice.
+const GATHER_CHUNKS: usize = 64;
+/// What is gathered is at most so long: as many of these as fit into a chunk leave less than this of it
+/// empty.
+const GATHERED_BYTES: usize = CHUNK_TARGET / 8;
 /// Checkpoints kept besides the last one of each day.
 const KEPT_CHECKPOINTS: usize = 64;
 const DAY_US: u64 = 86_400_000_000;
@@ -45,6 +49,8 @@ pub(crate) struct Maintenance {
     pub(crate) merged: u64,
     /// Chunks below this are gathered at least.
     gathered: u64,
+    /// Chunks were merged since the last whole slice.
+    is_merged: bool,
     /// Why the index is not written any more: it is damaged. Events are recorded all the same, and
     /// the next open indexes them again.
     pub(crate) index_stopped: Option<String>,
@@ -67,9 +73,10 @@ impl Since {
 
 /// A slice that is part of the transaction under way.
 #[derive(Debug)]
-enum Slice {
-    Light { gathered: u64 },
-    Whole { merged: u64 },
+struct Slice {
+    is_whole: bool,
+    /// How far chunks are put together in it, if they are.
+    put_together: Option<(Merge, u64)>,
 }
 
 impl Maintenance {
@@ -105,7 +112,7 @@ impl Writer {
             || folds.is_flush_due()
         {
             self.whole_slice(folds, snapshot, Some(index_budget))
-        } else if since_slice.commits >= every / LIGHT_PER_WHOLE
+        } else if since_slice.commits >= (every / LIGHT_PER_WHOLE).max(1)
             || since_slice.events >= SLICE_EVENTS / LIGHT_PER_WHOLE
         {
             self.light_slice(snapshot, index_budget)
@@ -114,8 +121,8 @@ impl Writer {
         }
     }
 
-    /// One slice, or nothing if the disk has no room for it; without a budget the index is brought
-    /// to rest.
+    /// A slice with everything, or nothing if the disk has no room for it; without a budget the index is
+    /// brought to rest.
     fn whole_slice(
         &mut self,
         folds: &FoldHost,
@@ -124,17 +131,17 @@ impl Writer {
     ) -> Result<Vec<Change>, StorageError> {
         let mut changes = folds.flush()?;
         changes.extend(self.tree.changes());
-        let before = self.maintenance.merged;
-        let merged = merge_chunks(snapshot, before, MERGE_CHUNKS, &mut changes)?;
-        if merged != before {
-            changes.push(Change::PutRow(
-                RowTable::Meta,
-                MERGE_ROW.to_vec(),
-                merged.to_be_bytes().to_vec(),
-            ));
-        }
         changes.extend(self.checkpoint_changes(snapshot)?);
-        self.with_index(Slice::Whole { merged }, changes, snapshot, index_budget)
+        let put_together = if self.maintenance.is_merged {
+            None
+        } else {
+            Some(self.put_together(snapshot, Merge::Whole, &mut changes)?)
+        };
+        let slice = Slice {
+            is_whole: true,
+            put_together,
+        };
+        self.with_index(slice, changes, snapshot, index_budget)
     }
 
     /// A part of what would make the next whole slice long, or nothing if the disk has no room for it.
@@ -143,11 +150,45 @@ impl Writer {
         snapshot: &Snapshot,
         index_budget: u64,
     ) -> Result<Vec<Change>, StorageError> {
+        let every = self.identity.options.maintenance_commits;
+        let Since { commits, events } = self.maintenance.since_whole;
+        let is_midway = commits >= every / 2 || events >= SLICE_EVENTS / 2;
+        let merge = if is_midway && !self.maintenance.is_merged {
+            Merge::Whole
+        } else {
+            Merge::Light
+        };
         let mut changes = Vec::new();
-        let before = self.maintenance.gathered.max(self.maintenance.merged);
-        let gathered = merge_chunks(snapshot, before, GATHER_CHUNKS, &mut changes)?;
-        let slice = Slice::Light { gathered };
+        let slice = Slice {
+            is_whole: false,
+            put_together: Some(self.put_together(snapshot, merge, &mut changes)?),
+        };
         self.with_index(slice, changes, snapshot, Some(index_budget))
+    }
+
+    /// Puts chunks together; answers how far.
+    fn put_together(
+        &self,
+        snapshot: &Snapshot,
+        merge: Merge,
+        changes: &mut Vec<Change>,
+    ) -> Result<(Merge, u64), StorageError> {
+        let Maintenance {
+            merged, gathered, ..
+        } = self.maintenance;
+        let from = match merge {
+            Merge::Light => gathered.max(merged),
+            Merge::Whole => merged,
+        };
+        let upto = merge_chunks(snapshot, from, merge, changes)?;
+        if merge == Merge::Whole && upto != from {
+            changes.push(Change::PutRow(
+                RowTable::Meta,
+                MERGE_ROW.to_vec(),
+                upto.to_be_bytes().to_vec(),
+            ));
+        }
+        Ok((merge, upto))
     }
 
     /// The changes of a slice and those of the index, if the disk has room.
@@ -204,15 +245,19 @@ impl Writer {
             return;
         };
         self.index.committed();
-        self.maintenance.since_slice = Since::default();
-        match slice {
-            Slice::Light { gathered } => self.maintenance.gathered = gathered,
-            Slice::Whole { merged } => {
-                self.tree.stored();
-                folds.flushed();
-                self.maintenance.merged = merged;
-                self.maintenance.since_whole = Since::default();
+        let maintenance = &mut self.maintenance;
+        maintenance.since_slice = Since::default();
+        match slice.put_together {
+            Some((Merge::Light, upto)) => maintenance.gathered = upto,
+            Some((Merge::Whole, upto)) => {
+                (maintenance.merged, maintenance.is_merged) = (upto, true)
             }
+            None => {}
+        }
+        if slice.is_whole {
+            (maintenance.since_whole, maintenance.is_merged) = (Since::default(), false);
+            self.tree.stored();
+            folds.flushed();
         }
     }
 
@@ -315,18 +360,51 @@ impl Merging {
 /// Left free in a merged chunk: the longest head.
 const ROOM: usize = 2200;
 
-/// Puts small neighbouring chunks from `from` on together into full ones; answers up to where
-/// that is done. The last ones, if they do not fill a chunk, are left for later unless there are `enough`.
+/// How chunks are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Merge {
+    Light,
+    Whole,
+}
+
+impl Merge {
+    /// How many are looked at.
+    fn chunks(self) -> usize {
+        match self {
+            Self::Light => GATHER_CHUNKS,
+            Self::Whole => MERGE_CHUNKS,
+        }
+    }
+
+    /// How long one becomes.
+    fn most_bytes(self) -> usize {
+        match self {
+            Self::Light => GATHERED_BYTES,
+            Self::Whole => CHUNK_TARGET - ROOM,
+        }
+    }
+
+    /// From how many on the last ones are put together, though they are not so long.
+    fn enough(self) -> usize {
+        match self {
+            Self::Light => 2,
+            Self::Whole => MERGE_CHUNKS,
+        }
+    }
+}
+
+/// Puts small neighbouring chunks from `from` on together into longer ones; answers up to where
+/// that is done. The last ones may be left for later.
 fn merge_chunks(
     snapshot: &Snapshot,
     from: u64,
-    enough: usize,
+    merge: Merge,
     changes: &mut Vec<Change>,
 ) -> Result<u64, StorageError> {
     let mut done = from;
     let mut next = from;
     let mut merging: Option<Merging> = None;
-    for _ in 0..MERGE_CHUNKS {
+    for _ in 0..merge.chunks() {
         let Some((key, value)) = snapshot.number_at_or_above(NumberTable::Chunks, next)? else {
             break;
         };
@@ -338,12 +416,12 @@ fn merge_chunks(
         next = chunk.end();
         let size = chunk.body_len() + chunk_offsets(&chunk);
         if let Some(full) = merging.take_if(|merging| {
-            merging.builder.encoded_len(0) + size + ROOM > CHUNK_TARGET || merging.end != key
+            merging.builder.encoded_len(0) + size > merge.most_bytes() || merging.end != key
         }) {
             done = full.emit(changes);
         }
-        if merging.is_none() && FIXED + size + ROOM > CHUNK_TARGET {
-            // It is full: nothing can come to it.
+        if merging.is_none() && FIXED + size > merge.most_bytes() {
+            // Nothing can come to it.
             done = next;
             continue;
         }
@@ -358,7 +436,7 @@ fn merge_chunks(
         target.head = head;
         target.end = chunk.end();
     }
-    if let Some(rest) = merging.filter(|merging| merging.firsts.len() >= enough) {
+    if let Some(rest) = merging.filter(|rest| rest.firsts.len() >= merge.enough()) {
         done = rest.emit(changes);
     }
     Ok(done)
@@ -370,8 +448,7 @@ fn chunk_offsets(chunk: &Chunk<'_>) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::chunk::Chunk;
-    use crate::engine::NumberTable;
+    use super::*;
     use crate::{Append, CreateOptions, Log, OpenOptions, Sealing};
     use runstone_codec::NewEvent;
 
@@ -387,49 +464,70 @@ mod tests {
         bounds
     }
 
-    #[test]
-    fn small_chunks_are_gathered_by_light_slices_and_merged_by_whole_ones() {
-        let create = CreateOptions {
-            sealing: Sealing::Plain,
-            ..CreateOptions::default()
-        };
-        let log = Log::memory(&create, OpenOptions::default()).unwrap();
+    /// Appends events of so many bytes, one a commit.
+    fn append(log: &Log, commits: u64, bytes: usize) {
         // Letters that hardly compress.
-        let mut random = 1_u64;
+        let mut random = 1 + log.size();
         let mut letter = || {
             random = random
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             char::from(b'a' + u8::try_from((random >> 33) % 26).unwrap())
         };
-        let mut append = |commits: u64| {
-            for _ in 0..commits {
-                let text: String = (0..2000).map(|_| letter()).collect();
-                let payload = format!("\"{text}\"").into_bytes();
-                let event = NewEvent::new("data.noted", "s").payload(payload);
-                log.append_blocking(Append::new([event])).unwrap();
-            }
+        for _ in 0..commits {
+            let text: String = (0..bytes).map(|_| letter()).collect();
+            let payload = format!("\"{text}\"").into_bytes();
+            let event = NewEvent::new("data.noted", "s").payload(payload);
+            log.append_blocking(Append::new([event])).unwrap();
+        }
+    }
+
+    fn log() -> Log {
+        let create = CreateOptions {
+            sealing: Sealing::Plain,
+            ..CreateOptions::default()
         };
+        Log::memory(&create, OpenOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn small_chunks_are_gathered_by_light_slices_and_merged_by_whole_ones() {
+        let log = log();
         // Making it was a commit, too.
-        append(6);
+        append(&log, 6, 900);
         assert_eq!(bounds(&log), [0, 1, 2, 3, 4, 5, 6, 7]);
         // What the eighth commit carries was there before it.
-        append(1);
+        append(&log, 1, 900);
         assert_eq!(bounds(&log), [0, 7, 8]);
-        append(8);
+        append(&log, 8, 900);
         assert_eq!(bounds(&log), [0, 7, 15, 16]);
-        append(47);
-        let before = [0, 7, 15, 23, 31, 39, 47, 55];
-        assert!(bounds(&log).starts_with(&before), "{:?}", bounds(&log));
-        append(1);
+        append(&log, 47, 900);
+        let gathered = bounds(&log);
+        let gathered: Vec<_> = gathered.iter().take_while(|first| **first <= 55).collect();
+        assert!(gathered.len() <= 10, "{gathered:?}");
+        append(&log, 65, 900);
         // As many of them as fit into one chunk of 64 KiB.
         let full = bounds(&log)[1];
-        assert!((31..56).contains(&full), "{:?}", bounds(&log));
-        append(448);
-        // Of 512 events few chunks are left that are not as full.
-        let all = bounds(&log);
-        let is_full = |pair: &&[u64]| pair[1] - pair[0] >= full;
-        assert!(all.windows(2).filter(is_full).count() >= 8, "{all:?}");
-        assert!(all.len() < 36, "{all:?}");
+        assert!((55..96).contains(&full), "{:?}", bounds(&log));
+    }
+
+    /// However long events are, chunks are nearly full in the end.
+    #[test]
+    fn no_length_of_events_leaves_chunks_half_empty() {
+        for bytes in [100, 600, 1_100, 1_500, 2_500, 4_500, 6_000, 9_000] {
+            let log = log();
+            append(&log, 640, bytes);
+            let reader = log.here().unwrap().shared.reader().unwrap();
+            let all = bounds(&log);
+            let (mut chunks, mut taken) = (0, 0);
+            // The newest are not merged yet.
+            for first in all.iter().take_while(|first| **first < 512) {
+                let value = reader.snapshot.number(NumberTable::Chunks, *first);
+                taken += value.unwrap().unwrap().bytes().len();
+                chunks += 1;
+            }
+            let least = (taken * 4).div_ceil(CHUNK_TARGET * 3) + 2;
+            assert!(chunks <= least, "{bytes}: {chunks}, {least}: {all:?}");
+        }
     }
 }

@@ -211,7 +211,13 @@ impl Simulation {
                 match polled {
                     Ok(Poll::Pending) => {}
                     Ok(Poll::Ready(ended)) => break ended_by(&ended),
-                    Err(_) => break End::By(HelperExit::Panicked),
+                    Err(panic) => {
+                        let is_own = panic.downcast_ref() == Some(&"modelled");
+                        if !is_own {
+                            resume_unwind(panic);
+                        }
+                        break End::By(HelperExit::Panicked);
+                    }
                 }
                 turns += 1;
                 let is_over = turns > MOST_TURNS || self.numbers.below(30) == 0;

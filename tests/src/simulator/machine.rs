@@ -197,9 +197,13 @@ impl Machine {
         self.lock().struck
     }
 
-    /// Whether the medium may have no room for what is to be written.
+    /// Whether the medium may have no room for a commit.
     pub fn is_short_of_room(&self) -> bool {
-        self.lock().room.is_some()
+        let state = self.lock();
+        let taken = state.taken();
+        state
+            .room
+            .is_some_and(|room| room.saturating_sub(taken) < 2 << 20)
     }
 
     /// Leaves this much room beyond what the files take, or any; the file system may not tell.

@@ -172,7 +172,12 @@ fn impostor(site: &Site, facts: &Value, said: Vec<u8>) -> Outcome {
         "content-type: application/json\r\ncontent-length: {}\r\n\r\n{facts}",
         facts.len()
     );
+    // Where there was a reply, the connection stays open: nobody waits for its end.
+    let is_replied = [&b"event: answer\n"[..], b"event: refusal\n"]
+        .iter()
+        .any(|name| said.windows(name.len()).any(|part| part == *name) && said.ends_with(b"\n\n"));
     std::thread::spawn(move || {
+        let mut open = Vec::new();
         for stream in listener.incoming().map_while(Result::ok) {
             let mut stream = BufReader::new(stream);
             let mut head = String::new();
@@ -196,6 +201,9 @@ fn impostor(site: &Site, facts: &Value, said: Vec<u8>) -> Outcome {
                     let _ = out.write_all(&[&kind[..], &said].concat());
                     break;
                 }
+            }
+            if is_replied {
+                open.push(stream);
             }
         }
     });
