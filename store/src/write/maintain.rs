@@ -29,8 +29,8 @@ const INDEX_ROOM: u64 = 16 << 20;
 /// Chunks looked at in one slice of merging, and after which even what does not fill a chunk is merged:
 /// reading them again and again would cost more than writing them.
 const MERGE_CHUNKS: usize = 256;
-/// Chunks looked at in a light slice.
-const GATHER_CHUNKS: usize = 64;
+/// Chunks looked at in a light slice: a few more than came since the last.
+const GATHER_CHUNKS: usize = 32;
 /// What is gathered is at most so long: as many of these as fit into a chunk leave less than this of it
 /// empty.
 const GATHERED_BYTES: usize = CHUNK_TARGET / 8;
