@@ -5,7 +5,9 @@
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use bincode::{Decode, Encode};
-use runstone_store::{FoldError, Rows};
+use runstone_store::{FoldError, RowValue, Rows, TypedRow};
+use std::any::Any;
+use std::sync::Arc;
 
 /// Most bytes that decoding a row may claim.
 const LIMIT: usize = 64 * 1024;
@@ -59,6 +61,12 @@ pub(crate) struct RunRow {
     /// Earliest and latest time by the producers' clocks, which need not go forward.
     pub(crate) occurred_us: Option<(u64, u64)>,
     pub(crate) last: u64,
+}
+
+impl TypedRow for RunRow {
+    fn encode(&self) -> Result<Vec<u8>, FoldError> {
+        encode(self)
+    }
 }
 
 /// How a run ended.
@@ -477,6 +485,34 @@ pub(crate) fn get<T: Decode<()>>(rows: &mut dyn Rows, key: &[u8]) -> Result<Opti
 pub(crate) fn put<T: Encode>(rows: &mut dyn Rows, key: &[u8], row: &T) -> Result<(), FoldError> {
     rows.put(key, encode(row)?);
     Ok(())
+}
+
+/// The row under a key that was [put typed](put_typed), or its bytes.
+pub(crate) fn get_typed<T: TypedRow + Decode<()> + Clone>(
+    rows: &mut dyn Rows,
+    key: &[u8],
+) -> Result<Option<T>, FoldError> {
+    rows.value(key)?.map(typed).transpose()
+}
+
+/// What a row is.
+pub(crate) fn typed<T: TypedRow + Decode<()> + Clone>(value: RowValue) -> Result<T, FoldError> {
+    if let RowValue::Typed(row) = &value {
+        let row: &dyn Any = row.as_ref();
+        if let Some(row) = row.downcast_ref::<T>() {
+            return Ok(row.clone());
+        }
+    }
+    decode(&value.bytes()?)
+}
+
+/// Sets the row under a key, to be encoded when it is written.
+pub(crate) fn put_typed(
+    rows: &mut dyn Rows,
+    key: &[u8],
+    row: impl TypedRow,
+) -> Result<(), FoldError> {
+    rows.put_row(key, Arc::new(row))
 }
 
 /// Sets a row that says something, and removes one that says nothing.

@@ -3,7 +3,7 @@
 use crate::rows;
 use bincode::Decode;
 use runstone_codec::Position;
-use runstone_store::{AppendError, DecideContext, FoldRow, Log, ReadError};
+use runstone_store::{AppendError, DecideContext, FoldError, FoldRow, Log, ReadError, TypedRow};
 
 /// Refuses a fold that has stopped: it knows nothing of what came after.
 pub(crate) fn check(log: &Log, fold: &str) -> Result<(), ReadError> {
@@ -78,9 +78,25 @@ pub(crate) fn row<T: Decode<()>>(
 ) -> Result<Option<T>, AppendError> {
     let row = context.fold_row(fold, key)?;
     let row = row.map(|row| rows::decode(&row)).transpose();
-    row.map_err(|error| AppendError::FoldStopped {
+    row.map_err(|error| undecided(context, fold, &error))
+}
+
+/// The same of a fold that puts its rows typed.
+pub(crate) fn typed_row<T: TypedRow + Decode<()> + Clone>(
+    context: &DecideContext<'_>,
+    fold: &str,
+    key: &[u8],
+) -> Result<Option<T>, AppendError> {
+    let row = context.fold_value(fold, key)?;
+    let row = row.map(rows::typed).transpose();
+    row.map_err(|error| undecided(context, fold, &error))
+}
+
+/// Nothing can be decided by a row that cannot be read.
+fn undecided(context: &DecideContext<'_>, fold: &str, error: &FoldError) -> AppendError {
+    AppendError::FoldStopped {
         fold: fold.to_owned(),
         position: context.next_position().get(),
         why: error.to_string(),
-    })
+    }
 }

@@ -143,6 +143,10 @@ impl Fold for SinksFold {
         2
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["log", "sink"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         if record.header.event_type == EPOCH_STARTED {
             return put(rows, EPOCH_KEY, &record.position.get());

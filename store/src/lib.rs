@@ -74,7 +74,7 @@ pub use export::{
 };
 pub use fold::{
     Fold, FoldCheck, FoldError, FoldRecord, FoldRow, FoldStatus, Payload, ReadRow, RowDifference,
-    Rows,
+    RowValue, Rows, TypedRow,
 };
 pub use identity::Opening;
 pub use index::{IndexError, IndexOptions, IndexRow};

@@ -65,6 +65,10 @@ impl Fold for AgentsFold {
         3
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["agent", "message"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         take(rows, &Seen::from(record))
     }

@@ -45,6 +45,10 @@ impl Fold for ApprovalsFold {
         1
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["approval", "effect"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         take(rows, &Seen::from(record))
     }

@@ -55,6 +55,10 @@ impl Fold for BudgetsFold {
         3
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["budget"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         take(rows, &Seen::from(record))
     }

@@ -60,6 +60,10 @@ impl Fold for EffectsFold {
         5
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["effect"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         take(rows, &Seen::from(record))
     }

@@ -34,6 +34,10 @@ impl Fold for LatencyFold {
         1
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["run", "step", "effect"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         take(rows, &Seen::from(record))
     }

@@ -266,7 +266,7 @@ pub(super) fn row_of(
     context: &DecideContext<'_>,
     stream: &str,
 ) -> Result<Option<RunRow>, AppendError> {
-    view::row(context, FOLD, &stream_key(stream))
+    view::typed_row(context, FOLD, &stream_key(stream))
 }
 
 /// What a run was forked from, if it was.

@@ -113,10 +113,7 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         return Ok(());
     }
     let key = stream_key(&header.stream);
-    let mut run = match rows.get(&key)? {
-        Some(bytes) => rows::decode(&bytes)?,
-        None => first_of_stream(seen),
-    };
+    let mut run = rows::get_typed(rows, &key)?.unwrap_or_else(|| first_of_stream(seen));
     run.events = run.events.saturating_add(1);
     run.last = seen.position;
     run.last_recorded_at_us = seen.recorded_at_us;
@@ -176,12 +173,11 @@ pub(super) fn take(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError
         "llm.call.completed" => llm_call(rows, &mut run, seen)?,
         _ => {}
     }
-    rows::put(rows, &key, &run)?;
     if run.events.is_multiple_of(EVERY) {
         let point = key_in(POINT_ROW, &header.stream, &back(seen.position));
         rows::put(rows, &point, &run)?;
     }
-    Ok(())
+    rows::put_typed(rows, &key, run)
 }
 
 /// Writes a row of a call or a step. What it replaces is kept if a stored point needs it.

@@ -76,6 +76,10 @@ impl Fold for TasksFold {
         4
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["task"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         take(rows, &Seen::from(record))
     }

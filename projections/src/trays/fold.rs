@@ -54,6 +54,10 @@ impl Fold for TraysFold {
         2
     }
 
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["task", "tray"])
+    }
+
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         take(rows, &Seen::from(record))
     }

@@ -11,6 +11,7 @@ use runstone_codec::Position;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Outcome of folding again.
@@ -107,10 +108,9 @@ impl Rebuild {
         let name = self.state.name();
         let mut comparison = Comparison::with(self.state.rows_in_memory());
         host.walk(&snapshot, name, &mut |key, value| {
-            comparison.live_row(key, value);
-            true
+            comparison.live_row(key, value)
         })?;
-        let (digest, live_digest, difference) = comparison.conclude();
+        let (digest, live_digest, difference) = comparison.conclude()?;
         let stopped = self.state.stopped.clone().or_else(|| {
             host.state(name)
                 .and_then(|live_state| live_state.stopped.clone())
@@ -126,43 +126,65 @@ impl Rebuild {
     }
 }
 
+/// A row folded again.
+type Again<'a> = Result<(&'a [u8], Cow<'a, [u8]>), FoldError>;
+
 /// Rows folded again beside live ones, both in the order of their keys: none of them is kept.
-struct Comparison<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>> {
+struct Comparison<I> {
     again: I,
+    /// A row folded again that has no bytes.
+    error: Option<FoldError>,
     digest: Sha256,
     live_digest: Sha256,
     difference: Option<RowDifference>,
 }
 
-impl<'a, I: Iterator<Item = (&'a [u8], &'a [u8])>> Comparison<'a, I> {
+impl<'a, I: Iterator<Item = Again<'a>>> Comparison<I> {
     fn with(again: I) -> Self {
         Self {
             again,
+            error: None,
             digest: Sha256::new(),
             live_digest: Sha256::new(),
             difference: None,
         }
     }
 
-    fn live_row(&mut self, key: &[u8], value: &[u8]) {
-        take_row(&mut self.live_digest, key, value);
-        let again = self.again.next();
-        if let Some((key, value)) = again {
-            take_row(&mut self.digest, key, value);
-        }
-        if again != Some((key, value)) {
-            self.differs(again, Some((key, value)));
+    /// The next row folded again, taken into the digest; an error ends them.
+    fn next_again(&mut self) -> Option<(&'a [u8], Cow<'a, [u8]>)> {
+        match self.again.next()? {
+            Ok((key, value)) => {
+                take_row(&mut self.digest, key, &value);
+                Some((key, value))
+            }
+            Err(error) => {
+                self.error = Some(error);
+                None
+            }
         }
     }
 
+    /// Answers whether to go on.
+    fn live_row(&mut self, key: &[u8], value: &[u8]) -> bool {
+        take_row(&mut self.live_digest, key, value);
+        let again = self.next_again();
+        let again = again.as_ref().map(|(key, value)| (*key, value.as_ref()));
+        if again != Some((key, value)) {
+            self.differs(again, Some((key, value)));
+        }
+        self.error.is_none()
+    }
+
     /// Both digests and the first difference, once every live row was taken.
-    fn conclude(mut self) -> ([u8; 32], [u8; 32], Option<RowDifference>) {
-        while let Some((key, value)) = self.again.next() {
-            take_row(&mut self.digest, key, value);
-            self.differs(Some((key, value)), None);
+    fn conclude(mut self) -> Result<([u8; 32], [u8; 32], Option<RowDifference>), FoldError> {
+        while let Some((key, value)) = self.next_again() {
+            self.differs(Some((key, &value)), None);
+        }
+        if let Some(error) = self.error {
+            return Err(error);
         }
         let (digest, live_digest) = (self.digest.finalize(), self.live_digest.finalize());
-        (digest.into(), live_digest.into(), self.difference)
+        Ok((digest.into(), live_digest.into(), self.difference))
     }
 
     /// Notes the first row that is not the same in both; of two keys the one that comes first.
@@ -201,12 +223,12 @@ mod tests {
     fn compared(again: &[Row], live: &[Row]) -> FoldCheck {
         let rows = again
             .iter()
-            .map(|(key, value)| (key.as_bytes(), value.as_bytes()));
+            .map(|(key, value)| Ok((key.as_bytes(), Cow::Borrowed(value.as_bytes()))));
         let mut comparison = Comparison::with(rows);
         for (key, value) in live {
-            comparison.live_row(key.as_bytes(), value.as_bytes());
+            assert!(comparison.live_row(key.as_bytes(), value.as_bytes()));
         }
-        let (digest, live_digest, difference) = comparison.conclude();
+        let (digest, live_digest, difference) = comparison.conclude().unwrap();
         FoldCheck {
             fold: "a".to_owned(),
             position: Position::new(0),

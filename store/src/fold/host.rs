@@ -2,7 +2,7 @@
 
 use super::rows::{RowSeal, cursor_key, cursor_name, decode_cursor, row_key};
 use super::state::{FoldState, Look};
-use super::{Fold, FoldError, FoldRecord, FoldRow, FoldStatus};
+use super::{Fold, FoldError, FoldRecord, FoldRow, FoldStatus, RowValue};
 use crate::engine::{Change, Db, RowTable, Snapshot};
 use crate::error::StorageError;
 use runstone_codec::Position;
@@ -152,6 +152,19 @@ impl FoldHost {
             .collect()
     }
 
+    /// One row of a fold as it was put.
+    pub(crate) fn value(
+        &self,
+        look: &Look<'_>,
+        name: &str,
+        key: &[u8],
+    ) -> Result<Option<RowValue>, FoldError> {
+        let state = self
+            .state(name)
+            .ok_or_else(|| FoldError::Row(format!("there is no fold `{name}`")))?;
+        state.value(&self.seal, look, key)
+    }
+
     /// One row of a fold.
     pub(crate) fn row(
         &self,
@@ -159,10 +172,8 @@ impl FoldHost {
         name: &str,
         key: &[u8],
     ) -> Result<Option<Vec<u8>>, FoldError> {
-        let state = self
-            .state(name)
-            .ok_or_else(|| FoldError::Row(format!("there is no fold `{name}`")))?;
-        state.get(&self.seal, look, key)
+        let value = self.value(look, name, key)?;
+        value.map(RowValue::into_bytes).transpose()
     }
 
     /// What is under way in a scope, by the first fold that says so.

@@ -21,7 +21,10 @@ pub(crate) use state::Look;
 use runstone_codec::{Control, Header, Position, Revision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::any::Any;
+use std::borrow::Cow;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 pub use check::{FoldCheck, RowDifference};
 
@@ -126,6 +129,52 @@ pub enum FoldError {
 /// Key and value of a row.
 pub type FoldRow = (Vec<u8>, Vec<u8>);
 
+/// A row as a fold works with it, whose bytes are made when somebody asks for them.
+pub trait TypedRow: Any + Debug + Send + Sync {
+    /// Its bytes: the same for the same row, always.
+    ///
+    /// # Errors
+    ///
+    /// [`FoldError::Row`] if it has none.
+    fn encode(&self) -> Result<Vec<u8>, FoldError>;
+}
+
+/// A row as it was put.
+#[derive(Clone, Debug)]
+#[expect(clippy::exhaustive_enums, reason = "a fold meets both")]
+pub enum RowValue {
+    /// As bytes.
+    Bytes(Vec<u8>),
+    /// As the fold works with it, since this opening.
+    Typed(Arc<dyn TypedRow>),
+}
+
+impl RowValue {
+    /// Its bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`TypedRow::encode`].
+    pub fn bytes(&self) -> Result<Cow<'_, [u8]>, FoldError> {
+        match self {
+            Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Self::Typed(row) => row.encode().map(Cow::Owned),
+        }
+    }
+
+    /// Its bytes, kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`TypedRow::encode`].
+    pub fn into_bytes(self) -> Result<Vec<u8>, FoldError> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            Self::Typed(row) => row.encode(),
+        }
+    }
+}
+
 /// Rows of a fold, by key.
 pub trait Rows {
     /// The row under `key`.
@@ -138,6 +187,26 @@ pub trait Rows {
     fn put(&mut self, key: &[u8], value: Vec<u8>);
     /// Removes the row under `key`.
     fn remove(&mut self, key: &[u8]);
+
+    /// The row under `key` as it was put, which spares decoding it. Default: its bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    fn value(&mut self, key: &[u8]) -> Result<Option<RowValue>, FoldError> {
+        Ok(self.get(key)?.map(RowValue::Bytes))
+    }
+
+    /// Sets the row under `key`, encoded once it is written, however often it is set before. Default: at
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// As [`TypedRow::encode`].
+    fn put_row(&mut self, key: &[u8], row: Arc<dyn TypedRow>) -> Result<(), FoldError> {
+        self.put(key, row.encode()?);
+        Ok(())
+    }
 }
 
 /// A deterministic function from records to rows.
@@ -147,6 +216,12 @@ pub trait Fold: Send + Sync + Debug + 'static {
 
     /// Version of its rows. Another version is rebuilt at open.
     fn version(&self) -> u32;
+
+    /// The namespaces whose events it is given: what stands before the first `.` of their types. Events
+    /// of others pass it by, which costs next to nothing. Default: `None`, it is given every event.
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        None
+    }
 
     /// Takes one event into the rows.
     ///

@@ -1,9 +1,10 @@
 //! Rows of one fold: a write-back cache over the database.
 
 use super::rows::{RowSeal, cursor_key, encode_cursor, row_key};
-use super::{Fold, FoldError, FoldRecord, FoldRow, Payload, Rows};
+use super::{Fold, FoldError, FoldRecord, FoldRow, Payload, RowValue, Rows, TypedRow};
 use crate::engine::{Change, Db, RowTable, Snapshot, panic_text};
 use crate::error::StorageError;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,7 +52,7 @@ impl<'a> Look<'a> {
 }
 
 /// A row as it is now; `None` if it was removed.
-type Slot = Option<Vec<u8>>;
+type Slot = Option<RowValue>;
 
 /// A row in memory.
 #[derive(Debug)]
@@ -65,6 +66,7 @@ struct Cached {
 #[derive(Debug)]
 pub(crate) struct FoldState {
     pub(crate) fold: Arc<dyn Fold>,
+    namespaces: Option<&'static [&'static str]>,
     /// Positions below this are in the rows.
     pub(crate) applied: u64,
     /// Positions below this are in the database.
@@ -82,6 +84,7 @@ pub(crate) struct FoldState {
 impl FoldState {
     pub(crate) fn stored(fold: Arc<dyn Fold>, flushed: u64) -> Self {
         Self {
+            namespaces: fold.namespaces(),
             fold,
             applied: flushed,
             flushed,
@@ -117,6 +120,10 @@ impl FoldState {
     pub(crate) fn apply(&mut self, seal: &RowSeal, look: &Look<'_>, record: &FoldRecord<'_>) {
         let position = record.position.get();
         if self.stopped.is_some() || position != self.applied {
+            return;
+        }
+        if !self.is_given(&record.header.event_type) {
+            self.applied = position + 1;
             return;
         }
         let state = &*self;
@@ -160,6 +167,16 @@ impl FoldState {
         }
     }
 
+    /// Whether it is given events of a type.
+    fn is_given(&self, event_type: &str) -> bool {
+        let is_of = |namespace: &&str| {
+            let rest = event_type.strip_prefix(*namespace);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        self.namespaces
+            .is_none_or(|namespaces| namespaces.iter().any(is_of))
+    }
+
     fn set(&mut self, key: Vec<u8>, slot: Slot) {
         if let Some(cached) = self.cache.get_mut(&key) {
             cached.slot = slot;
@@ -172,12 +189,13 @@ impl FoldState {
         self.cache.insert(key, Cached { slot, dirty: true });
     }
 
-    pub(crate) fn get(
+    /// The row under a key as it was put.
+    pub(crate) fn value(
         &self,
         seal: &RowSeal,
         look: &Look<'_>,
         key: &[u8],
-    ) -> Result<Option<Vec<u8>>, FoldError> {
+    ) -> Result<Option<RowValue>, FoldError> {
         if let Some(cached) = self.cache.get(key) {
             return Ok(cached.slot.clone());
         }
@@ -188,7 +206,7 @@ impl FoldState {
         let sealed = look.row(&stored_key);
         sealed
             .map_err(|error| FoldError::Row(error.to_string()))?
-            .map(|sealed| seal.open(&stored_key, &sealed))
+            .map(|sealed| seal.open(&stored_key, &sealed).map(RowValue::Bytes))
             .transpose()
     }
 
@@ -196,16 +214,20 @@ impl FoldState {
     pub(crate) fn flush(&self, seal: &RowSeal) -> Result<Vec<Change>, StorageError> {
         let mut dirty: Vec<_> = self.dirty.iter().collect();
         dirty.sort_unstable();
-        let mut rows: Vec<(Vec<u8>, Option<&[u8]>)> = dirty
+        let mut rows = dirty
             .into_iter()
             .map(|key| {
                 let cached = self.cache.get(key);
-                let value = cached.and_then(|cached| cached.slot.as_deref());
-                (row_key(self.name(), key), value)
+                let value = cached.and_then(|cached| cached.slot.as_ref());
+                let bytes = value.map(RowValue::bytes).transpose()?;
+                Ok((row_key(self.name(), key), bytes))
             })
-            .collect();
+            .collect::<Result<Vec<_>, FoldError>>()
+            .map_err(|error| StorageError::Database {
+                message: error.to_string(),
+            })?;
         let cursor = encode_cursor(self.fold.version(), self.applied);
-        rows.push((cursor_key(self.name()), Some(&cursor)));
+        rows.push((cursor_key(self.name()), Some(cursor.into())));
         seal.changes(rows.into_iter())
     }
 
@@ -229,9 +251,14 @@ impl FoldState {
     }
 
     /// The rows that lie in memory, in key order: of a detached fold all.
-    pub(crate) fn rows_in_memory(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn rows_in_memory(
+        &self,
+    ) -> impl Iterator<Item = Result<(&[u8], Cow<'_, [u8]>), FoldError>> {
         let rows = self.cache.iter();
-        rows.filter_map(|(key, cached)| Some((key.as_slice(), cached.slot.as_deref()?)))
+        rows.filter_map(|(key, cached)| {
+            let bytes = cached.slot.as_ref()?.bytes();
+            Some(bytes.map(|bytes| (key.as_slice(), bytes)))
+        })
     }
 
     /// Visits every row in key order until `visit` says stop.
@@ -267,7 +294,10 @@ impl FoldState {
                 {
                     next_stored = stored.next_row()?;
                 }
-                slot.as_ref().is_none_or(|value| visit(key, value))
+                match slot {
+                    None => true,
+                    Some(value) => visit(key, &value.bytes()?),
+                }
             } else {
                 let Some((key, sealed)) = next_stored else {
                     return Ok(());
@@ -353,17 +383,29 @@ struct Overlay<'a> {
 
 impl Rows for Overlay<'_> {
     fn get(&mut self, key: &[u8]) -> Result<Option<Vec<u8>>, FoldError> {
-        if let Some(slot) = self.changes.get(key) {
-            return Ok(slot.clone());
-        }
-        self.state.get(self.seal, self.look, key)
+        let value = self.value(key)?;
+        value.map(RowValue::into_bytes).transpose()
     }
 
     fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        self.changes.insert(key.to_vec(), Some(value));
+        self.changes
+            .insert(key.to_vec(), Some(RowValue::Bytes(value)));
     }
 
     fn remove(&mut self, key: &[u8]) {
         self.changes.insert(key.to_vec(), None);
+    }
+
+    fn value(&mut self, key: &[u8]) -> Result<Option<RowValue>, FoldError> {
+        if let Some(slot) = self.changes.get(key) {
+            return Ok(slot.clone());
+        }
+        self.state.value(self.seal, self.look, key)
+    }
+
+    fn put_row(&mut self, key: &[u8], row: Arc<dyn TypedRow>) -> Result<(), FoldError> {
+        self.changes
+            .insert(key.to_vec(), Some(RowValue::Typed(row)));
+        Ok(())
     }
 }

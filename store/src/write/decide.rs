@@ -2,7 +2,7 @@
 
 use crate::engine::Snapshot;
 use crate::error::AppendError;
-use crate::fold::{FoldHost, FoldRow, Look};
+use crate::fold::{FoldHost, FoldRow, Look, RowValue};
 use crate::identity::Opening;
 use crate::index::{self, Index};
 use crate::write::Prepared;
@@ -104,9 +104,20 @@ impl DecideContext<'_> {
     ///
     /// [`AppendError::FoldStopped`] if the fold stopped or is not hosted here.
     pub fn fold_row(&self, fold: &str, key: &[u8]) -> Result<Option<Vec<u8>>, AppendError> {
+        let value = self.fold_value(fold, key)?;
+        let bytes = value.map(RowValue::into_bytes).transpose();
+        bytes.map_err(|error| self.stopped(fold, error.to_string()))
+    }
+
+    /// One row of a fold as it was put, which spares decoding it.
+    ///
+    /// # Errors
+    ///
+    /// As [`fold_row`](Self::fold_row).
+    pub fn fold_value(&self, fold: &str, key: &[u8]) -> Result<Option<RowValue>, AppendError> {
         self.going(fold)?;
         self.folds
-            .row(&Look::At(self.snapshot), fold, key)
+            .value(&Look::At(self.snapshot), fold, key)
             .map_err(|error| self.stopped(fold, error.to_string()))
     }
 
