@@ -70,6 +70,18 @@ pub(crate) fn stored<T: Decode<()>>(
     row.map_err(|error| failed(fold, error))
 }
 
+/// Rows as they stand, by their keys.
+pub(crate) fn all_stored<T: Decode<()>>(
+    log: &Log,
+    fold: &str,
+    keys: &[Vec<u8>],
+) -> Result<Vec<Option<T>>, ReadError> {
+    let rows = log.fold_rows_at(fold, keys)?.into_iter();
+    let rows = rows.map(|row| row.map(|row| rows::decode(&row)).transpose());
+    rows.collect::<Result<_, _>>()
+        .map_err(|error| failed(fold, error))
+}
+
 /// A row as a decider sees it.
 pub(crate) fn row<T: Decode<()>>(
     context: &DecideContext<'_>,

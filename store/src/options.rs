@@ -64,8 +64,8 @@ pub struct LogOptions {
     pub check_pages_bytes: u64,
     /// Sizes of the index in memory.
     pub index: IndexOptions,
-    /// Commits between two whole slices of maintenance; light ones come eight times as often, at most with
-    /// every commit. Default 64.
+    /// Commits between two whole slices of maintenance; light ones come 64 times as often, at most with
+    /// every commit. Default 256.
     pub maintenance_commits: u64,
     /// Free bytes on the file system that are never used up. Default 8 MiB.
     pub disk_margin_bytes: u64,
@@ -107,7 +107,7 @@ impl Default for LogOptions {
             cache_bytes: 256 << 20,
             check_pages_bytes: 1 << 30,
             index: IndexOptions::default(),
-            maintenance_commits: 64,
+            maintenance_commits: 256,
             disk_margin_bytes: 8 << 20,
             checkpoint_copies: Vec::new(),
             checkpoint_commands: Vec::new(),

@@ -1,6 +1,8 @@
 //! Folds for tests.
 
-use runstone_store::{Fold, FoldError, FoldRecord, Payload, Rows};
+use runstone_store::{Fold, FoldError, FoldRecord, Payload, RowValue, Rows, TypedRow};
+use std::any::Any;
+use std::sync::Arc;
 
 /// Counts events of each type and payload bytes of each stream. An event `data.cleared` removes
 /// the row of its stream.
@@ -67,6 +69,66 @@ impl Fold for Tally {
             Payload::Open(bytes) => Self::add(rows, &key, unit * bytes.len() as u64),
             other => Err(FoldError::Undecodable(format!("{other:?}"))),
         }
+    }
+}
+
+/// What [`Typed`] puts.
+#[derive(Clone, Copy, Debug)]
+struct Count(u64);
+
+impl TypedRow for Count {
+    fn encode(&self) -> Result<Vec<u8>, FoldError> {
+        Ok(self.0.to_be_bytes().to_vec())
+    }
+}
+
+/// Counts events of the namespace `data` by type, and those of each stream, as [`Tally`] counts types, but
+/// in rows that are encoded late. It stops at [`Fragile::POISON`].
+#[derive(Debug)]
+pub struct Typed;
+
+impl Typed {
+    /// What a row says that a decision finds.
+    pub fn number(row: &RowValue) -> u64 {
+        let typed: Option<&Count> = match row {
+            RowValue::Typed(row) => (row.as_ref() as &dyn Any).downcast_ref(),
+            RowValue::Bytes(_) => None,
+        };
+        typed.map_or_else(|| Tally::number(&row.bytes().unwrap()), |count| count.0)
+    }
+
+    fn add(rows: &mut dyn Rows, key: &[u8]) -> Result<(), FoldError> {
+        let before = rows.value(key)?.as_ref().map_or(0, Self::number);
+        rows.put_row(key, Arc::new(Count(before + 1)))
+    }
+}
+
+impl Fold for Typed {
+    fn name(&self) -> &'static str {
+        "typed"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn namespaces(&self) -> Option<&'static [&'static str]> {
+        Some(&["nothing", "data"])
+    }
+
+    fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+        let header = record.header;
+        Self::add(rows, &Tally::type_key(&header.event_type))?;
+        let key = Tally::stream_key(&header.stream);
+        if header.event_type == Tally::CLEARED {
+            rows.remove(&key);
+        } else {
+            Self::add(rows, &key)?;
+        }
+        if header.event_type == Fragile::POISON {
+            return Err(FoldError::Undecodable("poison".to_owned()));
+        }
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use crate::events::TaskCreated;
 use crate::lease::Moment;
 use crate::rows::{self, TaskRow};
 use crate::settings::Settings;
+use crate::view;
 use bincode::Decode;
 use runstone_store::{FoldError, Log, ReadError};
 
@@ -143,10 +144,22 @@ impl Tasks {
     ///
     /// [`TaskError::Read`] if the log cannot be read.
     pub fn get(&self, id: &TaskId) -> Result<Option<Task>, TaskError> {
+        let found = self.get_all(std::slice::from_ref(id))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// How tasks stand, in the order of their ids.
+    pub(crate) fn get_all(&self, ids: &[TaskId]) -> Result<Vec<Option<Task>>, TaskError> {
         check(&self.log)?;
-        let row: Option<TaskRow> = Rows(&self.log).get(&task_key(&id.digest, &id.scope))?;
+        let keys: Vec<_> = ids
+            .iter()
+            .map(|id| task_key(&id.digest, &id.scope))
+            .collect();
+        let rows: Vec<Option<TaskRow>> = view::all_stored(&self.log, FOLD, &keys)?;
         let moment = Moment::Now(self.log.opening(), self.log.steady_us());
-        Ok(row.map(|row| Task::of(id.clone(), &row, &moment)))
+        let tasks = ids.iter().zip(rows);
+        let tasks = tasks.map(|(id, row)| row.map(|row| Task::of(id.clone(), &row, &moment)));
+        Ok(tasks.collect())
     }
 
     /// What a task says of itself; `None` if that was erased.
@@ -157,6 +170,24 @@ impl Tasks {
     pub fn content(&self, task: &Task) -> Result<Option<TaskCreated>, TaskError> {
         let record = self.log.record(task.created)?;
         Ok(record.decode().ok())
+    }
+
+    /// What tasks say of themselves, in their order: from afar in few requests.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskError::Read`] if nobody answers; that one cannot be read is in its place.
+    pub fn contents<'t>(
+        &self,
+        tasks: impl IntoIterator<Item = &'t Task>,
+    ) -> Result<Vec<Result<Option<TaskCreated>, TaskError>>, TaskError> {
+        let created: Vec<_> = tasks.into_iter().map(|task| task.created).collect();
+        let mut contents = Vec::with_capacity(created.len());
+        for some in created.chunks(PAGE) {
+            let records = self.log.records(some)?.into_iter();
+            contents.extend(records.map(|record| Ok(record?.decode().ok())));
+        }
+        Ok(contents)
     }
 
     /// Tasks that are meant, of every scope unless names are given, in the order of their creation. It

@@ -1,15 +1,17 @@
 //! Looking at trays.
 
 use super::ask::check_tray;
-use super::fold::{FOLD, dead_prefix, list_prefix, trays_prefix};
-use super::look::Look as _;
+use super::fold::{FOLD, dead_prefix, list_prefix, task_key, trays_prefix};
+use super::look::{Look as _, in_tray};
 use super::{TrayError, Trays};
 use crate::events::TaskCreated;
 use crate::rows::{self, TrayRow, TrayTaskRow};
+use crate::tasks::fold::Digest;
 use crate::tasks::{Task, TaskFilter, TaskId, TaskState, Tasks};
 use crate::view;
 use runstone_codec::Position;
 use runstone_store::ReadError;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How a tray stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,12 +152,9 @@ impl Trays {
             }
             Ok(())
         })?;
-        let mut tasks = Vec::new();
-        for id in found {
-            // One that has left since the page was read is passed over.
-            tasks.extend(self.get(&id)?.filter(|task| task.tray == tray));
-        }
-        Ok(tasks)
+        // One that has left since its page was read is passed over.
+        let tasks = self.get_all(&found)?.into_iter().flatten();
+        Ok(tasks.filter(|task| task.tray == tray).collect())
     }
 
     /// A task of a tray, by its id; `None` if it does not lie there.
@@ -178,14 +177,38 @@ impl Trays {
     ///
     /// [`TrayError`] if the log cannot be read.
     pub fn get(&self, id: &TaskId) -> Result<Option<TrayTask>, TrayError> {
+        let found = self.get_all(std::slice::from_ref(id))?;
+        Ok(found.into_iter().next().flatten())
+    }
+
+    /// Tasks, as they lie in their trays, in the order of their ids.
+    fn get_all(&self, ids: &[TaskId]) -> Result<Vec<Option<TrayTask>>, TrayError> {
         view::check(&self.log, FOLD)?;
-        let Some(row) = self.log.task(&id.digest, &id.scope)? else {
-            return Ok(None);
-        };
-        let Some(task) = Tasks::new(&self.log).get(id)? else {
-            return Ok(None);
-        };
-        Ok(Some(self.shown(task, row)?))
+        let rows = self.rows(ids.iter().map(|id| (id.digest, id.scope.as_str())))?;
+        let tasks = Tasks::new(&self.log).get_all(ids)?;
+        let earlier = ids.iter().zip(&rows).filter_map(|(id, row)| {
+            let digests = row.as_ref()?.depends_on.iter();
+            Some(digests.map(|digest| (*digest, id.scope.as_str())))
+        });
+        let earlier: BTreeSet<_> = earlier.flatten().collect();
+        let states = self.rows(earlier.iter().copied())?;
+        let states = states.into_iter().map(|row| Some(row?.state()));
+        let states: BTreeMap<_, _> = earlier.into_iter().zip(states).collect();
+        let found = tasks.into_iter().zip(rows).map(|(task, row)| {
+            let (task, row) = task.zip(row)?;
+            Some(shown(task, row, &states))
+        });
+        Ok(found.collect())
+    }
+
+    /// Rows of tasks that lie in trays.
+    fn rows<'t>(
+        &self,
+        tasks: impl Iterator<Item = (Digest, &'t str)>,
+    ) -> Result<Vec<Option<TrayTaskRow>>, ReadError> {
+        let keys = tasks.map(|(digest, scope)| task_key(&digest, scope));
+        let rows = view::all_stored(&self.log, FOLD, &keys.collect::<Vec<_>>())?;
+        Ok(rows.into_iter().map(in_tray).collect())
     }
 
     /// What a task says of itself; `None` if that was erased.
@@ -197,41 +220,55 @@ impl Trays {
         Ok(Tasks::new(&self.log).content(&task.task)?)
     }
 
-    fn shown(&self, task: Task, row: TrayTaskRow) -> Result<TrayTask, ReadError> {
-        let is_ready = row.is_ready();
-        let (mut depends_on, mut is_stuck) = (Vec::new(), false);
-        for (place, digest) in row.depends_on.iter().enumerate() {
-            let scope = task.id.scope.clone();
-            let earlier = self.log.task(digest, &scope)?;
-            let state = earlier.map(|earlier| earlier.state());
-            let is_off = state.is_none_or(|state| state == TaskState::Cancelled);
-            is_stuck |= is_off && row.waits_for(place);
-            let id = TaskId {
-                digest: *digest,
-                scope,
-            };
-            depends_on.push(Dependency { id, state });
-        }
-        Ok(TrayTask {
-            is_ready,
-            is_stuck,
-            tray: row.tray,
-            priority: row.priority,
-            depends_on,
-            dead_letter: row.dead.map(Position::new),
-            task,
-        })
+    /// What tasks say of themselves, in their order: from afar in few requests.
+    ///
+    /// # Errors
+    ///
+    /// [`TrayError`] if nobody answers; that one cannot be read is in its place.
+    pub fn contents(
+        &self,
+        tasks: &[TrayTask],
+    ) -> Result<Vec<Result<Option<TaskCreated>, TrayError>>, TrayError> {
+        let contents = Tasks::new(&self.log).contents(tasks.iter().map(|task| &task.task))?;
+        let contents = contents.into_iter();
+        Ok(contents.map(|content| Ok(content?)).collect())
     }
 
     /// Tasks in trays whose lease is over.
     pub(super) fn expired(&self) -> Result<Vec<TaskId>, TrayError> {
         let expired = Tasks::new(&self.log).list(&TaskFilter::new().expired())?;
-        let mut found = Vec::new();
-        for task in expired {
-            if self.log.task(&task.id.digest, &task.id.scope)?.is_some() {
-                found.push(task.id);
-            }
-        }
-        Ok(found)
+        let ids = || expired.iter().map(|task| &task.id);
+        let rows = self.rows(ids().map(|id| (id.digest, id.scope.as_str())))?;
+        let found = ids().zip(rows).filter(|(_, row)| row.is_some());
+        Ok(found.map(|(id, _)| id.clone()).collect())
+    }
+}
+
+/// A task of a tray, with how those stand that come before it.
+fn shown(
+    task: Task,
+    row: TrayTaskRow,
+    states: &BTreeMap<(Digest, &str), Option<TaskState>>,
+) -> TrayTask {
+    let (mut depends_on, mut is_stuck) = (Vec::new(), false);
+    for (place, digest) in row.depends_on.iter().enumerate() {
+        let scope = task.id.scope.as_str();
+        let state = states.get(&(*digest, scope)).copied().flatten();
+        let is_off = state.is_none_or(|state| state == TaskState::Cancelled);
+        is_stuck |= is_off && row.waits_for(place);
+        let id = TaskId {
+            digest: *digest,
+            scope: scope.to_owned(),
+        };
+        depends_on.push(Dependency { id, state });
+    }
+    TrayTask {
+        is_ready: row.is_ready(),
+        is_stuck,
+        tray: row.tray,
+        priority: row.priority,
+        depends_on,
+        dead_letter: row.dead.map(Position::new),
+        task,
     }
 }

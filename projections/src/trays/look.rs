@@ -26,9 +26,13 @@ pub(super) trait Look {
 
     /// A task that lies in a tray.
     fn task(&self, task: &Digest, scope: &str) -> Result<Option<TrayTaskRow>, Self::Error> {
-        let row: Option<TrayTaskRow> = self.get(&task_key(task, scope))?;
-        Ok(row.filter(|row| !row.has_left))
+        Ok(in_tray(self.get(&task_key(task, scope))?))
     }
+}
+
+/// The row of a task that lies in a tray.
+pub(super) fn in_tray(row: Option<TrayTaskRow>) -> Option<TrayTaskRow> {
+    row.filter(|row| !row.has_left)
 }
 
 impl Look for DecideContext<'_> {

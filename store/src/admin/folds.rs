@@ -30,6 +30,23 @@ impl Log {
         }
     }
 
+    /// Rows of a fold by their keys, in the order of these: from afar in few requests instead of one
+    /// each. They are of different instants if there are many.
+    ///
+    /// # Errors
+    ///
+    /// As [`fold_row`](Self::fold_row).
+    pub fn fold_rows_at(
+        &self,
+        fold: &str,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => keys.iter().map(|key| here.fold_row(fold, key)).collect(),
+            Backing::There(there) => there.fold_rows_at(fold, keys),
+        }
+    }
+
     /// Up to `limit` rows of a fold whose keys begin with `prefix`, in key order from `from`
     /// (inclusive).
     ///

@@ -271,6 +271,19 @@ asks! {
         .and_then(WireRecord::try_from)
     };
 
+    /// The events at these positions, in their order: of the first of them as many as a page has.
+    "records" RecordsAt { #[serde(default)] positions: Vec<u64> } -> Page, ReadError: |self, log| {
+        let positions = self.positions.into_iter().take(Page::EVENTS);
+        let mut page = Page::default();
+        for position in positions {
+            page.push(log.record(Position::new(position)));
+            if page.is_full() {
+                break;
+            }
+        }
+        Ok(page)
+    };
+
     /// How many events match.
     "count" CountOf { #[serde(default)] query: Query } -> u64, ReadError: |self, log| log.count(&self.query);
 
@@ -289,6 +302,14 @@ asks! {
     /// One row of a fold.
     "fold_row" FoldRowOf { #[serde(default)] fold: String, #[serde(default)] key: Base64 } -> Option<Base64>, ReadError:
         |self, log| Ok(log.fold_row(&self.fold, &self.key.0)?.map(Base64));
+
+    /// Rows of a fold by their keys, in the order of these; of at most the first 1,000.
+    "fold_rows_at" FoldRowsAt { #[serde(default)] fold: String, #[serde(default)] keys: Vec<Base64> } -> Vec<Option<Base64>>, ReadError:
+        |self, log| {
+            let keys = self.keys.into_iter().take(ROWS).map(|key| key.0);
+            let rows = log.fold_rows_at(&self.fold, &keys.collect::<Vec<_>>())?;
+            Ok(rows.into_iter().map(|row| row.map(Base64)).collect())
+        };
 
     /// Rows of a fold whose keys begin with a prefix, in their order; at most 1,000.
     "fold_rows" FoldRowsOf { #[serde(default)] fold: String, #[serde(default)] prefix: Base64, #[serde(default)] from: Base64, #[serde(default)] limit: usize }

@@ -1,8 +1,8 @@
 //! A log that somebody else holds: what is asked of it, in the words of [`Log`](crate::Log).
 
 use super::asks::{
-    CheckpointOf, FactsOf, FoldRowsOf, KeptCheckpoint, PrincipalsOf, ProvingUnder, RecordOf,
-    RotateSigning, SettingsOf, SigningKeysOf, VkeysOf, Which,
+    CheckpointOf, FactsOf, FoldRowsAt, FoldRowsOf, KeptCheckpoint, PrincipalsOf, ProvingUnder,
+    RecordOf, RecordsAt, RotateSigning, SettingsOf, SigningKeysOf, VkeysOf, Which,
 };
 use super::progress::wait_telling;
 use super::wire::Base64;
@@ -26,6 +26,9 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// So many things are asked for at once, at most.
+const ASKED: usize = 1_000;
 
 /// A log that somebody else holds.
 #[derive(Debug)]
@@ -224,6 +227,51 @@ impl There {
             rows.extend(page.into_iter().map(|(key, value)| (key.0, value.0)));
         }
         Ok(rows)
+    }
+
+    pub(crate) fn fold_rows_at(
+        &self,
+        fold: &str,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, ReadError> {
+        self.all_of(keys, |keys| {
+            let rows = self.ask_blocking(&FoldRowsAt {
+                fold: fold.to_owned(),
+                keys: keys.iter().map(|key| key.as_slice().into()).collect(),
+            })?;
+            Ok(rows.into_iter().map(|row| row.map(|row| row.0)).collect())
+        })
+    }
+
+    pub(crate) fn records(
+        &self,
+        positions: &[Position],
+    ) -> Result<Vec<Result<Record, ReadError>>, ReadError> {
+        self.all_of(positions, |positions| {
+            let page = self.ask_blocking(&RecordsAt {
+                positions: positions.iter().map(|position| position.get()).collect(),
+            })?;
+            Ok(page.items.into_iter().map(Into::into).collect())
+        })
+    }
+
+    /// Asks for many things, of which each answer has the first ones.
+    fn all_of<A, T>(
+        &self,
+        mut wanted: &[A],
+        ask: impl Fn(&[A]) -> Result<Vec<T>, ReadError>,
+    ) -> Result<Vec<T>, ReadError> {
+        let mut all = Vec::new();
+        while !wanted.is_empty() {
+            let (some, _) = wanted.split_at(wanted.len().min(ASKED));
+            let answered = ask(some)?;
+            match wanted.get(answered.len()..) {
+                Some(rest) if rest.len() < wanted.len() => wanted = rest,
+                _ => return Err(odd("page", &"it does not have what was asked for").into()),
+            }
+            all.extend(answered);
+        }
+        Ok(all)
     }
 
     pub(crate) fn settings(&self) -> Result<Option<RecordedSettings>, ReadError> {

@@ -153,6 +153,22 @@ impl Log {
         }
     }
 
+    /// The events at these positions, in their order, each with its own error: from afar in few requests
+    /// instead of one each.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if nobody answers; what is wrong with one event is in its place.
+    pub fn records(
+        &self,
+        positions: &[Position],
+    ) -> Result<Vec<Result<Record, ReadError>>, ReadError> {
+        match &self.backing {
+            Backing::Here(here) => here.records(positions),
+            Backing::There(there) => there.records(positions),
+        }
+    }
+
     /// The event with an id.
     ///
     /// # Errors
@@ -339,13 +355,13 @@ impl Here {
     }
 
     pub(crate) fn record(&self, position: Position) -> Result<Record, ReadError> {
+        self.shared.reader()?.record_at(position)
+    }
+
+    fn records(&self, positions: &[Position]) -> Result<Vec<Result<Record, ReadError>>, ReadError> {
         let mut reader = self.shared.reader()?;
-        if position.get() >= reader.size() {
-            return Err(ReadError::NotFound {
-                what: format!("at position {position}; the log has {}", reader.size()),
-            });
-        }
-        reader.record(position.get(), true)
+        let records = positions.iter().map(|at| reader.record_at(*at));
+        Ok(records.collect())
     }
 
     pub(crate) fn record_by_id(&self, id: Uuid) -> Result<Record, ReadError> {

@@ -345,7 +345,7 @@ fn empty(
         stream_term: Vec::new(),
         scopes: ScopeCache::default(),
         signing: Arc::clone(signing),
-        maintenance: Maintenance::default(),
+        maintenance: Maintenance::resume(0),
         durable: 0,
         newest_us: 0,
     };

@@ -163,6 +163,16 @@ impl Reader {
         self.raw(position, |reader, raw| reader.decode(raw, payloads))
     }
 
+    /// The same with its payload, of a position that need not be one of the log.
+    pub(crate) fn record_at(&mut self, position: Position) -> Result<Record, ReadError> {
+        if position.get() >= self.size() {
+            return Err(ReadError::NotFound {
+                what: format!("at position {position}; the log has {}", self.size()),
+            });
+        }
+        self.record(position.get(), true)
+    }
+
     fn decode(&mut self, raw: RawEvent<'_>, payloads: bool) -> Result<Record, ReadError> {
         let position = raw.position;
         let entry = self.checked_entry(raw)?;

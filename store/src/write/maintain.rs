@@ -2,12 +2,14 @@
 //! chunks, stored checkpoints.
 //!
 //! ```text
-//! commit  8, 16, 24, 40, 48, 56   a light slice   index, small chunks gathered into middling ones
-//! commit 32                       a light slice   index, middling chunks merged into full ones
-//! commit 64                       a whole slice   index, fold rows, tiles, checkpoint
+//! commit   4, 12, 20, ...   a light slice   index
+//! commit   8, 16, 24, ...   a light slice   small chunks gathered into middling ones
+//! commit 128                a light slice   middling chunks merged into full ones
+//! commit 256                a whole slice   index, fold rows, tiles, checkpoint
 //! ```
 //!
-//! Light slices keep the whole ones short: whoever waits for a commit waits for its slice too.
+//! Whoever waits for a commit waits for its slice too. Light slices keep the others short, and those are
+//! so rare that less than one commit of a hundred carries one.
 
 use super::writer::Writer;
 use crate::chunk::{CHUNK_TARGET, Chunk, ChunkBuilder, FIXED, Head};
@@ -16,10 +18,12 @@ use crate::error::StorageError;
 use crate::fold::FoldHost;
 use crate::index::{IndexError, RowOp};
 
-/// Slices for each whole one; the others are light.
-const LIGHT_PER_WHOLE: u64 = 8;
+/// Slices for each whole one; the others are light, of the index and of chunks by turns.
+const LIGHT_PER_WHOLE: u64 = 64;
+/// Events that make a light slice due whatever the number of commits.
+const LIGHT_EVENTS: u64 = 256;
 /// Bytes of index work in one slice.
-const SLICE_BYTES: u64 = (64 << 10) / LIGHT_PER_WHOLE;
+const SLICE_BYTES: u64 = 8 << 10;
 /// Bytes of index work for each event since the last slice, so that it keeps up in bulk.
 const SLICE_BYTES_PER_EVENT: u64 = 256;
 /// Events that make a whole slice due whatever the number of commits.
@@ -44,6 +48,7 @@ pub(crate) const MERGE_ROW: &[u8] = b"merged";
 #[derive(Debug, Default)]
 pub(crate) struct Maintenance {
     since_slice: Since,
+    since_index: Since,
     since_whole: Since,
     /// Chunks below this are full or merged.
     pub(crate) merged: u64,
@@ -51,6 +56,8 @@ pub(crate) struct Maintenance {
     gathered: u64,
     /// Chunks were merged since the last whole slice.
     is_merged: bool,
+    /// The next light slice is of the index.
+    is_index_next: bool,
     /// Why the index is not written any more: it is damaged. Events are recorded all the same, and
     /// the next open indexes them again.
     pub(crate) index_stopped: Option<String>,
@@ -75,8 +82,19 @@ impl Since {
 #[derive(Debug)]
 struct Slice {
     is_whole: bool,
+    has_index: bool,
     /// How far chunks are put together in it, if they are.
     put_together: Option<(Merge, u64)>,
+}
+
+/// What a slice does with the index.
+#[derive(Clone, Copy, Debug)]
+enum IndexWork {
+    Nothing,
+    /// So many bytes of it.
+    Slice(u64),
+    /// It is brought to rest.
+    All,
 }
 
 impl Maintenance {
@@ -84,6 +102,7 @@ impl Maintenance {
     pub(crate) fn resume(merged: u64) -> Self {
         Self {
             merged,
+            is_index_next: true,
             ..Self::default()
         }
     }
@@ -100,12 +119,14 @@ impl Writer {
         let every = self.identity.options.maintenance_commits;
         let Maintenance {
             since_slice,
+            since_index,
             since_whole,
             ..
         } = &mut self.maintenance;
-        since_slice.add(events);
-        since_whole.add(events);
-        let more = since_slice.events.saturating_mul(SLICE_BYTES_PER_EVENT);
+        for since in [&mut *since_slice, since_index, since_whole] {
+            since.add(events);
+        }
+        let more = since_index.events.saturating_mul(SLICE_BYTES_PER_EVENT);
         let index_budget = SLICE_BYTES.saturating_add(more);
         if since_whole.commits >= every
             || since_whole.events >= SLICE_EVENTS
@@ -113,9 +134,10 @@ impl Writer {
         {
             self.whole_slice(folds, snapshot, Some(index_budget))
         } else if since_slice.commits >= (every / LIGHT_PER_WHOLE).max(1)
-            || since_slice.events >= SLICE_EVENTS / LIGHT_PER_WHOLE
+            || since_slice.events >= LIGHT_EVENTS
         {
-            self.light_slice(snapshot, index_budget)
+            let is_of_index = self.maintenance.is_index_next;
+            self.light_slice(snapshot, is_of_index.then_some(index_budget))
         } else {
             Ok(Vec::new())
         }
@@ -137,33 +159,46 @@ impl Writer {
         } else {
             Some(self.put_together(snapshot, Merge::Whole, &mut changes)?)
         };
+        let index = match index_budget {
+            Some(bytes) => IndexWork::Slice(bytes),
+            None => IndexWork::All,
+        };
         let slice = Slice {
             is_whole: true,
+            has_index: true,
             put_together,
         };
-        self.with_index(slice, changes, snapshot, index_budget)
+        self.with_room(slice, changes, snapshot, index)
     }
 
-    /// A part of what would make the next whole slice long, or nothing if the disk has no room for it.
+    /// A part of what would make the next whole slice long, or nothing if the disk has no room for it: of
+    /// the index if it has a budget, else of chunks.
     fn light_slice(
         &mut self,
         snapshot: &Snapshot,
-        index_budget: u64,
+        index_budget: Option<u64>,
     ) -> Result<Vec<Change>, StorageError> {
-        let every = self.identity.options.maintenance_commits;
-        let Since { commits, events } = self.maintenance.since_whole;
-        let is_midway = commits >= every / 2 || events >= SLICE_EVENTS / 2;
-        let merge = if is_midway && !self.maintenance.is_merged {
-            Merge::Whole
-        } else {
-            Merge::Light
-        };
         let mut changes = Vec::new();
+        let (put_together, index) = if let Some(bytes) = index_budget {
+            (None, IndexWork::Slice(bytes))
+        } else {
+            let every = self.identity.options.maintenance_commits;
+            let Since { commits, events } = self.maintenance.since_whole;
+            let is_midway = commits >= every / 2 || events >= SLICE_EVENTS / 2;
+            let merge = if is_midway && !self.maintenance.is_merged {
+                Merge::Whole
+            } else {
+                Merge::Light
+            };
+            let upto = self.put_together(snapshot, merge, &mut changes)?;
+            (Some(upto), IndexWork::Nothing)
+        };
         let slice = Slice {
             is_whole: false,
-            put_together: Some(self.put_together(snapshot, merge, &mut changes)?),
+            has_index: index_budget.is_some(),
+            put_together,
         };
-        self.with_index(slice, changes, snapshot, Some(index_budget))
+        self.with_room(slice, changes, snapshot, index)
     }
 
     /// Puts chunks together; answers how far.
@@ -192,18 +227,18 @@ impl Writer {
     }
 
     /// The changes of a slice and those of the index, if the disk has room.
-    fn with_index(
+    fn with_room(
         &mut self,
         slice: Slice,
         mut changes: Vec<Change>,
         snapshot: &Snapshot,
-        index_budget: Option<u64>,
+        index: IndexWork,
     ) -> Result<Vec<Change>, StorageError> {
         let bytes: usize = changes.iter().map(Change::bytes).sum();
         if !self.has_room(bytes as u64)? {
             return Ok(Vec::new());
         }
-        changes.extend(self.index_changes(snapshot, index_budget)?);
+        changes.extend(self.index_changes(snapshot, index)?);
         self.maintenance.slice = Some(slice);
         Ok(changes)
     }
@@ -220,14 +255,15 @@ impl Writer {
     fn index_changes(
         &mut self,
         snapshot: &Snapshot,
-        budget: Option<u64>,
+        work: IndexWork,
     ) -> Result<Vec<Change>, StorageError> {
         if self.maintenance.index_stopped.is_some() {
             return Ok(Vec::new());
         }
-        let rows = match budget {
-            Some(budget) => self.index.maintain(snapshot, budget),
-            None => self.index.flush_all(snapshot),
+        let rows = match work {
+            IndexWork::Nothing => return Ok(Vec::new()),
+            IndexWork::Slice(bytes) => self.index.maintain(snapshot, bytes),
+            IndexWork::All => self.index.flush_all(snapshot),
         };
         match rows {
             Ok(rows) => Ok(rows.into_iter().map(index_change).collect()),
@@ -247,6 +283,10 @@ impl Writer {
         self.index.committed();
         let maintenance = &mut self.maintenance;
         maintenance.since_slice = Since::default();
+        if slice.has_index {
+            maintenance.since_index = Since::default();
+        }
+        maintenance.is_index_next = slice.is_whole || !slice.has_index;
         match slice.put_together {
             Some((Merge::Light, upto)) => maintenance.gathered = upto,
             Some((Merge::Whole, upto)) => {

@@ -1,7 +1,7 @@
 //! State that is folded from the log.
 
 use super::{Make, Place, check_sound, numbered};
-use crate::folds::{Fragile, Tally};
+use crate::folds::{Fragile, Tally, Typed};
 use runstone_codec::{NewEvent, Position};
 use runstone_store::{Append, DecideContext, Decision, Fold, FoldStatus, Log, OpenOptions};
 use std::collections::BTreeMap;
@@ -176,6 +176,71 @@ pub fn rows_survive_reopening(place: &Place) {
     let log = place.open(with([tally(1)]));
     assert_eq!((rows(&log), status(&log, "tally").flushed), (before, 101));
     check_sound(&log);
+}
+
+/// Rows that are encoded late read, survive and are folded again like others; events of other namespaces
+/// pass the fold by; an event that it cannot take in changes nothing.
+pub fn rows_may_be_encoded_late(place: &Place) {
+    let open = || with([Arc::new(Typed) as Arc<dyn Fold>]);
+    let number = |log: &Log, key: &[u8]| {
+        let row = log.fold_row("typed", key).unwrap();
+        row.map(|row| Tally::number(&row))
+    };
+    let noted = Tally::type_key("data.noted");
+    let check = |log: &Log, events: u64| {
+        assert_eq!(number(log, &noted), Some(events));
+        let decided_by = noted.clone();
+        let look = move |context: &mut DecideContext<'_>| {
+            let row = context.fold_value("typed", &decided_by)?;
+            Ok(Decision::nothing(row.map(|row| Typed::number(&row))))
+        };
+        if status(log, "typed").stopped.is_none() {
+            let (seen, _) = log.command_blocking(Vec::new(), look).unwrap();
+            assert_eq!(seen, Some(events));
+        }
+        let listed = log.fold_rows("typed", b"", b"", usize::MAX).unwrap();
+        let keys: Vec<_> = listed.iter().map(|(key, _)| key.as_slice()).collect();
+        let expected: [&[u8]; 5] = [b"ss0", b"ss1", b"ss2", b"tdata.cleared", b"tdata.noted"];
+        assert_eq!(keys, expected);
+        let of_streams: u64 = listed
+            .iter()
+            .take(3)
+            .map(|(_, row)| Tally::number(row))
+            .sum();
+        // One was cleared.
+        assert_eq!(of_streams, events - 1);
+        let checks = log.check_folds(Some("typed"), &|_, _| {}).unwrap();
+        assert!(checks[0].is_equal(), "{checks:?}");
+    };
+    let note = |log: &Log, numbers: std::ops::Range<u64>| {
+        for n in numbers {
+            let other = NewEvent::new("database.noted", "other");
+            let events = [numbered(&format!("s{}", n % 3), n), other];
+            log.append_blocking(Append::new(events)).unwrap();
+        }
+    };
+    let mut log = place.create(open());
+    note(&log, 0..100);
+    log.append_blocking(numbered("s3", 0)).unwrap();
+    log.append_blocking(NewEvent::new(Tally::CLEARED, "s3"))
+        .unwrap();
+    note(&log, 100..199);
+    for is_closed in [false, true] {
+        check(&log, 200);
+        assert_eq!(status(&log, "typed").applied, log.size());
+        if is_closed {
+            log.close_blocking().unwrap();
+        }
+        drop(log);
+        log = place.open(open());
+    }
+    check(&log, 200);
+    log.append_blocking(NewEvent::new(Fragile::POISON, "s0"))
+        .unwrap();
+    note(&log, 199..220);
+    check(&log, 200);
+    let (at, _) = status(&log, "typed").stopped.unwrap();
+    assert_eq!(at.get() + 43, log.size());
 }
 
 /// A decision finds the first row of a prefix: in memory and in the file, past removed ones.

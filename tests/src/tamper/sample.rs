@@ -158,7 +158,7 @@ fn opening(entropy: Arc<dyn Entropy>) -> OpenOptions {
     options.clock = Arc::new(ManualClock::new(START_US));
     options.cache_bytes = 4 << 20;
     // Maintenance only when it is closed: no row of the index is of a run that was merged away.
-    options.maintenance_commits = 1_000;
+    options.maintenance_commits = 100_000;
     let mut index = IndexOptions::default();
     index.fan_in = 3;
     options.index = index;

@@ -164,6 +164,7 @@ properties_of_files! {
         compaction_changes_nothing;
     folds:
         rows_survive_reopening
+        rows_may_be_encoded_late
         decisions_see_the_first_row
         another_version_is_folded_again
         unknown_folds_are_kept

@@ -48,8 +48,8 @@ fn word(task: &Task) -> &'static str {
 }
 
 /// What cannot be read of it is left out, and said: it must not hide how the task stands.
-fn said(tasks: &Tasks, task: &Task, output: &Output) -> Option<TaskCreated> {
-    tasks.content(task).unwrap_or_else(|error| {
+fn readable(said: Result<Option<TaskCreated>, TaskError>, output: &Output) -> Option<TaskCreated> {
+    said.unwrap_or_else(|error| {
         output.warn(error.code(), &error.to_string());
         None
     })
@@ -57,7 +57,19 @@ fn said(tasks: &Tasks, task: &Task, output: &Output) -> Option<TaskCreated> {
 
 impl Line {
     pub(crate) fn of(tasks: &Tasks, task: &Task, output: &Output) -> Self {
-        Self::with(task, said(tasks, task, output))
+        Self::with(task, readable(tasks.content(task), output))
+    }
+
+    pub(super) fn all(
+        tasks: &Tasks,
+        found: &[Task],
+        output: &Output,
+    ) -> Result<Vec<Self>, TaskError> {
+        let contents = tasks.contents(found)?;
+        let lines = found.iter().zip(contents);
+        Ok(lines
+            .map(|(task, said)| Self::with(task, readable(said, output)))
+            .collect())
     }
 
     fn with(task: &Task, said: Option<TaskCreated>) -> Self {
@@ -159,7 +171,7 @@ impl Whole {
         task: &Task,
         output: &Output,
     ) -> Result<Self, TaskError> {
-        let said = said(tasks, task, output);
+        let said = readable(tasks.content(task), output);
         let description = said.as_ref().and_then(|said| said.description.clone());
         let admission = said.as_ref().map(|said| said.admission.clone());
         let mut line = Line::with(task, said);

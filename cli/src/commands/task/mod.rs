@@ -173,20 +173,16 @@ fn list(session: &Session, args: &TasksArgs) -> Result<Exit, Failure> {
     filter.parent.clone_from(&args.parent);
     session.with(Access::Folds, |log| {
         let tasks = Tasks::new(log).stream(&args.stream);
-        let found = tasks.list(&filter)?;
+        let lines = Line::all(&tasks, &tasks.list(&filter)?, output)?;
         if output.json {
             let mut results = Output::results();
-            for task in &found {
-                results.json(&Line::of(&tasks, task, output))?;
+            for line in &lines {
+                results.json(line)?;
             }
             results.flush()?;
-        } else if found.is_empty() {
+        } else if lines.is_empty() {
             output.note("there is no such task");
         } else {
-            let lines: Vec<_> = found
-                .iter()
-                .map(|task| Line::of(&tasks, task, output))
-                .collect();
             Output::text(&format!("{}\n", table(&lines, output)))?;
         }
         Ok(Exit::Done)

@@ -4,7 +4,8 @@ use crate::output::{
     Align, Fields, Output, Table, Tone, count, now, paint, preview, printable, relative, rfc3339,
 };
 use runstone::codec::Position;
-use runstone::trays::{NotClaimed, Tray, TrayTask, Trays};
+use runstone::events::TaskCreated;
+use runstone::trays::{NotClaimed, Tray, TrayError, TrayTask, Trays};
 use serde::Serialize;
 
 /// Longest text shown in a cell, in characters.
@@ -145,9 +146,17 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// What cannot be read of it is left out, and said.
     pub(super) fn of(trays: &Trays, found: &TrayTask, output: &Output) -> Self {
-        let said = trays.content(found).unwrap_or_else(|error| {
+        Self::with(found, trays.content(found), output)
+    }
+
+    /// What cannot be read of it is left out, and said.
+    fn with(
+        found: &TrayTask,
+        said: Result<Option<TaskCreated>, TrayError>,
+        output: &Output,
+    ) -> Self {
+        let said = said.unwrap_or_else(|error| {
             output.warn(error.code(), &error.to_string());
             None
         });
@@ -182,6 +191,18 @@ impl Line {
             position: task.moved,
             lease_expires_at_us: task.lease_expires_at_us,
         }
+    }
+
+    pub(super) fn all(
+        trays: &Trays,
+        found: &[TrayTask],
+        output: &Output,
+    ) -> Result<Vec<Self>, TrayError> {
+        let contents = trays.contents(found)?;
+        let lines = found.iter().zip(contents);
+        Ok(lines
+            .map(|(task, said)| Self::with(task, said, output))
+            .collect())
     }
 
     fn name(&self) -> &str {

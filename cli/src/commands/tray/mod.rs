@@ -195,10 +195,7 @@ fn list(session: &Session, args: &TraysArgs) -> Result<Exit, Failure> {
         } else {
             trays.list(tray)?
         };
-        let lines: Vec<_> = found
-            .iter()
-            .map(|task| Line::of(&trays, task, output))
-            .collect();
+        let lines = Line::all(&trays, &found, output)?;
         listed(&lines, "there is no such task", table, output)
     })
 }
