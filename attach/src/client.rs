@@ -22,8 +22,8 @@ use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-/// How long an answer may take, or how far it is stay the same: a holder that is stopped and not ended
-/// answers nobody.
+/// How long an answer may take, or who answers say nothing: a holder that is stopped and not ended answers
+/// nobody.
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 /// How long a holder may take to be reached, to take a proof, and to say how the log stands.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

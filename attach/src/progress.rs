@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! event: progress   data: {"done":512,"all":4096}    now and then
+//! : at work                                          a comment, where nothing was told for a while
 //! event: answer     data: the answer                 last, or
 //! event: refusal    data: why not                    last
 //! ```
@@ -21,6 +22,8 @@ pub(crate) const EVENT_STREAM: &str = "text/event-stream";
 pub(crate) const PROGRESS: &str = "progress";
 pub(crate) const ANSWER: &str = "answer";
 pub(crate) const REFUSAL: &str = "refusal";
+/// Says nothing, but that somebody is there to say it.
+pub(crate) const AT_WORK: &[u8] = b": at work\n\n";
 /// Bytes of one event, at most.
 const EVENT_BYTES: usize = 64 << 20;
 
@@ -107,7 +110,7 @@ impl Waiting {
         }
     }
 
-    /// Waits for an answer as long as it is further now and then; `None` if for so long it was not.
+    /// Waits for an answer as long as something comes now and then; `None` if for so long nothing did.
     pub(crate) async fn answer<T>(
         &self,
         limit: Duration,
@@ -128,7 +131,7 @@ impl Waiting {
     pub(crate) async fn hear(&self, mut body: Incoming) -> Result<Reply, Lost> {
         use http_body_util::BodyExt as _;
         let lost = |why: String| Lost { is_sent: true, why };
-        let (mut hearing, mut newest) = (Hearing::default(), None);
+        let mut hearing = Hearing::default();
         while let Some(frame) = body.frame().await {
             let bytes: Option<Bytes> = frame
                 .map_err(|error| lost(error.to_string()))?
@@ -139,14 +142,10 @@ impl Waiting {
             };
             let heard = hearing.hear(&bytes);
             let heard = heard.ok_or_else(|| lost("an event is too long".to_owned()))?;
-            if heard
-                .progress
-                .is_some_and(|now| newest.replace(now) != Some(now))
-            {
-                self.further.notify_one();
-                if let (Some(telling), Some(now)) = (&self.telling, newest) {
-                    telling.tell(now).await;
-                }
+            // Also where nothing is further: whoever says so is there.
+            self.further.notify_one();
+            if let (Some(telling), Some(now)) = (&self.telling, heard.progress) {
+                telling.tell(now);
             }
             // Whatever becomes of the connection then, this was the whole of it.
             if let Some(reply) = heard.reply {

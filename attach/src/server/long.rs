@@ -3,7 +3,7 @@
 use super::Shared;
 use super::answer::{begun, refusal};
 use super::follow::{Frame, event_stream};
-use crate::progress::{ANSWER, EVENT_STREAM, PROGRESS, REFUSAL, event};
+use crate::progress::{ANSWER, AT_WORK, EVENT_STREAM, PROGRESS, REFUSAL, event};
 use axum::body::Bytes;
 use axum::extract::Request;
 use axum::http::header::ACCEPT;
@@ -13,10 +13,21 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-/// How often it is told how far it is.
-const EVERY: Duration = Duration::from_millis(100);
+/// How often something is told.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// How far it is, if it is further.
+    progress: Duration,
+    /// That it is at work, if nothing else was told.
+    at_work: Duration,
+}
+
+const PACE: Pace = Pace {
+    progress: Duration::from_millis(100),
+    at_work: Duration::from_secs(15),
+};
 
 /// Whether a client accepts a stream of events (RFC 9110 section 12.5.1): only who does is told.
 pub(super) fn is_wanted(request: &Request) -> bool {
@@ -29,7 +40,10 @@ pub(super) fn is_wanted(request: &Request) -> bool {
         let kind = parts.next().unwrap_or_default();
         // A weight of 0 says that it is not accepted.
         let is_nothing = |weight: &str| weight.trim_matches(['0', '.']).is_empty();
-        let is_refused = |part: &str| part.strip_prefix("q=").is_some_and(is_nothing);
+        let is_refused = |part: &str| {
+            let split = part.split_once('=');
+            split.is_some_and(|(name, weight)| name.eq_ignore_ascii_case("q") && is_nothing(weight))
+        };
         kind.eq_ignore_ascii_case(EVENT_STREAM) && !parts.any(is_refused)
     })
 }
@@ -49,7 +63,7 @@ pub(super) async fn told(shared: &Shared, endpoint: Endpoint, request: Request) 
     tokio::spawn(async move {
         let _busy = busy;
         tokio::select! {
-            () = send_events(work, seen, &frames) => {}
+            () = send_events(work, seen, &frames, PACE) => {}
             // The work goes on.
             () = frames.closed() => {}
         }
@@ -61,39 +75,105 @@ async fn send_events(
     work: impl Future<Output = Result<Vec<u8>, Told>>,
     seen: watch::Receiver<Progress>,
     frames: &mpsc::Sender<Frame>,
+    pace: Pace,
 ) {
-    let send = async |name: &str, data: &[u8]| {
-        let sent = frames.send(Ok(Bytes::from(event(name, data)))).await;
-        sent.is_ok()
-    };
+    let send = async |bytes: Vec<u8>| frames.send(Ok(Bytes::from(bytes))).await.is_ok();
     let mut work = pin!(work);
-    let mut last = Progress::default();
+    let (mut last, mut told) = (Progress::default(), Instant::now());
     loop {
         let ended = tokio::select! {
             ended = &mut work => Some(ended),
-            () = sleep(EVERY) => None,
+            () = sleep(pace.progress) => None,
         };
         let now = *seen.borrow();
-        if now != last {
+        let next = if now != last {
             last = now;
             // Numbers always serialise.
             let now = serde_json::to_vec(&now).unwrap_or_default();
-            if !send(PROGRESS, &now).await {
+            Some(event(PROGRESS, &now))
+        } else if ended.is_none() && told.elapsed() >= pace.at_work {
+            Some(AT_WORK.to_vec())
+        } else {
+            None
+        };
+        if let Some(next) = next {
+            told = Instant::now();
+            if !send(next).await {
                 return;
             }
         }
         match ended {
             None => {}
             Some(Ok(answer)) => {
-                send(ANSWER, &answer).await;
+                send(event(ANSWER, &answer)).await;
                 return;
             }
-            Some(Err(told)) => {
+            Some(Err(refused)) => {
                 // A `Told` always serialises.
-                let told = serde_json::to_vec(&told).unwrap_or_default();
-                send(REFUSAL, &told).await;
+                let refused = serde_json::to_vec(&refused).unwrap_or_default();
+                send(event(REFUSAL, &refused)).await;
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::HeaderValue;
+
+    #[test]
+    fn a_stream_is_sent_to_who_accepts_one() {
+        for (accept, expected) in [
+            ("text/event-stream", true),
+            ("application/json, Text/Event-Stream;q=0.5", true),
+            ("text/event-stream; q=0.001", true),
+            ("text/event-stream;level=1", true),
+            ("application/json", false),
+            ("text/*", false),
+            ("text/event-stream;q=0", false),
+            ("text/event-stream; Q=0.000", false),
+            ("", false),
+        ] {
+            let mut request = Request::new(Body::empty());
+            let accept = HeaderValue::from_static(accept);
+            request.headers_mut().insert(ACCEPT, accept.clone());
+            assert_eq!(is_wanted(&request), expected, "{accept:?}");
+        }
+    }
+
+    /// Work that tells nothing of itself is not taken for a holder that is gone.
+    #[tokio::test]
+    async fn who_waits_is_told_that_silent_work_goes_on() {
+        let (reached, seen) = watch::channel(Progress::default());
+        let (frames, mut taken) = mpsc::channel(1);
+        let (end, ended) = tokio::sync::oneshot::channel();
+        let work = async move { Ok(ended.await.unwrap_or_default()) };
+        let pace = Pace {
+            progress: Duration::ZERO,
+            at_work: Duration::ZERO,
+        };
+        let sending = tokio::spawn(async move { send_events(work, seen, &frames, pace).await });
+        let mut next = async || taken.recv().await.map(Result::unwrap_or_default);
+        assert_eq!(next().await.as_deref(), Some(AT_WORK));
+        assert_eq!(next().await.as_deref(), Some(AT_WORK));
+        reached.send_replace(Progress { done: 1, all: 2 });
+        let mut after = next().await;
+        while after.as_deref() == Some(AT_WORK) {
+            after = next().await;
+        }
+        let progress = event(PROGRESS, br#"{"done":1,"all":2}"#);
+        assert_eq!(after.as_deref(), Some(progress.as_slice()));
+        assert_eq!(next().await.as_deref(), Some(AT_WORK));
+        end.send(b"{}".to_vec()).unwrap_or_default();
+        let mut last = next().await;
+        while last.as_deref() == Some(AT_WORK) {
+            last = next().await;
+        }
+        assert_eq!(last.as_deref(), Some(event(ANSWER, b"{}").as_slice()));
+        assert_eq!(next().await, None);
+        sending.await.unwrap_or_default();
     }
 }

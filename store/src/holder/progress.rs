@@ -4,8 +4,9 @@ use super::{Lost, Reply, Replying, wait};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::future::poll_fn;
+use std::pin::pin;
 use std::task::Poll;
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 /// How far work is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -22,16 +23,12 @@ pub struct Progress {
 
 /// Takes how far work is that somebody asked for, and waits for.
 #[derive(Debug, Clone)]
-pub struct Telling(mpsc::Sender<Progress>);
+pub struct Telling(watch::Sender<Progress>);
 
 impl Telling {
-    /// Tells it, once what was told before is taken. Whoever asked may wait no more: then nobody is told.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropped, it was told or not.
-    pub async fn tell(&self, progress: Progress) {
-        let _ = self.0.send(progress).await;
+    /// Tells it, in place of what was told before. Whoever asked may be slow to look, or wait no more.
+    pub fn tell(&self, progress: Progress) {
+        self.0.send_replace(progress);
     }
 }
 
@@ -40,14 +37,32 @@ pub(super) fn wait_telling(
     ask: impl FnOnce(Telling) -> Replying,
     progress: &dyn Fn(u64, u64),
 ) -> Result<Reply, Lost> {
-    let (telling, mut told) = mpsc::channel(1);
+    let (telling, mut told) = watch::channel(Progress::default());
     let mut replying = ask(Telling(telling));
-    wait(poll_fn(|context| {
-        let replied = replying.as_mut().poll(context);
-        // What was told before the reply is there when that is.
-        while let Poll::Ready(Some(Progress { done, all })) = told.poll_recv(context) {
-            progress(done, all);
+    wait(async {
+        let mut last = Progress::default();
+        loop {
+            let replied = {
+                let mut changed = pin!(told.changed());
+                poll_fn(|context| match replying.as_mut().poll(context) {
+                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
+                    // Nobody tells any more, but there will be a reply.
+                    Poll::Pending => match changed.as_mut().poll(context) {
+                        Poll::Ready(Ok(())) => Poll::Ready(None),
+                        _ => Poll::Pending,
+                    },
+                })
+                .await
+            };
+            // What was told before the reply comes before it.
+            let now = *told.borrow_and_update();
+            if now != last {
+                last = now;
+                progress(now.done, now.all);
+            }
+            if let Some(reply) = replied {
+                return reply;
+            }
         }
-        replied
-    }))
+    })
 }

@@ -10,7 +10,8 @@ use runstone::sinks::Runner;
 use runstone::store::keys::{Credential, verify_proof};
 use runstone::{
     Amounts, Append, AppendError, Authority, Budgets, Effects, Expected, Hold, Item, Log, NewEvent,
-    OpenError, Query, Read, Runstone, TaskState, Tasks, approvals, effects, tasks, trays,
+    OpenError, Query, Read, ReadError, Runstone, TaskState, Tasks, approvals, effects, tasks,
+    trays,
 };
 use runstone_tests::command::Runstone as Command;
 use runstone_tests::held::{Dialogue, Process, Site};
@@ -619,6 +620,72 @@ fn connections_that_make_way_leave_nobody_in_doubt() -> Outcome {
         writer.join().map_err(|_| "a writer was left in doubt")?;
     }
     assert_eq!(here.size(), 1 + 4 * 300);
+    Ok(())
+}
+
+/// However many tasks there are, and each its own content and those that come before it.
+#[test]
+fn lists_from_afar_are_few_requests() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let there = Runstone::open(&site.log)?;
+    here.trays().open_blocking("in")?;
+    for number in 0..1_100_u32 {
+        let task = tasks::NewTask::new(format!("task-{number}")).title("do it");
+        let mut task = trays::NewTrayTask::new(task);
+        if let Some(before) = number.checked_sub(7) {
+            task = task.depends_on(format!("task-{before}"));
+        }
+        here.trays().add_blocking("in", &task)?;
+    }
+    let requests = || -> u64 {
+        let attached = here.server().map(|server| server.attached());
+        attached.iter().flatten().map(|one| one.requests).sum()
+    };
+    let before = requests();
+    let found = there.trays().list("in")?;
+    assert_eq!(found, here.trays().list("in")?);
+    assert_eq!(found.len(), 1_100);
+    let told = |log: &Runstone| -> Outcome<Vec<_>> {
+        let contents = log.trays().contents(&found)?;
+        let contents = contents.into_iter().map(|content| Ok(content?));
+        contents.collect()
+    };
+    let contents = told(&there)?;
+    assert_eq!(contents, told(&here)?);
+    let last = contents.last().cloned().flatten();
+    assert_eq!(last.map(|said| said.id).as_deref(), Some("task-1099"));
+    assert!(requests() - before < 20, "{}", requests() - before);
+
+    // What is not there is so in its place.
+    let places = [3, 99_999, 5].map(runstone::Position::new);
+    let records = there.records(&places)?;
+    let codes: Vec<_> = records
+        .iter()
+        .map(|record| record.as_ref().map_or_else(ReadError::code, |_| "there"))
+        .collect();
+    assert_eq!(codes, ["there", "not_found", "there"]);
+    assert!(there.records(&[])?.is_empty());
+    let rows = there.fold_rows("trays", b"", b"", 2)?;
+    let keys = [
+        rows[1].0.clone(),
+        b"no such row".to_vec(),
+        rows[0].0.clone(),
+    ];
+    let [second, nothing, first] = keys.each_ref().map(|key| here.fold_row("trays", key));
+    assert_eq!(
+        there.fold_rows_at("trays", &keys)?,
+        [second?, nothing?, first?]
+    );
+    let none = there
+        .fold_rows_at("no_fold", &keys)
+        .map_err(|error| error.code());
+    assert_eq!(
+        none.err(),
+        here.fold_row("no_fold", b"")
+            .map_err(|error| error.code())
+            .err()
+    );
     Ok(())
 }
 
