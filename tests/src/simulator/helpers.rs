@@ -5,6 +5,7 @@
 //! somebody had asked it by hand.
 
 use super::Simulation;
+use super::meanwhile::Reaped;
 use super::tasks::{IDS, TRAYS};
 use super::wire::Exchange;
 use crate::calls::{Lost, Time, Told};
@@ -31,6 +32,9 @@ use std::time::Duration;
 
 /// More turns than any helper is given.
 const MOST_TURNS: usize = 60;
+/// Helpers that are tried until one is begun.
+const MOST_TRIES: usize = 3;
+const SECOND_US: u64 = 1_000_000;
 
 type Ended = Result<HelperEnd<Result<Option<runstone_codec::Position>, AgentError>>, HelperError>;
 
@@ -81,19 +85,19 @@ async fn work((turns, deed): (usize, Deed)) -> Result<String, String> {
 
 /// Who works, where, and for whom.
 #[derive(Clone, Copy, Debug)]
-struct Job {
-    parent: By,
-    own: By,
-    name: usize,
-    spawn: Spawn,
-    tray: usize,
+pub(super) struct Job {
+    pub(super) parent: By,
+    pub(super) own: By,
+    pub(super) name: usize,
+    pub(super) spawn: Spawn,
+    pub(super) tray: usize,
 }
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It was never begun.
-    Not,
+pub(super) enum End {
+    /// It was never begun, for this reason.
+    Not(&'static str),
     By(HelperExit),
 }
 
@@ -120,7 +124,7 @@ impl Simulation {
             1 => By::Agent(PROVEN[0]),
             _ => By::Program,
         };
-        let is_proven = PROVEN.contains(&name) && self.numbers.below(2) == 0;
+        let is_proven = PROVEN.contains(&name) && self.numbers.below(4) > 0;
         let own = if is_proven {
             By::Agent(name)
         } else {
@@ -154,40 +158,55 @@ impl Simulation {
     }
 
     fn any_deed(&mut self) -> (usize, Deed) {
-        let deed = match self.numbers.below(12) {
+        let deed = match self.numbers.below(8) {
             0 => Deed::Panics,
-            1..=3 => Deed::Failed,
+            1..=2 => Deed::Failed,
             _ => Deed::Done,
         };
         (self.numbers.below(4), deed)
     }
 
-    /// A helper works until something ends it.
+    /// A helper works until something ends it. Where one is not begun, another one is tried.
     pub(super) fn help(&mut self) -> Outcome {
-        let here = self.log().clone();
-        if !self.stand_alone(&here) {
-            return Ok(());
+        for _ in 0..MOST_TRIES {
+            let here = self.log().clone();
+            if !self.stand_alone(&here) {
+                break;
+            }
+            let Some(job) = self.any_job() else {
+                break;
+            };
+            let is_begun = self.help_in(&here, job)?;
+            if is_begun || self.failed || self.machine.is_down() {
+                break;
+            }
         }
-        let Some(job) = self.any_job() else {
-            return Ok(());
-        };
-        self.fill(&here, job.tray)?;
+        Ok(())
+    }
+
+    /// Whether the helper was begun.
+    fn help_in(&mut self, here: &Log, job: Job) -> Outcome<bool> {
+        self.fill(here, job.tray)?;
         if self.failed || self.machine.is_down() {
-            return Ok(());
+            return Ok(false);
         }
-        let Some((log, told)) = self.attached() else {
-            return Ok(());
+        let loses_claims_from_us = (self.numbers.below(4) == 0).then(|| {
+            let soon_us = [0, 20, 100][self.numbers.below(3)] * SECOND_US;
+            self.monotonic_us() + soon_us
+        });
+        let Some((log, told)) = self.attached(loses_claims_from_us) else {
+            return Ok(false);
         };
         let (parent, own) = (self.acting(&log, job.parent)?, self.acting(&log, job.own)?);
         let (Some(parent), Some(own)) = (parent, own) else {
-            return Ok(());
+            return Ok(false);
         };
         let (parent, own) = (Runstone::from(parent), Runstone::from(own));
         let lease = Duration::from_secs([30, 600][self.numbers.below(2)]);
         let mut options = HelperOptions::new()
             .lease(lease)
             .sleeper(Arc::new(Hasty(Arc::clone(&self.clock))));
-        if self.numbers.below(3) == 0 {
+        if self.numbers.below(2) == 0 {
             options = options.max_tasks(1 + self.numbers.below(2) as u64);
         }
         let deeds: VecDeque<_> = (0..IDS * 3).map(|_| self.any_deed()).collect();
@@ -200,6 +219,7 @@ impl Simulation {
         self.say(|| format!("  {job:?} {options:?}"));
         let mut tasks = Vec::new();
         let mut retired = Vec::new();
+        let mut reaped = Reaped::default();
         let end = {
             let looping = run_helper(&parent, &own, &helper, &options, working);
             let mut looping = Box::pin(looping);
@@ -220,11 +240,11 @@ impl Simulation {
                     }
                 }
                 turns += 1;
-                let is_over = turns > MOST_TURNS || self.numbers.below(30) == 0;
+                let is_over = turns > MOST_TURNS || self.numbers.below(60) == 0;
                 if is_over || self.failed || self.machine.is_down() {
                     break End::By(HelperExit::Dropped);
                 }
-                self.others_at_work()?;
+                self.others_at_work(&job, &mut reaped)?;
             }
         };
         self.take_in(&job, &told, &mut tasks, &mut retired);
@@ -237,23 +257,12 @@ impl Simulation {
             End::By(HelperExit::ClaimErrors) => vec![RetireReason::ClaimErrors],
             End::By(HelperExit::Panicked) => vec![RetireReason::Failed],
             End::By(_) => vec![RetireReason::ParentRequest],
-            End::Not => Vec::new(),
+            End::Not(_) => Vec::new(),
         };
         assert_eq!(retired, expected, "{job:?} {end:?}");
-        self.tally.helped += u64::from(end != End::Not);
-        Ok(())
-    }
-
-    /// While a helper waits.
-    fn others_at_work(&mut self) -> Outcome {
-        self.is_afar = false;
-        match self.numbers.below(8) {
-            0..=1 => self.ask_tasks()?,
-            2 => self.ask_staff()?,
-            3 => self.pass_time(),
-            _ => {}
-        }
-        Ok(())
+        self.note_end(&job, end, reaped);
+        self.ask_when_gone(here, &job)?;
+        Ok(!matches!(end, End::Not(_)))
     }
 
     /// The model is told what went over the wire.
@@ -296,7 +305,7 @@ impl Simulation {
 fn ended_by(ended: &Ended) -> End {
     match ended {
         Ok(end) => End::By(end.retired_reason),
-        Err(_) => End::Not,
+        Err(error) => End::Not(error.code()),
     }
 }
 
