@@ -5,6 +5,7 @@
 //! somebody had asked it by hand.
 
 use super::Simulation;
+use super::course::Course;
 use super::meanwhile::Reaped;
 use super::tasks::{IDS, TRAYS};
 use super::wire::Exchange;
@@ -13,10 +14,10 @@ use crate::crew::CrewAsk;
 use crate::staff::{self, AGENTS, By, Change, NAMES, PROVEN, Spawn, StaffAsk, Staffed};
 use crate::tamper::Outcome;
 use crate::trays::{self, Names, TrayAct, TrayAsk};
-use runstone::{HelperEnd, HelperError, HelperExit, HelperOptions, HelperTask, Pause, Runstone};
+use runstone::{HelperExit, HelperOptions, HelperTask, Pause, Runstone};
 use runstone::{Sleeper, run_helper};
 use runstone_projections::Hold;
-use runstone_projections::agents::{AgentError, Heard, RetireReason, Spawned};
+use runstone_projections::agents::{AgentError, Heard, Spawned};
 use runstone_projections::tasks::TaskId;
 use runstone_projections::trays::{Claim, TrayError};
 use runstone_store::holder::{Refusal, Reply};
@@ -35,8 +36,6 @@ const MOST_TURNS: usize = 60;
 /// Helpers that are tried until one is begun.
 const MOST_TRIES: usize = 3;
 const SECOND_US: u64 = 1_000_000;
-
-type Ended = Result<HelperEnd<Result<Option<runstone_codec::Position>, AgentError>>, HelperError>;
 
 /// Time passes when somebody waits, and others are asked in between.
 #[derive(Debug)]
@@ -206,8 +205,9 @@ impl Simulation {
         let mut options = HelperOptions::new()
             .lease(lease)
             .sleeper(Arc::new(Hasty(Arc::clone(&self.clock))));
-        if self.numbers.below(2) == 0 {
-            options = options.max_tasks(1 + self.numbers.below(2) as u64);
+        let most = (self.numbers.below(2) == 0).then(|| 1 + self.numbers.below(2) as u64);
+        if let Some(most) = most {
+            options = options.max_tasks(most);
         }
         let deeds: VecDeque<_> = (0..IDS * 3).map(|_| self.any_deed()).collect();
         let deeds = Mutex::new(deeds);
@@ -217,75 +217,54 @@ impl Simulation {
         };
         let helper = staff::new_helper(self.crew_names(), job.name, job.spawn);
         self.say(|| format!("  {job:?} {options:?}"));
-        let mut tasks = Vec::new();
-        let mut retired = Vec::new();
-        let mut reaped = Reaped::default();
-        let end = {
+        let (mut course, mut reaped) = (Course::default(), Reaped::default());
+        let (end, done) = {
             let looping = run_helper(&parent, &own, &helper, &options, working);
             let mut looping = Box::pin(looping);
             let mut context = Context::from_waker(Waker::noop());
             let mut turns = 0;
             loop {
                 let polled = catch_unwind(AssertUnwindSafe(|| looping.as_mut().poll(&mut context)));
-                self.take_in(&job, &told, &mut tasks, &mut retired);
+                self.take_in(&job, &told, &mut course);
                 match polled {
                     Ok(Poll::Pending) => {}
-                    Ok(Poll::Ready(ended)) => break ended_by(&ended),
+                    Ok(Poll::Ready(Ok(end))) => {
+                        break (End::By(end.retired_reason), Some(end.tasks_done));
+                    }
+                    Ok(Poll::Ready(Err(error))) => break (End::Not(error.code()), None),
                     Err(panic) => {
                         let is_own = panic.downcast_ref() == Some(&"modelled");
                         if !is_own {
                             resume_unwind(panic);
                         }
-                        break End::By(HelperExit::Panicked);
+                        break (End::By(HelperExit::Panicked), None);
                     }
                 }
                 turns += 1;
                 let is_over = turns > MOST_TURNS || self.numbers.below(60) == 0;
                 if is_over || self.failed || self.machine.is_down() {
-                    break End::By(HelperExit::Dropped);
+                    break (End::By(HelperExit::Dropped), None);
                 }
                 self.others_at_work(&job, &mut reaped)?;
             }
         };
-        self.take_in(&job, &told, &mut tasks, &mut retired);
-        self.say(|| format!("  {job:?} {end:?} {retired:?}"));
-        // Whatever ends it, it says once that it is gone, and why.
-        let expected = match end {
-            End::By(HelperExit::TrayDrained) => vec![RetireReason::TrayDrained],
-            End::By(HelperExit::TtlExpired) => vec![RetireReason::TtlExpired],
-            End::By(HelperExit::MaxTasks) => vec![RetireReason::MaxTasks],
-            End::By(HelperExit::ClaimErrors) => vec![RetireReason::ClaimErrors],
-            End::By(HelperExit::Panicked) => vec![RetireReason::Failed],
-            End::By(_) => vec![RetireReason::ParentRequest],
-            End::Not(_) => Vec::new(),
-        };
-        assert_eq!(retired, expected, "{job:?} {end:?}");
+        self.take_in(&job, &told, &mut course);
+        self.say(|| format!("  {job:?} {end:?} {course:?}"));
+        let now_us = self.asked_at().steady_us();
+        course.end(end, done, (most, now_us));
         self.note_end(&job, end, reaped);
         self.ask_when_gone(here, &job)?;
         Ok(!matches!(end, End::Not(_)))
     }
 
     /// The model is told what went over the wire.
-    fn take_in(
-        &mut self,
-        job: &Job,
-        told: &super::wire::Exchanges,
-        tasks: &mut Vec<(TaskId, usize)>,
-        retired: &mut Vec<RetireReason>,
-    ) {
+    fn take_in(&mut self, job: &Job, told: &super::wire::Exchanges, course: &mut Course) {
         let exchanges = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
         let names = self.crew_names();
         for exchange in exchanges {
-            let Some((ask, told)) = read(job, names, &exchange, tasks) else {
+            let Some((ask, told)) = read(job, names, &exchange, course) else {
                 continue;
             };
-            if let CrewAsk::Staff(Staffed {
-                ask: StaffAsk::Retire(_, why),
-                ..
-            }) = &ask
-            {
-                retired.push(*why);
-            }
             let opening = self.log().opening();
             let time = Time {
                 now_us: exchange.now_us,
@@ -295,17 +274,11 @@ impl Simulation {
             };
             self.tally.requests += 1;
             self.say(|| format!("    {ask:?} {told:?}"));
+            course.go_on(&ask, &told, &time);
             let heard = self.heard(Some(told));
             self.note_work(&ask, &heard);
             self.agents.crew.take(&[(ask, heard)], &time);
         }
-    }
-}
-
-fn ended_by(ended: &Ended) -> End {
-    match ended {
-        Ok(end) => End::By(end.retired_reason),
-        Err(error) => End::Not(error.code()),
     }
 }
 
@@ -333,7 +306,7 @@ fn read(
     job: &Job,
     names: Names,
     exchange: &Exchange,
-    tasks: &mut Vec<(TaskId, usize)>,
+    course: &mut Course,
 ) -> Option<(CrewAsk, Told)> {
     let body: Value = serde_json::from_slice(&exchange.body).ok()?;
     let staff = |by: By, ask: StaffAsk| CrewAsk::Staff(Staffed { by, ask });
@@ -343,8 +316,10 @@ fn read(
     Some(match exchange.name {
         "agent/spawn" => {
             let ask = staff(job.parent, StaffAsk::Spawn(job.name, job.spawn));
-            let answer =
-                |spawned: Spawned| Ok((staff::of_spawned(&spawned), Some(spawned.position.get())));
+            let answer = |spawned: Spawned| {
+                course.spawned(spawned.expires_at_us);
+                Ok((staff::of_spawned(&spawned), Some(spawned.position.get())))
+            };
             (
                 ask,
                 reply::<_, AgentError>(exchange, answer, staff::of_agent),
@@ -383,7 +358,7 @@ fn read(
             let answer = |claim: Claim| {
                 if let Claim::Claimed(held) = &claim {
                     let said = held.said.as_ref().expect("nobody erases it");
-                    tasks.push((held.task.clone(), number(&said.id)));
+                    course.tasks.push((held.task.clone(), number(&said.id)));
                 }
                 Ok(trays::of_claim(&claim, number))
             };
@@ -394,7 +369,7 @@ fn read(
         "tray/renew" | "tray/complete" | "tray/release" => {
             let task: TaskId = serde_json::from_value(body.get("task")?.clone()).ok()?;
             let fence = body.get("fence")?.as_u64()?;
-            let (_, id) = tasks.iter().find(|(known, _)| *known == task)?;
+            let (_, id) = course.tasks.iter().find(|(known, _)| *known == task)?;
             let act = match exchange.name {
                 "tray/renew" => {
                     TrayAct::Renew(serde_json::from_value(body.get("hold")?.clone()).ok()?)

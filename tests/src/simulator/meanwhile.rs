@@ -88,6 +88,9 @@ impl Simulation {
                 vec![staff(By::Program, StaffAsk::Reap)]
             }
         };
+        if what > 3 && self.numbers.below(3) == 0 {
+            asks.push(of_it(job.parent, Change::Power(false)));
+        }
         if what > 2 && self.numbers.below(2) == 0 {
             asks.push(of_it(job.parent, Change::Power(true)));
         }

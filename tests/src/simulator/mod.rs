@@ -11,6 +11,7 @@
 mod authority;
 mod calls;
 mod copies;
+mod course;
 mod drive;
 mod evidence;
 mod helpers;
