@@ -86,9 +86,9 @@ impl Simulation {
                 0..=14 if at_trays => self.ask_tasks()?,
                 16 if at_trays => self.ask_staff()?,
                 17..=18 if at_trays => self.help()?,
-                11 if self.numbers.below(3) == 0 => self.help()?,
+                11 => self.help()?,
                 20 if self.numbers.below(2) == 0 => self.ask_in_vain()?,
-                0..=11 => self.ask_office()?,
+                0..=10 => self.ask_office()?,
                 12..=14 => self.ask_staff()?,
                 15..=19 => self.ask_tasks()?,
                 20..=21 => self.ask_runs()?,
@@ -150,7 +150,7 @@ impl Simulation {
         self.agents.opened_monotonic_us
     }
 
-    fn monotonic_us(&self) -> u64 {
+    pub(super) fn monotonic_us(&self) -> u64 {
         runstone_store::Clock::monotonic_us(self.clock.as_ref())
     }
 

@@ -5,6 +5,8 @@
 //! somebody had asked it by hand.
 
 use super::Simulation;
+use super::course::Course;
+use super::meanwhile::Reaped;
 use super::tasks::{IDS, TRAYS};
 use super::wire::Exchange;
 use crate::calls::{Lost, Time, Told};
@@ -12,10 +14,10 @@ use crate::crew::CrewAsk;
 use crate::staff::{self, AGENTS, By, Change, NAMES, PROVEN, Spawn, StaffAsk, Staffed};
 use crate::tamper::Outcome;
 use crate::trays::{self, Names, TrayAct, TrayAsk};
-use runstone::{HelperEnd, HelperError, HelperExit, HelperOptions, HelperTask, Pause, Runstone};
+use runstone::{HelperExit, HelperOptions, HelperTask, Pause, Runstone};
 use runstone::{Sleeper, run_helper};
 use runstone_projections::Hold;
-use runstone_projections::agents::{AgentError, Heard, RetireReason, Spawned};
+use runstone_projections::agents::{AgentError, Heard, Spawned};
 use runstone_projections::tasks::TaskId;
 use runstone_projections::trays::{Claim, TrayError};
 use runstone_store::holder::{Refusal, Reply};
@@ -31,8 +33,9 @@ use std::time::Duration;
 
 /// More turns than any helper is given.
 const MOST_TURNS: usize = 60;
-
-type Ended = Result<HelperEnd<Result<Option<runstone_codec::Position>, AgentError>>, HelperError>;
+/// Helpers that are tried until one is begun.
+const MOST_TRIES: usize = 3;
+const SECOND_US: u64 = 1_000_000;
 
 /// Time passes when somebody waits, and others are asked in between.
 #[derive(Debug)]
@@ -81,19 +84,19 @@ async fn work((turns, deed): (usize, Deed)) -> Result<String, String> {
 
 /// Who works, where, and for whom.
 #[derive(Clone, Copy, Debug)]
-struct Job {
-    parent: By,
-    own: By,
-    name: usize,
-    spawn: Spawn,
-    tray: usize,
+pub(super) struct Job {
+    pub(super) parent: By,
+    pub(super) own: By,
+    pub(super) name: usize,
+    pub(super) spawn: Spawn,
+    pub(super) tray: usize,
 }
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    /// It was never begun.
-    Not,
+pub(super) enum End {
+    /// It was never begun, for this reason.
+    Not(&'static str),
     By(HelperExit),
 }
 
@@ -120,7 +123,7 @@ impl Simulation {
             1 => By::Agent(PROVEN[0]),
             _ => By::Program,
         };
-        let is_proven = PROVEN.contains(&name) && self.numbers.below(2) == 0;
+        let is_proven = PROVEN.contains(&name) && self.numbers.below(4) > 0;
         let own = if is_proven {
             By::Agent(name)
         } else {
@@ -154,41 +157,57 @@ impl Simulation {
     }
 
     fn any_deed(&mut self) -> (usize, Deed) {
-        let deed = match self.numbers.below(12) {
+        let deed = match self.numbers.below(8) {
             0 => Deed::Panics,
-            1..=3 => Deed::Failed,
+            1..=2 => Deed::Failed,
             _ => Deed::Done,
         };
         (self.numbers.below(4), deed)
     }
 
-    /// A helper works until something ends it.
+    /// A helper works until something ends it. Where one is not begun, another one is tried.
     pub(super) fn help(&mut self) -> Outcome {
-        let here = self.log().clone();
-        if !self.stand_alone(&here) {
-            return Ok(());
+        for _ in 0..MOST_TRIES {
+            let here = self.log().clone();
+            if !self.stand_alone(&here) {
+                break;
+            }
+            let Some(job) = self.any_job() else {
+                break;
+            };
+            let is_begun = self.help_in(&here, job)?;
+            if is_begun || self.failed || self.machine.is_down() {
+                break;
+            }
         }
-        let Some(job) = self.any_job() else {
-            return Ok(());
-        };
-        self.fill(&here, job.tray)?;
+        Ok(())
+    }
+
+    /// Whether the helper was begun.
+    fn help_in(&mut self, here: &Log, job: Job) -> Outcome<bool> {
+        self.fill(here, job.tray)?;
         if self.failed || self.machine.is_down() {
-            return Ok(());
+            return Ok(false);
         }
-        let Some((log, told)) = self.attached() else {
-            return Ok(());
+        let loses_claims_from_us = (self.numbers.below(4) == 0).then(|| {
+            let soon_us = [0, 20, 100][self.numbers.below(3)] * SECOND_US;
+            self.monotonic_us() + soon_us
+        });
+        let Some((log, told)) = self.attached(loses_claims_from_us) else {
+            return Ok(false);
         };
         let (parent, own) = (self.acting(&log, job.parent)?, self.acting(&log, job.own)?);
         let (Some(parent), Some(own)) = (parent, own) else {
-            return Ok(());
+            return Ok(false);
         };
         let (parent, own) = (Runstone::from(parent), Runstone::from(own));
         let lease = Duration::from_secs([30, 600][self.numbers.below(2)]);
         let mut options = HelperOptions::new()
             .lease(lease)
             .sleeper(Arc::new(Hasty(Arc::clone(&self.clock))));
-        if self.numbers.below(3) == 0 {
-            options = options.max_tasks(1 + self.numbers.below(2) as u64);
+        let most = (self.numbers.below(2) == 0).then(|| 1 + self.numbers.below(2) as u64);
+        if let Some(most) = most {
+            options = options.max_tasks(most);
         }
         let deeds: VecDeque<_> = (0..IDS * 3).map(|_| self.any_deed()).collect();
         let deeds = Mutex::new(deeds);
@@ -198,85 +217,54 @@ impl Simulation {
         };
         let helper = staff::new_helper(self.crew_names(), job.name, job.spawn);
         self.say(|| format!("  {job:?} {options:?}"));
-        let mut tasks = Vec::new();
-        let mut retired = Vec::new();
-        let end = {
+        let (mut course, mut reaped) = (Course::default(), Reaped::default());
+        let (end, done) = {
             let looping = run_helper(&parent, &own, &helper, &options, working);
             let mut looping = Box::pin(looping);
             let mut context = Context::from_waker(Waker::noop());
             let mut turns = 0;
             loop {
                 let polled = catch_unwind(AssertUnwindSafe(|| looping.as_mut().poll(&mut context)));
-                self.take_in(&job, &told, &mut tasks, &mut retired);
+                self.take_in(&job, &told, &mut course);
                 match polled {
                     Ok(Poll::Pending) => {}
-                    Ok(Poll::Ready(ended)) => break ended_by(&ended),
+                    Ok(Poll::Ready(Ok(end))) => {
+                        break (End::By(end.retired_reason), Some(end.tasks_done));
+                    }
+                    Ok(Poll::Ready(Err(error))) => break (End::Not(error.code()), None),
                     Err(panic) => {
                         let is_own = panic.downcast_ref() == Some(&"modelled");
                         if !is_own {
                             resume_unwind(panic);
                         }
-                        break End::By(HelperExit::Panicked);
+                        break (End::By(HelperExit::Panicked), None);
                     }
                 }
                 turns += 1;
-                let is_over = turns > MOST_TURNS || self.numbers.below(30) == 0;
+                let is_over = turns > MOST_TURNS || self.numbers.below(60) == 0;
                 if is_over || self.failed || self.machine.is_down() {
-                    break End::By(HelperExit::Dropped);
+                    break (End::By(HelperExit::Dropped), None);
                 }
-                self.others_at_work()?;
+                self.others_at_work(&job, &mut reaped)?;
             }
         };
-        self.take_in(&job, &told, &mut tasks, &mut retired);
-        self.say(|| format!("  {job:?} {end:?} {retired:?}"));
-        // Whatever ends it, it says once that it is gone, and why.
-        let expected = match end {
-            End::By(HelperExit::TrayDrained) => vec![RetireReason::TrayDrained],
-            End::By(HelperExit::TtlExpired) => vec![RetireReason::TtlExpired],
-            End::By(HelperExit::MaxTasks) => vec![RetireReason::MaxTasks],
-            End::By(HelperExit::ClaimErrors) => vec![RetireReason::ClaimErrors],
-            End::By(HelperExit::Panicked) => vec![RetireReason::Failed],
-            End::By(_) => vec![RetireReason::ParentRequest],
-            End::Not => Vec::new(),
-        };
-        assert_eq!(retired, expected, "{job:?} {end:?}");
-        self.tally.helped += u64::from(end != End::Not);
-        Ok(())
-    }
-
-    /// While a helper waits.
-    fn others_at_work(&mut self) -> Outcome {
-        self.is_afar = false;
-        match self.numbers.below(8) {
-            0..=1 => self.ask_tasks()?,
-            2 => self.ask_staff()?,
-            3 => self.pass_time(),
-            _ => {}
-        }
-        Ok(())
+        self.take_in(&job, &told, &mut course);
+        self.say(|| format!("  {job:?} {end:?} {course:?}"));
+        let now_us = self.asked_at().steady_us();
+        course.end(end, done, (most, now_us));
+        self.note_end(&job, end, reaped);
+        self.ask_when_gone(here, &job)?;
+        Ok(!matches!(end, End::Not(_)))
     }
 
     /// The model is told what went over the wire.
-    fn take_in(
-        &mut self,
-        job: &Job,
-        told: &super::wire::Exchanges,
-        tasks: &mut Vec<(TaskId, usize)>,
-        retired: &mut Vec<RetireReason>,
-    ) {
+    fn take_in(&mut self, job: &Job, told: &super::wire::Exchanges, course: &mut Course) {
         let exchanges = std::mem::take(&mut *told.lock().unwrap_or_else(PoisonError::into_inner));
         let names = self.crew_names();
         for exchange in exchanges {
-            let Some((ask, told)) = read(job, names, &exchange, tasks) else {
+            let Some((ask, told)) = read(job, names, &exchange, course) else {
                 continue;
             };
-            if let CrewAsk::Staff(Staffed {
-                ask: StaffAsk::Retire(_, why),
-                ..
-            }) = &ask
-            {
-                retired.push(*why);
-            }
             let opening = self.log().opening();
             let time = Time {
                 now_us: exchange.now_us,
@@ -286,17 +274,11 @@ impl Simulation {
             };
             self.tally.requests += 1;
             self.say(|| format!("    {ask:?} {told:?}"));
+            course.go_on(&ask, &told, &time);
             let heard = self.heard(Some(told));
             self.note_work(&ask, &heard);
             self.agents.crew.take(&[(ask, heard)], &time);
         }
-    }
-}
-
-fn ended_by(ended: &Ended) -> End {
-    match ended {
-        Ok(end) => End::By(end.retired_reason),
-        Err(_) => End::Not,
     }
 }
 
@@ -324,7 +306,7 @@ fn read(
     job: &Job,
     names: Names,
     exchange: &Exchange,
-    tasks: &mut Vec<(TaskId, usize)>,
+    course: &mut Course,
 ) -> Option<(CrewAsk, Told)> {
     let body: Value = serde_json::from_slice(&exchange.body).ok()?;
     let staff = |by: By, ask: StaffAsk| CrewAsk::Staff(Staffed { by, ask });
@@ -334,8 +316,10 @@ fn read(
     Some(match exchange.name {
         "agent/spawn" => {
             let ask = staff(job.parent, StaffAsk::Spawn(job.name, job.spawn));
-            let answer =
-                |spawned: Spawned| Ok((staff::of_spawned(&spawned), Some(spawned.position.get())));
+            let answer = |spawned: Spawned| {
+                course.spawned(spawned.expires_at_us);
+                Ok((staff::of_spawned(&spawned), Some(spawned.position.get())))
+            };
             (
                 ask,
                 reply::<_, AgentError>(exchange, answer, staff::of_agent),
@@ -374,7 +358,7 @@ fn read(
             let answer = |claim: Claim| {
                 if let Claim::Claimed(held) = &claim {
                     let said = held.said.as_ref().expect("nobody erases it");
-                    tasks.push((held.task.clone(), number(&said.id)));
+                    course.tasks.push((held.task.clone(), number(&said.id)));
                 }
                 Ok(trays::of_claim(&claim, number))
             };
@@ -385,7 +369,7 @@ fn read(
         "tray/renew" | "tray/complete" | "tray/release" => {
             let task: TaskId = serde_json::from_value(body.get("task")?.clone()).ok()?;
             let fence = body.get("fence")?.as_u64()?;
-            let (_, id) = tasks.iter().find(|(known, _)| *known == task)?;
+            let (_, id) = course.tasks.iter().find(|(known, _)| *known == task)?;
             let act = match exchange.name {
                 "tray/renew" => {
                     TrayAct::Renew(serde_json::from_value(body.get("hold")?.clone()).ok()?)

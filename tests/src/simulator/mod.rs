@@ -11,10 +11,12 @@
 mod authority;
 mod calls;
 mod copies;
+mod course;
 mod drive;
 mod evidence;
 mod helpers;
 mod machine;
+mod meanwhile;
 mod model;
 mod office;
 mod replicas;
@@ -81,8 +83,8 @@ pub struct Tally {
     pub drained: u64,
     /// Most dead letters that were seen at once.
     pub dead: u64,
-    /// Helpers that worked until something ended them.
-    pub helped: u64,
+    /// How helpers at work ended, by word.
+    pub ended: BTreeMap<&'static str, u64>,
     /// Why helpers are gone, by word.
     pub retired: BTreeMap<&'static str, u64>,
     /// Events that the copies of the log have at the end.

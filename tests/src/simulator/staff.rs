@@ -103,20 +103,26 @@ impl Simulation {
         }
         let agents = Agents::new(log);
         let struck = self.machine.struck();
+        let mut refused = Vec::new();
         for _ in 0..MOST_REAPS {
             self.clock.advance(LONGEST_US);
-            let reaped = agents.reap_blocking().is_ok();
-            let swept = self.tasks_of(log).sweep_blocking().is_ok();
+            let reaped = agents.reap_blocking().map(drop);
+            let swept = self.tasks_of(log).sweep_blocking().map(drop);
             let filter = AgentFilter::new().kind(AgentKind::Helper);
             let left = agents.list(&filter).map(|all| {
                 let left = all.iter().filter(|one| one.state != AgentState::Retired);
                 left.count()
             });
-            self.agents.is_alone = reaped && swept && left.is_ok_and(|left| left == 0);
+            self.agents.is_alone = reaped.is_ok() && swept.is_ok() && matches!(left, Ok(0));
             if self.agents.is_alone || self.machine.is_down() {
                 break;
             }
+            refused.push(format!("{reaped:?} {swept:?} {left:?}"));
         }
+        // What is planned keeps them there, and nothing else.
+        let is_struck = self.machine.is_down() || self.machine.struck() > struck;
+        let is_hindered = is_struck || self.is_full || log.health().is_err();
+        assert!(self.agents.is_alone || is_hindered, "{refused:?}");
         if self.machine.struck() > struck {
             self.fail();
         }

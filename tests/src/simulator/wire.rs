@@ -53,6 +53,8 @@ struct Wire {
     clock: Arc<ManualClock>,
     numbers: Arc<Mutex<Seeded>>,
     told: Exchanges,
+    /// From then on no claim of what lies in a tray arrives, by the monotonic clock.
+    loses_claims_from_us: Option<u64>,
 }
 
 /// Everything that can be asked, by its name.
@@ -98,7 +100,13 @@ impl Holder for Wire {
             let (now_us, monotonic_us) = (log.now_us(), wire.clock.monotonic_us());
             let sent = body.clone();
             let changes = CHANGES.iter().any(|change| name.starts_with(change));
-            let chance = if changes {
+            let is_lost = name == "tray/claim"
+                && wire
+                    .loses_claims_from_us
+                    .is_some_and(|from_us| from_us <= monotonic_us);
+            let chance = if is_lost {
+                0
+            } else if changes {
                 let mut numbers = numbers.lock().unwrap_or_else(PoisonError::into_inner);
                 numbers.below(24)
             } else {
@@ -149,7 +157,7 @@ impl Simulation {
         if !self.is_afar {
             return log;
         }
-        match self.attached() {
+        match self.attached(None) {
             Some((there, _)) => there,
             None => {
                 self.is_afar = false;
@@ -158,14 +166,19 @@ impl Simulation {
         }
     }
 
-    /// The log from afar, and what is asked of it from now on.
-    pub(super) fn attached(&mut self) -> Option<(Log, Exchanges)> {
+    /// The log from afar, and what is asked of it from now on; from a time on, if one is given, no
+    /// claim of what lies in a tray arrives.
+    pub(super) fn attached(
+        &mut self,
+        loses_claims_from_us: Option<u64>,
+    ) -> Option<(Log, Exchanges)> {
         let told = Exchanges::default();
         let wire = Wire {
             log: self.log().as_keyring(),
             clock: Arc::clone(&self.clock),
             numbers: Arc::new(Mutex::new(Seeded::new(self.numbers.next_u64()))),
             told: Arc::clone(&told),
+            loses_claims_from_us,
         };
         match Log::attached(Arc::new(wire)) {
             Ok(there) => Some((there, told)),

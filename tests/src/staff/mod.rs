@@ -19,11 +19,11 @@ use std::fmt::Write as _;
 /// Agents by number; behind them are those that may be spawned as helpers.
 pub const AGENTS: usize = 3;
 /// Names of agents and helpers.
-pub const NAMES: usize = 11;
+pub const NAMES: usize = 16;
 /// Helpers of one parent that may be there, and those of them that may run, in the settings.
-pub const REGISTERED: u64 = 2;
+pub const REGISTERED: u64 = 3;
 /// See [`REGISTERED`].
-pub const RUNNING: u64 = 1;
+pub const RUNNING: u64 = 2;
 /// Seconds for which an order is valid, in the settings.
 pub const WINDOW_S: u64 = 600;
 /// What a person's sentence begins with that is an order, in the settings.
@@ -41,7 +41,7 @@ pub enum By {
 }
 
 /// Agents and helpers that have a credential of their own.
-pub const PROVEN: [usize; 4] = [2, 3, 5, 7];
+pub const PROVEN: [usize; 6] = [2, 3, 5, 7, 9, 11];
 
 /// What is asked of agents.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -195,6 +195,11 @@ impl Agent {
     /// Whether it must exit.
     pub fn must_exit(&self) -> bool {
         self.is_revoked || matches!(self.doing, Doing::Stops | Doing::Retired)
+    }
+
+    /// Whether a person or a commander stopped it.
+    pub fn needs_person(&self) -> bool {
+        self.needs_person
     }
 
     /// It stops, unless it is gone.
