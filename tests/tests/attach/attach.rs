@@ -655,7 +655,7 @@ fn lists_from_afar_are_few_requests() -> Outcome {
     assert_eq!(contents, told(&here)?);
     let last = contents.last().cloned().flatten();
     assert_eq!(last.map(|said| said.id).as_deref(), Some("task-1099"));
-    assert!(requests() - before < 20, "{}", requests() - before);
+    assert!(requests() - before < 30, "{}", requests() - before);
 
     // What is not there is so in its place.
     let places = [3, 99_999, 5].map(runstone::Position::new);
