@@ -337,7 +337,7 @@ pub fn open_plain(
 }
 
 /// Bytes of associated data that are put together on the stack: those of nearly every event.
-const SHORT_AAD_BYTES: usize = 512;
+const SHORT_AAD_BYTES: usize = 320;
 
 /// Does `action` with the associated data.
 fn with_aad<T>(

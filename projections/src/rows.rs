@@ -6,7 +6,6 @@
 use bincode::config::{Configuration, Limit, LittleEndian, Varint, standard};
 use bincode::{Decode, Encode};
 use runstone_store::{FoldError, RowValue, Rows, TypedRow};
-use std::any::Any;
 use std::sync::Arc;
 
 /// Most bytes that decoding a row may claim.
@@ -497,13 +496,10 @@ pub(crate) fn get_typed<T: TypedRow + Decode<()> + Clone>(
 
 /// What a row is.
 pub(crate) fn typed<T: TypedRow + Decode<()> + Clone>(value: RowValue) -> Result<T, FoldError> {
-    if let RowValue::Typed(row) = &value {
-        let row: &dyn Any = row.as_ref();
-        if let Some(row) = row.downcast_ref::<T>() {
-            return Ok(row.clone());
-        }
+    match value.downcast_ref::<T>() {
+        Some(row) => Ok(row.clone()),
+        None => decode(&value.bytes()?),
     }
-    decode(&value.bytes()?)
 }
 
 /// Sets the row under a key, to be encoded when it is written.

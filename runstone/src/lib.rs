@@ -154,9 +154,9 @@ pub use runstone_store::{
     Erasure, ErrorKind, EvidenceError, Expected, ExportReport, Fold, FoldCheck, FoldError,
     FoldRecord, FoldStatus, Imported, Item, KekRotation, LoadError, LoadReport, Log, LogInfo,
     LogOptions, OpenError, OpenOptions, Payload, Problem, ProblemKind, Prover, Query, QueryError,
-    Read, ReadError, Record, Records, RewriteReport, Rows, Sealing, SigningKey, SigningState,
-    StartedEpoch, Stats, StorageError, Subscription, UnsignedTail, VerifyLevel, VerifyReport,
-    verify_file,
+    Read, ReadError, Record, Records, RewriteReport, RowValue, Rows, Sealing, SigningKey,
+    SigningState, StartedEpoch, Stats, StorageError, Subscription, TypedRow, UnsignedTail,
+    VerifyLevel, VerifyReport, verify_file,
 };
 
 /// Rust in pages for readers, compiled and run as theirs.

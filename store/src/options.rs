@@ -64,8 +64,8 @@ pub struct LogOptions {
     pub check_pages_bytes: u64,
     /// Sizes of the index in memory.
     pub index: IndexOptions,
-    /// Commits between two whole slices of maintenance; light ones come 64 times as often, at most with
-    /// every commit. Default 256.
+    /// Commits between two whole slices of maintenance; light ones, of the index and of chunks by
+    /// turns, come 64 times as often, at most with every commit. Default 256.
     pub maintenance_commits: u64,
     /// Free bytes on the file system that are never used up. Default 8 MiB.
     pub disk_margin_bytes: u64,

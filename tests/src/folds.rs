@@ -1,7 +1,6 @@
 //! Folds for tests.
 
 use runstone_store::{Fold, FoldError, FoldRecord, Payload, RowValue, Rows, TypedRow};
-use std::any::Any;
 use std::sync::Arc;
 
 /// Counts events of each type and payload bytes of each stream. An event `data.cleared` removes
@@ -82,18 +81,33 @@ impl TypedRow for Count {
     }
 }
 
+/// A row that cannot be encoded.
+#[derive(Debug)]
+struct Unwritable {
+    panics: bool,
+}
+
+impl TypedRow for Unwritable {
+    fn encode(&self) -> Result<Vec<u8>, FoldError> {
+        assert!(!self.panics, "a row that panics");
+        Err(FoldError::Row("no bytes".to_owned()))
+    }
+}
+
 /// Counts events of the namespace `data` by type, and those of each stream, as [`Tally`] counts types, but
 /// in rows that are encoded late. It stops at [`Fragile::POISON`].
 #[derive(Debug)]
 pub struct Typed;
 
 impl Typed {
+    /// The type of an event of which it makes a row without bytes.
+    pub const UNWRITABLE: &str = "data.unwritable";
+    /// The type of an event of which it makes a row that panics.
+    pub const PANICKING: &str = "data.panicking";
+
     /// What a row says that a decision finds.
     pub fn number(row: &RowValue) -> u64 {
-        let typed: Option<&Count> = match row {
-            RowValue::Typed(row) => (row.as_ref() as &dyn Any).downcast_ref(),
-            RowValue::Bytes(_) => None,
-        };
+        let typed = row.downcast_ref::<Count>();
         typed.map_or_else(|| Tally::number(&row.bytes().unwrap()), |count| count.0)
     }
 
@@ -118,6 +132,13 @@ impl Fold for Typed {
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
         let header = record.header;
+        if matches!(
+            header.event_type.as_str(),
+            Self::UNWRITABLE | Self::PANICKING
+        ) {
+            let panics = header.event_type == Self::PANICKING;
+            return rows.put_row(b"u", Arc::new(Unwritable { panics }));
+        }
         Self::add(rows, &Tally::type_key(&header.event_type))?;
         let key = Tally::stream_key(&header.stream);
         if header.event_type == Tally::CLEARED {

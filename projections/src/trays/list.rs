@@ -121,7 +121,8 @@ impl Trays {
         Ok(trays)
     }
 
-    /// The tasks of a tray, in the order of their creation. It holds them all in memory.
+    /// The tasks of a tray, in the order of their creation. It holds them all in memory. What the tray and
+    /// what the task says of one that moves meanwhile may be of different instants.
     ///
     /// # Errors
     ///

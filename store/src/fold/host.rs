@@ -111,13 +111,13 @@ impl FoldHost {
     pub(crate) fn is_flush_due(&self) -> bool {
         self.states
             .iter()
-            .any(|state| state.dirty_rows() >= FLUSH_ROWS)
+            .any(|state| state.dirty_rows() >= FLUSH_ROWS && !state.is_unwritable)
     }
 
     /// Changes that bring every fold's rows to where it is.
-    pub(crate) fn flush(&self) -> Result<Vec<Change>, StorageError> {
+    pub(crate) fn flush(&mut self) -> Result<Vec<Change>, StorageError> {
         let mut changes = Vec::new();
-        for state in &self.states {
+        for state in &mut self.states {
             if state.flushed != state.applied {
                 changes.extend(state.flush(&self.seal)?);
             }

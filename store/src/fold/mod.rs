@@ -18,12 +18,14 @@ pub(crate) use host::{FoldHost, clear, clear_all};
 pub(crate) use rows::{RowSeal, fold_of_row};
 pub(crate) use state::Look;
 
+use crate::engine::panic_text;
 use runstone_codec::{Control, Header, Position, Revision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub use check::{FoldCheck, RowDifference};
@@ -135,7 +137,8 @@ pub trait TypedRow: Any + Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`FoldError::Row`] if it has none.
+    /// [`FoldError::Row`] if it has none. An error or a panic stops the fold before rows are written
+    /// next; the log and other folds go on.
     fn encode(&self) -> Result<Vec<u8>, FoldError>;
 }
 
@@ -149,6 +152,11 @@ pub enum RowValue {
     Typed(Arc<dyn TypedRow>),
 }
 
+fn encoded(row: &dyn TypedRow) -> Result<Vec<u8>, FoldError> {
+    catch_unwind(AssertUnwindSafe(|| row.encode()))
+        .unwrap_or_else(|panic| Err(FoldError::Panicked(panic_text(panic.as_ref()))))
+}
+
 impl RowValue {
     /// Its bytes.
     ///
@@ -158,7 +166,7 @@ impl RowValue {
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>, FoldError> {
         match self {
             Self::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
-            Self::Typed(row) => row.encode().map(Cow::Owned),
+            Self::Typed(row) => encoded(row.as_ref()).map(Cow::Owned),
         }
     }
 
@@ -170,7 +178,15 @@ impl RowValue {
     pub fn into_bytes(self) -> Result<Vec<u8>, FoldError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
-            Self::Typed(row) => row.encode(),
+            Self::Typed(row) => encoded(row.as_ref()),
+        }
+    }
+
+    /// The row itself, if it is still there as this type.
+    pub fn downcast_ref<T: TypedRow>(&self) -> Option<&T> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::Typed(row) => (row.as_ref() as &dyn Any).downcast_ref(),
         }
     }
 }
@@ -218,7 +234,8 @@ pub trait Fold: Send + Sync + Debug + 'static {
     fn version(&self) -> u32;
 
     /// The namespaces whose events it is given: what stands before the first `.` of their types. Events
-    /// of others pass it by, which costs next to nothing. Default: `None`, it is given every event.
+    /// of others pass it by, which costs next to nothing. Other namespaces are another version of its rows.
+    /// Default: `None`, it is given every event.
     fn namespaces(&self) -> Option<&'static [&'static str]> {
         None
     }

@@ -12,7 +12,6 @@ use crate::engine::RowTable;
 use crate::error::StorageError;
 use crate::keys::KeyStore;
 use runstone_codec::{Entropy, LogId, row};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// Seals and opens rows of one log.
@@ -68,7 +67,7 @@ impl RowSeal {
     /// Changes that store `rows`; `None` removes. Nonces are drawn once for all.
     pub(crate) fn changes<'a>(
         &self,
-        rows: impl ExactSizeIterator<Item = (Vec<u8>, Option<Cow<'a, [u8]>>)>,
+        rows: impl ExactSizeIterator<Item = (Vec<u8>, Option<&'a [u8]>)>,
     ) -> Result<Vec<Change>, StorageError> {
         let mut nonces = vec![0; rows.len() * 12];
         let fold_key = self.keys.fold_key();
@@ -84,7 +83,7 @@ impl RowSeal {
             .map(|((key, value), nonce)| match value {
                 None => Ok(Change::DeleteRow(RowTable::Folds, key)),
                 Some(value) => {
-                    let sealed = row::seal(fold_key.as_deref(), &self.log_id, &key, *nonce, &value)
+                    let sealed = row::seal(fold_key.as_deref(), &self.log_id, &key, *nonce, value)
                         .map_err(|error| StorageError::Database {
                             message: error.to_string(),
                         })?;

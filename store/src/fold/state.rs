@@ -12,6 +12,8 @@ use std::sync::Arc;
 
 /// Clean rows kept in memory for each fold.
 const CACHED_ROWS: usize = 65_536;
+/// Typed rows in memory after which all are encoded: they take several times the memory.
+const TYPED_ROWS: usize = 4096;
 /// Rows fetched at once when a fold is listed: few first, because often only the first is wanted.
 const FIRST_PAGE: usize = 4;
 /// The most.
@@ -77,6 +79,10 @@ pub(crate) struct FoldState {
     cache: BTreeMap<Vec<u8>, Cached>,
     /// Keys of dirty rows, each once, in the order in which they became so.
     dirty: Vec<Vec<u8>>,
+    /// Keys of typed rows, each at least once.
+    typed: Vec<Vec<u8>>,
+    /// A row of it has no bytes, so that none is written any more.
+    pub(crate) is_unwritable: bool,
     /// Rows lie only in `cache`; the database is not asked.
     detached: bool,
 }
@@ -92,6 +98,8 @@ impl FoldState {
             keys_away: None,
             cache: BTreeMap::new(),
             dirty: Vec::new(),
+            typed: Vec::new(),
+            is_unwritable: false,
             detached: false,
         }
     }
@@ -158,6 +166,9 @@ impl FoldState {
                     self.set(key, slot);
                 }
                 self.applied = position + 1;
+                if self.typed.len() >= TYPED_ROWS {
+                    self.encode_rows();
+                }
             }
             Ok(Err(error)) => self.stopped = Some((position, error.to_string())),
             Err(panic) => {
@@ -177,13 +188,43 @@ impl FoldState {
             .is_none_or(|namespaces| namespaces.iter().any(is_of))
     }
 
+    /// Encodes every row. One that has no bytes stops the fold before the next event.
+    fn encode_rows(&mut self) {
+        while let Some(key) = self.typed.pop() {
+            let Some(cached) = self.cache.get_mut(&key) else {
+                continue;
+            };
+            let Some(RowValue::Typed(_)) = &cached.slot else {
+                continue;
+            };
+            let bytes = cached.slot.as_ref().map(RowValue::bytes).transpose();
+            match bytes.map(|bytes| bytes.map(|bytes| RowValue::Bytes(bytes.into_owned()))) {
+                Ok(bytes) => cached.slot = bytes,
+                Err(error) => {
+                    let stopped = || (self.applied, error.to_string());
+                    self.stopped.get_or_insert_with(stopped);
+                    self.is_unwritable = true;
+                    return;
+                }
+            }
+        }
+    }
+
     fn set(&mut self, key: Vec<u8>, slot: Slot) {
+        let is_typed = |slot: &Slot| matches!(slot, Some(RowValue::Typed(_)));
+        let becomes_typed = is_typed(&slot);
         if let Some(cached) = self.cache.get_mut(&key) {
+            if becomes_typed && !is_typed(&cached.slot) {
+                self.typed.push(key.clone());
+            }
             cached.slot = slot;
             if !std::mem::replace(&mut cached.dirty, true) {
                 self.dirty.push(key);
             }
             return;
+        }
+        if becomes_typed {
+            self.typed.push(key.clone());
         }
         self.dirty.push(key.clone());
         self.cache.insert(key, Cached { slot, dirty: true });
@@ -210,29 +251,32 @@ impl FoldState {
             .transpose()
     }
 
-    /// Changes that bring the database to `applied`.
-    pub(crate) fn flush(&self, seal: &RowSeal) -> Result<Vec<Change>, StorageError> {
+    /// Changes that bring the database to `applied`; none if the fold has a row without bytes.
+    pub(crate) fn flush(&mut self, seal: &RowSeal) -> Result<Vec<Change>, StorageError> {
+        self.encode_rows();
+        if self.is_unwritable {
+            return Ok(Vec::new());
+        }
         let mut dirty: Vec<_> = self.dirty.iter().collect();
         dirty.sort_unstable();
-        let mut rows = dirty
-            .into_iter()
-            .map(|key| {
-                let cached = self.cache.get(key);
-                let value = cached.and_then(|cached| cached.slot.as_ref());
-                let bytes = value.map(RowValue::bytes).transpose()?;
-                Ok((row_key(self.name(), key), bytes))
-            })
-            .collect::<Result<Vec<_>, FoldError>>()
-            .map_err(|error| StorageError::Database {
-                message: error.to_string(),
-            })?;
+        let mut rows: Vec<(Vec<u8>, Option<&[u8]>)> = Vec::with_capacity(dirty.len() + 1);
+        for key in dirty {
+            let value = match self.cache.get(key).and_then(|cached| cached.slot.as_ref()) {
+                Some(RowValue::Bytes(bytes)) => Some(bytes.as_slice()),
+                Some(RowValue::Typed(_)) | None => None,
+            };
+            rows.push((row_key(self.name(), key), value));
+        }
         let cursor = encode_cursor(self.fold.version(), self.applied);
-        rows.push((cursor_key(self.name()), Some(cursor.into())));
+        rows.push((cursor_key(self.name()), Some(&cursor)));
         seal.changes(rows.into_iter())
     }
 
     /// The changes of the last [`flush`](Self::flush) are durable.
     pub(crate) fn flushed(&mut self) {
+        if self.is_unwritable {
+            return;
+        }
         self.flushed = self.applied;
         self.detached &= self.dirty.is_empty();
         // A removed row is in the database no more: what remembers it would only be walked over.

@@ -40,17 +40,24 @@ pub(super) fn wait_telling(
     let (telling, mut told) = watch::channel(Progress::default());
     let mut replying = ask(Telling(telling));
     wait(async {
-        let mut last = Progress::default();
+        let (mut last, mut is_told) = (Progress::default(), true);
         loop {
             let replied = {
                 let mut changed = pin!(told.changed());
-                poll_fn(|context| match replying.as_mut().poll(context) {
-                    Poll::Ready(reply) => Poll::Ready(Some(reply)),
-                    // Nobody tells any more, but there will be a reply.
-                    Poll::Pending => match changed.as_mut().poll(context) {
-                        Poll::Ready(Ok(())) => Poll::Ready(None),
-                        _ => Poll::Pending,
-                    },
+                poll_fn(|context| {
+                    if let Poll::Ready(reply) = replying.as_mut().poll(context) {
+                        return Poll::Ready(Some(reply));
+                    }
+                    if is_told && let Poll::Ready(changed) = changed.as_mut().poll(context) {
+                        // Where nobody tells any more there will be a reply.
+                        is_told = changed.is_ok();
+                        return if is_told {
+                            Poll::Ready(None)
+                        } else {
+                            Poll::Pending
+                        };
+                    }
+                    Poll::Pending
                 })
                 .await
             };
@@ -65,4 +72,60 @@ pub(super) fn wait_telling(
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// A reply that is there when it was asked for so often.
+    fn after(polls: usize) -> Replying {
+        let mut left = polls;
+        Box::pin(poll_fn(move |context| {
+            if left == 0 {
+                return Poll::Ready(Ok(Reply::Answer(b"done".to_vec())));
+            }
+            left -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }))
+    }
+
+    fn told(ask: impl FnOnce(Telling) -> Replying) -> Vec<(u64, u64)> {
+        let told = RefCell::new(Vec::new());
+        let reply = wait_telling(ask, &|done, all| told.borrow_mut().push((done, all)));
+        assert_eq!(reply.ok(), Some(Reply::Answer(b"done".to_vec())));
+        told.into_inner()
+    }
+
+    #[test]
+    fn a_reply_is_waited_for_where_nobody_tells() {
+        for polls in 0..5 {
+            assert_eq!(told(|_| after(polls)), []);
+        }
+    }
+
+    #[test]
+    fn what_was_told_comes_before_the_reply() {
+        let now = |done| Progress { done, all: 9 };
+        for polls in 0..3 {
+            let both = told(|telling| {
+                telling.tell(now(1));
+                telling.tell(now(2));
+                after(polls)
+            });
+            assert_eq!(both, [(2, 9)]);
+        }
+        let each = told(|telling| {
+            let mut done = 0;
+            let mut reply = after(4);
+            Box::pin(poll_fn(move |context| {
+                done += 1;
+                telling.tell(Progress { done, all: 9 });
+                reply.as_mut().poll(context)
+            }))
+        });
+        assert_eq!(each, [(1, 9), (2, 9), (3, 9), (4, 9), (5, 9)]);
+    }
 }

@@ -251,7 +251,17 @@ impl There {
             let page = self.ask_blocking(&RecordsAt {
                 positions: positions.iter().map(|position| position.get()).collect(),
             })?;
-            Ok(page.items.into_iter().map(Into::into).collect())
+            let items = page
+                .items
+                .into_iter()
+                .map(Result::<Record, ReadError>::from);
+            let is_asked = |(record, at): (Result<Record, ReadError>, &Position)| match record {
+                Ok(record) if record.position != *at => {
+                    Err(odd("event", &"it is of another position").into())
+                }
+                record => record,
+            };
+            Ok(items.zip(positions).map(is_asked).collect())
         })
     }
 

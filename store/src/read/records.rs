@@ -407,14 +407,15 @@ impl Iterator for Found {
             self.left = 0;
             return Some(Err(error));
         }
-        let record = self.batch.pop_front()?;
+        let next = self.batch.front()?.as_ref();
         self.left -= 1;
-        if record.as_ref().is_err_and(ReadError::is_retryable) {
+        if next.is_err_and(ReadError::is_retryable) {
             // Nothing after it can be read either; the read has to be made again.
-            self.batch.clear();
+            self.batch.truncate(1);
             self.range = None;
         }
-        Some(record)
+        // Records are large: nothing stands between the batch and whoever asks.
+        self.batch.pop_front()
     }
 }
 

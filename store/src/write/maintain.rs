@@ -33,6 +33,8 @@ const INDEX_ROOM: u64 = 16 << 20;
 /// Chunks looked at in one slice of merging, and after which even what does not fill a chunk is merged:
 /// reading them again and again would cost more than writing them.
 const MERGE_CHUNKS: usize = 256;
+/// Bytes of chunks written anew in one slice of merging.
+const MERGE_BYTES: usize = 1 << 20;
 /// Chunks looked at in a light slice: a few more than came since the last.
 const GATHER_CHUNKS: usize = 32;
 /// What is gathered is at most so long: as many of these as fit into a chunk leave less than this of it
@@ -54,7 +56,7 @@ pub(crate) struct Maintenance {
     pub(crate) merged: u64,
     /// Chunks below this are gathered at least.
     gathered: u64,
-    /// Chunks were merged since the last whole slice.
+    /// All chunks that there were, were merged since the last whole slice.
     is_merged: bool,
     /// The next light slice is of the index.
     is_index_next: bool,
@@ -84,7 +86,7 @@ struct Slice {
     is_whole: bool,
     has_index: bool,
     /// How far chunks are put together in it, if they are.
-    put_together: Option<(Merge, u64)>,
+    put_together: Option<(Merge, Upto)>,
 }
 
 /// What a slice does with the index.
@@ -112,7 +114,7 @@ impl Writer {
     /// The slice for this commit: often nothing.
     pub(crate) fn maintain(
         &mut self,
-        folds: &FoldHost,
+        folds: &mut FoldHost,
         snapshot: &Snapshot,
         events: u64,
     ) -> Result<Vec<Change>, StorageError> {
@@ -147,7 +149,7 @@ impl Writer {
     /// brought to rest.
     fn whole_slice(
         &mut self,
-        folds: &FoldHost,
+        folds: &mut FoldHost,
         snapshot: &Snapshot,
         index_budget: Option<u64>,
     ) -> Result<Vec<Change>, StorageError> {
@@ -207,7 +209,7 @@ impl Writer {
         snapshot: &Snapshot,
         merge: Merge,
         changes: &mut Vec<Change>,
-    ) -> Result<(Merge, u64), StorageError> {
+    ) -> Result<(Merge, Upto), StorageError> {
         let Maintenance {
             merged, gathered, ..
         } = self.maintenance;
@@ -216,11 +218,11 @@ impl Writer {
             Merge::Whole => merged,
         };
         let upto = merge_chunks(snapshot, from, merge, changes)?;
-        if merge == Merge::Whole && upto != from {
+        if merge == Merge::Whole && upto.done != from {
             changes.push(Change::PutRow(
                 RowTable::Meta,
                 MERGE_ROW.to_vec(),
-                upto.to_be_bytes().to_vec(),
+                upto.done.to_be_bytes().to_vec(),
             ));
         }
         Ok((merge, upto))
@@ -288,10 +290,10 @@ impl Writer {
         }
         maintenance.is_index_next = slice.is_whole || !slice.has_index;
         match slice.put_together {
-            Some((Merge::Light, upto)) => maintenance.gathered = upto,
+            Some((Merge::Light, upto)) => maintenance.gathered = upto.done,
             Some((Merge::Whole, upto)) => {
-                maintenance.merged = upto;
-                maintenance.is_merged = true;
+                maintenance.merged = upto.done;
+                maintenance.is_merged = upto.is_all;
             }
             None => {}
         }
@@ -384,6 +386,15 @@ impl Merging {
         }
     }
 
+    /// Bytes that are written anew: none of a chunk that stays as it is.
+    fn rewritten(&self) -> usize {
+        if self.firsts.len() > 1 {
+            self.builder.encoded_len(0)
+        } else {
+            0
+        }
+    }
+
     fn emit(self, changes: &mut Vec<Change>) -> u64 {
         if let [first, rest @ ..] = self.firsts.as_slice()
             && !rest.is_empty()
@@ -434,6 +445,15 @@ impl Merge {
     }
 }
 
+/// How far chunks are put together.
+#[derive(Clone, Copy, Debug)]
+struct Upto {
+    /// Below this they are.
+    done: u64,
+    /// There was no more to look at, or it is damaged.
+    is_all: bool,
+}
+
 /// Puts small neighbouring chunks from `from` on together into longer ones; answers up to where
 /// that is done. The last ones may be left for later.
 fn merge_chunks(
@@ -441,15 +461,21 @@ fn merge_chunks(
     from: u64,
     merge: Merge,
     changes: &mut Vec<Change>,
-) -> Result<u64, StorageError> {
+) -> Result<Upto, StorageError> {
     let mut done = from;
     let mut next = from;
     let mut merging: Option<Merging> = None;
+    let (mut is_all, mut written) = (false, 0);
     for _ in 0..merge.chunks() {
+        if written >= MERGE_BYTES {
+            break;
+        }
         let Some((key, value)) = snapshot.number_at_or_above(NumberTable::Chunks, next)? else {
+            is_all = true;
             break;
         };
         // A damaged chunk is left alone: reads and verification name it.
+        is_all = true;
         let Ok(chunk) = Chunk::parse(key, value.bytes()) else {
             break;
         };
@@ -459,16 +485,19 @@ fn merge_chunks(
         if let Some(full) = merging.take_if(|merging| {
             merging.builder.encoded_len(0) + size > merge.most_bytes() || merging.end != key
         }) {
+            written += full.rewritten();
             done = full.emit(changes);
         }
         if merging.is_none() && FIXED + size > merge.most_bytes() {
             // Nothing can come to it.
             done = next;
+            is_all = false;
             continue;
         }
         let Ok(events) = chunk.events().collect::<Result<Vec<_>, _>>() else {
             break;
         };
+        is_all = false;
         let target = merging.get_or_insert_with(|| Merging::new(key));
         for event in events {
             target.builder.push(event.entry, event.envelope);
@@ -480,7 +509,7 @@ fn merge_chunks(
     if let Some(rest) = merging.filter(|rest| rest.firsts.len() >= merge.enough()) {
         done = rest.emit(changes);
     }
-    Ok(done)
+    Ok(Upto { done, is_all })
 }
 
 fn chunk_offsets(chunk: &Chunk<'_>) -> usize {
@@ -552,17 +581,19 @@ mod tests {
         assert!((55..96).contains(&full), "{:?}", bounds(&log));
     }
 
-    /// However long events are, chunks are nearly full in the end.
+    /// However long events are, chunks are nearly full in the end, also where as many come between two
+    /// slices of merging as one of these looks at.
     #[test]
     fn no_length_of_events_leaves_chunks_half_empty() {
         for bytes in [100, 600, 1_100, 1_500, 2_500, 4_500, 6_800, 7_500, 9_000] {
             let log = log();
-            append(&log, 640, bytes);
+            let commits = if bytes == 4_500 { 3_000 } else { 640 };
+            append(&log, commits, bytes);
             let reader = log.here().unwrap().shared.reader().unwrap();
             let all = bounds(&log);
             let (mut chunks, mut taken) = (0, 0);
             // The newest are not merged yet.
-            for first in all.iter().take_while(|first| **first < 512) {
+            for first in all.iter().take_while(|first| **first < commits - 280) {
                 let value = reader.snapshot.number(NumberTable::Chunks, *first);
                 taken += value.unwrap().unwrap().bytes().len();
                 chunks += 1;

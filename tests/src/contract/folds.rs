@@ -3,7 +3,9 @@
 use super::{Make, Place, check_sound, numbered};
 use crate::folds::{Fragile, Tally, Typed};
 use runstone_codec::{NewEvent, Position};
-use runstone_store::{Append, DecideContext, Decision, Fold, FoldStatus, Log, OpenOptions};
+use runstone_store::{
+    Append, CreateOptions, DecideContext, Decision, Fold, FoldStatus, Log, OpenOptions,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -241,6 +243,54 @@ pub fn rows_may_be_encoded_late(place: &Place) {
     check(&log, 200);
     let (at, _) = status(&log, "typed").stopped.unwrap();
     assert_eq!(at.get() + 43, log.size());
+}
+
+/// A fold whose row cannot be encoded stops alone once rows are written; the log, other folds and closing
+/// go on, now and after the next opening.
+pub fn a_row_without_bytes_stops_its_fold_alone(place: &Place) {
+    for (number, event_type) in [Typed::UNWRITABLE, Typed::PANICKING]
+        .into_iter()
+        .enumerate()
+    {
+        let open = || {
+            let mut open = with([Arc::new(Typed) as Arc<dyn Fold>, tally(1)]);
+            open.options.maintenance_commits = 2;
+            open
+        };
+        let path = place.beside(&format!("log{number}"));
+        let log = Log::create(&path, &CreateOptions::default(), open()).unwrap();
+        log.append_blocking(numbered("s", 1)).unwrap();
+        log.append_blocking(NewEvent::new(event_type, "s")).unwrap();
+        for n in 2..20 {
+            log.append_blocking(numbered("s", n)).unwrap();
+        }
+        let check = |log: &Log| {
+            assert!(log.health().is_ok());
+            let (at, why) = status(log, "typed").stopped.unwrap();
+            assert!((3..8).contains(&at.get()), "{at}: {why}");
+            assert!(
+                ["no bytes", "a row that panics"]
+                    .iter()
+                    .any(|word| why.contains(word)),
+                "{why}"
+            );
+            assert_eq!(rows(log)["tdata.noted"], log.size() - 2);
+            let checks = log.check_folds(Some("tally"), &|_, _| {}).unwrap();
+            assert!(checks[0].is_equal(), "{checks:?}");
+        };
+        check(&log);
+        log.close_blocking().unwrap();
+        drop(log);
+        let log = Log::open(&path, open()).unwrap();
+        for n in 20..30 {
+            log.append_blocking(numbered("s", n)).unwrap();
+        }
+        log.close_blocking().unwrap();
+        drop(log);
+        let log = Log::open(&path, with([tally(1)])).unwrap();
+        assert_eq!((rows(&log)["tdata.noted"], log.size()), (29, 31));
+        check_sound(&log);
+    }
 }
 
 /// A decision finds the first row of a prefix: in memory and in the file, past removed ones.

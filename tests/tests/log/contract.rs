@@ -165,6 +165,7 @@ properties_of_files! {
     folds:
         rows_survive_reopening
         rows_may_be_encoded_late
+        a_row_without_bytes_stops_its_fold_alone
         decisions_see_the_first_row
         another_version_is_folded_again
         unknown_folds_are_kept
