@@ -156,7 +156,8 @@ impl Writer {
         let mut changes = folds.flush()?;
         changes.extend(self.tree.changes());
         changes.extend(self.checkpoint_changes(snapshot)?);
-        let put_together = if self.maintenance.is_merged {
+        // What is closed is put together as far as it goes.
+        let put_together = if self.maintenance.is_merged && index_budget.is_some() {
             None
         } else {
             Some(self.put_together(snapshot, Merge::Whole, &mut changes)?)
