@@ -195,7 +195,7 @@ impl Simulation {
             machine: Machine::new(numbers.next_u64()),
             clock: Arc::new(ManualClock::new(START_US)),
             folder,
-            maintenance_commits: [1, 2, 3, 8, 20][numbers.below(5)],
+            maintenance_commits: [1, 2, 3, 20, 200][numbers.below(5)],
             freeze_events: 3 + numbers.below(30) as u64,
             fan_in: 2 + numbers.below(3),
             entropy_seed: numbers.next_u64(),
