@@ -126,6 +126,9 @@ impl Rebuild {
     }
 }
 
+/// The digest of the rows folded again, that of the live ones, and the first difference.
+type Conclusion = ([u8; 32], [u8; 32], Option<RowDifference>);
+
 /// A row folded again.
 type Again<'a> = Result<(&'a [u8], Cow<'a, [u8]>), FoldError>;
 
@@ -175,8 +178,8 @@ impl<'a, I: Iterator<Item = Again<'a>>> Comparison<I> {
         self.error.is_none()
     }
 
-    /// Both digests and the first difference, once every live row was taken.
-    fn conclude(mut self) -> Result<([u8; 32], [u8; 32], Option<RowDifference>), FoldError> {
+    /// What they come to, once every live row was taken.
+    fn conclude(mut self) -> Result<Conclusion, FoldError> {
         while let Some((key, value)) = self.next_again() {
             self.differs(Some((key, &value)), None);
         }

@@ -234,7 +234,7 @@ impl There {
         fold: &str,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<Vec<u8>>>, ReadError> {
-        self.all_of(keys, |keys| {
+        all_of(keys, |keys| {
             let rows = self.ask_blocking(&FoldRowsAt {
                 fold: fold.to_owned(),
                 keys: keys.iter().map(|key| key.as_slice().into()).collect(),
@@ -247,7 +247,7 @@ impl There {
         &self,
         positions: &[Position],
     ) -> Result<Vec<Result<Record, ReadError>>, ReadError> {
-        self.all_of(positions, |positions| {
+        all_of(positions, |positions| {
             let page = self.ask_blocking(&RecordsAt {
                 positions: positions.iter().map(|position| position.get()).collect(),
             })?;
@@ -263,25 +263,6 @@ impl There {
             };
             Ok(items.zip(positions).map(is_asked).collect())
         })
-    }
-
-    /// Asks for many things, of which each answer has the first ones.
-    fn all_of<A, T>(
-        &self,
-        mut wanted: &[A],
-        ask: impl Fn(&[A]) -> Result<Vec<T>, ReadError>,
-    ) -> Result<Vec<T>, ReadError> {
-        let mut all = Vec::new();
-        while !wanted.is_empty() {
-            let (some, _) = wanted.split_at(wanted.len().min(ASKED));
-            let answered = ask(some)?;
-            match wanted.get(answered.len()..) {
-                Some(rest) if rest.len() < wanted.len() => wanted = rest,
-                _ => return Err(odd("page", &"it does not have what was asked for").into()),
-            }
-            all.extend(answered);
-        }
-        Ok(all)
     }
 
     pub(crate) fn settings(&self) -> Result<Option<RecordedSettings>, ReadError> {
@@ -306,6 +287,24 @@ impl There {
         let principals: Option<Vec<_>> = principals.collect();
         principals.ok_or_else(|| odd("public key", &"no 64 hexadecimal digits").into())
     }
+}
+
+/// Asks for many things, of which each answer has the first ones.
+fn all_of<A, T>(
+    mut wanted: &[A],
+    ask: impl Fn(&[A]) -> Result<Vec<T>, ReadError>,
+) -> Result<Vec<T>, ReadError> {
+    let mut all = Vec::new();
+    while !wanted.is_empty() {
+        let (some, _) = wanted.split_at(wanted.len().min(ASKED));
+        let answered = ask(some)?;
+        match wanted.get(answered.len()..) {
+            Some(rest) if rest.len() < wanted.len() => wanted = rest,
+            _ => return Err(odd("page", &"it does not have what was asked for").into()),
+        }
+        all.extend(answered);
+    }
+    Ok(all)
 }
 
 impl Facts {
