@@ -491,11 +491,11 @@ pub(crate) fn get_typed<T: TypedRow + Decode<()> + Clone>(
     rows: &mut dyn Rows,
     key: &[u8],
 ) -> Result<Option<T>, FoldError> {
-    rows.value(key)?.map(typed).transpose()
+    rows.value(key)?.as_ref().map(typed).transpose()
 }
 
 /// What a row is.
-pub(crate) fn typed<T: TypedRow + Decode<()> + Clone>(value: RowValue) -> Result<T, FoldError> {
+pub(crate) fn typed<T: TypedRow + Decode<()> + Clone>(value: &RowValue) -> Result<T, FoldError> {
     match value.downcast_ref::<T>() {
         Some(row) => Ok(row.clone()),
         None => decode(&value.bytes()?),

@@ -100,7 +100,7 @@ pub(crate) fn typed_row<T: TypedRow + Decode<()> + Clone>(
     key: &[u8],
 ) -> Result<Option<T>, AppendError> {
     let row = context.fold_value(fold, key)?;
-    let row = row.map(rows::typed).transpose();
+    let row = row.as_ref().map(rows::typed).transpose();
     row.map_err(|error| undecided(context, fold, &error))
 }
 
