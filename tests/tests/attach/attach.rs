@@ -5,7 +5,7 @@ mod errors;
 mod http;
 mod strangers;
 
-use runstone::attach::{Limits, connect};
+use runstone::attach::{Limits, Server, connect};
 use runstone::sinks::Runner;
 use runstone::store::keys::{Credential, verify_proof};
 use runstone::{
@@ -639,7 +639,7 @@ fn lists_from_afar_are_few_requests() -> Outcome {
         here.trays().add_blocking("in", &task)?;
     }
     let requests = || -> u64 {
-        let attached = here.server().map(|server| server.attached());
+        let attached = here.server().map(Server::attached);
         attached.iter().flatten().map(|one| one.requests).sum()
     };
     let before = requests();
