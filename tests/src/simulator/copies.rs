@@ -363,11 +363,14 @@ pub(super) fn parked(files: &Path, name: &str) -> BTreeSet<u64> {
 
 /// What the cursor of a sink says of what may have been offered.
 pub(super) fn offered(files: &Path, name: &str) -> u64 {
-    let text = std::fs::read(files.join(format!("{name}.cursor")));
-    let Ok(cursor) = text.map(|text| serde_json::from_slice::<Value>(&text).unwrap()) else {
-        return 0;
-    };
-    cursor["offered"].as_u64().unwrap()
+    let cursor = std::fs::read(files.join(format!("{name}.cursor")));
+    offered_in(cursor.ok().as_ref())
+}
+
+/// The same, by a cursor if there is one.
+pub(super) fn offered_in(cursor: Option<&Vec<u8>>) -> u64 {
+    let cursor = cursor.map(|cursor| serde_json::from_slice::<Value>(cursor).unwrap());
+    cursor.map_or(0, |cursor| cursor["offered"].as_u64().unwrap())
 }
 
 /// How the sink of a destination is configured.

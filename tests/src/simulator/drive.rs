@@ -5,7 +5,7 @@
 //! middle of that leaves the file as it was before, or after, or with a line that is cut short.
 
 use super::Simulation;
-use super::copies::{State, offered, standings};
+use super::copies::{State, offered, offered_in, standings};
 use super::shelf::{Around, Tells, kinds};
 use crate::tamper::{Outcome, SeededEntropy};
 use runstone::sinks::{ManualTimer, RunOptions, Timer as _, drive};
@@ -223,8 +223,14 @@ impl Simulation {
             // younger is given.
             let steps = self.numbers.below(3);
             let has_parked = before.get(&parked) != after.get(&parked);
-            let has_taken = !copy.shelf.taken(*count).is_empty();
-            let steps = if has_parked && has_taken { 2 } else { steps };
+            let taken = copy.shelf.taken(*count);
+            let last = taken.iter().map(|seen| seen.position).max();
+            // Where nobody can be asked, that it is offered is kept before it is given.
+            let was_offered = offered_in(before.get(&cursor));
+            let is_offered_now =
+                copy.shelf.tells == Tells::Nothing && last.is_some_and(|last| last >= was_offered);
+            let is_kept = is_offered_now || has_parked && last.is_some();
+            let steps = if is_kept { 2 } else { steps };
             if steps < 2 {
                 put_back(&cursor, before.get(&cursor), &after)?;
             }
