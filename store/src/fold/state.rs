@@ -263,7 +263,11 @@ impl FoldState {
         for key in dirty {
             let value = match self.cache.get(key).and_then(|cached| cached.slot.as_ref()) {
                 Some(RowValue::Bytes(bytes)) => Some(bytes.as_slice()),
-                Some(RowValue::Typed(_)) | None => None,
+                Some(RowValue::Typed(_)) => {
+                    let message = "a row of a fold was not encoded".to_owned();
+                    return Err(StorageError::Database { message });
+                }
+                None => None,
             };
             rows.push((row_key(self.name(), key), value));
         }
