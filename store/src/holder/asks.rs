@@ -273,10 +273,10 @@ asks! {
 
     /// The events at these positions, in their order: of the first of them as many as a page has.
     "records" RecordsAt { #[serde(default)] positions: Vec<u64> } -> Page, ReadError: |self, log| {
-        let positions = self.positions.into_iter().take(Page::EVENTS);
+        let mut reader = log.here()?.shared.reader()?;
         let mut page = Page::default();
-        for position in positions {
-            page.push(log.record(Position::new(position)));
+        for position in self.positions {
+            page.push(reader.record_at(Position::new(position)));
             if page.is_full() {
                 break;
             }
