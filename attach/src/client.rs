@@ -2,7 +2,7 @@
 
 use crate::AttachError;
 use crate::path::Address;
-use crate::progress::{EVENT_STREAM, Waiting};
+use crate::progress::{CBOR, EVENT_STREAM, Waiting};
 use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, FOLLOW, LOG, PROVE, Proof};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
@@ -11,7 +11,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use runstone_store::holder::{
-    Base64, Closing, Holder, Lost, Refusal as _, Reply, Replying, Telling, Told,
+    Base64, Closing, Holder, Lost, Refusal as _, Reply, Replying, Telling, Told, Written,
 };
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, ErrorKind, Log};
@@ -27,6 +27,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 const ANSWER_TIME: Duration = Duration::from_secs(600);
 /// How long a holder may take to be reached, to take a proof, and to say how the log stands.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// What is accepted, where nobody wants to know how far it is.
+const PACKED: &str = "application/cbor, application/json";
 /// What is asked first.
 const FACTS: &str = "facts";
 /// What waits for everything that was asked before and that nobody waits for any more.
@@ -442,10 +444,13 @@ impl Line {
         if let Some(log) = self.log.get() {
             request.headers_mut().insert(LOG, log.clone());
         }
-        if waiting.telling.is_some() {
-            let stream = HeaderValue::from_static(EVENT_STREAM);
-            request.headers_mut().insert(ACCEPT, stream);
-        }
+        let accepted = if waiting.telling.is_some() {
+            EVENT_STREAM
+        } else {
+            PACKED
+        };
+        let accepted = HeaderValue::from_static(accepted);
+        request.headers_mut().insert(ACCEPT, accepted);
         let response = match sender.try_send_request(request).await {
             Ok(response) => response,
             Err(mut error) => {
@@ -461,16 +466,19 @@ impl Line {
             let _ = self.log.set(log.clone());
         }
         let kind = response.headers().get(CONTENT_TYPE);
-        if status == StatusCode::OK && kind.is_some_and(|kind| kind == EVENT_STREAM) {
+        let is = |of: &str| kind.is_some_and(|kind| kind == of);
+        let is_packed = is(CBOR);
+        if status == StatusCode::OK && is(EVENT_STREAM) {
             return waiting.hear(response.into_body()).await;
         }
         let body = response.into_body().collect().await;
         let body = body.map_err(|error| sent(error.to_string()))?.to_bytes();
         match status {
-            StatusCode::OK => Ok(Reply::Answer(body.to_vec())),
+            StatusCode::OK if is_packed => Ok(Reply::Answer(Written::Cbor(body.into()))),
+            StatusCode::OK => Ok(Reply::Answer(Written::Json(body.into()))),
             // Turned away at the door.
             _ if body.is_empty() => Err(not_sent(status.to_string())),
-            _ => Ok(Reply::Refusal(body.to_vec())),
+            _ => Ok(Reply::Refusal(body.into())),
         }
     }
 
@@ -499,7 +507,7 @@ fn unreadable(error: &serde_json::Error) -> AppendError {
 
 fn told<T: serde::de::DeserializeOwned>(reply: Result<Reply, Lost>) -> Result<T, AppendError> {
     match reply {
-        Ok(Reply::Answer(body)) => {
+        Ok(Reply::Answer(Written::Json(body))) => {
             serde_json::from_slice(&body).map_err(|error| unreadable(&error))
         }
         Ok(Reply::Refusal(body)) => match serde_json::from_slice::<Told>(&body) {

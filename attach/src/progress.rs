@@ -9,7 +9,7 @@
 //! ```
 
 use hyper::body::{Bytes, Incoming};
-use runstone_store::holder::{Lost, Progress, Reply, Telling};
+use runstone_store::holder::{Lost, Progress, Reply, Telling, Written};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -18,6 +18,8 @@ use tokio::time::sleep;
 
 /// What a client accepts that wants to know how far it is.
 pub(crate) const EVENT_STREAM: &str = "text/event-stream";
+/// What a client accepts that reads packed pages.
+pub(crate) const CBOR: &str = "application/cbor";
 /// Names of events.
 pub(crate) const PROGRESS: &str = "progress";
 pub(crate) const ANSWER: &str = "answer";
@@ -87,7 +89,7 @@ impl Hearing {
             // What cannot be read says nothing.
             heard.progress = serde_json::from_slice(&data).ok().or(heard.progress);
         } else if name == ANSWER.as_bytes() {
-            heard.reply = Some(Reply::Answer(data));
+            heard.reply = Some(Reply::Answer(Written::Json(data)));
         } else if name == REFUSAL.as_bytes() {
             heard.reply = Some(Reply::Refusal(data));
         }
@@ -176,7 +178,8 @@ mod tests {
             event(ANSWER, br#"{"valid":true}"#),
         ]
         .concat();
-        let reply = Some(Reply::Answer(br#"{"valid":true}"#.to_vec()));
+        let answer = Written::Json(br#"{"valid":true}"#.to_vec());
+        let reply = Some(Reply::Answer(answer));
         for size in 1..=bytes.len() {
             let mut hearing = Hearing::default();
             let mut all = Heard::default();

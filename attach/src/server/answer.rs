@@ -1,9 +1,11 @@
 //! What is answered, and how.
 
 use super::Shared;
+use super::accept::accepts;
 use super::connection::{Busy, Connection};
 use super::follow::{events, follow};
 use super::long;
+use crate::progress::{CBOR, EVENT_STREAM};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -12,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use runstone_store::ErrorKind;
-use runstone_store::holder::{Base64, Endpoint, Refusal as _, Told};
+use runstone_store::holder::{Base64, Endpoint, Form, Refusal as _, Told, Written};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -80,21 +82,18 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         .with_state(Arc::clone(shared))
 }
 
-/// An answer that is ready as JSON.
-pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (status, kind, body.into()).into_response()
+/// An answer that is ready.
+fn ready(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    (status, [(header::CONTENT_TYPE, kind)], body.into()).into_response()
 }
 
-pub(super) fn answer(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => json(StatusCode::OK, body),
-        Err(error) => refusal(&Told::new(
-            "internal",
-            ErrorKind::Storage,
-            error.to_string(),
-        )),
-    }
+/// An answer that is ready as JSON.
+pub(super) fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    ready(status, "application/json", body)
+}
+
+pub(super) fn answer<T: Serialize + 'static>(value: &T, form: Form) -> Response {
+    replied(Written::of(value, form))
 }
 
 /// A refusal, by what kind it is.
@@ -153,18 +152,34 @@ pub(super) async fn body_of(shared: &Shared, request: Request) -> Result<Bytes, 
 }
 
 async fn ask(State(shared): State<Arc<Shared>>, endpoint: Endpoint, request: Request) -> Response {
-    if endpoint.is_long && long::is_wanted(&request) {
+    if endpoint.is_long && accepts(&request, EVENT_STREAM) {
         return long::told(&shared, endpoint, request).await;
     }
-    match answered(&shared, endpoint, request).await {
-        Ok(body) => json(StatusCode::OK, body),
-        Err(told) => refusal(&told),
+    replied(answered(&shared, endpoint, request).await)
+}
+
+async fn answered(shared: &Shared, endpoint: Endpoint, request: Request) -> Result<Written, Told> {
+    let form = form_for(&request);
+    let (_busy, work) = begun(shared, endpoint, request, form, |_, _| {}).await?;
+    work.await
+}
+
+/// How a client reads answers.
+pub(super) fn form_for(request: &Request) -> Form {
+    if accepts(request, CBOR) {
+        Form::Packed
+    } else {
+        Form::Json
     }
 }
 
-async fn answered(shared: &Shared, endpoint: Endpoint, request: Request) -> Result<Vec<u8>, Told> {
-    let (_busy, work) = begun(shared, endpoint, request, |_, _| {}).await?;
-    work.await
+/// What was answered, as the kind that it is.
+fn replied(answer: Result<Written, Told>) -> Response {
+    match answer {
+        Ok(Written::Json(body)) => json(StatusCode::OK, body),
+        Ok(Written::Cbor(body)) => ready(StatusCode::OK, CBOR, body),
+        Err(told) => refusal(&told),
+    }
 }
 
 /// What was asked for, when it is its turn.
@@ -172,8 +187,9 @@ pub(super) async fn begun<P: Fn(u64, u64) + Send + 'static>(
     shared: &Shared,
     endpoint: Endpoint,
     request: Request,
+    form: Form,
     progress: P,
-) -> Result<(Busy, impl Future<Output = Result<Vec<u8>, Told>> + use<P>), Told> {
+) -> Result<(Busy, impl Future<Output = Result<Written, Told>> + use<P>), Told> {
     let connection = connection_of(&request)?;
     let busy = connection.busy();
     let body = body_of(shared, request).await?;
@@ -181,7 +197,7 @@ pub(super) async fn begun<P: Fn(u64, u64) + Send + 'static>(
     let permit = turn(shared, endpoint.name).await;
     let work = blocking(move || {
         let _permit = permit;
-        (endpoint.answer)(&log, &body, &progress)
+        (endpoint.answer)(&log, &body, form, &progress)
     });
     Ok((busy, work))
 }
@@ -212,7 +228,7 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 async fn attached(State(shared): State<Arc<Shared>>) -> Response {
-    answer(&shared.connections.list())
+    answer(&shared.connections.list(), Form::Json)
 }
 
 async fn openapi(State(shared): State<Arc<Shared>>) -> Response {
@@ -235,16 +251,19 @@ async fn challenge(request: Request) -> Response {
         Ok(challenge)
     });
     match made {
-        Ok(challenge) => answer(&Challenge {
-            challenge: Base64(challenge),
-        }),
+        Ok(challenge) => {
+            let challenge = Challenge {
+                challenge: Base64(challenge),
+            };
+            answer(&challenge, Form::Json)
+        }
         Err(told) => refusal(&told),
     }
 }
 
 async fn prove(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     match proven(&shared, request).await {
-        Ok(proven) => answer(&proven),
+        Ok(proven) => answer(&proven, Form::Json),
         Err(told) => refusal(&told),
     }
 }

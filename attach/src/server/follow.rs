@@ -1,7 +1,9 @@
 //! Following the log.
 
 use super::Shared;
-use super::answer::{FOLLOW, blocking, body_of, connection_of, refusal, turn, unreadable};
+use super::answer::{
+    FOLLOW, answer, blocking, body_of, connection_of, form_for, refusal, turn, unreadable,
+};
 use crate::progress::EVENT_STREAM;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, Request, State};
@@ -34,8 +36,9 @@ struct Follow {
 
 /// A page of what follows; waited for if there is nothing yet.
 pub(super) async fn follow(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let form = form_for(&request);
     match followed(&shared, request).await {
-        Ok(page) => super::answer::answer(&page),
+        Ok(page) => answer(&page, form),
         Err(told) => refusal(&told),
     }
 }

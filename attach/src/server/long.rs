@@ -3,12 +3,11 @@
 use super::Shared;
 use super::answer::{begun, refusal};
 use super::follow::{Frame, event_stream};
-use crate::progress::{ANSWER, AT_WORK, EVENT_STREAM, PROGRESS, REFUSAL, event};
+use crate::progress::{ANSWER, AT_WORK, PROGRESS, REFUSAL, event};
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::header::ACCEPT;
 use axum::response::Response;
-use runstone_store::holder::{Endpoint, Progress, Told};
+use runstone_store::holder::{Endpoint, Form, Progress, Told, Written};
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -29,32 +28,13 @@ const PACE: Pace = Pace {
     at_work: Duration::from_secs(15),
 };
 
-/// Whether a client accepts a stream of events (RFC 9110 section 12.5.1): only who does is told.
-pub(super) fn is_wanted(request: &Request) -> bool {
-    let accepted = request.headers().get_all(ACCEPT).iter();
-    let mut ranges = accepted
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','));
-    ranges.any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default();
-        // A weight of 0 says that it is not accepted.
-        let is_nothing = |weight: &str| weight.trim_matches(['0', '.']).is_empty();
-        let is_refused = |part: &str| {
-            let split = part.split_once('=');
-            split.is_some_and(|(name, weight)| name.eq_ignore_ascii_case("q") && is_nothing(weight))
-        };
-        kind.eq_ignore_ascii_case(EVENT_STREAM) && !parts.any(is_refused)
-    })
-}
-
 /// How far it is, and then the answer.
 pub(super) async fn told(shared: &Shared, endpoint: Endpoint, request: Request) -> Response {
     let (reached, seen) = watch::channel(Progress::default());
     let tell = move |done, all| {
         reached.send_replace(Progress { done, all });
     };
-    let (busy, work) = match begun(shared, endpoint, request, tell).await {
+    let (busy, work) = match begun(shared, endpoint, request, Form::Json, tell).await {
         Ok(begun) => begun,
         Err(told) => return refusal(&told),
     };
@@ -72,7 +52,7 @@ pub(super) async fn told(shared: &Shared, endpoint: Endpoint, request: Request) 
 }
 
 async fn send_events(
-    work: impl Future<Output = Result<Vec<u8>, Told>>,
+    work: impl Future<Output = Result<Written, Told>>,
     seen: watch::Receiver<Progress>,
     frames: &mpsc::Sender<Frame>,
     pace: Pace,
@@ -104,7 +84,7 @@ async fn send_events(
         }
         match ended {
             None => {}
-            Some(Ok(answer)) => {
+            Some(Ok(Written::Json(answer) | Written::Cbor(answer))) => {
                 send(event(ANSWER, &answer)).await;
                 return;
             }
@@ -121,28 +101,6 @@ async fn send_events(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::body::Body;
-    use axum::http::HeaderValue;
-
-    #[test]
-    fn a_stream_is_sent_to_who_accepts_one() {
-        for (accept, expected) in [
-            ("text/event-stream", true),
-            ("application/json, Text/Event-Stream;q=0.5", true),
-            ("text/event-stream; q=0.001", true),
-            ("text/event-stream;level=1", true),
-            ("application/json", false),
-            ("text/*", false),
-            ("text/event-stream;q=0", false),
-            ("text/event-stream; Q=0.000", false),
-            ("", false),
-        ] {
-            let mut request = Request::new(Body::empty());
-            let accept = HeaderValue::from_static(accept);
-            request.headers_mut().insert(ACCEPT, accept.clone());
-            assert_eq!(is_wanted(&request), expected, "{accept:?}");
-        }
-    }
 
     /// Work that tells nothing of itself is not taken for a holder that is gone.
     #[tokio::test]
@@ -150,7 +108,7 @@ mod tests {
         let (reached, seen) = watch::channel(Progress::default());
         let (frames, mut taken) = mpsc::channel(1);
         let (end, ended) = tokio::sync::oneshot::channel();
-        let work = async move { Ok(ended.await.unwrap_or_default()) };
+        let work = async move { Ok(Written::Json(ended.await.unwrap_or_default())) };
         let pace = Pace {
             progress: Duration::ZERO,
             at_work: Duration::ZERO,

@@ -1,5 +1,6 @@
 //! The holder's side.
 
+mod accept;
 mod answer;
 mod connection;
 mod follow;

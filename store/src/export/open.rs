@@ -86,7 +86,7 @@ impl Log {
             }
             match (item, at) {
                 (Err(error), None) => return Err(error),
-                (item, _) => page.push(item),
+                (item, _) => page.take(item),
             }
             if page.is_full() {
                 page.next = at.and_then(|at| at.checked_add(1));

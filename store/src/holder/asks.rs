@@ -268,7 +268,7 @@ asks! {
             Which::Id(id) => log.record_by_id(id),
             Which::Revision { stream, revision } => log.record_by_revision(&stream, revision),
         }
-        .and_then(WireRecord::try_from)
+        .and_then(|record| WireRecord::try_from(&record))
     };
 
     /// The events at these positions, in their order: of the first of them as many as a page has.
@@ -276,7 +276,7 @@ asks! {
         let mut reader = log.here()?.shared.reader()?;
         let mut page = Page::default();
         for position in self.positions {
-            page.push(reader.record_at(Position::new(position)));
+            page.take(reader.record_at(Position::new(position)));
             if page.is_full() {
                 break;
             }
@@ -579,15 +579,14 @@ fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
 }
 
 /// A page of events, of a read with such a limit that ends at a position.
-fn filled(records: Records, (mut left, reverse): (Option<u64>, bool), end: Option<u64>) -> Page {
+fn filled(
+    mut records: Records,
+    (mut left, reverse): (Option<u64>, bool),
+    end: Option<u64>,
+) -> Page {
     let mut page = Page::default();
     page.end = end;
-    for item in records {
-        let at = match &item {
-            Ok(record) => Some(record.position.get()),
-            Err(error) => error.position(),
-        };
-        page.push(item);
+    while let Some(at) = records.show_next(|item| page.push(item)) {
         left = left.map(|left| left.saturating_sub(1));
         if page.is_full() && left != Some(0) {
             page.next = at.and_then(|at| beyond(at, reverse));

@@ -11,6 +11,7 @@
 
 mod asks;
 mod declare;
+mod packed;
 mod progress;
 mod there;
 mod told;
@@ -41,6 +42,7 @@ use crate::log::{Backing, CLOSED, Here, Log};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::any::Any;
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -68,12 +70,62 @@ pub trait Ask: Serialize + DeserializeOwned + JsonSchema + Send + 'static {
     fn answer(self, log: &Log, progress: &dyn Fn(u64, u64)) -> Result<Self::Answer, Self::Error>;
 }
 
+/// How an answer may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "a choice of who carries requests")]
+pub enum Form {
+    /// As JSON.
+    Json,
+    /// As JSON, but a [`Page`] as CBOR.
+    Packed,
+}
+
+/// An answer, as it is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever carries it says which")]
+pub enum Written {
+    /// JSON.
+    Json(Vec<u8>),
+    /// A [`Page`] as CBOR.
+    Cbor(Vec<u8>),
+}
+
+impl Written {
+    /// Writes an answer.
+    ///
+    /// # Errors
+    ///
+    /// `internal`: it cannot be written.
+    pub fn of<T: Serialize + 'static>(answer: &T, form: Form) -> Result<Self, Told> {
+        let page = (answer as &dyn Any).downcast_ref::<Page>();
+        match page.filter(|_| form == Form::Packed) {
+            Some(page) => Ok(Self::Cbor(page.to_cbor())),
+            None => serde_json::to_vec(answer)
+                .map(Self::Json)
+                .map_err(|error| Told::internal(&error)),
+        }
+    }
+
+    /// What was written.
+    fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Told> {
+        let page = match self {
+            Self::Json(body) => {
+                return serde_json::from_slice(&body).map_err(|error| Told::internal(&error));
+            }
+            Self::Cbor(body) => Page::from_cbor(&body).map_err(|error| Told::internal(&error))?,
+        };
+        let page: Box<dyn Any> = Box::new(page);
+        let page = page.downcast().map(|page| *page);
+        page.map_err(|_| Told::internal(&"a page was not asked for"))
+    }
+}
+
 /// A reply, as it travels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// The answer, JSON.
-    Answer(Vec<u8>),
+    /// The answer.
+    Answer(Written),
     /// A [`Told`], JSON.
     Refusal(Vec<u8>),
 }
@@ -120,9 +172,8 @@ pub trait Holder: Debug + Send + Sync {
     fn acting_as(&self, credential: &Credential) -> Result<Arc<dyn Holder>, AppendError>;
 }
 
-/// Answers what is asked, JSON, with JSON; tells meanwhile how many are done, of how many, if it may take
-/// long.
-pub type Answering = fn(&Log, &[u8], &dyn Fn(u64, u64)) -> Result<Vec<u8>, Told>;
+/// Answers what is asked, JSON; tells meanwhile how many are done, of how many, if it may take long.
+pub type Answering = fn(&Log, &[u8], Form, &dyn Fn(u64, u64)) -> Result<Written, Told>;
 
 /// How an [`Ask`] is answered and described, whatever its type.
 #[derive(Clone, Copy)]
@@ -153,10 +204,10 @@ impl Endpoint {
     pub fn of<A: Ask>() -> Self {
         Self {
             name: A::NAME,
-            answer: |log, body, progress| {
+            answer: |log, body, form, progress| {
                 let ask: A = serde_json::from_slice(body).map_err(|error| Told::usage(&error))?;
                 let answer = ask.answer(log, progress).map_err(|error| error.told())?;
-                serde_json::to_vec(&answer).map_err(|error| Told::internal(&error))
+                Written::of(&answer, form)
             },
             is_long: A::IS_LONG,
             request: SchemaGenerator::subschema_for::<A>,
@@ -175,15 +226,14 @@ fn send<A: Ask>(holder: &dyn Holder, ask: &A) -> Result<Replying, A::Error> {
 
 /// What a reply says.
 pub(crate) fn answer_of<A: Ask>(reply: Result<Reply, Lost>) -> Result<A::Answer, A::Error> {
-    let unreadable = |error: &serde_json::Error| A::Error::of(Told::internal(error));
     match reply {
-        Ok(Reply::Answer(body)) => {
-            serde_json::from_slice(&body).map_err(|error| unreadable(&error))
+        Ok(Reply::Answer(answer)) => answer.read().map_err(A::Error::of),
+        Ok(Reply::Refusal(body)) => {
+            let told = serde_json::from_slice(&body);
+            Err(A::Error::of(
+                told.unwrap_or_else(|error| Told::internal(&error)),
+            ))
         }
-        Ok(Reply::Refusal(body)) => match serde_json::from_slice(&body) {
-            Ok(told) => Err(A::Error::of(told)),
-            Err(error) => Err(unreadable(&error)),
-        },
         Err(lost) => Err(A::Error::lost(lost)),
     }
 }

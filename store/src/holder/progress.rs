@@ -77,6 +77,7 @@ pub(super) fn wait_telling(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::holder::Written;
     use std::cell::RefCell;
 
     /// A reply that is there when it was asked for so often.
@@ -84,7 +85,7 @@ mod tests {
         let mut left = polls;
         Box::pin(poll_fn(move |context| {
             if left == 0 {
-                return Poll::Ready(Ok(Reply::Answer(b"done".to_vec())));
+                return Poll::Ready(Ok(Reply::Answer(Written::Json(b"done".to_vec()))));
             }
             left -= 1;
             context.waker().wake_by_ref();
@@ -95,7 +96,10 @@ mod tests {
     fn told(ask: impl FnOnce(Telling) -> Replying) -> Vec<(u64, u64)> {
         let told = RefCell::new(Vec::new());
         let reply = wait_telling(ask, &|done, all| told.borrow_mut().push((done, all)));
-        assert_eq!(reply.ok(), Some(Reply::Answer(b"done".to_vec())));
+        assert_eq!(
+            reply.ok(),
+            Some(Reply::Answer(Written::Json(b"done".to_vec())))
+        );
         told.into_inner()
     }
 

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 
 /// Codes and other words that are kept, at most: no holder has more.
@@ -98,7 +99,7 @@ impl Told {
     }
 
     /// What was answered cannot be written or read.
-    pub(crate) fn internal(error: &serde_json::Error) -> Self {
+    pub(crate) fn internal(error: &dyn Display) -> Self {
         Self::new(
             "internal",
             ErrorKind::Storage,

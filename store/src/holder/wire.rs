@@ -295,14 +295,14 @@ pub enum WirePayload {
     Skipped,
 }
 
-impl From<Payload> for WirePayload {
-    fn from(payload: Payload) -> Self {
+impl From<&Payload> for WirePayload {
+    fn from(payload: &Payload) -> Self {
         match payload {
-            Payload::Open(bytes) => Self::Open(Base64(bytes)),
+            Payload::Open(bytes) => Self::Open(Base64(bytes.clone())),
             Payload::Erased => Self::Erased,
             Payload::Withheld => Self::Withheld,
-            Payload::Undecodable(why) => Self::Undecodable(why),
-            Payload::Unavailable(why) => Self::Unavailable(why),
+            Payload::Undecodable(why) => Self::Undecodable(why.clone()),
+            Payload::Unavailable(why) => Self::Unavailable(why.clone()),
             Payload::Skipped => Self::Skipped,
         }
     }
@@ -325,10 +325,10 @@ fn unsound(position: u64, why: &dyn std::fmt::Display) -> ReadError {
     Corruption::at(position, "an event that can be read", why.to_string()).into()
 }
 
-impl TryFrom<Record> for WireRecord {
+impl TryFrom<&Record> for WireRecord {
     type Error = ReadError;
 
-    fn try_from(record: Record) -> Result<Self, ReadError> {
+    fn try_from(record: &Record) -> Result<Self, ReadError> {
         let position = record.position.get();
         let header = record.header.encode();
         let control = record.control.encode();
@@ -338,7 +338,7 @@ impl TryFrom<Record> for WireRecord {
             recorded_at_us: record.recorded_at_us,
             header: Base64(header.map_err(|error| unsound(position, &error))?),
             control: Base64(control.map_err(|error| unsound(position, &error))?),
-            payload: record.payload.into(),
+            payload: (&record.payload).into(),
         })
     }
 }
@@ -371,8 +371,8 @@ pub enum WireItem {
     Error(Told),
 }
 
-impl From<Result<Record, ReadError>> for WireItem {
-    fn from(item: Result<Record, ReadError>) -> Self {
+impl From<Result<&Record, ReadError>> for WireItem {
+    fn from(item: Result<&Record, ReadError>) -> Self {
         match item.and_then(WireRecord::try_from) {
             Ok(record) => Self::Record(Box::new(record)),
             Err(error) => Self::Error(error.told()),
@@ -401,7 +401,7 @@ pub struct Page {
     #[serde(default)]
     pub end: Option<u64>,
     #[serde(skip)]
-    bytes: usize,
+    pub(super) bytes: usize,
 }
 
 impl Page {
@@ -409,11 +409,19 @@ impl Page {
     pub const EVENTS: usize = 512;
 
     /// Adds an event, or what is wrong with it.
-    pub fn push(&mut self, item: Result<Record, ReadError>) {
+    pub fn push(&mut self, item: Result<&Record, ReadError>) {
         if let Ok(record) = &item {
             self.bytes += record.payload.bytes().map_or(0, <[u8]>::len);
         }
         self.items.push(item.into());
+    }
+
+    /// As [`push`](Self::push), of one's own.
+    pub(crate) fn take(&mut self, item: Result<Record, ReadError>) {
+        match item {
+            Ok(record) => self.push(Ok(&record)),
+            Err(error) => self.push(Err(error)),
+        }
     }
 
     /// Whether it has as much as a page has.

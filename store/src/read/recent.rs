@@ -1,12 +1,20 @@
-//! The newest events, opened once for all who follow.
+//! The newest events, for all who follow.
 //!
-//! What is kept is what a read has answered: durable, checked, with its content open. An event that
-//! reads otherwise is never kept, so that everybody reads it himself. Where one follows alone nothing is
-//! kept, since he would only copy it.
+//! ```text
+//!  append --> commit --> hand ----+
+//!                                 +--> kept --> whoever follows
+//!  the file --> opened for all ---+
+//! ```
+//!
+//! What is kept is what a read answers: durable, with its content open. Somebody who follows closely gets
+//! what was just appended from whoever appended it, and opens none of it. Where several have fallen
+//! behind, what one of them opens is kept for the others; an event that reads otherwise never is, so that
+//! everybody reads it himself. Where one alone has fallen behind nothing is kept, since he would only copy
+//! it.
 
 use super::records::Record;
-use crate::fold::Payload;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most events that are kept.
@@ -14,9 +22,11 @@ const EVENTS: usize = 4096;
 /// Bytes of content after which the oldest go.
 const BYTES: usize = 8 << 20;
 
-/// The newest events that more than one reads.
+/// The newest events, where somebody reads them.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
+    /// Whether somebody waits for what is appended next.
+    is_awaited: AtomicBool,
     kept: Mutex<Kept>,
     /// Held while events are opened for all: whoever else wants them waits, and finds them.
     opening: Mutex<()>,
@@ -33,6 +43,8 @@ struct Kept {
     read: u64,
     /// Events below are kept: more than one read what came shortly before.
     wanted: u64,
+    /// Events below are waited for: somebody read what came shortly before, and that was the newest.
+    awaited: u64,
 }
 
 impl std::fmt::Debug for Kept {
@@ -72,6 +84,15 @@ impl Kept {
             self.want(last.position.get());
         }
         found
+    }
+
+    /// Whether who reads these follows closely; then what comes after them is waited for.
+    fn is_close(&mut self, (from, to): (u64, u64)) -> bool {
+        let is_close = to.saturating_sub(from) < EVENTS as u64;
+        if is_close {
+            self.awaited = self.awaited.max(to.saturating_add(EVENTS as u64));
+        }
+        is_close
     }
 
     /// Whether these are to be kept, now that somebody reads them: somebody else read events of theirs
@@ -120,24 +141,32 @@ fn weight(record: &Record) -> usize {
     record.payload.bytes().map_or(0, <[u8]>::len)
 }
 
-/// An event as a read answers it that wants its content, or does not.
-pub(super) fn as_read(record: Arc<Record>, payloads: bool) -> Record {
-    if payloads {
-        return Arc::unwrap_or_clone(record);
-    }
-    Record {
-        position: record.position,
-        revision: record.revision,
-        recorded_at_us: record.recorded_at_us,
-        header: record.header.clone(),
-        control: record.control.clone(),
-        payload: Payload::Skipped,
-    }
-}
-
 impl Recent {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what is appended next is to be handed over.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.is_awaited.load(Ordering::Relaxed)
+    }
+
+    /// Takes what was appended and is durable, in its order; with gaps, where something was prepared
+    /// before anybody waited.
+    pub(crate) fn hand(&self, records: Vec<Arc<Record>>) {
+        let Some(last) = records.last().map(|last| last.position.get()) else {
+            return;
+        };
+        let mut kept = self.kept();
+        if last >= kept.awaited {
+            // Who waited has gone.
+            self.is_awaited.store(false, Ordering::Relaxed);
+            kept.clear();
+            return;
+        }
+        for record in records {
+            kept.push(record);
+        }
     }
 
     /// Those that are kept from a position to another one, both inclusive.
@@ -145,7 +174,7 @@ impl Recent {
         self.kept().range(range, most)
     }
 
-    /// Events from a position to another one, both inclusive: those that are kept, or what is opened now
+    /// Events from a position to the newest one, both inclusive: those that are kept, or what is opened now
     /// and kept from then on. None if they are to be read for one alone.
     pub(super) fn or_open(
         &self,
@@ -154,6 +183,9 @@ impl Recent {
         open: impl FnOnce() -> Vec<Record>,
     ) -> Vec<Arc<Record>> {
         let mut kept = self.kept();
+        if kept.is_close(range) {
+            self.is_awaited.store(true, Ordering::Relaxed);
+        }
         let found = kept.range(range, most);
         if !found.is_empty() || !kept.is_wanted(range, most) {
             return found;

@@ -7,7 +7,6 @@ use crate::log::Held;
 use crate::query::Query;
 use crate::read::pages::Pages;
 use crate::read::reader::Reader;
-use crate::read::recent::as_read;
 use crate::read::select::{Candidates, positions};
 use runstone_codec::{Control, Header, Position, Revision};
 use schemars::JsonSchema;
@@ -181,6 +180,35 @@ impl Records {
     }
 }
 
+impl Records {
+    /// Shows the next event, or what is wrong with it; answers its position, if it has one. `None` after
+    /// the last one.
+    pub(crate) fn show_next(
+        &mut self,
+        show: impl FnOnce(Result<&Record, ReadError>),
+    ) -> Option<Option<u64>> {
+        let shared = match &mut self.source {
+            Source::Here(found) => found.next_shared(),
+            Source::There(_) => None,
+        };
+        if let Some(record) = shared {
+            show(Ok(&record));
+            return Some(Some(record.position.get()));
+        }
+        match self.next()? {
+            Ok(record) => {
+                show(Ok(&record));
+                Some(Some(record.position.get()))
+            }
+            Err(error) => {
+                let position = error.position();
+                show(Err(error));
+                Some(position)
+            }
+        }
+    }
+}
+
 impl Iterator for Records {
     type Item = Result<Record, ReadError>;
 
@@ -204,6 +232,8 @@ struct Found {
     left: u64,
     /// The newest events are looked for among those that are kept.
     is_followed: bool,
+    /// Those that others have too; then there is no batch.
+    shared_batch: VecDeque<Arc<Record>>,
     batch: VecDeque<Result<Record, ReadError>>,
 }
 
@@ -248,8 +278,31 @@ impl Found {
             range: range.filter(|(from, to)| from <= to),
             read,
             is_followed: false,
+            shared_batch: VecDeque::new(),
             batch: VecDeque::new(),
         })
+    }
+
+    /// Whether every event that was fetched was given.
+    fn is_spent(&self) -> bool {
+        self.batch.is_empty() && self.shared_batch.is_empty()
+    }
+
+    /// The next event, if it is one that others have too.
+    fn next_shared(&mut self) -> Option<Arc<Record>> {
+        if self.left == 0 {
+            return None;
+        }
+        if self.is_spent()
+            && let Err(error) = self.fill()
+        {
+            self.batch.push_back(Err(error));
+            self.range = None;
+            self.left = 1;
+        }
+        let next = self.shared_batch.pop_front()?;
+        self.left -= 1;
+        Some(next)
     }
 
     /// Fetches the next events under one fresh snapshot.
@@ -260,7 +313,7 @@ impl Found {
             let last = reader.size().checked_sub(1)?;
             Some((from, to.min(last))).filter(|(from, to)| from <= to)
         });
-        while self.batch.is_empty() {
+        while self.is_spent() {
             let Some((from, to)) = self.range else {
                 return Ok(());
             };
@@ -312,9 +365,13 @@ impl Found {
         };
         self.range = after(last.position.get(), range, false);
         for record in found {
-            if self.read.matches(&record) {
-                let record = as_read(record, self.read.payloads);
-                self.batch.push_back(Ok(record));
+            if !self.read.matches(&record) {
+                continue;
+            }
+            if self.read.payloads {
+                self.shared_batch.push_back(record);
+            } else {
+                self.batch.push_back(Ok(without_payload(&record)));
             }
         }
         true
@@ -338,6 +395,18 @@ impl Found {
             }
         }
         found.len()
+    }
+}
+
+/// An event as a read answers it that does not want its content.
+fn without_payload(record: &Record) -> Record {
+    Record {
+        position: record.position,
+        revision: record.revision,
+        recorded_at_us: record.recorded_at_us,
+        header: record.header.clone(),
+        control: record.control.clone(),
+        payload: Payload::Skipped,
     }
 }
 
@@ -397,15 +466,11 @@ impl Iterator for Found {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if let Some(record) = self.next_shared() {
+            return Some(Ok(Arc::unwrap_or_clone(record)));
+        }
         if self.left == 0 {
             return None;
-        }
-        if self.batch.is_empty()
-            && let Err(error) = self.fill()
-        {
-            self.range = None;
-            self.left = 0;
-            return Some(Err(error));
         }
         let next = self.batch.front()?.as_ref();
         self.left -= 1;

@@ -5,6 +5,7 @@ use super::ticket::Ticket;
 use crate::append::{Condition, Expected};
 use crate::error::AppendError;
 use crate::options::Durability;
+use crate::read::Record;
 use runstone_codec::{Control, Header, Sealed};
 use std::any::Any;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(crate) struct Prepared {
     pub(crate) given_id: bool,
     /// The caller named the scope; otherwise it is a guess that the writer may refuse.
     pub(crate) named_scope: bool,
+    /// As it will be read, but for its place and its control; `None` where nobody waits for it.
+    pub(crate) seen: Option<Arc<Record>>,
 }
 
 impl Prepared {

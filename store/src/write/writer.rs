@@ -19,7 +19,7 @@ use crate::headfile::HeadFile;
 use crate::identity::Identity;
 use crate::index::{self, Index, TermBuffer, terms_of};
 use crate::options::Durability;
-use crate::read::stream_scope;
+use crate::read::{Record, stream_scope};
 use crate::signing::Signing;
 use crate::tree::Tree;
 use runstone_codec::hash::leaf_hash;
@@ -68,6 +68,8 @@ pub(crate) struct Committed {
     pub(crate) answers: Vec<(Arc<Ticket<Answer>>, Answer)>,
     pub(crate) head: Option<Head>,
     pub(crate) synced: bool,
+    /// Its events, as they are read from now on; without those that nobody waits for.
+    pub(crate) seen: Vec<Arc<Record>>,
 }
 
 /// Events of the group being built.
@@ -81,6 +83,7 @@ struct Group {
     next_revision: u64,
     synced: bool,
     events: u64,
+    seen: Vec<Arc<Record>>,
 }
 
 impl Writer {
@@ -139,6 +142,7 @@ impl Writer {
                 answers: Vec::new(),
                 head: None,
                 synced: false,
+                seen: Vec::new(),
             });
         }
         // Whoever waits must be told, however far this comes.
@@ -161,6 +165,7 @@ impl Writer {
             next_revision: 0,
             synced: false,
             events: 0,
+            seen: Vec::new(),
         };
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
@@ -193,6 +198,7 @@ impl Writer {
                 answers,
                 head: None,
                 synced: false,
+                seen: Vec::new(),
             });
         }
         let tickets = |answers: &[(Arc<Ticket<Answer>>, Answer)]| {
@@ -213,6 +219,7 @@ impl Writer {
                 answers,
                 head: Some(head),
                 synced: group.synced,
+                seen: group.seen,
             }),
             Err(error) => {
                 let unknown = tickets(&answers);
@@ -299,13 +306,13 @@ impl Writer {
                 }
                 self.check(&request, snapshot)?;
                 let first = self.tree.size();
-                let events = request.events;
-                for event in &events {
+                let mut events = request.events;
+                for event in &mut events {
                     self.record(group, folds, snapshot, event)?;
                 }
                 Ok(Outcome::Recorded { first, events })
             }
-            Work::Import => self.import(group, folds, snapshot, &request.events),
+            Work::Import => self.import(group, folds, snapshot, &mut request.events),
             Work::Command(decider) => {
                 self.check_unknown(&request.events, snapshot)?;
                 let mut context = DecideContext {
@@ -319,8 +326,8 @@ impl Writer {
                     opening: self.identity.opening(),
                 };
                 let decision = decider(&mut context)?;
-                let chosen = choose(request.events, decision.record)?;
-                self.decided(group, folds, snapshot, &chosen, decision.answer)
+                let mut chosen = choose(request.events, decision.record)?;
+                self.decided(group, folds, snapshot, &mut chosen, decision.answer)
             }
         }
     }
@@ -330,7 +337,7 @@ impl Writer {
         group: &mut Group,
         folds: &mut FoldHost,
         snapshot: &Snapshot,
-        chosen: &[Prepared],
+        chosen: &mut [Prepared],
         answer: AnyAnswer,
     ) -> Answer {
         let first = self.tree.size();
@@ -348,9 +355,9 @@ impl Writer {
         group: &mut Group,
         folds: &mut FoldHost,
         snapshot: &Snapshot,
-        events: &[Prepared],
+        events: &mut [Prepared],
     ) -> Answer {
-        for event in events {
+        for event in events.iter() {
             self.position_of(&event.header.event_id, snapshot)?;
         }
         let mut positions = Vec::with_capacity(events.len());
@@ -517,12 +524,13 @@ impl Writer {
         group: &mut Group,
         folds: &mut FoldHost,
         snapshot: &Snapshot,
-        event: &Prepared,
+        event: &mut Prepared,
     ) -> Result<(), AppendError> {
         let Prepared {
             header,
             sealed,
             control: fields,
+            seen,
             ..
         } = event;
         let position = self.tree.size();
@@ -579,6 +587,15 @@ impl Writer {
                 open: &open,
             };
             folds.apply(&Look::At(snapshot), &record);
+        }
+        if let Some(mut seen) = seen.take()
+            && let Some(record) = Arc::get_mut(&mut seen)
+        {
+            record.position = Position::new(position);
+            record.revision = Revision::new(revision);
+            record.recorded_at_us = group.recorded_at_us;
+            record.control.clone_from(fields);
+            group.seen.push(seen);
         }
         Ok(())
     }

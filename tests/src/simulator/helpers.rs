@@ -20,7 +20,7 @@ use runstone_projections::Hold;
 use runstone_projections::agents::{AgentError, Heard, Spawned};
 use runstone_projections::tasks::TaskId;
 use runstone_projections::trays::{Claim, TrayError};
-use runstone_store::holder::{Refusal, Reply};
+use runstone_store::holder::{Refusal, Reply, Written};
 use runstone_store::{Log, ManualClock, micros};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -289,7 +289,9 @@ fn reply<A: DeserializeOwned, E: Refusal>(
     refusal: impl FnOnce(&E) -> Told,
 ) -> Told {
     match &exchange.reply {
-        Ok(Reply::Answer(body)) => answer(serde_json::from_slice(body).expect("it is an answer")),
+        Ok(Reply::Answer(Written::Json(body))) => {
+            answer(serde_json::from_slice(body).expect("it is an answer"))
+        }
         Ok(Reply::Refusal(body)) => {
             let told = serde_json::from_slice(body).expect("it is a refusal");
             refusal(&E::of(told))

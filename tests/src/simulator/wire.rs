@@ -9,7 +9,7 @@
 
 use super::Simulation;
 use crate::tamper::Seeded;
-use runstone_store::holder::{Endpoint, Holder, Lost, Refusal as _, Reply, Replying, Told};
+use runstone_store::holder::{Endpoint, Form, Holder, Lost, Refusal as _, Reply, Replying, Told};
 use runstone_store::keys::Credential;
 use runstone_store::{AppendError, Clock as _, Log, ManualClock};
 use std::collections::BTreeMap;
@@ -67,15 +67,6 @@ fn endpoints() -> &'static BTreeMap<&'static str, Endpoint> {
     })
 }
 
-fn copy(reply: &Result<Reply, Lost>) -> Result<Reply, Lost> {
-    match reply {
-        Ok(Reply::Answer(body)) => Ok(Reply::Answer(body.clone())),
-        Ok(Reply::Refusal(body)) => Ok(Reply::Refusal(body.clone())),
-        Ok(other) => panic!("nobody answers so: {other:?}"),
-        Err(lost) => Err(lost.clone()),
-    }
-}
-
 fn cut(is_sent: bool) -> Lost {
     Lost {
         is_sent,
@@ -85,7 +76,13 @@ fn cut(is_sent: bool) -> Lost {
 
 fn answer(log: &Log, name: &str, body: &[u8]) -> Reply {
     let endpoint = endpoints().get(name);
-    let answer = endpoint.map(|endpoint| (endpoint.answer)(log, body, &|_, _| {}));
+    // Of what is asked, every other kind as those read it who read JSON alone.
+    let form = if body.len() % 2 == 0 {
+        Form::Packed
+    } else {
+        Form::Json
+    };
+    let answer = endpoint.map(|endpoint| (endpoint.answer)(log, body, form, &|_, _| {}));
     match answer.unwrap_or_else(|| panic!("nobody answers {name}")) {
         Ok(answer) => Reply::Answer(answer),
         Err(told) => Reply::Refusal(serde_json::to_vec(&told).unwrap()),
@@ -126,7 +123,7 @@ impl Holder for Wire {
                 body: sent,
                 now_us,
                 monotonic_us,
-                reply: copy(&reply),
+                reply: reply.clone(),
             };
             let mut told = wire.told.lock().unwrap_or_else(PoisonError::into_inner);
             told.push(exchange);
