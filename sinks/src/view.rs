@@ -63,8 +63,7 @@ pub(crate) fn scoped(payload: Payload, fields: &[String]) -> Payload {
 /// An event as one line.
 pub(crate) fn line(record: &Record, is_duplicate: bool) -> Vec<u8> {
     let mut line = Vec::new();
-    // What an event is made of can be written.
-    let _ = write_record(record, &mut line);
+    write_record(record, &mut line);
     if is_duplicate {
         line.truncate(line.len().saturating_sub(2));
         line.extend_from_slice(b",\"duplicate\":true}\n");

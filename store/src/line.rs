@@ -3,15 +3,29 @@
 
 use crate::{Payload, Record};
 use jiff::Timestamp;
-use runstone_codec::{Header, Position, Revision, Text};
+use jiff::fmt::temporal::DateTimePrinter;
+use runstone_codec::{Header, Position, Revision};
+use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// RFC 3339 with microseconds.
+const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(6));
 
 /// RFC 3339 with microseconds, in UTC. `None` for times after the year 9999, which RFC 3339 cannot
 /// write.
 pub fn rfc3339(unix_us: u64) -> Option<String> {
-    let micros = i64::try_from(unix_us).ok()?;
-    let time = Timestamp::from_microsecond(micros).ok()?;
-    Some(format!("{time:.6}"))
+    let mut text = String::new();
+    let is_written = print_time(unix_us, &mut text);
+    is_written.then_some(text)
+}
+
+/// Whether there is such a time; what was written else does not count.
+fn print_time(unix_us: u64, out: impl jiff::fmt::Write) -> bool {
+    let micros = i64::try_from(unix_us).ok();
+    let time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    time.is_some_and(|time| PRINTER.print_timestamp(&time, out).is_ok())
 }
 
 /// What [`rfc3339`] wrote, as it was. `None` if it is none of its times.
@@ -20,45 +34,16 @@ pub fn unix_us(text: &str) -> Option<u64> {
     u64::try_from(time.as_microsecond()).ok()
 }
 
-/// Microseconds since the epoch as RFC 3339; a time that it cannot write stays a number.
+/// An event without its content. It is told as [`write_record`] writes it.
 #[derive(Debug)]
-struct Time(u64);
-
-impl Serialize for Time {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match rfc3339(self.0) {
-            Some(text) => serializer.serialize_str(&text),
-            None => serializer.serialize_u64(self.0),
-        }
-    }
-}
-
-/// An event without its content.
-#[derive(Debug, Serialize)]
 pub struct Head<'a> {
+    header: &'a Header,
     position: u64,
-    id: String,
-    stream: &'a str,
     revision: u64,
-    #[serde(rename = "type")]
-    event_type: &'a str,
-    schema_version: u32,
-    recorded_at: Time,
-    occurred_at: Option<Time>,
-    source: &'a str,
-    authority: &'a str,
-    causation: Option<String>,
-    correlation: Option<String>,
-    scope: &'a str,
-    tags: &'a [Text],
+    recorded_at_us: u64,
 }
 
 impl<'a> Head<'a> {
-    fn of(record: &'a Record) -> Self {
-        let place = (record.position, record.revision);
-        Self::new(&record.header, place, record.recorded_at_us)
-    }
-
     /// Of an event at a place, recorded at a time in Unix microseconds.
     pub fn new(
         header: &'a Header,
@@ -66,21 +51,106 @@ impl<'a> Head<'a> {
         recorded_at_us: u64,
     ) -> Self {
         Self {
+            header,
             position: position.get(),
-            id: header.event_id.to_string(),
-            stream: &header.stream,
             revision: revision.get(),
-            event_type: &header.event_type,
-            schema_version: header.schema_version,
-            recorded_at: Time(recorded_at_us),
-            occurred_at: header.occurred_at_us.map(Time),
-            source: &header.source,
-            authority: header.authority.as_str(),
-            causation: header.causation.map(|id| id.to_string()),
-            correlation: header.correlation.map(|id| id.to_string()),
-            scope: &header.scope,
-            tags: &header.tags,
+            recorded_at_us,
         }
+    }
+
+    /// Its members and no closing brace: more may come.
+    fn write(&self, out: &mut Vec<u8>) {
+        let header = self.header;
+        out.extend_from_slice(b"{\"position\":");
+        write_number(out, self.position);
+        out.extend_from_slice(b",\"id\":");
+        write_id(out, Some(&header.event_id));
+        out.extend_from_slice(b",\"stream\":");
+        write_text(out, &header.stream);
+        out.extend_from_slice(b",\"revision\":");
+        write_number(out, self.revision);
+        out.extend_from_slice(b",\"type\":");
+        write_text(out, &header.event_type);
+        out.extend_from_slice(b",\"schema_version\":");
+        write_number(out, header.schema_version.into());
+        out.extend_from_slice(b",\"recorded_at\":");
+        write_time(out, Some(self.recorded_at_us));
+        out.extend_from_slice(b",\"occurred_at\":");
+        write_time(out, header.occurred_at_us);
+        out.extend_from_slice(b",\"source\":");
+        write_text(out, &header.source);
+        out.extend_from_slice(b",\"authority\":");
+        write_text(out, header.authority.as_str());
+        out.extend_from_slice(b",\"causation\":");
+        write_id(out, header.causation.as_ref());
+        out.extend_from_slice(b",\"correlation\":");
+        write_id(out, header.correlation.as_ref());
+        out.extend_from_slice(b",\"scope\":");
+        write_text(out, &header.scope);
+        out.extend_from_slice(b",\"tags\":[");
+        for (number, tag) in header.tags.iter().enumerate() {
+            if number > 0 {
+                out.push(b',');
+            }
+            write_text(out, tag);
+        }
+        out.push(b']');
+    }
+}
+
+impl Serialize for Head<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut json = Vec::new();
+        self.write(&mut json);
+        json.push(b'}');
+        let json: &RawValue = serde_json::from_slice(&json).map_err(S::Error::custom)?;
+        json.serialize(serializer)
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {
+    // A text and a number are JSON, and a vector takes everything.
+    let _ = serde_json::to_writer(out, value);
+}
+
+fn write_number(out: &mut Vec<u8>, number: u64) {
+    write_json(out, &number);
+}
+
+/// Most texts have nothing in them that is to be escaped (RFC 8259 section 7): to see that takes far less
+/// than to look for each character what it becomes.
+fn write_text(out: &mut Vec<u8>, text: &str) {
+    let is_bare = |byte: u8| (byte >= 0x20) & (byte != b'"') & (byte != b'\\');
+    if !text.bytes().fold(true, |all, byte| all & is_bare(byte)) {
+        return write_json(out, &text);
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
+}
+
+fn write_id(out: &mut Vec<u8>, id: Option<&Uuid>) {
+    match id {
+        Some(id) => {
+            let mut digits = Uuid::encode_buffer();
+            write_text(out, id.hyphenated().encode_lower(&mut digits));
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// Microseconds since the epoch as RFC 3339; a time that it cannot write stays a number.
+fn write_time(out: &mut Vec<u8>, unix_us: Option<u64>) {
+    let Some(unix_us) = unix_us else {
+        return out.extend_from_slice(b"null");
+    };
+    let before = out.len();
+    out.push(b'"');
+    if print_time(unix_us, &mut *out) {
+        out.push(b'"');
+    } else {
+        out.truncate(before);
+        write_number(out, unix_us);
     }
 }
 
@@ -94,14 +164,9 @@ pub fn on_one_line(json: &[u8]) -> impl Iterator<Item = u8> {
 }
 
 /// Writes an event as one line. But for line breaks the bytes of its content go out as they are.
-///
-/// # Errors
-///
-/// None: what an event is made of can be written.
-pub fn write_record(record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()> {
-    serde_json::to_writer(&mut *out, &Head::of(record))?;
-    // The closing brace gives way to the content.
-    out.pop();
+pub fn write_record(record: &Record, out: &mut Vec<u8>) {
+    let place = (record.position, record.revision);
+    Head::new(&record.header, place, record.recorded_at_us).write(out);
     out.extend_from_slice(b",\"data\":");
     match &record.payload {
         Payload::Open(bytes) => out.extend(on_one_line(bytes)),
@@ -110,7 +175,6 @@ pub fn write_record(record: &Record, out: &mut Vec<u8>) -> serde_json::Result<()
         _ => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(b"}\n");
-    Ok(())
 }
 
 #[cfg(test)]
@@ -124,7 +188,7 @@ mod tests {
         let event = NewEvent::new("a.b", "s").occurred_at_us(1).payload(payload);
         log.append_blocking(event).unwrap();
         let mut out = Vec::new();
-        write_record(&log.record(Position::new(1)).unwrap(), &mut out).unwrap();
+        write_record(&log.record(Position::new(1)).unwrap(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -165,9 +229,51 @@ mod tests {
 
     #[test]
     fn times_that_rfc_3339_cannot_write_stay_numbers() {
+        let mut out = Vec::new();
+        write_time(&mut out, Some(u64::MAX));
+        assert_eq!(out, u64::MAX.to_string().into_bytes());
+    }
+
+    /// Texts come back as they are, whatever stands in them.
+    #[test]
+    fn texts_are_escaped() {
+        let all: String = (0..0x80_u8)
+            .map(char::from)
+            .chain("\u{e4}\u{2028}\u{1f980}".chars())
+            .collect();
+        let each = all
+            .chars()
+            .map(String::from)
+            .chain([String::new(), all.clone()]);
+        for text in each {
+            let mut out = Vec::new();
+            write_text(&mut out, &text);
+            assert_eq!(serde_json::to_vec(&text).unwrap(), out);
+        }
+    }
+
+    #[test]
+    fn a_head_is_told_as_it_is_written() {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let id = Uuid::from_u128(7);
+        let event = NewEvent::new("a.b", "s \"1\"")
+            .causation(id)
+            .tags(["k:\\", "l:m"]);
+        log.append_blocking(event).unwrap();
+        let record = log.record(Position::new(1)).unwrap();
+        let head = Head::new(&record.header, (record.position, record.revision), 0);
+        let value = serde_json::to_value(&head).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&serde_json::to_string(&head).unwrap()).unwrap();
+        assert_eq!(value, json);
+        assert_eq!(json["causation"], id.to_string());
         assert_eq!(
-            serde_json::to_string(&Time(u64::MAX)).unwrap(),
-            u64::MAX.to_string()
+            (&json["stream"], &json["tags"]),
+            (&"s \"1\"".into(), &serde_json::json!(["k:\\", "l:m"]))
+        );
+        assert_eq!(
+            (&json["correlation"], &json["occurred_at"]),
+            (&serde_json::Value::Null, &serde_json::Value::Null)
         );
     }
 

@@ -329,7 +329,7 @@ impl Here {
             *blind,
             *nonce,
         )?;
-        let seen = self.shared.recent.is_awaited().then(|| {
+        let seen = self.shared.recent.awaits(event.payload.len()).then(|| {
             Arc::new(Record {
                 position: Position::new(0),
                 revision: Revision::new(0),

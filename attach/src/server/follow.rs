@@ -203,19 +203,21 @@ async fn send_pages(shared: &Shared, log: &Log, mut read: Read, frames: &mpsc::S
 }
 
 fn frame(item: Result<Record, ReadError>) -> Vec<u8> {
-    let mut frame = Vec::new();
-    let written = item.as_ref().map(|record| {
-        frame.extend_from_slice(format!("id: {}\ndata: ", record.position).as_bytes());
-        // One line, with its line break.
-        write_record(record, &mut frame)
-    });
-    if !matches!(written, Ok(Ok(()))) {
-        frame = b"event: error\ndata: ".to_vec();
-        let told = item.err().map(|error| error.told());
-        // A `Told` always serialises, to one line.
-        frame.extend(serde_json::to_vec(&told).unwrap_or_default());
-        frame.push(b'\n');
-    }
+    let mut frame = match item {
+        Ok(record) => {
+            let mut frame = format!("id: {}\ndata: ", record.position).into_bytes();
+            // One line, with its line break.
+            write_record(&record, &mut frame);
+            frame
+        }
+        Err(error) => {
+            let mut frame = b"event: error\ndata: ".to_vec();
+            // A `Told` always serialises, to one line.
+            frame.extend(serde_json::to_vec(&error.told()).unwrap_or_default());
+            frame.push(b'\n');
+            frame
+        }
+    };
     frame.push(b'\n');
     frame
 }

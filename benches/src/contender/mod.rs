@@ -21,7 +21,7 @@ mod umadb;
 
 pub(crate) use crypto::Sealer;
 pub(crate) use followed::follow;
-pub(crate) use runstone::{log as runstone_log, of as runstone_of, repeatable};
+pub(crate) use runstone::{event as event_of, log as runstone_log, of as runstone_of, repeatable};
 pub(crate) use subscribed::{SUBSCRIBERS, Subscribed};
 
 use crate::event::{Event, Request, Unless};

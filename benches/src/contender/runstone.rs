@@ -109,7 +109,7 @@ pub(crate) fn compact(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn event(event: Event) -> NewEvent {
+pub(crate) fn event(event: Event) -> NewEvent {
     let new = NewEvent::new(event.event_type, event.stream)
         .tags(event.tags)
         .payload(event.payload);

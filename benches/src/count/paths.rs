@@ -2,13 +2,15 @@
 
 use super::images::{EVENTS, Image, runs};
 use crate::bench::{PAYLOAD_BYTES, copy};
-use crate::contender::{Sealer, Store, repeatable, runstone_of};
+use crate::contender::{Sealer, Store, event_of, repeatable, runstone_of};
 use crate::event::{RUN_EVENTS, Random, Request, Synthetic, Unless, run_name};
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use runstone::receipt::{Policy, Receipt, VerifyOptions};
 use runstone::replay::state;
+use runstone::store::ReadError;
+use runstone::store::holder::Page;
 use runstone::store::line::write_record;
-use runstone::{FoldCheck, Position, Prover, Query, Read, Runstone, VerifyLevel};
+use runstone::{Append, FoldCheck, NewEvent, Position, Prover, Query, Read, Runstone, VerifyLevel};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 
@@ -83,7 +85,7 @@ const EACH: HotPath = HotPath {
 };
 
 /// Every path, in the order of the table.
-pub(crate) const PATHS: [HotPath; 19] = [
+pub(crate) const PATHS: [HotPath; 20] = [
     HotPath {
         name: "append-1",
         ..APPEND
@@ -128,6 +130,14 @@ pub(crate) const PATHS: [HotPath; 19] = [
         name: "lines",
         prepare: lines,
         ..EACH
+    },
+    HotPath {
+        name: "follow",
+        each: "an event",
+        rounds: 8,
+        operations: Page::EVENTS as u64,
+        prepare: follow,
+        ..APPEND
     },
     HotPath {
         name: "read-run",
@@ -300,7 +310,34 @@ fn lines(scratch: &Scratch) -> Result<Operation> {
     Ok(Box::new(move || {
         for record in log.read(Read::new(Query::everything()))? {
             line.clear();
-            write_record(&record?, &mut line)?;
+            write_record(&record?, &mut line);
+            black_box(&line);
+        }
+        Ok(())
+    }))
+}
+
+/// A page of what was just appended, given to another process and read there as lines of JSON, less the
+/// way between them.
+fn follow(scratch: &Scratch) -> Result<Operation> {
+    let log = scratch.log()?;
+    log.append_blocking(NewEvent::new("bench.began", "bench"))?;
+    let all = Read::new(Query::everything());
+    let read = all.clone().from(log.size());
+    // Now what comes is waited for.
+    log.log().followed(all)?;
+    let synthetic = Synthetic::new(PAYLOAD_BYTES);
+    let events = (0..Page::EVENTS as u64).map(|number| event_of(synthetic.of_client(0, number)));
+    log.append_blocking(Append::new(events))?;
+    let mut line = Vec::new();
+    Ok(Box::new(move || {
+        let page = log.log().followed(read.clone())?.to_cbor();
+        let page = Page::from_cbor(&page).map_err(|why| anyhow!(why))?;
+        ensure!(page.items.len() == Page::EVENTS, "{}", page.items.len());
+        for item in page.items {
+            line.clear();
+            let record: Result<_, ReadError> = item.into();
+            write_record(&record?, &mut line);
             black_box(&line);
         }
         Ok(())

@@ -150,8 +150,7 @@ fn open(session: &Session, args: &ExportArgs, query: &Query) -> Result<Exit, Fai
             };
             events += 1;
             line.clear();
-            write_record(&record, &mut line)
-                .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
+            write_record(&record, &mut line);
             put(&line)
         };
         let recipient = args.recipient.as_deref();

@@ -255,8 +255,7 @@ impl<'a> Printer<'a> {
             return results.line(&self.lines.line(record));
         }
         buffer.clear();
-        write_record(record, buffer)
-            .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
+        write_record(record, buffer);
         results.raw(buffer)
     }
 

@@ -16,8 +16,7 @@ pub(crate) fn run(session: &Session, args: &ShowArgs) -> Result<Exit, Failure> {
     let mut results = Output::results();
     if session.output.json {
         let mut line = Vec::new();
-        write_record(&record, &mut line)
-            .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
+        write_record(&record, &mut line);
         results.raw(&line)?;
     } else {
         results.line(&whole_record(&session.output, &record))?;

@@ -150,3 +150,111 @@ impl Page {
         read_page(bytes).map_err(|error| error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Corruption;
+    use crate::fold::Payload;
+    use crate::read::Record;
+    use crate::{CreateOptions, Log, OpenOptions};
+    use proptest::prelude::*;
+    use runstone_codec::{Control, ControlValue, NewEvent, Position};
+
+    /// A page with everything that one can have.
+    fn page() -> Page {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let event = NewEvent::new("a.b", "s").tag("k:v").payload(" [1, 2] ");
+        let position = log.append_blocking(event).unwrap().last;
+        let record = log.record(position).unwrap();
+        let why = || "why".to_owned();
+        let mut page = Page::default();
+        for payload in [
+            Payload::Open(Vec::new()),
+            Payload::Erased,
+            Payload::Withheld,
+            Payload::Undecodable(why()),
+            Payload::Unavailable(why()),
+            Payload::Skipped,
+            record.payload.clone(),
+        ] {
+            let mut control = Control::new();
+            control.insert(7, ControlValue::U64(u64::MAX));
+            page.take(Ok(Record {
+                position: Position::new(u64::MAX),
+                payload,
+                control,
+                ..record.clone()
+            }));
+        }
+        page.take(Ok(record));
+        page.take(Err(Corruption::at(3, "this", "that").into()));
+        (page.next, page.end) = (Some(9), None);
+        page
+    }
+
+    fn json(page: &Page) -> String {
+        serde_json::to_string(page).unwrap()
+    }
+
+    #[test]
+    fn a_page_comes_back_as_it_is() {
+        for page in [Page::default(), page()] {
+            let back = Page::from_cbor(&page.to_cbor()).unwrap();
+            assert_eq!(json(&back), json(&page));
+        }
+    }
+
+    /// By another hand: the examples of RFC 8949, appendix A, put together.
+    #[test]
+    fn the_form_is_what_is_written_above() {
+        let bytes = [
+            &[0x83, 0x0a, 0xf6, 0x82][..],
+            &[
+                0x86, 0x01, 0x00, 0x18, 0x64, 0x42, 0x01, 0x02, 0x40, 0x44, 0x01, 0x02, 0x03, 0x04,
+            ],
+            &[
+                0x86, 0x02, 0x01, 0x19, 0x03, 0xe8, 0x40, 0x40, 0x82, 0x01, 0x60,
+            ],
+        ]
+        .concat();
+        let page = Page::from_cbor(&bytes).unwrap();
+        assert_eq!(page.to_cbor(), bytes);
+        assert_eq!(
+            json(&page),
+            r#"{"items":[{"record":{"position":1,"revision":0,"recorded_at_us":100,"header":"AQI=","control":"","payload":{"open":"AQIDBA=="}}},{"record":{"position":2,"revision":1,"recorded_at_us":1000,"header":"","control":"","payload":"erased"}}],"next":10,"end":null}"#
+        );
+    }
+
+    #[test]
+    fn what_is_cut_or_goes_on_is_no_page() {
+        let whole = page().to_cbor();
+        for length in 0..whole.len() {
+            assert!(Page::from_cbor(&whole[..length]).is_err(), "{length}");
+        }
+        assert!(Page::from_cbor(&[&whole[..], &[0]].concat()).is_err());
+        // So many items that nobody has room for them, arrays in arrays, and one without an end.
+        let many = [
+            0x83, 0xf6, 0xf6, 0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+        ];
+        assert!(Page::from_cbor(&many).is_err());
+        assert!(Page::from_cbor(&[&[0x83, 0xf6, 0xf6][..], &[0x81; 1 << 16]].concat()).is_err());
+        assert!(Page::from_cbor(&[0x83, 0xf6, 0xf6, 0x9f, 0xff]).is_err());
+    }
+
+    proptest! {
+        /// Whatever is read is written as what it was read as.
+        #[test]
+        fn any_bytes_are_a_page_or_none(at in 0_usize..400, byte: u8, more: Vec<u8>) {
+            let mut bytes = page().to_cbor();
+            let at = at.min(bytes.len() - 1);
+            bytes[at] = byte;
+            bytes.truncate(bytes.len() - more.len().min(9));
+            bytes.extend(more);
+            if let Ok(page) = Page::from_cbor(&bytes) {
+                let again = Page::from_cbor(&page.to_cbor()).unwrap();
+                prop_assert_eq!(json(&again), json(&page));
+            }
+        }
+    }
+}

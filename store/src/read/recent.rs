@@ -21,6 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const EVENTS: usize = 4096;
 /// Bytes of content after which the oldest go.
 const BYTES: usize = 8 << 20;
+/// Bytes of content that are handed over: of more it is little trouble to open them again.
+const HANDED_BYTES: usize = 128 << 10;
 
 /// The newest events, where somebody reads them.
 #[derive(Debug, Default)]
@@ -146,9 +148,9 @@ impl Recent {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether what is appended next is to be handed over.
-    pub(crate) fn is_awaited(&self) -> bool {
-        self.is_awaited.load(Ordering::Relaxed)
+    /// Whether an event with so much content, if it is appended next, is to be handed over.
+    pub(crate) fn awaits(&self, bytes: usize) -> bool {
+        self.is_awaited.load(Ordering::Relaxed) && bytes <= HANDED_BYTES
     }
 
     /// Takes what was appended and is durable, in its order; with gaps, where something was prepared
@@ -218,7 +220,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CreateOptions, Log, OpenOptions};
+    use crate::{CreateOptions, Log, OpenOptions, Query, Read, Subscription};
     use runstone_codec::{NewEvent, Position};
 
     /// So many events, of which each has so many bytes of content.
@@ -253,6 +255,57 @@ mod tests {
         assert_eq!(recent.or_open((30, 39), 10, never).len(), 10);
         assert_eq!(places(&recent.range((38, 50), 10)), [38, 39]);
         assert_eq!(places(&recent.range((10, 39), 10)), [0; 0]);
+    }
+
+    /// Takes everything that is there.
+    fn follow(log: &Log, following: &mut Subscription) -> Vec<Record> {
+        let mut seen = Vec::new();
+        while following.cursor() < log.size().into() {
+            seen.push(following.next_blocking().unwrap().unwrap());
+        }
+        seen
+    }
+
+    #[test]
+    fn what_is_appended_is_handed_to_who_waits_for_it() {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let recent = &log.here().unwrap().shared.recent;
+        let append = |payload: &str| {
+            let event = NewEvent::new("a.b", "s").tag("k:v").payload(payload);
+            log.append_blocking(event).unwrap().last.get()
+        };
+        let handed = |position| recent.range((position, position), 1).pop();
+        // Nobody is there, or somebody for events of one stream alone.
+        let first = append("1");
+        let mut some = log.subscribe(Read::new(Query::stream("s"))).unwrap();
+        follow(&log, &mut some);
+        let second = append("2");
+        assert!(!recent.awaits(0) && handed(first).is_none() && handed(second).is_none());
+        let mut all = log.subscribe(Read::new(Query::everything())).unwrap();
+        assert_eq!(follow(&log, &mut all).len() as u64, second + 1);
+        for payload in ["{ \"n\": 3 }", "null"] {
+            let position = append(payload);
+            let (handed, read) = (
+                handed(position).unwrap(),
+                log.record(Position::new(position)),
+            );
+            assert_eq!(format!("{handed:?}"), format!("{:?}", read.unwrap()));
+            assert_eq!(handed.payload.bytes(), Some(payload.as_bytes()));
+            let seen = follow(&log, &mut all).pop().unwrap();
+            assert_eq!(format!("{seen:?}"), format!("{handed:?}"));
+        }
+        // Much content is not handed over, and what comes after it is.
+        let large = append(&format!("\"{}\"", "x".repeat(HANDED_BYTES)));
+        let after = append("4");
+        assert!(handed(large).is_none() && handed(after).is_some());
+        assert_eq!(follow(&log, &mut all).len(), 2);
+        // Whoever waited is gone.
+        drop(all);
+        let many = (0..EVENTS as u64 + 1).map(|_| NewEvent::new("a.b", "s"));
+        log.append_blocking(crate::Append::new(many)).unwrap();
+        assert!(!recent.awaits(0) && handed(after).is_none());
+        let last = append("5");
+        assert!(handed(last).is_none());
     }
 
     #[test]

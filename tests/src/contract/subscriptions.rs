@@ -1,7 +1,7 @@
 //! Following the log, and what is visible before it is durable.
 
 use super::{Make, everything, numbered, plainly, read};
-use runstone_codec::Position;
+use runstone_codec::{Control, ControlValue, Draft, Keyed, NewEvent, Position};
 use runstone_store::{
     Append, Durability, Erase, Log, Payload, Query, Read, Record, Sealing, Subscription,
 };
@@ -247,6 +247,18 @@ pub fn those_who_follow_see_what_a_read_sees(make: Make<'_>) {
     for group in 0..40_u64 {
         let events = (0..1 + group * 3 % 17).map(|n| numbered(&format!("s{}", n % 3), n + group));
         log.append_blocking(Append::new(events)).unwrap();
+        let other = match group % 8 {
+            // What is only buffered is followed with what comes after it.
+            1 => Append::from(numbered("s0", 7)).durability(Durability::Buffered),
+            3 => content(3_000).fields(true).occurred_at_us(9).into(),
+            5 => content(300_000).into(),
+            _ => {
+                let imported = log.import_blocking(vec![vec![elsewhere(group)]]);
+                imported.into_iter().for_each(|one| drop(one.unwrap()));
+                numbered("s2", group).into()
+            }
+        };
+        log.append_blocking(other).unwrap();
         // Some are ahead of the others, each in its turn.
         for (number, (subscription, seen)) in (0..).zip(&mut following) {
             while (group + number) % 4 > 0 && !is_there(subscription, seen) {}
@@ -256,7 +268,28 @@ pub fn those_who_follow_see_what_a_read_sees(make: Make<'_>) {
         while !is_there(subscription, seen) {}
         let read = read(&log, wanted);
         assert_eq!(format!("{seen:?}"), format!("{read:?}"));
+        let contents = |records: &[Record]| -> Vec<_> {
+            let contents = records.iter().map(|record| record.payload.clone());
+            contents.collect()
+        };
+        assert!(contents(seen) == contents(&read));
     }
+}
+
+/// An event with so much content, which can be compressed.
+fn content(bytes: usize) -> NewEvent {
+    numbered("s0", 7).payload(format!("{{\"n\": \"{}\" }}", "again ".repeat(bytes / 6)))
+}
+
+/// An event from elsewhere, with its control and digests.
+fn elsewhere(number: u64) -> Draft {
+    let event = NewEvent::new("effect.claimed", "s1").payload(format!(" {number}\n"));
+    let mut control = Control::new();
+    control.insert(3, ControlValue::U64(number));
+    Draft::new(event)
+        .control(control)
+        .keyed(Keyed::tag("key", "test", ["ann"]))
+        .keyed(Keyed::control(1, "test", ["ann"]))
 }
 
 /// Takes the next event; answers whether everything is there.
