@@ -1,6 +1,6 @@
 //! What can be asked, as an `OpenAPI` document.
 
-use crate::progress::{ANSWER, EVENT_STREAM, PROGRESS, REFUSAL};
+use crate::progress::{ANSWER, CBOR, EVENT_STREAM, PROGRESS, REFUSAL};
 use crate::server::{ATTACHED, Attached, BASE, CHALLENGE, Challenge, EVENTS, PROVE, Proof, Proven};
 use runstone_store::holder::{Endpoint, Progress, Told};
 use schemars::generate::SchemaSettings;
@@ -26,6 +26,8 @@ pub fn openapi(endpoints: &[Endpoint]) -> Value {
         let answer = if endpoint.is_long {
             let events = json!({ PROGRESS: progress, ANSWER: response, REFUSAL: refusal });
             long(&response, &events)
+        } else if endpoint.is_page {
+            packed(&response)
         } else {
             short(&response)
         };
@@ -80,6 +82,17 @@ fn operation(name: &str, request: Option<&Schema>, answer: &Value, refusal: &Sch
 
 fn short(response: &Schema) -> Value {
     json!({ "description": "The answer.", "content": content(response) })
+}
+
+/// A page: events for whoever reads JSON alone, and packed.
+fn packed(response: &Schema) -> Value {
+    json!({
+        "description": "The answer; as CBOR to whoever accepts that (docs/ATTACH.md).",
+        "content": {
+            "application/json": { "schema": response },
+            CBOR: {},
+        },
+    })
 }
 
 /// The answer to what may take long. `OpenAPI` 3.1 has no words of its own for events of a stream.

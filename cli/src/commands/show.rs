@@ -1,7 +1,7 @@
 //! `show`: one event, whole.
 
 use crate::args::{ShowArgs, Which};
-use crate::error::{Exit, Failure, Report};
+use crate::error::{Exit, Failure};
 use crate::output::{Output, whole_record, write_record};
 use crate::session::{Access, Session};
 use runstone::codec::Position;

@@ -42,7 +42,7 @@ use crate::log::{Backing, CLOSED, Here, Log};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -185,6 +185,8 @@ pub struct Endpoint {
     pub answer: Answering,
     /// Whether it may take long.
     pub is_long: bool,
+    /// Whether a [`Page`] is answered, which may be packed.
+    pub is_page: bool,
     /// JSON Schema of what is asked.
     pub request: fn(&mut SchemaGenerator) -> Schema,
     /// JSON Schema of the answer.
@@ -210,6 +212,7 @@ impl Endpoint {
                 Written::of(&answer, form)
             },
             is_long: A::IS_LONG,
+            is_page: TypeId::of::<A::Answer>() == TypeId::of::<Page>(),
             request: SchemaGenerator::subschema_for::<A>,
             response: SchemaGenerator::subschema_for::<A::Answer>,
         }
