@@ -1,13 +1,18 @@
-//! What people and programs write to the command: lines of `append`, queries, times.
+//! What people and programs write to the command and on the socket: lines of `append`, queries, times, pages.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use runstone_cli::fuzzing::{line, lines, time};
+use runstone_store::holder::Page;
 use runstone_store::{IdFilter, Item, Query};
 
 fuzz_target!(|data: &[u8]| {
     line(data);
+    if let Ok(page) = Page::from_cbor(data) {
+        let again = Page::from_cbor(&page.to_cbor());
+        assert_eq!(again.map(|page| page.to_cbor()), Ok(page.to_cbor()));
+    }
     if let Some((&how, rest)) = data.split_first() {
         lines(rest, usize::from(how >> 4), usize::from(how & 15));
     }

@@ -190,10 +190,10 @@ async fn send_pages(shared: &Shared, log: &Log, mut read: Read, frames: &mpsc::S
     while !stopping() {
         let (bytes, next) = match next_page(shared, log, read.clone(), pending()).await {
             Ok(page) => {
-                let items = page.items.into_iter().map(Result::from);
-                (items.flat_map(frame).collect(), page.next)
+                let frames = page.items.iter().flat_map(frame);
+                (frames.collect(), page.next)
             }
-            Err(told) => (frame(Err(ReadError::of(told))), None),
+            Err(told) => (frame(&Err(ReadError::of(told))), None),
         };
         if frames.send(Ok(Bytes::from(bytes))).await.is_err() || next.is_none() {
             return;
@@ -202,12 +202,12 @@ async fn send_pages(shared: &Shared, log: &Log, mut read: Read, frames: &mpsc::S
     }
 }
 
-fn frame(item: Result<Record, ReadError>) -> Vec<u8> {
+fn frame(item: &Result<Arc<Record>, ReadError>) -> Vec<u8> {
     let mut frame = match item {
         Ok(record) => {
             let mut frame = format!("id: {}\ndata: ", record.position).into_bytes();
             // One line, with its line break.
-            write_record(&record, &mut frame);
+            write_record(record, &mut frame);
             frame
         }
         Err(error) => {

@@ -7,7 +7,6 @@ use crate::event::{RUN_EVENTS, Random, Request, Synthetic, Unless, run_name};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use runstone::receipt::{Policy, Receipt, VerifyOptions};
 use runstone::replay::state;
-use runstone::store::ReadError;
 use runstone::store::holder::Page;
 use runstone::store::line::write_record;
 use runstone::{Append, FoldCheck, NewEvent, Position, Prover, Query, Read, Runstone, VerifyLevel};
@@ -334,9 +333,8 @@ fn follow(scratch: &Scratch) -> Result<Operation> {
         let page = log.log().followed(read.clone())?.to_cbor();
         let page = Page::from_cbor(&page).map_err(|why| anyhow!(why))?;
         ensure!(page.items.len() == Page::EVENTS, "{}", page.items.len());
-        for item in page.items {
+        for record in page.into_records() {
             line.clear();
-            let record: Result<_, ReadError> = item.into();
             write_record(&record?, &mut line);
             black_box(&line);
         }

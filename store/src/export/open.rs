@@ -10,6 +10,7 @@ use crate::prepare::LOG_STREAM;
 use crate::query::Query;
 use crate::read::{Read, Record};
 use runstone_codec::{NewEvent, namespace};
+use std::sync::Arc;
 
 impl Log {
     /// Reads what `query` names, as it is durable now, with its content opened, for somebody who is
@@ -35,10 +36,8 @@ impl Log {
         while let Some(from) = next.filter(|from| *from < size) {
             progress(from, size);
             let page = self.export_open_part(query, recipient, (from, size))?;
-            page.items
-                .into_iter()
-                .try_for_each(|item| each(item.into()))?;
             next = page.next.filter(|next| *next > from);
+            page.into_records().try_for_each(&mut each)?;
         }
         progress(size, size);
         Ok(())
@@ -86,7 +85,7 @@ impl Log {
             }
             match (item, at) {
                 (Err(error), None) => return Err(error),
-                (item, _) => page.take(item),
+                (item, _) => page.push(item.map(Arc::new)),
             }
             if page.is_full() {
                 page.next = at.and_then(|at| at.checked_add(1));

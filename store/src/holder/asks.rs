@@ -1,6 +1,7 @@
 //! What is asked of the log itself.
 
-use super::wire::{Base64, Page, WireDraft, WireEvent, WireKeyed, WireRecord};
+use super::page::Page;
+use super::wire::{Base64, WireDraft, WireEvent, WireKeyed, WireRecord};
 use super::{Refusal, Told};
 use crate::admin::{BackupReport, Stats, VerifyLevel, VerifyReport};
 use crate::append::{Append, Appended, Condition, Expected, Imported};
@@ -22,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Rows of one page, at most.
@@ -276,7 +278,7 @@ asks! {
         let mut reader = log.here()?.shared.reader()?;
         let mut page = Page::default();
         for position in self.positions {
-            page.take(reader.record_at(Position::new(position)));
+            page.push(reader.record_at(Position::new(position)).map(Arc::new));
             if page.is_full() {
                 break;
             }
@@ -586,7 +588,12 @@ fn filled(
 ) -> Page {
     let mut page = Page::default();
     page.end = end;
-    while let Some(at) = records.show_next(|item| page.push(item)) {
+    while let Some(item) = records.next_shared() {
+        let at = match &item {
+            Ok(record) => Some(record.position.get()),
+            Err(error) => error.position(),
+        };
+        page.push(item);
         left = left.map(|left| left.saturating_sub(1));
         if page.is_full() && left != Some(0) {
             page.next = at.and_then(|at| beyond(at, reverse));

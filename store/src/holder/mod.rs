@@ -12,17 +12,21 @@
 mod asks;
 mod declare;
 mod packed;
+mod page;
 mod progress;
 mod there;
 mod told;
 mod wire;
 
 pub use asks::{Facts, endpoints};
+/// As it travels; its form is that of the socket.
+#[doc(hidden)]
+pub use page::Page;
 pub use progress::{Progress, Telling};
 pub use told::{Refusal, Told};
 /// As it travels; its form is that of the socket.
 #[doc(hidden)]
-pub use wire::{Base64, Page, WireDraft, WireEvent, WireItem, WireRecord};
+pub use wire::{Base64, WireDraft, WireEvent, WireItem, WireRecord};
 
 pub(crate) use asks::{
     AcceptClock, AppendMany, AppendOne, BackupKeysTo, BackupTo, CheckFolds, ConfigureBy,

@@ -11,33 +11,56 @@
 //!
 //! Lengths are definite, arrays have exactly these items, and nothing follows.
 
-use super::wire::{Base64, Page, WireItem, WirePayload, WireRecord};
+use super::Refusal as _;
+use super::page::{Item, Page};
+use super::wire::{parts_of, record_of};
+use crate::error::ReadError;
+use crate::fold::Payload;
+use crate::read::Record;
 use minicbor::data::Type;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 /// Bytes that an event has besides its content, more or less.
 const EVENT_BYTES: usize = 320;
 
 type Written<'a> = Result<&'a mut Encoder<Vec<u8>>, minicbor::encode::Error<Infallible>>;
 
-fn write_record<'a>(out: &'a mut Encoder<Vec<u8>>, record: &WireRecord) -> Written<'a> {
+/// The bytes of its header and of its control go before, since either may not be to be had.
+fn write_record<'a>(
+    out: &'a mut Encoder<Vec<u8>>,
+    record: &Record,
+    (header, control): (&[u8], &[u8]),
+) -> Written<'a> {
     out.array(6)?
-        .u64(record.position)?
-        .u64(record.revision)?
+        .u64(record.position.get())?
+        .u64(record.revision.get())?
         .u64(record.recorded_at_us)?
-        .bytes(&record.header.0)?
-        .bytes(&record.control.0)?;
+        .bytes(header)?
+        .bytes(control)?;
     let (state, why) = match &record.payload {
-        WirePayload::Open(bytes) => return out.bytes(&bytes.0),
-        WirePayload::Erased => (1, ""),
-        WirePayload::Withheld => (2, ""),
-        WirePayload::Undecodable(why) => (3, why.as_str()),
-        WirePayload::Unavailable(why) => (4, why.as_str()),
-        WirePayload::Skipped => (5, ""),
+        Payload::Open(bytes) => return out.bytes(bytes),
+        Payload::Erased => (1, ""),
+        Payload::Withheld => (2, ""),
+        Payload::Undecodable(why) => (3, why.as_str()),
+        Payload::Unavailable(why) => (4, why.as_str()),
+        Payload::Skipped => (5, ""),
     };
     out.array(2)?.u64(state)?.str(why)
+}
+
+fn write_item<'a>(out: &'a mut Encoder<Vec<u8>>, item: &Item) -> Written<'a> {
+    let told = match item {
+        Ok(record) => match parts_of(record) {
+            Ok((header, control)) => return write_record(out, record, (&header, &control)),
+            Err(error) => error.told(),
+        },
+        Err(error) => error.told(),
+    };
+    // A `Told` always serialises.
+    out.str(&serde_json::to_string(&told).unwrap_or_default())
 }
 
 fn write_number(out: &mut Encoder<Vec<u8>>, number: Option<u64>) -> Written<'_> {
@@ -53,11 +76,7 @@ fn write_page<'a>(out: &'a mut Encoder<Vec<u8>>, page: &Page) -> Written<'a> {
     write_number(out, page.end)?;
     out.array(page.items.len() as u64)?;
     for item in &page.items {
-        match item {
-            WireItem::Record(record) => write_record(out, record)?,
-            // A `Told` always serialises.
-            WireItem::Error(told) => out.str(&serde_json::to_string(told).unwrap_or_default())?,
-        };
+        write_item(out, item)?;
     }
     Ok(out)
 }
@@ -77,37 +96,33 @@ fn read_number(from: &mut Decoder<'_>) -> Result<Option<u64>, Error> {
     from.u64().map(Some)
 }
 
-fn read_payload(from: &mut Decoder<'_>) -> Result<WirePayload, Error> {
+fn read_payload(from: &mut Decoder<'_>) -> Result<Payload, Error> {
     if from.datatype()? == Type::Bytes {
-        return Ok(WirePayload::Open(Base64(from.bytes()?.to_vec())));
+        return Ok(Payload::Open(from.bytes()?.to_vec()));
     }
     array_of(from, 2)?;
     let state = from.u64()?;
     let why = from.str()?.to_owned();
     Ok(match state {
-        1 => WirePayload::Erased,
-        2 => WirePayload::Withheld,
-        3 => WirePayload::Undecodable(why),
-        4 => WirePayload::Unavailable(why),
-        5 => WirePayload::Skipped,
+        1 => Payload::Erased,
+        2 => Payload::Withheld,
+        3 => Payload::Undecodable(why),
+        4 => Payload::Unavailable(why),
+        5 => Payload::Skipped,
         _ => return Err(Error::message("a payload is in a state that is not known")),
     })
 }
 
-fn read_item(from: &mut Decoder<'_>) -> Result<WireItem, Error> {
+fn read_item(from: &mut Decoder<'_>) -> Result<Item, Error> {
     if from.datatype()? == Type::String {
-        let told = serde_json::from_str(from.str()?);
-        return told.map(WireItem::Error).map_err(Error::message);
+        let told = serde_json::from_str(from.str()?).map_err(Error::message)?;
+        return Ok(Err(ReadError::of(told)));
     }
     array_of(from, 6)?;
-    Ok(WireItem::Record(Box::new(WireRecord {
-        position: from.u64()?,
-        revision: from.u64()?,
-        recorded_at_us: from.u64()?,
-        header: Base64(from.bytes()?.to_vec()),
-        control: Base64(from.bytes()?.to_vec()),
-        payload: read_payload(from)?,
-    })))
+    let place = (from.u64()?, from.u64()?, from.u64()?);
+    let parts = (from.bytes()?, from.bytes()?);
+    let payload = read_payload(from)?;
+    Ok(record_of(place, parts, payload).map(Arc::new))
 }
 
 fn read_page(bytes: &[u8]) -> Result<Page, Error> {
@@ -117,13 +132,10 @@ fn read_page(bytes: &[u8]) -> Result<Page, Error> {
     let Some(items) = from.array()? else {
         return Err(Error::message("an array without its length"));
     };
-    let mut page = Page {
-        next,
-        end,
-        ..Page::default()
-    };
+    let mut page = Page::default();
+    (page.next, page.end) = (next, end);
     for _ in 0..items {
-        page.items.push(read_item(from)?);
+        page.push(read_item(from)?);
     }
     if from.position() < bytes.len() {
         return Err(Error::message("something follows the page"));
@@ -134,7 +146,7 @@ fn read_page(bytes: &[u8]) -> Result<Page, Error> {
 impl Page {
     /// Its bytes as CBOR.
     pub fn to_cbor(&self) -> Vec<u8> {
-        let room = self.bytes + self.items.len() * EVENT_BYTES;
+        let room = self.bytes() + self.items.len() * EVENT_BYTES;
         let mut out = Encoder::new(Vec::with_capacity(room));
         // A vector takes everything.
         let _ = write_page(&mut out, self);
@@ -155,8 +167,6 @@ impl Page {
 mod tests {
     use super::*;
     use crate::error::Corruption;
-    use crate::fold::Payload;
-    use crate::read::Record;
     use crate::{CreateOptions, Log, OpenOptions};
     use proptest::prelude::*;
     use runstone_codec::{Control, ControlValue, NewEvent, Position};
@@ -180,15 +190,15 @@ mod tests {
         ] {
             let mut control = Control::new();
             control.insert(7, ControlValue::U64(u64::MAX));
-            page.take(Ok(Record {
+            page.push(Ok(Arc::new(Record {
                 position: Position::new(u64::MAX),
                 payload,
                 control,
                 ..record.clone()
-            }));
+            })));
         }
-        page.take(Ok(record));
-        page.take(Err(Corruption::at(3, "this", "that").into()));
+        page.push(Ok(Arc::new(record)));
+        page.push(Err(Corruption::at(3, "this", "that").into()));
         (page.next, page.end) = (Some(9), None);
         page
     }

@@ -251,10 +251,7 @@ impl There {
             let page = self.ask_blocking(&RecordsAt {
                 positions: positions.iter().map(|position| position.get()).collect(),
             })?;
-            let items = page
-                .items
-                .into_iter()
-                .map(Result::<Record, ReadError>::from);
+            let items = page.into_records();
             let is_asked = |(record, at): (Result<Record, ReadError>, &Position)| match record {
                 Ok(record) if record.position != *at => {
                     Err(odd("event", &"it is of another position").into())

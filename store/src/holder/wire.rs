@@ -1,5 +1,6 @@
 //! Events, as they travel.
 
+use super::page::Item;
 use super::{Refusal, Told};
 use crate::error::{Corruption, ReadError};
 use crate::fold::Payload;
@@ -11,10 +12,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::sync::Arc;
 use uuid::Uuid;
-
-/// Bytes of content after which a page ends.
-const PAGE_BYTES: usize = 4 << 20;
 
 /// Bytes, as base64 with padding (RFC 4648 section 4).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -325,19 +324,46 @@ fn unsound(position: u64, why: &dyn std::fmt::Display) -> ReadError {
     Corruption::at(position, "an event that can be read", why.to_string()).into()
 }
 
+/// Header and control of an event, as docs/FORMAT.md encodes them.
+pub(super) fn parts_of(record: &Record) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
+    let position = record.position.get();
+    let header = record.header.encode();
+    let control = record.control.encode();
+    Ok((
+        header.map_err(|error| unsound(position, &error))?,
+        control.map_err(|error| unsound(position, &error))?,
+    ))
+}
+
+/// The event at a place (position, revision, time of recording), of its header and control.
+pub(super) fn record_of(
+    (position, revision, recorded_at_us): (u64, u64, u64),
+    (header, control): (&[u8], &[u8]),
+    payload: Payload,
+) -> Result<Record, ReadError> {
+    let header = Header::decode(header);
+    let control = Control::decode(control);
+    Ok(Record {
+        position: Position::new(position),
+        revision: Revision::new(revision),
+        recorded_at_us,
+        header: header.map_err(|error| unsound(position, &error))?,
+        control: control.map_err(|error| unsound(position, &error))?,
+        payload,
+    })
+}
+
 impl TryFrom<&Record> for WireRecord {
     type Error = ReadError;
 
     fn try_from(record: &Record) -> Result<Self, ReadError> {
-        let position = record.position.get();
-        let header = record.header.encode();
-        let control = record.control.encode();
+        let (header, control) = parts_of(record)?;
         Ok(Self {
-            position,
+            position: record.position.get(),
             revision: record.revision.get(),
             recorded_at_us: record.recorded_at_us,
-            header: Base64(header.map_err(|error| unsound(position, &error))?),
-            control: Base64(control.map_err(|error| unsound(position, &error))?),
+            header: Base64(header),
+            control: Base64(control),
             payload: (&record.payload).into(),
         })
     }
@@ -347,16 +373,9 @@ impl TryFrom<WireRecord> for Record {
     type Error = ReadError;
 
     fn try_from(wire: WireRecord) -> Result<Self, ReadError> {
-        let header = Header::decode(&wire.header.0);
-        let control = Control::decode(&wire.control.0);
-        Ok(Self {
-            position: Position::new(wire.position),
-            revision: Revision::new(wire.revision),
-            recorded_at_us: wire.recorded_at_us,
-            header: header.map_err(|error| unsound(wire.position, &error))?,
-            control: control.map_err(|error| unsound(wire.position, &error))?,
-            payload: wire.payload.into(),
-        })
+        let place = (wire.position, wire.revision, wire.recorded_at_us);
+        let parts = (wire.header.0.as_slice(), wire.control.0.as_slice());
+        record_of(place, parts, wire.payload.into())
     }
 }
 
@@ -371,62 +390,25 @@ pub enum WireItem {
     Error(Told),
 }
 
-impl From<Result<&Record, ReadError>> for WireItem {
-    fn from(item: Result<&Record, ReadError>) -> Self {
-        match item.and_then(WireRecord::try_from) {
+impl From<&Item> for WireItem {
+    fn from(item: &Item) -> Self {
+        let record = match item {
+            Ok(record) => WireRecord::try_from(record.as_ref()),
+            Err(error) => return Self::Error(error.told()),
+        };
+        match record {
             Ok(record) => Self::Record(Box::new(record)),
             Err(error) => Self::Error(error.told()),
         }
     }
 }
 
-impl From<WireItem> for Result<Record, ReadError> {
+impl From<WireItem> for Item {
     fn from(item: WireItem) -> Self {
         match item {
-            WireItem::Record(record) => Record::try_from(*record),
+            WireItem::Record(record) => Record::try_from(*record).map(Arc::new),
             WireItem::Error(told) => Err(ReadError::of(told)),
         }
-    }
-}
-
-/// Some events, one after the other.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[non_exhaustive]
-pub struct Page {
-    /// The events.
-    pub items: Vec<WireItem>,
-    /// Where the next page begins; `null` after the last one.
-    pub next: Option<u64>,
-    /// The last position that the read looks at, as it was fixed when it began.
-    #[serde(default)]
-    pub end: Option<u64>,
-    #[serde(skip)]
-    pub(super) bytes: usize,
-}
-
-impl Page {
-    /// Events of one page, at most.
-    pub const EVENTS: usize = 512;
-
-    /// Adds an event, or what is wrong with it.
-    pub fn push(&mut self, item: Result<&Record, ReadError>) {
-        if let Ok(record) = &item {
-            self.bytes += record.payload.bytes().map_or(0, <[u8]>::len);
-        }
-        self.items.push(item.into());
-    }
-
-    /// As [`push`](Self::push), of one's own.
-    pub(crate) fn take(&mut self, item: Result<Record, ReadError>) {
-        match item {
-            Ok(record) => self.push(Ok(&record)),
-            Err(error) => self.push(Err(error)),
-        }
-    }
-
-    /// Whether it has as much as a page has.
-    pub fn is_full(&self) -> bool {
-        self.items.len() >= Self::EVENTS || self.bytes >= PAGE_BYTES
     }
 }
 

@@ -41,7 +41,7 @@ impl Pages {
     fn fetch(&mut self, read: Read) -> Result<(), ReadError> {
         let page = self.there.ask_blocking(&ReadPage { read: read.clone() })?;
         self.read = rest(read, &page);
-        self.batch = page.items.into_iter().map(Item::from).collect();
+        self.batch = page.into_records().collect();
         Ok(())
     }
 }
@@ -123,7 +123,7 @@ impl Followed {
     fn take(&mut self, page: Page) {
         self.ended = page.next.is_none();
         self.read.from = page.next.or(self.read.from);
-        self.batch = page.items.into_iter().map(Item::from).collect();
+        self.batch = page.into_records().collect();
     }
 
     pub(super) fn next_blocking(&mut self) -> Option<Item> {

@@ -181,31 +181,14 @@ impl Records {
 }
 
 impl Records {
-    /// Shows the next event, or what is wrong with it; answers its position, if it has one. `None` after
-    /// the last one.
-    pub(crate) fn show_next(
-        &mut self,
-        show: impl FnOnce(Result<&Record, ReadError>),
-    ) -> Option<Option<u64>> {
+    /// The next event, as others have it too if they do.
+    pub(crate) fn next_shared(&mut self) -> Option<Result<Arc<Record>, ReadError>> {
         let shared = match &mut self.source {
             Source::Here(found) => found.next_shared(),
             Source::There(_) => None,
         };
-        if let Some(record) = shared {
-            show(Ok(&record));
-            return Some(Some(record.position.get()));
-        }
-        match self.next()? {
-            Ok(record) => {
-                show(Ok(&record));
-                Some(Some(record.position.get()))
-            }
-            Err(error) => {
-                let position = error.position();
-                show(Err(error));
-                Some(position)
-            }
-        }
+        let own = || self.next().map(|item| item.map(Arc::new));
+        shared.map(Ok).or_else(own)
     }
 }
 
