@@ -236,6 +236,46 @@ fn events_are_streamed_to_whoever_speaks_http() -> Outcome {
     Ok(())
 }
 
+/// Pages are CBOR for whoever accepts that, and JSON for everybody else; what is no page is JSON for both.
+#[test]
+fn pages_are_packed_for_whoever_reads_that() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let appended = here.append_blocking(NewEvent::new("chat.message", "s").payload("[ 1 ]"))?;
+    let asked = |name: &str, body: &str, accept: &str| -> Outcome<(bool, String)> {
+        let length = body.len();
+        let request = format!(
+            "POST /v1/{name} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{accept}content-length: {length}\r\n\r\n{body}"
+        );
+        let answer = raw(&site.socket(), request.as_bytes())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("no body")?;
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        let is_packed = head.contains("content-type: application/cbor");
+        assert_ne!(
+            is_packed,
+            head.contains("content-type: application/json"),
+            "{head}"
+        );
+        Ok((is_packed, body.to_owned()))
+    };
+    let read = r#"{"read":{"query":"stream=s"}}"#;
+    let at = format!(r#"{{"positions":[{}]}}"#, appended.last);
+    let packs = "accept: application/json;q=0.1, Application/CBOR\r\n";
+    for (name, body) in [("read", read), ("follow", read), ("records", &at)] {
+        let (is_packed, packed) = asked(name, body, packs)?;
+        assert!(is_packed && packed.contains("[ 1 ]"), "{packed}");
+        for accept in ["", "accept: */*\r\n", "accept: application/cbor;q=0\r\n"] {
+            let (is_packed, page) = asked(name, body, accept)?;
+            assert!(!is_packed, "{accept}");
+            let page: Value = serde_json::from_str(&page)?;
+            assert_eq!(page["items"][0]["record"]["payload"]["open"], "WyAxIF0=");
+        }
+    }
+    let (is_packed, facts) = asked("facts", "{}", packs)?;
+    assert!(!is_packed && facts.starts_with('{'), "{facts}");
+    Ok(())
+}
+
 #[test]
 fn what_the_documentation_says_to_curl_works() -> Outcome {
     let site = Site::named("runstone.redb")?;
