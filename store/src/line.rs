@@ -133,7 +133,9 @@ fn write_id(out: &mut Vec<u8>, id: Option<&Uuid>) {
     match id {
         Some(id) => {
             let mut digits = Uuid::encode_buffer();
-            write_text(out, id.hyphenated().encode_lower(&mut digits));
+            out.push(b'"');
+            out.extend_from_slice(id.hyphenated().encode_lower(&mut digits).as_bytes());
+            out.push(b'"');
         }
         None => out.extend_from_slice(b"null"),
     }

@@ -25,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 /// As many new events are no coincidence.
 const MANY: u64 = 8;
 /// How long whoever follows then waits for more.
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(10);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,19 +3,24 @@
 use crate::error::ReadError;
 use crate::holder::{FollowPage, Page, ReadPage, Replying, There, answer_of};
 use crate::read::{Read, Record};
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::vec::IntoIter;
 
 type Item = Result<Record, ReadError>;
+type Shared = Result<Arc<Record>, ReadError>;
+
+fn own(item: Shared) -> Item {
+    item.map(Arc::unwrap_or_clone)
+}
 
 /// What is left of a read.
 pub(super) struct Pages {
     there: Arc<There>,
     /// `None`: the last page was fetched.
     read: Option<Read>,
-    batch: VecDeque<Item>,
+    batch: IntoIter<Shared>,
 }
 
 impl Debug for Pages {
@@ -32,7 +37,7 @@ impl Pages {
         let mut pages = Self {
             there,
             read: None,
-            batch: VecDeque::new(),
+            batch: Vec::new().into_iter(),
         };
         pages.fetch(read)?;
         Ok(pages)
@@ -41,7 +46,7 @@ impl Pages {
     fn fetch(&mut self, read: Read) -> Result<(), ReadError> {
         let page = self.there.ask_blocking(&ReadPage { read: read.clone() })?;
         self.read = rest(read, &page);
-        self.batch = page.into_records().collect();
+        self.batch = page.items.into_iter();
         Ok(())
     }
 }
@@ -51,8 +56,8 @@ impl Iterator for Pages {
 
     fn next(&mut self) -> Option<Item> {
         loop {
-            if let Some(item) = self.batch.pop_front() {
-                return Some(item);
+            if let Some(item) = self.batch.next() {
+                return Some(own(item));
             }
             let read = self.read.take()?;
             if let Err(error) = self.fetch(read) {
@@ -80,7 +85,7 @@ fn rest(mut read: Read, page: &Page) -> Option<Read> {
 pub(super) struct Followed {
     there: Arc<There>,
     read: Read,
-    batch: VecDeque<Item>,
+    batch: IntoIter<Shared>,
     asked: Option<Replying>,
     /// What was asked for was given, or the log was closed.
     ended: bool,
@@ -99,7 +104,7 @@ impl Followed {
         Self {
             there,
             read,
-            batch: VecDeque::new(),
+            batch: Vec::new().into_iter(),
             asked: None,
             ended: false,
         }
@@ -107,7 +112,7 @@ impl Followed {
 
     /// Where it will go on.
     pub(super) fn cursor(&self) -> u64 {
-        let first = self.batch.iter().find_map(|item| match item {
+        let first = self.batch.as_slice().iter().find_map(|item| match item {
             Ok(record) => Some(record.position.get()),
             Err(error) => error.position(),
         });
@@ -123,7 +128,7 @@ impl Followed {
     fn take(&mut self, page: Page) {
         self.ended = page.next.is_none();
         self.read.from = page.next.or(self.read.from);
-        self.batch = page.into_records().collect();
+        self.batch = page.items.into_iter();
     }
 
     pub(super) fn next_blocking(&mut self) -> Option<Item> {
@@ -132,8 +137,8 @@ impl Followed {
 
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
-            if let Some(item) = self.batch.pop_front() {
-                return Poll::Ready(Some(item));
+            if let Some(item) = self.batch.next() {
+                return Poll::Ready(Some(own(item)));
             }
             if self.ended {
                 return Poll::Ready(None);
