@@ -120,8 +120,8 @@ fn write_number(out: &mut Vec<u8>, number: u64) {
 /// Most texts have nothing in them that is to be escaped (RFC 8259 section 7): to see that takes far less
 /// than to look for each character what it becomes.
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    let is_bare = |byte: u8| (byte >= 0x20) & (byte != b'"') & (byte != b'\\');
-    if !text.bytes().fold(true, |all, byte| all & is_bare(byte)) {
+    let is_escaped = |byte| matches!(byte, 0..0x20 | b'"' | b'\\');
+    if text.bytes().any(is_escaped) {
         return write_json(out, &text);
     }
     out.push(b'"');

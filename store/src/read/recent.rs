@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(follow(&log, &mut all).len(), 2);
         // Whoever waited is gone.
         drop(all);
-        let many = (0..EVENTS as u64 + 1).map(|_| NewEvent::new("a.b", "s"));
+        let many = (0..=EVENTS as u64).map(|_| NewEvent::new("a.b", "s"));
         log.append_blocking(crate::Append::new(many)).unwrap();
         assert!(!recent.awaits(0) && handed(after).is_none());
         let last = append("5");

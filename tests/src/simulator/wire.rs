@@ -77,7 +77,7 @@ fn cut(is_sent: bool) -> Lost {
 fn answer(log: &Log, name: &str, body: &[u8]) -> Reply {
     let endpoint = endpoints().get(name);
     // Of what is asked, every other kind as those read it who read JSON alone.
-    let form = if body.len() % 2 == 0 {
+    let form = if body.len().is_multiple_of(2) {
         Form::Packed
     } else {
         Form::Json
