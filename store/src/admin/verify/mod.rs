@@ -14,6 +14,7 @@
 
 mod keyless;
 mod pass;
+mod postings;
 
 use super::foreign::foreign_rows;
 use crate::error::{Corruption, ErrorKind, OpenError, ReadError, StorageError};

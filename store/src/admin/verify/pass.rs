@@ -1,5 +1,6 @@
 //! One walk over the chunks, in which everything that can be is derived again.
 
+use super::postings::{Draw, Postings};
 use super::{ProblemKind, VerifyLevel, VerifyReport};
 use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{NumberTable, Snapshot};
@@ -16,7 +17,6 @@ use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
 use runstone_receipt::tree::{Tile, TileSink};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// Events between two calls of the progress function.
@@ -98,14 +98,14 @@ pub(super) struct Pass<'a> {
     /// The first event with content of each key, and of each scope those without a key.
     present_keys: BTreeMap<KeyId, u64>,
     present_scopes: BTreeMap<String, u64>,
-    hasher: RandomState,
+    draw: Draw,
     terms: TermBuffer,
-    /// Sum over (term, position) of every event below the index's end; equal sums mean equal sets,
-    /// since nobody knows the hasher's keys beforehand.
+    /// Events below this position are in the index.
     index_end: u64,
-    expected_postings: u128,
-    /// The same sum over what the index holds.
-    stored_postings: Result<u128, IndexError>,
+    /// What they say.
+    expected_postings: Postings,
+    /// What the index holds.
+    stored_postings: Result<Postings, IndexError>,
 }
 
 impl<'a> Pass<'a> {
@@ -137,11 +137,11 @@ impl<'a> Pass<'a> {
             absent: BTreeMap::new(),
             present_keys: BTreeMap::new(),
             present_scopes: BTreeMap::new(),
-            hasher: RandomState::new(),
+            draw: Draw::new(),
             terms: TermBuffer::default(),
             index_end: u64::MAX,
-            expected_postings: 0,
-            stored_postings: Ok(0),
+            expected_postings: Postings::none(),
+            stored_postings: Ok(Postings::none()),
         }
     }
 
@@ -308,9 +308,9 @@ impl<'a> Pass<'a> {
         }
         if position < self.index_end {
             terms_of(header, &mut self.terms);
+            let at = self.draw.position(position);
             for term in &self.terms {
-                let posting = self.hasher.hash_one((term, position));
-                self.expected_postings = self.expected_postings.wrapping_add(u128::from(posting));
+                self.expected_postings.add(self.draw.term(term), at);
             }
         }
         if let Some(identity) = &self.facts.identity {
@@ -578,21 +578,23 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Adds up what the index holds, and notes how far it goes. What is wrong with it is named later.
+    /// Takes in what the index holds, and notes how far it goes. What is wrong with it is named later.
     fn read_index(&mut self) {
-        let mut sum: u128 = 0;
-        let hasher = &self.hasher;
-        let verified = verify_runs(self.snapshot, &mut |term, position| {
-            let posting = hasher.hash_one((term, position));
-            sum = sum.wrapping_add(u128::from(posting));
+        let mut stored = Postings::none();
+        let draw = &self.draw;
+        let verified = verify_runs(self.snapshot, &mut |term, positions| {
+            let term = draw.term(term);
+            for position in positions {
+                stored.add(term, draw.position(*position));
+            }
         });
         self.index_end = verified.as_ref().map_or(0, |verified| verified.covered);
-        self.stored_postings = verified.map(|_| sum);
+        self.stored_postings = verified.map(|_| stored);
     }
 
     pub(super) fn check_index(&mut self) {
         match &self.stored_postings {
-            Ok(sum) if *sum == self.expected_postings => {}
+            Ok(stored) if *stored == self.expected_postings => {}
             Ok(_) => self.report.tampered(Corruption::table(
                 "index",
                 "the terms of the events",
