@@ -313,8 +313,9 @@ fn fold_one(
 }
 
 fn apply(rebuilds: &mut [Rebuild], seal: &RowSeal, record: &FoldRecord<'_>) {
+    let namespace = record.namespace();
     for rebuild in rebuilds {
-        rebuild.apply(seal, record);
+        rebuild.apply(seal, namespace, record);
     }
 }
 
