@@ -10,8 +10,9 @@
 
 use crate::control::MAX_CONTROL_BYTES;
 use crate::hash::{Digest32, leaf_hash};
-use crate::header::{Header, HeaderError};
+use crate::header::{Decoded, Header, HeaderError};
 use crate::ids::{Position, Revision};
+use crate::texts::Texts;
 
 const FIXED_BYTES: usize = 3 * 8 + 2 + 32 + 32 + 4 + 1;
 const ADDENDA: u8 = 1;
@@ -135,9 +136,10 @@ impl<'a> Entry<'a> {
     /// # Errors
     /// The bytes are not exactly what [`encode_entry`] makes of an encoded header and other parts.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, EntryError> {
-        let (header, length) = Header::decode_prefix(bytes)?;
+        let mut texts = Texts::new();
+        let decoded = Decoded::read(bytes, &mut texts)?;
         let (header_bytes, rest) = bytes
-            .split_at_checked(length)
+            .split_at_checked(decoded.length)
             .ok_or(EntryError::Truncated)?;
         let (position, rest) = u64_prefix(rest)?;
         let (revision, rest) = u64_prefix(rest)?;
@@ -161,7 +163,7 @@ impl<'a> Entry<'a> {
         }
         Ok(Self {
             bytes,
-            header,
+            header: decoded.header(),
             header_bytes,
             position: Position::new(position),
             revision: Revision::new(revision),

@@ -106,10 +106,19 @@ impl FieldError {
 /// # Errors
 /// The rule that it breaks.
 pub fn check_name(field: Field, value: &str) -> Result<(), FieldError> {
+    check_known_name(field, value, false)
+}
+
+/// The same of a name that may be known to be printable ASCII.
+pub(crate) fn check_known_name(
+    field: Field,
+    value: &str,
+    is_printable: bool,
+) -> Result<(), FieldError> {
     if value.is_empty() {
         return Err(FieldError::Empty { field });
     }
-    check_text(field, value, MAX_NAME_BYTES)
+    check_text(field, value, MAX_NAME_BYTES, is_printable)
 }
 
 /// Checks an event type: two or more segments `[a-z][a-z0-9_]*`, at most 128 bytes.
@@ -149,6 +158,11 @@ pub fn check_type(value: &str) -> Result<(), FieldError> {
 /// # Errors
 /// The rule that it breaks.
 pub fn check_tag(value: &str) -> Result<(), FieldError> {
+    check_known_tag(value, false)
+}
+
+/// The same of a tag that may be known to be printable ASCII.
+pub(crate) fn check_known_tag(value: &str, is_printable: bool) -> Result<(), FieldError> {
     let end = value
         .bytes()
         .position(|byte| byte == b':' || !byte.is_ascii_graphic());
@@ -156,18 +170,18 @@ pub fn check_tag(value: &str) -> Result<(), FieldError> {
     match split {
         Some((key, rest)) if (1..=MAX_TAG_KEY_BYTES).contains(&key.len()) => {
             let rest = rest.strip_prefix(':').ok_or(FieldError::TagKey)?;
-            check_text(Field::Tag, rest, MAX_TAG_VALUE_BYTES)
+            check_text(Field::Tag, rest, MAX_TAG_VALUE_BYTES, is_printable)
         }
         _ => Err(FieldError::TagKey),
     }
 }
 
-fn check_text(field: Field, value: &str, max: usize) -> Result<(), FieldError> {
+fn check_text(field: Field, value: &str, max: usize, is_printable: bool) -> Result<(), FieldError> {
     let bytes = value.len();
     if bytes > max {
         return Err(FieldError::TooLong { field, bytes, max });
     }
-    if is_printable_ascii(value.as_bytes()) {
+    if is_printable || is_printable_ascii(value.as_bytes()) {
         return Ok(());
     }
     match value.char_indices().find(|(_, one)| one.is_control()) {
@@ -176,9 +190,9 @@ fn check_text(field: Field, value: &str, max: usize) -> Result<(), FieldError> {
     }
 }
 
-/// Whether all bytes are from space to tilde, eight at a time: names are checked for every event that is
-/// recorded or read.
-fn is_printable_ascii(bytes: &[u8]) -> bool {
+/// Whether all bytes are from space to tilde, eight at a time: the texts of every event that is
+/// recorded or read are checked.
+pub(crate) fn is_printable_ascii(bytes: &[u8]) -> bool {
     /// A one in each byte.
     const ONES: u64 = u64::MAX / 255;
     // The high bit of some byte: one is above 0x7f; one is 0x7f, or carries from one that is above; one is

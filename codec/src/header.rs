@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::authority::Authority;
-use crate::field::{Field, FieldError, check_name, check_tag, check_type};
+use crate::field::{Field, FieldError, check_known_name, check_known_tag, check_type};
 use crate::ids::KeyId;
 use crate::items::Items;
 use crate::text::Text;
+use crate::texts::{Checked, Texts};
 
 /// Most bytes of an encoded header.
 pub const MAX_HEADER_BYTES: usize = 4096;
@@ -26,8 +27,6 @@ pub const CODEC_PLAIN: u8 = 0;
 pub const CODEC_AES_256_GCM: u8 = 1;
 
 const ITEMS: u64 = 14;
-/// Tags that memory is set aside for before they are read.
-const EXPECTED_TAGS: usize = 8;
 
 /// What is known of an event before it is queued, and stays after an erasure. Ids in it are
 /// pseudonyms, keys are keyed digests.
@@ -180,16 +179,9 @@ impl Header {
     /// # Errors
     /// The slice does not begin with exactly what [`Header::encode`] makes of a header.
     pub fn decode_prefix(bytes: &[u8]) -> Result<(Self, usize), HeaderError> {
-        let window = bytes.get(..MAX_HEADER_BYTES).unwrap_or(bytes);
-        let mut items = Items::new(window);
-        let header = read(&mut items).map_err(|error| match error {
-            HeaderError::Truncated if window.len() < bytes.len() => HeaderError::TooLong {
-                max: MAX_HEADER_BYTES,
-            },
-            other => other,
-        })?;
-        header.check()?;
-        Ok((header, items.position()))
+        let mut texts = Texts::new();
+        let decoded = Decoded::read(bytes, &mut texts)?;
+        Ok((decoded.header(), decoded.length))
     }
 
     /// Whether it has this tag. Its tags are taken to be sorted, as those of a checked header are.
@@ -200,20 +192,15 @@ impl Header {
     }
 
     fn check(&self) -> Result<(), HeaderError> {
-        check_name(Field::Stream, &self.stream)?;
-        check_type(&self.event_type)?;
-        check_name(Field::Source, &self.source)?;
-        check_name(Field::Principal, &self.principal)?;
-        check_name(Field::Scope, &self.scope)?;
-        self.tags.iter().try_for_each(|tag| check_tag(tag))?;
-        if !self.tags.is_sorted_by(|one, next| one < next) {
-            return Err(HeaderError::TagOrder);
-        }
-        match (self.codec, self.key_id) {
-            (CODEC_PLAIN, None) | (CODEC_AES_256_GCM, Some(_)) => Ok(()),
-            (CODEC_PLAIN | CODEC_AES_256_GCM, _) => Err(HeaderError::KeyId),
-            (found, _) => Err(HeaderError::UnknownCodec { found }),
-        }
+        let names = Names {
+            stream: &self.stream,
+            event_type: &self.event_type,
+            source: &self.source,
+            principal: &self.principal,
+            scope: &self.scope,
+        };
+        let tags = self.tags.iter().map(Text::as_str);
+        check(&names, tags, (self.codec, self.key_id), false)
     }
 
     fn write<W: Write>(&self, out: W) -> Result<(), minicbor::encode::Error<W::Error>> {
@@ -252,56 +239,198 @@ fn write_id<W: Write>(
     Ok(())
 }
 
-fn read(items: &mut Items<'_>) -> Result<Header, HeaderError> {
-    items.array_of(ITEMS)?;
-    let version = items.unsigned()?;
-    if version != HEADER_VERSION {
-        return Err(HeaderError::UnknownVersion { found: version });
-    }
-    let event_id = Uuid::from_bytes(items.id()?);
-    let stream = items.text()?;
-    let event_type = items.text()?;
-    let schema_version = items.unsigned()?;
-    let occurred_at_us = items.optional(Items::unsigned)?;
-    let source = items.text()?;
-    let principal = items.text()?;
-    let authority = items.unsigned()?;
-    let authority = Authority::from_byte(authority)
-        .ok_or(HeaderError::UnknownAuthority { found: authority })?;
-    let causation = items.optional(Items::id)?.map(Uuid::from_bytes);
-    let correlation = items.optional(Items::id)?.map(Uuid::from_bytes);
-    let scope = items.text()?;
-    let tags = tags(items)?;
-    items.array_of(2)?;
-    let codec = items.unsigned()?;
-    let key_id = items.optional(Items::id)?.map(KeyId::new);
-    Ok(Header {
-        event_id,
-        stream,
-        event_type,
-        schema_version,
-        occurred_at_us,
-        source,
-        principal,
-        authority,
-        causation,
-        correlation,
-        scope,
-        tags,
-        codec,
-        key_id,
-    })
+/// The texts of a header but its tags.
+struct Names<'t> {
+    stream: &'t str,
+    event_type: &'t str,
+    source: &'t str,
+    principal: &'t str,
+    scope: &'t str,
 }
 
-fn tags(items: &mut Items<'_>) -> Result<Vec<Text>, HeaderError> {
-    let length = items.array()?;
-    // The declared length is not trusted with much memory: every tag read must be there.
-    let expected = usize::try_from(length).unwrap_or(usize::MAX);
-    let mut tags = Vec::with_capacity(expected.min(EXPECTED_TAGS));
-    for _ in 0..length {
-        tags.push(items.text()?);
+/// The seal of a header.
+type Codec = (u8, Option<KeyId>);
+
+/// Checks the rules. `is_printable`: the texts are known to be printable ASCII.
+fn check<'t>(
+    names: &Names<'t>,
+    mut tags: impl Iterator<Item = &'t str>,
+    codec: Codec,
+    is_printable: bool,
+) -> Result<(), HeaderError> {
+    check_known_name(Field::Stream, names.stream, is_printable)?;
+    check_type(names.event_type)?;
+    check_known_name(Field::Source, names.source, is_printable)?;
+    check_known_name(Field::Principal, names.principal, is_printable)?;
+    check_known_name(Field::Scope, names.scope, is_printable)?;
+    let mut before = None;
+    let mut is_sorted = true;
+    tags.try_for_each(|tag| {
+        is_sorted &= before.is_none_or(|before| before < tag);
+        before = Some(tag);
+        check_known_tag(tag, is_printable)
+    })?;
+    if !is_sorted {
+        return Err(HeaderError::TagOrder);
     }
-    Ok(tags)
+    match codec {
+        (CODEC_PLAIN, None) | (CODEC_AES_256_GCM, Some(_)) => Ok(()),
+        (CODEC_PLAIN | CODEC_AES_256_GCM, _) => Err(HeaderError::KeyId),
+        (found, _) => Err(HeaderError::UnknownCodec { found }),
+    }
+}
+
+/// A header that was read and checked, whose texts lie elsewhere.
+pub(crate) struct Decoded<'t> {
+    event_id: Uuid,
+    names: Names<'t>,
+    schema_version: u32,
+    occurred_at_us: Option<u64>,
+    authority: Authority,
+    causation: Option<Uuid>,
+    correlation: Option<Uuid>,
+    tags: Tags<'t>,
+    codec: Codec,
+    /// Of its encoding.
+    pub(crate) length: usize,
+}
+
+/// The tags that are left.
+#[derive(Clone)]
+struct Tags<'t> {
+    items: Items<'t>,
+    texts: Checked<'t>,
+    count: usize,
+}
+
+impl<'t> Iterator for Tags<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        self.count = self.count.checked_sub(1)?;
+        self.texts.next(self.items.text()?.len())
+    }
+}
+
+impl<'t> Decoded<'t> {
+    /// Reads a header at the beginning of the slice; `texts` is empty.
+    pub(crate) fn read(bytes: &'t [u8], texts: &'t mut Texts) -> Result<Self, HeaderError> {
+        let window = bytes.get(..MAX_HEADER_BYTES).unwrap_or(bytes);
+        let mut items = Items::new(window);
+        Self::read_items(&mut items, texts).ok_or_else(|| match items.fault() {
+            HeaderError::Truncated if window.len() < bytes.len() => HeaderError::TooLong {
+                max: MAX_HEADER_BYTES,
+            },
+            fault => fault,
+        })
+    }
+
+    fn read_items(items: &mut Items<'t>, texts: &'t mut Texts) -> Option<Self> {
+        let first = items.again();
+        items.array_of(ITEMS)?;
+        let version = items.unsigned()?;
+        if version != HEADER_VERSION {
+            return items.refuse(HeaderError::UnknownVersion { found: version });
+        }
+        let event_id = Uuid::from_bytes(items.id()?);
+        let mut text = |items: &mut Items<'t>| {
+            let text = items.text()?;
+            texts.push(text);
+            Some(text.len())
+        };
+        let (stream, event_type) = (text(items)?, text(items)?);
+        let schema_version = items.unsigned()?;
+        let occurred_at_us = if items.null()? {
+            None
+        } else {
+            Some(items.unsigned()?)
+        };
+        let (source, principal) = (text(items)?, text(items)?);
+        let number = items.unsigned()?;
+        let Some(authority) = Authority::from_byte(number) else {
+            return items.refuse(HeaderError::UnknownAuthority { found: number });
+        };
+        let causation = if items.null()? {
+            None
+        } else {
+            Some(Uuid::from_bytes(items.id()?))
+        };
+        let correlation = if items.null()? {
+            None
+        } else {
+            Some(Uuid::from_bytes(items.id()?))
+        };
+        let scope = text(items)?;
+        let count = usize::try_from(items.array()?).ok()?;
+        let tags = items.again();
+        for _ in 0..count {
+            text(items)?;
+        }
+        items.array_of(2)?;
+        let codec = items.unsigned()?;
+        let key_id = if items.null()? {
+            None
+        } else {
+            Some(KeyId::new(items.id()?))
+        };
+
+        let Some(mut texts) = texts.checked() else {
+            return items.refuse(first.bad_text());
+        };
+        let names = Names {
+            stream: texts.next(stream)?,
+            event_type: texts.next(event_type)?,
+            source: texts.next(source)?,
+            principal: texts.next(principal)?,
+            scope: texts.next(scope)?,
+        };
+        let tags = Tags {
+            items: tags,
+            texts,
+            count,
+        };
+        let codec = (codec, key_id);
+        if let Err(fault) = check(&names, tags.clone(), codec, texts.is_printable) {
+            return items.refuse(fault);
+        }
+        Some(Self {
+            event_id,
+            names,
+            schema_version,
+            occurred_at_us,
+            authority,
+            causation,
+            correlation,
+            tags,
+            codec,
+            length: items.position(),
+        })
+    }
+
+    /// The header with texts of its own.
+    pub(crate) fn header(&self) -> Header {
+        let mut tags = Vec::with_capacity(self.tags.count);
+        for tag in self.tags.clone() {
+            tags.push(tag.into());
+        }
+        let (codec, key_id) = self.codec;
+        Header {
+            event_id: self.event_id,
+            stream: self.names.stream.into(),
+            event_type: self.names.event_type.into(),
+            schema_version: self.schema_version,
+            occurred_at_us: self.occurred_at_us,
+            source: self.names.source.into(),
+            principal: self.names.principal.into(),
+            authority: self.authority,
+            causation: self.causation,
+            correlation: self.correlation,
+            scope: self.names.scope.into(),
+            tags,
+            codec,
+            key_id,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -470,6 +599,42 @@ mod tests {
         let mut header = header_1();
         header.key_id = Some(KEY_ID);
         assert_eq!(header.encode(), Err(HeaderError::KeyId));
+    }
+
+    #[test]
+    fn the_text_that_is_none_is_named() {
+        let mut header = header_2();
+        header.tags.push("v:".into());
+        for value_bytes in [0, 256] {
+            let long = format!("v:{}", "w".repeat(value_bytes));
+            *header.tags.last_mut().unwrap() = long.into();
+            let bytes = header.encode().unwrap();
+            let names = [&header.stream, &header.event_type, &header.source];
+            let names = names
+                .into_iter()
+                .chain([&header.principal, &header.scope])
+                .chain(&header.tags);
+            let mut before = 0;
+            for text in names {
+                let (text, rest) = (text.as_bytes(), &bytes[before..]);
+                let found = rest.windows(text.len()).position(|piece| piece == text);
+                let begins = before + found.unwrap();
+                before = begins + text.len();
+                let head_bytes = match text.len() {
+                    0..24 => 1,
+                    24..256 => 2,
+                    _ => 3,
+                };
+                let expected = HeaderError::Malformed {
+                    at: begins - head_bytes,
+                };
+                for at in [begins, before - 1] {
+                    let mut changed = bytes.clone();
+                    changed[at] = 0xc3;
+                    assert_eq!(Header::decode(&changed), Err(expected.clone()), "{at}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub mod schema;
 #[cfg(feature = "seal")]
 pub mod seal;
 mod text;
+mod texts;
 #[cfg(test)]
 mod vectors;
 

@@ -69,9 +69,9 @@ pub fn owned_stream(name: &str) -> Option<OwnedStream<'_>> {
 
 /// The namespace of a type: its first segment.
 pub fn of(event_type: &str) -> &str {
-    event_type
-        .split_once('.')
-        .map_or(event_type, |(first, _)| first)
+    let dot = event_type.bytes().position(|byte| byte == b'.');
+    dot.and_then(|dot| event_type.get(..dot))
+        .unwrap_or(event_type)
 }
 
 /// Whether only commands may write this type.

@@ -1,12 +1,15 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
+use crate::chunk::Chunk;
+use crate::engine::Value;
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
-use crate::fold::{FoldCheck, FoldRow, FoldStatus, Look, Rebuild, RowSeal, clear};
+use crate::fold::{FoldCheck, FoldRecord, FoldRow, FoldStatus, Look, Rebuild, RowSeal, clear};
 use crate::holder::{CheckFolds, FoldRowOf, FoldStatusOf, RebuildFolds};
+use crate::identity::Identity;
 use crate::log::{Backing, Here, Log};
 use crate::open::row_seal;
-use crate::read::{Reader, parse_entry, with_fold_record};
-use std::sync::{PoisonError, RwLockReadGuard};
+use crate::read::{Reader, Unfolded};
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 /// Events folded between two calls of the progress function.
 const STEP: u64 = 1024;
@@ -175,11 +178,20 @@ impl Here {
         fold: Option<&str>,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Vec<FoldCheck>, ReadError> {
-        let mut rebuilds = self.rebuilds(fold)?;
-        self.catch_up(&mut rebuilds, self.size(), progress)?;
+        self.conclude(self.refold(fold)?, progress)
+    }
+
+    /// Folds the events that are left, and compares.
+    pub(super) fn conclude(
+        &self,
+        mut refold: Refold,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Vec<FoldCheck>, ReadError> {
+        let Refold { rebuilds, .. } = &mut refold;
+        self.catch_up(rebuilds, self.size(), progress)?;
         // Nothing is folded while this is held; what came since is little.
         let host = self.fold_host();
-        for rebuild in &mut rebuilds {
+        for rebuild in rebuilds.iter_mut() {
             let live = host.state(rebuild.name()).map_or(0, |state| state.applied);
             self.catch_up(std::slice::from_mut(rebuild), live, &|_, _| {})?;
         }
@@ -241,6 +253,14 @@ impl Here {
         Ok(self.check_folds(fold, &|_, _| {})?)
     }
 
+    pub(super) fn refold(&self, fold: Option<&str>) -> Result<Refold, ReadError> {
+        Ok(Refold {
+            rebuilds: self.rebuilds(fold)?,
+            seal: row_seal(&self.shared.identity),
+            identity: Arc::clone(&self.shared.identity),
+        })
+    }
+
     fn rebuilds(&self, fold: Option<&str>) -> Result<Vec<Rebuild>, ReadError> {
         let folds = self.fold_host().folds();
         let wanted = folds
@@ -284,13 +304,53 @@ fn fold_one(
     seal: &RowSeal,
 ) -> Result<(), ReadError> {
     reader.raw(position, |reader, raw| {
-        let entry = parse_entry(raw)?;
-        with_fold_record(&reader.identity, raw, &entry, |record| {
-            for rebuild in rebuilds.iter_mut() {
-                rebuild.apply(seal, record);
-            }
-        })
+        let event = Unfolded::read(&reader.identity, raw)?;
+        event.fold(&reader.identity, raw, |record| {
+            apply(rebuilds, seal, record);
+        });
+        Ok(())
     })
+}
+
+fn apply(rebuilds: &mut [Rebuild], seal: &RowSeal, record: &FoldRecord<'_>) {
+    let namespace = record.namespace();
+    for rebuild in rebuilds {
+        rebuild.apply(seal, namespace, record);
+    }
+}
+
+/// Events of a chunk that were read by somebody who walks over the log.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) first: u64,
+    pub(super) chunk: Value,
+    /// From the first one on, without gaps.
+    pub(super) events: Vec<Unfolded>,
+}
+
+/// Folds that are folded again from the first event on.
+#[derive(Debug)]
+pub(super) struct Refold {
+    rebuilds: Vec<Rebuild>,
+    seal: RowSeal,
+    identity: Arc<Identity>,
+}
+
+impl Refold {
+    /// Takes events in, as far as they follow those that were taken in before.
+    pub(super) fn take(&mut self, batch: &Batch) {
+        let Ok(chunk) = Chunk::parse(batch.first, batch.chunk.bytes()) else {
+            return;
+        };
+        for (raw, event) in chunk.events().zip(&batch.events) {
+            let Ok(raw) = raw else {
+                return;
+            };
+            event.fold(&self.identity, raw, |record| {
+                apply(&mut self.rebuilds, &self.seal, record);
+            });
+        }
+    }
 }
 
 impl From<StorageError> for Corruption {

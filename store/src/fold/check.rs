@@ -80,8 +80,8 @@ impl Rebuild {
         self.state.stopped.is_some()
     }
 
-    pub(crate) fn apply(&mut self, seal: &RowSeal, record: &FoldRecord<'_>) {
-        self.state.apply(seal, &Look::Nowhere, record);
+    pub(crate) fn apply(&mut self, seal: &RowSeal, namespace: &str, record: &FoldRecord<'_>) {
+        self.state.apply(seal, &Look::Nowhere, namespace, record);
     }
 
     pub(crate) fn into_state(self) -> FoldState {

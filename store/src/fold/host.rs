@@ -99,8 +99,9 @@ impl FoldHost {
 
     /// Takes one event into every fold that has not seen it.
     pub(crate) fn apply(&mut self, look: &Look<'_>, record: &FoldRecord<'_>) {
+        let namespace = record.namespace();
         for state in &mut self.states {
-            state.apply(&self.seal, look, record);
+            state.apply(&self.seal, look, namespace, record);
         }
     }
 

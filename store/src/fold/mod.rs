@@ -19,7 +19,7 @@ pub(crate) use rows::{RowSeal, fold_of_row};
 pub(crate) use state::Look;
 
 use crate::engine::panic_text;
-use runstone_codec::{Control, Header, Position, Revision};
+use runstone_codec::{Control, Header, Position, Revision, namespace};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -104,6 +104,11 @@ impl FoldRecord<'_> {
     /// the same counts and states then.
     pub fn payload(&self) -> Payload {
         (self.open)()
+    }
+
+    /// What stands before the first `.` of its type.
+    pub(crate) fn namespace(&self) -> &str {
+        namespace::of(&self.header.event_type)
     }
 }
 

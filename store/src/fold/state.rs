@@ -123,17 +123,30 @@ impl FoldState {
         self.dirty.len()
     }
 
-    /// Takes one event in; an error or panic stops the fold here, and so does content whose key
+    /// Takes one event of a namespace in; an error or panic stops the fold here, and so does content whose key
     /// cannot be had: whatever the fold made of that, it is not what the event says.
-    pub(crate) fn apply(&mut self, seal: &RowSeal, look: &Look<'_>, record: &FoldRecord<'_>) {
+    pub(crate) fn apply(
+        &mut self,
+        seal: &RowSeal,
+        look: &Look<'_>,
+        namespace: &str,
+        record: &FoldRecord<'_>,
+    ) {
         let position = record.position.get();
         if self.stopped.is_some() || position != self.applied {
             return;
         }
-        if !self.is_given(&record.header.event_type) {
+        if self.is_given(namespace) {
+            self.take(seal, look, record);
+        } else {
             self.applied = position + 1;
-            return;
         }
+    }
+
+    /// Takes in an event that it is given; by itself, because most pass by.
+    #[inline(never)]
+    fn take(&mut self, seal: &RowSeal, look: &Look<'_>, record: &FoldRecord<'_>) {
+        let position = record.position.get();
         let state = &*self;
         let mut rows = Overlay {
             state,
@@ -178,14 +191,10 @@ impl FoldState {
         }
     }
 
-    /// Whether it is given events of a type.
-    fn is_given(&self, event_type: &str) -> bool {
-        let is_of = |namespace: &&str| {
-            let rest = event_type.strip_prefix(*namespace);
-            rest.is_some_and(|rest| rest.starts_with('.'))
-        };
+    /// Whether it is given events of a namespace.
+    fn is_given(&self, namespace: &str) -> bool {
         self.namespaces
-            .is_none_or(|namespaces| namespaces.iter().any(is_of))
+            .is_none_or(|given| given.contains(&namespace))
     }
 
     /// Encodes every row. One that has no bytes stops the fold before the next event.

@@ -125,8 +125,8 @@ pub fn table(rows: &[(u8, u64, u32, &[u8])]) {
         .collect();
     let rows = of(&rows);
     let mut said: BTreeMap<Vec<u8>, Vec<u64>> = BTreeMap::new();
-    let verified = verify_runs(&rows, &mut |term, position| {
-        said.entry(term.to_vec()).or_default().push(position);
+    let verified = verify_runs(&rows, &mut |term, positions| {
+        said.entry(term.to_vec()).or_default().extend(positions);
     });
     let index = match Index::open(&rows, IndexOptions::default()) {
         Ok(index) => index,

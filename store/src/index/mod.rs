@@ -57,7 +57,9 @@ pub use error::{IndexError, IndexRow};
 pub(crate) use query::ItemTerms;
 pub(crate) use row::{RowOp, RowRead};
 pub(crate) use run::Head;
-pub(crate) use term::{TermBuffer, event_id, stream, stream_into, tag, type_pattern};
+pub(crate) use term::{
+    MAX_TERM_BYTES, TermBuffer, event_id, stream, stream_into, tag, type_pattern,
+};
 pub(crate) use terms_of::terms_of;
 pub(crate) use verify::verify_runs;
 pub(crate) use view::IndexView;

@@ -85,9 +85,10 @@ impl TermBuffer {
         self.push(EVENT_ID, event_id);
         self.push(STREAM, stream.as_bytes());
         self.push(TYPE, event_type.as_bytes());
-        for (dot, _) in event_type.match_indices('.') {
-            let (namespace, _) = event_type.split_at(dot);
-            self.push(NAMESPACE, namespace.as_bytes());
+        let bytes = event_type.as_bytes();
+        for (dot, _) in bytes.iter().enumerate().filter(|(_, byte)| **byte == b'.') {
+            let (namespace, _) = bytes.split_at(dot);
+            self.push(NAMESPACE, namespace);
         }
         for tag in tags {
             self.push(TAG, tag.as_bytes());

@@ -26,15 +26,15 @@ pub(crate) struct VerifiedIndex {
     pub(crate) stray_rows: u64,
 }
 
-/// Decodes every row and calls `visit` with each term and position that the runs hold, sorted by
-/// both, so that the caller can compare them with what the events say.
+/// Decodes every row and calls `visit` with each term and positions that the runs hold for it, sorted by
+/// both, so that the caller can compare them with what the events say. A term may come several times.
 ///
 /// What is checked: checksums, the order of terms and positions, fences, filters, the counts of
 /// entries, sections and manifest, the base of every entry across runs, and that no row is
 /// outside the runs listed. Memory: filters and fences, and one block a run.
 pub(crate) fn verify_runs(
     rows: &dyn RowRead,
-    visit: &mut dyn FnMut(&[u8], u64),
+    visit: &mut dyn FnMut(&[u8], &[u64]),
 ) -> Result<VerifiedIndex, IndexError> {
     let manifest = Manifest::read(rows)?;
     let mut verified = VerifiedIndex {
@@ -79,9 +79,7 @@ pub(crate) fn verify_runs(
             .at(scan.row())?;
             (end, last) = (entry.end(), Some(entry.last));
         }
-        for &position in &positions {
-            visit(&current, position);
-        }
+        visit(&current, &positions);
         verified.postings += positions.len() as u64;
         scan.advance(rows)?;
     }

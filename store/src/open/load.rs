@@ -5,13 +5,13 @@ use super::{corrupt_of, loaded, row_seal};
 use crate::chunk::{Chunk, Head, RawEvent};
 use crate::engine::{Db, Disk, NumberTable, RowTable, Snapshot};
 use crate::error::{Corruption, OpenError, StorageError};
-use crate::fold::{Fold, FoldHost, FoldRecord, Look, clear_all};
+use crate::fold::{Fold, FoldHost, Look, clear_all};
 use crate::headfile::{Found, HeadFile};
 use crate::identity::Identity;
 use crate::index::{Index, IndexOptions, RowOp, TermBuffer, terms_of};
 use crate::log::Loaded;
 use crate::own::History;
-use crate::read::{parse_entry, with_fold_record};
+use crate::read::{Unfolded, parse_entry};
 use crate::signing::Signing;
 use crate::tree::{self, Tree};
 use crate::write::{MERGE_ROW, Maintenance, ScopeCache, Writer, index_change};
@@ -395,9 +395,8 @@ fn replayed_folds(
     each_chunk(snapshot, (from, head.size), &mut |chunk, positions| {
         for position in positions {
             let raw = chunk.event(position)?;
-            let entry = parse_entry(raw).map_err(corrupt_of)?;
-            let apply = |record: &FoldRecord<'_>| host.apply(&look, record);
-            with_fold_record(identity, raw, &entry, apply).map_err(corrupt_of)?;
+            let event = Unfolded::read(identity, raw).map_err(corrupt_of)?;
+            event.fold(identity, raw, |record| host.apply(&look, record));
         }
         Ok(())
     })?;

@@ -9,8 +9,10 @@ mod records;
 mod select;
 mod subscribe;
 
-pub(crate) use payload::{PayloadFailure, check_content, key_of, open_payload, with_fold_record};
-pub(crate) use reader::{Published, Reader, check_digest, open_control, parse_entry, stream_scope};
+pub(crate) use payload::{PayloadFailure, Unfolded, check_content, key_of, open_payload};
+pub(crate) use reader::{
+    Published, Reader, check_digest, entry_at, open_control, parse_entry, stream_scope,
+};
 pub(crate) use recent::Recent;
 pub(crate) use select::{Candidates, any_match, positions};
 

@@ -1,13 +1,13 @@
 //! Opening what is sealed.
 
-use super::reader::open_control;
+use super::reader::{open_control, parse_entry};
 use crate::chunk::RawEvent;
 use crate::error::ReadError;
 use crate::fold::{FoldRecord, Payload};
 use crate::identity::Identity;
 use crate::keys::KeyError;
 use runstone_codec::keys::DataKey;
-use runstone_codec::{Entry, Header, OpenError, seal};
+use runstone_codec::{Control, Digest32, Entry, Header, OpenError, Position, Revision, seal};
 use std::sync::Arc;
 
 /// What a payload reads as that is not opened: erased if an erasure covers it, whatever is left of
@@ -141,31 +141,63 @@ pub(crate) enum PayloadFailure {
     Open(OpenError),
 }
 
-/// An event as folds see it.
-pub(crate) fn with_fold_record(
-    identity: &Identity,
-    raw: RawEvent<'_>,
-    entry: &Entry<'_>,
-    action: impl FnOnce(&FoldRecord<'_>),
-) -> Result<(), ReadError> {
-    let control = open_control(identity, entry)?;
-    let open = || {
-        open_payload(
-            identity,
-            raw.position,
-            entry.header_bytes(),
-            entry.header(),
-            raw.envelope,
-            entry.commit(),
-        )
-    };
-    action(&FoldRecord {
-        position: entry.position(),
-        revision: entry.revision(),
-        recorded_at_us: entry.recorded_at_us(),
-        header: entry.header(),
-        control: &control,
-        open: &open,
-    });
-    Ok(())
+/// An event that was read and is to be folded, where its bytes may be looked up once more: the header is not
+/// decoded a second time.
+#[derive(Debug)]
+pub(crate) struct Unfolded {
+    revision: Revision,
+    recorded_at_us: u64,
+    header: Header,
+    control: Control,
+    /// Of the entry.
+    header_bytes: usize,
+    commit: Digest32,
+}
+
+impl Unfolded {
+    /// `control`: its control fields, opened.
+    pub(crate) fn new(entry: Entry<'_>, control: Control) -> Self {
+        Self {
+            revision: entry.revision(),
+            recorded_at_us: entry.recorded_at_us(),
+            control,
+            header_bytes: entry.header_bytes().len(),
+            commit: *entry.commit(),
+            header: entry.into_header(),
+        }
+    }
+
+    /// Reads the event at its place.
+    pub(crate) fn read(identity: &Identity, raw: RawEvent<'_>) -> Result<Self, ReadError> {
+        let entry = parse_entry(raw)?;
+        let control = open_control(identity, &entry)?;
+        Ok(Self::new(entry, control))
+    }
+
+    /// Shows the event as folds see it; `raw` is what it was read from.
+    pub(crate) fn fold(
+        &self,
+        identity: &Identity,
+        raw: RawEvent<'_>,
+        action: impl FnOnce(&FoldRecord<'_>),
+    ) {
+        let open = || {
+            open_payload(
+                identity,
+                raw.position,
+                raw.entry.get(..self.header_bytes).unwrap_or_default(),
+                &self.header,
+                raw.envelope,
+                &self.commit,
+            )
+        };
+        action(&FoldRecord {
+            position: Position::new(raw.position),
+            revision: self.revision,
+            recorded_at_us: self.recorded_at_us,
+            header: &self.header,
+            control: &self.control,
+            open: &open,
+        });
+    }
 }

@@ -11,7 +11,9 @@ use crate::read::payload::try_open;
 use crate::read::records::Record;
 use crate::tree::{self, SharedTail, TILE};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Control, Digest32, Entry, LogId, Position, control, envelope_digest};
+use runstone_codec::{
+    Control, Digest32, Entry, EntryError, LogId, Position, control, envelope_digest,
+};
 use std::sync::{Arc, PoisonError};
 
 /// What readers see; replaced whole after each commit.
@@ -99,28 +101,37 @@ impl Reader {
         let Some((first, end, value)) = self.chunk.take() else {
             return Err(lost(position).into());
         };
-        let outcome = Chunk::parse(first, value.bytes())
-            .and_then(|chunk| chunk.event(position))
-            .map_err(ReadError::from)
-            .and_then(|raw| action(self, raw));
+        let raw = Chunk::parse(first, value.bytes()).and_then(|chunk| chunk.event(position));
+        let outcome = match raw {
+            Ok(raw) => action(self, raw),
+            Err(corruption) => Err(corruption.into()),
+        };
         self.chunk = Some((first, end, value));
         outcome
     }
 
     /// The entry, which must be at its place and be the leaf that the tree has there.
     pub(crate) fn checked_entry<'a>(&mut self, raw: RawEvent<'a>) -> Result<Entry<'a>, ReadError> {
+        self.check_leaf(raw)?;
+        let parsed = Entry::parse(raw.entry);
+        self.check_seal(entry_at(&parsed, raw)?)?;
+        parsed.map_err(|error| malformed(raw, &error))
+    }
+
+    fn check_leaf(&mut self, raw: RawEvent<'_>) -> Result<(), ReadError> {
         let position = raw.position;
-        let leaf = self.leaf(position)?;
-        if leaf_hash(raw.entry) != leaf {
-            return Err(
-                Corruption::at(position, "the entry that the tree holds", "another entry").into(),
-            );
+        if leaf_hash(raw.entry) == self.leaf(position)? {
+            return Ok(());
         }
-        let entry = parse_entry(raw)?;
+        Err(Corruption::at(position, "the entry that the tree holds", "another entry").into())
+    }
+
+    fn check_seal(&self, entry: &Entry<'_>) -> Result<(), ReadError> {
         if is_downgraded(self.identity.sealing, entry.header()) {
+            let position = entry.position().get();
             return Err(Corruption::at(position, "a sealed payload", "a plain one").into());
         }
-        Ok(entry)
+        Ok(())
     }
 
     /// The leaf hash that the tree holds at `position`.
@@ -175,13 +186,16 @@ impl Reader {
 
     fn decode(&mut self, raw: RawEvent<'_>, payloads: bool) -> Result<Record, ReadError> {
         let position = raw.position;
-        let entry = self.checked_entry(raw)?;
+        self.check_leaf(raw)?;
+        let parsed = Entry::parse(raw.entry);
+        let entry = entry_at(&parsed, raw)?;
+        self.check_seal(entry)?;
         let identity = &self.identity;
         let header = entry.header();
         if !raw.envelope.is_empty() {
-            check_digest(&identity.log_id, &entry, raw)?;
+            check_digest(&identity.log_id, entry, raw)?;
         }
-        let control = open_control(identity, &entry)?;
+        let control = open_control(identity, entry)?;
         let payload = if payloads || raw.envelope.is_empty() {
             try_open(
                 identity,
@@ -195,14 +209,17 @@ impl Reader {
         } else {
             Payload::Skipped
         };
-        Ok(Record {
-            position: entry.position(),
-            revision: entry.revision(),
-            recorded_at_us: entry.recorded_at_us(),
-            control,
-            payload,
-            header: entry.into_header(),
-        })
+        match parsed {
+            Ok(entry) => Ok(Record {
+                position: entry.position(),
+                revision: entry.revision(),
+                recorded_at_us: entry.recorded_at_us(),
+                control,
+                payload,
+                header: entry.into_header(),
+            }),
+            Err(error) => Err(malformed(raw, &error)),
+        }
     }
 
     /// Position of a stream's revision.
@@ -257,8 +274,20 @@ pub(crate) fn open_control(identity: &Identity, entry: &Entry<'_>) -> Result<Con
 
 /// The entry at its place.
 pub(crate) fn parse_entry(raw: RawEvent<'_>) -> Result<Entry<'_>, ReadError> {
-    let entry = Entry::parse(raw.entry)
-        .map_err(|error| Corruption::at(raw.position, "a well-formed entry", error.to_string()))?;
+    let parsed = Entry::parse(raw.entry);
+    entry_at(&parsed, raw)?;
+    parsed.map_err(|error| malformed(raw, &error))
+}
+
+/// The same of an entry that was parsed, left where it is: it is large.
+pub(crate) fn entry_at<'e, 'a>(
+    parsed: &'e Result<Entry<'a>, EntryError>,
+    raw: RawEvent<'_>,
+) -> Result<&'e Entry<'a>, ReadError> {
+    let entry = match parsed {
+        Ok(entry) => entry,
+        Err(error) => return Err(malformed(raw, error)),
+    };
     if entry.position() != Position::new(raw.position) {
         return Err(Corruption::at(
             raw.position,
@@ -268,6 +297,10 @@ pub(crate) fn parse_entry(raw: RawEvent<'_>) -> Result<Entry<'_>, ReadError> {
         .into());
     }
     Ok(entry)
+}
+
+fn malformed(raw: RawEvent<'_>, error: &EntryError) -> ReadError {
+    Corruption::at(raw.position, "a well-formed entry", error.to_string()).into()
 }
 
 fn lost(position: u64) -> Corruption {

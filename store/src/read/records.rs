@@ -365,14 +365,14 @@ impl Found {
     fn take(&mut self, reader: &mut Reader, found: &[u64]) -> usize {
         let mut bytes = 0;
         for (at, position) in found.iter().enumerate() {
-            match reader.record(*position, self.read.payloads) {
-                Ok(record) if self.read.matches(&record) => {
-                    bytes += record.payload.bytes().map_or(0, <[u8]>::len);
-                    self.batch.push_back(Ok(record));
+            let record = reader.record(*position, self.read.payloads);
+            if let Ok(record) = &record {
+                if !self.read.matches(record) {
+                    continue;
                 }
-                Ok(_) => {}
-                Err(error) => self.batch.push_back(Err(error)),
+                bytes += record.payload.bytes().map_or(0, <[u8]>::len);
             }
+            self.batch.push_back(record);
             if bytes > BATCH_BYTES {
                 return at + 1;
             }

@@ -14,7 +14,9 @@
 
 mod keyless;
 mod pass;
+mod postings;
 
+use super::folds::Batch;
 use super::foreign::foreign_rows;
 use crate::error::{Corruption, ErrorKind, OpenError, ReadError, StorageError};
 use crate::fold::FoldCheck;
@@ -22,8 +24,9 @@ use crate::holder::{VerifyAll, hex32};
 use crate::keys::KeyError;
 use crate::log::{Backing, Here, Log};
 use crate::open::{OpenOptions, last_head, row_seal};
+use crate::read::Reader;
 use keyless::verify_without_keys;
-use pass::{Facts, Pass};
+use pass::{Facts, Hand, Pass};
 use runstone_codec::Digest32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -32,10 +35,18 @@ use std::fmt;
 use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::ScopedJoinHandle;
+use std::sync::mpsc::sync_channel;
 
 /// Problems listed; further ones are counted.
 const LISTED: usize = 1000;
+/// How often events are handed over to be folded before those are waited for.
+const WAITING: usize = 4;
+
+/// What a walk finds; an error if there is nothing that can be walked over.
+type Walked = Result<VerifyReport, VerifyReport>;
+/// What folds come to.
+type Folded = Result<Vec<FoldCheck>, ReadError>;
+
 /// How much is checked.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
@@ -283,75 +294,123 @@ impl Log {
 }
 
 impl Here {
-    /// Folds are folded again beside the walk, where threads are allowed: neither knows of the other. An
-    /// erasure meanwhile takes from rows what was folded before it, so that it is done again.
+    /// Events that the walk has read are folded again, by a thread of their own where threads are allowed.
+    /// An erasure meanwhile takes from rows what was folded before it, so that it is done again.
     fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
         let history = self.shared.identity.history();
-        std::thread::scope(|scope| {
-            let folded = if self.shared.identity.options.background {
-                let name = "runstone-verify".to_owned();
-                let folding = move || self.check_folds(None, &|_, _| {});
-                std::thread::Builder::new()
-                    .name(name)
-                    .spawn_scoped(scope, folding)
-                    .ok()
-            } else {
-                None
-            };
-            let report = self.verify_log(level, progress);
-            let folded = folded.map(ScopedJoinHandle::join);
-            let mut report = match report {
-                Ok(report) => report,
-                Err(refused) => return refused,
-            };
-            let is_same = Arc::ptr_eq(&history, &self.shared.identity.history());
-            report.folds(match folded.filter(|_| is_same) {
-                Some(folds) => folds.unwrap_or_else(|panic| resume_unwind(panic)),
-                None => self.check_folds(None, &|_, _| {}),
-            });
-            report
-        })
-    }
-
-    /// Everything but the rows of folds; an error if there is nothing that can be walked over.
-    fn verify_log(
-        &self,
-        level: VerifyLevel,
-        progress: &dyn Fn(u64, u64),
-    ) -> Result<VerifyReport, VerifyReport> {
-        let mut report = VerifyReport::new(level);
         let reader = match self.shared.reader() {
             Ok(reader) => reader,
             Err(error) => {
+                let mut report = VerifyReport::new(level);
                 report.failed(&error);
-                return Err(report);
+                return report;
             }
         };
-        let head = match last_head(&reader.snapshot) {
-            Ok(head) => head,
-            Err(error) => return Err(refused(level, &error)),
+        let (report, folds) = if self.shared.identity.options.background {
+            self.verify_beside(&reader, level, progress)
+        } else {
+            self.verify_alone(&reader, level, progress)
         };
-        report.size = head.size;
-        let facts = Facts::with_keys(&reader.identity);
-        let mut pass = Pass::new(&facts, &reader.snapshot, level, report);
-        let walked = pass.walk(&head, progress).and_then(|()| pass.check_tiles());
-        if let Err(error) = walked {
-            pass.report.failed(&error);
-        }
-        pass.check_checkpoints();
-        pass.check_erasures();
-        pass.conclude(&head);
-        pass.check_index();
-        let mut report = pass.report;
-        let seal = row_seal(&reader.identity);
-        report.foreign(foreign_rows(&reader.snapshot, Some(&seal), head.size));
-        if reader.identity.damaged {
-            report.tampered(Corruption::table(
-                "database",
-                "pages that have their checksums",
-                "damaged pages",
-            ));
-        }
-        Ok(report)
+        let mut report = match report {
+            Ok(report) => report,
+            Err(refused) => return refused,
+        };
+        let is_same = Arc::ptr_eq(&history, &self.shared.identity.history());
+        report.folds(if is_same {
+            folds
+        } else {
+            self.check_folds(None, &|_, _| {})
+        });
+        report
     }
+
+    fn verify_beside(
+        &self,
+        reader: &Reader,
+        level: VerifyLevel,
+        progress: &dyn Fn(u64, u64),
+    ) -> (Walked, Folded) {
+        let (sender, batches) = sync_channel::<Vec<Batch>>(WAITING);
+        std::thread::scope(|scope| {
+            let folding = move || {
+                let mut refold = self.refold(None)?;
+                for batch in batches.iter().flatten() {
+                    refold.take(&batch);
+                }
+                self.conclude(refold, &|_, _| {})
+            };
+            let thread = std::thread::Builder::new()
+                .name("runstone-verify".to_owned())
+                .spawn_scoped(scope, folding);
+            let Ok(thread) = thread else {
+                return self.verify_alone(reader, level, progress);
+            };
+            let hand = Box::new(move |batches| sender.send(batches).is_ok());
+            let report = verify_log(reader, level, hand, progress);
+            let folds = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            (report, folds)
+        })
+    }
+
+    fn verify_alone(
+        &self,
+        reader: &Reader,
+        level: VerifyLevel,
+        progress: &dyn Fn(u64, u64),
+    ) -> (Walked, Folded) {
+        let mut refold = match self.refold(None) {
+            Ok(refold) => refold,
+            Err(error) => {
+                let hand = Box::new(|_| false);
+                return (verify_log(reader, level, hand, progress), Err(error));
+            }
+        };
+        let hand = Box::new(|batches: Vec<Batch>| {
+            for batch in &batches {
+                refold.take(batch);
+            }
+            true
+        });
+        let report = verify_log(reader, level, hand, progress);
+        (report, self.conclude(refold, &|_, _| {}))
+    }
+}
+
+/// Everything but the rows of folds; an error if there is nothing that can be walked over.
+fn verify_log<'a>(
+    reader: &'a Reader,
+    level: VerifyLevel,
+    hand: Hand<'a>,
+    progress: &dyn Fn(u64, u64),
+) -> Walked {
+    let mut report = VerifyReport::new(level);
+    let head = match last_head(&reader.snapshot) {
+        Ok(head) => head,
+        Err(error) => return Err(refused(level, &error)),
+    };
+    report.size = head.size;
+    let facts = Facts::with_keys(&reader.identity);
+    let mut pass = Pass::new(&facts, &reader.snapshot, level, report);
+    pass.hand = Some(hand);
+    let walked = pass.walk(&head, progress);
+    // All was handed on.
+    pass.hand = None;
+    if let Err(error) = walked.and_then(|()| pass.check_tiles()) {
+        pass.report.failed(&error);
+    }
+    pass.check_checkpoints();
+    pass.check_erasures();
+    pass.conclude(&head);
+    pass.check_index();
+    let mut report = pass.report;
+    let seal = row_seal(&reader.identity);
+    report.foreign(foreign_rows(&reader.snapshot, Some(&seal), head.size));
+    if reader.identity.damaged {
+        report.tampered(Corruption::table(
+            "database",
+            "pages that have their checksums",
+            "damaged pages",
+        ));
+    }
+    Ok(report)
 }

@@ -1,26 +1,29 @@
 //! One walk over the chunks, in which everything that can be is derived again.
 
+use super::postings::{Draw, Postings};
 use super::{ProblemKind, VerifyLevel, VerifyReport};
+use crate::admin::folds::Batch;
 use crate::chunk::{Chunk, Head, RawEvent};
-use crate::engine::{NumberTable, Snapshot};
+use crate::engine::{NumberTable, Snapshot, Value};
 use crate::error::{Corruption, ReadError};
 use crate::identity::{Identity, is_downgraded};
 use crate::index::{IndexError, TermBuffer, terms_of, verify_runs};
 use crate::options::Sealing;
 use crate::own::{Genesis, History};
-use crate::read::{check_content, check_digest, open_control, parse_entry};
+use crate::read::{Unfolded, check_content, check_digest, entry_at, open_control};
 use crate::tree::{TILE, tile_key};
 use runstone_codec::hash::leaf_hash;
-use runstone_codec::{Digest32, Entry, Header, KeyId, LogId, namespace};
+use runstone_codec::{Control, Digest32, Entry, Header, KeyId, LogId, namespace};
 use runstone_receipt::checkpoint::SignedCheckpoint;
 use runstone_receipt::head::verify_head_mac;
 use runstone_receipt::tree::{Tile, TileSink};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 /// Events between two calls of the progress function.
 const STEP: u64 = 1024;
+/// Events that are handed over together: so many that waking who waits for them costs little.
+const HANDED: usize = 1024;
 
 /// What is known of the log before it is looked at.
 pub(super) struct Facts {
@@ -65,6 +68,9 @@ struct Absent {
     count: u64,
 }
 
+/// Takes in the events of chunks; answers whether it takes in more.
+pub(super) type Hand<'a> = Box<dyn FnMut(Vec<Batch>) -> bool + 'a>;
+
 /// One walk over the chunks.
 pub(super) struct Pass<'a> {
     facts: &'a Facts,
@@ -83,6 +89,13 @@ pub(super) struct Pass<'a> {
     head_differences: Vec<u64>,
     stored_tile: Option<(u64, Vec<u8>)>,
     streams: HashMap<String, (u64, String)>,
+    /// Whoever folds events again, as long as each could be read.
+    pub(super) hand: Option<Hand<'a>>,
+    /// Those of the chunk that is walked over.
+    unfolded: Vec<Unfolded>,
+    /// Those of the chunks before that were not handed over yet, and how many they are.
+    batches: Vec<Batch>,
+    waiting: usize,
     /// An event could not be read, so what came before the next ones of its stream is not known.
     unread: bool,
     newest_us: u64,
@@ -98,14 +111,14 @@ pub(super) struct Pass<'a> {
     /// The first event with content of each key, and of each scope those without a key.
     present_keys: BTreeMap<KeyId, u64>,
     present_scopes: BTreeMap<String, u64>,
-    hasher: RandomState,
+    draw: Draw,
     terms: TermBuffer,
-    /// Sum over (term, position) of every event below the index's end; equal sums mean equal sets,
-    /// since nobody knows the hasher's keys beforehand.
+    /// Events below this position are in the index.
     index_end: u64,
-    expected_postings: u128,
-    /// The same sum over what the index holds.
-    stored_postings: Result<u128, IndexError>,
+    /// What they say.
+    expected_postings: Postings,
+    /// What the index holds.
+    stored_postings: Result<Postings, IndexError>,
 }
 
 impl<'a> Pass<'a> {
@@ -128,6 +141,10 @@ impl<'a> Pass<'a> {
             head_differences: Vec::new(),
             stored_tile: None,
             streams: HashMap::new(),
+            hand: None,
+            unfolded: Vec::new(),
+            batches: Vec::new(),
+            waiting: 0,
             unread: false,
             newest_us: 0,
             checkpoints: BTreeMap::new(),
@@ -137,11 +154,11 @@ impl<'a> Pass<'a> {
             absent: BTreeMap::new(),
             present_keys: BTreeMap::new(),
             present_scopes: BTreeMap::new(),
-            hasher: RandomState::new(),
+            draw: Draw::new(),
             terms: TermBuffer::default(),
             index_end: u64::MAX,
-            expected_postings: 0,
-            stored_postings: Ok(0),
+            expected_postings: Postings::none(),
+            stored_postings: Ok(Postings::none()),
         }
     }
 
@@ -185,15 +202,17 @@ impl<'a> Pass<'a> {
                 }
                 Err(corruption) => {
                     self.report.tampered(corruption);
-                    self.unread = true;
+                    self.is_unread();
                     key.saturating_add(1)
                 }
             };
+            self.hand_on(key, value);
             if next >= told + STEP {
                 told = next;
                 progress(next.min(head.size), head.size);
             }
         }
+        self.hand_over();
         progress(head.size, head.size);
         Ok(())
     }
@@ -204,7 +223,7 @@ impl<'a> Pass<'a> {
                 Ok(raw) => self.event(raw),
                 Err(corruption) => {
                     self.report.tampered(corruption);
-                    self.unread = true;
+                    self.is_unread();
                 }
             }
         }
@@ -233,6 +252,38 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// An event could not be read. Whoever folds reads on without help, and meets it too.
+    fn is_unread(&mut self) {
+        self.unread = true;
+        self.hand = None;
+    }
+
+    /// Puts the events of a chunk with those that are given to whoever folds them.
+    fn hand_on(&mut self, first: u64, chunk: Value) {
+        if self.hand.is_none() {
+            return;
+        }
+        let next = Vec::with_capacity(self.unfolded.len());
+        let events = std::mem::replace(&mut self.unfolded, next);
+        self.waiting += events.len();
+        self.batches.push(Batch {
+            first,
+            chunk,
+            events,
+        });
+        if self.waiting >= HANDED {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        self.waiting = 0;
+        let batches = std::mem::take(&mut self.batches);
+        if self.hand.as_mut().is_some_and(|hand| !hand(batches)) {
+            self.hand = None;
+        }
+    }
+
     fn event(&mut self, raw: RawEvent<'_>) {
         self.report.events += 1;
         let leaf = leaf_hash(raw.entry);
@@ -248,9 +299,20 @@ impl<'a> Pass<'a> {
             Ok(_) => {}
             Err(error) => self.report.failed(&error),
         }
-        if let Err(error) = self.entry(raw) {
-            self.report.failed(&error);
-            self.unread = true;
+        let parsed = Entry::parse(raw.entry);
+        let checked = entry_at(&parsed, raw).and_then(|entry| self.entry(raw, entry));
+        match checked {
+            Ok(control) => {
+                if self.hand.is_some()
+                    && let Ok(entry) = parsed
+                {
+                    self.unfolded.push(Unfolded::new(entry, control));
+                }
+            }
+            Err(error) => {
+                self.report.failed(&error);
+                self.is_unread();
+            }
         }
     }
 
@@ -272,9 +334,9 @@ impl<'a> Pass<'a> {
             .copied())
     }
 
-    fn entry(&mut self, raw: RawEvent<'_>) -> Result<(), ReadError> {
+    /// Checks an entry at its place; answers its control fields.
+    fn entry(&mut self, raw: RawEvent<'_>, entry: &Entry<'_>) -> Result<Control, ReadError> {
         let position = raw.position;
-        let entry = parse_entry(raw)?;
         let header = entry.header();
         let revision = entry.revision().get();
         let follows = revision.saturating_add(1);
@@ -308,18 +370,20 @@ impl<'a> Pass<'a> {
         }
         if position < self.index_end {
             terms_of(header, &mut self.terms);
+            let at = self.draw.position(position);
             for term in &self.terms {
-                let posting = self.hasher.hash_one((term, position));
-                self.expected_postings = self.expected_postings.wrapping_add(u128::from(posting));
+                self.expected_postings.add(self.draw.term(term), at);
             }
         }
-        if let Some(identity) = &self.facts.identity {
-            open_control(identity, &entry)?;
-        }
+        let control = match &self.facts.identity {
+            Some(identity) => open_control(identity, entry)?,
+            None => Control::new(),
+        };
         if !raw.envelope.is_empty() {
-            self.history.take(&self.facts.log_id, raw, &entry)?;
+            self.history.take(&self.facts.log_id, raw, entry)?;
         }
-        self.payload(raw, &entry)
+        self.payload(raw, entry)?;
+        Ok(control)
     }
 
     fn payload(&mut self, raw: RawEvent<'_>, entry: &Entry<'_>) -> Result<(), ReadError> {
@@ -578,21 +642,23 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Adds up what the index holds, and notes how far it goes. What is wrong with it is named later.
+    /// Takes in what the index holds, and notes how far it goes. What is wrong with it is named later.
     fn read_index(&mut self) {
-        let mut sum: u128 = 0;
-        let hasher = &self.hasher;
-        let verified = verify_runs(self.snapshot, &mut |term, position| {
-            let posting = hasher.hash_one((term, position));
-            sum = sum.wrapping_add(u128::from(posting));
+        let mut stored = Postings::none();
+        let draw = &self.draw;
+        let verified = verify_runs(self.snapshot, &mut |term, positions| {
+            let term = draw.term(term);
+            for position in positions {
+                stored.add(term, draw.position(*position));
+            }
         });
         self.index_end = verified.as_ref().map_or(0, |verified| verified.covered);
-        self.stored_postings = verified.map(|_| sum);
+        self.stored_postings = verified.map(|_| stored);
     }
 
     pub(super) fn check_index(&mut self) {
         match &self.stored_postings {
-            Ok(sum) if *sum == self.expected_postings => {}
+            Ok(stored) if *stored == self.expected_postings => {}
             Ok(_) => self.report.tampered(Corruption::table(
                 "index",
                 "the terms of the events",

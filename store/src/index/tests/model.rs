@@ -392,8 +392,8 @@ impl Writer {
     /// What the runs hold is what the model says, and nothing else is left.
     fn verify(&mut self) {
         let mut postings: BTreeMap<Vec<u8>, Vec<u64>> = BTreeMap::new();
-        let verified = verify_runs(&self.rows, &mut |term, position| {
-            postings.entry(term.to_vec()).or_default().push(position);
+        let verified = verify_runs(&self.rows, &mut |term, positions| {
+            postings.entry(term.to_vec()).or_default().extend(positions);
         })
         .unwrap();
         assert_eq!(verified.covered, self.index.covered());
