@@ -104,6 +104,7 @@ fn add(total: &mut Tally, tally: &Tally) {
     add_each(&mut total.retired, &tally.retired);
     total.copied += tally.copied;
     total.copied_again += tally.copied_again;
+    total.followed += tally.followed;
     total.cut += tally.cut;
     total.events += tally.events;
     add_each(&mut total.refused, &tally.refused);
@@ -149,6 +150,7 @@ fn a_fixed_slice_of_seeds() {
         total.dead,
         total.copied,
         total.copied_again,
+        total.followed,
     ];
     let is_met = total.crashes > 100 && !met.contains(&0);
     assert!(asked().is_some() || is_met, "{total:?}");

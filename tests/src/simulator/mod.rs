@@ -14,6 +14,7 @@ mod copies;
 mod course;
 mod drive;
 mod evidence;
+mod followers;
 mod helpers;
 mod machine;
 mod meanwhile;
@@ -91,6 +92,8 @@ pub struct Tally {
     pub copied: u64,
     /// Those of them that came marked as duplicates.
     pub copied_again: u64,
+    /// Events that somebody who follows was given.
+    pub followed: u64,
     /// How often agents and people were refused something, by code.
     pub refused: BTreeMap<&'static str, u64>,
 }
@@ -165,6 +168,8 @@ struct Simulation {
     agents: calls::Agents,
     /// What is known of its sinks.
     copies: sinks::Copies,
+    /// Who follows it.
+    follower: followers::Follower,
     /// What has the log's name is a replica, and is to begin an epoch so.
     successor: Option<EpochStart>,
     /// How many events it has.
@@ -209,6 +214,7 @@ impl Simulation {
             replicas: Vec::new(),
             agents: calls::Agents::default(),
             copies: sinks::Copies::new()?,
+            follower: followers::Follower::new(seed),
             successor: None,
             successor_size: 0,
             is_afar: false,
@@ -281,6 +287,7 @@ impl Simulation {
             if self.machine.is_down() || self.log().health().is_err() {
                 break;
             }
+            self.follow();
             if self.failed {
                 // The log has left out a failed commit and goes on with the positions after.
                 self.machine.calm();
@@ -397,6 +404,7 @@ impl Simulation {
             assert_eq!(roots.get(index), Some(root), "the checkpoint of {size}");
         }
         self.tally.events = entries.len() as u64;
+        self.tally.followed = self.follower.given;
         match self.numbers.below(3) {
             0 => self.lie()?,
             1 => self.flip()?,
