@@ -453,7 +453,7 @@ impl Shared {
     fn announce(&self, committed: Committed) {
         if let (Some(head), true) = (&committed.head, committed.synced) {
             self.signing.durable(head.size);
-            self.recent.hand(committed.seen);
+            self.recent.hand(committed.seen, head.size);
             self.durable.send_if_modified(|durable| {
                 let moved = head.size > *durable;
                 *durable = head.size.max(*durable);

@@ -58,6 +58,11 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Kept {
+    /// The position of the first one.
+    fn first(&self) -> Option<u64> {
+        self.records.front().map(|first| first.position.get())
+    }
+
     /// The position after the last one.
     fn end(&self) -> Option<u64> {
         self.records.back().map(|last| last.position.get() + 1)
@@ -65,7 +70,7 @@ impl Kept {
 
     /// Those from a position to another one, both inclusive.
     fn range(&mut self, (from, to): (u64, u64), most: usize) -> Vec<Arc<Record>> {
-        let Some(first) = self.records.front().map(|first| first.position.get()) else {
+        let Some(first) = self.first() else {
             return Vec::new();
         };
         let Some(skip) = from
@@ -88,11 +93,12 @@ impl Kept {
         found
     }
 
-    /// Whether who reads these follows closely; then what comes after them is waited for.
-    fn is_close(&mut self, (from, to): (u64, u64)) -> bool {
-        let is_close = to.saturating_sub(from) < EVENTS as u64;
+    /// Whether who reads from here follows closely, of so many durable events; then what comes after those is
+    /// waited for.
+    fn is_close(&mut self, from: u64, durable: u64) -> bool {
+        let is_close = durable.saturating_sub(from) <= EVENTS as u64;
         if is_close {
-            self.awaited = self.awaited.max(to.saturating_add(EVENTS as u64));
+            self.awaited = self.awaited.max(durable.saturating_add(EVENTS as u64));
         }
         is_close
     }
@@ -106,14 +112,37 @@ impl Kept {
         }
         let end = from.saturating_add(most as u64);
         self.read = self.read.max(end.min(to.saturating_add(1)));
-        read_before <= EVENTS as u64
-            && from < self.wanted
-            && self.end().is_none_or(|end| from >= end)
+        let is_after = self.end().is_none_or(|end| from >= end);
+        let reaches = self
+            .first()
+            .is_some_and(|first| from < first && first <= end);
+        read_before <= EVENTS as u64 && from < self.wanted && (is_after || reaches)
     }
 
     /// What comes after this is wanted by more than one.
     fn want(&mut self, position: u64) {
         self.wanted = self.wanted.max(position.saturating_add(EVENTS as u64));
+    }
+
+    /// Takes what was opened, in its order: what comes after those that are kept, and what closes a gap before
+    /// them.
+    fn fill(&mut self, opened: &[Arc<Record>]) {
+        let first = self.first().unwrap_or(0);
+        let before = opened.partition_point(|record| record.position.get() < first);
+        let (before, after) = opened.split_at(before);
+        if before
+            .last()
+            .is_some_and(|last| last.position.get() + 1 == first)
+        {
+            for record in before.iter().rev() {
+                self.bytes += weight(record);
+                self.records.push_front(Arc::clone(record));
+            }
+        }
+        for record in after {
+            self.push(Arc::clone(record));
+        }
+        self.shrink();
     }
 
     fn push(&mut self, record: Arc<Record>) {
@@ -125,6 +154,11 @@ impl Kept {
         }
         self.bytes += weight(&record);
         self.records.push_back(record);
+        self.shrink();
+    }
+
+    /// Lets go of the oldest where they are too many.
+    fn shrink(&mut self) {
         while self.records.len() > EVENTS || self.bytes > BYTES {
             let Some(oldest) = self.records.pop_front() else {
                 break;
@@ -153,14 +187,15 @@ impl Recent {
         self.is_awaited.load(Ordering::Relaxed) && bytes <= HANDED_BYTES
     }
 
-    /// Takes what was appended and is durable, in its order; with gaps, where something was prepared
-    /// before anybody waited.
-    pub(crate) fn hand(&self, records: Vec<Arc<Record>>) {
-        let Some(last) = records.last().map(|last| last.position.get()) else {
+    /// Takes what was appended and is durable, in its order, of so many events; with gaps, where something is
+    /// large, or was prepared before anybody waited.
+    pub(crate) fn hand(&self, records: Vec<Arc<Record>>, durable: u64) {
+        if !self.is_awaited.load(Ordering::Relaxed) {
             return;
-        };
+        }
         let mut kept = self.kept();
-        if last >= kept.awaited {
+        let first = records.first().map(|first| first.position.get());
+        if first.unwrap_or(durable) >= kept.awaited {
             // Who waited has gone.
             self.is_awaited.store(false, Ordering::Relaxed);
             kept.clear();
@@ -176,16 +211,17 @@ impl Recent {
         self.kept().range(range, most)
     }
 
-    /// Events from a position to the newest one, both inclusive: those that are kept, or what is opened now
-    /// and kept from then on. None if they are to be read for one alone.
+    /// Events from a position to another one, both inclusive, of so many durable ones: those that are kept, or
+    /// what is opened now and kept from then on. None if they are to be read for one alone.
     pub(super) fn or_open(
         &self,
         range: (u64, u64),
+        durable: u64,
         most: usize,
         open: impl FnOnce() -> Vec<Record>,
     ) -> Vec<Arc<Record>> {
         let mut kept = self.kept();
-        if kept.is_close(range) {
+        if kept.is_close(range.0, durable) {
             self.is_awaited.store(true, Ordering::Relaxed);
         }
         let found = kept.range(range, most);
@@ -204,7 +240,7 @@ impl Recent {
         let opened: Vec<_> = open().into_iter().map(Arc::new).collect();
         let mut kept = self.kept();
         if kept.generation == generation {
-            opened.iter().cloned().for_each(|record| kept.push(record));
+            kept.fill(&opened);
         }
         opened
     }
@@ -243,8 +279,9 @@ mod tests {
     #[test]
     fn nothing_is_kept_for_one_alone() {
         let (recent, all) = (Recent::default(), records(40, 9));
-        let open =
-            |from: usize| recent.or_open((from as u64, 39), 10, || all[from..from + 10].to_vec());
+        let open = |from: usize| {
+            recent.or_open((from as u64, 39), 40, 10, || all[from..from + 10].to_vec())
+        };
         for from in [0, 10, 20] {
             assert_eq!(places(&open(from)), [0; 0]);
         }
@@ -252,7 +289,7 @@ mod tests {
         assert_eq!(places(&open(20)), (20..30).collect::<Vec<_>>());
         assert_eq!(places(&open(30)), (30..40).collect::<Vec<_>>());
         let never = || unreachable!("it is kept");
-        assert_eq!(recent.or_open((30, 39), 10, never).len(), 10);
+        assert_eq!(recent.or_open((30, 39), 40, 10, never).len(), 10);
         assert_eq!(places(&recent.range((38, 50), 10)), [38, 39]);
         assert_eq!(places(&recent.range((10, 39), 10)), [0; 0]);
     }
@@ -302,22 +339,50 @@ mod tests {
         // Whoever waited is gone.
         drop(all);
         let many = (0..=EVENTS as u64).map(|_| NewEvent::new("a.b", "s"));
-        log.append_blocking(crate::Append::new(many)).unwrap();
-        assert!(!recent.awaits(0) && handed(after).is_none());
+        let last = log.append_blocking(crate::Append::new(many)).unwrap().last;
+        assert!(recent.awaits(0) && handed(after).is_none() && handed(last.get()).is_some());
+        append(&format!("\"{}\"", "x".repeat(HANDED_BYTES)));
+        assert!(!recent.awaits(0) && handed(last.get()).is_none());
         let last = append("5");
         assert!(handed(last).is_none());
+    }
+
+    /// What comes before those that are kept, and reaches them, is opened once for all.
+    #[test]
+    fn gaps_are_closed_once_for_all() {
+        let (recent, all) = (Recent::default(), records(40, 9));
+        let open = |range: (u64, u64)| {
+            let opened = all[range.0 as usize..=range.1 as usize].to_vec();
+            recent.or_open(range, 40, 20, || opened)
+        };
+        // Two were here before, and what comes after that is handed over but for a part.
+        for _ in 0..2 {
+            open((0, 9));
+        }
+        recent.hand(all[20..30].iter().cloned().map(Arc::new).collect(), 30);
+        assert_eq!(places(&recent.range((10, 39), 40)), [0; 0]);
+        assert_eq!(places(&open((10, 29))), (10..30).collect::<Vec<_>>());
+        let never = || unreachable!("it is kept");
+        assert_eq!(recent.or_open((10, 29), 40, 40, never).len(), 20);
+        recent.hand(all[30..].iter().cloned().map(Arc::new).collect(), 40);
+        assert_eq!(recent.or_open((10, 39), 40, 40, never).len(), 30);
+        // What does not reach them is read by each alone.
+        recent.forget();
+        recent.hand(all[35..].iter().cloned().map(Arc::new).collect(), 40);
+        assert_eq!(places(&open((10, 19))), [0; 0]);
+        assert_eq!(recent.or_open((35, 39), 40, 40, never).len(), 5);
     }
 
     #[test]
     fn what_is_forgotten_while_it_is_opened_is_not_kept() {
         let (recent, all) = (Recent::default(), records(10, 9));
-        assert!(recent.or_open((0, 9), 10, Vec::new).is_empty());
-        let opened = recent.or_open((0, 9), 10, || {
+        assert!(recent.or_open((0, 9), 10, 10, Vec::new).is_empty());
+        let opened = recent.or_open((0, 9), 10, 10, || {
             recent.forget();
             all.clone()
         });
         assert_eq!((opened.len(), recent.range((0, 9), 10).len()), (10, 0));
-        assert_eq!(recent.or_open((0, 9), 10, || all.clone()).len(), 10);
+        assert_eq!(recent.or_open((0, 9), 10, 10, || all.clone()).len(), 10);
         assert_eq!(recent.range((0, 9), 10).len(), 10);
         recent.forget();
         assert_eq!(recent.range((0, 9), 10).len(), 0);

@@ -167,7 +167,7 @@ impl Records {
     /// Of a log that is followed, oldest first: what others who follow it have opened is not opened again.
     pub(crate) fn followed(shared: Arc<Held>, read: Read, durable: u64) -> Result<Self, ReadError> {
         let mut found = Found::new(shared, read, durable)?;
-        found.is_followed = true;
+        found.followed = Some(durable);
         Ok(Self {
             source: Source::Here(found),
         })
@@ -213,8 +213,8 @@ struct Found {
     /// Positions still to look at, both inclusive; `None` when done.
     range: Option<(u64, u64)>,
     left: u64,
-    /// The newest events are looked for among those that are kept.
-    is_followed: bool,
+    /// How many durable events there were, where the newest are looked for among those that are kept.
+    followed: Option<u64>,
     /// Those that others have too; then there is no batch.
     shared_batch: VecDeque<Arc<Record>>,
     batch: VecDeque<Result<Record, ReadError>>,
@@ -260,7 +260,7 @@ impl Found {
                 && read.occurred_until_us.is_none(),
             range: range.filter(|(from, to)| from <= to),
             read,
-            is_followed: false,
+            followed: None,
             shared_batch: VecDeque::new(),
             batch: VecDeque::new(),
         })
@@ -300,7 +300,9 @@ impl Found {
             let Some((from, to)) = self.range else {
                 return Ok(());
             };
-            if self.is_followed && self.take_recent(&mut reader, (from, to)) {
+            if let Some(durable) = self.followed
+                && self.take_recent(&mut reader, (from, to), durable)
+            {
                 continue;
             }
             // Candidates that may turn out not to match are fetched by the batch.
@@ -335,11 +337,11 @@ impl Found {
     }
 
     /// Puts the newest events that are opened for all into the batch; answers whether there were any.
-    fn take_recent(&mut self, reader: &mut Reader, range: (u64, u64)) -> bool {
+    fn take_recent(&mut self, reader: &mut Reader, range: (u64, u64), durable: u64) -> bool {
         let recent = &self.shared.recent;
         let opens = self.read.payloads && matches!(self.candidates, Candidates::All);
         let found = if opens {
-            recent.or_open(range, BATCH, || open_all(reader, range))
+            recent.or_open(range, durable, BATCH, || open_all(reader, range))
         } else {
             recent.range(range, BATCH)
         };
