@@ -160,11 +160,24 @@ impl Kept {
     /// Lets go of the oldest where they are too many.
     fn shrink(&mut self) {
         while self.records.len() > EVENTS || self.bytes > BYTES {
-            let Some(oldest) = self.records.pop_front() else {
-                break;
-            };
-            self.bytes -= weight(&oldest);
+            self.pop();
         }
+    }
+
+    /// Takes the oldest out where there are more than half of the most: whoever reads drops them, so that who
+    /// appends need not.
+    fn spare(&mut self) -> Vec<Arc<Record>> {
+        let mut spare = Vec::new();
+        while self.records.len() > EVENTS / 2 || self.bytes > BYTES / 2 {
+            spare.extend(self.pop());
+        }
+        spare
+    }
+
+    fn pop(&mut self) -> Option<Arc<Record>> {
+        let oldest = self.records.pop_front()?;
+        self.bytes -= weight(&oldest);
+        Some(oldest)
     }
 
     fn clear(&mut self) {
@@ -225,7 +238,13 @@ impl Recent {
             self.is_awaited.store(true, Ordering::Relaxed);
         }
         let found = kept.range(range, most);
-        if !found.is_empty() || !kept.is_wanted(range, most) {
+        if !found.is_empty() {
+            let spare = kept.spare();
+            drop(kept);
+            drop(spare);
+            return found;
+        }
+        if !kept.is_wanted(range, most) {
             return found;
         }
         drop(kept);
