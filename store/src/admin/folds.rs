@@ -1,7 +1,6 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::chunk::Chunk;
-use crate::engine::Value;
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
 use crate::fold::{FoldCheck, FoldRecord, FoldRow, FoldStatus, Look, Rebuild, RowSeal, clear};
 use crate::holder::{CheckFolds, FoldRowOf, FoldStatusOf, RebuildFolds};
@@ -324,9 +323,19 @@ fn apply(rebuilds: &mut [Rebuild], seal: &RowSeal, record: &FoldRecord<'_>) {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) first: u64,
-    pub(super) chunk: Value,
+    /// Bytes of its own: a value of the database would hold a page of any length.
+    pub(super) chunk: Vec<u8>,
     /// From the first one on, without gaps.
     pub(super) events: Vec<Unfolded>,
+}
+
+impl Batch {
+    /// Bytes of memory that it takes, with what was decoded.
+    pub(super) fn held_bytes(&self) -> usize {
+        let events = self.events.capacity() * size_of::<Unfolded>();
+        let decoded = self.events.iter().map(Unfolded::heap_bytes).sum::<usize>();
+        size_of::<Self>() + self.chunk.capacity() + events + decoded
+    }
 }
 
 /// Folds that are folded again from the first event on.
@@ -340,7 +349,7 @@ pub(super) struct Refold {
 impl Refold {
     /// Takes events in, as far as they follow those that were taken in before.
     pub(super) fn take(&mut self, batch: &Batch) {
-        let Ok(chunk) = Chunk::parse(batch.first, batch.chunk.bytes()) else {
+        let Ok(chunk) = Chunk::parse(batch.first, &batch.chunk) else {
             return;
         };
         for (raw, event) in chunk.events().zip(&batch.events) {
