@@ -1,7 +1,6 @@
 //! Looking at fold rows, and proving that they are what the log says.
 
 use crate::chunk::Chunk;
-use crate::engine::Value;
 use crate::error::{AppendError, Corruption, ReadError, StorageError};
 use crate::fold::{FoldCheck, FoldRecord, FoldRow, FoldStatus, Look, Rebuild, RowSeal, clear};
 use crate::holder::{CheckFolds, FoldRowOf, FoldStatusOf, RebuildFolds};
@@ -283,7 +282,8 @@ impl Here {
         progress: &dyn Fn(u64, u64),
     ) -> Result<(), ReadError> {
         let seal = row_seal(&self.shared.identity);
-        let mut next = rebuilds.iter().map(Rebuild::applied).min().unwrap_or(size);
+        let going = rebuilds.iter().filter(|rebuild| !rebuild.is_stopped());
+        let mut next = going.map(Rebuild::applied).min().unwrap_or(size);
         while next < size && !rebuilds.iter().all(Rebuild::is_stopped) {
             let mut reader = self.shared.reader()?;
             let end = size.min(next + STEP);
@@ -323,9 +323,19 @@ fn apply(rebuilds: &mut [Rebuild], seal: &RowSeal, record: &FoldRecord<'_>) {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) first: u64,
-    pub(super) chunk: Value,
+    /// Bytes of its own: a value of the database would hold a page of any length.
+    pub(super) chunk: Vec<u8>,
     /// From the first one on, without gaps.
     pub(super) events: Vec<Unfolded>,
+}
+
+impl Batch {
+    /// Bytes of memory that it takes, with what was decoded.
+    pub(super) fn held_bytes(&self) -> usize {
+        let events = self.events.capacity() * size_of::<Unfolded>();
+        let decoded = self.events.iter().map(Unfolded::heap_bytes).sum::<usize>();
+        size_of::<Self>() + self.chunk.capacity() + events + decoded
+    }
 }
 
 /// Folds that are folded again from the first event on.
@@ -339,7 +349,7 @@ pub(super) struct Refold {
 impl Refold {
     /// Takes events in, as far as they follow those that were taken in before.
     pub(super) fn take(&mut self, batch: &Batch) {
-        let Ok(chunk) = Chunk::parse(batch.first, batch.chunk.bytes()) else {
+        let Ok(chunk) = Chunk::parse(batch.first, &batch.chunk) else {
             return;
         };
         for (raw, event) in chunk.events().zip(&batch.events) {
@@ -356,5 +366,63 @@ impl Refold {
 impl From<StorageError> for Corruption {
     fn from(error: StorageError) -> Self {
         Self::table("database", "readable pages", error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fold::{Fold, FoldError, Rows};
+    use crate::open::{CreateOptions, OpenOptions};
+    use runstone_codec::NewEvent;
+    use std::cell::Cell;
+
+    /// Stops at an event of a type, if it is told to.
+    #[derive(Debug)]
+    struct Stopping {
+        name: &'static str,
+        stops: bool,
+    }
+
+    impl Fold for Stopping {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn version(&self) -> u32 {
+            1
+        }
+
+        fn apply(&self, _: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
+            if self.stops && record.header.event_type == "data.bad" {
+                return Err(FoldError::Undecodable("bad".to_owned()));
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_again_for_a_fold_that_stopped() {
+        let fold = |name, stops| Arc::new(Stopping { name, stops }) as Arc<dyn Fold>;
+        let open = OpenOptions {
+            folds: vec![fold("going", false), fold("stopping", true)],
+            ..OpenOptions::default()
+        };
+        let log = Log::memory(&CreateOptions::default(), open).unwrap();
+        for event_type in ["data.good", "data.bad", "data.good"] {
+            log.append_blocking(NewEvent::new(event_type, "s")).unwrap();
+        }
+        let Backing::Here(here) = &log.backing else {
+            unreachable!("a log in memory is held here");
+        };
+        let told = Cell::new(0);
+        let tell = |_, _| told.set(told.get() + 1);
+        let mut rebuilds = here.rebuilds(None).unwrap();
+        here.catch_up(&mut rebuilds, here.size(), &tell).unwrap();
+        let applied: Vec<_> = rebuilds.iter().map(Rebuild::applied).collect();
+        assert_eq!(applied, [4, 2]);
+        assert_eq!(told.get(), 1);
+        here.catch_up(&mut rebuilds, here.size(), &tell).unwrap();
+        assert_eq!(told.get(), 1);
     }
 }

@@ -7,7 +7,9 @@ use crate::fold::{FoldRecord, Payload};
 use crate::identity::Identity;
 use crate::keys::KeyError;
 use runstone_codec::keys::DataKey;
-use runstone_codec::{Control, Digest32, Entry, Header, OpenError, Position, Revision, seal};
+use runstone_codec::{
+    Control, ControlValue, Digest32, Entry, Header, OpenError, Position, Revision, Text, seal,
+};
 use std::sync::Arc;
 
 /// What a payload reads as that is not opened: erased if an erasure covers it, whatever is left of
@@ -172,6 +174,21 @@ impl Unfolded {
         let entry = parse_entry(raw)?;
         let control = open_control(identity, &entry)?;
         Ok(Self::new(entry, control))
+    }
+
+    /// Bytes of memory that it owns besides its own, or a few more.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let tags = self.header.tags.capacity() * size_of::<Text>();
+        // Nodes of the map have room for 11 fields each, and most of them are half full or more.
+        let room = (2 * self.control.len()).next_multiple_of(11);
+        let values = self.control.iter().map(|(_, value)| match value {
+            ControlValue::U64(_) => 0,
+            ControlValue::Bytes(bytes) => bytes.len(),
+            ControlValue::Text(text) => text.len(),
+        });
+        let control = room * size_of::<(u16, ControlValue)>() + values.sum::<usize>();
+        // Its texts are parts of the header's bytes.
+        self.header_bytes + tags + control
     }
 
     /// Shows the event as folds see it; `raw` is what it was read from.

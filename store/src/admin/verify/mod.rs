@@ -18,6 +18,7 @@ mod postings;
 
 use super::folds::Batch;
 use super::foreign::foreign_rows;
+use crate::chunk::Head;
 use crate::error::{Corruption, ErrorKind, OpenError, ReadError, StorageError};
 use crate::fold::FoldCheck;
 use crate::holder::{VerifyAll, hex32};
@@ -39,11 +40,10 @@ use std::sync::mpsc::sync_channel;
 
 /// Problems listed; further ones are counted.
 const LISTED: usize = 1000;
-/// How often events are handed over to be folded before those are waited for.
+/// How often events are handed over to be folded before those are waited for. With what is folded and
+/// what is collected meanwhile, two groups more than these are held.
 const WAITING: usize = 4;
 
-/// What a walk finds; an error if there is nothing that can be walked over.
-type Walked = Result<VerifyReport, VerifyReport>;
 /// What folds come to.
 type Folded = Result<Vec<FoldCheck>, ReadError>;
 
@@ -295,6 +295,7 @@ impl Log {
 
 impl Here {
     /// Events that the walk has read are folded again, by a thread of their own where threads are allowed.
+    /// At most six groups are held at once, each of less than 1 MiB and one chunk.
     /// An erasure meanwhile takes from rows what was folded before it, so that it is done again.
     fn verify(&self, level: VerifyLevel, progress: &dyn Fn(u64, u64)) -> VerifyReport {
         let history = self.shared.identity.history();
@@ -306,14 +307,14 @@ impl Here {
                 return report;
             }
         };
-        let (report, folds) = if self.shared.identity.options.background {
-            self.verify_beside(&reader, level, progress)
-        } else {
-            self.verify_alone(&reader, level, progress)
+        let head = match last_head(&reader.snapshot) {
+            Ok(head) => head,
+            Err(error) => return refused(level, &error),
         };
-        let mut report = match report {
-            Ok(report) => report,
-            Err(refused) => return refused,
+        let (mut report, folds) = if self.shared.identity.options.background {
+            self.verify_beside(&reader, &head, level, progress)
+        } else {
+            self.verify_alone(&reader, &head, level, progress)
         };
         let is_same = Arc::ptr_eq(&history, &self.shared.identity.history());
         report.folds(if is_same {
@@ -327,9 +328,10 @@ impl Here {
     fn verify_beside(
         &self,
         reader: &Reader,
+        head: &Head,
         level: VerifyLevel,
         progress: &dyn Fn(u64, u64),
-    ) -> (Walked, Folded) {
+    ) -> (VerifyReport, Folded) {
         let (sender, batches) = sync_channel::<Vec<Batch>>(WAITING);
         std::thread::scope(|scope| {
             let folding = move || {
@@ -343,10 +345,10 @@ impl Here {
                 .name("runstone-verify".to_owned())
                 .spawn_scoped(scope, folding);
             let Ok(thread) = thread else {
-                return self.verify_alone(reader, level, progress);
+                return self.verify_alone(reader, head, level, progress);
             };
             let hand = Box::new(move |batches| sender.send(batches).is_ok());
-            let report = verify_log(reader, level, hand, progress);
+            let report = verify_log(reader, head, level, hand, progress);
             let folds = thread.join().unwrap_or_else(|panic| resume_unwind(panic));
             (report, folds)
         })
@@ -355,14 +357,15 @@ impl Here {
     fn verify_alone(
         &self,
         reader: &Reader,
+        head: &Head,
         level: VerifyLevel,
         progress: &dyn Fn(u64, u64),
-    ) -> (Walked, Folded) {
+    ) -> (VerifyReport, Folded) {
         let mut refold = match self.refold(None) {
             Ok(refold) => refold,
             Err(error) => {
                 let hand = Box::new(|_| false);
-                return (verify_log(reader, level, hand, progress), Err(error));
+                return (verify_log(reader, head, level, hand, progress), Err(error));
             }
         };
         let hand = Box::new(|batches: Vec<Batch>| {
@@ -371,28 +374,25 @@ impl Here {
             }
             true
         });
-        let report = verify_log(reader, level, hand, progress);
+        let report = verify_log(reader, head, level, hand, progress);
         (report, self.conclude(refold, &|_, _| {}))
     }
 }
 
-/// Everything but the rows of folds; an error if there is nothing that can be walked over.
+/// Everything but the rows of folds.
 fn verify_log<'a>(
     reader: &'a Reader,
+    head: &Head,
     level: VerifyLevel,
     hand: Hand<'a>,
     progress: &dyn Fn(u64, u64),
-) -> Walked {
+) -> VerifyReport {
     let mut report = VerifyReport::new(level);
-    let head = match last_head(&reader.snapshot) {
-        Ok(head) => head,
-        Err(error) => return Err(refused(level, &error)),
-    };
     report.size = head.size;
     let facts = Facts::with_keys(&reader.identity);
     let mut pass = Pass::new(&facts, &reader.snapshot, level, report);
     pass.hand = Some(hand);
-    let walked = pass.walk(&head, progress);
+    let walked = pass.walk(head, progress);
     // All was handed on.
     pass.hand = None;
     if let Err(error) = walked.and_then(|()| pass.check_tiles()) {
@@ -400,7 +400,7 @@ fn verify_log<'a>(
     }
     pass.check_checkpoints();
     pass.check_erasures();
-    pass.conclude(&head);
+    pass.conclude(head);
     pass.check_index();
     let mut report = pass.report;
     let seal = row_seal(&reader.identity);
@@ -412,5 +412,92 @@ fn verify_log<'a>(
             "damaged pages",
         ));
     }
-    Ok(report)
+    report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pass::HANDED_BYTES;
+    use super::*;
+    use crate::append::Append;
+    use crate::open::CreateOptions;
+    use crate::read::Unfolded;
+    use runstone_codec::{NewEvent, Text};
+
+    /// Bytes that a chunk takes at the least, if each of its events has so many tags of 40 bytes.
+    fn least(batch: &Batch, tags: usize) -> usize {
+        let each = size_of::<Unfolded>() + tags * (size_of::<Text>() + 40);
+        batch.chunk.len() + batch.events.len() * each
+    }
+
+    /// A JSON string that compression leaves three quarters of.
+    fn incompressible(bytes: usize) -> Vec<u8> {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut state = 1_u64;
+        let mut json = vec![b'"'];
+        json.extend((0..bytes).map(|_| {
+            // The generator of Knuth's MMIX.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            alphabet[usize::try_from(state >> 58).unwrap()]
+        }));
+        json.push(b'"');
+        json
+    }
+
+    /// What is handed over together takes less than the bound without its last chunk, and but for the
+    /// last time no less with it. Answers how many times and how many chunks.
+    fn check_groups(events: u64, payload: usize, tags: u64) -> (usize, usize) {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let appends = (0..events).map(|_| {
+            let event = NewEvent::new("data.put", "s").payload(incompressible(payload));
+            let tagged = (0..tags).fold(event, |event, n| event.tag(format!("tag:{n:036}")));
+            Append::new([tagged])
+        });
+        for answer in log.append_many_blocking(appends.collect()) {
+            answer.unwrap();
+        }
+        let Backing::Here(here) = &log.backing else {
+            unreachable!("a log in memory is held here");
+        };
+        let reader = here.shared.reader().unwrap();
+        let head = last_head(&reader.snapshot).unwrap();
+        let (mut groups, mut next) = (Vec::new(), 0);
+        let hand = Box::new(|group: Vec<Batch>| {
+            groups.extend((!group.is_empty()).then_some(group));
+            true
+        });
+        let report = verify_log(&reader, &head, VerifyLevel::Commitments, hand, &|_, _| {});
+        assert!(report.valid, "{report:?}");
+        let is_last = |at: usize| at + 1 == groups.len();
+        for (at, group) in groups.iter().enumerate() {
+            for batch in group {
+                assert_eq!(batch.first, next);
+                next += batch.events.len() as u64;
+            }
+            let (_, before) = group.split_last().unwrap();
+            let tags = usize::try_from(tags).unwrap();
+            let without_last: usize = before.iter().map(|batch| least(batch, tags)).sum();
+            assert!(without_last < HANDED_BYTES, "{without_last}");
+            let bytes: usize = group.iter().map(Batch::held_bytes).sum();
+            assert!(bytes >= HANDED_BYTES || is_last(at), "{bytes}");
+        }
+        assert_eq!(next, head.size);
+        (groups.len(), groups.iter().map(Vec::len).sum())
+    }
+
+    #[test]
+    fn large_events_are_handed_over_one_by_one() {
+        // What the log says of itself goes with the first.
+        assert_eq!(check_groups(6, 2 * HANDED_BYTES, 0), (6, 7));
+    }
+
+    #[test]
+    fn small_events_are_handed_over_together() {
+        for (events, tags) in [(6000, 0), (1000, 40)] {
+            let (groups, chunks) = check_groups(events, 20, tags);
+            assert!(groups > 1 && groups < chunks, "{groups} of {chunks}");
+        }
+    }
 }

@@ -22,8 +22,9 @@ use std::sync::Arc;
 
 /// Events between two calls of the progress function.
 const STEP: u64 = 1024;
-/// Events that are handed over together: so many that waking who waits for them costs little.
-const HANDED: usize = 1024;
+/// Bytes of chunks, and of what was decoded of them, after which they are handed over: so many that
+/// waking who waits for them costs little.
+pub(super) const HANDED_BYTES: usize = 1 << 20;
 
 /// What is known of the log before it is looked at.
 pub(super) struct Facts {
@@ -93,9 +94,9 @@ pub(super) struct Pass<'a> {
     pub(super) hand: Option<Hand<'a>>,
     /// Those of the chunk that is walked over.
     unfolded: Vec<Unfolded>,
-    /// Those of the chunks before that were not handed over yet, and how many they are.
+    /// Those of the chunks before that were not handed over yet, and the bytes that they take.
     batches: Vec<Batch>,
-    waiting: usize,
+    waiting_bytes: usize,
     /// An event could not be read, so what came before the next ones of its stream is not known.
     unread: bool,
     newest_us: u64,
@@ -144,7 +145,7 @@ impl<'a> Pass<'a> {
             hand: None,
             unfolded: Vec::new(),
             batches: Vec::new(),
-            waiting: 0,
+            waiting_bytes: 0,
             unread: false,
             newest_us: 0,
             checkpoints: BTreeMap::new(),
@@ -206,7 +207,7 @@ impl<'a> Pass<'a> {
                     key.saturating_add(1)
                 }
             };
-            self.hand_on(key, value);
+            self.hand_on(key, &value);
             if next >= told + STEP {
                 told = next;
                 progress(next.min(head.size), head.size);
@@ -258,26 +259,28 @@ impl<'a> Pass<'a> {
         self.hand = None;
     }
 
-    /// Puts the events of a chunk with those that are given to whoever folds them.
-    fn hand_on(&mut self, first: u64, chunk: Value) {
+    /// Puts the events of a chunk with those that are given to whoever folds them. What is given
+    /// together takes less than [`HANDED_BYTES`] and one chunk more, however large events are.
+    fn hand_on(&mut self, first: u64, chunk: &Value) {
         if self.hand.is_none() {
             return;
         }
         let next = Vec::with_capacity(self.unfolded.len());
         let events = std::mem::replace(&mut self.unfolded, next);
-        self.waiting += events.len();
-        self.batches.push(Batch {
+        let batch = Batch {
             first,
-            chunk,
+            chunk: chunk.bytes().to_vec(),
             events,
-        });
-        if self.waiting >= HANDED {
+        };
+        self.waiting_bytes += batch.held_bytes();
+        self.batches.push(batch);
+        if self.waiting_bytes >= HANDED_BYTES {
             self.hand_over();
         }
     }
 
     fn hand_over(&mut self) {
-        self.waiting = 0;
+        self.waiting_bytes = 0;
         let batches = std::mem::take(&mut self.batches);
         if self.hand.as_mut().is_some_and(|hand| !hand(batches)) {
             self.hand = None;
