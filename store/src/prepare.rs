@@ -7,13 +7,12 @@ use crate::fold::Payload;
 use crate::hex::hex;
 use crate::log::Here;
 use crate::options::Sealing;
-use crate::read::Record;
 use crate::write::{Prepared, Request};
 use runstone_codec::event::{DEFAULT_SCOPE, LOG_SCOPE};
 use runstone_codec::keys::{DataKey, keyed_digest};
 use runstone_codec::{
     Authority, Compression, Control, ControlValue, Draft, EventLimits, Header, Keyed, KeyedTarget,
-    NewEvent, PayloadSpec, Position, Revision, namespace, seal, uuid_v7,
+    NewEvent, PayloadSpec, Position, namespace, seal, uuid_v7,
 };
 use std::collections::BTreeMap;
 use std::num::NonZero;
@@ -329,21 +328,13 @@ impl Here {
             *blind,
             *nonce,
         )?;
-        let seen = self.shared.recent.awaits(event.payload.len()).then(|| {
-            Arc::new(Record {
-                position: Position::new(0),
-                revision: Revision::new(0),
-                recorded_at_us: 0,
-                header: header.clone(),
-                control: Control::new(),
-                payload: Payload::Open(event.payload.clone()),
-            })
-        });
+        let is_awaited = self.shared.recent.awaits(event.payload.len());
+        let content = is_awaited.then(|| event.payload.clone());
         Ok(Prepared {
             header,
             sealed,
             control,
-            seen,
+            content,
             given_id: event.event_id.is_some(),
             named_scope: event.scope.is_some(),
         })

@@ -82,7 +82,7 @@ async fn next_page(
             page.map_err(|error| error.told())
         });
         let mut page = page.await?;
-        let Some(next) = page.next.filter(|_| page.items.is_empty()) else {
+        let Some(next) = page.next.filter(|_| page.is_empty()) else {
             return Ok(page);
         };
         read.from = Some(next);
@@ -190,10 +190,10 @@ async fn send_pages(shared: &Shared, log: &Log, mut read: Read, frames: &mpsc::S
     while !stopping() {
         let (bytes, next) = match next_page(shared, log, read.clone(), pending()).await {
             Ok(page) => {
-                let frames = page.items.iter().flat_map(frame);
+                let frames = page.items().flat_map(frame);
                 (frames.collect(), page.next)
             }
-            Err(told) => (frame(&Err(ReadError::of(told))), None),
+            Err(told) => (frame(Err(&ReadError::of(told))), None),
         };
         if frames.send(Ok(Bytes::from(bytes))).await.is_err() || next.is_none() {
             return;
@@ -202,7 +202,7 @@ async fn send_pages(shared: &Shared, log: &Log, mut read: Read, frames: &mpsc::S
     }
 }
 
-fn frame(item: &Result<Arc<Record>, ReadError>) -> Vec<u8> {
+fn frame(item: Result<&Record, &ReadError>) -> Vec<u8> {
     let mut frame = match item {
         Ok(record) => {
             let mut frame = format!("id: {}\ndata: ", record.position).into_bytes();

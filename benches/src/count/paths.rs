@@ -332,7 +332,7 @@ fn follow(scratch: &Scratch) -> Result<Operation> {
     Ok(Box::new(move || {
         let page = log.log().followed(read.clone())?.to_cbor();
         let page = Page::from_cbor(&page).map_err(|why| anyhow!(why))?;
-        ensure!(page.items.len() == Page::EVENTS, "{}", page.items.len());
+        ensure!(page.len() == Page::EVENTS, "{}", page.len());
         for record in page.into_records() {
             line.clear();
             write_record(&record?, &mut line);

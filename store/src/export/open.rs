@@ -10,7 +10,6 @@ use crate::prepare::LOG_STREAM;
 use crate::query::Query;
 use crate::read::{Read, Record};
 use runstone_codec::{NewEvent, namespace};
-use std::sync::Arc;
 
 impl Log {
     /// Reads what `query` names, as it is durable now, with its content opened, for somebody who is
@@ -85,7 +84,7 @@ impl Log {
             }
             match (item, at) {
                 (Err(error), None) => return Err(error),
-                (item, _) => page.push(item.map(Arc::new)),
+                (item, _) => page.push(item),
             }
             if page.is_full() {
                 page.next = at.and_then(|at| at.checked_add(1));

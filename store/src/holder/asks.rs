@@ -23,7 +23,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// Rows of one page, at most.
@@ -278,7 +277,7 @@ asks! {
         let mut reader = log.here()?.shared.reader()?;
         let mut page = Page::default();
         for position in self.positions {
-            page.push(reader.record_at(Position::new(position)).map(Arc::new));
+            page.push(reader.record_at(Position::new(position)));
             if page.is_full() {
                 break;
             }
@@ -581,24 +580,19 @@ fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
 }
 
 /// A page of events, of a read with such a limit that ends at a position.
-fn filled(
-    mut records: Records,
-    (mut left, reverse): (Option<u64>, bool),
-    end: Option<u64>,
-) -> Page {
+fn filled(mut records: Records, (left, reverse): (Option<u64>, bool), end: Option<u64>) -> Page {
     let mut page = Page::default();
     page.end = end;
-    while let Some(item) = records.next_shared() {
-        let at = match &item {
-            Ok(record) => Some(record.position.get()),
-            Err(error) => error.position(),
+    let mut last = None;
+    while let Some((events, bytes)) = page.room() {
+        let Some(part) = records.next_part(events, bytes) else {
+            return page;
         };
-        page.push(item);
-        left = left.map(|left| left.saturating_sub(1));
-        if page.is_full() && left != Some(0) {
-            page.next = at.and_then(|at| beyond(at, reverse));
-            break;
-        }
+        last = part.last();
+        page.add(part);
+    }
+    if left.is_none_or(|left| left > page.len() as u64) {
+        page.next = last.and_then(|last| beyond(last, reverse));
     }
     page
 }

@@ -3,24 +3,19 @@
 //! ```text
 //! page    = [next: uint / null, end: uint / null, items: [* item]]
 //! item    = record / refusal
-//! record  = [position: uint, revision: uint, recorded_at_us: uint, header: bstr, control: bstr, payload]
-//! payload = bstr                    ; the JSON bytes as they were given
-//!         / [state: uint, why: tstr]  ; 1 erased, 2 withheld, 3 undecodable, 4 unavailable, 5 not asked for
-//! refusal = tstr                    ; JSON
+//! refusal = tstr  ; JSON
 //! ```
 //!
-//! Lengths are definite, arrays have exactly these items, a page has 512 at most, and nothing follows.
+//! Records are those of `store/src/read/packed.rs`. Lengths are definite, arrays have exactly these items, a
+//! page has 512 at most, and nothing follows.
 
 use super::Refusal as _;
-use super::page::{Item, Page};
-use super::wire::{parts_of, record_of};
+use super::page::Page;
 use crate::error::ReadError;
-use crate::fold::Payload;
-use crate::read::Record;
+use crate::read::{Item, Part, Written, array_of, read_record, write_record};
 use minicbor::data::Type;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::thread::yield_now;
 
@@ -29,34 +24,9 @@ const TURN: usize = 32;
 /// Bytes that an event has besides its content, more or less.
 const EVENT_BYTES: usize = 320;
 
-type Written<'a> = Result<&'a mut Encoder<Vec<u8>>, minicbor::encode::Error<Infallible>>;
-
-/// The bytes of its header and of its control go before, since either may not be to be had.
-fn write_record<'a>(
-    out: &'a mut Encoder<Vec<u8>>,
-    record: &Record,
-    (header, control): (&[u8], &[u8]),
-) -> Written<'a> {
-    out.array(6)?
-        .u64(record.position.get())?
-        .u64(record.revision.get())?
-        .u64(record.recorded_at_us)?
-        .bytes(header)?
-        .bytes(control)?;
-    let (state, why) = match &record.payload {
-        Payload::Open(bytes) => return out.bytes(bytes),
-        Payload::Erased => (1, ""),
-        Payload::Withheld => (2, ""),
-        Payload::Undecodable(why) => (3, why.as_str()),
-        Payload::Unavailable(why) => (4, why.as_str()),
-        Payload::Skipped => (5, ""),
-    };
-    out.array(2)?.u64(state)?.str(why)
-}
-
 fn write_item<'a>(out: &'a mut Encoder<Vec<u8>>, item: &Item) -> Written<'a> {
     let told = match item {
-        Ok(record) => match parts_of(record) {
+        Ok(record) => match record.parts() {
             Ok((header, control)) => return write_record(out, record, (&header, &control)),
             Err(error) => error.told(),
         },
@@ -77,21 +47,24 @@ fn write_page<'a>(out: &'a mut Encoder<Vec<u8>>, page: &Page) -> Written<'a> {
     out.array(3)?;
     write_number(out, page.next)?;
     write_number(out, page.end)?;
-    out.array(page.items.len() as u64)?;
-    for turn in page.items.chunks(TURN) {
-        for item in turn {
-            write_item(out, item)?;
+    out.array(page.len() as u64)?;
+    let mut written = 0_usize;
+    for part in &page.parts {
+        if let Part::Shared(slice) = part
+            && let Some(packed) = slice.packed()
+        {
+            out.writer_mut().extend_from_slice(packed);
+            continue;
         }
-        yield_now();
+        for item in part.items() {
+            write_item(out, item)?;
+            written += 1;
+            if written.is_multiple_of(TURN) {
+                yield_now();
+            }
+        }
     }
     Ok(out)
-}
-
-fn array_of(from: &mut Decoder<'_>, items: u64) -> Result<(), Error> {
-    if from.array()? == Some(items) {
-        return Ok(());
-    }
-    Err(Error::message("an array has other items"))
 }
 
 fn read_number(from: &mut Decoder<'_>) -> Result<Option<u64>, Error> {
@@ -102,33 +75,13 @@ fn read_number(from: &mut Decoder<'_>) -> Result<Option<u64>, Error> {
     from.u64().map(Some)
 }
 
-fn read_payload(from: &mut Decoder<'_>) -> Result<Payload, Error> {
-    if from.datatype()? == Type::Bytes {
-        return Ok(Payload::Open(from.bytes()?.to_vec()));
-    }
-    array_of(from, 2)?;
-    let state = from.u64()?;
-    let why = from.str()?.to_owned();
-    Ok(match state {
-        1 => Payload::Erased,
-        2 => Payload::Withheld,
-        3 => Payload::Undecodable(why),
-        4 => Payload::Unavailable(why),
-        5 => Payload::Skipped,
-        _ => return Err(Error::message("a payload is in a state that is not known")),
-    })
-}
-
 fn read_item(from: &mut Decoder<'_>) -> Result<Item, Error> {
     if from.datatype()? == Type::String {
         let told = serde_json::from_str(from.str()?).map_err(Error::message)?;
         return Ok(Err(ReadError::of(told)));
     }
-    array_of(from, 6)?;
-    let place = (from.u64()?, from.u64()?, from.u64()?);
-    let parts = (from.bytes()?, from.bytes()?);
-    let payload = read_payload(from)?;
-    Ok(record_of(place, parts, payload).map(Arc::new))
+    let record = read_record(from)?;
+    Ok(record.map(Arc::new))
 }
 
 fn read_page(bytes: &[u8]) -> Result<Page, Error> {
@@ -142,7 +95,7 @@ fn read_page(bytes: &[u8]) -> Result<Page, Error> {
     let mut page = Page::default();
     (page.next, page.end) = (next, end);
     for item in 1..=items {
-        page.push(read_item(from)?);
+        page.add(Part::One(read_item(from)?));
         if item.is_multiple_of(TURN) {
             yield_now();
         }
@@ -156,7 +109,7 @@ fn read_page(bytes: &[u8]) -> Result<Page, Error> {
 impl Page {
     /// Its bytes as CBOR.
     pub fn to_cbor(&self) -> Vec<u8> {
-        let room = self.bytes() + self.items.len() * EVENT_BYTES;
+        let room = self.bytes() + self.len() * EVENT_BYTES;
         let mut out = Encoder::new(Vec::with_capacity(room));
         // A vector takes everything.
         let _ = write_page(&mut out, self);
@@ -177,6 +130,8 @@ impl Page {
 mod tests {
     use super::*;
     use crate::error::Corruption;
+    use crate::fold::Payload;
+    use crate::read::Record;
     use crate::{CreateOptions, Log, OpenOptions};
     use proptest::prelude::*;
     use runstone_codec::{Control, ControlValue, NewEvent, Position};
@@ -200,14 +155,14 @@ mod tests {
         ] {
             let mut control = Control::new();
             control.insert(7, ControlValue::U64(u64::MAX));
-            page.push(Ok(Arc::new(Record {
+            page.push(Ok(Record {
                 position: Position::new(u64::MAX),
                 payload,
                 control,
                 ..record.clone()
-            })));
+            }));
         }
-        page.push(Ok(Arc::new(record)));
+        page.push(Ok(record));
         page.push(Err(Corruption::at(3, "this", "that").into()));
         (page.next, page.end) = (Some(9), None);
         page
@@ -233,12 +188,12 @@ mod tests {
         let mut page = Page::default();
         page.next = Some(10);
         for (record, position) in records.into_iter().zip([1, 1000]) {
-            page.push(Ok(Arc::new(Record {
+            page.push(Ok(Record {
                 position: Position::new(position),
                 recorded_at_us: 100,
                 control: Control::new(),
                 ..record
-            })));
+            }));
         }
         let bytes = [
             &[0x83, 0x0a, 0xf6, 0x82][..],

@@ -1,13 +1,12 @@
 //! Events, as they travel.
 
-use super::page::Item;
 use super::{Refusal, Told};
-use crate::error::{Corruption, ReadError};
+use crate::error::ReadError;
 use crate::fold::Payload;
-use crate::read::Record;
+use crate::read::{Item, Record};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use runstone_codec::{Control, Draft, Header, Keyed, KeyedTarget, NewEvent, Position, Revision};
+use runstone_codec::{Control, Draft, Keyed, KeyedTarget, NewEvent};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::value::RawValue;
@@ -320,44 +319,11 @@ impl From<WirePayload> for Payload {
     }
 }
 
-fn unsound(position: u64, why: &dyn std::fmt::Display) -> ReadError {
-    Corruption::at(position, "an event that can be read", why.to_string()).into()
-}
-
-/// Header and control of an event, as docs/FORMAT.md encodes them.
-pub(super) fn parts_of(record: &Record) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
-    let position = record.position.get();
-    let header = record.header.encode();
-    let control = record.control.encode();
-    Ok((
-        header.map_err(|error| unsound(position, &error))?,
-        control.map_err(|error| unsound(position, &error))?,
-    ))
-}
-
-/// The event at a place (position, revision, time of recording), of its header and control.
-pub(super) fn record_of(
-    (position, revision, recorded_at_us): (u64, u64, u64),
-    (header, control): (&[u8], &[u8]),
-    payload: Payload,
-) -> Result<Record, ReadError> {
-    let header = Header::decode(header);
-    let control = Control::decode(control);
-    Ok(Record {
-        position: Position::new(position),
-        revision: Revision::new(revision),
-        recorded_at_us,
-        header: header.map_err(|error| unsound(position, &error))?,
-        control: control.map_err(|error| unsound(position, &error))?,
-        payload,
-    })
-}
-
 impl TryFrom<&Record> for WireRecord {
     type Error = ReadError;
 
     fn try_from(record: &Record) -> Result<Self, ReadError> {
-        let (header, control) = parts_of(record)?;
+        let (header, control) = record.parts()?;
         Ok(Self {
             position: record.position.get(),
             revision: record.revision.get(),
@@ -375,7 +341,7 @@ impl TryFrom<WireRecord> for Record {
     fn try_from(wire: WireRecord) -> Result<Self, ReadError> {
         let place = (wire.position, wire.revision, wire.recorded_at_us);
         let parts = (wire.header.0.as_slice(), wire.control.0.as_slice());
-        record_of(place, parts, wire.payload.into())
+        Self::of_parts(place, parts, wire.payload.into())
     }
 }
 

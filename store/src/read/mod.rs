@@ -1,20 +1,25 @@
 //! Reading: single events, ranges, queries, subscriptions.
 
 mod chunks;
+mod packed;
 mod pages;
 mod payload;
 mod reader;
 mod recent;
 mod records;
 mod select;
+mod stretch;
 mod subscribe;
 
+pub(crate) use packed::{Written, array_of, read_record, write_record};
 pub(crate) use payload::{PayloadFailure, Unfolded, check_content, key_of, open_payload};
 pub(crate) use reader::{
     Published, Reader, check_digest, entry_at, open_control, parse_entry, stream_scope,
 };
 pub(crate) use recent::Recent;
+pub(crate) use records::Part;
 pub(crate) use select::{Candidates, any_match, positions};
+pub(crate) use stretch::{Item, Packing, Stretch};
 
 pub use records::{Read, Record, Records};
 pub use subscribe::Subscription;

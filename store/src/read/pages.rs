@@ -9,18 +9,13 @@ use std::task::{Context, Poll};
 use std::vec::IntoIter;
 
 type Item = Result<Record, ReadError>;
-type Shared = Result<Arc<Record>, ReadError>;
-
-fn own(item: Shared) -> Item {
-    item.map(Arc::unwrap_or_clone)
-}
 
 /// What is left of a read.
 pub(super) struct Pages {
     there: Arc<There>,
     /// `None`: the last page was fetched.
     read: Option<Read>,
-    batch: IntoIter<Shared>,
+    batch: IntoIter<Item>,
 }
 
 impl Debug for Pages {
@@ -46,7 +41,7 @@ impl Pages {
     fn fetch(&mut self, read: Read) -> Result<(), ReadError> {
         let page = self.there.ask_blocking(&ReadPage { read: read.clone() })?;
         self.read = rest(read, &page);
-        self.batch = page.items.into_iter();
+        self.batch = page.into_records();
         Ok(())
     }
 }
@@ -57,7 +52,7 @@ impl Iterator for Pages {
     fn next(&mut self) -> Option<Item> {
         loop {
             if let Some(item) = self.batch.next() {
-                return Some(own(item));
+                return Some(item);
             }
             let read = self.read.take()?;
             if let Err(error) = self.fetch(read) {
@@ -76,7 +71,7 @@ fn rest(mut read: Read, page: &Page) -> Option<Read> {
         read.from = Some(next);
         read.to = page.end;
     }
-    let given = page.items.len() as u64;
+    let given = page.len() as u64;
     read.limit = read.limit.map(|limit| limit.saturating_sub(given));
     (read.limit != Some(0)).then_some(read)
 }
@@ -85,7 +80,7 @@ fn rest(mut read: Read, page: &Page) -> Option<Read> {
 pub(super) struct Followed {
     there: Arc<There>,
     read: Read,
-    batch: IntoIter<Shared>,
+    batch: IntoIter<Item>,
     asked: Option<Replying>,
     /// What was asked for was given, or the log was closed.
     ended: bool,
@@ -128,7 +123,7 @@ impl Followed {
     fn take(&mut self, page: Page) {
         self.ended = page.next.is_none();
         self.read.from = page.next.or(self.read.from);
-        self.batch = page.items.into_iter();
+        self.batch = page.into_records();
     }
 
     pub(super) fn next_blocking(&mut self) -> Option<Item> {
@@ -138,7 +133,7 @@ impl Followed {
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Item>> {
         loop {
             if let Some(item) = self.batch.next() {
-                return Poll::Ready(Some(own(item)));
+                return Poll::Ready(Some(item));
             }
             if self.ended {
                 return Poll::Ready(None);

@@ -7,19 +7,20 @@
 //! ```
 //!
 //! What is kept is what a read answers: durable, with its content open. Somebody who follows closely gets
-//! what was just appended from whoever appended it, and opens none of it. Where several have fallen
+//! what was just appended from whoever recorded it, and opens none of it. Where several have fallen
 //! behind, what one of them opens is kept for the others; an event that reads otherwise never is, so that
 //! everybody reads it himself. Where one alone has fallen behind nothing is kept, since he would only copy
 //! it.
 
 use super::records::Record;
+use super::stretch::{Slice, Stretch};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most events that are kept.
 const EVENTS: usize = 4096;
-/// Bytes of content after which the oldest go.
+/// Bytes after which the oldest go.
 const BYTES: usize = 8 << 20;
 /// Bytes of content that are handed over: of more it is little trouble to open them again.
 const HANDED_BYTES: usize = 128 << 10;
@@ -36,8 +37,9 @@ pub(crate) struct Recent {
 
 #[derive(Default)]
 struct Kept {
-    /// Without gaps.
-    records: VecDeque<Arc<Record>>,
+    /// Without gaps, none of them empty.
+    stretches: VecDeque<Arc<Stretch>>,
+    events: usize,
     bytes: usize,
     /// What was opened before this changed is not kept any more.
     generation: u64,
@@ -52,7 +54,7 @@ struct Kept {
 impl std::fmt::Debug for Kept {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Kept")
-            .field("records", &self.records.len())
+            .field("stretches", &self.stretches)
             .finish_non_exhaustive()
     }
 }
@@ -60,35 +62,31 @@ impl std::fmt::Debug for Kept {
 impl Kept {
     /// The position of the first one.
     fn first(&self) -> Option<u64> {
-        self.records.front().map(|first| first.position.get())
+        self.stretches.front().map(|first| first.first())
     }
 
     /// The position after the last one.
     fn end(&self) -> Option<u64> {
-        self.records.back().map(|last| last.position.get() + 1)
+        self.stretches.back().map(|last| last.end())
     }
 
     /// Those from a position to another one, both inclusive.
-    fn range(&mut self, (from, to): (u64, u64), most: usize) -> Vec<Arc<Record>> {
-        let Some(first) = self.first() else {
+    fn range(&mut self, (from, to): (u64, u64), mut most: usize) -> Vec<Slice> {
+        if self.first().is_none_or(|first| from < first) {
             return Vec::new();
-        };
-        let Some(skip) = from
-            .checked_sub(first)
-            .and_then(|skip| skip.try_into().ok())
-        else {
-            return Vec::new();
-        };
-        let found: Vec<_> = self
-            .records
-            .iter()
-            .skip(skip)
-            .take_while(|record| record.position.get() <= to)
-            .take(most)
-            .cloned()
-            .collect();
+        }
+        let before = |stretch: &Arc<Stretch>| stretch.end() <= from;
+        let skip = self.stretches.partition_point(before);
+        let mut found = Vec::new();
+        for stretch in self.stretches.range(skip..) {
+            let Some(slice) = Slice::within(stretch, (from, to), most) else {
+                break;
+            };
+            most -= slice.len();
+            found.push(slice);
+        }
         if let Some(last) = found.last() {
-            self.want(last.position.get());
+            self.want(last.end());
         }
         found
     }
@@ -119,7 +117,7 @@ impl Kept {
         read_before <= EVENTS as u64 && from < self.wanted && (is_after || reaches)
     }
 
-    /// What comes after this is wanted by more than one.
+    /// What comes from here on is wanted by more than one.
     fn want(&mut self, position: u64) {
         self.wanted = self.wanted.max(position.saturating_add(EVENTS as u64));
     }
@@ -128,66 +126,68 @@ impl Kept {
     /// them.
     fn fill(&mut self, opened: &[Arc<Record>]) {
         let first = self.first().unwrap_or(0);
-        let before = opened.partition_point(|record| record.position.get() < first);
-        let (before, after) = opened.split_at(before);
+        let position = |record: &Arc<Record>| record.position.get();
+        let (before, after) = opened.split_at(opened.partition_point(|one| position(one) < first));
         if before
             .last()
-            .is_some_and(|last| last.position.get() + 1 == first)
+            .is_some_and(|last| position(last) + 1 == first)
         {
-            for record in before.iter().rev() {
-                self.bytes += weight(record);
-                self.records.push_front(Arc::clone(record));
-            }
+            let closing = Arc::new(Stretch::of(before.to_vec()));
+            self.count(&closing);
+            self.stretches.push_front(closing);
         }
-        for record in after {
-            self.push(Arc::clone(record));
+        let end = self.end().unwrap_or(0);
+        let (_, after) = after.split_at(after.partition_point(|one| position(one) < end));
+        if !after.is_empty() {
+            self.push(Arc::new(Stretch::of(after.to_vec())));
         }
         self.shrink();
     }
 
-    fn push(&mut self, record: Arc<Record>) {
-        let position = record.position.get();
+    fn push(&mut self, stretch: Arc<Stretch>) {
         match self.end() {
-            Some(end) if position < end => return,
-            Some(end) if position > end => self.clear(),
+            Some(end) if stretch.first() < end => return,
+            Some(end) if stretch.first() > end => self.clear(),
             _ => {}
         }
-        self.bytes += weight(&record);
-        self.records.push_back(record);
+        self.count(&stretch);
+        self.stretches.push_back(stretch);
         self.shrink();
+    }
+
+    fn count(&mut self, stretch: &Stretch) {
+        self.events += stretch.len();
+        self.bytes += stretch.bytes(0..stretch.len());
     }
 
     /// Lets go of the oldest where they are too many.
     fn shrink(&mut self) {
-        while self.records.len() > EVENTS || self.bytes > BYTES {
+        while self.events > EVENTS || self.bytes > BYTES {
             self.pop();
         }
     }
 
     /// Takes the oldest out where there are more than half of the most: whoever reads drops them, so that who
     /// appends need not.
-    fn spare(&mut self) -> Vec<Arc<Record>> {
+    fn spare(&mut self) -> Vec<Arc<Stretch>> {
         let mut spare = Vec::new();
-        while self.records.len() > EVENTS / 2 || self.bytes > BYTES / 2 {
+        while self.events > EVENTS / 2 || self.bytes > BYTES / 2 {
             spare.extend(self.pop());
         }
         spare
     }
 
-    fn pop(&mut self) -> Option<Arc<Record>> {
-        let oldest = self.records.pop_front()?;
-        self.bytes -= weight(&oldest);
+    fn pop(&mut self) -> Option<Arc<Stretch>> {
+        let oldest = self.stretches.pop_front()?;
+        self.events -= oldest.len();
+        self.bytes -= oldest.bytes(0..oldest.len());
         Some(oldest)
     }
 
     fn clear(&mut self) {
-        self.records.clear();
-        self.bytes = 0;
+        self.stretches.clear();
+        (self.events, self.bytes) = (0, 0);
     }
-}
-
-fn weight(record: &Record) -> usize {
-    record.payload.bytes().map_or(0, <[u8]>::len)
 }
 
 impl Recent {
@@ -202,25 +202,25 @@ impl Recent {
 
     /// Takes what was appended and is durable, in its order, of so many events; with gaps, where something is
     /// large, or was prepared before anybody waited.
-    pub(crate) fn hand(&self, records: Vec<Arc<Record>>, durable: u64) {
+    pub(crate) fn hand(&self, stretches: Vec<Arc<Stretch>>, durable: u64) {
         if !self.is_awaited.load(Ordering::Relaxed) {
             return;
         }
         let mut kept = self.kept();
-        let first = records.first().map(|first| first.position.get());
+        let first = stretches.first().map(|first| first.first());
         if first.unwrap_or(durable) >= kept.awaited {
             // Who waited has gone.
             self.is_awaited.store(false, Ordering::Relaxed);
             kept.clear();
             return;
         }
-        for record in records {
-            kept.push(record);
+        for stretch in stretches {
+            kept.push(stretch);
         }
     }
 
     /// Those that are kept from a position to another one, both inclusive.
-    pub(super) fn range(&self, range: (u64, u64), most: usize) -> Vec<Arc<Record>> {
+    pub(super) fn range(&self, range: (u64, u64), most: usize) -> Vec<Slice> {
         self.kept().range(range, most)
     }
 
@@ -232,7 +232,7 @@ impl Recent {
         durable: u64,
         most: usize,
         open: impl FnOnce() -> Vec<Record>,
-    ) -> Vec<Arc<Record>> {
+    ) -> Vec<Slice> {
         let mut kept = self.kept();
         if kept.is_close(range.0, durable) {
             self.is_awaited.store(true, Ordering::Relaxed);
@@ -261,7 +261,12 @@ impl Recent {
         if kept.generation == generation {
             kept.fill(&opened);
         }
-        opened
+        drop(kept);
+        let opened = Arc::new(Stretch::of(opened));
+        Some(Slice::all(opened))
+            .filter(|all| all.len() > 0)
+            .into_iter()
+            .collect()
     }
 
     /// Lets go of all of it: something may be erased, or be read in another way from now on.
@@ -275,6 +280,7 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::read::stretch::Packing;
     use crate::{CreateOptions, Log, OpenOptions, Query, Read, Subscription};
     use runstone_codec::{NewEvent, Position};
 
@@ -291,8 +297,30 @@ mod tests {
         (0..count).map(at).collect()
     }
 
-    fn places(found: &[Arc<Record>]) -> Vec<u64> {
-        found.iter().map(|record| record.position.get()).collect()
+    /// What is handed over, in stretches of a few.
+    fn packed(records: &[Record]) -> Vec<Arc<Stretch>> {
+        let mut done = Vec::new();
+        for some in records.chunks(3) {
+            let mut packing = Packing::with_room(0);
+            for record in some {
+                let (header, _) = record.parts().unwrap();
+                let content = record.payload.bytes().unwrap();
+                packing.push(record.place(), (&header, &record.control), content);
+            }
+            done.extend(packing.finish());
+        }
+        done
+    }
+
+    fn opened(found: &[Slice]) -> Vec<Arc<Record>> {
+        let items = found.iter().flat_map(Slice::items);
+        items.cloned().collect::<Result<_, _>>().unwrap()
+    }
+
+    fn places(found: &[Slice]) -> Vec<u64> {
+        let places: Vec<_> = opened(found).iter().map(|one| one.position.get()).collect();
+        assert_eq!(places.len(), found.iter().map(Slice::len).sum::<usize>());
+        places
     }
 
     #[test]
@@ -308,7 +336,7 @@ mod tests {
         assert_eq!(places(&open(20)), (20..30).collect::<Vec<_>>());
         assert_eq!(places(&open(30)), (30..40).collect::<Vec<_>>());
         let never = || unreachable!("it is kept");
-        assert_eq!(recent.or_open((30, 39), 40, 10, never).len(), 10);
+        assert_eq!(places(&recent.or_open((30, 39), 40, 10, never)).len(), 10);
         assert_eq!(places(&recent.range((38, 50), 10)), [38, 39]);
         assert_eq!(places(&recent.range((10, 39), 10)), [0; 0]);
     }
@@ -330,7 +358,7 @@ mod tests {
             let event = NewEvent::new("a.b", "s").tag("k:v").payload(payload);
             log.append_blocking(event).unwrap().last.get()
         };
-        let handed = |position| recent.range((position, position), 1).pop();
+        let handed = |position| opened(&recent.range((position, position), 1)).pop();
         // Nobody is there, or somebody for events of one stream alone.
         let first = append("1");
         let mut some = log.subscribe(Read::new(Query::stream("s"))).unwrap();
@@ -379,18 +407,19 @@ mod tests {
         for _ in 0..2 {
             open((0, 9));
         }
-        recent.hand(all[20..30].iter().cloned().map(Arc::new).collect(), 30);
+        recent.hand(packed(&all[20..30]), 30);
         assert_eq!(places(&recent.range((10, 39), 40)), [0; 0]);
         assert_eq!(places(&open((10, 29))), (10..30).collect::<Vec<_>>());
         let never = || unreachable!("it is kept");
-        assert_eq!(recent.or_open((10, 29), 40, 40, never).len(), 20);
-        recent.hand(all[30..].iter().cloned().map(Arc::new).collect(), 40);
-        assert_eq!(recent.or_open((10, 39), 40, 40, never).len(), 30);
+        assert_eq!(places(&recent.or_open((10, 29), 40, 40, never)).len(), 20);
+        recent.hand(packed(&all[30..]), 40);
+        let all_of_them = places(&recent.or_open((10, 39), 40, 40, never));
+        assert_eq!(all_of_them, (10..40).collect::<Vec<_>>());
         // What does not reach them is read by each alone.
         recent.forget();
-        recent.hand(all[35..].iter().cloned().map(Arc::new).collect(), 40);
+        recent.hand(packed(&all[35..]), 40);
         assert_eq!(places(&open((10, 19))), [0; 0]);
-        assert_eq!(recent.or_open((35, 39), 40, 40, never).len(), 5);
+        assert_eq!(places(&recent.or_open((35, 39), 40, 40, never)).len(), 5);
     }
 
     #[test]
@@ -401,9 +430,11 @@ mod tests {
             recent.forget();
             all.clone()
         });
-        assert_eq!((opened.len(), recent.range((0, 9), 10).len()), (10, 0));
-        assert_eq!(recent.or_open((0, 9), 10, 10, || all.clone()).len(), 10);
-        assert_eq!(recent.range((0, 9), 10).len(), 10);
+        assert_eq!(places(&opened).len(), 10);
+        assert_eq!(places(&recent.range((0, 9), 10)), [0; 0]);
+        let again = recent.or_open((0, 9), 10, 10, || all.clone());
+        assert_eq!(places(&again).len(), 10);
+        assert_eq!(places(&recent.range((0, 9), 10)).len(), 10);
         recent.forget();
         assert_eq!(recent.range((0, 9), 10).len(), 0);
     }
@@ -411,11 +442,13 @@ mod tests {
     #[test]
     fn the_oldest_go_first() {
         let mut kept = Kept::default();
-        let push = |kept: &mut Kept, record: &Record| kept.push(Arc::new(record.clone()));
+        let push = |kept: &mut Kept, record: &Record| {
+            kept.push(Arc::new(Stretch::of(vec![Arc::new(record.clone())])));
+        };
         for record in &records(EVENTS as u64 + 5, 9) {
             push(&mut kept, record);
         }
-        assert_eq!((kept.records.len(), kept.bytes), (EVENTS, EVENTS * 9));
+        assert_eq!((kept.events, kept.bytes), (EVENTS, EVENTS * 9));
         assert_eq!(places(&kept.range((5, 6), 10)), [5, 6]);
         assert!(kept.range((4, 6), 10).is_empty());
         // After a gap it begins anew, and by bytes as by events.

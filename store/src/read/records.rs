@@ -1,13 +1,15 @@
 //! Ranges of events.
 
-use crate::error::ReadError;
+use crate::error::{Corruption, ReadError};
 use crate::fold::Payload;
 use crate::holder::There;
 use crate::log::Held;
 use crate::query::Query;
+use crate::read::packed::Place;
 use crate::read::pages::Pages;
 use crate::read::reader::Reader;
 use crate::read::select::{Candidates, positions};
+use crate::read::stretch::{Item, Slice, content_of};
 use runstone_codec::{Control, Header, Position, Revision};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,47 @@ pub struct Record {
     pub control: Control,
     /// The content.
     pub payload: Payload,
+}
+
+fn unsound(position: u64, why: &dyn std::fmt::Display) -> ReadError {
+    Corruption::at(position, "an event that can be read", why.to_string()).into()
+}
+
+impl Record {
+    /// Position, revision, and time of recording.
+    pub(crate) fn place(&self) -> Place {
+        let (position, revision) = (self.position.get(), self.revision.get());
+        (position, revision, self.recorded_at_us)
+    }
+
+    /// Header and control, as docs/FORMAT.md encodes them.
+    pub(crate) fn parts(&self) -> Result<(Vec<u8>, Vec<u8>), ReadError> {
+        let position = self.position.get();
+        let header = self.header.encode();
+        let control = self.control.encode();
+        Ok((
+            header.map_err(|error| unsound(position, &error))?,
+            control.map_err(|error| unsound(position, &error))?,
+        ))
+    }
+
+    /// The event at a place, of its [`parts`](Self::parts).
+    pub(crate) fn of_parts(
+        (position, revision, recorded_at_us): Place,
+        (header, control): (&[u8], &[u8]),
+        payload: Payload,
+    ) -> Result<Self, ReadError> {
+        let header = Header::decode(header);
+        let control = Control::decode(control);
+        Ok(Self {
+            position: Position::new(position),
+            revision: Revision::new(revision),
+            recorded_at_us,
+            header: header.map_err(|error| unsound(position, &error))?,
+            control: control.map_err(|error| unsound(position, &error))?,
+            payload,
+        })
+    }
 }
 
 /// What to read.
@@ -181,14 +224,15 @@ impl Records {
 }
 
 impl Records {
-    /// The next event, as others have it too if they do.
-    pub(crate) fn next_shared(&mut self) -> Option<Result<Arc<Record>, ReadError>> {
+    /// The next events, as others have them too if they do: at most so many, and no more once they have so
+    /// many bytes.
+    pub(crate) fn next_part(&mut self, most: usize, bytes: usize) -> Option<Part> {
         let shared = match &mut self.source {
-            Source::Here(found) => found.next_shared(),
+            Source::Here(found) => found.next_slice(most, bytes),
             Source::There(_) => None,
         };
-        let own = || self.next().map(|item| item.map(Arc::new));
-        shared.map(Ok).or_else(own)
+        let own = || Some(Part::One(self.next()?.map(Arc::new)));
+        shared.map(Part::Shared).or_else(own)
     }
 }
 
@@ -199,6 +243,46 @@ impl Iterator for Records {
         match &mut self.source {
             Source::Here(found) => found.next(),
             Source::There(pages) => pages.next(),
+        }
+    }
+}
+
+/// An event alone, or some that others have too.
+#[derive(Debug)]
+pub(crate) enum Part {
+    One(Item),
+    Shared(Slice),
+}
+
+impl Part {
+    pub(crate) fn items(&self) -> &[Item] {
+        match self {
+            Self::One(item) => std::slice::from_ref(item),
+            Self::Shared(slice) => slice.items(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Shared(slice) => slice.len(),
+        }
+    }
+
+    /// Bytes of content, and of headers where they are packed.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::One(item) => content_of(item),
+            Self::Shared(slice) => slice.bytes(),
+        }
+    }
+
+    /// The position of the last one, if it has one.
+    pub(crate) fn last(&self) -> Option<u64> {
+        match self {
+            Self::One(Ok(record)) => Some(record.position.get()),
+            Self::One(Err(error)) => error.position(),
+            Self::Shared(slice) => Some(slice.end() - 1),
         }
     }
 }
@@ -216,7 +300,7 @@ struct Found {
     /// How many durable events there were, where the newest are looked for among those that are kept.
     followed: Option<u64>,
     /// Those that others have too; then there is no batch.
-    shared_batch: VecDeque<Arc<Record>>,
+    shared_batch: VecDeque<Slice>,
     batch: VecDeque<Result<Record, ReadError>>,
 }
 
@@ -271,10 +355,10 @@ impl Found {
         self.batch.is_empty() && self.shared_batch.is_empty()
     }
 
-    /// The next event, if it is one that others have too.
-    fn next_shared(&mut self) -> Option<Arc<Record>> {
+    /// Looks for more, if there is nothing left; answers whether others have what comes next, too.
+    fn is_shared(&mut self) -> bool {
         if self.left == 0 {
-            return None;
+            return false;
         }
         if self.is_spent()
             && let Err(error) = self.fill()
@@ -283,9 +367,36 @@ impl Found {
             self.range = None;
             self.left = 1;
         }
-        let next = self.shared_batch.pop_front()?;
-        self.left -= 1;
+        !self.shared_batch.is_empty()
+    }
+
+    /// The next events, if others have them, too.
+    fn next_slice(&mut self, most: usize, bytes: usize) -> Option<Slice> {
+        if !self.is_shared() {
+            return None;
+        }
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let slice = self.shared_batch.front_mut()?;
+        let next = slice.split(most.min(left), bytes);
+        if slice.len() == 0 {
+            self.shared_batch.pop_front();
+        }
+        self.left -= next.len() as u64;
         Some(next)
+    }
+
+    /// The next event, if others have it, too.
+    fn next_shared(&mut self) -> Option<Item> {
+        if !self.is_shared() {
+            return None;
+        }
+        let slice = self.shared_batch.front_mut()?;
+        let next = slice.pop();
+        if slice.len() == 0 {
+            self.shared_batch.pop_front();
+        }
+        self.left -= 1;
+        next
     }
 
     /// Fetches the next events under one fresh snapshot.
@@ -339,8 +450,8 @@ impl Found {
     /// Puts the newest events that are opened for all into the batch; answers whether there were any.
     fn take_recent(&mut self, reader: &mut Reader, range: (u64, u64), durable: u64) -> bool {
         let recent = &self.shared.recent;
-        let opens = self.read.payloads && matches!(self.candidates, Candidates::All);
-        let found = if opens {
+        let is_whole = self.read.payloads && matches!(self.candidates, Candidates::All);
+        let found = if is_whole {
             recent.or_open(range, durable, BATCH, || open_all(reader, range))
         } else {
             recent.range(range, BATCH)
@@ -348,15 +459,17 @@ impl Found {
         let Some(last) = found.last() else {
             return false;
         };
-        self.range = after(last.position.get(), range, false);
-        for record in found {
-            if !self.read.matches(&record) {
-                continue;
-            }
-            if self.read.payloads {
-                self.shared_batch.push_back(record);
-            } else {
-                self.batch.push_back(Ok(without_payload(&record)));
+        self.range = after(last.end() - 1, range, false);
+        if is_whole && self.exact {
+            self.shared_batch.extend(found);
+            return true;
+        }
+        for item in found.iter().flat_map(Slice::items) {
+            match item {
+                Ok(record) if !self.read.matches(record) => {}
+                Ok(record) if self.read.payloads => self.batch.push_back(Ok(Record::clone(record))),
+                Ok(record) => self.batch.push_back(Ok(without_payload(record))),
+                Err(error) => self.batch.push_back(Err(error.clone())),
             }
         }
         true
@@ -451,8 +564,8 @@ impl Iterator for Found {
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(record) = self.next_shared() {
-            return Some(Ok(Arc::unwrap_or_clone(record)));
+        if let Some(item) = self.next_shared() {
+            return Some(item.map(Arc::unwrap_or_clone));
         }
         if self.left == 0 {
             return None;

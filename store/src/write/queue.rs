@@ -41,7 +41,7 @@ impl Queue {
         let mut waiting = self.lock();
         for request in requests {
             let events = request.events.len() as u64;
-            let bytes = request.bytes();
+            let bytes = request.weight();
             let full = !waiting.requests.is_empty()
                 && (waiting.events + events > self.max_events
                     || waiting.bytes + bytes > self.max_bytes);
@@ -72,7 +72,7 @@ impl Queue {
         let mut taken = Vec::new();
         let (mut events, mut bytes) = (0, 0);
         while let Some(request) = waiting.requests.front() {
-            let (more_events, more_bytes) = (request.events.len() as u64, request.bytes());
+            let (more_events, more_bytes) = (request.events.len() as u64, request.weight());
             let over = events + more_events > max_events || bytes + more_bytes > max_bytes;
             if over && !taken.is_empty() {
                 break;

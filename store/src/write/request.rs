@@ -5,7 +5,6 @@ use super::ticket::Ticket;
 use crate::append::{Condition, Expected};
 use crate::error::AppendError;
 use crate::options::Durability;
-use crate::read::Record;
 use runstone_codec::{Control, Header, Sealed};
 use std::any::Any;
 use std::sync::Arc;
@@ -20,13 +19,19 @@ pub(crate) struct Prepared {
     pub(crate) given_id: bool,
     /// The caller named the scope; otherwise it is a guess that the writer may refuse.
     pub(crate) named_scope: bool,
-    /// As it will be read, but for its place and its control; `None` where nobody waits for it.
-    pub(crate) seen: Option<Arc<Record>>,
+    /// The content, as it will be read; `None` where nobody waits for it.
+    pub(crate) content: Option<Vec<u8>>,
 }
 
 impl Prepared {
+    /// Bytes to be written.
     pub(crate) fn bytes(&self) -> u64 {
         (self.sealed.header.len() + self.sealed.envelope.len() + 256) as u64
+    }
+
+    /// Bytes in memory.
+    fn weight(&self) -> u64 {
+        self.bytes() + self.content.as_ref().map_or(0, Vec::len) as u64
     }
 }
 
@@ -164,7 +169,13 @@ impl Request {
         }
     }
 
+    /// Bytes to be written.
     pub(crate) fn bytes(&self) -> u64 {
         self.events.iter().map(Prepared::bytes).sum()
+    }
+
+    /// Bytes in memory.
+    pub(crate) fn weight(&self) -> u64 {
+        self.events.iter().map(Prepared::weight).sum()
     }
 }

@@ -19,7 +19,7 @@ use crate::headfile::HeadFile;
 use crate::identity::Identity;
 use crate::index::{self, Index, TermBuffer, terms_of};
 use crate::options::Durability;
-use crate::read::{Record, stream_scope};
+use crate::read::{Packing, Stretch, stream_scope};
 use crate::signing::Signing;
 use crate::tree::Tree;
 use runstone_codec::hash::leaf_hash;
@@ -69,7 +69,7 @@ pub(crate) struct Committed {
     pub(crate) head: Option<Head>,
     pub(crate) synced: bool,
     /// Its events, as they are read from now on; without those that nobody waits for.
-    pub(crate) seen: Vec<Arc<Record>>,
+    pub(crate) seen: Vec<Arc<Stretch>>,
 }
 
 /// Events of the group being built.
@@ -83,7 +83,7 @@ struct Group {
     next_revision: u64,
     synced: bool,
     events: u64,
-    seen: Vec<Arc<Record>>,
+    seen: Packing,
 }
 
 impl Writer {
@@ -165,7 +165,7 @@ impl Writer {
             next_revision: 0,
             synced: false,
             events: 0,
-            seen: Vec::new(),
+            seen: Packing::with_room(bytes),
         };
         let mut answers = Vec::with_capacity(requests.len());
         for request in requests {
@@ -219,7 +219,7 @@ impl Writer {
                 answers,
                 head: Some(head),
                 synced: group.synced,
-                seen: group.seen,
+                seen: group.seen.finish(),
             }),
             Err(error) => {
                 let unknown = tickets(&answers);
@@ -530,7 +530,7 @@ impl Writer {
             header,
             sealed,
             control: fields,
-            seen,
+            content,
             ..
         } = event;
         let position = self.tree.size();
@@ -588,14 +588,10 @@ impl Writer {
             };
             folds.apply(&Look::At(snapshot), &record);
         }
-        if let Some(mut seen) = seen.take()
-            && let Some(record) = Arc::get_mut(&mut seen)
-        {
-            record.position = Position::new(position);
-            record.revision = Revision::new(revision);
-            record.recorded_at_us = group.recorded_at_us;
-            record.control.clone_from(fields);
-            group.seen.push(seen);
+        if let Some(content) = content {
+            let place = (position, revision, group.recorded_at_us);
+            let parts = (sealed.header.as_slice(), &*fields);
+            group.seen.push(place, parts, content);
         }
         Ok(())
     }
