@@ -450,17 +450,23 @@ impl Found {
     /// Puts the newest events that are opened for all into the batch; answers whether there were any.
     fn take_recent(&mut self, reader: &mut Reader, range: (u64, u64), durable: u64) -> bool {
         let recent = &self.shared.recent;
-        let is_whole = self.read.payloads && matches!(self.candidates, Candidates::All);
-        let found = if is_whole {
+        let is_of_all = matches!(self.candidates, Candidates::All);
+        let found = if is_of_all && self.read.payloads {
             recent.or_open(range, durable, BATCH, || open_all(reader, range))
         } else {
-            recent.range(range, BATCH)
+            // Where the index names them, others are not opened for the sake of a few.
+            let mut found = recent.range(range, BATCH);
+            let useful = found
+                .iter()
+                .take_while(|some| is_of_all || some.is_opened());
+            found.truncate(useful.count());
+            found
         };
         let Some(last) = found.last() else {
             return false;
         };
         self.range = after(last.end() - 1, range, false);
-        if is_whole && self.exact {
+        if is_of_all && self.exact && self.read.payloads {
             self.shared_batch.extend(found);
             return true;
         }

@@ -174,6 +174,14 @@ impl Slice {
         self.of.items().get(self.some.clone()).unwrap_or_default()
     }
 
+    /// Whether somebody has opened them.
+    pub(super) fn is_opened(&self) -> bool {
+        match &self.of.form {
+            Form::Packed { opened, .. } => opened.get().is_some(),
+            Form::Opened(_) => true,
+        }
+    }
+
     /// Their bytes, if they are packed.
     pub(crate) fn packed(&self) -> Option<&[u8]> {
         match &self.of.form {
