@@ -46,7 +46,7 @@ pub struct LogOptions {
     pub append_bytes: u64,
     /// Events waiting to be written. Default 262,144.
     pub queue_events: u64,
-    /// Bytes waiting to be written. Default 512 MiB.
+    /// Bytes waiting to be written, with content that is kept open for those who follow. Default 512 MiB.
     pub queue_bytes: u64,
     /// Events that one group commit takes. Default 16,384.
     pub group_events: u64,

@@ -329,12 +329,12 @@ impl Here {
             *nonce,
         )?;
         let is_awaited = self.shared.recent.awaits(event.payload.len());
-        let content = is_awaited.then(|| event.payload.clone());
+        let seen = is_awaited.then(|| Payload::Open(event.payload.clone()));
         Ok(Prepared {
             header,
             sealed,
             control,
-            content,
+            seen,
             given_id: event.event_id.is_some(),
             named_scope: event.scope.is_some(),
         })

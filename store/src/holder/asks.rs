@@ -566,7 +566,14 @@ pub(super) fn followed(log: &Log, mut read: Read) -> Result<Page, ReadError> {
         Ok(here) => filled(here.follow(read)?, (None, false), Some(end)),
         Err(_) => page(log, read)?,
     };
-    let next = page.next.or_else(|| end.checked_add(1));
+    let next = match page.take_lost() {
+        // Whoever goes on after the others is told.
+        Some(error) => match page.last() {
+            Some(last) => last.checked_add(1),
+            None => return Err(error),
+        },
+        None => page.next.or_else(|| end.checked_add(1)),
+    };
     page.next = next.filter(|next| !is_past(*next));
     Ok(page)
 }
@@ -583,16 +590,14 @@ fn page(log: &Log, mut read: Read) -> Result<Page, ReadError> {
 fn filled(mut records: Records, (left, reverse): (Option<u64>, bool), end: Option<u64>) -> Page {
     let mut page = Page::default();
     page.end = end;
-    let mut last = None;
     while let Some((events, bytes)) = page.room() {
         let Some(part) = records.next_part(events, bytes) else {
             return page;
         };
-        last = part.last();
         page.add(part);
     }
     if left.is_none_or(|left| left > page.len() as u64) {
-        page.next = last.and_then(|last| beyond(last, reverse));
+        page.next = page.last().and_then(|last| beyond(last, reverse));
     }
     page
 }
@@ -602,5 +607,34 @@ fn beyond(at: u64, reverse: bool) -> Option<u64> {
         at.checked_sub(1)
     } else {
         at.checked_add(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CreateOptions, OpenOptions};
+
+    #[test]
+    fn who_follows_passes_over_nothing_that_cannot_be_read() {
+        let log = Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap();
+        let page = followed(&log, Read::default()).unwrap();
+        assert_eq!((page.len(), page.next), (1, Some(1)));
+        log.close_blocking().unwrap();
+        assert!(matches!(
+            followed(&log, Read::default()),
+            Err(ReadError::Closed)
+        ));
+    }
+
+    #[test]
+    fn a_page_goes_on_after_what_was_read() {
+        let mut page = Page::default();
+        let damaged = || ReadError::from(crate::error::Corruption::at(4, "an event", "of no kind"));
+        page.push(Err(damaged()));
+        assert!(page.take_lost().is_none());
+        page.push(Err(ReadError::Reopening));
+        assert!(matches!(page.take_lost(), Some(ReadError::Reopening)));
+        assert_eq!((page.len(), page.last()), (1, Some(4)));
     }
 }

@@ -12,7 +12,7 @@
 use super::Refusal as _;
 use super::page::Page;
 use crate::error::ReadError;
-use crate::read::{Item, Part, Written, array_of, read_record, write_record};
+use crate::read::{Encoded, Item, Part, array_of, read_record, write_record};
 use minicbor::data::Type;
 use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
@@ -24,7 +24,7 @@ const TURN: usize = 32;
 /// Bytes that an event has besides its content, more or less.
 const EVENT_BYTES: usize = 320;
 
-fn write_item<'a>(out: &'a mut Encoder<Vec<u8>>, item: &Item) -> Written<'a> {
+fn write_item<'a>(out: &'a mut Encoder<Vec<u8>>, item: &Item) -> Encoded<'a> {
     let told = match item {
         Ok(record) => match record.parts() {
             Ok((header, control)) => return write_record(out, record, (&header, &control)),
@@ -36,14 +36,14 @@ fn write_item<'a>(out: &'a mut Encoder<Vec<u8>>, item: &Item) -> Written<'a> {
     out.str(&serde_json::to_string(&told).unwrap_or_default())
 }
 
-fn write_number(out: &mut Encoder<Vec<u8>>, number: Option<u64>) -> Written<'_> {
+fn write_number(out: &mut Encoder<Vec<u8>>, number: Option<u64>) -> Encoded<'_> {
     match number {
         Some(number) => out.u64(number),
         None => out.null(),
     }
 }
 
-fn write_page<'a>(out: &'a mut Encoder<Vec<u8>>, page: &Page) -> Written<'a> {
+fn write_page<'a>(out: &'a mut Encoder<Vec<u8>>, page: &Page) -> Encoded<'a> {
     out.array(3)?;
     write_number(out, page.next)?;
     write_number(out, page.end)?;

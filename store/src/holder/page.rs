@@ -2,25 +2,21 @@
 
 use super::wire::WireItem;
 use crate::error::ReadError;
-use crate::read::{Item, Part, Record};
+use crate::read::{Part, Record};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
 use std::vec::IntoIter;
 
-/// Bytes of content after which a page ends.
+/// Bytes of content, and of headers where they are packed, after which a page ends.
 const PAGE_BYTES: usize = 4 << 20;
 
 /// Some events, one after the other.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 #[non_exhaustive]
 pub struct Page {
     /// The events.
-    #[serde(
-        rename = "items",
-        serialize_with = "to_wire",
-        deserialize_with = "from_wire"
-    )]
+    #[serde(rename = "items", serialize_with = "to_wire")]
     #[schemars(with = "Vec<WireItem>")]
     pub(super) parts: Vec<Part>,
     /// Where the next page begins; `null` after the last one.
@@ -28,10 +24,8 @@ pub struct Page {
     /// The last position that the read looks at, as it was fixed when it began.
     #[serde(default)]
     pub end: Option<u64>,
-    /// Events that were added.
     #[serde(skip)]
     events: usize,
-    /// Bytes that were added.
     #[serde(skip)]
     bytes: usize,
 }
@@ -41,9 +35,23 @@ fn to_wire<S: Serializer>(parts: &[Part], serializer: S) -> Result<S::Ok, S::Err
     serializer.collect_seq(items.map(WireItem::from))
 }
 
-fn from_wire<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Part>, D::Error> {
-    let items = Vec::<WireItem>::deserialize(deserializer)?;
-    Ok(items.into_iter().map(Item::from).map(Part::One).collect())
+impl<'de> Deserialize<'de> for Page {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            items: Vec<WireItem>,
+            next: Option<u64>,
+            #[serde(default)]
+            end: Option<u64>,
+        }
+        let wire = Wire::deserialize(deserializer)?;
+        let mut page = Self::default();
+        (page.next, page.end) = (wire.next, wire.end);
+        for item in wire.items {
+            page.add(Part::One(item.into()));
+        }
+        Ok(page)
+    }
 }
 
 impl Page {
@@ -63,12 +71,12 @@ impl Page {
 
     /// How many events, or what is wrong with them.
     pub fn len(&self) -> usize {
-        self.parts.iter().map(Part::len).sum()
+        self.events
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.events == 0
     }
 
     /// Its events, or what is wrong with them.
@@ -83,16 +91,30 @@ impl Page {
         for part in self.parts {
             match part {
                 Part::One(item) => items.push(item.map(Arc::unwrap_or_clone)),
-                Part::Shared(slice) => items.extend(
-                    slice
-                        .items()
-                        .iter()
-                        .cloned()
-                        .map(|item| item.map(Arc::unwrap_or_clone)),
-                ),
+                Part::Shared(slice) => {
+                    let shared = slice.items().iter();
+                    items.extend(shared.map(|item| item.as_deref().cloned().map_err(Clone::clone)));
+                }
             }
         }
         items.into_iter()
+    }
+
+    /// Takes out what could not be read at the end, wherever that is in the log.
+    pub(super) fn take_lost(&mut self) -> Option<ReadError> {
+        let is_lost = |part: &mut Part| part.last().is_none();
+        match self.parts.pop_if(is_lost)? {
+            Part::One(Err(lost)) => {
+                self.events -= 1;
+                Some(lost)
+            }
+            Part::One(Ok(_)) | Part::Shared(_) => None,
+        }
+    }
+
+    /// The position of the last one.
+    pub(super) fn last(&self) -> Option<u64> {
+        self.parts.last().and_then(Part::last)
     }
 
     /// Whether it has as much as a page has.

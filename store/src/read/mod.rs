@@ -11,7 +11,7 @@ mod select;
 mod stretch;
 mod subscribe;
 
-pub(crate) use packed::{Written, array_of, read_record, write_record};
+pub(crate) use packed::{Encoded, array_of, read_record, write_record};
 pub(crate) use payload::{PayloadFailure, Unfolded, check_content, key_of, open_payload};
 pub(crate) use reader::{
     Published, Reader, check_digest, entry_at, open_control, parse_entry, stream_scope,

@@ -16,8 +16,8 @@ use minicbor::decode::Error;
 use minicbor::{Decoder, Encoder};
 use std::convert::Infallible;
 
-/// What has been written of something; a vector takes everything.
-pub(crate) type Written<'a> = Result<&'a mut Encoder<Vec<u8>>, minicbor::encode::Error<Infallible>>;
+/// What something was added to; a vector takes everything.
+pub(crate) type Encoded<'a> = Result<&'a mut Encoder<Vec<u8>>, minicbor::encode::Error<Infallible>>;
 
 /// Position, revision, and time of recording in Unix microseconds.
 pub(crate) type Place = (u64, u64, u64);
@@ -26,7 +26,7 @@ fn write_parts<'a>(
     out: &'a mut Encoder<Vec<u8>>,
     (position, revision, recorded_at_us): Place,
     (header, control): (&[u8], &[u8]),
-) -> Written<'a> {
+) -> Encoded<'a> {
     out.array(6)?
         .u64(position)?
         .u64(revision)?
@@ -41,7 +41,7 @@ pub(crate) fn write_open<'a>(
     place: Place,
     parts: (&[u8], &[u8]),
     content: &[u8],
-) -> Written<'a> {
+) -> Encoded<'a> {
     write_parts(out, place, parts)?.bytes(content)
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn write_record<'a>(
     out: &'a mut Encoder<Vec<u8>>,
     record: &Record,
     parts: (&[u8], &[u8]),
-) -> Written<'a> {
+) -> Encoded<'a> {
     let out = write_parts(out, record.place(), parts)?;
     let (state, why) = match &record.payload {
         Payload::Open(bytes) => return out.bytes(bytes),

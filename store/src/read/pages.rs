@@ -153,6 +153,8 @@ impl Followed {
             self.asked = None;
             match answer_of::<FollowPage>(reply) {
                 Ok(page) => self.take(page),
+                // The next call asks for the same again.
+                Err(error @ ReadError::Reopening) => return Poll::Ready(Some(Err(error))),
                 Err(error) => return self.end(error),
             }
         }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! What is kept is what a read answers: durable, with its content open. Somebody who follows closely gets
-//! what was just appended from whoever recorded it, and opens none of it. Where several have fallen
+//! what was just appended from whoever recorded it, and reads none of it from the file. Where several have fallen
 //! behind, what one of them opens is kept for the others; an event that reads otherwise never is, so that
 //! everybody reads it himself. Where one alone has fallen behind nothing is kept, since he would only copy
 //! it.
@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most events that are kept.
-const EVENTS: usize = 4096;
-/// Bytes after which the oldest go.
-const BYTES: usize = 8 << 20;
+pub(super) const EVENTS: usize = 4096;
+/// Bytes after which the oldest go; where somebody of this process reads them, they are there opened, too.
+pub(super) const BYTES: usize = 8 << 20;
 /// Bytes of content that are handed over: of more it is little trouble to open them again.
 const HANDED_BYTES: usize = 128 << 10;
 
@@ -37,7 +37,7 @@ pub(crate) struct Recent {
 
 #[derive(Default)]
 struct Kept {
-    /// Without gaps, none of them empty.
+    /// Without gaps, and none of them empty; one may begin before the one before it ends.
     stretches: VecDeque<Arc<Stretch>>,
     events: usize,
     bytes: usize,
@@ -71,7 +71,7 @@ impl Kept {
     }
 
     /// Those from a position to another one, both inclusive.
-    fn range(&mut self, (from, to): (u64, u64), mut most: usize) -> Vec<Slice> {
+    fn range(&self, (mut from, to): (u64, u64), mut most: usize) -> Vec<Slice> {
         if self.first().is_none_or(|first| from < first) {
             return Vec::new();
         }
@@ -83,8 +83,15 @@ impl Kept {
                 break;
             };
             most -= slice.len();
+            from = slice.end();
             found.push(slice);
         }
+        found
+    }
+
+    /// The same, for somebody of whom there may be more.
+    fn wanted_range(&mut self, range: (u64, u64), most: usize) -> Vec<Slice> {
+        let found = self.range(range, most);
         if let Some(last) = found.last() {
             self.want(last.end());
         }
@@ -136,8 +143,6 @@ impl Kept {
             self.count(&closing);
             self.stretches.push_front(closing);
         }
-        let end = self.end().unwrap_or(0);
-        let (_, after) = after.split_at(after.partition_point(|one| position(one) < end));
         if !after.is_empty() {
             self.push(Arc::new(Stretch::of(after.to_vec())));
         }
@@ -146,7 +151,7 @@ impl Kept {
 
     fn push(&mut self, stretch: Arc<Stretch>) {
         match self.end() {
-            Some(end) if stretch.first() < end => return,
+            Some(end) if stretch.end() <= end => return,
             Some(end) if stretch.first() > end => self.clear(),
             _ => {}
         }
@@ -171,7 +176,8 @@ impl Kept {
     /// appends need not.
     fn spare(&mut self) -> Vec<Arc<Stretch>> {
         let mut spare = Vec::new();
-        while self.events > EVENTS / 2 || self.bytes > BYTES / 2 {
+        let is_much = |kept: &Self| kept.events > EVENTS / 2 || kept.bytes > BYTES / 2;
+        while self.stretches.len() > 1 && is_much(self) {
             spare.extend(self.pop());
         }
         spare
@@ -224,6 +230,14 @@ impl Recent {
         self.kept().range(range, most)
     }
 
+    /// The first ones of them, as long as somebody has opened them.
+    pub(super) fn opened_range(&self, range: (u64, u64), most: usize) -> Vec<Slice> {
+        let mut found = self.range(range, most);
+        let opened = found.iter().take_while(|some| some.is_opened()).count();
+        found.truncate(opened);
+        found
+    }
+
     /// Events from a position to another one, both inclusive, of so many durable ones: those that are kept, or
     /// what is opened now and kept from then on. None if they are to be read for one alone.
     pub(super) fn or_open(
@@ -237,7 +251,7 @@ impl Recent {
         if kept.is_close(range.0, durable) {
             self.is_awaited.store(true, Ordering::Relaxed);
         }
-        let found = kept.range(range, most);
+        let found = kept.wanted_range(range, most);
         if !found.is_empty() {
             let spare = kept.spare();
             drop(kept);
@@ -250,7 +264,7 @@ impl Recent {
         drop(kept);
         let _opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = self.kept();
-        let found = kept.range(range, most);
+        let found = kept.wanted_range(range, most);
         if !found.is_empty() {
             return found;
         }
@@ -303,9 +317,9 @@ mod tests {
         for some in records.chunks(3) {
             let mut packing = Packing::with_room(0);
             for record in some {
-                let (header, _) = record.parts().unwrap();
+                let (header, control) = record.parts().unwrap();
                 let content = record.payload.bytes().unwrap();
-                packing.push(record.place(), (&header, &record.control), content);
+                packing.push(record.place(), (&header, &control), content);
             }
             done.extend(packing.finish());
         }

@@ -447,20 +447,17 @@ impl Found {
         Ok(())
     }
 
-    /// Puts the newest events that are opened for all into the batch; answers whether there were any.
+    /// Puts the newest events, as all have them, into the batch; answers whether there were any.
     fn take_recent(&mut self, reader: &mut Reader, range: (u64, u64), durable: u64) -> bool {
         let recent = &self.shared.recent;
         let is_of_all = matches!(self.candidates, Candidates::All);
         let found = if is_of_all && self.read.payloads {
             recent.or_open(range, durable, BATCH, || open_all(reader, range))
+        } else if is_of_all {
+            recent.range(range, BATCH)
         } else {
-            // Where the index names them, others are not opened for the sake of a few.
-            let mut found = recent.range(range, BATCH);
-            let useful = found
-                .iter()
-                .take_while(|some| is_of_all || some.is_opened());
-            found.truncate(useful.count());
-            found
+            // The index names them, and others are not opened for the sake of a few.
+            recent.opened_range(range, BATCH)
         };
         let Some(last) = found.last() else {
             return false;

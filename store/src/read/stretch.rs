@@ -7,10 +7,11 @@
 //! ```
 
 use super::packed::{Place, read_record, write_open};
+use super::recent;
 use super::records::Record;
 use crate::error::{Corruption, ReadError};
 use minicbor::{Decoder, Encoder};
-use runstone_codec::Control;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -215,10 +216,12 @@ impl Slice {
     }
 }
 
-/// Packs events while they are recorded.
-#[derive(Debug)]
+/// Packs events while they are recorded, and lets go of the oldest of those that would not be kept.
 pub(crate) struct Packing {
-    done: Vec<Arc<Stretch>>,
+    done: VecDeque<Arc<Stretch>>,
+    /// Those of `done`.
+    done_events: usize,
+    done_bytes: usize,
     first: u64,
     /// Nothing is set aside before there is an event.
     room: usize,
@@ -230,7 +233,9 @@ impl Packing {
     /// For about so many bytes.
     pub(crate) fn with_room(bytes: u64) -> Self {
         Self {
-            done: Vec::new(),
+            done: VecDeque::new(),
+            done_events: 0,
+            done_bytes: 0,
             first: 0,
             room: usize::try_from(bytes).map_or(BYTES, |bytes| bytes.min(BYTES)),
             bytes: Vec::new(),
@@ -238,17 +243,8 @@ impl Packing {
         }
     }
 
-    /// Takes the event at a position, revision and time, of header and control as docs/FORMAT.md encodes
-    /// them. One that cannot be packed is left out, and whoever wants it opens it.
-    pub(crate) fn push(
-        &mut self,
-        place: Place,
-        (header, control): (&[u8], &Control),
-        content: &[u8],
-    ) {
-        let Ok(control) = control.encode() else {
-            return;
-        };
+    /// Takes the event at a place, of header and control as docs/FORMAT.md encodes them.
+    pub(crate) fn push(&mut self, place: Place, parts: (&[u8], &[u8]), content: &[u8]) {
         let is_next = place.0 == self.first + self.ends.len() as u64;
         if self.ends.is_empty()
             || !is_next
@@ -261,7 +257,7 @@ impl Packing {
         }
         let mut out = Encoder::new(std::mem::take(&mut self.bytes));
         // A vector takes everything.
-        let _ = write_open(&mut out, place, (header, &control), content);
+        let _ = write_open(&mut out, place, parts, content);
         self.bytes = out.into_writer();
         self.ends.push(self.bytes.len());
     }
@@ -271,19 +267,31 @@ impl Packing {
         if self.ends.is_empty() {
             return;
         }
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if bytes.len() < bytes.capacity() / 2 {
+            bytes.shrink_to_fit();
+        }
+        self.done_events += self.ends.len();
+        self.done_bytes += bytes.len();
         let form = Form::Packed {
-            bytes: std::mem::take(&mut self.bytes),
+            bytes,
             ends: std::mem::take(&mut self.ends),
             opened: OnceLock::new(),
         };
         let first = self.first;
-        self.done.push(Arc::new(Stretch { first, form }));
+        self.done.push_back(Arc::new(Stretch { first, form }));
+        while (self.done_events > recent::EVENTS || self.done_bytes > recent::BYTES)
+            && let Some(oldest) = self.done.pop_front()
+        {
+            self.done_events -= oldest.len();
+            self.done_bytes -= oldest.bytes(0..oldest.len());
+        }
     }
 
-    /// All of it, in order.
+    /// The newest of them, in order.
     pub(crate) fn finish(mut self) -> Vec<Arc<Stretch>> {
         self.end();
-        self.done
+        self.done.into()
     }
 }
 
@@ -311,9 +319,9 @@ mod tests {
     }
 
     fn push(packing: &mut Packing, record: &Record) {
-        let (header, _) = record.parts().unwrap();
+        let (header, control) = record.parts().unwrap();
         let content = record.payload.bytes().unwrap();
-        packing.push(record.place(), (&header, &record.control), content);
+        packing.push(record.place(), (&header, &control), content);
     }
 
     fn pack(records: &[Record]) -> Vec<Arc<Stretch>> {

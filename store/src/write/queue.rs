@@ -70,19 +70,20 @@ impl Queue {
     pub(crate) fn drain(&self, max_events: u64, max_bytes: u64) -> Vec<Request> {
         let mut waiting = self.lock();
         let mut taken = Vec::new();
-        let (mut events, mut bytes) = (0, 0);
+        let (mut events, mut bytes, mut weight) = (0, 0, 0);
         while let Some(request) = waiting.requests.front() {
-            let (more_events, more_bytes) = (request.events.len() as u64, request.weight());
+            let (more_events, more_bytes) = (request.events.len() as u64, request.bytes());
             let over = events + more_events > max_events || bytes + more_bytes > max_bytes;
             if over && !taken.is_empty() {
                 break;
             }
             events += more_events;
             bytes += more_bytes;
+            weight += request.weight();
             taken.extend(waiting.requests.pop_front());
         }
         waiting.events = waiting.events.saturating_sub(events);
-        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        waiting.bytes = waiting.bytes.saturating_sub(weight);
         taken
     }
 

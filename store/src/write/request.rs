@@ -4,6 +4,7 @@ use super::decide::DecideContext;
 use super::ticket::Ticket;
 use crate::append::{Condition, Expected};
 use crate::error::AppendError;
+use crate::fold::Payload;
 use crate::options::Durability;
 use runstone_codec::{Control, Header, Sealed};
 use std::any::Any;
@@ -20,7 +21,7 @@ pub(crate) struct Prepared {
     /// The caller named the scope; otherwise it is a guess that the writer may refuse.
     pub(crate) named_scope: bool,
     /// The content, as it will be read; `None` where nobody waits for it.
-    pub(crate) content: Option<Vec<u8>>,
+    pub(crate) seen: Option<Payload>,
 }
 
 impl Prepared {
@@ -31,7 +32,8 @@ impl Prepared {
 
     /// Bytes in memory.
     fn weight(&self) -> u64 {
-        self.bytes() + self.content.as_ref().map_or(0, Vec::len) as u64
+        let seen = self.seen.as_ref().and_then(Payload::bytes);
+        self.bytes() + seen.map_or(0, <[u8]>::len) as u64
     }
 }
 

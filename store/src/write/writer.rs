@@ -530,7 +530,7 @@ impl Writer {
             header,
             sealed,
             control: fields,
-            content,
+            seen,
             ..
         } = event;
         let position = self.tree.size();
@@ -542,7 +542,14 @@ impl Writer {
             let head = self.index.head(snapshot, &self.stream_term)?;
             head.map_or(0, |head| head.count)
         };
-        let control = self.seal_control(&sealed.header, position, fields)?;
+        let plain_control = fields.encode().map_err(|error| {
+            AppendError::Corrupt(Corruption::at(
+                position,
+                "control fields",
+                error.to_string(),
+            ))
+        })?;
+        let control = self.seal_control(&sealed.header, position, &plain_control)?;
         group.entry.clear();
         let parts = EntryParts {
             header: &sealed.header,
@@ -588,10 +595,11 @@ impl Writer {
             };
             folds.apply(&Look::At(snapshot), &record);
         }
-        if let Some(content) = content {
+        if let Some(content) = seen.as_ref().and_then(Payload::bytes) {
             let place = (position, revision, group.recorded_at_us);
-            let parts = (sealed.header.as_slice(), &*fields);
-            group.seen.push(place, parts, content);
+            group
+                .seen
+                .push(place, (&sealed.header, &plain_control), content);
         }
         Ok(())
     }
@@ -616,17 +624,10 @@ impl Writer {
         &self,
         header: &[u8],
         position: u64,
-        fields: &Control,
+        plain: &[u8],
     ) -> Result<Vec<u8>, AppendError> {
-        let plain = fields.encode().map_err(|error| {
-            AppendError::Corrupt(Corruption::at(
-                position,
-                "control fields",
-                error.to_string(),
-            ))
-        })?;
         if plain.is_empty() {
-            return Ok(plain);
+            return Ok(Vec::new());
         }
         let mut nonce = [0; 12];
         let entropy = &self.identity.options.entropy;
@@ -641,7 +642,7 @@ impl Writer {
             header,
             Position::new(position),
             nonce,
-            &plain,
+            plain,
         )
         .map_err(AppendError::Seal)
     }
