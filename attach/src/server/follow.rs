@@ -69,6 +69,8 @@ async fn next_page(
     };
     let mut ended = std::pin::pin!(ended);
     let asked = Instant::now();
+    // What comes while the log is searched wakes it, too.
+    let news = log.news(&read).map_err(|error| error.told())?;
     loop {
         let lingers = lingers(log, &read).saturating_sub(asked.elapsed());
         if !lingers.is_zero() {
@@ -87,8 +89,8 @@ async fn next_page(
         };
         read.from = Some(next);
         tokio::select! {
-            size = log.durable_beyond(next) => {
-                if size.map_err(|error| error.told())?.is_none() {
+            size = news.beyond(next) => {
+                if size.is_none() {
                     // The log was closed.
                     page.next = None;
                     return Ok(page);

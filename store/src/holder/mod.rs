@@ -18,6 +18,7 @@ mod there;
 mod told;
 mod wire;
 
+pub use crate::read::News;
 pub use asks::{Facts, endpoints};
 /// As it travels; its form is that of the socket.
 #[doc(hidden)]
@@ -42,7 +43,7 @@ pub(crate) use wire::hex32;
 
 use crate::error::AppendError;
 use crate::keys::Credential;
-use crate::log::{Backing, CLOSED, Here, Log};
+use crate::log::{Backing, Here, Log};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -281,23 +282,13 @@ impl Log {
         asks::followed(self, read)
     }
 
-    /// Waits until there is an event at a position that survives a crash, and answers how many such events
-    /// there are; `None` once the log is closed.
+    /// Who waits for events that a read may want; what is there already does not count.
     ///
     /// # Errors
     ///
     /// [`ReadError`](crate::error::ReadError) `held_elsewhere` if another process holds the file.
-    ///
-    /// # Cancel safety
-    ///
-    /// It changes nothing.
-    pub async fn durable_beyond(
-        &self,
-        position: u64,
-    ) -> Result<Option<u64>, crate::error::ReadError> {
-        let mut durable = self.here()?.shared.watch_durable();
-        let size = durable.wait_for(|durable| *durable > position).await;
-        Ok(size.ok().map(|size| *size).filter(|size| *size != CLOSED))
+    pub fn news(&self, read: &crate::read::Read) -> Result<News, crate::error::ReadError> {
+        Ok(self.here()?.shared.board.wait(read))
     }
 
     /// The process that holds the file, if it is another one.

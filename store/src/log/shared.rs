@@ -9,7 +9,7 @@ use crate::identity::{Identity, Opening};
 use crate::open::{Contents, Disks, Witness, drop_erased_keys, load};
 use crate::options::Durability;
 use crate::prepare::Actor;
-use crate::read::{Published, Reader, Recent, stream_scope};
+use crate::read::{Board, Published, Reader, Recent, stream_scope};
 use crate::signing::Signing;
 use crate::write::{
     Answer, CommitFailed, Committed, Prepared, Queue, Request, ScopeCache, Ticket, Work, Writer,
@@ -22,7 +22,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
-use tokio::sync::watch;
 
 /// Durable size that subscribers see when the log is closed: their wait ends.
 pub(crate) const CLOSED: u64 = u64::MAX;
@@ -53,7 +52,8 @@ pub(crate) struct Shared {
     /// Replaced after each commit; a reader takes its snapshot while it reads this.
     published: RwLock<Arc<Published>>,
     health: RwLock<Health>,
-    pub(super) durable: watch::Sender<u64>,
+    /// How many events are durable.
+    pub(crate) board: Arc<Board>,
     pub(crate) signing: Arc<Signing>,
     subscribers: AtomicUsize,
     /// What callers have looked up, to seal by; the writer decides by what it finds itself.
@@ -191,7 +191,7 @@ impl Here {
         };
         identity.opening.get_or_init(|| opening);
         let shared = Arc::new(Shared {
-            durable: watch::Sender::new(loaded.published.durable),
+            board: Arc::new(Board::new(loaded.published.durable)),
             identity,
             folds,
             disks: RwLock::new(disks),
@@ -333,16 +333,6 @@ impl Shared {
         }
     }
 
-    pub(crate) fn watch_durable(&self) -> watch::Receiver<u64> {
-        self.durable.subscribe()
-    }
-
-    /// Blocks until something beyond `position` is durable; `None` when the log closes.
-    pub(crate) fn wait_durable_beyond(&self, position: u64) -> Option<u64> {
-        let receiver = self.durable.subscribe();
-        block_on_beyond(receiver, position)
-    }
-
     pub(super) fn subscribed(&self) -> Result<(), ReadError> {
         self.check_readable()?;
         let limit = self.identity.options.subscribers;
@@ -449,19 +439,18 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
     }
 
-    /// Wakes subscribers, then answers callers, then lets the checkpoint go.
+    /// Wakes who wants everything, then answers callers, then wakes who wants some of it.
     fn announce(&self, committed: Committed) {
         if let (Some(head), true) = (&committed.head, committed.synced) {
             self.signing.durable(head.size);
             self.recent.hand(committed.seen, head.size);
-            self.durable.send_if_modified(|durable| {
-                let moved = head.size > *durable;
-                *durable = head.size.max(*durable);
-                moved
-            });
+            self.board.advance(head.size);
         }
         for (ticket, answer) in committed.answers {
             ticket.give(answer);
+        }
+        if committed.synced {
+            self.board.look(|| self.current());
         }
     }
 
@@ -517,7 +506,7 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.published);
                 *slot = Some(loaded.writer);
                 self.signing.durable(head.size);
-                self.durable.send_replace(head.size);
+                self.board.reset(head.size);
                 self.set_health(Health::Open);
                 Ok(())
             }
@@ -647,7 +636,7 @@ impl Shared {
         self.recent.forget();
         self.current().db.close();
         self.disks().log.unlock();
-        self.durable.send_replace(CLOSED);
+        self.board.reset(CLOSED);
     }
 
     /// A reader of a moment at which everything visible is durable. A log that can no longer write
@@ -752,25 +741,6 @@ impl Drop for Exclusive<'_> {
     fn drop(&mut self) {
         // Whoever found the writer taken waits for somebody to look at the queue again.
         self.shared.queue.wake_writer();
-    }
-}
-
-fn block_on_beyond(mut receiver: watch::Receiver<u64>, position: u64) -> Option<u64> {
-    use std::task::{Context, Poll, Wake, Waker};
-    struct Unpark(std::thread::Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut waiting = std::pin::pin!(receiver.wait_for(|durable| *durable > position));
-    loop {
-        match waiting.as_mut().poll(&mut context) {
-            Poll::Ready(found) => return found.ok().map(|durable| *durable),
-            Poll::Pending => std::thread::park(),
-        }
     }
 }
 

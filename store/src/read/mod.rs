@@ -1,6 +1,7 @@
 //! Reading: single events, ranges, queries, subscriptions.
 
 mod chunks;
+mod news;
 mod packed;
 mod pages;
 mod payload;
@@ -11,6 +12,7 @@ mod select;
 mod stretch;
 mod subscribe;
 
+pub(crate) use news::Board;
 pub(crate) use packed::{Encoded, array_of, read_record, write_record};
 pub(crate) use payload::{PayloadFailure, Unfolded, check_content, key_of, open_payload};
 pub(crate) use reader::{
@@ -21,5 +23,6 @@ pub(crate) use records::Part;
 pub(crate) use select::{Candidates, any_match, positions};
 pub(crate) use stretch::{Item, Packing, Stretch};
 
+pub use news::News;
 pub use records::{Read, Record, Records};
 pub use subscribe::Subscription;

@@ -3,6 +3,7 @@
 use crate::error::ReadError;
 use crate::holder::There;
 use crate::log::{CLOSED, Held};
+use crate::read::news::News;
 use crate::read::pages::Followed;
 use crate::read::records::{Read, Record, Records};
 use futures_core::Stream;
@@ -11,7 +12,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::watch;
 
 /// Events from a position on: first what is there, then what comes. It ends at the durable
 /// position, so nothing is seen that a crash could take back. A slow reader never slows the
@@ -121,7 +121,7 @@ struct Following {
     batch: Option<(Records, u64)>,
     /// An error ended it; nothing may be passed over without a word.
     ended: bool,
-    durable: watch::Receiver<u64>,
+    news: News,
     waiting: Option<Pin<Box<dyn Future<Output = Option<u64>> + Send>>>,
 }
 
@@ -142,14 +142,14 @@ impl Drop for Following {
 
 impl Following {
     fn new(shared: Arc<Held>, read: Read) -> Self {
-        let durable = shared.watch_durable();
+        let news = shared.board.wait(&read);
         Self {
             next: read.from.unwrap_or(0),
             shared,
             read,
             batch: None,
             ended: false,
-            durable,
+            news,
             waiting: None,
         }
     }
@@ -182,7 +182,7 @@ impl Following {
                     }
                 }
             }
-            let durable = *self.durable.borrow_and_update();
+            let durable = self.news.durable();
             if durable == CLOSED || self.is_past_the_end() {
                 self.ended = true;
                 return None;
@@ -218,7 +218,7 @@ impl Following {
             if self.ended {
                 return None;
             }
-            self.shared.wait_durable_beyond(self.next)?;
+            crate::holder::wait(self.news.beyond(self.next))?;
         }
     }
 
@@ -231,17 +231,9 @@ impl Following {
             if self.ended {
                 return Poll::Ready(None);
             }
-            let next = self.next;
-            let mut durable = self.durable.clone();
-            let waiting = self.waiting.get_or_insert_with(|| {
-                Box::pin(async move {
-                    durable
-                        .wait_for(|durable| *durable > next)
-                        .await
-                        .ok()
-                        .map(|d| *d)
-                })
-            });
+            let waiting = self
+                .waiting
+                .get_or_insert_with(|| Box::pin(self.news.beyond(self.next)));
             match waiting.as_mut().poll(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(None),
