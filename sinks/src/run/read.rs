@@ -103,7 +103,8 @@ impl Reader {
         let begun = cursor.next;
         if self.following.is_none() {
             match self.log.subscribe(self.read.clone().from(cursor.next)) {
-                Ok(following) => self.following = Some(following),
+                // The cursor is to move on, whether or not the sink gets what comes.
+                Ok(following) => self.following = Some(following.looking_at_all()),
                 Err(error) => {
                     found.then = Some(then(&error));
                     return found;

@@ -123,18 +123,21 @@ impl Board {
         named.wake(durable);
     }
 
+    /// Somebody waits for whatever comes.
+    pub(super) fn wait_for_all(self: &Arc<Self>) -> News {
+        News {
+            board: Arc::clone(self),
+            number: None,
+            told: self.durable.subscribe(),
+        }
+    }
+
     /// Somebody waits for what a read may want.
     pub(crate) fn wait(self: &Arc<Self>, read: &Read) -> News {
         let wants = match Candidates::of(&read.query) {
             // Nobody else says when the last position that is asked for has been passed.
             Candidates::Indexed(wants) if read.to.is_none() && terms_of(&wants) <= TERMS => wants,
-            _ => {
-                return News {
-                    board: Arc::clone(self),
-                    number: None,
-                    told: self.durable.subscribe(),
-                };
-            }
+            _ => return self.wait_for_all(),
         };
         let mut named = self.named();
         self.count.fetch_add(1, Ordering::SeqCst);
@@ -260,6 +263,9 @@ mod tests {
     #[test]
     fn who_names_something_is_woken_by_it_alone() {
         let log = log();
+        let mut looking = Follower::of(&log, Read::new(Query::stream("z")));
+        looking.following = looking.following.looking_at_all();
+        assert_eq!(looking.take(), (vec![], false));
         let either = Query::from(Item::new().stream("s").tag("k:v")).or(Item::new().tag("k:w"));
         let mut some = Follower::of(&log, Read::new(either));
         let mut all = Follower::of(&log, Read::new(Query::everything()));
@@ -271,7 +277,9 @@ mod tests {
             append(&log, stream, tag);
             assert_eq!(some.woken(), 0);
         }
-        assert_eq!(all.woken(), 1);
+        assert_eq!((all.woken(), looking.woken()), (1, 1));
+        assert_eq!(looking.take(), (vec![], false));
+        assert_eq!(looking.following.cursor().get(), log.size());
         let first = append(&log, "s", "k:v");
         assert_eq!((some.woken(), some.take()), (1, (vec![first], false)));
         assert_eq!(all.take().0.last(), Some(&first));

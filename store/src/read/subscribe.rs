@@ -21,6 +21,9 @@ use std::task::{Context, Poll};
 /// events it gives: once everything up to there was given, the subscription ends. Without them it goes on
 /// until the log is closed. What comes cannot be read in reverse.
 ///
+/// One whose query names streams, types or tags (a few of them, and no `to`) is woken when there is something
+/// for it, not by each commit: many may wait for little. Until then its [`cursor`](Self::cursor) stays.
+///
 /// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime. A wait that
 /// is given up loses no event.
 #[derive(Debug)]
@@ -49,6 +52,17 @@ impl Subscription {
             left: read.limit.take(),
             source: Source::There(Followed::new(there, read)),
         }
+    }
+
+    /// Woken by each commit from now on, whatever it wants, so that the cursor tells how far the log has been
+    /// looked at. Only where the log is held in this process.
+    #[must_use]
+    pub fn looking_at_all(mut self) -> Self {
+        if let Source::Here(following) = &mut self.source {
+            following.news = following.shared.board.wait_for_all();
+            following.waiting = None;
+        }
+        self
     }
 
     /// Whether as many events as were asked for were given.
