@@ -338,6 +338,12 @@ pub(crate) const CONTENDERS: &[Contender] = &[
         compact: runstone::compact,
     },
     Contender {
+        name: "runstone-awaited",
+        needs: &[Need::Subscribers],
+        open: subscribed::open_awaited,
+        compact: runstone::compact,
+    },
+    Contender {
         name: "runstone-hung",
         needs: &[Need::Sinks],
         open: fanned::hung,

@@ -47,7 +47,12 @@ pub(crate) struct Subscribed {
 }
 
 impl Subscribed {
+    /// All of them follow the whole log.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
+        Self::open_for(folder, |_| Query::everything())
+    }
+
+    fn open_for(folder: &Path, wanted: impl Fn(usize) -> Query) -> Result<Self> {
         let log = Runstone::options().open_or_create(runstone::path(folder))?;
         let progress = Arc::new(Progress {
             seen: (0..SUBSCRIBERS).map(|_| AtomicU64::default()).collect(),
@@ -60,7 +65,7 @@ impl Subscribed {
             log,
         };
         for number in 0..usize::try_from(SUBSCRIBERS)? {
-            let subscription = subscribed.log.subscribe(Read::new(Query::everything()))?;
+            let subscription = subscribed.log.subscribe(Read::new(wanted(number)))?;
             let progress = Arc::clone(&subscribed.progress);
             let thread = std::thread::Builder::new().name(format!("follows-{number}"));
             let thread = thread.spawn(move || follow(subscription, number, &progress))?;
@@ -126,9 +131,18 @@ impl Drop for Subscribed {
 }
 
 pub(crate) fn open(folder: &Path) -> Result<Box<dyn Store>> {
-    let subscribed = Subscribed::open(folder)?;
+    Ok(store(Subscribed::open(folder)?))
+}
+
+/// Each waits for a stream of his own, where nothing comes.
+pub(crate) fn open_awaited(folder: &Path) -> Result<Box<dyn Store>> {
+    let stream = |number| Query::stream(format!("nobody-{number}"));
+    Ok(store(Subscribed::open_for(folder, stream)?))
+}
+
+fn store(subscribed: Subscribed) -> Box<dyn Store> {
     let log = runstone::of(subscribed.log.clone());
-    Ok(Box::new(Followed { log, subscribed }))
+    Box::new(Followed { log, subscribed })
 }
 
 struct Followed {
