@@ -27,6 +27,9 @@ const MANY: u64 = 8;
 /// How long whoever follows then waits for more.
 const LINGER: Duration = Duration::from_millis(10);
 
+/// How long whoever follows waits until what cannot be read now is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Follow {
@@ -83,7 +86,14 @@ async fn next_page(
             let page = log_of_page.followed(wanted);
             page.map_err(|error| error.told())
         });
-        let mut page = page.await?;
+        let mut page = match page.await {
+            // The log is being opened again.
+            Err(told) if told.retryable => tokio::select! {
+                () = sleep(AGAIN) => continue,
+                () = ended.as_mut() => return Err(told),
+            },
+            page => page?,
+        };
         let Some(next) = page.next.filter(|_| page.is_empty()) else {
             return Ok(page);
         };

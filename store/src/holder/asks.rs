@@ -566,7 +566,7 @@ pub(super) fn followed(log: &Log, mut read: Read) -> Result<Page, ReadError> {
         Ok(here) => filled(here.follow(read)?, (None, false), Some(end)),
         Err(_) => page(log, read)?,
     };
-    let next = match page.take_lost() {
+    let next = match page.cut() {
         // Whoever goes on after the others is told.
         Some(error) => match page.last() {
             Some(last) => last.checked_add(1),
@@ -632,9 +632,11 @@ mod tests {
         let mut page = Page::default();
         let damaged = || ReadError::from(crate::error::Corruption::at(4, "an event", "of no kind"));
         page.push(Err(damaged()));
-        assert!(page.take_lost().is_none());
-        page.push(Err(ReadError::Reopening));
-        assert!(matches!(page.take_lost(), Some(ReadError::Reopening)));
+        assert!(page.cut().is_none());
+        for error in [ReadError::Reopening, damaged(), ReadError::Closed] {
+            page.push(Err(error));
+        }
+        assert!(matches!(page.cut(), Some(ReadError::Reopening)));
         assert_eq!((page.len(), page.last()), (1, Some(4)));
     }
 }

@@ -100,16 +100,18 @@ impl Page {
         items.into_iter()
     }
 
-    /// Takes out what could not be read at the end, wherever that is in the log.
-    pub(super) fn take_lost(&mut self) -> Option<ReadError> {
-        let is_lost = |part: &mut Part| part.last().is_none();
-        match self.parts.pop_if(is_lost)? {
-            Part::One(Err(lost)) => {
-                self.events -= 1;
-                Some(lost)
+    /// Ends the page before the first event that could not be read, if nobody knows where it is; answers why.
+    pub(super) fn cut(&mut self) -> Option<ReadError> {
+        let lost = self.parts.iter().position(|part| part.last().is_none())?;
+        let mut why = None;
+        for part in self.parts.split_off(lost) {
+            self.events -= part.len();
+            self.bytes -= part.bytes();
+            if let (None, Part::One(Err(error))) = (&why, part) {
+                why = Some(error);
             }
-            Part::One(Ok(_)) | Part::Shared(_) => None,
         }
+        why
     }
 
     /// The position of the last one.

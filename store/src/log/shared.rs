@@ -37,7 +37,7 @@ pub(super) enum Health {
 
 /// What all handles of an open log share.
 ///
-/// Locks are taken in this order: custody, writer, folds, published, health.
+/// Locks are taken in this order: custody, writer, folds, published, health; that of the board holds no other.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) identity: Arc<Identity>,
@@ -506,8 +506,8 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded.published);
                 *slot = Some(loaded.writer);
                 self.signing.durable(head.size);
-                self.board.reset(head.size);
                 self.set_health(Health::Open);
+                self.board.reset(head.size);
                 Ok(())
             }
             Err(error) => {

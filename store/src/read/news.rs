@@ -11,6 +11,7 @@
 use super::reader::Published;
 use super::records::Read;
 use super::select::{Candidates, positions};
+use crate::engine::Snapshot;
 use crate::index::ItemTerms;
 use crate::log::CLOSED;
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use tokio::sync::watch;
 
 /// Whoever names more terms is woken by every commit: who appends is not to look for them.
 const TERMS: usize = 16;
+/// Where more events are new at once, all are woken.
+const LOOKED_AT: u64 = 16_384;
 
 fn terms_of(wants: &[ItemTerms]) -> usize {
     let terms = |item: &ItemTerms| item.stream.iter().len() + item.types.len() + item.tags.len();
@@ -41,21 +44,20 @@ struct Named {
     /// Events below were looked at for all of them.
     looked: u64,
     next: u64,
-    by_number: BTreeMap<u64, Waiting>,
+    by_number: BTreeMap<u64, Arc<Waiting>>,
+}
+
+impl Named {
+    /// All of them, to be told without the lock: whoever is woken may drop others who wait.
+    fn all(&self) -> Vec<Arc<Waiting>> {
+        self.by_number.values().cloned().collect()
+    }
 }
 
 #[derive(Debug)]
 struct Waiting {
     wants: Vec<ItemTerms>,
     durable: watch::Sender<u64>,
-}
-
-impl Named {
-    fn wake(&self, durable: u64) {
-        for waiting in self.by_number.values() {
-            waiting.durable.send_replace(durable);
-        }
-    }
 }
 
 impl Board {
@@ -93,41 +95,45 @@ impl Board {
             return;
         }
         let published = published();
-        let mut named = self.named();
-        let Some(range) = published
-            .durable
-            .checked_sub(1)
-            .map(|to| (named.looked, to))
-        else {
-            return;
+        let durable = published.durable;
+        let (looked, all) = {
+            let mut named = self.named();
+            (std::mem::replace(&mut named.looked, durable), named.all())
         };
-        named.looked = published.durable;
-        let Ok(snapshot) = published.db.snapshot() else {
-            return named.wake(published.durable);
-        };
-        for waiting in named.by_number.values() {
-            let found = positions(&published.index, &snapshot, &waiting.wants, range, false, 1);
+        let snapshot = published.db.snapshot().ok();
+        let is_much = durable.saturating_sub(looked) > LOOKED_AT;
+        for waiting in all {
+            let is_there = |snapshot: &Snapshot| {
+                let range = (looked, durable.checked_sub(1)?);
+                let found = positions(&published.index, snapshot, &waiting.wants, range, false, 1);
+                found.ok().map(|found| !found.is_empty())
+            };
             // Who cannot be told is to see for himself.
-            if found.is_ok_and(|found| found.is_empty()) {
-                continue;
+            let snapshot = snapshot.as_ref().filter(|_| !is_much);
+            if snapshot.and_then(is_there) != Some(false) {
+                waiting.durable.send_replace(durable);
             }
-            waiting.durable.send_replace(published.durable);
         }
     }
 
     /// So many events are durable, whatever was before; all are woken.
     pub(crate) fn reset(&self, durable: u64) {
         self.durable.send_replace(durable);
-        let mut named = self.named();
-        named.looked = durable;
-        named.wake(durable);
+        let all = {
+            let mut named = self.named();
+            named.looked = durable;
+            named.all()
+        };
+        for waiting in all {
+            waiting.durable.send_replace(durable);
+        }
     }
 
     /// Somebody waits for whatever comes.
     pub(super) fn wait_for_all(self: &Arc<Self>) -> News {
         News {
             board: Arc::clone(self),
-            number: None,
+            place: None,
             told: self.durable.subscribe(),
         }
     }
@@ -139,6 +145,8 @@ impl Board {
             Candidates::Indexed(wants) if read.to.is_none() && terms_of(&wants) <= TERMS => wants,
             _ => return self.wait_for_all(),
         };
+        let (durable, told) = watch::channel(0);
+        let waiting = Arc::new(Waiting { wants, durable });
         let mut named = self.named();
         self.count.fetch_add(1, Ordering::SeqCst);
         if named.by_number.is_empty() {
@@ -146,11 +154,11 @@ impl Board {
         }
         let number = named.next;
         named.next += 1;
-        let (durable, told) = watch::channel(0);
-        named.by_number.insert(number, Waiting { wants, durable });
+        named.by_number.insert(number, waiting);
+        let board = Arc::clone(self);
         News {
+            place: Some(Arc::new(Place { board, number })),
             board: Arc::clone(self),
-            number: Some(number),
             told,
         }
     }
@@ -161,7 +169,7 @@ impl Board {
 pub struct News {
     board: Arc<Board>,
     /// Of one who named something.
-    number: Option<u64>,
+    place: Option<Arc<Place>>,
     told: watch::Receiver<u64>,
 }
 
@@ -178,23 +186,29 @@ impl News {
     ///
     /// It changes nothing.
     pub fn beyond(&self, position: u64) -> impl Future<Output = Option<u64>> + Send + 'static {
-        let mut told = self.told.clone();
+        let (mut told, place) = (self.told.clone(), self.place.clone());
         async move {
             let durable = told.wait_for(|durable| *durable > position).await;
-            durable
-                .ok()
-                .map(|durable| *durable)
-                .filter(|durable| *durable != CLOSED)
+            let durable = durable.ok().map(|durable| *durable);
+            drop(place);
+            durable.filter(|durable| *durable != CLOSED)
         }
     }
 }
 
-impl Drop for News {
+/// A place on the board, as long as somebody waits there.
+#[derive(Debug)]
+struct Place {
+    board: Arc<Board>,
+    number: u64,
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(number) = self.number {
-            self.board.named().by_number.remove(&number);
-            self.board.count.fetch_sub(1, Ordering::SeqCst);
-        }
+        let gone = self.board.named().by_number.remove(&self.number);
+        self.board.count.fetch_sub(1, Ordering::SeqCst);
+        // Without the lock: it wakes who waited there.
+        drop(gone);
     }
 }
 
@@ -251,8 +265,11 @@ mod tests {
         }
     }
 
+    /// Commits are made by who appends, so that a test sees all that one does.
     fn log() -> Log {
-        Log::memory(&CreateOptions::default(), OpenOptions::default()).unwrap()
+        let mut options = OpenOptions::default();
+        options.options.background = false;
+        Log::memory(&CreateOptions::default(), options).unwrap()
     }
 
     fn append(log: &Log, stream: &str, tag: &str) -> u64 {
@@ -313,6 +330,58 @@ mod tests {
         assert_eq!(bounded.take(), (vec![], false));
         append(&log, "t", "k:v");
         assert_eq!((bounded.woken(), bounded.take()), (2, (vec![], true)));
+    }
+
+    /// Wakes by dropping others who wait: nothing of the log's own is held meanwhile.
+    struct Dropping(Mutex<Option<Subscription>>);
+
+    impl Wake for Dropping {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+
+    #[test]
+    fn whoever_is_woken_may_drop_others_who_wait() {
+        let log = log();
+        let follow = || {
+            log.subscribe(Read::new(Query::stream("s")).from(log.size()))
+                .unwrap()
+        };
+        let (mut first, other) = (follow(), follow());
+        let waker = Waker::from(Arc::new(Dropping(Mutex::new(Some(other)))));
+        let mut context = Context::from_waker(&waker);
+        assert!(Pin::new(&mut first).poll_next(&mut context).is_pending());
+        append(&log, "s", "k:v");
+        let board = &log.here().unwrap().shared.board;
+        assert_eq!(board.count.load(Ordering::SeqCst), 1);
+        assert!(Pin::new(&mut first).poll_next(&mut context).is_ready());
+    }
+
+    #[test]
+    fn many_new_events_at_once_wake_everybody() {
+        let log = log();
+        let mut some = Follower::of(&log, Read::new(Query::stream("s")));
+        assert_eq!(some.take(), (vec![], false));
+        let many = (0..=LOOKED_AT).map(|_| NewEvent::new("a.b", "t"));
+        log.append_blocking(Append::new(many)).unwrap();
+        assert_eq!((some.woken(), some.take()), (1, (vec![], false)));
+        // A wait may outlive what it was made of.
+        let waits = log
+            .news(&Read::new(Query::stream("s")))
+            .unwrap()
+            .beyond(log.size());
+        let mut waits = std::pin::pin!(waits);
+        let waker = Waker::noop();
+        assert!(
+            waits
+                .as_mut()
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+        let position = append(&log, "s", "k:v");
+        let durable = waits.as_mut().poll(&mut Context::from_waker(waker));
+        assert_eq!(durable, Poll::Ready(Some(position + 1)));
     }
 
     #[test]

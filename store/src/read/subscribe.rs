@@ -22,7 +22,8 @@ use std::task::{Context, Poll};
 /// until the log is closed. What comes cannot be read in reverse.
 ///
 /// One whose query names streams, types or tags (a few of them, and no `to`) is woken when there is something
-/// for it, not by each commit: many may wait for little. Until then its [`cursor`](Self::cursor) stays.
+/// for it, not by each commit: many may wait for little. Until then its [`cursor`](Self::cursor) stays, where the log is
+/// held in this process.
 ///
 /// It is a [`Stream`]; [`next_blocking`](Self::next_blocking) is its twin without a runtime. A wait that
 /// is given up loses no event.
@@ -135,8 +136,9 @@ struct Following {
     batch: Option<(Records, u64)>,
     /// An error ended it; nothing may be passed over without a word.
     ended: bool,
-    news: News,
+    /// Dropped before `news`, so that it is not woken by that.
     waiting: Option<Pin<Box<dyn Future<Output = Option<u64>> + Send>>>,
+    news: News,
 }
 
 impl std::fmt::Debug for Following {
