@@ -385,6 +385,13 @@ fn a_lease_that_passes_gives_back_and_can_be_settled() -> Outcome {
     assert_eq!(types(&log, "budget.released")?, 0, "nobody has recorded it");
     let second = budgets.reserve_blocking("bot", &all, LEASE)?;
     assert_eq!(types(&log, "budget.released")?, 1);
+    // It ended there, so that there is nothing to release any more.
+    let size = log.size();
+    let ended = budgets.release_blocking(first.fence, None)?;
+    let record = log.record(ended)?;
+    assert_eq!(record.header.event_type, "budget.released");
+    assert_eq!(budgets.release_blocking(first.fence, None)?, ended);
+    assert_eq!(log.size(), size);
     let late = budgets.settle_blocking(first.fence, &Amounts::new().tokens(30))?;
     assert_eq!(late.exceeded, None);
     assert_eq!(sums(&budgets, "bot", &Dimension::Tokens)?, (30, 100));
