@@ -333,6 +333,58 @@ pub fn what_is_erased_is_followed_as_erased(make: Make<'_>) {
     }
 }
 
+/// Whoever follows misses nothing and sees nothing twice while the log is written anew and opened again.
+pub fn those_who_follow_go_on_through_erasures(make: Make<'_>) {
+    let log = make(plainly());
+    if log.info().sealing == Sealing::Required {
+        follow_through_erasures(&log, &log);
+    }
+}
+
+/// Follows by another handle of the log.
+pub fn follow_through_erasures(log: &Log, followed: &Log) {
+    let begin = log.size();
+    let queries = || [Query::everything(), Query::tag("for:me")];
+    let followers = queries().map(|query| {
+        let read = Read::new(query).from(begin);
+        let mut following = followed.subscribe(read).unwrap();
+        std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            loop {
+                match following.next_blocking().unwrap() {
+                    Ok(record) => {
+                        seen.push(record.position.get());
+                        if record.header.stream == "end" {
+                            return seen;
+                        }
+                    }
+                    Err(error) => assert!(error.is_retryable(), "{error}"),
+                }
+            }
+        })
+    });
+    for round in 0..5 {
+        let scope = format!("person-{round}");
+        for n in 0..10 {
+            let event = numbered(&scope, n).scope(&scope);
+            let event = if n % 3 == 0 {
+                event.tag("for:me")
+            } else {
+                event
+            };
+            log.append_blocking(event).unwrap();
+        }
+        log.erase(&Erase::new(&scope, "asked"), &|_, _| {}).unwrap();
+    }
+    log.append_blocking(numbered("end", 0).tag("for:me"))
+        .unwrap();
+    for (query, follower) in queries().into_iter().zip(followers) {
+        let there = log.read(Read::new(query).from(begin)).unwrap();
+        let there: Vec<_> = there.map(|record| record.unwrap().position.get()).collect();
+        assert_eq!(follower.join().unwrap(), there);
+    }
+}
+
 /// Closing ends every subscription, also those that wait.
 pub fn subscriptions_end_when_the_log_closes(make: Make<'_>) {
     let log = make(plainly());

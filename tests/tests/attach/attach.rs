@@ -14,6 +14,7 @@ use runstone::{
     trays,
 };
 use runstone_tests::command::Runstone as Command;
+use runstone_tests::contract::subscriptions::follow_through_erasures;
 use runstone_tests::held::{Dialogue, Process, Site};
 use runstone_tests::tamper::Outcome;
 use serde_json::json;
@@ -397,6 +398,16 @@ fn a_path_too_long_for_an_address_is_reached_all_the_same() -> Outcome {
     let here = Runstone::create(&log)?;
     assert!(here.server().is_some());
     assert!(Runstone::open(&log)?.is_attached());
+    Ok(())
+}
+
+#[test]
+fn following_from_afar_goes_on_through_erasures() -> Outcome {
+    let site = Site::new()?;
+    let here = Runstone::create(&site.log)?;
+    let there = Runstone::options().open(&site.log)?;
+    assert!(there.is_attached());
+    follow_through_erasures(&here, &there);
     Ok(())
 }
 

@@ -147,6 +147,7 @@ properties! {
         a_slow_subscriber_loses_nothing
         subscriptions_end_at_their_last_position
         subscriptions_end_when_the_log_closes
+        those_who_follow_go_on_through_erasures
         those_who_follow_see_what_a_read_sees
         what_is_erased_is_followed_as_erased;
 }
