@@ -348,10 +348,10 @@ impl Here {
         drafts: &mut [Draft],
     ) -> Result<Request, AppendError> {
         let events = self.prepare(drafts.iter_mut().map(Offered::from), &self.actor)?;
-        let mut again = Request::new(request.work, events, request.durability);
-        again.expected = request.expected;
-        again.conditions = request.conditions;
-        Ok(again)
+        Ok(Request {
+            guards: request.guards,
+            ..Request::new(request.work, events, request.durability)
+        })
     }
 
     /// Compares events with those recorded under the same ids; answers the ids.
@@ -499,7 +499,7 @@ fn same_header(event: &NewEvent, header: &Header, keyed_tags: bool) -> bool {
 mod tests {
     use super::*;
     use crate::options::Durability;
-    use crate::write::Work;
+    use crate::write::{Guards, Work};
     use crate::{CreateOptions, Decision, OpenOptions, Record};
     use runstone_codec::Text;
     use runstone_codec::payload::Mode;
@@ -596,13 +596,14 @@ mod tests {
             .prepare([&mut draft("s")].into_iter().map(Offered::from), &actor)
             .unwrap();
         let mut request = Request::new(Work::Append, events, Durability::Buffered);
-        request.expected.push(("s".to_owned(), Expected::NoStream));
+        let append = Append::default().expect("s", Expected::NoStream);
+        request.guards = Guards::of(&append);
         let again = log
             .here()
             .unwrap()
             .reseal(request, &mut [draft("s")])
             .unwrap();
-        assert_eq!(again.expected, [("s".to_owned(), Expected::NoStream)]);
+        assert_eq!(again.guards, Guards::of(&append));
         assert_eq!(again.durability, Durability::Buffered);
         assert!(again.events.iter().all(|event| !event.given_id));
     }

@@ -3,7 +3,7 @@
 //! It protects against callers without a credential, not against who holds the keyring.
 
 use crate::Durability;
-use crate::append::{Condition, Expected};
+use crate::append::{Append, Condition};
 use crate::error::{AppendError, ReadError};
 use crate::hex::{hex, unhex};
 use crate::holder::{Base64, ConfigureBy, Enrol};
@@ -13,7 +13,7 @@ use crate::own::{CONFIGURED, PRINCIPAL_ADDED, PrincipalAdded};
 use crate::prepare::{Actor, LOG_STREAM};
 use crate::query::{Item, Query};
 use crate::read::Read;
-use crate::write::{Outcome, Request, Work};
+use crate::write::{Guards, Outcome, Request, Work};
 use runstone_codec::field::{Field, check_name};
 use runstone_codec::{Authority, EventError, NewEvent, Position};
 use sha2::{Digest as _, Sha256};
@@ -269,11 +269,12 @@ impl Here {
         let events = events.into_iter();
         let events = events.map(|event| event.source("runstone")).collect();
         let events = self.prepare_own(events, &self.actor)?;
-        let mut request = Request::new(Work::Append, events, Durability::Synced);
-        request.conditions.extend(condition);
-        request
-            .expected
-            .push((LOG_STREAM.to_owned(), Expected::Any));
+        let mut checks = Append::default();
+        checks.conditions.extend(condition);
+        let request = Request {
+            guards: Guards::of(&checks),
+            ..Request::new(Work::Append, events, Durability::Synced)
+        };
         match self.submit_request(request)? {
             Outcome::Recorded { first, .. } => Ok(Position::new(first)),
             _ => Err(AppendError::Reopening),

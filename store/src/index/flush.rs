@@ -47,7 +47,7 @@ impl FlushJob {
         until_bytes: u64,
         slice: &mut Slice,
     ) -> Result<bool, IndexError> {
-        self.finder.keep(runs);
+        self.finder.look_in(runs);
         while slice.spent_bytes() < until_bytes {
             let Some(sorted) = self.terms.next() else {
                 return Ok(true);
@@ -56,12 +56,14 @@ impl FlushJob {
                 continue;
             };
             let term = sorted.term.bytes();
-            let known = heads.known(term);
+            let is_unique = term::is_unique(term);
+            // Nothing older has one that is unique, so that nothing is known of it yet.
+            let known = if is_unique { None } else { heads.known(term) };
             let base = match (tail.base, &known) {
                 (Some(base), _) => base,
-                (None, _) if term::is_unique(term) => 0,
+                (None, _) if is_unique => 0,
                 (None, Some(head)) => head.map_or(0, |head| head.count),
-                (None, None) => self.base(older, runs, rows, term)?,
+                (None, None) => self.base(older, rows, term)?,
             };
             slice.read(self.finder.take_blocks_read());
             if let Some(known) = known {
@@ -84,7 +86,6 @@ impl FlushJob {
     fn base(
         &mut self,
         older: &[Arc<Memtable>],
-        runs: &[Arc<Run>],
         rows: &dyn RowRead,
         term: &[u8],
     ) -> Result<u64, IndexError> {
@@ -95,7 +96,7 @@ impl FlushJob {
         if let Some(tail) = tail {
             return Ok(tail.base.unwrap_or(0) + tail.count);
         }
-        let head = self.finder.head(runs, rows, term)?;
+        let head = self.finder.head(rows, term)?;
         Ok(head.map_or(0, |head| head.count))
     }
 

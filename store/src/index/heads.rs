@@ -20,6 +20,13 @@ pub(super) struct Heads {
     generation_terms: usize,
 }
 
+/// What becomes of the news that runs do not have a term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Absent {
+    Remembered,
+    Forgotten,
+}
+
 impl Heads {
     pub(super) fn new(terms: usize) -> Self {
         Self {
@@ -38,7 +45,7 @@ impl Heads {
         term: &[u8],
     ) -> Result<Option<Head>, IndexError> {
         let Some((table, older)) = tables.split_last() else {
-            return self.head_in_runs(runs, rows, term);
+            return self.head_in_runs(runs, rows, term, Absent::Remembered);
         };
         let Some(tail) = table.tail(term, u64::MAX) else {
             return self.head(older, runs, rows, term);
@@ -59,7 +66,8 @@ impl Heads {
         }))
     }
 
-    /// The last position of a term, which needs no count from older places.
+    /// The last position of a term, which needs no count from older places. That a term is absent is
+    /// not remembered: it is asked so that an event with it may come, and rarely twice.
     pub(super) fn last(
         &mut self,
         tables: &[Arc<Memtable>],
@@ -74,7 +82,7 @@ impl Heads {
         if let Some(tail) = newest {
             return Ok(Some(tail.last));
         }
-        let head = self.head_in_runs(runs, rows, term)?;
+        let head = self.head_in_runs(runs, rows, term, Absent::Forgotten)?;
         Ok(head.map(|head| head.last))
     }
 
@@ -93,6 +101,7 @@ impl Heads {
         runs: &[Arc<Run>],
         rows: &dyn RowRead,
         term: &[u8],
+        absent: Absent,
     ) -> Result<Option<Head>, IndexError> {
         if let Some(&head) = self.young.get(term) {
             return Ok(head);
@@ -102,7 +111,10 @@ impl Heads {
             return Ok(head);
         }
         let head = head_in_runs(runs, rows, Needle::new(term), u64::MAX)?;
-        self.remember(Box::from(term), head);
+        // Nobody brings up to date what is remembered of a unique term when it comes to a run.
+        if head.is_some() || (absent == Absent::Remembered && !term::is_unique(term)) {
+            self.remember(Box::from(term), head);
+        }
         Ok(head)
     }
 
@@ -143,12 +155,25 @@ mod tests {
         let known = Head { last: 7, count: 3 };
         heads.remember(Box::from(&b"Sused"[..]), Some(known));
         for n in 0..1_000_u32 {
-            let absent = heads.head_in_runs(&[], &rows, &n.to_be_bytes()).unwrap();
+            let absent = heads.head(&[], &[], &rows, &n.to_be_bytes()).unwrap();
             assert_eq!(absent, None);
-            let used = heads.head_in_runs(&[], &rows, b"Sused").unwrap();
+            let used = heads.head(&[], &[], &rows, b"Sused").unwrap();
             assert_eq!(used, Some(known));
             assert!(heads.young.len() + heads.old.len() <= 100);
         }
+    }
+
+    #[test]
+    fn what_is_absent_is_remembered_only_where_its_count_was_asked() {
+        let mut heads = Heads::new(4);
+        let rows = Rows::default();
+        assert_eq!(heads.last(&[], &[], &rows, b"a").unwrap(), None);
+        assert!(heads.known(b"a").is_none());
+        assert_eq!(heads.head(&[], &[], &rows, b"a").unwrap(), None);
+        assert_eq!(heads.known(b"a"), Some(&mut None));
+        let id = term::event_id(&[7; 16]);
+        assert_eq!(heads.head(&[], &[], &rows, &id).unwrap(), None);
+        assert!(heads.known(&id).is_none());
     }
 
     #[test]
@@ -164,7 +189,7 @@ mod tests {
         assert!(heads.known(b"unknown").is_none());
         let rows = Rows::default();
         for term in [b"a", b"c"] {
-            let found = heads.head_in_runs(&[], &rows, term);
+            let found = heads.head(&[], &[], &rows, term);
             assert_eq!(found.unwrap(), Some(head));
         }
     }

@@ -178,6 +178,24 @@ impl Index {
         self.heads.head(tables, runs, rows, term)
     }
 
+    /// The last posting of a term, without how many there are: for a term that is looked for so that
+    /// it does not come twice.
+    pub(crate) fn last(
+        &mut self,
+        rows: &dyn RowRead,
+        term: &[u8],
+    ) -> Result<Option<u64>, IndexError> {
+        let State { tables, runs } = &*self.state;
+        self.heads.last(tables, runs, rows, term)
+    }
+
+    /// Notes that no event had a term before those of the active table, so that nobody looks again.
+    pub(crate) fn begins(&self, term: &[u8]) {
+        if let Some(active) = self.state.tables.last() {
+            active.set_base(term, 0);
+        }
+    }
+
     /// The newest position behind `after` (anywhere if none) that matches an item, with the events
     /// inserted so far.
     pub(crate) fn any_after(

@@ -20,6 +20,13 @@ pub(crate) struct ItemTerms {
 }
 
 impl ItemTerms {
+    /// The term, if there is just one.
+    pub(crate) fn only(&self) -> Option<&[u8]> {
+        let mut terms = self.conjuncts().flatten();
+        let only = terms.next().filter(|_| terms.next().is_none());
+        only.map(Vec::as_slice)
+    }
+
     /// What must hold: one of the terms of each group.
     fn conjuncts(&self) -> impl Iterator<Item = &[Vec<u8>]> {
         let types = (!self.types.is_empty()).then_some(self.types.as_slice());

@@ -13,6 +13,7 @@ use super::key::prefix;
 use super::manifest::RunMeta;
 use super::row::RowRead;
 use super::section::{By, Continued, Fence, SECTION_BYTES, Section, alike};
+use std::cmp::Ordering;
 
 /// A term with its hash, which is the same for all runs.
 #[derive(Clone, Copy, Debug)]
@@ -160,7 +161,27 @@ impl Run {
                 .fence(0)
                 .is_some_and(|fence| fence.is_at_most(needle.term, by))
         });
-        let section = (alike.start + within).checked_sub(1)?;
+        self.locate_in((alike.start + within).checked_sub(1)?, needle, by)
+    }
+
+    /// The last section, from one that begins before a term on, that does so too.
+    pub(super) fn section_before(&self, term: &[u8], from: usize) -> usize {
+        let wanted = prefix(term);
+        let is_before = |at: usize, begins: u64| match begins.cmp(&wanted) {
+            Ordering::Less => true,
+            Ordering::Equal => {
+                let first = self.sections.get(at).and_then(|section| section.fence(0));
+                first.is_some_and(|fence| fence.is_at_most(term, By::Position(u64::MAX)))
+            }
+            Ordering::Greater => false,
+        };
+        let behind = self.prefixes.iter().enumerate().skip(from + 1);
+        let more = behind.take_while(|&(at, &begins)| is_before(at, begins));
+        from + more.count()
+    }
+
+    /// [`locate`](Self::locate) in the section that begins last at or before the posting.
+    pub(super) fn locate_in(&self, section: usize, needle: Needle<'_>, by: By) -> Option<u32> {
         let section = self.sections.get(section)?;
         if !section.may_hold(needle.hash) {
             return None;

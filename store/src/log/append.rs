@@ -8,7 +8,8 @@ use crate::holder::{AppendMany, AppendOne, ImportMany, SyncNow, Verdict};
 use crate::options::Durability;
 use crate::prepare::{Actor, Offered, check_imported};
 use crate::write::{
-    Answer, AnyAnswer, DecideContext, Decision, Outcome, Prepared, Request, Turn, Waiting, Work,
+    Answer, AnyAnswer, DecideContext, Decision, Guards, Outcome, Prepared, Request, Turn, Waiting,
+    Work,
 };
 use runstone_codec::{Draft, Position, namespace};
 use std::any::Any;
@@ -136,8 +137,9 @@ impl Here {
     pub(crate) async fn append(&self, append: impl Into<Append>) -> Result<Appended, AppendError> {
         let mut append = append.into();
         self.check_append(&append)?;
+        let guards = Guards::of(&append);
         for _ in 0..RESEALS {
-            let request = self.append_request(&mut append)?;
+            let request = self.append_request(&mut append, guards.clone())?;
             let outcome = self.submit(request).await?;
             if let Some(answer) = self.appended(&append, outcome)? {
                 return Ok(answer);
@@ -152,8 +154,9 @@ impl Here {
     ) -> Result<Appended, AppendError> {
         let mut append = append.into();
         self.check_append(&append)?;
+        let guards = Guards::of(&append);
         for _ in 0..RESEALS {
-            let request = self.append_request(&mut append)?;
+            let request = self.append_request(&mut append, guards.clone())?;
             let outcome = self.submit_blocking(request)?;
             if let Some(answer) = self.appended(&append, outcome)? {
                 return Ok(answer);
@@ -171,7 +174,7 @@ impl Here {
         for append in &mut appends {
             let request = self
                 .check_append(append)
-                .and_then(|()| self.append_request(append));
+                .and_then(|()| self.append_request(append, Guards::of(append)));
             tickets.push(request.map(|request| {
                 let ticket = Arc::clone(&request.ticket);
                 requests.push(request);
@@ -193,16 +196,20 @@ impl Here {
             .collect()
     }
 
-    fn append_request(&self, append: &mut Append) -> Result<Request, AppendError> {
+    fn append_request(
+        &self,
+        append: &mut Append,
+        guards: Option<Arc<Guards>>,
+    ) -> Result<Request, AppendError> {
         let offered = append.events.iter_mut().map(Offered::from);
         let events = self.prepare(offered, &self.actor)?;
         let durability = append
             .durability
             .unwrap_or(self.shared.identity.options.durability);
-        let mut request = Request::new(Work::Append, events, durability);
-        request.expected.clone_from(&append.expected);
-        request.conditions.clone_from(&append.conditions);
-        Ok(request)
+        Ok(Request {
+            guards,
+            ..Request::new(Work::Append, events, durability)
+        })
     }
 
     /// The answer to an append; `None` if it must be sealed again.

@@ -20,7 +20,7 @@ pub(crate) use reader::{
 };
 pub(crate) use recent::Recent;
 pub(crate) use records::Part;
-pub(crate) use select::{Candidates, any_match, positions};
+pub(crate) use select::{Candidates, Sought, positions};
 pub(crate) use stretch::{Item, Packing, Stretch};
 
 pub use news::News;

@@ -90,28 +90,60 @@ pub(crate) fn positions(
     Ok(found)
 }
 
-/// A position after `condition.after` that matches, if there is one.
-pub(crate) fn any_match(
-    index: &mut Index,
-    snapshot: &Snapshot,
-    condition: &Condition,
-    limit: u64,
-) -> Result<Option<u64>, AppendError> {
-    let Query::Items(items) = &condition.query else {
-        let last = index.next().checked_sub(1);
-        return Ok(last.filter(|last| condition.after.is_none_or(|after| *last > after)));
-    };
-    for item in items {
-        if let Some(field) = item.unindexed() {
-            return Err(AppendError::ConditionUnindexed { field });
-        }
-        if !item.is_indexed() {
-            return Err(AppendError::ConditionUnindexed { field: "nothing" });
-        }
-        let found = index.any_after(snapshot, &terms(item), condition.after, Some(limit))?;
-        if found.is_some() {
-            return Ok(found);
+/// A condition as the index is asked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Sought {
+    after: Option<u64>,
+    /// Alternatives in order, in place of one the field that the index does not know; without them
+    /// every event.
+    items: Option<Vec<Result<ItemTerms, &'static str>>>,
+}
+
+impl From<&Condition> for Sought {
+    fn from(condition: &Condition) -> Self {
+        let item = |item: &Item| match item.unindexed() {
+            Some(field) => Err(field),
+            None if !item.is_indexed() => Err("nothing"),
+            None => Ok(terms(item)),
+        };
+        Self {
+            after: condition.after,
+            items: match &condition.query {
+                Query::Everything => None,
+                Query::Items(items) => Some(items.iter().map(item).collect()),
+            },
         }
     }
-    Ok(None)
+}
+
+impl Sought {
+    /// A position that matches, if there is one.
+    pub(crate) fn find(
+        &self,
+        index: &mut Index,
+        snapshot: &Snapshot,
+        limit: u64,
+    ) -> Result<Option<u64>, AppendError> {
+        let Some(items) = &self.items else {
+            let last = index.next().checked_sub(1);
+            return Ok(last.filter(|last| self.after.is_none_or(|after| *last > after)));
+        };
+        for item in items {
+            let terms = item
+                .as_ref()
+                .map_err(|&field| AppendError::ConditionUnindexed { field })?;
+            let found = index.any_after(snapshot, terms, self.after, Some(limit))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Terms that no event has, if nothing was found.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = &[u8]> {
+        let items = self.items.iter().flatten().flatten();
+        let anywhere = items.filter(|_| self.after.is_none());
+        anywhere.filter_map(ItemTerms::only)
+    }
 }

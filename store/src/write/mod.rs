@@ -10,7 +10,7 @@ mod writer;
 
 pub(crate) use maintain::{MERGE_ROW, Maintenance, index_change};
 pub(crate) use queue::Queue;
-pub(crate) use request::{Answer, AnyAnswer, Outcome, Prepared, Request, Work};
+pub(crate) use request::{Answer, AnyAnswer, Guards, Outcome, Prepared, Request, Work};
 pub(crate) use scopes::ScopeCache;
 pub(crate) use ticket::{Ticket, Turn, Waiting};
 pub(crate) use writer::{CommitFailed, Committed, Writer};

@@ -2,10 +2,11 @@
 
 use super::decide::DecideContext;
 use super::ticket::Ticket;
-use crate::append::{Condition, Expected};
+use crate::append::{Append, Expected};
 use crate::error::AppendError;
 use crate::fold::Payload;
 use crate::options::Durability;
+use crate::read::Sought;
 use runstone_codec::{Control, Header, Sealed};
 use std::any::Any;
 use std::sync::Arc;
@@ -148,13 +149,33 @@ impl std::fmt::Debug for Outcome {
 
 pub(crate) type Answer = Result<Outcome, AppendError>;
 
+/// What must hold when an append is recorded. Made before it is sent, and dropped after it is
+/// answered, by whoever appends: the writer has no time for either.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Guards {
+    pub(crate) expected: Vec<(String, Expected)>,
+    pub(crate) conditions: Vec<Sought>,
+}
+
+impl Guards {
+    /// Those of an append; `None` if it has none.
+    pub(crate) fn of(append: &Append) -> Option<Arc<Self>> {
+        let is_guarded = !append.expected.is_empty() || !append.conditions.is_empty();
+        is_guarded.then(|| {
+            Arc::new(Self {
+                expected: append.expected.clone(),
+                conditions: append.conditions.iter().map(Sought::from).collect(),
+            })
+        })
+    }
+}
+
 /// One request, whole.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) work: Work,
     pub(crate) events: Vec<Prepared>,
-    pub(crate) expected: Vec<(String, Expected)>,
-    pub(crate) conditions: Vec<Condition>,
+    pub(crate) guards: Option<Arc<Guards>>,
     pub(crate) durability: Durability,
     pub(crate) ticket: Arc<Ticket<Answer>>,
 }
@@ -164,8 +185,7 @@ impl Request {
         Self {
             work,
             events,
-            expected: Vec::new(),
-            conditions: Vec::new(),
+            guards: None,
             durability,
             ticket: Ticket::new(),
         }

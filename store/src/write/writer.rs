@@ -6,7 +6,7 @@
 
 use super::decide::DecideContext;
 use super::maintain::Maintenance;
-use super::request::{Answer, AnyAnswer, Outcome, Prepared, Request, Work};
+use super::request::{Answer, AnyAnswer, Guards, Outcome, Prepared, Request, Work};
 use super::scopes::ScopeCache;
 use super::ticket::Ticket;
 use crate::append::Expected;
@@ -19,7 +19,7 @@ use crate::headfile::HeadFile;
 use crate::identity::Identity;
 use crate::index::{self, Index, TermBuffer, terms_of};
 use crate::options::Durability;
-use crate::read::{Packing, Stretch, stream_scope};
+use crate::read::{Packing, Sought, Stretch, stream_scope};
 use crate::signing::Signing;
 use crate::tree::Tree;
 use runstone_codec::hash::leaf_hash;
@@ -304,11 +304,18 @@ impl Writer {
                 if let Some(known) = self.known(&request.events, snapshot)? {
                     return Ok(Outcome::Known { positions: known });
                 }
-                self.check(&request, snapshot)?;
+                let guards = request.guards.as_deref();
+                if let Some(guards) = guards {
+                    self.check(guards, snapshot)?;
+                }
                 let first = self.tree.size();
                 let mut events = request.events;
                 for event in &mut events {
                     self.record(group, folds, snapshot, event)?;
+                }
+                let sought = guards.into_iter().flat_map(|guards| &guards.conditions);
+                for absent in sought.flat_map(Sought::absent) {
+                    self.index.begins(absent);
                 }
                 Ok(Outcome::Recorded { first, events })
             }
@@ -440,8 +447,7 @@ impl Writer {
     }
 
     fn position_of(&mut self, id: &Uuid, snapshot: &Snapshot) -> Result<Option<u64>, AppendError> {
-        let head = self.index.head(snapshot, &index::event_id(id.as_bytes()))?;
-        Ok(head.map(|head| head.last))
+        Ok(self.index.last(snapshot, &index::event_id(id.as_bytes()))?)
     }
 
     /// Positions of the events if all of them are known; none if all are new.
@@ -491,9 +497,10 @@ impl Writer {
     }
 
     /// Checks expectations and conditions.
-    fn check(&mut self, request: &Request, snapshot: &Snapshot) -> Result<(), AppendError> {
-        for (stream, expected) in &request.expected {
-            let head = self.index.head(snapshot, &index::stream(stream))?;
+    fn check(&mut self, guards: &Guards, snapshot: &Snapshot) -> Result<(), AppendError> {
+        for (stream, expected) in &guards.expected {
+            index::stream_into(stream, &mut self.stream_term);
+            let head = self.index.head(snapshot, &self.stream_term)?;
             let last = head.map(|head| head.count.saturating_sub(1));
             let holds = match expected {
                 Expected::Any => true,
@@ -508,10 +515,9 @@ impl Writer {
                 });
             }
         }
-        for condition in &request.conditions {
-            let limit = self.identity.options.condition_scan;
-            let found = crate::read::any_match(&mut self.index, snapshot, condition, limit)?;
-            if let Some(position) = found {
+        let limit = self.identity.options.condition_scan;
+        for condition in &guards.conditions {
+            if let Some(position) = condition.find(&mut self.index, snapshot, limit)? {
                 return Err(AppendError::ConditionFailed { position });
             }
         }
