@@ -35,6 +35,9 @@ pub(super) enum Asked {
     Was(Box<Found>),
     /// Something else is asked under the key of the call, and not decided yet.
     Other(Box<Found>),
+    /// Nobody decided the request before this one in time: what follows is recorded first, and may be
+    /// the answer.
+    Over(Position),
     /// Other settings came into force meanwhile.
     Reconfigured,
 }
@@ -72,8 +75,11 @@ pub(super) fn request(
     let digest = control.get_bytes(field::KEY).unwrap_or_default();
     let what = control.get_bytes(field::WHAT).unwrap_or_default();
     if let Some(found) = newest(context, digest, &header.scope)? {
-        let (_, row) = &found;
-        let is_open = row.state() == ApprovalState::Pending && !row.is_over(context.steady_us());
+        let (position, row) = &found;
+        if row.is_over(context.steady_us()) {
+            return Ok(Decision::nothing(Asked::Over(Position::new(*position))));
+        }
+        let is_open = row.state() == ApprovalState::Pending;
         let counts = is_open || row.state() == ApprovalState::Approved && !row.is_spent;
         if counts && row.what == what {
             return Ok(Decision::nothing(Asked::Was(Box::new(found))));

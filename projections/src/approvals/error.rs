@@ -38,7 +38,7 @@ pub enum ApprovalError {
     },
     /// The settings are stricter, and only a person or a commander may ask for less.
     #[error(
-        "the settings are stricter: that one vote decides, or that silence is consent, only a person or a commander may ask for, and the caller acts as {authority}"
+        "the settings are stricter: that fewer votes decide, or silence, or one vote after a while, only a person or a commander may ask for, and the caller acts as {authority}"
     )]
     TooLax {
         /// As what the caller acts.

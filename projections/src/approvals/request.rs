@@ -8,7 +8,7 @@ use crate::command::{Command, Waiting, asked, at_once};
 use crate::effects::Claim;
 use crate::events::ApprovalRequested;
 use crate::events::control::approval as field;
-use crate::settings::{ApprovalMode, OnTimeout, Settings};
+use crate::settings::{self, ApprovalMode, OnTimeout, Settings};
 use runstone_codec::{Authority, Control, Draft, NewEvent};
 use runstone_store::{AppendError, whole_seconds};
 use schemars::JsonSchema;
@@ -29,14 +29,15 @@ pub struct ApprovalRequest {
     pub claim: Claim,
     /// What is to be done, in the words of whoever asks.
     pub action: Option<String>,
-    /// How reviewers decide. Default: as the settings say.
+    /// How reviewers decide. Default: as the settings say. Where these ask for more than one vote,
+    /// only a person or a commander may ask so that one decides.
     pub mode: Option<ApprovalMode>,
     /// Pseudonyms of the reviewers: `ada`, or `human:ada`. Default: any person or commander.
     pub reviewers: Vec<String>,
     /// Seconds after which it expires; 0 is never. Default: as the settings say.
     pub timeout_s: Option<u64>,
-    /// What follows then. Default: as the settings say. That silence is consent only a person or a
-    /// commander may ask for, where the settings do not say so.
+    /// What follows then. Default: as the settings say. That silence is consent, or consent sooner,
+    /// only a person or a commander may ask for, where the settings do not say so.
     pub on_timeout: Option<OnTimeout>,
     /// Whom it goes to if it is escalated. Default: as the settings say.
     pub escalate_to: Option<String>,
@@ -108,6 +109,46 @@ impl ApprovalRequest {
     }
 }
 
+/// How a request would be decided.
+struct Terms<'a> {
+    mode: ApprovalMode,
+    reviewers: usize,
+    on_timeout: OnTimeout,
+    escalate_to: &'a str,
+    timeout_s: u64,
+}
+
+impl Terms<'_> {
+    /// Whether less would decide than the settings ask for: fewer votes, or silence, or one vote
+    /// because nobody spoke for a while.
+    fn is_laxer_than(&self, settings: &settings::Approvals) -> bool {
+        let wants_several = settings.mode != ApprovalMode::One;
+        let strictness = |mode| match mode {
+            ApprovalMode::One => 0,
+            ApprovalMode::Quorum => 1,
+            ApprovalMode::All => 2,
+            ApprovalMode::Sequential => 3,
+        };
+        if wants_several
+            && (self.reviewers < 2 || strictness(self.mode) < strictness(settings.mode))
+        {
+            return true;
+        }
+        // Never is longest.
+        let length = |timeout_s: u64| timeout_s.checked_sub(1).unwrap_or(u64::MAX);
+        let is_as_allowed = self.on_timeout == settings.on_timeout
+            && length(self.timeout_s) >= length(settings.timeout_s);
+        match self.on_timeout {
+            OnTimeout::Reject => false,
+            OnTimeout::Approve => !is_as_allowed,
+            // Whoever it goes to decides alone.
+            OnTimeout::Escalate => {
+                wants_several && !(is_as_allowed && self.escalate_to == settings.escalate_to)
+            }
+        }
+    }
+}
+
 impl Approvals {
     /// Asks whether a call may be made. The same question again is the first one, as long as that
     /// counts: until it is rejected, or spent.
@@ -150,8 +191,15 @@ impl Approvals {
 
         for _ in 0..REDECIDED {
             let asked = self.asking(request)?.run_by(&self.log, waiting).await?;
-            if let Some(approval) = self.asked(asked)? {
-                return Ok(approval);
+            let of = |found| Approval::of(found, self.log.steady_us());
+            match asked {
+                Asked::New(found) | Asked::Was(found) => return Ok(of(*found)),
+                Asked::Other(found) => {
+                    return Err(ApprovalError::Pending(Box::new(of(*found))));
+                }
+                // Whoever records it: what follows is seen next.
+                Asked::Over(before) => drop(self.expire_by(before, waiting).await?),
+                Asked::Reconfigured => {}
             }
         }
         Err(AppendError::Contended { times: REDECIDED }.into())
@@ -163,18 +211,23 @@ impl Approvals {
         let mode = request.mode.unwrap_or(settings.mode);
         request.check(mode)?;
         let on_timeout = request.on_timeout.unwrap_or(settings.on_timeout);
-        let (_, authority) = self.log.principal();
-        let is_entitled = matches!(authority, Authority::Human | Authority::Commander);
-        let is_laxer = on_timeout == OnTimeout::Approve && settings.on_timeout != on_timeout
-            || mode == ApprovalMode::One && settings.mode != mode;
-        if is_laxer && !is_entitled {
-            return Err(ApprovalError::TooLax { authority });
-        }
         let escalate_to = request
             .escalate_to
             .as_ref()
             .unwrap_or(&settings.escalate_to);
         let timeout_s = request.timeout_s.unwrap_or(settings.timeout_s);
+        let (_, authority) = self.log.principal();
+        let is_entitled = matches!(authority, Authority::Human | Authority::Commander);
+        let asks = Terms {
+            mode,
+            reviewers: request.reviewers.len(),
+            on_timeout,
+            escalate_to,
+            timeout_s,
+        };
+        if !is_entitled && asks.is_laxer_than(settings) {
+            return Err(ApprovalError::TooLax { authority });
+        }
         let subject = request.claim.subject()?;
         let content = ApprovalRequested {
             action: request.action.clone(),
@@ -211,15 +264,5 @@ impl Approvals {
         Ok(Command::new(&self.log, vec![draft], move |context| {
             decide::request(context, settings_at, lasts_us)
         })?)
-    }
-
-    /// `None`: to be decided again.
-    fn asked(&self, asked: Asked) -> Result<Option<Approval>, ApprovalError> {
-        let of = |found| Approval::of(found, self.log.steady_us());
-        match asked {
-            Asked::New(found) | Asked::Was(found) => Ok(Some(of(*found))),
-            Asked::Other(found) => Err(ApprovalError::Pending(Box::new(of(*found)))),
-            Asked::Reconfigured => Ok(None),
-        }
     }
 }

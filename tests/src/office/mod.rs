@@ -69,6 +69,13 @@ pub struct Question {
     pub by: Option<usize>,
 }
 
+impl Question {
+    /// That silence is consent only a person may ask for.
+    fn is_too_lax(&self) -> bool {
+        self.by.is_none() && self.on_timeout == OnTimeout::Approve
+    }
+}
+
 /// Calls, budgets and requests as they may stand.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Office {
@@ -226,12 +233,12 @@ impl Office {
         at: Option<u64>,
     ) -> (Said, Self) {
         let mut next = self.clone();
-        // That silence is consent only a person may ask for.
-        if question.by.is_none() && question.on_timeout == OnTimeout::Approve {
+        if question.is_too_lax() {
             return (Said::Refused("approval_too_lax"), next);
         }
+        next.expire(key, time);
         if let Some(newest) = next.newest_mut(key) {
-            let is_open = newest.stands == Stands::Pending && !newest.is_over(time);
+            let is_open = newest.stands == Stands::Pending;
             let counts = is_open || newest.stands == Stands::Approved && !newest.is_spent;
             if counts && newest.args == question.args {
                 let known = newest.at;
@@ -300,6 +307,11 @@ impl Plain for Office {
         let mut next = self.clone();
         match ask {
             OfficeAsk::Claim(key, ..) if next.expire(*key, time) => all.push(next),
+            OfficeAsk::Request(key, question)
+                if !question.is_too_lax() && next.expire(*key, time) =>
+            {
+                all.push(next);
+            }
             // In the order in which they expire: any of them may be done, whichever others are.
             OfficeAsk::SweepApprovals => {
                 all.push(next);

@@ -403,8 +403,89 @@ fn asking_is_not_approving() -> Outcome {
         code(approvals.request_blocking(&single)),
         "approval_too_lax"
     );
+    // One vote by another name: a quorum or all of one, and one who is asked after a second.
+    let of = |mode, reviewers: &[&str]| {
+        ApprovalRequest::new(&claim, "pay").reviewers(mode, reviewers.iter().copied())
+    };
+    let second = Duration::from_secs(1);
+    let mut goes_on = of(ApprovalMode::All, &["ada", "ben"]).timeout(second, OnTimeout::Escalate);
+    goes_on.escalate_to = Some("bob".to_owned());
+    for lax in [
+        of(ApprovalMode::Quorum, &["bob"]),
+        of(ApprovalMode::All, &["bob"]),
+        of(ApprovalMode::Sequential, &["bob"]),
+        goes_on.clone(),
+    ] {
+        assert_eq!(code(approvals.request_blocking(&lax)), "approval_too_lax");
+    }
+    settings.approvals.mode = ApprovalMode::All;
+    settings.approvals.on_timeout = OnTimeout::Escalate;
+    settings.approvals.escalate_to = "bob".to_owned();
+    settings.record(&log)?;
+    let fewer = of(ApprovalMode::Quorum, &["ada", "ben"]);
+    // Sooner than the settings say, and to somebody else.
+    let mut elsewhere = of(ApprovalMode::All, &["ada", "ben"]);
+    elsewhere.escalate_to = Some("eve".to_owned());
+    for lax in [fewer, goes_on, elsewhere] {
+        assert_eq!(code(approvals.request_blocking(&lax)), "approval_too_lax");
+    }
+    settings.approvals.on_timeout = OnTimeout::Approve;
+    settings.record(&log)?;
+    let sooner = of(ApprovalMode::All, &["ada", "ben"]).timeout(second, OnTimeout::Approve);
+    assert_eq!(
+        code(approvals.request_blocking(&sooner)),
+        "approval_too_lax"
+    );
+    let never =
+        of(ApprovalMode::Sequential, &["ada", "ben"]).timeout(Duration::ZERO, OnTimeout::Approve);
+    approvals.request_blocking(&never)?;
     let [ada] = people(&site, &log, ["ada"])?;
+    let mut single = single;
+    single.claim = pay("inv-2", 12)?;
     ada.request_blocking(&single)?;
+    assert_sound(&log)
+}
+
+/// What follows from a request that nobody decided in time follows, though it is asked again.
+#[test]
+fn asking_again_does_not_undo_what_follows() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let [ada, eve] = people(&site, &log, ["ada", "eve"])?;
+    let minute = Duration::from_secs(60);
+    let asks = |key: &str, on_timeout| -> Outcome<ApprovalRequest> {
+        let mut request = ApprovalRequest::new(&pay(key, 12)?, "pay")
+            .reviewers(ApprovalMode::One, ["ada"])
+            .timeout(minute, on_timeout);
+        request.escalate_to = Some("eve".to_owned());
+        Ok(request)
+    };
+    let consents = asks("inv-1", OnTimeout::Approve)?;
+    let goes_on = asks("inv-2", OnTimeout::Escalate)?;
+    let rejects = asks("inv-3", OnTimeout::Reject)?;
+    let first = [&consents, &goes_on, &rejects].map(|request| ada.request_blocking(request));
+    let [consented, went_on, rejected] = first;
+    let (consented, went_on, rejected) = (consented?, went_on?, rejected?);
+    site.clock.advance(60 * SECOND);
+
+    let again = eve.request_blocking(&consents)?;
+    assert_eq!(again.position, consented.position);
+    assert_eq!(again.state, ApprovalState::Approved);
+    Effects::new(&log).claim_blocking(&consents.claim)?;
+    let again = ada.request_blocking(&goes_on)?;
+    assert_eq!(again.position, went_on.position);
+    assert_eq!(
+        (again.state, again.reviewers),
+        (ApprovalState::Pending, vec!["eve".to_owned()])
+    );
+    // Another question is told that this one waits for somebody else now.
+    let mut other = goes_on.clone();
+    other.claim = pay("inv-2", 13)?;
+    assert_eq!(code(ada.request_blocking(&other)), "approval_pending");
+    let again = ada.request_blocking(&rejects)?;
+    assert_ne!(again.position, rejected.position);
+    assert_eq!(again.state, ApprovalState::Pending);
+    assert_eq!(ada.get(rejected.position)?.state, ApprovalState::Rejected);
     assert_sound(&log)
 }
 
