@@ -39,6 +39,7 @@ impl Refusal for SweepError {
     fn told(&self) -> Told {
         match self {
             Self::Tasks(error) => error.told(),
+            Self::Effects(error) => error.told(),
             Self::Approvals(error) => error.told(),
             Self::Agents(error) => error.told(),
             Self::Budgets(error) => error.told(),
@@ -222,6 +223,10 @@ asks! {
     /// Records every reservation whose lease is over.
     "budget/sweep" SweepBudgets {} -> usize, BudgetError:
         |self, log| Budgets::new(log).sweep_blocking();
+
+    /// Records of calls whose leases are over that their outcomes are unknown.
+    "effect/sweep" SweepEffects {} -> usize, EffectError:
+        |self, log| Effects::new(log).sweep_blocking();
 
     /// Opens a tray.
     "tray/open" OpenTray {

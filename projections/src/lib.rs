@@ -116,4 +116,4 @@ pub use memory::MemoryRows;
 #[cfg(feature = "store")]
 pub use settings::Settings;
 #[cfg(feature = "store")]
-pub use sweep::{SweepError, Swept, sweep};
+pub use sweep::{SWEPT_FOLDS, SweepError, Swept, sweep, sweep_open};

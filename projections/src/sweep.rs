@@ -5,11 +5,15 @@ use crate::approvals::{ApprovalError, Approvals};
 use crate::asks::SweepAll;
 use crate::budgets::{BudgetError, Budgets};
 use crate::command::{Waiting, at_once};
+use crate::effects::{EffectError, Effects};
 use crate::tasks::{TaskError, TaskFilter, TaskState, Tasks};
 use runstone_store::{ErrorKind, Log};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+
+/// Names of the folds that [`sweep_open`] looks at.
+pub const SWEPT_FOLDS: [&str; 5] = ["agents", "approvals", "effects", "tasks", "trays"];
 
 /// What a sweep recorded, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +22,8 @@ pub struct Swept {
     /// Tasks that went back to todo, or became dead letters of their trays, because a lease was over
     /// or their holder is gone for good.
     pub tasks: usize,
+    /// Calls whose outcomes are unknown because a lease was over.
+    pub calls: usize,
     /// Requests for approval that nobody decided in time.
     pub approvals: usize,
     /// Helpers whose time was over, or whose parent must exit.
@@ -33,6 +39,9 @@ pub enum SweepError {
     /// Of tasks.
     #[error(transparent)]
     Tasks(#[from] TaskError),
+    /// Of calls.
+    #[error(transparent)]
+    Effects(#[from] EffectError),
     /// Of approvals.
     #[error(transparent)]
     Approvals(#[from] ApprovalError),
@@ -49,6 +58,7 @@ impl SweepError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Tasks(error) => error.code(),
+            Self::Effects(error) => error.code(),
             Self::Approvals(error) => error.code(),
             Self::Agents(error) => error.code(),
             Self::Budgets(error) => error.code(),
@@ -59,6 +69,7 @@ impl SweepError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Tasks(error) => error.kind(),
+            Self::Effects(error) => error.kind(),
             Self::Approvals(error) => error.kind(),
             Self::Agents(error) => error.kind(),
             Self::Budgets(error) => error.kind(),
@@ -69,6 +80,7 @@ impl SweepError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Tasks(error) => error.is_retryable(),
+            Self::Effects(error) => error.is_retryable(),
             Self::Approvals(error) => error.is_retryable(),
             Self::Agents(error) => error.is_retryable(),
             Self::Budgets(error) => error.is_retryable(),
@@ -90,6 +102,23 @@ pub fn sweep(log: &Log) -> Result<Swept, SweepError> {
     if let Some(told) = log.ask_there_blocking(&SweepAll {}) {
         return told;
     }
+    let mut swept = sweep_open(log)?;
+    swept.reservations = Budgets::new(log).sweep_blocking()?;
+    Ok(swept)
+}
+
+/// What a process does that opened a log to hold it: a [`sweep`] of all but reservations, which the next
+/// command on their budgets records. So it takes as long as there are open items, and not longer with
+/// every budget. Nothing is asked of another process that holds the log.
+///
+/// # Errors
+///
+/// As [`sweep`].
+///
+/// # Durability
+///
+/// As [`sweep`].
+pub fn sweep_open(log: &Log) -> Result<Swept, SweepError> {
     let mut swept = Swept::default();
     let agents = Agents::new(log);
     loop {
@@ -104,8 +133,8 @@ pub fn sweep(log: &Log) -> Result<Swept, SweepError> {
     swept.tasks = swept.tasks.saturating_add(of_retired(log)?);
     let expired = Tasks::new(log).sweep_blocking()?;
     swept.tasks = swept.tasks.saturating_add(expired.len());
+    swept.calls = Effects::new(log).sweep_blocking()?;
     swept.approvals = Approvals::new(log).sweep_blocking()?;
-    swept.reservations = Budgets::new(log).sweep_blocking()?;
     Ok(swept)
 }
 

@@ -4,6 +4,7 @@ use crate::serving::{Serving, attached, served};
 use crate::{Runstone, standard_folds};
 #[cfg(feature = "attach")]
 use runstone_attach::Limits;
+use runstone_projections::{SWEPT_FOLDS, Swept, sweep_open};
 use runstone_sinks::RunOptions;
 use runstone_store::holder::Refusal as _;
 use runstone_store::keys::{ProviderConfig, ProviderSources};
@@ -33,6 +34,8 @@ pub struct Options {
     serving: Serving,
     /// How its sinks are run; `None`: they are not.
     sinks: Option<RunOptions>,
+    /// Whether what expired while nobody held the log is recorded.
+    sweeps: bool,
 }
 
 impl Default for Options {
@@ -45,6 +48,7 @@ impl Default for Options {
             own_folds: Vec::new(),
             serving: Serving::default(),
             sinks: Some(RunOptions::default()),
+            sweeps: true,
         }
     }
 }
@@ -161,6 +165,16 @@ impl Options {
         self
     }
 
+    /// Records nothing by itself when a log is opened. Without this, what expired while nobody held it is
+    /// recorded then, before anybody is served: tasks, calls, requests for approval and helpers of
+    /// whoever is gone ([`sweep_open`](crate::projections::sweep_open)); if that fails it is told to
+    /// `tracing`, and the log is used without. Nothing is where
+    /// [`background`](LogOptions::background) is off.
+    pub fn without_sweep(mut self) -> Self {
+        self.sweeps = false;
+        self
+    }
+
     /// A log that another process holds is an error ([`OpenError::Busy`]), even if that one serves
     /// it. Without this, the handle attaches and asks that process for everything. So it is without the
     /// feature `attach`.
@@ -192,9 +206,11 @@ impl Options {
             own_folds,
             serving,
             sinks,
+            sweeps,
             ..
         } = self;
         let is_read_only = open.read_only;
+        let sweeps = sweeps && open.options.background && has_swept(&open.folds);
         let serving = if is_read_only {
             serving.unserved()
         } else {
@@ -204,6 +220,9 @@ impl Options {
         match Log::open(path, open) {
             Ok(log) => {
                 check(&log)?;
+                if sweeps && log.info().read_only.is_none() {
+                    sweep_now(&log);
+                }
                 Ok(held(log, path, serving, sinks))
             }
             // An attached handle writes; who asks never to write does not get one.
@@ -262,6 +281,21 @@ impl Options {
     /// These options as the store takes them, for what is done to a log that is not open.
     pub fn into_store(self) -> (CreateOptions, OpenOptions) {
         (self.create, self.open)
+    }
+}
+
+/// Whether every fold is attached that a sweep looks at.
+fn has_swept(folds: &[Arc<dyn Fold>]) -> bool {
+    let is_there = |name: &&str| folds.iter().any(|fold| fold.name() == *name);
+    SWEPT_FOLDS.iter().all(is_there)
+}
+
+/// Records what expired while nobody held a log, or says why not.
+fn sweep_now(log: &Log) {
+    match sweep_open(log) {
+        Ok(swept) if swept == Swept::default() => {}
+        Ok(swept) => tracing::info!(?swept, "what had expired is recorded"),
+        Err(error) => tracing::warn!(%error, "what has expired is not recorded"),
     }
 }
 
@@ -385,6 +419,33 @@ mod tests {
         drop(named.open_or_create(&sealed).unwrap());
         drop(Runstone::options().plain().open_or_create(&plain).unwrap());
         drop(Runstone::options().plain().fields().open(&sealed).unwrap());
+    }
+
+    #[test]
+    fn what_expired_meanwhile_is_recorded_when_it_is_opened() {
+        use crate::{Hold, TaskState, Tasks, tasks::NewTask};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let log = Runstone::create(&path).unwrap();
+        let tasks = Tasks::new(&log);
+        tasks.create_blocking(&NewTask::new("a")).unwrap();
+        tasks.claim_blocking("a", "gone", Hold::Opening).unwrap();
+        log.close_blocking().unwrap();
+        let state = |options: Options| {
+            let log = options.open(&path).unwrap();
+            let task = Tasks::new(&log).find("a").unwrap().unwrap();
+            let (state, size) = (task.state, log.size());
+            log.close_blocking().unwrap();
+            (state, size)
+        };
+        let before = state(Runstone::options().without_sweep());
+        assert_eq!(before.0, TaskState::InProgress);
+        assert_eq!(state(Runstone::options().read_only()), before);
+        assert_eq!(state(Runstone::options().without_folds()), before);
+        let after = state(Runstone::options());
+        assert_eq!(after.0, TaskState::Todo);
+        assert!(after.1 > before.1);
+        assert_eq!(state(Runstone::options()), after);
     }
 
     #[test]

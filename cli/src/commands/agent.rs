@@ -98,8 +98,19 @@ impl Line {
         text
     }
 
+    /// How it stands, in one word.
+    fn stands(&self) -> &'static str {
+        if self.revoked {
+            "revoked"
+        } else if self.expired {
+            "expired"
+        } else {
+            self.state
+        }
+    }
+
     fn tone(&self) -> Tone {
-        if self.revoked || self.state == AgentState::Stopping.as_str() {
+        if self.revoked || self.expired || self.state == AgentState::Stopping.as_str() {
             Tone::Bad
         } else {
             Tone::Plain
@@ -114,6 +125,13 @@ impl Line {
         text.toned("state", self.tone(), self.state);
         if self.revoked {
             text.toned("revoked", Tone::Bad, "its commands are refused");
+        }
+        if self.expired {
+            text.toned(
+                "expired",
+                Tone::Bad,
+                "its time is over; `runstone sweep` lets it go",
+            );
         }
         if let Some(why) = self.retired {
             text.line("retired", why);
@@ -337,7 +355,7 @@ fn list(session: &Session, filter: &AgentFilter) -> Result<Exit, Failure> {
         }
     };
     for line in &lines {
-        let state = if line.revoked { "revoked" } else { line.state };
+        let state = line.stands();
         table.row(vec![
             (line.name.clone(), Tone::Plain),
             (state.to_owned(), line.tone()),

@@ -5,6 +5,7 @@ use crate::output::{Align, Output, Table, Tone, count, paint};
 use crate::session::{Access, Session};
 use runstone::Runstone;
 use runstone::attach::{Attached, Limits, attached, socket_of};
+use runstone::projections::sweep_open;
 use runstone::sinks::RunOptions;
 use serde::Serialize;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -24,6 +25,12 @@ pub(crate) fn serve(session: &Session) -> Result<Exit, Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM])
         .map_err(|error| Report::of(Exit::Storage, "internal", &error))?;
     let log = session.open_file(Access::Write)?;
+    if let Err(error) = sweep_open(&log) {
+        session.output.warn(
+            error.code(),
+            &format!("what has expired is not recorded: {error}"),
+        );
+    }
     let log = Runstone::serve(log, &session.log, Limits::default())?;
     let log = log.run_sinks(RunOptions::default())?;
     let socket = socket_of(&session.log);

@@ -9,6 +9,7 @@ use serde::Serialize;
 #[derive(Serialize)]
 struct Line {
     tasks: usize,
+    calls: usize,
     approvals: usize,
     helpers: usize,
     reservations: usize,
@@ -18,6 +19,7 @@ impl From<Swept> for Line {
     fn from(swept: Swept) -> Self {
         Self {
             tasks: swept.tasks,
+            calls: swept.calls,
             approvals: swept.approvals,
             helpers: swept.helpers,
             reservations: swept.reservations,
@@ -30,8 +32,8 @@ pub(crate) fn run(session: &Session) -> Result<Exit, Failure> {
     let line = Line::from(swept);
     session.output.answer(&line, || {
         format!(
-            "tasks to be done again: {}\nrequests for approval that expired: {}\nhelpers that are gone: {}\nreservations that lapsed: {}\n",
-            line.tasks, line.approvals, line.helpers, line.reservations
+            "tasks to be done again: {}\ncalls whose outcomes are unknown: {}\nrequests for approval that expired: {}\nhelpers that are gone: {}\nreservations that lapsed: {}\n",
+            line.tasks, line.calls, line.approvals, line.helpers, line.reservations
         )
     })?;
     Ok(Exit::Done)

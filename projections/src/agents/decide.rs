@@ -83,10 +83,15 @@ pub(crate) fn is_idle(context: &DecideContext<'_>, name: &str) -> Result<bool, A
     Ok(row.is_some_and(|row| row.state() == AgentState::Idle))
 }
 
-/// Whether an agent is gone for good.
+/// Whether an agent is gone for good, or a helper whose time is over.
 pub(crate) fn is_retired(context: &DecideContext<'_>, name: &str) -> Result<bool, AppendError> {
+    let steady_us = context.steady_us();
+    let is_over = |row: &AgentRow| {
+        let helper = row.helper.as_ref();
+        helper.is_some_and(|helper| steady_us >= helper.expires_at_us)
+    };
     let row = row_of(context, name)?;
-    Ok(row.is_some_and(|row| row.state() == AgentState::Retired))
+    Ok(row.is_some_and(|row| row.state() == AgentState::Retired || is_over(&row)))
 }
 
 /// How many helpers a principal has.

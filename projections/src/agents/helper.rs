@@ -377,6 +377,14 @@ impl Agents {
             .unwrap_or_else(|| Err(AppendError::Contended { times: 1 }.into()))
     }
 
+    /// Lets those go who are due, before somebody claims work. If that fails it keeps nobody from
+    /// working: they claim nothing any more, and whoever looks next tries again.
+    pub(crate) async fn reap_before(&self, waiting: Waiting) {
+        if self.due().is_ok_and(|due| !due.is_empty()) {
+            drop(self.reap_by(waiting).await);
+        }
+    }
+
     fn reaping(&self, name: &str) -> Result<Command<Option<RetireReason>>, AgentError> {
         let draft = retirement(name)?;
         let name = name.to_owned();

@@ -546,8 +546,7 @@ pub(super) fn change(
     };
     let needs_person = act.needs_person();
     // Nobody recorded yet that its lease is over; this command does.
-    let is_lapsed =
-        is_in_flight && !row.class().bears_repeating() && row.lease.is_over(&opening, steady_us);
+    let is_lapsed = row.is_lapsed(context);
     let is_possible = match act {
         Act::Release => is_in_flight || is_unknown,
         Act::Reconcile { .. } => is_unknown || is_lapsed,
@@ -604,6 +603,33 @@ pub(super) fn change(
         Err(done) => decision = Decision::nothing(done),
     }
     Ok(decision)
+}
+
+impl EffectRow {
+    /// Whether the outcome is unknown because the lease is over, and nobody recorded it.
+    fn is_lapsed(&self, context: &DecideContext<'_>) -> bool {
+        self.state() == State::InFlight
+            && !self.class().bears_repeating()
+            && self.lease.is_over(&context.opening(), context.steady_us())
+    }
+}
+
+/// Whether it is recorded that the outcome of a claim is unknown, because its lease is over; the only
+/// candidate is that event.
+pub(super) fn lapse(
+    context: &mut DecideContext<'_>,
+    id: &EffectId,
+    fence: Position,
+) -> Result<Decision<bool>, AppendError> {
+    let row = row_of(context, id)?;
+    let lapsed = row.filter(|row| row.fence == fence.get() && row.is_lapsed(context));
+    Ok(match lapsed {
+        Some(row) => {
+            let control = ended(id, row.fence).text(field::WHY, LEASE_OVER);
+            Decision::record(0, control, true)
+        }
+        None => Decision::nothing(false),
+    })
 }
 
 /// What ends of that which the claim reserved, or why it cannot end.

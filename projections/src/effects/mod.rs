@@ -38,6 +38,7 @@ mod inherit;
 mod key;
 mod list;
 mod past;
+mod sweep;
 
 pub use crate::events::{Class, Executed, Kind, State};
 pub use crate::lease::MAX_HOLDER_LEN;
@@ -129,7 +130,7 @@ pub struct Effect {
     pub holder: String,
     /// When its lease ends, Unix microseconds; `None`: as long as this opening of the log lasts.
     pub lease_expires_at_us: Option<u64>,
-    /// It is in flight and its lease is over; the next claim records that.
+    /// It is in flight and its lease is over; the next claim records that, or a sweep.
     pub is_expired: bool,
     /// Position of the event that ended the newest attempt.
     pub outcome: Option<Position>,

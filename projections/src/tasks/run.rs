@@ -7,7 +7,7 @@ use super::decide::{
 use super::draft::{self, Of};
 use super::loops::Bounds;
 use super::{Granted, Task, TaskError, TaskFilter, TaskId, TaskState, Tasks, done};
-use crate::agents;
+use crate::agents::{self, Agents};
 use crate::asks::{OrderTask, SweepTasks};
 use crate::command::{Command, Waiting, asked, at_once};
 use crate::settings::{InForce, Settings};
@@ -50,6 +50,10 @@ impl Tasks {
     ) -> Result<T, TaskError> {
         if let Some(told) = asked(&self.log, waiting, || self.ordering(order)).await {
             return granted(order, told?, take);
+        }
+        if matches!(order, Order::Claim { .. }) {
+            // On the heap: what those held is given back by this function.
+            Box::pin(Agents::new(&self.log).reap_before(waiting)).await;
         }
         for _ in 0..REDECIDED {
             let command = self.command(self.asked(order)?)?;

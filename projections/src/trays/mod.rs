@@ -56,6 +56,7 @@ pub use error::TrayError;
 pub use fold::{MAX_DEPENDS_ON, TraysFold};
 pub use list::{Dependency, Tray, TrayTask};
 
+use crate::agents::Agents;
 use crate::asks::{
     AddToTray, ClaimOfTray, CloseTray, CompleteOfTray, OpenTray, ReleaseOfTray, RenewOfTray,
     SweepTrays,
@@ -332,6 +333,7 @@ impl Trays {
             return told;
         }
 
+        Agents::new(&self.log).reap_before(waiting).await;
         let mut claiming = Claiming::new(tray, holder, hold);
         loop {
             let next = self

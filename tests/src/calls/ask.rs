@@ -85,6 +85,18 @@ pub(crate) fn of_command(error: &AppendError) -> Told {
     }
 }
 
+/// Records of every call whose lease is over that its outcome is unknown.
+///
+/// # Errors
+///
+/// [`Lost`] if there is no answer.
+pub fn sweep_calls(effects: &Effects) -> Told {
+    match effects.sweep_blocking() {
+        Ok(_) => Ok((Said::At(None), None)),
+        Err(error) => refusal(&error).map(|said| (said, None)),
+    }
+}
+
 fn refusal(error: &EffectError) -> Result<Said, Lost> {
     Ok(Said::Refused(match error {
         EffectError::InFlight(_) => "in_flight",

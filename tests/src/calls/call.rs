@@ -162,10 +162,7 @@ impl Call {
             _ if *args != self.args => no("key_conflict"),
             Standing::InFlight(held) if !held.is_over(time) => no("in_flight"),
             Standing::InFlight(_) if may_repeat(self.class) => again(),
-            Standing::InFlight(_) => {
-                let next = self.end(Standing::Unknown, time, None);
-                (Said::Refused("call_unknown"), next)
-            }
+            Standing::InFlight(_) => (Said::Refused("call_unknown"), self.lapsed(time)),
             Standing::Unknown => no("call_unknown"),
             Standing::ForGood => no("failed_for_good"),
             Standing::NotMade | Standing::Cancelled => again(),
@@ -177,6 +174,19 @@ impl Call {
                 (Said::Stored(result.to_string()), self.clone())
             }
         }
+    }
+
+    /// Whether its holder let the lease pass, and nobody has recorded that yet.
+    pub(crate) fn is_lapsed(&self, time: &Time) -> bool {
+        match &self.standing {
+            Standing::InFlight(held) => !may_repeat(self.class) && held.is_over(time),
+            _ => false,
+        }
+    }
+
+    /// As it stands when that is recorded.
+    pub(crate) fn lapsed(&self, time: &Time) -> Self {
+        self.end(Standing::Unknown, time, None)
     }
 
     fn act(&self, by: Option<u64>, act: &Act, time: &Time, at: Option<u64>) -> (Said, Self) {
@@ -202,11 +212,7 @@ impl Call {
                 no("stale_claim")
             };
         }
-        // Its holder let the lease pass, and nobody has recorded that yet.
-        let is_lapsed = match &self.standing {
-            Standing::InFlight(held) => !may_repeat(self.class) && held.is_over(time),
-            _ => false,
-        };
+        let is_lapsed = self.is_lapsed(time);
         let done = |standing| (Said::At(None), self.end(standing, time, at));
         let doubt = if may_repeat(self.class) {
             Executed::No

@@ -13,7 +13,7 @@ mod ask;
 mod call;
 mod run;
 
-pub use ask::{Lost, Told, act, begin, call, claim, fork, record, roll_back};
+pub use ask::{Lost, Told, act, begin, call, claim, fork, record, roll_back, sweep_calls};
 pub(crate) use ask::{of_append, of_command};
 pub(crate) use call::may_repeat;
 pub use call::{Act, Call, CallAsk, Standing, Who};

@@ -42,6 +42,8 @@ pub enum OfficeAsk {
     GiveBack(u64),
     /// To record every reservation that has lapsed.
     SweepBudgets,
+    /// To record of every call whose lease is over that its outcome is unknown.
+    SweepCalls,
     /// To ask people about a call.
     Request(usize, Question),
     /// A vote about the request at this position, by one of [`PEOPLE`] or by nobody.
@@ -123,6 +125,17 @@ impl Office {
     fn expire(&mut self, key: usize, time: &Time) -> bool {
         self.newest_mut(key)
             .is_some_and(|request| request.expire(time))
+    }
+
+    /// Records that the outcome of a call is unknown, if its lease is over; whether it did.
+    fn lapse(&mut self, key: usize, time: &Time) -> bool {
+        let call = self.call(key);
+        if !call.is_lapsed(time) {
+            return false;
+        }
+        self.put(key, call.lapsed(time));
+        self.spend_approval(key);
+        true
     }
 
     /// Why people do not let a call be made.
@@ -268,6 +281,23 @@ impl Office {
     }
 }
 
+impl Office {
+    /// The ways in which some of what a sweep does is done: any of it may be, whichever other is.
+    fn some_of<'a>(
+        self,
+        keys: impl Iterator<Item = &'a usize>,
+        does: impl Fn(&mut Self, usize) -> bool,
+    ) -> Vec<Self> {
+        let mut all = vec![self];
+        for key in keys {
+            let mut more = all.clone();
+            more.retain_mut(|world| does(world, *key));
+            all.append(&mut more);
+        }
+        all.split_off(1)
+    }
+}
+
 impl Plain for Office {
     type Ask = OfficeAsk;
 
@@ -281,6 +311,12 @@ impl Plain for Office {
             OfficeAsk::SweepApprovals => {
                 for key in self.requests.keys() {
                     next.expire(*key, time);
+                }
+                Said::At(None)
+            }
+            OfficeAsk::SweepCalls => {
+                for key in self.calls.keys() {
+                    next.lapse(*key, time);
                 }
                 Said::At(None)
             }
@@ -312,15 +348,11 @@ impl Plain for Office {
             {
                 all.push(next);
             }
-            // In the order in which they expire: any of them may be done, whichever others are.
             OfficeAsk::SweepApprovals => {
-                all.push(next);
-                for key in self.requests.keys() {
-                    let mut more = all.clone();
-                    more.retain_mut(|world| world.expire(*key, time));
-                    all.append(&mut more);
-                }
-                all.remove(0);
+                all = next.some_of(self.requests.keys(), |world, key| world.expire(key, time));
+            }
+            OfficeAsk::SweepCalls => {
+                all = next.some_of(self.calls.keys(), |world, key| world.lapse(key, time));
             }
             // Which lapses are recorded is looked up.
             _ => {}

@@ -4,7 +4,7 @@ use super::Simulation;
 use super::authority::STRANGER;
 use super::calls::{SCOPE, STREAMS};
 use crate::calls::{
-    Act, CallAsk, Heard, Lost, Said, Time, Told, Who, act, call, claim, may_repeat,
+    Act, CallAsk, Heard, Lost, Said, Time, Told, Who, act, call, claim, may_repeat, sweep_calls,
 };
 use crate::office::{
     OWNERS, OfficeAsk, PEOPLE, Question, Stand, needs_approval, paid, request, spend,
@@ -398,9 +398,11 @@ impl Simulation {
             Poll::Ready(told) => Some(told),
             Poll::Pending => None,
         };
+        let calls = Some(sweep_calls(&desks.effects));
         let approvals = Some(sweep_approvals(&desks.approvals));
         for (ask, told) in [
             (OfficeAsk::SweepBudgets, budgets),
+            (OfficeAsk::SweepCalls, calls),
             (OfficeAsk::SweepApprovals, approvals),
         ] {
             self.tally.requests += 1;
@@ -412,7 +414,11 @@ impl Simulation {
 
     /// Everything that is over was recorded, or some of it.
     pub(super) fn swept_office(&mut self, is_done: bool, time: &Time) {
-        for ask in [OfficeAsk::SweepApprovals, OfficeAsk::SweepBudgets] {
+        for ask in [
+            OfficeAsk::SweepCalls,
+            OfficeAsk::SweepApprovals,
+            OfficeAsk::SweepBudgets,
+        ] {
             let heard = is_done.then_some((Said::At(None), None));
             self.agents.office.take(&[(ask, heard)], time);
         }

@@ -6,9 +6,9 @@ use runstone_projections::agents::{
     NewHelper, NewMessage, RetireReason,
 };
 use runstone_projections::approvals::{ApprovalRequest, Approvals};
-use runstone_projections::effects::Claim;
-use runstone_projections::tasks::{NewTask, TaskFilter, TaskState, Tasks};
-use runstone_projections::trays::Trays;
+use runstone_projections::effects::{Claim, Class, Effects, State};
+use runstone_projections::tasks::{NewTask, TaskFilter, TaskId, TaskState, Tasks};
+use runstone_projections::trays::{Claim as TrayClaim, NewTrayTask, Trays};
 use runstone_projections::{Hold, Settings, Swept, sweep};
 use runstone_store::keys::Credential;
 use runstone_store::{Log, Query, Read, Sealing};
@@ -484,6 +484,18 @@ fn a_sweep_records_all_that_has_expired() -> Outcome {
     let mut request = ApprovalRequest::new(&claim, "pay");
     request.timeout_s = Some(60);
     Approvals::new(&log).request_blocking(&request)?;
+    let lease = Hold::For(Duration::from_secs(100));
+    let call = |key: &str, class| {
+        let claim = Claim::tool("run-1", "post")
+            .request(key)
+            .class(class)
+            .hold(lease);
+        claim.args_json("{}")
+    };
+    let (once, twice) = (call("once", Class::Write), call("twice", Class::Idempotent));
+    for claim in [&once, &twice] {
+        Effects::new(&log).claim_blocking(claim)?;
+    }
     assert_eq!(sweep(&log)?, Swept::default());
     // Whoever let this one go was killed before it gave its task back.
     agents.retire_blocking("h2", RetireReason::TrayDrained)?;
@@ -491,11 +503,69 @@ fn a_sweep_records_all_that_has_expired() -> Outcome {
     site.clock.advance(100 * SECOND);
     let swept = sweep(&log)?;
     assert_eq!((swept.tasks, swept.approvals, swept.helpers), (4, 1, 1));
+    // The one that may be made twice waits for the next claim.
+    assert_eq!(swept.calls, 1);
+    let [once, twice] = [&once, &twice].map(|claim| Effects::new(&log).find(claim));
+    let (once, twice) = (once?.ok_or("it is there")?, twice?.ok_or("it is there")?);
+    assert_eq!((once.state, twice.state), (State::Unknown, State::InFlight));
+    assert!(twice.is_expired);
     for id in ["a", "b", "c", "d"] {
         let task = tasks.find(id)?.ok_or("it is there")?;
         assert_eq!((task.state, task.is_held), (TaskState::Todo, false), "{id}");
     }
     assert_eq!(sweep(&log)?, Swept::default());
+    assert_sound(&log)
+}
+
+/// Whoever claims a task first lets those go whose time is over, and they claim nothing.
+#[test]
+fn whose_time_is_over_gets_no_work() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let trays = Trays::new(&log);
+    trays.open_blocking("in")?;
+    for id in ["a", "b", "c"] {
+        trays.add_blocking("in", &NewTrayTask::new(NewTask::new(id)))?;
+    }
+    let tasks = Tasks::new(&log);
+    tasks.create_blocking(&NewTask::new("alone"))?;
+    let helper = |name: &str| NewHelper::new(name).tray("in").ttl(Duration::from_secs(60));
+    for name in ["h1", "h2"] {
+        Agents::new(&log).spawn_blocking(&helper(name))?;
+    }
+    let [h1, h2] = ["h1", "h2"].map(|name| site.principal(&log, name, Authority::Agent));
+    let (h1, h2) = (h1?, h2?);
+    let hour = Hold::For(Duration::from_secs(3600));
+    let id = |name: &str| -> Outcome<TaskId> { Ok(tasks.find(name)?.ok_or("it is there")?.id) };
+    let held = |claimed: TrayClaim| match claimed {
+        TrayClaim::Claimed(granted) => Ok(granted.task),
+        other => Err(format!("{other:?}")),
+    };
+    assert_eq!(
+        held(Trays::new(&h1).claim_blocking("in", "h1", hour)?)?,
+        id("a")?
+    );
+    site.clock.advance(60 * SECOND);
+    // Before it is recorded, and after.
+    for _ in 0..2 {
+        let refused = Tasks::new(&h2).claim_blocking("alone", "h2", hour);
+        assert_eq!(
+            refused.map_err(|error| error.code()).err(),
+            Some("agent_retired")
+        );
+        let refused = Trays::new(&h2).claim_blocking("in", "h2", hour);
+        assert_eq!(
+            refused.map_err(|error| error.code()).err(),
+            Some("agent_retired")
+        );
+    }
+    for name in ["h1", "h2"] {
+        assert_eq!(retired(&log, name)?, Some(RetireReason::TtlExpired));
+    }
+    // What was held is the oldest that is to be done, and done again.
+    assert_eq!(held(trays.claim_blocking("in", "zed", hour)?)?, id("a")?);
+    let task = tasks.find("a")?.ok_or("it is there")?;
+    assert_eq!((task.attempt, task.holder.as_str()), (2, "zed"));
     assert_sound(&log)
 }
 
