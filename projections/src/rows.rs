@@ -30,6 +30,8 @@ pub(crate) struct RunRow {
     pub(crate) fence: u64,
     /// Who holds it, if somebody does.
     pub(crate) lease: Option<LeaseRow>,
+    /// The agent that began or resumed it last, if it was one.
+    pub(crate) claimed_as: Option<String>,
     /// Whose budget it spends.
     pub(crate) budget: Option<OwnerKey>,
     pub(crate) paused: bool,
@@ -281,6 +283,8 @@ pub(crate) struct TaskRow {
     pub(crate) fence: Option<u64>,
     /// Who holds it, if somebody does.
     pub(crate) lease: Option<LeaseRow>,
+    /// The agent that claimed it last, if it was one.
+    pub(crate) claimed_as: Option<String>,
     /// The claim by which the newest move was made.
     pub(crate) moved_by: Option<u64>,
     /// How many tasks of its scope had been completed when it was completed last, itself included.
@@ -561,6 +565,7 @@ mod tests {
             finished: Some(finished),
             fence: 1,
             lease: None,
+            claimed_as: Some("bot".to_owned()),
             budget: None,
             paused: false,
             let_go: Some("aborted".to_owned()),

@@ -10,7 +10,9 @@ use crate::events::{AgentRegistered, AgentState, MessageClass};
 use crate::rows::{AgentRow, HelpersRow, OrderRow};
 use crate::settings::Settings;
 use crate::view;
-use runstone_codec::{Authority, Control, Draft, EventError, NewEvent, Position, TypedEvent as _};
+use runstone_codec::{
+    Authority, Control, Draft, EventError, Header, NewEvent, Position, TypedEvent as _,
+};
 use runstone_store::{AppendError, DecideContext, Decision};
 
 /// The agent that a principal is; `None` if it is none.
@@ -18,8 +20,17 @@ pub(crate) fn name_of(principal: &str) -> Option<&str> {
     principal.strip_prefix(PRINCIPAL)
 }
 
+/// The agent that a claim is of. Whoever has proved a credential claims as himself, whatever he calls
+/// it; who has none stands for the agent that he names.
+pub(crate) fn claims_as<'a>(header: &'a Header, holder: &'a str) -> Option<&'a str> {
+    match header.authority {
+        Authority::System => agent_of(holder),
+        _ => name_of(&header.principal),
+    }
+}
+
 /// The agent that a holder may be: named as such, or as its principal, whatever it adds behind `#`.
-pub(crate) fn agent_of(holder: &str) -> Option<&str> {
+fn agent_of(holder: &str) -> Option<&str> {
     let holder = holder.split_once('#').map_or(holder, |(agent, _)| agent);
     let name = name_of(holder).unwrap_or(holder);
     super::is_agent_name(name).then_some(name)
@@ -66,14 +77,8 @@ pub(crate) fn admit(context: &DecideContext<'_>, name: &str) -> Result<bool, App
     Ok(row.is_some())
 }
 
-/// Whether a holder is an agent that was revoked: what it held is free.
-pub(crate) fn is_revoked_holder(
-    context: &DecideContext<'_>,
-    holder: &str,
-) -> Result<bool, AppendError> {
-    let Some(name) = agent_of(holder) else {
-        return Ok(false);
-    };
+/// Whether an agent was revoked: a run that it held is free.
+pub(crate) fn is_revoked(context: &DecideContext<'_>, name: &str) -> Result<bool, AppendError> {
     Ok(row_of(context, name)?.is_some_and(|row| row.is_revoked))
 }
 

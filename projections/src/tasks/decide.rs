@@ -528,11 +528,12 @@ impl Known<'_> {
         default_lease_us: u64,
     ) -> Result<Decision<Verdict>, AppendError> {
         let mut steps = Steps::new(place);
-        let (header, _) = context
+        let (header, control) = context
             .candidate(place.base.saturating_add(CLAIMED))
             .ok_or(AppendError::Empty)?;
-        // What it held was given back when it retired, and nobody would give this back.
-        if let Some(agent) = agents::name_of(&header.principal)
+        let holder = control.get_text(field::HOLDER).unwrap_or_default();
+        // What it held was given back when it retired, and this would be too.
+        if let Some(agent) = agents::claims_as(header, holder)
             && agents::is_retired(context, agent)?
         {
             return Ok(Decision::nothing(Verdict::Retired(agent.to_owned())));

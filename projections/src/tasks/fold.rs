@@ -13,6 +13,7 @@
 
 use super::TaskState;
 use super::machine::is_terminal;
+use crate::agents;
 use crate::budgets::OwnerId;
 use crate::events::control::task as field;
 use crate::lease::LeaseFields;
@@ -73,7 +74,7 @@ impl Fold for TasksFold {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn namespaces(&self) -> Option<&'static [&'static str]> {
@@ -254,6 +255,7 @@ fn created(
         creator,
         fence: None,
         lease: None,
+        claimed_as: None,
         moved_by: None,
         completed: before.and_then(|row| row.completed),
         in_tray: seen.control.get_text(field::TRAY).is_some(),
@@ -283,8 +285,10 @@ fn changed(mut row: TaskRow, change: &str, seen: &Seen<'_>) -> Option<TaskRow> {
             }
         }
         "claimed" => {
+            let lease = LEASE.read(seen.control, seen.position);
             row.fence = Some(seen.position);
-            row.lease = Some(LEASE.read(seen.control, seen.position));
+            row.claimed_as = agents::claims_as(seen.header, &lease.holder).map(str::to_owned);
+            row.lease = Some(lease);
         }
         "lease_renewed" => {
             if let Some(lease) = row.lease.as_mut() {

@@ -10,7 +10,7 @@
 
 mod ask;
 
-pub(crate) use ask::is_called;
+pub(crate) use ask::NOBODY;
 pub use ask::{Handles, ask};
 
 use crate::calls::{Plain, Said, Time};
@@ -40,7 +40,7 @@ pub struct Crew {
     pub staff: Staff,
     /// Tasks.
     pub trays: Trays,
-    /// The agent that holds a task, as its claim says.
+    /// The agent that holds a task.
     pub holders: BTreeMap<usize, usize>,
 }
 
@@ -92,8 +92,8 @@ impl Crew {
         retired.map(|(name, _)| *name).collect()
     }
 
-    /// What counts of who asks that.
-    fn caller(&self, by: By, ask: &TrayAsk) -> Caller {
+    /// What counts of who asks that, and claims as this agent.
+    fn caller(&self, by: By, ask: &TrayAsk, claims_as: Option<usize>) -> Caller {
         let links = match ask {
             TrayAsk::Add(_, _, links, ..) | TrayAsk::Task(TaskAsk::Create(_, links, _)) => *links,
             _ => Links::default(),
@@ -102,10 +102,11 @@ impl Crew {
             .made_by
             .and_then(|maker| self.staff.agents.get(&maker));
         let caller = self.staff.caller(by);
-        let is = |doing: Doing| caller.is_some_and(|agent| agent.doing == doing);
+        let claims_as = claims_as.and_then(|agent| self.staff.agents.get(&agent));
+        let mut makers = caller.into_iter().chain(made_by);
         Caller {
-            sleeps: is(Doing::Sleeps) || made_by.is_some_and(|made| made.doing == Doing::Sleeps),
-            is_retired: is(Doing::Retired),
+            sleeps: makers.any(|agent| agent.doing == Doing::Sleeps),
+            is_retired: claims_as.is_some_and(|agent| agent.doing == Doing::Retired),
         }
     }
 
@@ -116,7 +117,8 @@ impl Crew {
         at: Option<u64>,
     ) -> (Said, Self) {
         let mut next = self.clone();
-        next.trays.board.caller = self.caller(by, ask);
+        let claims_as = claims_as(by, holder);
+        next.trays.board.caller = self.caller(by, ask, claims_as);
         let (said, trays) = next.trays.ask(ask, time, at);
         next.trays = trays;
         next.trays.board.caller = Caller::default();
@@ -137,8 +139,8 @@ impl Crew {
             (TrayAsk::Task(TaskAsk::Claim(id, _)), Said::Held(_)) | (_, Said::Taken(id, _)) => *id,
             _ => return (said, next),
         };
-        match holder {
-            Some(holder) => next.holders.insert(claimed, holder),
+        match claims_as {
+            Some(agent) => next.holders.insert(claimed, agent),
             None => next.holders.remove(&claimed),
         };
         (said, next)
@@ -200,6 +202,16 @@ impl Crew {
             staff,
             ..self.clone()
         }
+    }
+}
+
+/// The agent that a claim is of, which says that this one holds: who has a credential claims as
+/// himself.
+fn claims_as(by: By, holder: Option<usize>) -> Option<usize> {
+    match by {
+        By::Agent(name) => Some(name),
+        By::Person(_) => None,
+        By::Program => holder,
     }
 }
 

@@ -7,6 +7,7 @@ use runstone_projections::agents::{
     NewMessage,
 };
 use runstone_projections::effects::{Claim, Effects};
+use runstone_projections::runs::{self, Begin, Begun};
 use runstone_projections::tasks::{Move, NewTask, TaskState, Tasks};
 use runstone_projections::{Hold, Settings};
 use runstone_store::keys::Credential;
@@ -468,6 +469,37 @@ fn a_revoked_agent_ends_what_it_began() -> Outcome {
     let other = Runstone::from(log.clone());
     other.run("bot").resume_or_start_blocking("run-1")?;
     drop(run);
+    assert_sound(&log)
+}
+
+/// A run is free when the agent that holds it is revoked, not when it is called so.
+#[test]
+fn a_run_is_held_by_whoever_began_it() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let bot = site.principal(&log, "bot", Authority::Agent)?;
+    let person = site.person(&log)?;
+    for (who, stream, holder) in [
+        (&bot, "run-1", "someone-else"),
+        (&person, "run-2", "bot"),
+        (&log, "run-3", "agent:bot#7"),
+    ] {
+        let mut begin = Begin::new(stream, "bot");
+        holder.clone_into(&mut begin.holder);
+        runs::begin_blocking(who, &begin)?;
+    }
+    let again = |stream: &str| runs::begin_blocking(&log, &Begin::new(stream, "bot"));
+    for stream in ["run-1", "run-2", "run-3"] {
+        assert_eq!(again(stream).unwrap_err().code(), "run_held", "{stream}");
+    }
+    let revoke = AgentChange::Revoke {
+        reason: "gone wild".to_owned(),
+    };
+    Agents::new(&person).change_blocking("bot", &revoke)?;
+    assert_eq!(again("run-2").unwrap_err().code(), "run_held");
+    for stream in ["run-1", "run-3"] {
+        assert!(matches!(again(stream)?, Begun::Resumed(_)), "{stream}");
+    }
     assert_sound(&log)
 }
 
