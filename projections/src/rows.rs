@@ -30,6 +30,8 @@ pub(crate) struct RunRow {
     pub(crate) fence: u64,
     /// Who holds it, if somebody does.
     pub(crate) lease: Option<LeaseRow>,
+    /// The agent that began or resumed it last, if it was one.
+    pub(crate) claimed_as: Option<String>,
     /// Whose budget it spends.
     pub(crate) budget: Option<OwnerKey>,
     pub(crate) paused: bool,
@@ -213,6 +215,9 @@ pub(crate) struct ApprovalRow {
     pub(crate) refused: Option<(String, u64)>,
 }
 
+/// Orders for one addressee, oldest first.
+pub(crate) type OrderRows = Vec<OrderRow>;
+
 /// An order whose sender may give it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct OrderRow {
@@ -281,6 +286,8 @@ pub(crate) struct TaskRow {
     pub(crate) fence: Option<u64>,
     /// Who holds it, if somebody does.
     pub(crate) lease: Option<LeaseRow>,
+    /// The agent that claimed it last, if it was one.
+    pub(crate) claimed_as: Option<String>,
     /// The claim by which the newest move was made.
     pub(crate) moved_by: Option<u64>,
     /// How many tasks of its scope had been completed when it was completed last, itself included.
@@ -561,6 +568,7 @@ mod tests {
             finished: Some(finished),
             fence: 1,
             lease: None,
+            claimed_as: Some("bot".to_owned()),
             budget: None,
             paused: false,
             let_go: Some("aborted".to_owned()),

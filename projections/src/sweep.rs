@@ -1,6 +1,6 @@
 //! Recording what has expired.
 
-use crate::agents::{AgentError, AgentState, Agents, MAX_REAPED, agent_of};
+use crate::agents::{AgentError, AgentState, Agents, MAX_REAPED};
 use crate::approvals::{ApprovalError, Approvals};
 use crate::asks::SweepAll;
 use crate::budgets::{BudgetError, Budgets};
@@ -143,13 +143,15 @@ pub fn sweep_open(log: &Log) -> Result<Swept, SweepError> {
 fn of_retired(log: &Log) -> Result<usize, SweepError> {
     let (tasks, agents) = (Tasks::new(log), Agents::new(log));
     let under_way = tasks.list(&TaskFilter::new().state(TaskState::InProgress))?;
-    let held = under_way.into_iter().filter(|task| task.is_held);
-    let holders: BTreeSet<String> = held.map(|task| task.holder).collect();
+    let holders: BTreeSet<String> = under_way
+        .into_iter()
+        .filter_map(|task| task.held_as)
+        .collect();
     let mut retired = Vec::new();
-    for name in holders.iter().filter_map(|holder| agent_of(holder)) {
+    for name in &holders {
         let agent = agents.find(name)?;
         if agent.is_some_and(|agent| agent.state == AgentState::Retired) {
-            retired.push(name);
+            retired.push(name.as_str());
         }
     }
     let released = tasks.release_held(&retired, Waiting::Blocking);

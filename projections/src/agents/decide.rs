@@ -7,10 +7,12 @@ use super::fold::{
 };
 use crate::events::control::{agent as field, message};
 use crate::events::{AgentRegistered, AgentState, MessageClass};
-use crate::rows::{AgentRow, HelpersRow, OrderRow};
+use crate::rows::{AgentRow, HelpersRow, OrderRow, OrderRows};
 use crate::settings::Settings;
 use crate::view;
-use runstone_codec::{Authority, Control, Draft, EventError, NewEvent, Position, TypedEvent as _};
+use runstone_codec::{
+    Authority, Control, Draft, EventError, Header, NewEvent, Position, TypedEvent as _,
+};
 use runstone_store::{AppendError, DecideContext, Decision};
 
 /// The agent that a principal is; `None` if it is none.
@@ -18,8 +20,17 @@ pub(crate) fn name_of(principal: &str) -> Option<&str> {
     principal.strip_prefix(PRINCIPAL)
 }
 
+/// The agent that a claim is of. Whoever has proved a credential claims as himself, whatever he calls
+/// it; who has none stands for the agent that he names.
+pub(crate) fn claims_as<'a>(header: &'a Header, holder: &'a str) -> Option<&'a str> {
+    match header.authority {
+        Authority::System => agent_of(holder),
+        _ => name_of(&header.principal),
+    }
+}
+
 /// The agent that a holder may be: named as such, or as its principal, whatever it adds behind `#`.
-pub(crate) fn agent_of(holder: &str) -> Option<&str> {
+fn agent_of(holder: &str) -> Option<&str> {
     let holder = holder.split_once('#').map_or(holder, |(agent, _)| agent);
     let name = name_of(holder).unwrap_or(holder);
     super::is_agent_name(name).then_some(name)
@@ -66,14 +77,8 @@ pub(crate) fn admit(context: &DecideContext<'_>, name: &str) -> Result<bool, App
     Ok(row.is_some())
 }
 
-/// Whether a holder is an agent that was revoked: what it held is free.
-pub(crate) fn is_revoked_holder(
-    context: &DecideContext<'_>,
-    holder: &str,
-) -> Result<bool, AppendError> {
-    let Some(name) = agent_of(holder) else {
-        return Ok(false);
-    };
+/// Whether an agent was revoked: a run that it held is free.
+pub(crate) fn is_revoked(context: &DecideContext<'_>, name: &str) -> Result<bool, AppendError> {
     Ok(row_of(context, name)?.is_some_and(|row| row.is_revoked))
 }
 
@@ -315,16 +320,15 @@ pub(super) fn send(
     })
 }
 
-/// The newest order that an agent has not seen.
-pub(super) fn newest_order(
+/// Orders that an agent has not seen, oldest first.
+pub(super) fn unseen(
     seen: u64,
-    orders: impl IntoIterator<Item = Option<OrderRow>>,
-) -> Option<OrderRow> {
-    orders
-        .into_iter()
-        .flatten()
-        .filter(|order| order.position > seen)
-        .max_by_key(|order| order.position)
+    orders: impl IntoIterator<Item = Option<OrderRows>>,
+) -> Vec<OrderRow> {
+    let orders = orders.into_iter().flatten().flatten();
+    let mut unseen: Vec<_> = orders.filter(|order| order.position > seen).collect();
+    unseen.sort_unstable_by_key(|order| order.position);
+    unseen
 }
 
 /// What looking for orders comes to.
@@ -339,7 +343,8 @@ pub(super) enum Looked {
 const TAKEN: usize = 0;
 const TOO_LATE: usize = 1;
 
-/// Takes the newest order to an agent, or lets it pass. `window_us` is how long one is valid.
+/// Lets the oldest order pass that an agent has not seen, if it came too late, else takes the newest.
+/// `window_us` is how long one is valid.
 pub(super) fn look(
     context: &mut DecideContext<'_>,
     name: &str,
@@ -354,15 +359,17 @@ pub(super) fn look(
     };
     let orders = [name, ALL].map(|to| view::row(context, FOLD, &order_key(to)));
     let [to_it, to_all] = orders;
-    let Some(order) = newest_order(row.orders_seen, [to_it?, to_all?]) else {
+    let orders = unseen(row.orders_seen, [to_it?, to_all?]);
+    let (Some(oldest), Some(newest)) = (orders.first(), orders.last()) else {
         return Ok(Decision::nothing(Looked::Done));
     };
-    let control = Control::new().u64(field::ORDER, order.position);
-    let is_fresh = context.now_us().saturating_sub(order.given_at_us) <= window_us;
+    let about = |order: &OrderRow| Control::new().u64(field::ORDER, order.position);
+    let is_fresh = context.now_us().saturating_sub(oldest.given_at_us) <= window_us;
     Ok(if is_fresh {
-        Decision::record(TAKEN, control, Looked::Done)
+        Decision::record(TAKEN, about(newest), Looked::Done)
     } else {
-        Decision::record(TOO_LATE, control.text(field::WHY, STALE), Looked::Done)
+        let stale = about(oldest).text(field::WHY, STALE);
+        Decision::record(TOO_LATE, stale, Looked::Done)
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  'a' NAME    how an agent stands
-//!  'o' TO      the newest order for an agent, or for `*`
+//!  'o' TO      the newest orders for an agent, or for `*`
 //!  'm' READER  up to where somebody has read
 //!  'x' TO      whose orders to an agent, or to `*`, were refused in the last second
 //!
@@ -16,7 +16,7 @@
 use super::decide::{name_of, principal_of};
 use crate::events::AgentState;
 use crate::events::control::{agent as field, message};
-use crate::rows::{self, AgentRow, HelperRow, HelpersRow, OrderRow};
+use crate::rows::{self, AgentRow, HelperRow, HelpersRow, OrderRow, OrderRows};
 use crate::seen::Seen;
 use runstone_codec::Authority;
 use runstone_store::{Fold, FoldError, FoldRecord, Rows};
@@ -41,6 +41,9 @@ const REFUSAL_WINDOW_US: u64 = 1_000_000;
 /// Most senders of which it is known that an order was refused in the last second.
 const MAX_REFUSED: usize = 64;
 
+/// Most orders for one addressee of which it is known whether they came in time.
+pub(super) const MAX_ORDERS: usize = 64;
+
 /// Principals whose orders were refused, and when that was recorded last.
 pub(super) type Refusals = Vec<(String, u64)>;
 
@@ -62,7 +65,7 @@ impl Fold for AgentsFold {
     }
 
     fn version(&self) -> u32 {
-        3
+        4
     }
 
     fn namespaces(&self) -> Option<&'static [&'static str]> {
@@ -143,8 +146,13 @@ fn sent(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {
         position: seen.position,
         given_at_us: seen.recorded_at_us,
     };
-    rows::put(rows, &order_key(to), &order)?;
-    Ok(())
+    let key = order_key(to);
+    let mut orders: OrderRows = rows::get(rows, &key)?.unwrap_or_default();
+    if orders.len() >= MAX_ORDERS {
+        orders.remove(0);
+    }
+    orders.push(order);
+    rows::put(rows, &key, &orders)
 }
 
 fn read(rows: &mut dyn Rows, seen: &Seen<'_>) -> Result<(), FoldError> {

@@ -1,14 +1,14 @@
 //! What an agent has to read, and whether it must exit.
 
-use super::decide::{self, Done, Looked, SELF, about, newest_order, stream_of};
-use super::fold::{ACCEPTED, ALL, FOLD, agent_key, mark_key, order_key};
+use super::decide::{self, Done, Looked, SELF, about, stream_of, unseen};
+use super::fold::{ACCEPTED, ALL, FOLD, MAX_ORDERS, agent_key, mark_key, order_key};
 use super::message::REDECIDED;
 use super::{AgentError, Agents, Message, MessageClass, Messages, Reaped, is_agent_name};
 use crate::asks::{AttendMessages, MarkRead};
 use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::message as field;
 use crate::events::{AgentOrderRefused, AgentStopOrdered, MessageRead, MessageSent};
-use crate::rows::{AgentRow, OrderRow};
+use crate::rows::{AgentRow, OrderRows};
 use crate::seen::is_imported;
 use crate::settings::{InForce, Settings};
 use crate::tasks::Tasks;
@@ -56,12 +56,12 @@ impl Heard {
 struct Desk {
     in_force: InForce,
     agent: Option<AgentRow>,
-    orders: [Option<OrderRow>; 2],
+    orders: [Option<OrderRows>; 2],
 }
 
 impl Messages {
     /// What came for an agent after a position, or after what it has read: messages, and whether it
-    /// must exit. The newest order is taken, or recorded as refused if it came too long ago.
+    /// must exit. The newest order is taken; each that came too long ago is recorded as refused.
     ///
     /// # Errors
     ///
@@ -105,7 +105,7 @@ impl Messages {
             return told;
         }
 
-        for _ in 0..REDECIDED {
+        for _ in 0..REDECIDED + 2 * MAX_ORDERS {
             let desk = self.desk(agent)?;
             match self.looking(agent, &desk)? {
                 None => {
@@ -119,7 +119,8 @@ impl Messages {
                 Some(command) => looked(agent, &command.run_by(&self.log, waiting).await?)?,
             }
         }
-        Err(AppendError::Contended { times: REDECIDED }.into())
+        let times = REDECIDED + 2 * MAX_ORDERS;
+        Err(AppendError::Contended { times }.into())
     }
 
     /// Records up to where a reader has read: an agent, or any other pseudonym. It never goes back.
@@ -219,14 +220,14 @@ impl Messages {
         })
     }
 
-    /// The command that settles the newest order, if there is one.
+    /// The command that settles the next order, if there is one.
     fn looking(&self, name: &str, desk: &Desk) -> Result<Option<Command<Looked>>, AgentError> {
         let Some(row) = &desk.agent else {
             return Err(AgentError::NotFound {
                 name: name.to_owned(),
             });
         };
-        if newest_order(row.orders_seen, desk.orders).is_none() {
+        if unseen(row.orders_seen, desk.orders.clone()).is_empty() {
             return Ok(None);
         }
         let candidates = vec![

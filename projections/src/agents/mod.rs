@@ -50,7 +50,7 @@ pub use message::{Message, Messages, NewMessage, Sent};
 pub use registry::{Agent, AgentChange, AgentFilter, Agents, Description, Helper};
 
 pub(crate) use decide::{
-    admit, agent_of, is_idle, is_retired, is_revoked_holder, name_of, registers, registration,
+    admit, claims_as, is_idle, is_retired, is_revoked, name_of, registers, registration,
 };
 
 /// Longest name of an agent in bytes.

@@ -340,9 +340,10 @@ fn beginning(log: &Log, begin: &Begin) -> Result<Command<Verdict>, RunError> {
             return Ok(Decision::record(STARTED, control, verdict));
         };
         let is_held = match &row.lease {
-            Some(lease) if !lease.is_over(&opening, steady_us) => {
-                !agents::is_revoked_holder(context, &lease.holder)?
-            }
+            Some(lease) if !lease.is_over(&opening, steady_us) => match &row.claimed_as {
+                Some(agent) => !agents::is_revoked(context, agent)?,
+                None => true,
+            },
             _ => false,
         };
         let why = match (&row.finished, is_held) {

@@ -5,6 +5,7 @@ use runstone_codec::Control;
 use runstone_store::{Fold, FoldError, FoldRecord, Log, ReadError, Rows};
 
 use super::past::{EVERY, is_needed};
+use crate::agents;
 use crate::budgets::OwnerId;
 use crate::events::control;
 use crate::lease::LeaseFields;
@@ -65,7 +66,7 @@ impl Fold for RunsFold {
     }
 
     fn version(&self) -> u32 {
-        8
+        9
     }
 
     fn apply(&self, rows: &mut dyn Rows, record: &FoldRecord<'_>) -> Result<(), FoldError> {
@@ -208,6 +209,7 @@ fn first_of_stream(seen: &Seen<'_>) -> RunRow {
         finished: None,
         fence: 0,
         lease: None,
+        claimed_as: None,
         budget: None,
         paused: false,
         let_go: None,
@@ -287,6 +289,9 @@ fn held(run: &mut RunRow, seen: &Seen<'_>) {
     run.let_go = None;
     let is_held = seen.control.get_text(control::RUN_HOLDER).is_some();
     run.lease = is_held.then(|| LEASE.read(seen.control, seen.position));
+    let holder = run.lease.as_ref().map(|lease| lease.holder.as_str());
+    let agent = holder.and_then(|holder| agents::claims_as(seen.header, holder));
+    run.claimed_as = agent.map(str::to_owned);
     if let Some(owner) = owner_in(seen.control).filter(|_| is_held) {
         run.budget = Some(owner);
     }

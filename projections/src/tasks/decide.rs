@@ -249,7 +249,10 @@ impl Steps {
             control = control.u64(field::FROM, from.number());
         }
         let known: Option<Refusals> = Rows(context).get(&refused_key(&id.digest, &id.scope))?;
-        let (code, now_us) = (refusal_code(&control), context.now_us());
+        let candidate = self.place.base.saturating_add(REFUSED);
+        let (header, _) = context.candidate(candidate).ok_or(AppendError::Empty)?;
+        let code = refusal_code(&header.principal, &control);
+        let now_us = context.now_us();
         let is_known = known.iter().flatten().any(|(other, at_us)| {
             *other == code && now_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US
         });
@@ -528,11 +531,12 @@ impl Known<'_> {
         default_lease_us: u64,
     ) -> Result<Decision<Verdict>, AppendError> {
         let mut steps = Steps::new(place);
-        let (header, _) = context
+        let (header, control) = context
             .candidate(place.base.saturating_add(CLAIMED))
             .ok_or(AppendError::Empty)?;
-        // What it held was given back when it retired, and nobody would give this back.
-        if let Some(agent) = agents::name_of(&header.principal)
+        let holder = control.get_text(field::HOLDER).unwrap_or_default();
+        // What it held was given back when it retired, and this would be too.
+        if let Some(agent) = agents::claims_as(header, holder)
             && agents::is_retired(context, agent)?
         {
             return Ok(Decision::nothing(Verdict::Retired(agent.to_owned())));

@@ -13,6 +13,7 @@
 
 use super::TaskState;
 use super::machine::is_terminal;
+use crate::agents;
 use crate::budgets::OwnerId;
 use crate::events::control::task as field;
 use crate::lease::LeaseFields;
@@ -42,6 +43,8 @@ pub(super) const OPEN_SCOPE_ROW: u8 = b'w';
 pub(crate) const DIGEST_BYTES: usize = 16;
 /// Equal refusals within this many microseconds are recorded once.
 pub(super) const REFUSAL_WINDOW_US: u64 = 1_000_000;
+/// Most refusals of one task of which it is known that they were recorded in the last second.
+const MAX_REFUSED: usize = 64;
 
 pub(crate) const LEASE: LeaseFields = LeaseFields {
     holder: field::HOLDER,
@@ -73,7 +76,7 @@ impl Fold for TasksFold {
     }
 
     fn version(&self) -> u32 {
-        4
+        5
     }
 
     fn namespaces(&self) -> Option<&'static [&'static str]> {
@@ -254,6 +257,7 @@ fn created(
         creator,
         fence: None,
         lease: None,
+        claimed_as: None,
         moved_by: None,
         completed: before.and_then(|row| row.completed),
         in_tray: seen.control.get_text(field::TRAY).is_some(),
@@ -283,8 +287,10 @@ fn changed(mut row: TaskRow, change: &str, seen: &Seen<'_>) -> Option<TaskRow> {
             }
         }
         "claimed" => {
+            let lease = LEASE.read(seen.control, seen.position);
             row.fence = Some(seen.position);
-            row.lease = Some(LEASE.read(seen.control, seen.position));
+            row.claimed_as = agents::claims_as(seen.header, &lease.holder).map(str::to_owned);
+            row.lease = Some(lease);
         }
         "lease_renewed" => {
             if let Some(lease) = row.lease.as_mut() {
@@ -302,19 +308,23 @@ fn changed(mut row: TaskRow, change: &str, seen: &Seen<'_>) -> Option<TaskRow> {
 fn refused(rows: &mut dyn Rows, task: &Digest, seen: &Seen<'_>) -> Result<(), FoldError> {
     let key = refused_key(task, &seen.header.scope);
     let mut known: Refusals = rows::get(rows, &key)?.unwrap_or_default();
-    let code = refusal_code(seen.control);
+    let code = refusal_code(&seen.header.principal, seen.control);
     known.retain(|(other, at_us)| {
         *other != code && seen.recorded_at_us.saturating_sub(*at_us) < REFUSAL_WINDOW_US
     });
+    if known.len() >= MAX_REFUSED {
+        known.remove(0);
+    }
     known.push((code, seen.recorded_at_us));
     rows::put(rows, &key, &known)
 }
 
-/// What two refusals of one task have in common if they are equal.
-pub(super) fn refusal_code(control: &Control) -> String {
+/// What two refusals of one task have in common if they are equal, and of one caller.
+pub(super) fn refusal_code(principal: &str, control: &Control) -> String {
     let number = |field| control.get_u64(field).unwrap_or(u64::MAX);
     let why = control.get_text(field::WHY).unwrap_or_default();
-    format!("{why}:{}:{}", number(field::FROM), number(field::TO))
+    let (from, to) = (number(field::FROM), number(field::TO));
+    format!("{why}:{from}:{to}:{principal}")
 }
 
 /// A state in control.

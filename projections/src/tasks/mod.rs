@@ -120,8 +120,11 @@ pub struct Task {
     pub fence: Option<Position>,
     /// Whether somebody holds it: its claim is in force.
     pub is_held: bool,
-    /// Who holds it; empty if nobody does.
+    /// What its holder is called; empty if nobody holds it.
     pub holder: String,
+    /// The agent that holds it, or would if there is one of this name: whoever has proved a credential
+    /// holds as himself, whatever he is called, and who has none as the one that he names.
+    pub held_as: Option<String>,
     /// When the lease ends, Unix microseconds; `None`: as long as this opening of the log lasts, or
     /// nobody holds it.
     pub lease_expires_at_us: Option<u64>,
@@ -152,6 +155,7 @@ impl Task {
             fence: row.fence.map(Position::new),
             is_held: lease.is_some(),
             holder: lease.map(|lease| lease.holder.clone()).unwrap_or_default(),
+            held_as: row.claimed_as.clone().filter(|_| lease.is_some()),
             lease_expires_at_us,
             is_expired: is_over,
             in_tray: row.in_tray,

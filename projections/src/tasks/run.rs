@@ -7,7 +7,7 @@ use super::decide::{
 use super::draft::{self, Of};
 use super::loops::Bounds;
 use super::{Granted, Task, TaskError, TaskFilter, TaskId, TaskState, Tasks, done};
-use crate::agents::{self, Agents};
+use crate::agents::Agents;
 use crate::asks::{OrderTask, SweepTasks};
 use crate::command::{Command, Waiting, asked, at_once};
 use crate::settings::{InForce, Settings};
@@ -305,23 +305,18 @@ impl Tasks {
         Ok(released)
     }
 
-    /// What these agents hold, found by one look at all that is in progress. A holder may be found as
-    /// an agent or as its principal.
+    /// What these agents hold, found by one look at all that is in progress.
     fn held_by(&self, names: &[&str]) -> Result<Vec<(String, Task)>, TaskError> {
-        let agent_of = |task: &Task| {
-            let agent = agents::agent_of(&task.holder).filter(|_| task.is_held);
-            agent
-                .filter(|agent| names.contains(agent))
-                .map(str::to_owned)
-        };
         if names.is_empty() {
             return Ok(Vec::new());
         }
+        let is_theirs = |task: &Task| {
+            let agent = task.held_as.as_deref();
+            agent.is_some_and(|agent| names.contains(&agent))
+        };
         let filter = TaskFilter::new().state(TaskState::InProgress);
-        let held = self.list_if(&filter, &|task| agent_of(task).is_some())?;
-        let found = held
-            .into_iter()
-            .filter_map(|task| Some((agent_of(&task)?, task)));
+        let held = self.list_if(&filter, &is_theirs)?.into_iter();
+        let found = held.filter_map(|task| Some((task.held_as.clone()?, task)));
         Ok(found.collect())
     }
 }

@@ -107,7 +107,8 @@ async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, Helpe
 /// its time is over, or when it must exit: by an order, because its parent let it go or must exit
 /// itself, or because it was revoked. That is looked at between tasks and whenever a lease is renewed,
 /// which records what is to be recorded of an order. What it held when it was let go its tray gives to
-/// others at once. After a panic of the work it is recorded that it failed; a future that is dropped is
+/// others at once; what it claimed by the credential of a person is that person's, until it stops or
+/// the lease ends. After a panic of the work it is recorded that it failed; a future that is dropped is
 /// recorded as its parent's request.
 ///
 /// ```

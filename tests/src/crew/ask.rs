@@ -10,6 +10,9 @@ use runstone_projections::trays::Trays;
 use runstone_projections::{SweepError, sweep};
 use runstone_store::Log;
 
+/// The name of a holder that is no agent.
+pub(crate) const NOBODY: &str = "model";
+
 /// Handles of one who asks.
 #[derive(Clone, Debug)]
 pub struct Handles {
@@ -25,7 +28,7 @@ pub struct Handles {
 /// workers of it.
 fn holder_name(names: Names, holder: Option<usize>) -> String {
     let Some(agent) = holder else {
-        return "model".to_owned();
+        return NOBODY.to_owned();
     };
     let name = (names.agent)(names.round, agent);
     match agent % 3 {
@@ -33,16 +36,6 @@ fn holder_name(names: Names, holder: Option<usize>) -> String {
         1 => format!("agent:{name}"),
         _ => format!("agent:{name}#1"),
     }
-}
-
-/// Whether that is how a claim says who holds.
-pub(crate) fn is_called(found: &str, names: Names, holder: Option<usize>) -> bool {
-    let Some(agent) = holder else {
-        return found == "model";
-    };
-    let found = found.split_once('#').map_or(found, |(name, _)| name);
-    let found = found.strip_prefix("agent:").unwrap_or(found);
-    found == (names.agent)(names.round, agent)
 }
 
 fn of_sweep(error: &SweepError) -> Told {

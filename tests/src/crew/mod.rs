@@ -10,7 +10,7 @@
 
 mod ask;
 
-pub(crate) use ask::is_called;
+pub(crate) use ask::NOBODY;
 pub use ask::{Handles, ask};
 
 use crate::calls::{Plain, Said, Time};
@@ -40,7 +40,7 @@ pub struct Crew {
     pub staff: Staff,
     /// Tasks.
     pub trays: Trays,
-    /// The agent that holds a task, as its claim says.
+    /// The agent that holds a task.
     pub holders: BTreeMap<usize, usize>,
 }
 
@@ -92,8 +92,8 @@ impl Crew {
         retired.map(|(name, _)| *name).collect()
     }
 
-    /// What counts of who asks that.
-    fn caller(&self, by: By, ask: &TrayAsk) -> Caller {
+    /// What counts of who asks that, and claims as this agent.
+    fn caller(&self, by: By, ask: &TrayAsk, claims_as: Option<usize>) -> Caller {
         let links = match ask {
             TrayAsk::Add(_, _, links, ..) | TrayAsk::Task(TaskAsk::Create(_, links, _)) => *links,
             _ => Links::default(),
@@ -102,10 +102,11 @@ impl Crew {
             .made_by
             .and_then(|maker| self.staff.agents.get(&maker));
         let caller = self.staff.caller(by);
-        let is = |doing: Doing| caller.is_some_and(|agent| agent.doing == doing);
+        let claims_as = claims_as.and_then(|agent| self.staff.agents.get(&agent));
+        let mut makers = caller.into_iter().chain(made_by);
         Caller {
-            sleeps: is(Doing::Sleeps) || made_by.is_some_and(|made| made.doing == Doing::Sleeps),
-            is_retired: is(Doing::Retired),
+            sleeps: makers.any(|agent| agent.doing == Doing::Sleeps),
+            is_retired: claims_as.is_some_and(|agent| agent.doing == Doing::Retired),
         }
     }
 
@@ -115,8 +116,10 @@ impl Crew {
         time: &Time,
         at: Option<u64>,
     ) -> (Said, Self) {
-        let mut next = self.clone();
-        next.trays.board.caller = self.caller(by, ask);
+        let reaped = self.reaped_for(by, ask, time);
+        let mut next = reaped.clone();
+        let claims_as = claims_as(by, holder);
+        next.trays.board.caller = next.caller(by, ask, claims_as);
         let (said, trays) = next.trays.ask(ask, time, at);
         next.trays = trays;
         next.trays.board.caller = Caller::default();
@@ -124,12 +127,12 @@ impl Crew {
         let not_there = ["task_not_found", "task_not_in_tray"];
         let is_there = !matches!(said, Said::Refused(code) if not_there.contains(&code));
         let is_sweep = matches!(ask, TrayAsk::Sweep | TrayAsk::Task(TaskAsk::Sweep));
-        let gives_command = is_there && (!is_sweep || next.trays != self.trays);
+        let gives_command = is_there && (!is_sweep || next.trays != reaped.trays);
         if !gives_command {
-            return (said, self.clone());
+            return (said, reaped);
         }
         if self.staff.is_barred(by) {
-            return (Said::Refused("agent_revoked"), self.clone());
+            return (Said::Refused("agent_revoked"), reaped);
         }
         next.staff.enter(by);
         next.tidy();
@@ -137,11 +140,19 @@ impl Crew {
             (TrayAsk::Task(TaskAsk::Claim(id, _)), Said::Held(_)) | (_, Said::Taken(id, _)) => *id,
             _ => return (said, next),
         };
-        match holder {
-            Some(holder) => next.holders.insert(claimed, holder),
+        match claims_as {
+            Some(agent) => next.holders.insert(claimed, agent),
             None => next.holders.remove(&claimed),
         };
         (said, next)
+    }
+
+    /// How it stands when a claim has let those go who are due; who was revoked lets nobody go.
+    fn reaped_for(&self, by: By, ask: &TrayAsk, time: &Time) -> Self {
+        if !is_claim(ask) || self.staff.is_barred(by) {
+            return self.clone();
+        }
+        self.staff(&reap(by), time, None).1
     }
 
     fn staff(&self, asked: &Staffed, time: &Time, at: Option<u64>) -> (Said, Self) {
@@ -160,11 +171,7 @@ impl Crew {
     }
 
     fn sweep(&self, by: By, time: &Time) -> (Said, Self) {
-        let reap = Staffed {
-            by,
-            ask: StaffAsk::Reap,
-        };
-        let (_, staff, names) = self.staff.ask(&reap, time, None);
+        let (_, staff, names) = self.staff.ask(&reap(by), time, None);
         let mut next = self.clone();
         next.staff = staff;
         let mut tasks = next.release(&names);
@@ -203,6 +210,25 @@ impl Crew {
     }
 }
 
+/// The agent that a claim is of, which says that this one holds: who has a credential claims as
+/// himself.
+fn claims_as(by: By, holder: Option<usize>) -> Option<usize> {
+    match by {
+        By::Agent(name) => Some(name),
+        By::Person(_) => None,
+        By::Program => holder,
+    }
+}
+
+fn is_claim(ask: &TrayAsk) -> bool {
+    matches!(ask, TrayAsk::Take(..) | TrayAsk::Task(TaskAsk::Claim(..)))
+}
+
+fn reap(by: By) -> Staffed {
+    let ask = StaffAsk::Reap;
+    Staffed { by, ask }
+}
+
 /// What a sweep answers.
 fn swept(tasks: usize, helpers: usize) -> Said {
     Said::Heard(format!("swept {tasks} tasks, {helpers} helpers"))
@@ -225,20 +251,24 @@ impl Plain for Crew {
                 if self.staff.is_barred(*by) {
                     return Vec::new();
                 }
-                let begun = self.trays.partly(ask, time).into_iter().map(|trays| {
-                    let mut next = self.clone();
+                let mut all = Vec::new();
+                let reaped = self.reaped_for(*by, ask, time);
+                if reaped != *self {
+                    all = self.partly(&CrewAsk::Staff(reap(*by)), time);
+                    all.push(reaped.clone());
+                }
+                let begun = reaped.trays.partly(ask, time).into_iter().map(|trays| {
+                    let mut next = reaped.clone();
                     next.staff.enter(*by);
                     next.trays = trays;
                     next.tidy();
                     next
                 });
-                return begun.collect();
+                all.extend(begun);
+                return all;
             }
             CrewAsk::Staff(asked) => asked.clone(),
-            CrewAsk::Sweep(by) => Staffed {
-                by: *by,
-                ask: StaffAsk::Reap,
-            },
+            CrewAsk::Sweep(by) => reap(*by),
         };
         let mut begun: Vec<Self> = Vec::new();
         let all = self.staff.partly(&asked, time).into_iter();

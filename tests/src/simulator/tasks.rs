@@ -228,7 +228,7 @@ impl Simulation {
             _ => By::Program,
         };
         let holder = match by {
-            By::Agent(name) => Some(name),
+            By::Agent(name) if self.numbers.below(4) > 0 => Some(name),
             _ if self.numbers.below(3) == 0 => self.any_helper().map(|(name, _)| name),
             _ => (self.numbers.below(3) == 0).then(|| self.any_agent()),
         };

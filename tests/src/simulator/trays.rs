@@ -3,7 +3,7 @@
 use super::Simulation;
 use super::tasks::{IDS, TRAYS, name, tray_name};
 use crate::calls::Time;
-use crate::crew::{Crew, is_called};
+use crate::crew::{Crew, NOBODY};
 use crate::tamper::Outcome;
 use crate::trays::{Names, Trays};
 use runstone_codec::Position;
@@ -86,11 +86,15 @@ impl Seen {
     }
 }
 
-/// Whether who holds it is who claimed it, and is not gone: what an agent held that is was given back.
+/// Whether the agent that holds it is the one that claimed it, and is not gone: what an agent held that is was given back.
 fn is_holder(world: &Crew, names: Names, seen: &Seen, id: usize) -> bool {
     let held = seen.tasks[id].as_ref().filter(|found| found.is_held);
     let holder = world.holders.get(&id).copied();
-    held.is_none_or(|found| is_called(&found.holder, names, holder))
+    let agent = holder.map(|agent| (names.agent)(names.round, agent));
+    held.is_none_or(|found| {
+        let held_as = found.held_as.as_deref();
+        held_as.filter(|name| *name != NOBODY) == agent.as_deref()
+    })
 }
 
 fn is_task(world: &mut Crew, seen: &Seen, id: usize, time: &Time) -> bool {

@@ -337,20 +337,30 @@ impl Staff {
         }
     }
 
-    /// Takes the newest order that counts, or lets it pass.
-    fn settle(&mut self, name: usize, time: &Time) {
-        let Some(agent) = self.agents.get_mut(&name) else {
-            return;
+    /// Lets every order pass that came too late, then takes the newest; how they stand in between.
+    fn settle(&mut self, name: usize, time: &Time) -> Vec<Self> {
+        let mut between = Vec::new();
+        let Some(seen) = self.agents.get(&name).map(|agent| agent.seen) else {
+            return between;
         };
-        let orders = self.letters.iter().enumerate().skip(agent.seen);
-        let mut orders = orders.filter(|(_, one)| one.is_to(name) && one.order() == Some(true));
-        if let Some((number, order)) = orders.next_back() {
-            agent.seen = number + 1;
-            if order.is_fresh(time) {
-                agent.needs_person = true;
-                agent.stop();
+        let counts = |one: &Letter| one.is_to(name) && one.order() == Some(true);
+        let orders = self.letters.iter().enumerate().skip(seen);
+        let orders: Vec<(usize, bool)> = orders
+            .filter(|(_, one)| counts(one))
+            .map(|(number, one)| (number, one.is_fresh(time)))
+            .collect();
+        let (fresh, stale): (Vec<_>, Vec<_>) = orders.into_iter().partition(|(_, fresh)| *fresh);
+        for (number, is_fresh) in stale.into_iter().chain(fresh.last().copied()) {
+            if let Some(agent) = self.agents.get_mut(&name) {
+                agent.seen = number + 1;
+                if is_fresh {
+                    agent.needs_person = true;
+                    agent.stop();
+                }
             }
+            between.push(self.clone());
         }
+        between
     }
 
     /// Looks for orders, and lets helpers go; whether it can.
@@ -489,12 +499,12 @@ impl Staff {
 
     /// How they may stand before all of that is done.
     pub fn partly(&self, Staffed { by, ask }: &Staffed, time: &Time) -> Vec<Self> {
-        let mut next = self.clone();
+        let (mut next, mut between) = (self.clone(), Vec::new());
         let looks = match *ask {
             StaffAsk::Attend(name) => {
                 let (acts, is_known) = (acts_for(*by, name), self.agents.contains_key(&name));
                 if acts && is_known {
-                    next.settle(name, time);
+                    between = next.settle(name, time);
                 }
                 acts && is_known
             }
@@ -520,6 +530,7 @@ impl Staff {
             let gone: Vec<Self> = gone.collect();
             all.extend(gone);
         }
-        all
+        between.append(&mut all);
+        between
     }
 }

@@ -7,6 +7,7 @@ use runstone_projections::agents::{
     NewMessage,
 };
 use runstone_projections::effects::{Claim, Effects};
+use runstone_projections::runs::{self, Begin, Begun};
 use runstone_projections::tasks::{Move, NewTask, TaskState, Tasks};
 use runstone_projections::{Hold, Settings};
 use runstone_store::keys::Credential;
@@ -204,6 +205,48 @@ fn an_order_that_counts_is_handed_out_whatever_the_wall_clock_says() -> Outcome 
     let found = Messages::new(&log).attend_blocking("scout", None)?;
     assert_eq!((heard(&found), found.must_exit), ("order", true));
     Ok(())
+}
+
+/// Each that nobody looked at in time, of whoever, to it or to all; then the newest that counts.
+#[test]
+fn every_order_that_came_too_late_is_recorded() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Plain)?;
+    for name in ["scout", "other"] {
+        Agents::new(&log).change_blocking(name, &AgentChange::register())?;
+    }
+    let person = site.person(&log)?;
+    let order = |to: &str| -> Outcome<u64> {
+        let sent = Messages::new(&person).send_blocking(&NewMessage::to(to).of_type("shutdown"))?;
+        Ok(sent.position.get())
+    };
+    let mut stale = vec![order("scout")?, order("*")?];
+    site.clock.advance(SECOND);
+    stale.push(order("scout")?);
+    order("other")?;
+    site.clock.advance(601 * SECOND);
+    let counts = [order("*")?, order("scout")?];
+    let scout = Messages::new(&log);
+    let found = scout.attend_blocking("scout", None)?;
+    assert!(found.must_exit);
+    let told: Vec<u64> = found.orders.iter().map(|one| one.position.get()).collect();
+    assert_eq!(told, counts);
+    let refused = log.read(Read::new(Query::of_type("agent.order_refused")))?;
+    let passed: Vec<u64> = refused
+        .map(|record| Ok(record?.control.get_u64(4).unwrap_or_default()))
+        .collect::<Outcome<_>>()?;
+    assert_eq!(passed, stale);
+    assert_eq!(refusals(&log)?, ["stale"; 3]);
+    // As many as are remembered, and no more than once.
+    scout.attend_blocking("scout", None)?;
+    assert_eq!(refusals(&log)?.len(), stale.len());
+    for _ in 0..70 {
+        order("other")?;
+    }
+    site.clock.advance(601 * SECOND);
+    assert!(!scout.attend_blocking("other", None)?.must_exit);
+    assert_eq!(refusals(&log)?.len(), stale.len() + 66);
+    assert_sound(&log)
 }
 
 #[test]
@@ -471,6 +514,37 @@ fn a_revoked_agent_ends_what_it_began() -> Outcome {
     assert_sound(&log)
 }
 
+/// A run is free when the agent that holds it is revoked, not when it is called so.
+#[test]
+fn a_run_is_held_by_whoever_began_it() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let bot = site.principal(&log, "bot", Authority::Agent)?;
+    let person = site.person(&log)?;
+    for (who, stream, holder) in [
+        (&bot, "run-1", "someone-else"),
+        (&person, "run-2", "bot"),
+        (&log, "run-3", "agent:bot#7"),
+    ] {
+        let mut begin = Begin::new(stream, "bot");
+        holder.clone_into(&mut begin.holder);
+        runs::begin_blocking(who, &begin)?;
+    }
+    let again = |stream: &str| runs::begin_blocking(&log, &Begin::new(stream, "bot"));
+    for stream in ["run-1", "run-2", "run-3"] {
+        assert_eq!(again(stream).unwrap_err().code(), "run_held", "{stream}");
+    }
+    let revoke = AgentChange::Revoke {
+        reason: "gone wild".to_owned(),
+    };
+    Agents::new(&person).change_blocking("bot", &revoke)?;
+    assert_eq!(again("run-2").unwrap_err().code(), "run_held");
+    for stream in ["run-1", "run-3"] {
+        assert!(matches!(again(stream)?, Begun::Resumed(_)), "{stream}");
+    }
+    assert_sound(&log)
+}
+
 /// While an agent sleeps, no task is made through it, by whichever way it is named.
 #[test]
 fn whoever_sleeps_makes_no_work() -> Outcome {
@@ -500,7 +574,7 @@ fn whoever_sleeps_makes_no_work() -> Outcome {
             "Cannot create_task('Tidy up') while in idle mode. No speculative execution or self-generated busywork allowed."
         );
     }
-    // One in a second is recorded.
+    // One of each caller in a second is recorded.
     let refusals = || -> Outcome<Vec<String>> {
         let read = Read::new(Query::of_type("task.refused"));
         let whys = log.read(read)?.map(|record| {
@@ -509,7 +583,7 @@ fn whoever_sleeps_makes_no_work() -> Outcome {
         });
         Ok(whys.collect::<Result<_, _>>()?)
     };
-    assert_eq!(refusals()?, ["agent_idle"]);
+    assert_eq!(refusals()?, ["agent_idle"; 2]);
     assert_eq!(Tasks::new(&log).find("a")?, None);
     // A loop is told after that, and what the task does not say before.
     let cycle = Tasks::new(&scout).create_blocking(&new("b").creator("b"));

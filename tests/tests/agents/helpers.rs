@@ -15,8 +15,11 @@ use runstone_store::{Log, Query, Read, Sealing};
 use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
+mod held;
 mod run;
 mod whose;
 
@@ -498,8 +501,12 @@ fn a_sweep_records_all_that_has_expired() -> Outcome {
     }
     assert_eq!(sweep(&log)?, Swept::default());
     // Whoever let this one go was killed before it gave its task back.
-    agents.retire_blocking("h2", RetireReason::TrayDrained)?;
-    tasks.claim_blocking("c", "h2", Hold::Opening)?;
+    {
+        let mut retiring = pin!(agents.retire("h2", RetireReason::TrayDrained));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(retiring.as_mut().poll(&mut context).is_pending());
+        log.sync_blocking()?;
+    }
     site.clock.advance(100 * SECOND);
     let swept = sweep(&log)?;
     assert_eq!((swept.tasks, swept.approvals, swept.helpers), (4, 1, 1));

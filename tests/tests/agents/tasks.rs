@@ -12,7 +12,7 @@ use runstone_projections::trays::Trays;
 use runstone_projections::{Hold, Settings};
 use runstone_store::keys::Credential;
 use runstone_store::{Erase, ErrorKind, Log, Query, Read, Record, Sealing, VerifyLevel};
-use runstone_tests::clocked::{Clocked, START_US, memory};
+use runstone_tests::clocked::{Clocked, START_US, enrolled, memory};
 use runstone_tests::command::recordings;
 use runstone_tests::tamper::Outcome;
 use serde_json::Value;
@@ -424,12 +424,23 @@ fn refusals_are_recorded_once_a_second() -> Outcome {
     );
     let done = NewTask::new("v").state(TaskState::Done);
     assert_eq!(code(tasks.create_blocking(&done)), "bad_task_state");
+    // That somebody was refused hides nobody else who is.
+    let before = count()?;
+    let folder = tempfile::tempdir()?;
+    for name in ["bot", "bob"] {
+        let other = enrolled(&log, folder.path(), name, Authority::Agent)?;
+        let other = Tasks::new(&other);
+        for _ in 0..2 {
+            assert!(go(&other, "t", TaskState::Done).is_err());
+        }
+    }
+    assert_eq!(count()?, before + 2);
     let long = "x".repeat(257);
     assert_eq!(
         code(tasks.claim_blocking("t", &long, LEASE)),
         "name_too_long"
     );
-    assert_eq!(count()?, 5);
+    assert_eq!(count()?, 7);
     Ok(())
 }
 
