@@ -3,7 +3,7 @@
 use super::decide::{self, Act, Done, about, stream_of};
 use super::fold::{AGENT_ROW, FOLD, agent_key};
 use super::message::REDECIDED;
-use super::{AgentError, AgentKind, AgentState, RetireReason, is_agent_name};
+use super::{AgentError, AgentKind, AgentState, RetireReason, Spawned, is_agent_name};
 use crate::asks::ChangeAgent;
 use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::agent as field;
@@ -80,6 +80,18 @@ impl Agent {
             Some(_) => AgentKind::Helper,
             None => AgentKind::Persistent,
         }
+    }
+
+    /// What whoever spawned it was told, as it stands now; `None` if it is no helper.
+    pub fn spawned(&self) -> Option<Spawned> {
+        let helper = self.helper.as_ref()?;
+        Some(Spawned {
+            name: self.name.clone(),
+            tray: helper.tray.clone(),
+            position: self.registered,
+            expires_at_us: helper.expires_at_us,
+            is_running: !self.is_stopped && helper.retired.is_none(),
+        })
     }
 
     fn of(name: String, row: &AgentRow, steady_us: u64) -> Self {

@@ -6,7 +6,9 @@ use super::helper::{
     HelperEnd, HelperExit, HelperOptions, HelperTask, helper_loop, helper_loop_blocking,
 };
 use runstone_codec::Position;
-use runstone_projections::agents::{AgentChange, AgentError, NewHelper, RetireReason, Spawned};
+use runstone_projections::agents::{
+    AgentChange, AgentError, Helper, NewHelper, RetireReason, Spawned,
+};
 use runstone_projections::trays::TrayError;
 use runstone_store::ErrorKind;
 use std::fmt::Display;
@@ -84,7 +86,10 @@ fn options(own: &Runstone, spawned: &Spawned, given: &HelperOptions) -> HelperOp
 /// Spawns it, and opens its tray if it is not open.
 async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, HelperError> {
     let agents = parent.agents();
-    let spawned = agents.spawn(helper).await?;
+    let spawned = match agents.spawn(helper).await {
+        Err(taken @ AgentError::NameTaken { .. }) => waiting(parent, helper)?.ok_or(taken)?,
+        spawned => spawned?,
+    };
     if !spawned.is_running {
         // Room may have come meanwhile; else this says why it does not run.
         let on = AgentChange::Power {
@@ -97,6 +102,21 @@ async fn spawned(parent: &Runstone, helper: &NewHelper) -> Result<Spawned, Helpe
         Ok(_) | Err(TrayError::Closed { .. }) => Ok(spawned),
         Err(error) => Err(error.into()),
     }
+}
+
+/// A helper that was spawned so before and never ran, because as many did as may: it can run now.
+fn waiting(parent: &Runstone, helper: &NewHelper) -> Result<Option<Spawned>, HelperError> {
+    let Some(agent) = parent.agents().find(&helper.name)? else {
+        return Ok(None);
+    };
+    let never_ran = agent.is_stopped && !agent.is_revoked && agent.since == agent.registered;
+    let own = parent.principal().0;
+    let is_so = |was: &Helper| {
+        let tray = helper.tray.as_ref();
+        was.parent == own && tray.is_none_or(|tray| *tray == was.tray) && !was.is_expired
+    };
+    let waits = never_ran && agent.helper.as_ref().is_some_and(is_so);
+    Ok(agent.spawned().filter(|_| waits))
 }
 
 /// Spawns a helper, drains its tray, and retires it, whatever ends it: [`helper_loop`] in one call

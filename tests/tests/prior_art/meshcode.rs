@@ -5,9 +5,12 @@ use runstone::projections::trays::{NewTrayTask, Trays};
 use runstone::tasks::{NewTask, TaskState};
 use runstone::{
     Append, Authority, HelperExit, HelperOptions, HelperTask, Hold, NewEvent, Pause, Position,
-    Query, Read, Runstone, Sleeper, helper_loop, helper_loop_blocking,
+    Query, Read, Runstone, Settings, Sleeper, helper_loop, helper_loop_blocking,
+    run_helper_blocking,
 };
-use runstone_projections::agents::{AgentChange, Agents, Messages, NewMessage};
+use runstone_projections::agents::{
+    AgentChange, AgentState, Agents, Messages, NewHelper, NewMessage, RetireReason,
+};
 use runstone_projections::trays::Claim;
 use runstone_store::{ManualClock, Sealing};
 use runstone_tests::clocked::{Clocked, assert_sound};
@@ -392,6 +395,42 @@ fn five_errors_of_claiming_end_it() -> Outcome {
     );
     assert_eq!(site.waited().iter().filter(|s| **s == 15).count(), 3);
     assert_sound(&site.log)
+}
+
+/// B7.7: a helper that was registered and could not be powered on is there, and runs when it is asked
+/// for again; nobody else gets its name.
+#[test]
+fn a_spawn_that_was_half_done_is_done_when_it_is_tried_again() -> Outcome {
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let mut settings = Settings::default();
+    settings.helpers.max_running = 1;
+    settings.record(&log)?;
+    let [lead, other] = ["lead", "other"].map(|name| site.principal(&log, name, Authority::Agent));
+    let (lead, other) = (Runstone::from(lead?), Runstone::from(other?));
+    let first = NewHelper::new("h1").tray("in");
+    Agents::new(lead.log()).spawn_blocking(&first)?;
+    let second = NewHelper::new("h2").tray("in");
+    let run = |parent: &Runstone, helper: &NewHelper| {
+        let work = |_: &HelperTask| Ok::<_, String>(String::new());
+        let own = Runstone::from(log.clone());
+        let end = run_helper_blocking(parent, &own, helper, &HelperOptions::new(), work);
+        end.map_err(|error| error.code().to_owned())
+    };
+    for _ in 0..2 {
+        assert_eq!(run(&lead, &second).unwrap_err(), "helper_cap_reached");
+        let agent = Agents::new(&log).find("h2")?.ok_or("it is there")?;
+        assert_eq!(agent.state, AgentState::Stopping);
+    }
+    Agents::new(&log).retire_blocking("h1", RetireReason::TrayDrained)?;
+    // Neither somebody else's nor in another tray, nor one that runs or ran.
+    assert_eq!(run(&other, &second).unwrap_err(), "name_taken");
+    let elsewhere = NewHelper::new("h2").tray("elsewhere");
+    assert_eq!(run(&lead, &elsewhere).unwrap_err(), "name_taken");
+    let end = run(&lead, &second)?;
+    assert_eq!(end.retired_reason, HelperExit::TrayDrained);
+    assert_eq!(run(&lead, &second).unwrap_err(), "name_taken");
+    assert_sound(&log)
 }
 
 /// B7.8, B7.9, B7.10: authority is stamped by the log; an order that does not count is not delivered as
