@@ -175,7 +175,7 @@ pub(crate) enum Command {
     Task(TaskCommand),
     #[command(subcommand)]
     Budget(BudgetCommand),
-    /// Record everything that has expired: leases of tasks, requests for approval, helpers,
+    /// Record everything that has expired: leases of tasks and calls, requests for approval, helpers,
     /// reservations of budgets
     Sweep,
     #[command(subcommand)]
