@@ -10,7 +10,7 @@ use super::{Granted, Task, TaskError, TaskFilter, TaskId, TaskState, Tasks, done
 use crate::asks::{OrderTask, SweepTasks};
 use crate::command::{Command, Waiting, asked, at_once};
 use crate::settings::{InForce, Settings};
-use crate::trays::{TrayError, Trays};
+use crate::trays::{TrayError, Trays, check_hold};
 use runstone_codec::{Draft, Position};
 use runstone_store::AppendError;
 use std::sync::PoisonError;
@@ -127,6 +127,9 @@ impl Tasks {
                 (of.claim(holder)?, act)
             }
             Order::Renew { fence, hold, .. } => {
+                if task.in_tray {
+                    check_hold(*hold)?;
+                }
                 let (default_lease_us, settings_at) = self.default_lease()?;
                 let act = Act::Renew {
                     id,
