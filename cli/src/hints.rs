@@ -387,6 +387,7 @@ fn of_trays(code: &str) -> Hints {
             "runstone tray open NAME opens one",
         ],
         "tray_closed" => &["open a tray of another name"],
+        "bad_lease" => &["without --lease it is held for 900 seconds: runstone tray renew goes on"],
         "task_in_tray" => &["runstone tray claim TRAY claims what is next there"],
         "task_not_in_tray" | "dependency_not_found" => {
             &["runstone tray list TRAY shows the tasks of a tray"]

@@ -15,7 +15,7 @@ const FIXED: std::ops::Range<u64> = 400..476;
 const FRESH: u64 = 12;
 
 /// What agents and people are refused in those that always run, among others.
-const ANSWERS: [&str; 42] = [
+const ANSWERS: [&str; 43] = [
     "admission_incomplete",
     "agent_idle",
     "agent_not_found",
@@ -24,6 +24,7 @@ const ANSWERS: [&str; 42] = [
     "already_decided",
     "approval_expired",
     "auto_retire_disabled",
+    "bad_lease",
     "bad_ttl",
     "budget_exceeded",
     "budget_not_found",

@@ -72,7 +72,7 @@ pub(crate) struct AddArgs {
 pub(crate) struct ClaimNextArgs {
     /// The tray
     pub(crate) tray: String,
-    /// How long it is held without a word
+    /// How long it is held without a word: 60 to 86400
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = parse_lease)]
     pub(crate) lease: u64,
     /// Who holds it, for others to see: a pseudonym [default: the principal and the calling process]
@@ -117,7 +117,7 @@ pub(crate) struct ReleaseNextArgs {
 pub(crate) struct RenewNextArgs {
     #[command(flatten)]
     pub(crate) next: Next,
-    /// How long from now on
+    /// How long from now on: 60 to 86400
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = parse_lease)]
     pub(crate) lease: u64,
 }

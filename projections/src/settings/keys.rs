@@ -1,5 +1,7 @@
 //! Every single setting: what it means, what it may be, and who goes by it.
 
+use crate::trays::LEASE_S;
+
 /// A setting with a fixed name.
 #[derive(Debug)]
 pub(super) struct Key {
@@ -154,7 +156,7 @@ pub(super) const KEYS: [Key; 26] = [
     key(
         "leases.tray_s",
         "Seconds that a task is held, in a tray or not.",
-        Allowed::Number(60, DAY),
+        Allowed::Number(*LEASE_S.start(), *LEASE_S.end()),
         "tasks and trays: claims and renewals",
     ),
     key(

@@ -3,10 +3,12 @@
 use super::{LoopType, Task, TaskState};
 use crate::budgets::BudgetError;
 use crate::settings::SettingsError;
+use crate::trays::LEASE_S;
 use runstone_codec::{EventError, Position};
 use runstone_store::{AppendError, ErrorKind, ReadError};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::time::Duration;
 
 /// Why a task is not created, moved or claimed.
 #[derive(Debug, thiserror::Error, Serialize, Deserialize)]
@@ -37,6 +39,12 @@ pub enum TaskError {
         len: usize,
         /// The limit in bytes.
         limit: usize,
+    },
+    /// No task of a tray is held so long, or so short.
+    #[error("a task of a tray is held for {} to {} seconds, not for {:?}", LEASE_S.start(), LEASE_S.end(), Duration::from_micros(*.lease_us))]
+    BadLease {
+        /// The time that was given, in microseconds.
+        lease_us: u64,
     },
     /// There is no such task.
     #[error("there is no task `{id}`")]
@@ -163,6 +171,7 @@ impl TaskError {
             Self::Id { .. } => "bad_task_id",
             Self::BadBeginning { .. } => "bad_task_state",
             Self::TooLong { .. } => "name_too_long",
+            Self::BadLease { .. } => "bad_lease",
             Self::NotFound { .. } => "task_not_found",
             Self::ParentNotFound { .. } => "task_parent_not_found",
             Self::Admission { .. } => "admission_incomplete",
@@ -195,6 +204,7 @@ impl TaskError {
             Self::Id { .. }
             | Self::BadBeginning { .. }
             | Self::TooLong { .. }
+            | Self::BadLease { .. }
             | Self::BadAgent { .. }
             | Self::Event(_) => ErrorKind::Usage,
             Self::NotFound { .. } | Self::ParentNotFound { .. } => ErrorKind::NotFound,

@@ -11,7 +11,7 @@ use crate::agents::Agents;
 use crate::asks::{OrderTask, SweepTasks};
 use crate::command::{Command, Waiting, asked, at_once};
 use crate::settings::{InForce, Settings};
-use crate::trays::{TrayError, Trays};
+use crate::trays::{TrayError, Trays, check_hold};
 use runstone_codec::{Draft, Position};
 use runstone_store::AppendError;
 use std::sync::PoisonError;
@@ -132,6 +132,9 @@ impl Tasks {
                 (of.claim(holder)?, act)
             }
             Order::Renew { fence, hold, .. } => {
+                if task.in_tray {
+                    check_hold(*hold)?;
+                }
                 let (default_lease_us, settings_at) = self.default_lease()?;
                 let act = Act::Renew {
                     id,

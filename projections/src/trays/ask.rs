@@ -3,10 +3,17 @@
 use super::MAX_DEPENDS_ON;
 use super::TrayError;
 use crate::agents::is_agent_name;
-use crate::tasks::NewTask;
+use crate::lease::Hold;
 use crate::tasks::ask::check_id;
+use crate::tasks::{NewTask, TaskError};
+use runstone_store::micros;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+
+/// How long a task of a tray may be held without a word, in seconds.
+pub const LEASE_S: RangeInclusive<u64> = 60..=86_400;
+const SECOND_US: u64 = 1_000_000;
 
 /// A task that is to be put into a tray.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -56,6 +63,20 @@ impl From<NewTask> for NewTrayTask {
     fn from(task: NewTask) -> Self {
         Self::new(task)
     }
+}
+
+/// Whether a task of a tray may be held so. The settings see to it that their default may.
+pub(crate) fn check_hold(hold: Hold) -> Result<(), TaskError> {
+    let (Hold::For(lease) | Hold::ByClock(lease)) = hold else {
+        return Ok(());
+    };
+    let lease_us = micros(lease);
+    let [shortest, longest] =
+        [LEASE_S.start(), LEASE_S.end()].map(|end| end.saturating_mul(SECOND_US));
+    if (shortest..=longest).contains(&lease_us) {
+        return Ok(());
+    }
+    Err(TaskError::BadLease { lease_us })
 }
 
 /// Names of trays stand in what is never erased, so they are pseudonyms, as names of agents are.

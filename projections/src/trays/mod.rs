@@ -50,7 +50,8 @@ mod list;
 mod look;
 mod run;
 
-pub use ask::NewTrayTask;
+pub(crate) use ask::check_hold;
+pub use ask::{LEASE_S, NewTrayTask};
 pub use decide::MAX_DEPENDENTS;
 pub use error::TrayError;
 pub use fold::{MAX_DEPENDS_ON, TraysFold};
@@ -293,7 +294,8 @@ impl Trays {
     ///
     /// # Errors
     ///
-    /// [`TrayError::NotFound`] if there is no such tray. That nothing can be claimed is no error.
+    /// [`TrayError::NotFound`] if there is no such tray, [`TaskError::BadLease`](crate::tasks::TaskError::BadLease)
+    /// if it would be held for other than [`LEASE_S`]. That nothing can be claimed is no error.
     ///
     /// # Cancel safety
     ///
@@ -350,7 +352,8 @@ impl Trays {
     ///
     /// # Errors
     ///
-    /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force.
+    /// [`TaskError::StaleClaim`](crate::tasks::TaskError::StaleClaim) if the claim is not in force,
+    /// [`TaskError::BadLease`](crate::tasks::TaskError::BadLease) for a time other than [`LEASE_S`].
     ///
     /// # Cancel safety
     ///

@@ -1,6 +1,6 @@
 //! From what is asked to a command, and back.
 
-use super::ask::{NewTrayTask, check_tray};
+use super::ask::{NewTrayTask, check_hold, check_tray};
 use super::decide::{self, Added, Ask, Changed, MAX_DEPENDENTS, Next, Prepared, Terms};
 use super::look::{Look as _, lease_over, next_ready};
 use super::{Claim, Claimed, NotClaimed, TrayError, Trays};
@@ -194,6 +194,7 @@ impl Trays {
         let name = claiming.tray;
         check_tray(name)?;
         check_name("holder", claiming.holder)?;
+        check_hold(claiming.hold)?;
         let terms = self.terms()?;
         let (prepared, candidates) = self.prepare(claiming, terms)?;
         let (name, hold) = (name.to_owned(), claiming.hold);
@@ -361,7 +362,10 @@ impl Trays {
             actor: &actor,
         };
         let candidates = match ask {
-            Ask::Renew { .. } => of.renewal()?,
+            Ask::Renew { hold, .. } => {
+                check_hold(*hold)?;
+                of.renewal()?
+            }
             Ask::Complete(_) => of.moves(TaskState::Done, comment)?,
             Ask::Back(..) | Ask::Expire => self.back(&row.tray, &task, said.as_ref(), comment)?,
         };

@@ -6,7 +6,7 @@ use runstone_codec::Position;
 use runstone_projections::Hold;
 use runstone_projections::events::TaskCreated;
 use runstone_projections::tasks::{TaskError, TaskId};
-use runstone_projections::trays::{Claim, Claimed, TrayError, Trays};
+use runstone_projections::trays::{Claim, Claimed, LEASE_S, TrayError, Trays};
 use runstone_store::micros;
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Debug, Display};
@@ -129,9 +129,12 @@ impl HelperOptions {
         }
     }
 
-    /// How long a task is held without a word; it is renewed at a third. At least a second.
+    /// How long a task is held without a word; it is renewed at a third. The nearest of those that
+    /// trays take ([`LEASE_S`]).
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease.max(Duration::from_secs(1));
+        let [shortest, longest] =
+            [LEASE_S.start(), LEASE_S.end()].map(|end| Duration::from_secs(*end));
+        self.lease = lease.clamp(shortest, longest);
         self
     }
 

@@ -123,9 +123,9 @@ impl Crew {
         let (said, trays) = next.trays.ask(ask, time, at);
         next.trays = trays;
         next.trays.board.caller = Caller::default();
-        // Nothing is asked of the log's writer about what is not there.
-        let not_there = ["task_not_found", "task_not_in_tray"];
-        let is_there = !matches!(said, Said::Refused(code) if not_there.contains(&code));
+        // Nothing is asked of the log's writer about what is not there, or cannot be.
+        let not_asked = ["task_not_found", "task_not_in_tray", "bad_lease"];
+        let is_there = !matches!(said, Said::Refused(code) if not_asked.contains(&code));
         let is_sweep = matches!(ask, TrayAsk::Sweep | TrayAsk::Task(TaskAsk::Sweep));
         let gives_command = is_there && (!is_sweep || next.trays != reaped.trays);
         if !gives_command {

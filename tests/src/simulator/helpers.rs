@@ -201,7 +201,7 @@ impl Simulation {
             return Ok(false);
         };
         let (parent, own) = (Runstone::from(parent), Runstone::from(own));
-        let lease = Duration::from_secs([30, 600][self.numbers.below(2)]);
+        let lease = Duration::from_secs([60, 600][self.numbers.below(2)]);
         let mut options = HelperOptions::new()
             .lease(lease)
             .sleeper(Arc::new(Hasty(Arc::clone(&self.clock))));

@@ -112,7 +112,7 @@ impl Simulation {
             return Ok(());
         }
         self.is_afar = false;
-        let ask = TrayAsk::Take(job.tray, self.any_hold());
+        let ask = TrayAsk::Take(job.tray, self.any_hold_of_tray());
         self.ask_one(log, &CrewAsk::Work(job.own, ask, Some(name)))
     }
 

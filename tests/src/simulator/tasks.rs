@@ -10,13 +10,14 @@ use crate::staff::{By, MARKER, PROVEN, REGISTERED, RUNNING, WINDOW_S};
 use crate::tamper::Outcome;
 use crate::tasks::{COMPLETED, IDENTITY, Links, MAX_DEPTH, TaskAct, TaskAsk};
 use crate::trays::{ATTEMPTS, DRAINED, Names, TrayAct, TrayAsk, Wants};
-use runstone_projections::Settings;
 use runstone_projections::tasks::{TaskState, Tasks};
 use runstone_projections::trays::Trays;
+use runstone_projections::{Hold, Settings};
 use runstone_store::Log;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 pub(super) const IDS: usize = 9;
 pub(super) const TRAYS: usize = 3;
@@ -161,7 +162,7 @@ impl Simulation {
         }
         match self.numbers.below(32) {
             0..=7 => self.any_addition(tray),
-            8..=17 => TrayAsk::Take(tray, self.any_hold()),
+            8..=17 => TrayAsk::Take(tray, self.any_hold_of_tray()),
             18..=27 => self.any_holder(tray),
             28..=30 => TrayAsk::Sweep,
             _ if self.numbers.below(8) == 0 => TrayAsk::Close(tray),
@@ -197,6 +198,17 @@ impl Simulation {
         TrayAsk::Add(tray, id, links, wants, self.numbers.below(6) > 0)
     }
 
+    /// Mostly one that trays take.
+    pub(super) fn any_hold_of_tray(&mut self) -> Hold {
+        let at_least = |time: Duration| time.max(Duration::from_secs(60));
+        match self.any_hold() {
+            hold if self.numbers.below(8) == 0 => hold,
+            Hold::For(lease) => Hold::For(at_least(lease)),
+            Hold::ByClock(lease) => Hold::ByClock(at_least(lease)),
+            hold => hold,
+        }
+    }
+
     /// Something that a worker does to what it holds, or held; one that holds nothing takes something.
     fn any_holder(&mut self, tray: usize) -> TrayAsk {
         let there = self.agents.crew.all()[0].trays.of_tray(tray);
@@ -205,12 +217,12 @@ impl Simulation {
         let id = of_all.get(self.numbers.below(of_all.len().max(1)));
         let found = id.and_then(|id| Some((*id, self.any_fence(*id)?)));
         let Some((id, fence)) = found else {
-            return TrayAsk::Take(tray, self.any_hold());
+            return TrayAsk::Take(tray, self.any_hold_of_tray());
         };
         let act = match self.numbers.below(8) {
             0..=1 => TrayAct::Release,
             2 => TrayAct::Fail,
-            3 => TrayAct::Renew(self.any_hold()),
+            3 => TrayAct::Renew(self.any_hold_of_tray()),
             _ => TrayAct::Complete,
         };
         TrayAsk::Act(id, fence, act)

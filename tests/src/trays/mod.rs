@@ -175,7 +175,8 @@ impl Trays {
             TaskAsk::Act(id, Some(fence), act) if self.lying.contains_key(id) => match act {
                 TaskAct::Release => self.act(*id, *fence, TrayAct::Release, time),
                 TaskAct::Fail => self.act(*id, *fence, TrayAct::Fail, time),
-                _ => self.by_task(ask, time, at),
+                TaskAct::Renew(hold) => self.act(*id, *fence, TrayAct::Renew(*hold), time),
+                TaskAct::Move(_) => self.by_task(ask, time, at),
             },
             TaskAsk::Sweep => {
                 for id in self.board.over(time) {
@@ -293,6 +294,9 @@ impl Trays {
     }
 
     fn take(&mut self, tray: usize, hold: Hold, time: &Time, at: Option<u64>) -> Said {
+        if !may_hold(hold) {
+            return Said::Refused("bad_lease");
+        }
         let Some(is_closed) = self.trays.get(&tray).copied() else {
             return Said::Refused("tray_not_found");
         };
@@ -326,9 +330,18 @@ impl Trays {
                 self.back(id);
                 return Said::At(None);
             }
+            TrayAct::Renew(hold) if !may_hold(hold) => return Said::Refused("bad_lease"),
             TrayAct::Renew(hold) => TaskAct::Renew(hold),
         };
         self.by_task(&TaskAsk::Act(id, Some(fence), by_task), time, None)
+    }
+}
+
+/// Whether a task of a tray is held so: for a minute to a day.
+fn may_hold(hold: Hold) -> bool {
+    match hold {
+        Hold::For(lease) | Hold::ByClock(lease) => (60..=86_400).contains(&lease.as_secs()),
+        _ => true,
     }
 }
 
@@ -383,7 +396,7 @@ impl Plain for Trays {
     fn partly(&self, ask: &TrayAsk, time: &Time) -> Vec<Self> {
         let (tray, over) = match ask {
             TrayAsk::Task(TaskAsk::Sweep) => (None, self.board.over(time)),
-            TrayAsk::Take(tray, _) if self.trays.contains_key(tray) => {
+            TrayAsk::Take(tray, hold) if may_hold(*hold) && self.trays.contains_key(tray) => {
                 (Some(*tray), self.over(Some(*tray), time))
             }
             TrayAsk::Sweep => (None, self.over(None, time)),

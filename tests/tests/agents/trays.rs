@@ -8,7 +8,7 @@ use runstone_projections::trays::{
     Claim, Claimed, MAX_DEPENDS_ON, NewTrayTask, NotClaimed, TrayError, TrayTask, Trays,
 };
 use runstone_projections::{Hold, Settings};
-use runstone_store::{CreateOptions, Item, Log, Query, Read, Sealing};
+use runstone_store::{CreateOptions, ErrorKind, Item, Log, Query, Read, Sealing};
 use runstone_tests::clocked::{Clocked, assert_sound};
 use runstone_tests::tamper::Outcome;
 use std::pin::pin;
@@ -363,6 +363,60 @@ fn leases_end_by_what_they_are_held_by() -> Outcome {
     assert_sound(&site.log)
 }
 
+/// A minute at least and a day at most, whoever asks and by which way; nothing changes else.
+#[test]
+fn a_task_of_a_tray_is_held_for_a_minute_to_a_day() -> Outcome {
+    let site = Site::new()?;
+    site.add("a", 0, &[])?;
+    let tasks = Tasks::new(&site.log);
+    tasks.create_blocking(&NewTask::new("outside"))?;
+    let (shortest, longest) = (Duration::from_secs(60), Duration::from_secs(86_400));
+    let instant = Duration::from_micros(1);
+    let wrong: Vec<Hold> = [
+        Duration::ZERO,
+        shortest - instant,
+        longest + instant,
+        Duration::MAX,
+    ]
+    .into_iter()
+    .flat_map(|lease| [Hold::For(lease), Hold::ByClock(lease)])
+    .collect();
+    let size = site.log.size();
+    for hold in &wrong {
+        let told = site.trays.claim_blocking("in", "bot", *hold).unwrap_err();
+        let text = told.to_string();
+        assert!(
+            text.contains("held for 60 to 86400 seconds, not for "),
+            "{text}"
+        );
+        assert_eq!(told.code(), "bad_lease");
+        assert_eq!(told.kind(), ErrorKind::Usage);
+    }
+    assert_eq!(site.log.size(), size);
+    let held = site.claim(Hold::ByClock(longest));
+    for hold in &wrong {
+        let size = site.log.size();
+        let renewed = site.trays.renew_blocking(&held.task, held.fence, *hold);
+        assert_eq!(code(renewed), "bad_lease");
+        let renewed = tasks.renew_blocking("a", held.fence, *hold);
+        assert_eq!(renewed.unwrap_err().code(), "bad_lease");
+        assert_eq!(site.log.size(), size);
+    }
+    for hold in [
+        Hold::For(shortest),
+        Hold::ByClock(longest),
+        Hold::Opening,
+        Hold::Default,
+    ] {
+        site.trays.renew_blocking(&held.task, held.fence, hold)?;
+        tasks.renew_blocking("a", held.fence, hold)?;
+    }
+    // Outside of trays nobody is bound.
+    let outside = tasks.claim_blocking("outside", "bot", wrong[2])?;
+    tasks.renew_blocking("outside", outside.fence, wrong[4])?;
+    assert_sound(&site.log)
+}
+
 #[test]
 fn after_its_last_attempt_a_task_is_a_dead_letter() -> Outcome {
     let site = Site::new()?;
@@ -374,8 +428,8 @@ fn after_its_last_attempt_a_task_is_a_dead_letter() -> Outcome {
     let first = site.claim(Hold::Opening);
     site.trays
         .fail_blocking(&first.task, first.fence, "no paper")?;
-    let second = site.claim(Hold::For(Duration::from_secs(1)));
-    site.clocked.clock.advance(SECOND);
+    let second = site.claim(Hold::For(Duration::from_secs(60)));
+    site.clocked.clock.advance(60 * SECOND);
     let third = site.claim(Hold::Opening);
     assert_eq!((second.attempt, third.attempt), (2, 3));
     site.trays
@@ -412,8 +466,8 @@ fn after_its_last_attempt_a_task_is_a_dead_letter() -> Outcome {
     assert!(!site.nothing().drained);
     assert_eq!(site.trays.dead_letters("in")?.len(), 1);
     site.add("c", 0, &[])?;
-    site.claim(Hold::For(Duration::from_secs(1)));
-    site.clocked.clock.advance(SECOND);
+    site.claim(Hold::For(Duration::from_secs(60)));
+    site.clocked.clock.advance(60 * SECOND);
     site.nothing();
     assert_eq!(site.trays.dead_letters("in")?.len(), 2);
     // What a person moves on by hand counts as it stands.
@@ -489,11 +543,11 @@ fn an_attempt_ends_once() -> Outcome {
     trays.open_blocking("in")?;
     let id = trays.add_blocking("in", &NewTask::new("a").into())?.id;
     let Claim::Claimed(held) =
-        trays.claim_blocking("in", "bot", Hold::For(Duration::from_secs(1)))?
+        trays.claim_blocking("in", "bot", Hold::For(Duration::from_secs(60)))?
     else {
         return Err("it can be claimed".into());
     };
-    clocked.clock.advance(SECOND);
+    clocked.clock.advance(60 * SECOND);
     let mut releasing = pin!(trays.release(&id, held.fence));
     let mut sweeping = pin!(trays.sweep());
     let mut context = Context::from_waker(Waker::noop());

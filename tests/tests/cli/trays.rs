@@ -1,8 +1,14 @@
 //! Trays as scripts use them: `runstone tray ...`.
 
+use runstone::Hold;
+use runstone::tasks::NewTask;
+use runstone::trays::{Claim, Trays};
+use runstone_store::Sealing;
+use runstone_tests::clocked::Clocked;
 use runstone_tests::command::{Ended, Runstone};
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 struct Site {
     _folder: tempfile::TempDir,
@@ -269,37 +275,57 @@ fn dead_letters_are_listed() -> Outcome {
     Ok(())
 }
 
+/// Claimed at another time, and looked at now.
 #[test]
 fn a_lease_of_a_script_ends_by_the_clock() -> Outcome {
-    let site = Site::new()?;
-    site.line(&["open", "in", "--scope", "acme"], 0);
-    let added = site.line(&["add", "in", "a"], 0);
-    assert_eq!(added["state"], "todo");
-    assert_eq!(site.line(&["show", "in"], 0)["scope"], "acme");
-    let held = site.line(&["claim", "in", "--lease", "1"], 0);
-    let nothing = site.tray(&["claim", "in"]);
-    // In a second or so it is claimed anew, with its next attempt; how long that takes is not asked.
-    let again = if nothing.0 == 0 {
-        nothing.1[0].clone()
-    } else {
-        loop {
-            let ended = site.tray(&["claim", "in"]);
-            if ended.0 == 0 {
-                break ended.1[0].clone();
-            }
-        }
+    let site = Clocked::new()?;
+    let log = site.create(Sealing::Required)?;
+    let trays = Trays::new(&log).scope("acme");
+    trays.open_blocking("in")?;
+    trays.add_blocking("in", &NewTask::new("a").into())?;
+    let minute = Hold::ByClock(Duration::from_secs(60));
+    let Claim::Claimed(held) = trays.claim_blocking("in", "bot", minute)? else {
+        return Err("there is something to claim".into());
     };
+    log.close_blocking()?;
+    drop((trays, log));
+    let runstone = Runstone::on(&site.path());
+    assert_eq!(runstone.value(["tray", "show", "in"])["scope"], "acme");
+    assert_eq!(
+        runstone.value(["tray", "show", "in", "a"])["state"],
+        "expired"
+    );
+    let again = runstone.value(["tray", "claim", "in"]);
     assert_eq!((&again["id"], &again["attempt"]), (&json!("a"), &json!(2)));
-    let late = held["fence"].to_string();
-    assert_eq!(
-        site.refused(&["complete", "in", "a", "--fence", &late]),
-        (3, "stale_claim".to_owned())
-    );
-    let fence = again["fence"].to_string();
-    assert_eq!(
-        site.line(&["complete", "in", "a", "--fence", &fence], 0)["state"],
-        "done"
-    );
+    let complete = |fence: &str| runstone.ended(&["tray", "complete", "in", "a", "--fence", fence]);
+    let late = complete(&held.fence.to_string());
+    assert_eq!((late.0, late.2.as_str()), (3, "stale_claim"));
+    let done = complete(&again["fence"].to_string());
+    assert_eq!((done.0, &done.1[0]["state"]), (0, &json!("done")));
+    runstone.check();
+    Ok(())
+}
+
+#[test]
+fn a_lease_is_a_minute_to_a_day() -> Outcome {
+    let site = Site::new()?;
+    site.line(&["open", "in"], 0);
+    site.line(&["add", "in", "a"], 0);
+    for lease in ["1", "59", "86401"] {
+        let words = ["claim", "in", "--lease", lease];
+        assert_eq!(site.refused(&words), (2, "bad_lease".to_owned()), "{lease}");
+    }
+    let (_, _, told) = site.shown(&["claim", "in", "--lease", "59"]);
+    assert!(told.contains("60 to 86400 seconds, not for 59s"), "{told}");
+    assert!(told.contains("without --lease"), "{told}");
+    let held = site.line(&["claim", "in", "--lease", "60"], 0);
+    let fence = held["fence"].to_string();
+    for (lease, exit) in [("59", 2), ("60", 0), ("86400", 0), ("86401", 2)] {
+        for words in [&["tray", "renew", "in", "a"][..], &["task", "renew", "a"]] {
+            let words = [words, &["--fence", &fence, "--lease", lease]].concat();
+            assert_eq!(site.runstone.ended(&words).0, exit, "{words:?}");
+        }
+    }
     site.runstone.check();
     Ok(())
 }

@@ -385,7 +385,7 @@ fn five_errors_of_claiming_end_it() -> Outcome {
         .add_blocking("in", &NewTrayTask::new(NewTask::new("b")).depends_on("a"))?;
     let other = site
         .trays
-        .claim_blocking("in", "other", Hold::For(Duration::from_secs(40)))?;
+        .claim_blocking("in", "other", Hold::For(Duration::from_secs(60)))?;
     assert!(matches!(other, Claim::Claimed(_)));
     let work = |_: &HelperTask| Ok::<_, String>(String::new());
     let end = helper_loop_blocking(&site.log, "in", &site.options(), work, site.retire());
@@ -393,7 +393,7 @@ fn five_errors_of_claiming_end_it() -> Outcome {
         (end.tasks_done, end.retired_reason),
         (2, HelperExit::TrayDrained)
     );
-    assert_eq!(site.waited().iter().filter(|s| **s == 15).count(), 3);
+    assert_eq!(site.waited().iter().filter(|s| **s == 15).count(), 4);
     assert_sound(&site.log)
 }
 
