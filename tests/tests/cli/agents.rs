@@ -250,7 +250,7 @@ fn helpers_come_and_go_on_the_command_line() -> Outcome {
         (exit, lines),
         (
             0,
-            vec![json!({"tasks": 0, "approvals": 0, "helpers": 0, "reservations": 0})]
+            vec![json!({"tasks": 0, "calls": 0, "approvals": 0, "helpers": 0, "reservations": 0})]
         )
     );
     Ok(())
