@@ -441,7 +441,9 @@ mod tests {
         let before = state(Runstone::options().without_sweep());
         assert_eq!(before.0, TaskState::InProgress);
         assert_eq!(state(Runstone::options().read_only()), before);
-        assert_eq!(state(Runstone::options().without_folds()), before);
+        let log = Runstone::options().without_folds().open(&path).unwrap();
+        assert_eq!(log.size(), before.1);
+        log.close_blocking().unwrap();
         let after = state(Runstone::options());
         assert_eq!(after.0, TaskState::Todo);
         assert!(after.1 > before.1);
