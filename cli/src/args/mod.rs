@@ -48,8 +48,8 @@ pub(crate) use sink::{
     SinkStatusArgs, place_of,
 };
 pub(crate) use task::{
-    CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
-    TasksArgs, ValidateArgs, Work,
+    CheckArgs, ClaimTaskArgs, CreateTaskArgs, Said, ShowTaskArgs, TaskCommand, TaskPlace,
+    TaskStand, TasksArgs, ValidateArgs, Work,
 };
 pub(crate) use travel::{DiffArgs, ForkArgs, RollbackArgs, Sides, StateArgs, point};
 pub(crate) use tray::{AddArgs, ClaimNextArgs, Next, ShowTrayArgs, TrayCommand, TraysArgs};

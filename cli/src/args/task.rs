@@ -53,6 +53,18 @@ pub(crate) struct CreateTaskArgs {
     /// Its id, one in the scope of its stream
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) said: Said,
+    /// The state that it begins in: todo or backlog
+    #[arg(long, value_name = "STATE", default_value = "todo")]
+    pub(crate) state: TaskState,
+    #[command(flatten)]
+    pub(crate) place: TaskPlace,
+}
+
+/// What is said of a task that is created, in a tray or not.
+#[derive(Debug, Args)]
+pub(crate) struct Said {
     /// What it is called [default: its id]
     #[arg(long, value_name = "T")]
     pub(crate) title: Option<String>,
@@ -67,11 +79,6 @@ pub(crate) struct CreateTaskArgs {
     /// A field that it says to be admitted; may be given more than once
     #[arg(long, value_name = "FIELD=TEXT", value_parser = parse_field)]
     pub(crate) admission: Vec<(String, String)>,
-    /// The state that it begins in: todo or backlog
-    #[arg(long, value_name = "STATE", default_value = "todo")]
-    pub(crate) state: TaskState,
-    #[command(flatten)]
-    pub(crate) place: TaskPlace,
 }
 
 /// What kind of work, by whom, where it comes from, and who pays for it.

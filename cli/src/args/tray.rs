@@ -1,6 +1,6 @@
 //! Arguments of trays.
 
-use super::task::Work;
+use super::task::Said;
 use super::values::{parse_lease, parse_whole};
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
@@ -21,7 +21,7 @@ in_progress; drained says that every task has ended.";
 #[command(after_long_help = TRAYS)]
 pub(crate) enum TrayCommand {
     Open(OpenTrayArgs),
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     Claim(ClaimNextArgs),
     Complete(CompleteNextArgs),
     Release(ReleaseNextArgs),
@@ -50,20 +50,14 @@ pub(crate) struct AddArgs {
     /// The id of the task, one in the scope of the tray
     #[arg(value_parser = NonEmptyStringValueParser::new())]
     pub(crate) id: String,
-    /// What it is called [default: its id]
-    #[arg(long, value_name = "T")]
-    pub(crate) title: Option<String>,
-    /// What is to be done
-    #[arg(long, value_name = "TEXT")]
-    pub(crate) description: Option<String>,
+    #[command(flatten)]
+    pub(crate) said: Said,
     /// What is claimed first has the highest
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = parse_whole::<u64>)]
     pub(crate) priority: u64,
     /// It is claimed when this task of the tray is done; may be given more than once
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) depends_on: Vec<String>,
-    #[command(flatten)]
-    pub(crate) work: Work,
 }
 
 /// Claim what is next in a tray

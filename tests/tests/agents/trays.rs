@@ -371,7 +371,6 @@ fn a_task_of_a_tray_is_held_for_a_minute_to_a_day() -> Outcome {
     let tasks = Tasks::new(&site.log);
     tasks.create_blocking(&NewTask::new("outside"))?;
     let (shortest, longest) = (Duration::from_secs(60), Duration::from_secs(86_400));
-    let instant = Duration::from_micros(1);
     let wrong: Vec<Hold> = [
         Duration::ZERO,
         Duration::from_micros(59_999_999),

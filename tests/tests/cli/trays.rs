@@ -329,3 +329,38 @@ fn a_lease_is_a_minute_to_a_day() -> Outcome {
     site.runstone.check();
     Ok(())
 }
+
+/// As for tasks besides trays: what the settings ask for, and through whom it is made.
+#[test]
+fn what_a_task_of_a_tray_must_say_is_asked_for() -> Outcome {
+    let site = Site::new()?;
+    let config = site.log.with_extension("toml");
+    std::fs::write(&config, "[admission]\nenabled = true\n")?;
+    let config = config.to_str().ok_or("no path")?;
+    site.runstone.value(["config", "set", config]);
+    site.line(&["open", "in"], 0);
+    let mut words = vec!["add", "in", "a", "--admission", "consumer=ops"];
+    let (exit, _, told) = site.shown(&words);
+    assert_eq!(exit, 1);
+    let missing = "(missing: pain_point, expected_value, validation_path)";
+    assert!(
+        told.contains(missing) && told.contains("--admission"),
+        "{told}"
+    );
+    for field in ["pain_point=x", "expected_value=y", "validation_path=a=b"] {
+        words.extend(["--admission", field]);
+    }
+    assert_eq!(site.line(&words, 0)["state"], "todo");
+    let shown = site.runstone.value(["task", "show", "a"]);
+    assert_eq!(shown["admission"]["validation_path"], "a=b");
+
+    site.runstone.value(["agent", "register", "scout"]);
+    site.runstone.ended(&["agent", "sleep", "scout"]);
+    words[2] = "b";
+    words.extend(["--by", "scout"]);
+    assert_eq!(site.refused(&words), (1, "agent_idle".to_owned()));
+    site.runstone.ended(&["agent", "wake", "scout"]);
+    assert_eq!(site.line(&words, 0)["state"], "todo");
+    site.runstone.check();
+    Ok(())
+}

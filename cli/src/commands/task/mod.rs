@@ -3,8 +3,8 @@
 mod line;
 
 use crate::args::{
-    CheckArgs, ClaimTaskArgs, CreateTaskArgs, ShowTaskArgs, TaskCommand, TaskPlace, TaskStand,
-    TasksArgs, ValidateArgs, Work,
+    CheckArgs, ClaimTaskArgs, CreateTaskArgs, Said, ShowTaskArgs, TaskCommand, TaskPlace,
+    TaskStand, TasksArgs, ValidateArgs, Work,
 };
 use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
@@ -70,7 +70,7 @@ fn tasks(log: &Log, place: &TaskPlace) -> Tasks {
     }
 }
 
-pub(super) fn wanted(id: &str, work: &Work) -> NewTask {
+fn wanted(id: &str, work: &Work) -> NewTask {
     let mut new = NewTask::new(id);
     if let Some(task_type) = &work.task_type {
         new = new.task_type(task_type);
@@ -90,20 +90,26 @@ pub(super) fn wanted(id: &str, work: &Work) -> NewTask {
     new
 }
 
-fn create(session: &Session, args: &CreateTaskArgs) -> Result<Exit, Failure> {
-    let mut new = wanted(&args.id, &args.work).state(args.state);
-    if let Some(title) = &args.title {
+/// What is to be created, in a tray or not.
+pub(super) fn new_task(id: &str, said: &Said) -> NewTask {
+    let mut new = wanted(id, &said.work);
+    if let Some(title) = &said.title {
         new = new.title(title);
     }
-    if let Some(description) = &args.description {
+    if let Some(description) = &said.description {
         new = new.description(description);
     }
-    if let Some(agent) = &args.created_by {
+    if let Some(agent) = &said.created_by {
         new = new.created_by(agent);
     }
-    for (field, text) in &args.admission {
+    for (field, text) in &said.admission {
         new = new.admission(field, text);
     }
+    new
+}
+
+fn create(session: &Session, args: &CreateTaskArgs) -> Result<Exit, Failure> {
+    let new = new_task(&args.id, &args.said).state(args.state);
     changed(session, &args.place, &args.id, |tasks| {
         tasks.create_blocking(&new).map(drop)
     })

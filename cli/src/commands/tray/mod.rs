@@ -2,7 +2,7 @@
 
 mod line;
 
-use super::task::wanted;
+use super::task::new_task;
 use crate::args::{AddArgs, ClaimNextArgs, Next, ShowTrayArgs, TrayCommand, TraysArgs};
 use crate::error::{Exit, Failure, Report};
 use crate::output::Output;
@@ -71,13 +71,7 @@ fn whole(
 }
 
 fn add(session: &Session, args: &AddArgs) -> Result<Exit, Failure> {
-    let mut task = wanted(&args.id, &args.work);
-    if let Some(title) = &args.title {
-        task = task.title(title);
-    }
-    if let Some(description) = &args.description {
-        task = task.description(description);
-    }
+    let task = new_task(&args.id, &args.said);
     let new = NewTrayTask::new(task).priority(args.priority);
     let new = args.depends_on.iter().fold(new, NewTrayTask::depends_on);
     let output = &session.output;
