@@ -289,7 +289,7 @@ fn a_lease_of_a_script_ends_by_the_clock() -> Outcome {
     };
     log.close_blocking()?;
     drop((trays, log));
-    let runstone = Runstone::on(&site.path());
+    let runstone = Runstone::on(site.path());
     assert_eq!(runstone.value(["tray", "show", "in"])["scope"], "acme");
     assert_eq!(
         runstone.value(["tray", "show", "in", "a"])["state"],
