@@ -248,7 +248,7 @@ fn of_agents(code: &str) -> Hints {
         "agent_revoked" => &["another credential acts as another agent"],
         "agent_idle" => &["runstone agent wake NAME: then it may make work again"],
         "agent_retired" | "name_taken" => &["choose another name: runstone agent list shows all"],
-        "bad_tray" => &["a name reads like invoices; without --tray one is made up"],
+        "bad_tray" => &["a name reads like invoices; without --tray it gets one of its own"],
         "bad_ttl" => &["without --ttl it lives as long as the setting leases.helper_s says"],
         "helper_chain_forbidden" => &["let its parent spawn another one"],
         "helper_cap_reached" => &[
@@ -387,6 +387,10 @@ fn of_trays(code: &str) -> Hints {
             "runstone tray open NAME opens one",
         ],
         "tray_closed" => &["open a tray of another name"],
+        "no_own_tray" => &[
+            "name the tray: runstone tray claim TRAY; runstone tray list shows all",
+            "--cred FILE is the credential of a helper, which has one",
+        ],
         "bad_lease" => &["without --lease it is held for 900 seconds: runstone tray renew goes on"],
         "task_in_tray" => &["runstone tray claim TRAY claims what is next there"],
         "task_not_in_tray" | "dependency_not_found" => {

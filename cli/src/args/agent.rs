@@ -104,7 +104,7 @@ pub(crate) enum AgentCommand {
 pub(crate) struct SpawnArgs {
     /// Its name: a pseudonym that no agent has or had
     pub(crate) name: String,
-    /// The tray that it works on [default: one of its own]
+    /// The tray that it works on [default: one of its own, which is opened]
     #[arg(long, value_name = "TRAY")]
     pub(crate) tray: Option<String>,
     /// What it does

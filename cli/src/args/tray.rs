@@ -64,8 +64,8 @@ pub(crate) struct AddArgs {
 #[derive(Debug, Args)]
 #[command(after_long_help = TRAYS)]
 pub(crate) struct ClaimNextArgs {
-    /// The tray
-    pub(crate) tray: String,
+    /// The tray [default: the one of the helper whose credential is given]
+    pub(crate) tray: Option<String>,
     /// How long it is held without a word: 60 to 86400
     #[arg(long, value_name = "SECONDS", default_value = "900", value_parser = parse_lease)]
     pub(crate) lease: u64,

@@ -5,7 +5,7 @@
 //! never come for helpers whose parents open the log for each thing that they do.
 
 use super::decide::{Done, about, stream_of};
-use super::fold::{EXPIRY_ROW, FOLD, ORPHANED_ROW, child_key};
+use super::fold::{EXPIRY_ROW, FOLD, ORPHANED_ROW, agent_key, child_key};
 use super::helper_decide::{self, Spawning, Terms};
 use super::message::REDECIDED;
 use super::{AgentError, Agents, RetireReason, is_agent_name};
@@ -13,13 +13,15 @@ use crate::asks::{ReapHelpers, RetireHelper, SpawnHelper};
 use crate::command::{Command, Waiting, asked, at_once};
 use crate::events::control::agent as field;
 use crate::events::{AgentHelperSpawned, AgentRetired};
+use crate::rows::AgentRow;
 use crate::settings::Settings;
 use crate::tasks::{TaskId, Tasks};
-use crate::view;
+use crate::{trays, view};
 use runstone_codec::{Control, NewEvent, Position};
-use runstone_store::{AppendError, ReadError, whole_seconds};
+use runstone_store::{AppendError, Log, Opening, ReadError, whole_seconds};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -31,6 +33,8 @@ pub const TTL_S: RangeInclusive<u64> = 60..=86_400;
 pub const MAX_REAPED: usize = 64;
 
 const SECOND_US: u64 = 1_000_000;
+/// How much of a digest makes the name of a tray.
+const OWN_TRAY_BYTES: usize = 16;
 
 /// A helper that is to be spawned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +42,8 @@ const SECOND_US: u64 = 1_000_000;
 pub struct NewHelper {
     /// Its name: a pseudonym. One that an agent has or had is taken.
     pub name: String,
-    /// The tray that it works on. Default: one of its own, whose name is made up.
+    /// The tray that it works on. Default: one of its own, whose name is made up and which is opened
+    /// with it.
     pub tray: Option<String>,
     /// What it does.
     pub role: Option<String>,
@@ -305,8 +310,11 @@ impl Agents {
         let in_force = Settings::in_force(&self.log)?;
         let settings = &in_force.settings;
         let ttl_s = helper.ttl_s.unwrap_or(settings.leases.helper_s);
+        let tray = helper.tray.clone();
+        let tray = tray.unwrap_or_else(|| own_tray(&self.log.opening(), &helper.name));
         let terms = Terms {
-            tray: helper.tray.clone(),
+            tray,
+            opens_tray: helper.tray.is_none(),
             ttl_us: ttl_s.saturating_mul(SECOND_US),
             most_registered: settings.helpers.max_registered,
             most_running: settings.helpers.max_running,
@@ -322,7 +330,11 @@ impl Agents {
         let own = Control::new().u64(field::AUTO_RETIRE, auto_retire);
         draft.control = draft.control.merge(own);
         let most = terms.most_registered;
-        let command = Command::new(&self.log, vec![draft], move |context| {
+        let mut candidates = vec![draft];
+        if terms.opens_tray {
+            candidates.push(trays::opened(&terms.tray)?);
+        }
+        let command = Command::new(&self.log, candidates, move |context| {
             helper_decide::spawn(context, &name, &terms)
         })?;
         Ok((command, most))
@@ -447,6 +459,22 @@ fn check(helper: &NewHelper) -> Result<(), AgentError> {
         (_, Some(ttl_s)) if !TTL_S.contains(&ttl_s) => Err(AgentError::BadTtl { ttl_s }),
         _ => Ok(()),
     }
+}
+
+/// What the own tray of a helper is called. Its name was never another's, and nobody knows what an
+/// opening is called beforehand: so no tray is called so already.
+fn own_tray(opening: &Opening, name: &str) -> String {
+    let digest = Sha256::new().chain_update(opening.id).chain_update(name);
+    let digest = digest.finalize();
+    let short = digest.get(..OWN_TRAY_BYTES).unwrap_or(&digest);
+    format!("tray-{}", crate::hex(short))
+}
+
+/// The tray that a helper works on; `None`: there is no such helper.
+pub(crate) fn tray_of(log: &Log, name: &str) -> Result<Option<String>, ReadError> {
+    view::check(log, FOLD)?;
+    let row: Option<AgentRow> = view::stored(log, FOLD, &agent_key(name))?;
+    Ok(row.and_then(|row| row.helper).map(|helper| helper.tray))
 }
 
 /// That a helper is gone.

@@ -11,8 +11,9 @@ use runstone_store::{AppendError, DecideContext, Decision};
 /// What spawning goes by.
 #[derive(Debug, Clone)]
 pub(super) struct Terms {
-    /// None: one is made up.
-    pub(super) tray: Option<String>,
+    pub(super) tray: String,
+    /// Whether the tray is its own, and is opened with it.
+    pub(super) opens_tray: bool,
     pub(super) ttl_us: u64,
     pub(super) most_registered: u64,
     pub(super) most_running: u64,
@@ -37,6 +38,10 @@ pub(super) enum Spawning {
     /// Other settings came into force meanwhile.
     Reconfigured,
 }
+
+/// Candidates of it: the helper, and the opening of its own tray.
+const SPAWNED: usize = 0;
+const OPENED: usize = 1;
 
 /// Whether a helper may be spawned, and whether it may run.
 pub(super) fn spawn(
@@ -63,9 +68,7 @@ pub(super) fn spawn(
     if let Some(refusal) = refusal {
         return Ok(Decision::nothing(refusal));
     }
-    // The id of an event is one of its own, and so is a tray that is called after it.
-    let made_up = || format!("tray-{}", header.event_id);
-    let tray = terms.tray.clone().unwrap_or_else(made_up);
+    let tray = terms.tray.clone();
     let expires_at_us = context.steady_us().saturating_add(terms.ttl_us);
     let is_running = helpers.running < terms.most_running;
     let control = Control::new()
@@ -78,7 +81,12 @@ pub(super) fn spawn(
         expires_at_us,
         is_running,
     };
-    Ok(Decision::record(0, control, done))
+    let spawned = Decision::record(SPAWNED, control, done);
+    Ok(if terms.opens_tray {
+        spawned.and(OPENED, Control::new())
+    } else {
+        spawned
+    })
 }
 
 /// Whether a helper may retire itself. One that is gone is gone, whatever it says.

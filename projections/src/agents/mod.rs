@@ -44,6 +44,7 @@ mod registry;
 pub use crate::events::{AgentKind, AgentState, MessageClass, RetireReason};
 pub use error::AgentError;
 pub use fold::AgentsFold;
+pub(crate) use helper::tray_of;
 pub use helper::{MAX_REAPED, NewHelper, Reaped, Spawned, TTL_S};
 pub use inbox::{Heard, MAX_HEARD};
 pub use message::{Message, Messages, NewMessage, Sent};

@@ -26,6 +26,12 @@ pub enum TrayError {
         /// Its name.
         tray: String,
     },
+    /// Who asks is no helper, and has no tray of its own.
+    #[error("`{principal}` has no tray of its own: only a helper has, by its credential")]
+    NoOwnTray {
+        /// Who asks.
+        principal: String,
+    },
     /// Nothing more goes into it.
     #[error("tray `{tray}` is closed: it takes no more tasks")]
     Closed {
@@ -94,6 +100,7 @@ impl TrayError {
         match self {
             Self::BadName { .. } => "bad_tray_name",
             Self::NotFound { .. } => "tray_not_found",
+            Self::NoOwnTray { .. } => "no_own_tray",
             Self::Closed { .. } => "tray_closed",
             Self::NotInTray { .. } => "task_not_in_tray",
             Self::TooManyDependencies { .. } => "too_many_dependencies",
@@ -111,9 +118,10 @@ impl TrayError {
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::BadName { .. } | Self::TooManyDependencies { .. } | Self::Event(_) => {
-                ErrorKind::Usage
-            }
+            Self::BadName { .. }
+            | Self::NoOwnTray { .. }
+            | Self::TooManyDependencies { .. }
+            | Self::Event(_) => ErrorKind::Usage,
             Self::NotFound { .. } | Self::NotInTray { .. } | Self::UnknownDependency { .. } => {
                 ErrorKind::NotFound
             }

@@ -56,8 +56,9 @@ pub use decide::MAX_DEPENDENTS;
 pub use error::TrayError;
 pub use fold::{MAX_DEPENDS_ON, TraysFold};
 pub use list::{Dependency, Tray, TrayTask};
+pub(crate) use run::opened;
 
-use crate::agents::Agents;
+use crate::agents::{self, Agents};
 use crate::asks::{
     AddToTray, ClaimOfTray, CloseTray, CompleteOfTray, OpenTray, ReleaseOfTray, RenewOfTray,
     SweepTrays,
@@ -287,6 +288,21 @@ impl Trays {
             }
         }
         Err(contended())
+    }
+
+    /// The tray of the helper that this handle acts as, by its credential.
+    ///
+    /// # Errors
+    ///
+    /// [`TrayError::NoOwnTray`] if it acts as no helper.
+    pub fn own(&self) -> Result<String, TrayError> {
+        let (principal, _) = self.log.principal();
+        let tray = match agents::name_of(principal) {
+            Some(name) => agents::tray_of(&self.log, name)?,
+            None => None,
+        };
+        let principal = principal.to_owned();
+        tray.ok_or(TrayError::NoOwnTray { principal })
     }
 
     /// Claims what is next in a tray, for this holder, a pseudonym. Leases that are over are recorded

@@ -28,6 +28,18 @@ pub(super) fn stream_of(tray: &str) -> String {
     format!("tray:{tray}")
 }
 
+/// What every event of a tray says of it.
+fn about<E: TypedEvent>(name: &str, event: &E) -> Result<Draft, EventError> {
+    let event = NewEvent::typed(event, stream_of(name))?;
+    let event = event.tag(format!("{}:{name}", tray::TAG));
+    Ok(Draft::new(event).control(Control::new().text(tray::NAME, name)))
+}
+
+/// That a tray is there from now on.
+pub(crate) fn opened(name: &str) -> Result<Draft, EventError> {
+    about(name, &TrayOpened::default())
+}
+
 /// A claim on its way.
 pub(super) struct Claiming<'a> {
     pub(super) tray: &'a str,
@@ -88,12 +100,11 @@ impl Trays {
     }
 
     fn about<E: TypedEvent>(&self, name: &str, event: &E) -> Result<Draft, EventError> {
-        let mut event = NewEvent::typed(event, stream_of(name))?;
+        let mut draft = about(name, event)?;
         if let Some(scope) = &self.scope {
-            event = event.scope(scope);
+            draft.event = draft.event.scope(scope);
         }
-        let event = event.tag(format!("{}:{name}", tray::TAG));
-        Ok(Draft::new(event).control(Control::new().text(tray::NAME, name)))
+        Ok(draft)
     }
 
     pub(super) fn opening(&self, name: &str) -> Result<Command<Changed>, TrayError> {

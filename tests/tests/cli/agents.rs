@@ -1,6 +1,7 @@
 //! Agents and messages as scripts use them.
 
 use runstone_tests::command::{Runstone, binary};
+use runstone_tests::held::Site;
 use runstone_tests::tamper::Outcome;
 use serde_json::{Value, json};
 use std::process::Command;
@@ -253,6 +254,52 @@ fn helpers_come_and_go_on_the_command_line() -> Outcome {
             vec![json!({"tasks": 0, "calls": 0, "approvals": 0, "helpers": 0, "reservations": 0})]
         )
     );
+    Ok(())
+}
+
+/// Here, and beside a process that holds the log.
+#[test]
+fn a_helper_claims_from_its_own_tray() -> Outcome {
+    let site = Site::new()?;
+    let runstone = Runstone::on(&site.log);
+    runstone.value(["init"]);
+    let own = site.path("h1.cred");
+    let own = own.to_str().ok_or("a path")?;
+    let spawned = runstone.value(["agent", "spawn", "h1"]);
+    let enrol = [
+        "keys",
+        "principal",
+        "add",
+        "h1",
+        "--authority",
+        "agent",
+        "-o",
+        own,
+    ];
+    assert_eq!(runstone.ended(&enrol).0, 0);
+    let tray = spawned["tray"].as_str().ok_or("it has one")?;
+    for id in ["a", "b"] {
+        assert_eq!(runstone.ended(&["tray", "add", tray, id]).0, 0, "{id}");
+    }
+    let claim = ["tray", "claim", "--cred", own];
+    let claimed = |id: &str| {
+        let line = runstone.value(claim);
+        assert_eq!((&line["id"], &line["tray"]), (&json!(id), &json!(tray)));
+    };
+    claimed("a");
+    let holder = site.holder()?;
+    claimed("b");
+    // Who is no helper names the tray.
+    let refused = || {
+        let (exit, _, code) = runstone.ended(&["tray", "claim"]);
+        assert_eq!((exit, code.as_str()), (2, "no_own_tray"));
+        let (_, _, told) = runstone.shown(&["tray", "claim"]);
+        assert!(told.contains("runstone tray claim TRAY"), "{told}");
+    };
+    refused();
+    holder.kill()?;
+    refused();
+    runstone.check();
     Ok(())
 }
 

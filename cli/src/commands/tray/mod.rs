@@ -105,20 +105,23 @@ fn claim(session: &Session, args: &ClaimNextArgs) -> Result<Exit, Failure> {
             format!("{}#{process}", log.principal().0)
         };
         let holder = args.holder.clone().unwrap_or_else(unnamed);
-        let hold = lease(args.lease);
-        Ok(Trays::new(log).claim_blocking(&args.tray, &holder, hold)?)
+        let (trays, hold) = (Trays::new(log), lease(args.lease));
+        let tray = match &args.tray {
+            Some(tray) => tray.clone(),
+            None => trays.own()?,
+        };
+        let claim = trays.claim_blocking(&tray, &holder, hold)?;
+        Ok((claim, tray))
     };
-    let (_, got) = session.record(claim, |log, claim| {
+    let (_, got) = session.record(claim, |log, (claim, tray)| {
         let trays = Trays::new(log);
         match claim {
             Claim::Claimed(held) => {
-                let found = trays
-                    .get(&held.task)?
-                    .ok_or_else(|| not_there(&args.tray, ""))?;
+                let found = trays.get(&held.task)?.ok_or_else(|| not_there(tray, ""))?;
                 Ok(Got::Task(Box::new(Line::of(&trays, &found, output))))
             }
             Claim::NotClaimed(nothing) => Ok(Got::Nothing((*nothing).into())),
-            _ => Err(not_there(&args.tray, "").into()),
+            _ => Err(not_there(tray, "").into()),
         }
     })?;
     output.answer(&got, || match &got {
