@@ -15,7 +15,7 @@ use crate::events::control::agent as field;
 use crate::events::{AgentHelperSpawned, AgentRetired};
 use crate::rows::AgentRow;
 use crate::settings::Settings;
-use crate::tasks::{TaskId, Tasks};
+use crate::tasks::{TaskError, TaskId, Tasks};
 use crate::{trays, view};
 use runstone_codec::{Control, NewEvent, Position};
 use runstone_store::{AppendError, Log, Opening, ReadError, whole_seconds};
@@ -389,11 +389,19 @@ impl Agents {
             .unwrap_or_else(|| Err(AppendError::Contended { times: 1 }.into()))
     }
 
-    /// Lets those go who are due, before somebody claims work. If that fails it keeps nobody from
-    /// working: they claim nothing any more, and whoever looks next tries again.
-    pub(crate) async fn reap_before(&self, waiting: Waiting) {
-        if self.due().is_ok_and(|due| !due.is_empty()) {
-            drop(self.reap_by(waiting).await);
+    /// Lets those go who are due, before somebody claims work. What they hold in scopes whose keys are
+    /// away keeps nobody from working, and who was revoked is told so of his claim.
+    pub(crate) async fn reap_before(&self, waiting: Waiting) -> Result<(), AppendError> {
+        if !self.due().is_ok_and(|due| !due.is_empty()) {
+            return Ok(());
+        }
+        match self.reap_by(waiting).await {
+            Err(AgentError::Append(error) | AgentError::Tasks(TaskError::Append(error)))
+                if error.code() != "agent_revoked" =>
+            {
+                Err(error)
+            }
+            _ => Ok(()),
         }
     }
 

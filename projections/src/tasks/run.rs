@@ -53,7 +53,7 @@ impl Tasks {
         }
         if matches!(order, Order::Claim { .. }) {
             // On the heap: what those held is given back by this function.
-            Box::pin(Agents::new(&self.log).reap_before(waiting)).await;
+            Box::pin(Agents::new(&self.log).reap_before(waiting)).await?;
         }
         for _ in 0..REDECIDED {
             let command = self.command(self.asked(order)?)?;

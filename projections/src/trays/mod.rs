@@ -351,7 +351,7 @@ impl Trays {
             return told;
         }
 
-        Agents::new(&self.log).reap_before(waiting).await;
+        Agents::new(&self.log).reap_before(waiting).await?;
         let mut claiming = Claiming::new(tray, holder, hold);
         loop {
             let next = self

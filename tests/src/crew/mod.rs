@@ -147,6 +147,11 @@ impl Crew {
         (said, next)
     }
 
+    /// Whether somebody is let go before this is done.
+    pub fn takes_steps(&self, ask: &TrayAsk, time: &Time) -> bool {
+        is_claim(ask) && !self.staff.due(time).is_empty()
+    }
+
     /// How it stands when a claim has let those go who are due; who was revoked lets nobody go.
     fn reaped_for(&self, by: By, ask: &TrayAsk, time: &Time) -> Self {
         if !is_claim(ask) || self.staff.is_barred(by) {

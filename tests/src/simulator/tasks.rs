@@ -271,12 +271,15 @@ impl Simulation {
             let CrewAsk::Work(by, what, _) = &ask else {
                 continue;
             };
-            let is_sweep = *what == TrayAsk::Task(TaskAsk::Sweep);
+            let time = self.asked_at();
+            let worlds = self.agents.crew.all();
+            let takes_steps = *what == TrayAsk::Task(TaskAsk::Sweep)
+                || worlds.iter().any(|world| world.takes_steps(what, &time));
             if let Some(handle) = self.handles(&log, *by)? {
                 handles.push((ask, handle));
             }
             // One that takes several steps goes alone.
-            if is_sweep {
+            if takes_steps {
                 let last = handles.len().saturating_sub(1);
                 handles.drain(..last);
                 break;

@@ -82,7 +82,7 @@ impl Staff {
     }
 
     /// Helpers that are to go: their time is over, or their parent must exit.
-    pub(super) fn due(&self, time: &Time) -> Vec<usize> {
+    pub(crate) fn due(&self, time: &Time) -> Vec<usize> {
         let all = self.agents.iter();
         let due = all.filter(|(_, agent)| self.why_due(agent, time).is_some());
         due.map(|(name, _)| *name).collect()
