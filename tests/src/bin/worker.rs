@@ -4,15 +4,22 @@
 //! worker LOG WORLD NAME FIRST CALLS handle|command RUNSTONE
 //! output  did call-N, did task-N, lost, nothing, passed, twice WHAT, done
 //! input   a line after each did, lost and nothing
+//!
+//! worker LOG WORLD NAME handle|command RUNSTONE
+//! output  took TASK ATTEMPT FENCE, did TASK, late TASK, nothing, drained, twice WHAT, done
+//! input   a line after each took, did, late and nothing
 //! ```
 //!
 //! What it does is a file in the folder WORLD that must not be there yet. It begins with the call FIRST
 //! of so many CALLS. When it is not told what became of a request it looks, as docs/ATTACH.md says.
+//!
+//! Without calls it drains the tray, and says of each task that it has it before it does anything: whoever
+//! watches may kill it there, or let it come late. Its leases are short, and who holds the log stays.
 
 use runstone::effects::{Change, Claim, Claimed};
 use runstone::trays::{self, TrayError, Trays};
 use runstone::{EffectError, Hold, Position, Runstone, TaskState};
-use runstone_tests::command::Runstone as Command;
+use runstone_tests::command::{Ended, Runstone as Command};
 use runstone_tests::tamper::Outcome;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -22,8 +29,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 const TRAY: &str = "in";
-/// Nothing is given up here, so no lease ends.
-const LEASE_S: u64 = 3_600;
+const STALE: &str = "stale_claim";
+/// Where nothing is given up no lease ends.
+const LONG_S: u64 = 3_600;
+const SHORT_S: u64 = 60;
 
 /// What came of a request.
 enum Told<T> {
@@ -32,9 +41,16 @@ enum Told<T> {
     Lost,
 }
 
+/// A task that this worker holds.
+struct Task {
+    id: String,
+    fence: u64,
+    attempt: u64,
+}
+
 /// What a tray answers to a claim.
 enum Next {
-    Task(String, u64),
+    Task(Task),
     /// Others hold what there is.
     Nothing,
     Drained,
@@ -47,14 +63,16 @@ trait Way {
     fn complete_call(&mut self, key: &str, fence: u64) -> Outcome<Told<()>>;
     fn claim_task(&mut self) -> Outcome<Told<Next>>;
     /// Tasks that this worker holds, after a claim of which it was told nothing.
-    fn held_tasks(&mut self) -> Outcome<Told<Vec<(String, u64)>>>;
-    fn complete_task(&mut self, id: &str, fence: u64) -> Outcome<Told<()>>;
+    fn held_tasks(&mut self) -> Outcome<Told<Vec<Task>>>;
+    /// Whether it was recorded: not if the claim is not in force.
+    fn complete_task(&mut self, task: &Task) -> Outcome<Told<bool>>;
 }
 
 /// A handle of its own.
 struct ByHandle {
     log: Runstone,
     name: String,
+    lease_s: u64,
 }
 
 /// Of what may be asked again.
@@ -72,7 +90,7 @@ fn told<T>(result: Result<T, TrayError>) -> Outcome<Told<T>> {
 
 impl ByHandle {
     fn claim(&self, key: &str) -> Claim {
-        let hold = Hold::For(Duration::from_secs(LEASE_S));
+        let hold = Hold::For(Duration::from_secs(self.lease_s));
         let claim = Claim::tool("scripts", "pay").request(key);
         claim.holder(self.name.clone()).hold(hold)
     }
@@ -113,7 +131,7 @@ impl Way for ByHandle {
     }
 
     fn claim_task(&mut self) -> Outcome<Told<Next>> {
-        let hold = Hold::For(Duration::from_secs(LEASE_S));
+        let hold = Hold::For(Duration::from_secs(self.lease_s));
         let claimed = told(self.trays().claim_blocking(TRAY, &self.name, hold))?;
         let Told::Answer(claimed) = claimed else {
             return Ok(Told::Lost);
@@ -121,14 +139,21 @@ impl Way for ByHandle {
         Ok(Told::Answer(match claimed {
             trays::Claim::Claimed(held) => {
                 let said = held.said.ok_or("it says nothing")?;
-                Next::Task(said.id, held.fence.get())
+                Next::Task(Task {
+                    id: said.id,
+                    fence: held.fence.get(),
+                    attempt: held.attempt,
+                })
             }
-            trays::Claim::NotClaimed(nothing) if nothing.drained => Next::Drained,
+            trays::Claim::NotClaimed(nothing) if nothing.drained => {
+                assert_eq!((nothing.open, nothing.in_progress), (0, 0));
+                Next::Drained
+            }
             _ => Next::Nothing,
         }))
     }
 
-    fn held_tasks(&mut self) -> Outcome<Told<Vec<(String, u64)>>> {
+    fn held_tasks(&mut self) -> Outcome<Told<Vec<Task>>> {
         let trays = self.trays();
         let found = || -> Result<Vec<_>, TrayError> {
             let mut own = Vec::new();
@@ -139,7 +164,11 @@ impl Way for ByHandle {
                     let said = trays.content(&found)?.ok_or_else(|| TrayError::NotFound {
                         tray: TRAY.to_owned(),
                     })?;
-                    own.push((said.id, fence.get()));
+                    own.push(Task {
+                        id: said.id,
+                        fence: fence.get(),
+                        attempt: found.task.attempt,
+                    });
                 }
             }
             Ok(own)
@@ -147,15 +176,19 @@ impl Way for ByHandle {
         told(found())
     }
 
-    fn complete_task(&mut self, id: &str, fence: u64) -> Outcome<Told<()>> {
+    fn complete_task(&mut self, task: &Task) -> Outcome<Told<bool>> {
         let trays = self.trays();
-        let found = match trays.find(TRAY, id) {
+        let found = match trays.find(TRAY, &task.id) {
             Ok(found) => found.ok_or("there is no such task")?,
             Err(error) if is_lost(error.code()) => return Ok(Told::Lost),
             Err(error) => return Err(error.into()),
         };
-        let done = trays.complete_blocking(&found.task.id, Position::new(fence), "done");
-        told(done.map(drop))
+        let fence = Position::new(task.fence);
+        let done = trays.complete_blocking(&found.task.id, fence, "done");
+        match done {
+            Err(error) if error.code() == STALE => Ok(Told::Answer(false)),
+            done => told(done.map(|_| true)),
+        }
     }
 }
 
@@ -163,12 +196,20 @@ impl Way for ByHandle {
 struct ByCommand {
     command: Command,
     name: String,
+    lease_s: u64,
 }
 
 impl ByCommand {
     /// Its answers if it ended so, or nothing if it could not reach the log to its end.
     fn run(&self, words: &[&str], exits: &[i32]) -> Outcome<Told<(i32, Vec<Value>)>> {
-        let (exit, answers, code) = self.command.ended(words);
+        Self::told(words, self.command.ended(words), exits)
+    }
+
+    fn told(
+        words: &[&str],
+        (exit, answers, code): Ended,
+        exits: &[i32],
+    ) -> Outcome<Told<(i32, Vec<Value>)>> {
         match exit {
             6 => Ok(Told::Lost),
             // What is recorded is looked up, or found done.
@@ -190,13 +231,18 @@ fn number(value: &Value) -> Outcome<u64> {
     Ok(value.as_u64().ok_or("it has no fence")?)
 }
 
-fn text(value: &Value) -> Outcome<String> {
-    Ok(value.as_str().ok_or("it has no id")?.to_owned())
+fn task(line: &Value) -> Outcome<Task> {
+    let id = line["id"].as_str().ok_or("it has no id")?;
+    Ok(Task {
+        id: id.to_owned(),
+        fence: number(&line["fence"])?,
+        attempt: number(&line["attempt"])?,
+    })
 }
 
 impl Way for ByCommand {
     fn claim_call(&mut self, key: &str) -> Outcome<Told<Option<u64>>> {
-        let lease = LEASE_S.to_string();
+        let lease = self.lease_s.to_string();
         let words = [
             "effect", "claim", "--name", "pay", "--key", key, "--holder", &self.name, "--lease",
             &lease,
@@ -218,7 +264,7 @@ impl Way for ByCommand {
     }
 
     fn claim_task(&mut self) -> Outcome<Told<Next>> {
-        let lease = LEASE_S.to_string();
+        let lease = self.lease_s.to_string();
         let words = [
             "tray", "claim", TRAY, "--holder", &self.name, "--lease", &lease,
         ];
@@ -227,28 +273,38 @@ impl Way for ByCommand {
         };
         let line = answers.first().ok_or("it says nothing")?;
         Ok(Told::Answer(match exit {
-            0 => Next::Task(text(&line["id"])?, number(&line["fence"])?),
-            _ if line["drained"] == true => Next::Drained,
+            0 => Next::Task(task(line)?),
+            _ if line["drained"] == true => {
+                assert!(line["open"] == 0 && line["in_progress"] == 0, "{line}");
+                Next::Drained
+            }
             _ => Next::Nothing,
         }))
     }
 
-    fn held_tasks(&mut self) -> Outcome<Told<Vec<(String, u64)>>> {
+    fn held_tasks(&mut self) -> Outcome<Told<Vec<Task>>> {
         let Told::Answer((_, lines)) = self.run(&["tray", "list", TRAY], &[0])? else {
             return Ok(Told::Lost);
         };
         let own = lines
             .iter()
             .filter(|line| line["holder"] == self.name.as_str());
-        let own: Outcome<Vec<_>> = own
-            .map(|line| Ok((text(&line["id"])?, number(&line["fence"])?)))
-            .collect();
+        let own: Outcome<Vec<_>> = own.map(task).collect();
         Ok(Told::Answer(own?))
     }
 
-    fn complete_task(&mut self, id: &str, fence: u64) -> Outcome<Told<()>> {
-        let fence = fence.to_string();
-        self.done(&["tray", "complete", TRAY, id, "--fence", &fence])
+    fn complete_task(&mut self, task: &Task) -> Outcome<Told<bool>> {
+        let fence = task.fence.to_string();
+        let words = ["tray", "complete", TRAY, &task.id, "--fence", &fence];
+        let (exit, answers, code) = self.command.ended(&words);
+        if (exit, code.as_str()) == (3, STALE) {
+            return Ok(Told::Answer(false));
+        }
+        let told = Self::told(&words, (exit, answers, code), &[0])?;
+        Ok(match told {
+            Told::Answer(_) => Told::Answer(true),
+            Told::Lost => Told::Lost,
+        })
     }
 }
 
@@ -298,8 +354,8 @@ fn work(way: &mut dyn Way, world: &World, (first, calls): (usize, usize)) -> Out
     }
     let mut own = BTreeSet::new();
     loop {
-        let (id, fence) = match way.claim_task()? {
-            Told::Answer(Next::Task(id, fence)) => (id, fence),
+        let task = match way.claim_task()? {
+            Told::Answer(Next::Task(task)) => task,
             Told::Answer(Next::Drained) => return Ok(()),
             // Whoever asked again and again would keep those from theirs who look up what they hold.
             Told::Answer(Next::Nothing) => {
@@ -310,33 +366,73 @@ fn work(way: &mut dyn Way, world: &World, (first, calls): (usize, usize)) -> Out
             Told::Lost => {
                 say("lost")?;
                 let held = until_told(|| way.held_tasks())?;
-                match held.into_iter().find(|(id, _)| !own.contains(id)) {
+                match held.into_iter().find(|task| !own.contains(&task.id)) {
                     Some(found) => found,
                     None => continue,
                 }
             }
         };
-        world.act(&id)?;
-        until_told(|| way.complete_task(&id, fence))?;
-        say(&format!("did {id}"))?;
-        own.insert(id);
+        world.act(&task.id)?;
+        let is_recorded = until_told(|| way.complete_task(&task))?;
+        assert!(is_recorded, "nobody else has {}", task.id);
+        say(&format!("did {}", task.id))?;
+        own.insert(task.id);
+    }
+}
+
+/// Drains the tray, as whoever watches lets it.
+fn drain(way: &mut dyn Way, world: &World) -> Outcome {
+    loop {
+        match way.claim_task()? {
+            Told::Answer(Next::Task(task)) => {
+                let Task { id, fence, attempt } = &task;
+                say(&format!("took {id} {attempt} {fence}"))?;
+                world.act(&format!("{id}.{attempt}"))?;
+                let word = match way.complete_task(&task)? {
+                    Told::Answer(true) => "did",
+                    Told::Answer(false) => "late",
+                    Told::Lost => return Err("who holds the log stays".into()),
+                };
+                say(&format!("{word} {id}"))?;
+            }
+            Told::Answer(Next::Nothing) => say("nothing")?,
+            Told::Answer(Next::Drained) => {
+                println!("drained");
+                return Ok(());
+            }
+            Told::Lost => return Err("who holds the log stays".into()),
+        }
     }
 }
 
 fn main() -> Outcome {
     let args: Vec<String> = std::env::args().collect();
-    let [_, log, world, name, first, calls, way, runstone] = args.as_slice() else {
-        return Err("worker LOG WORLD NAME FIRST CALLS handle|command RUNSTONE".into());
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (log, world, name, calls, way, runstone) = match *args.as_slice() {
+        [_, log, world, name, first, calls, way, runstone] => {
+            let calls = (first.parse()?, calls.parse()?);
+            (log, world, name, Some(calls), way, runstone)
+        }
+        [_, log, world, name, way, runstone] => (log, world, name, None, way, runstone),
+        _ => return Err("worker LOG WORLD NAME [FIRST CALLS] handle|command RUNSTONE".into()),
     };
-    let (world, name) = (World(world.into()), name.clone());
-    let of = (first.parse()?, calls.parse()?);
-    if way == "handle" {
+    let (world, name) = (World(world.into()), name.to_owned());
+    let lease_s = calls.map_or(SHORT_S, |_| LONG_S);
+    let mut way: Box<dyn Way> = if way == "handle" {
         let log = Runstone::open(log)?;
         assert!(log.is_attached());
-        work(&mut ByHandle { log, name }, &world, of)?;
+        Box::new(ByHandle { log, name, lease_s })
     } else {
         let command = Command::on(log).by(runstone);
-        work(&mut ByCommand { command, name }, &world, of)?;
+        Box::new(ByCommand {
+            command,
+            name,
+            lease_s,
+        })
+    };
+    match calls {
+        Some(calls) => work(&mut *way, &world, calls)?,
+        None => drain(&mut *way, &world)?,
     }
     println!("done");
     Ok(())

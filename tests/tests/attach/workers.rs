@@ -4,6 +4,8 @@
 //!
 //! `RUNSTONE_ATTACH_EFFECTS` is how many calls, `RUNSTONE_ATTACH_TASKS` how many tasks.
 
+mod killed;
+
 use runstone::Runstone;
 use runstone::trays::Trays;
 use runstone_tests::command::{Runstone as Command, binary};
@@ -11,6 +13,7 @@ use runstone_tests::held::{PATIENCE, Process, Site};
 use runstone_tests::tamper::Outcome;
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{ChildStdin, Command as Program, Stdio};
 use std::sync::mpsc::{Sender, channel};
 
@@ -40,15 +43,21 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(site: &Site, number: usize, calls: usize, said: Sender<Said>) -> Outcome<Self> {
+    /// One that makes so many calls, or none and is watched.
+    fn start(
+        site: &Site,
+        number: usize,
+        calls: Option<usize>,
+        said: Sender<Said>,
+    ) -> Outcome<Self> {
         let by_handle = number.is_multiple_of(2);
         let way = if by_handle { "handle" } else { "command" };
-        let first = number * calls / WORKERS;
+        let calls = calls.map(|calls| [number * calls / WORKERS, calls]);
         let mut process = Program::new(env!("CARGO_BIN_EXE_worker"))
             .args([&site.log, &site.path("world")])
-            .args([&format!("worker-{number}"), &first.to_string()])
-            .args([&calls.to_string(), way])
-            .arg(binary())
+            .arg(format!("worker-{number}"))
+            .args(calls.iter().flatten().map(usize::to_string))
+            .args([Path::new(way), binary()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -85,7 +94,7 @@ fn watch(site: &Site, calls: usize, tasks: usize) -> Outcome<Done> {
     let mut holder = site.holder()?;
     let (said, hear) = channel();
     let workers: Outcome<Vec<_>> = (0..WORKERS)
-        .map(|number| Worker::start(site, number, calls, said.clone()))
+        .map(|number| Worker::start(site, number, Some(calls), said.clone()))
         .collect();
     let mut workers = workers?;
     drop(said);
