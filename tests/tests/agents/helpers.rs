@@ -7,8 +7,8 @@ use runstone_projections::agents::{
 };
 use runstone_projections::approvals::{ApprovalRequest, Approvals};
 use runstone_projections::effects::{Claim, Class, Effects, State};
-use runstone_projections::tasks::{NewTask, TaskFilter, TaskId, TaskState, Tasks};
-use runstone_projections::trays::{Claim as TrayClaim, NewTrayTask, Trays};
+use runstone_projections::tasks::{NewTask, TaskFilter, TaskState, Tasks};
+use runstone_projections::trays::Trays;
 use runstone_projections::{Hold, Settings, Swept, sweep};
 use runstone_store::keys::Credential;
 use runstone_store::{Log, Query, Read, Sealing};
@@ -521,58 +521,6 @@ fn a_sweep_records_all_that_has_expired() -> Outcome {
         assert_eq!((task.state, task.is_held), (TaskState::Todo, false), "{id}");
     }
     assert_eq!(sweep(&log)?, Swept::default());
-    assert_sound(&log)
-}
-
-/// Whoever claims a task first lets those go whose time is over, and they claim nothing.
-#[test]
-fn whose_time_is_over_gets_no_work() -> Outcome {
-    let site = Clocked::new()?;
-    let log = site.create(Sealing::Required)?;
-    let trays = Trays::new(&log);
-    trays.open_blocking("in")?;
-    for id in ["a", "b", "c"] {
-        trays.add_blocking("in", &NewTrayTask::new(NewTask::new(id)))?;
-    }
-    let tasks = Tasks::new(&log);
-    tasks.create_blocking(&NewTask::new("alone"))?;
-    let helper = |name: &str| NewHelper::new(name).tray("in").ttl(Duration::from_secs(60));
-    for name in ["h1", "h2"] {
-        Agents::new(&log).spawn_blocking(&helper(name))?;
-    }
-    let [h1, h2] = ["h1", "h2"].map(|name| site.principal(&log, name, Authority::Agent));
-    let (h1, h2) = (h1?, h2?);
-    let hour = Hold::For(Duration::from_secs(3600));
-    let id = |name: &str| -> Outcome<TaskId> { Ok(tasks.find(name)?.ok_or("it is there")?.id) };
-    let held = |claimed: TrayClaim| match claimed {
-        TrayClaim::Claimed(granted) => Ok(granted.task),
-        other => Err(format!("{other:?}")),
-    };
-    assert_eq!(
-        held(Trays::new(&h1).claim_blocking("in", "h1", hour)?)?,
-        id("a")?
-    );
-    site.clock.advance(60 * SECOND);
-    // Before it is recorded, and after.
-    for _ in 0..2 {
-        let refused = Tasks::new(&h2).claim_blocking("alone", "h2", hour);
-        assert_eq!(
-            refused.map_err(|error| error.code()).err(),
-            Some("agent_retired")
-        );
-        let refused = Trays::new(&h2).claim_blocking("in", "h2", hour);
-        assert_eq!(
-            refused.map_err(|error| error.code()).err(),
-            Some("agent_retired")
-        );
-    }
-    for name in ["h1", "h2"] {
-        assert_eq!(retired(&log, name)?, Some(RetireReason::TtlExpired));
-    }
-    // What was held is the oldest that is to be done, and done again.
-    assert_eq!(held(trays.claim_blocking("in", "zed", hour)?)?, id("a")?);
-    let task = tasks.find("a")?.ok_or("it is there")?;
-    assert_eq!((task.attempt, task.holder.as_str()), (2, "zed"));
     assert_sound(&log)
 }
 
